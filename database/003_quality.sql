@@ -1,0 +1,22 @@
+-- What was kept aside, and the one source and one clock that all layers belong to.
+set local client_min_messages = warning;
+
+create table if not exists quality.rejected_records (
+    stream text not null,
+    record_hash text not null,
+    record jsonb not null,
+    reason text not null,
+    seen_at timestamptz not null default now(),
+    primary key (stream, record_hash)
+);
+comment on table quality.rejected_records is 'A record that the loader could not accept, with the reason.';
+
+create table if not exists quality.source_state (
+    is_only_row boolean primary key default true check (is_only_row),
+    source_id text not null,
+    as_of date not null,
+    generation bigint not null,
+    rebuilt_by text,
+    updated_at timestamptz not null default now()
+);
+comment on table quality.source_state is 'The one source and the one clock (as-of date) that every layer belongs to.';

@@ -1,0 +1,1 @@
+"""The retail customer-value pipeline; importing the package does no network and no file work."""

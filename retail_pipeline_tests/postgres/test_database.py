@@ -1,0 +1,87 @@
+"""Table I/O: types survive the way there and back, a publication is all or nothing."""
+
+from datetime import date
+
+import pandas as pd
+import pytest
+
+from retail_pipeline.errors import PipelineError
+from retail_pipeline.postgres import Database
+
+
+@pytest.fixture
+def table(database: Database) -> str:
+    database.execute(
+        "create table clv.sample (id text primary key, amount numeric, day date, facts jsonb)"
+    )
+    return "clv.sample"
+
+
+def test_values_come_back_as_they_were_published(database: Database, table: str) -> None:
+    frame = pd.DataFrame(
+        {
+            "id": ["a", "b"],
+            "amount": [0.1, None],
+            "day": [date(2020, 2, 29), date(2021, 1, 1)],
+            "facts": [{"n": 1}, None],
+        }
+    )
+    database.publish(table, frame, key=["id"])
+
+    back = database.read(table, where="amount = %(amount)s", params={"amount": 0.1})
+    assert back.to_dict("records") == [
+        {"id": "a", "amount": 0.1, "day": pd.Timestamp("2020-02-29"), "facts": '{"n": 1}'}
+    ]
+    assert database.query("select facts is null as missing from clv.sample order by id")[
+        "missing"
+    ].tolist() == [False, True]
+
+
+def test_a_publication_updates_by_key_and_replaces_what_it_is_told_to(
+    database: Database, table: str
+) -> None:
+    first = pd.DataFrame({"id": ["a", "b"], "amount": [1.0, 2.0]})
+    database.publish(table, first, key=["id"])
+    database.publish(table, pd.DataFrame({"id": ["b", "c"], "amount": [5.0, 6.0]}), key=["id"])
+    assert dict(database.read(table, ["id", "amount"]).to_numpy()) == {"a": 1, "b": 5, "c": 6}
+
+    database.publish(table, first.head(1), key=["id"], replace_where="amount >= 5")
+    assert dict(database.read(table, ["id", "amount"]).to_numpy()) == {"a": 1}
+
+
+def test_a_publication_that_fails_leaves_the_table_as_it_was(
+    database: Database, table: str
+) -> None:
+    database.publish(table, pd.DataFrame({"id": ["a"], "amount": [1.0]}), key=["id"])
+    bad = pd.DataFrame({"id": ["b"], "amount": ["much"]})
+    with pytest.raises(Exception, match="invalid input syntax"):
+        database.publish(table, bad, key=["id"], replace_where="true")
+    assert database.read(table)["id"].tolist() == ["a"]
+
+
+def test_a_repeated_key_and_an_unknown_column_are_named(database: Database, table: str) -> None:
+    with pytest.raises(PipelineError, match=r"clv\.sample: 1 rows repeat a key.*'a'"):
+        database.publish(table, pd.DataFrame({"id": ["a", "a"]}), key=["id"])
+    with pytest.raises(PipelineError, match=r"clv\.sample has no column colour"):
+        database.publish(table, pd.DataFrame({"id": ["a"], "colour": ["red"]}), key=["id"])
+
+
+def test_a_table_is_created_and_gains_columns_where_that_is_asked_for(database: Database) -> None:
+    database.publish("clv.made", pd.DataFrame({"id": ["a"], "x": [1]}), key=["id"], create=True)
+    database.publish("clv.made", pd.DataFrame({"id": ["b"], "y": [2.5]}), key=["id"], create=True)
+    back = database.query("select * from clv.made order by id")
+    assert back.columns.tolist() == ["id", "x", "y"]
+    assert back["y"].tolist()[1] == 2.5
+
+
+def test_an_unreachable_server_is_named_without_its_password() -> None:
+    with pytest.raises(PipelineError, match=r"127\.0\.0\.1:1/nowhere cannot be used") as refused:
+        Database("postgresql://me:hidden@127.0.0.1:1/nowhere").query("select 1")
+    assert "hidden" not in str(refused.value)
+
+
+def test_migrations_are_applied_once(database: Database) -> None:
+    assert database.migrate() == []
+    schemas = database.query("select nspname from pg_namespace")["nspname"].tolist()
+    layers = {"transactional", "staging", "intermediate", "warehouse", "clv", "quality"}
+    assert layers <= set(schemas)

@@ -1,0 +1,72 @@
+"""The embedded server: shared, safe to start twice, back after a crash, closed to others."""
+
+import os
+import signal
+import stat
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from retail_pipeline.postgres.server import EmbeddedServer
+
+START = """
+import sys
+from pathlib import Path
+from retail_pipeline.postgres.server import EmbeddedServer
+print(EmbeddedServer(Path(sys.argv[1])).start())
+"""
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[EmbeddedServer]:
+    server = EmbeddedServer(tmp_path / "postgres")
+    yield server
+    server.remove()
+
+
+def postmaster_pid(server: EmbeddedServer) -> int:
+    return int((server.folder / "data" / "postmaster.pid").read_text().splitlines()[0])
+
+
+def test_processes_that_start_it_at_once_share_one_server(server: EmbeddedServer) -> None:
+    starts = [
+        subprocess.Popen(
+            [sys.executable, "-c", START, str(server.folder)], stdout=subprocess.PIPE, text=True
+        )
+        for _ in range(4)
+    ]
+    urls = {start.communicate(timeout=120)[0].strip() for start in starts}
+    assert urls == {server.running_url()}
+
+
+def test_a_killed_server_comes_back_with_every_committed_row(server: EmbeddedServer) -> None:
+    with psycopg.connect(server.start()) as connection:
+        connection.execute("create table kept as select generate_series(1, 1000) as n")
+    os.kill(postmaster_pid(server), signal.SIGKILL)
+
+    with psycopg.connect(server.start()) as connection:
+        assert connection.execute("select count(*) from kept").fetchone() == (1000,)
+
+
+def test_it_listens_on_loopback_only_and_keeps_its_password_to_the_owner(
+    server: EmbeddedServer,
+) -> None:
+    url = server.start()
+    mode = stat.S_IMODE((server.folder / "credentials.json").stat().st_mode)
+    assert mode == 0o600
+    with psycopg.connect(url) as connection:
+        assert connection.execute("show listen_addresses").fetchone() == ("127.0.0.1",)
+    password = psycopg.conninfo.conninfo_to_dict(url)["password"]
+    with pytest.raises(psycopg.OperationalError, match="password authentication failed"):
+        psycopg.connect(url.replace(str(password), "wrong"))
+
+
+def test_stop_is_true_once_and_start_works_again(server: EmbeddedServer) -> None:
+    server.start()
+    assert server.stop()
+    assert not server.stop()
+    assert server.start() == server.running_url()

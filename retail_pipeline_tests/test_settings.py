@@ -1,0 +1,86 @@
+"""Settings: every variable arrives, wrong ones are refused with their name."""
+
+from datetime import date
+from pathlib import Path
+
+import pytest
+
+from retail_pipeline.errors import UsageError
+from retail_pipeline.settings import (
+    AirbyteMode,
+    AirbyteSettings,
+    ApiSource,
+    Environment,
+    FileSource,
+    Settings,
+    SimulatorSource,
+    parse_source,
+)
+
+EVERYTHING = {
+    "RETAIL_ENV": "production",
+    "RETAIL_HOME": "/srv/retail",
+    "RETAIL_DATABASE_URL": "postgresql://owner:pw@db.example:5433/shop",
+    "RETAIL_SOURCE": "https://api.shop.example/",
+    "RETAIL_API_KEY": "the-key",
+    "RETAIL_AS_OF": "2024-05-01",
+    "RETAIL_HORIZON_DAYS": "90",
+    "RETAIL_ALERT_WEBHOOK": "https://hooks.example/x",
+    "AIRBYTE_MODE": "server",
+    "AIRBYTE_URL": "https://airbyte.example",
+    "AIRBYTE_WORKSPACE_ID": "w-1",
+    "AIRBYTE_CLIENT_ID": "c-1",
+    "AIRBYTE_CLIENT_SECRET": "s-1",
+}
+
+
+def test_every_variable_reaches_its_setting() -> None:
+    assert Settings.from_environment(EVERYTHING) == Settings(
+        environment=Environment.PRODUCTION,
+        home=Path("/srv/retail"),
+        database_url="postgresql://owner:pw@db.example:5433/shop",
+        source=ApiSource("https://api.shop.example"),
+        api_key="the-key",
+        as_of=date(2024, 5, 1),
+        horizon_days=90,
+        alert_webhook="https://hooks.example/x",
+        airbyte=AirbyteSettings(AirbyteMode.SERVER, "https://airbyte.example", "w-1", "c-1", "s-1"),
+    )
+
+
+def test_no_secret_is_in_the_printed_form() -> None:
+    printed = repr(Settings.from_environment(EVERYTHING))
+    assert not [
+        secret for secret in ("pw@", "the-key", "hooks.example", "s-1") if secret in printed
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("RETAIL_ENV", "prod"),
+        ("RETAIL_SOURCE", "ftp://x"),
+        ("RETAIL_SOURCE", "simulator:?clients=3"),
+        ("RETAIL_SOURCE", "simulator:?customers=none"),
+        ("RETAIL_AS_OF", "01/05/2024"),
+        ("RETAIL_HORIZON_DAYS", "0"),
+        ("RETAIL_HORIZON_DAYS", "1096"),
+        ("RETAIL_DATABASE_URL", "mysql://x/y"),
+        ("AIRBYTE_MODE", "cloud"),
+        ("RETAIL_HORIZON", "90"),
+    ],
+)
+def test_a_wrong_value_is_refused(name: str, value: str) -> None:
+    with pytest.raises(UsageError):
+        Settings.from_environment({name: value})
+
+
+def test_production_does_not_fall_back_to_the_embedded_defaults() -> None:
+    with pytest.raises(UsageError, match="RETAIL_DATABASE_URL, RETAIL_SOURCE, RETAIL_API_KEY"):
+        Settings.from_environment({"RETAIL_ENV": "production"})
+
+
+def test_sources_are_read_as_they_are_spelled() -> None:
+    assert parse_source("simulator:?customers=50&seed=3") == SimulatorSource(50, 3)
+    assert parse_source("simulator:") == SimulatorSource()
+    assert parse_source("file:/data/x.csv") == FileSource(Path("/data/x.csv"))

@@ -1,0 +1,64 @@
+"""One source, one clock: what a run does to the stored layers."""
+
+from datetime import date
+
+import pytest
+
+from retail_pipeline.errors import PipelineError
+from retail_pipeline.postgres import Database
+from retail_pipeline.state import PipelineState, Transition, begin, read_state
+
+
+def enter(
+    database: Database, source: str, day: int, run: str, full_refresh: bool = False
+) -> Transition:
+    as_of = date(2024, 1, day)
+    return begin(database, source_id=source, as_of=as_of, run_id=run, full_refresh=full_refresh)
+
+
+def land_a_customer(database: Database) -> None:
+    database.execute("create table if not exists warehouse.dim_customers (customer_id text)")
+    database.execute("insert into warehouse.dim_customers values ('c1')")
+
+
+def customers(database: Database) -> int:
+    return len(database.read("warehouse.dim_customers"))
+
+
+def test_a_later_date_keeps_what_is_there(database: Database) -> None:
+    enter(database, "file:a", 1, "run-1")
+    land_a_customer(database)
+    transition = enter(database, "file:a", 31, "run-2")
+    assert (transition.rebuilt, transition.message, customers(database)) == (False, None, 1)
+    assert read_state(database) == PipelineState("file:a", date(2024, 1, 31), 1)
+
+
+@pytest.mark.parametrize(
+    ("source", "day", "reason"),
+    [("file:b", 10, "source changed from file:a to file:b"), ("file:a", 9, "lies before")],
+)
+def test_another_source_or_an_earlier_date_empties_every_layer_and_says_so(
+    database: Database, source: str, day: int, reason: str
+) -> None:
+    enter(database, "file:a", 10, "run-1")
+    land_a_customer(database)
+    transition = enter(database, source, day, "run-2")
+    assert transition.rebuilt
+    assert transition.message is not None
+    assert reason in transition.message
+    assert customers(database) == 0
+    assert read_state(database).generation == 2
+
+
+def test_a_full_refresh_happens_once_in_a_run(database: Database) -> None:
+    enter(database, "file:a", 10, "run-1")
+    land_a_customer(database)
+    assert enter(database, "file:a", 10, "run-2", full_refresh=True).rebuilt
+    land_a_customer(database)
+    assert not enter(database, "file:a", 10, "run-2", full_refresh=True).rebuilt
+    assert customers(database) == 1
+
+
+def test_without_any_ingestion_the_state_says_what_to_do(database: Database) -> None:
+    with pytest.raises(PipelineError, match="retail-pipeline run"):
+        read_state(database)
