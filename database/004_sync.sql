@@ -1,0 +1,30 @@
+-- The books of the embedded Airbyte engine: its sync jobs and the connectors' states.
+set local client_min_messages = warning;
+
+create table if not exists quality.sync_jobs (
+    job_id bigint generated always as identity primary key,
+    connection_id text not null,
+    connection_name text not null,
+    status text not null check (status in ('running', 'succeeded', 'failed', 'cancelled')),
+    reason text,
+    started_at timestamptz not null default now(),
+    heartbeat_at timestamptz not null default now(),
+    finished_at timestamptz,
+    rows_read bigint not null default 0,
+    rows_inserted bigint not null default 0,
+    rows_updated bigint not null default 0,
+    rows_rejected bigint not null default 0,
+    bytes_read bigint not null default 0
+);
+create index if not exists sync_jobs_connection on quality.sync_jobs (connection_id, job_id);
+comment on table quality.sync_jobs is 'A sync of a connection by the embedded engine, with its outcome and the reason of a failure.';
+
+create table if not exists quality.sync_states (
+    connection_name text not null,
+    stream text not null,
+    state jsonb not null,
+    job_id bigint not null,
+    updated_at timestamptz not null default now(),
+    primary key (connection_name, stream)
+);
+comment on table quality.sync_states is 'The state of a connector''s stream, committed together with the rows it stands for.';

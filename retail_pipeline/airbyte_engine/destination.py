@@ -1,0 +1,439 @@
+"""The PostgreSQL destination: records into a temporary table, then one merging transaction.
+
+Tables are laid out as Airbyte's PostgreSQL destination (direct load) lays them out. Rows, connector
+state, rejected records and the end of the job commit together or not at all.
+
+The rule for a value that does not fit: a key, the cursor or a required field sends the record to
+`quality.rejected_records`; any other field is nulled and noted in `_airbyte_meta.changes`; a bad
+element of an array of objects leaves the array and is kept aside on its own.
+"""
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+import psycopg
+from psycopg import sql
+
+from retail_pipeline.airbyte_engine import jobs
+from retail_pipeline.airbyte_engine.columns import (
+    AIRBYTE_COLUMNS,
+    Column,
+    MisfitError,
+    columns_of,
+    json_text,
+    storable,
+)
+from retail_pipeline.airbyte_engine.connector import Record, StreamState
+from retail_pipeline.airbyte_engine.files import StreamSettings, SyncMode
+
+Guard = Callable[[psycopg.Connection], None]
+"""Called in the merging transaction; raises where the rows must not be committed any more."""
+
+_CHUNK_BYTES = 1 << 20
+
+
+@dataclass(frozen=True)
+class Landing:
+    """Where a stream lands and how."""
+
+    schema: str
+    settings: StreamSettings
+    columns: Sequence[Column]
+
+    @classmethod
+    def of(cls, schema: str, settings: StreamSettings, json_schema: Mapping[str, Any]) -> "Landing":
+        """Build it from a connection's stream and the stream's JSON schema."""
+        identity = [*settings.key, *settings.cursor_field]
+        return cls(schema, settings, columns_of(json_schema, identity=identity))
+
+    @property
+    def table(self) -> sql.Identifier:
+        """The table, as an SQL identifier."""
+        return sql.Identifier(self.schema, self.settings.name)
+
+    @property
+    def names(self) -> list[str]:
+        """The stream's columns."""
+        return [column.name for column in self.columns]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How many records a sync read, inserted, updated and kept aside."""
+
+    rows_read: int
+    rows_inserted: int
+    rows_updated: int
+    rows_rejected: int
+
+
+class Loader:
+    """Takes the records of one sync and commits them at its end.
+
+    Args:
+        connection: A session in autocommit that this loader has for itself.
+        landings: The streams by name.
+        job_id: The sync's job; `_airbyte_meta.sync_id`.
+        generation: `_airbyte_generation_id` of the rows it writes.
+    """
+
+    def __init__(
+        self,
+        connection: psycopg.Connection,
+        landings: Mapping[str, Landing],
+        *,
+        job_id: int,
+        generation: int,
+    ) -> None:
+        self._connection = connection
+        self._landings = landings
+        self._job_id = job_id
+        self._generation = generation
+        self._buffers: dict[str, _Buffer] = {}
+        for number, (name, landing) in enumerate(landings.items()):
+            self._buffers[name] = _stream_buffer(connection, number, landing)
+        self._rejected = _rejected_buffer(connection)
+        self.rows_read = 0
+
+    def add(self, record: Record) -> None:
+        """Take one record; it is written with the next chunk.
+
+        Raises:
+            KeyError: The stream is none of this sync's.
+        """
+        self.rows_read += 1
+        landing = self._landings[record.stream]
+        values: list[str | None] = [str(self.rows_read), str(record.emitted_at), None]
+        changes: list[dict[str, str]] = []
+        for column in landing.columns:
+            value = record.data.get(column.name)
+            if value is None:
+                if column.required and not column.nullable:
+                    self._reject(record.stream, record.data, f"{column.name} is missing")
+                    return
+                values.append(None)
+                continue
+            try:
+                if column.lines is not None and type(value) is list:
+                    value = self._lines(landing, column, record, value, changes)
+                values.append(column.text(value))
+            except MisfitError as misfit:
+                if column.required:
+                    self._reject(record.stream, record.data, f"{column.name} {misfit}")
+                    return
+                values.append(None)
+                changes.append(_change(column.name))
+        if any(record.data[name] == "" for name in landing.settings.key):
+            self._reject(record.stream, record.data, "the key is empty")
+            return
+        if changes:
+            values[2] = json_text(changes)
+        self._buffers[record.stream].add(values)
+
+    def commit(
+        self,
+        connection_name: str,
+        states: Mapping[str, StreamState],
+        *,
+        bytes_read: int,
+        guard: Guard | None = None,
+    ) -> Outcome:
+        """Merge everything, store the states and end the job, in one transaction.
+
+        Raises:
+            JobOverError: The job was ended by someone else; nothing is committed.
+        """
+        for buffer in [*self._buffers.values(), self._rejected]:
+            buffer.flush()
+        inserted = updated = 0
+        with self._connection.transaction():
+            if guard is not None:
+                guard(self._connection)
+            for name, landing in self._landings.items():
+                added, changed = self._merge(landing, self._buffers[name].table)
+                inserted, updated = inserted + added, updated + changed
+                _forget_mended(self._connection, landing, self._buffers[name].table)
+            rejected = _keep_aside(self._connection, self._rejected.table)
+            self._store_states(connection_name, states)
+            outcome = Outcome(self.rows_read, inserted, updated, rejected)
+            jobs.finish(
+                self._connection,
+                self._job_id,
+                rows_read=self.rows_read,
+                bytes_read=bytes_read,
+                rows_inserted=inserted,
+                rows_updated=updated,
+                rows_rejected=rejected,
+            )
+        return outcome
+
+    def _lines(
+        self,
+        landing: Landing,
+        column: Column,
+        record: Record,
+        elements: list[Any],
+        changes: list[dict[str, str]],
+    ) -> list[Any]:
+        assert column.lines is not None
+        if column.lines.sound(elements):
+            return elements
+        result = column.lines.sorted_out(elements)
+        key = {name: record.data.get(name) for name in landing.settings.key}
+        for position, element, problem in result.rejected:
+            aside = {**key, "position": position, "line": element}
+            self._reject(f"{record.stream}.{column.name}", aside, problem)
+            changes.append(_change(f"{column.name}[{position}]"))
+        changes.extend(_change(f"{column.name}{place}") for place in result.nulled)
+        return result.kept
+
+    def _reject(self, stream: str, record: Mapping[str, Any], reason: str) -> None:
+        self._rejected.add([stream, record_hash(record), json_text(record), storable(reason)])
+
+    def _merge(self, landing: Landing, incoming: sql.Identifier) -> tuple[int, int]:
+        connection = self._connection
+        _prepare(connection, landing)
+        overwrite = landing.settings.sync_mode is SyncMode.FULL_REFRESH_OVERWRITE
+        if overwrite:
+            connection.execute(sql.SQL("delete from {}").format(landing.table))
+        parts = self._parts(landing, incoming)
+        empty = connection.execute(
+            sql.SQL("select not exists (select from {})").format(landing.table)
+        ).fetchone()
+        if overwrite or (empty and empty[0]):
+            inserted = connection.execute(_INSERT.format(where=sql.SQL("true"), **parts)).rowcount
+            connection.execute(sql.SQL("analyze {}").format(landing.table))
+            return inserted, 0
+        connection.execute(sql.SQL("analyze {}").format(incoming))
+        updated = connection.execute(_UPDATE.format(**parts)).rowcount
+        absent = sql.SQL("not exists (select from {table} t where {matches})").format(**parts)
+        return connection.execute(_INSERT.format(where=absent, **parts)).rowcount, updated
+
+    def _parts(self, landing: Landing, incoming: sql.Identifier) -> dict[str, sql.Composable]:
+        key, cursor = landing.settings.key, landing.settings.cursor
+        identifiers = [sql.Identifier(name) for name in landing.names]
+        comma, order = sql.SQL(", "), [sql.Identifier(name) for name in key]
+        newest = [sql.SQL("{} desc nulls last").format(sql.Identifier(cursor))] if cursor else []
+        airbyte = sql.SQL(
+            "gen_random_uuid()::varchar, to_timestamp(n._emitted / 1000.0), "
+            "jsonb_build_object('sync_id', {job}::bigint, "
+            "'changes', coalesce(n._changes, '[]'::jsonb)), {generation}::bigint"
+        ).format(job=self._job_id, generation=self._generation)
+        distinct = sql.SQL("distinct on ({})").format(comma.join(order)) if key else sql.SQL("")
+        return {
+            "table": landing.table,
+            "incoming": incoming,
+            "columns": comma.join([*map(sql.Identifier, AIRBYTE_COLUMNS), *identifiers]),
+            "airbyte": airbyte,
+            "new_values": comma.join(sql.SQL("n.{}").format(name) for name in identifiers),
+            "old_values": comma.join(sql.SQL("t.{}").format(name) for name in identifiers),
+            "latest": sql.SQL("select {} * from {} order by {}").format(
+                distinct, incoming, comma.join([*order, *newest, sql.SQL("_seq desc")])
+            ),
+            "matches": sql.SQL(" and ").join(
+                sql.SQL("t.{0} = n.{0}").format(name) for name in order
+            ),
+            "cursor": sql.Identifier(cursor) if cursor else sql.SQL("_seq"),
+        }
+
+    def _store_states(self, connection_name: str, states: Mapping[str, StreamState]) -> None:
+        for name, state in states.items():
+            if self._landings[name].settings.sync_mode is SyncMode.INCREMENTAL_DEDUPED:
+                self._connection.execute(
+                    "insert into quality.sync_states (connection_name, stream, state, job_id) "
+                    "values (%s, %s, %s, %s) on conflict (connection_name, stream) do update set "
+                    "state = excluded.state, job_id = excluded.job_id, updated_at = now()",
+                    [connection_name, name, json_text(state.state), self._job_id],
+                )
+
+
+_INSERT = sql.SQL(
+    "insert into {table} ({columns}) select {airbyte}, {new_values} from ({latest}) n where {where}"
+)
+
+# A record that was read again unchanged (the cursor's boundary is inclusive) leaves its row alone.
+_UPDATE = sql.SQL(
+    "update {table} t set ({columns}) = row({airbyte}, {new_values}) from ({latest}) n "
+    "where {matches} and (t.{cursor} is null or n.{cursor} > t.{cursor} "
+    "or (n.{cursor} = t.{cursor} and row({new_values}) is distinct from row({old_values})))"
+)
+
+
+def reject(
+    connection: psycopg.Connection, stream: str, records: Sequence[tuple[Mapping[str, Any], str]]
+) -> int:
+    """Keep records aside that never reached a sync; return how many are new.
+
+    Args:
+        connection: The caller's transaction.
+        stream: Where they belong.
+        records: Each with its reason.
+    """
+    buffer = _rejected_buffer(connection)
+    for record, reason in records:
+        buffer.add([stream, record_hash(record), json_text(record), storable(reason)])
+    buffer.flush()
+    kept = _keep_aside(connection, buffer.table)
+    connection.execute(sql.SQL("drop table {}").format(buffer.table))
+    return kept
+
+
+def stored_states(connection: psycopg.Connection, connection_name: str) -> list[StreamState]:
+    """Return the states that a connection's last successful sync committed."""
+    rows = connection.execute(
+        "select stream, state from quality.sync_states where connection_name = %s",
+        [connection_name],
+    ).fetchall()
+    return [StreamState(stream, state) for stream, state in rows]
+
+
+class _Buffer:
+    """Rows on their way into a temporary table, copied chunk by chunk in COPY's text format."""
+
+    def __init__(
+        self, connection: psycopg.Connection, table: sql.Identifier, columns: Sequence[str]
+    ) -> None:
+        self.table = table
+        self._connection = connection
+        self._copy = sql.SQL("copy {} ({}) from stdin").format(
+            table, sql.SQL(", ").join(map(sql.Identifier, columns))
+        )
+        self._lines: list[str] = []
+        self._size = 0
+
+    def add(self, values: Sequence[str | None]) -> None:
+        line = "\t".join(["\\N" if v is None else _escaped(v) for v in values])
+        self._lines.append(line)
+        self._size += len(line)
+        if self._size > _CHUNK_BYTES:
+            self.flush()
+
+    def flush(self) -> None:
+        if not self._lines:
+            return
+        self._lines.append("")
+        with self._connection.cursor() as cursor, cursor.copy(self._copy) as copy:
+            copy.write("\n".join(self._lines))
+        self._lines, self._size = [], 0
+
+
+def _escaped(text: str) -> str:
+    if "\\" in text:
+        text = text.replace("\\", "\\\\")
+    if "\n" in text or "\t" in text or "\r" in text:
+        text = text.replace("\n", "\\n").replace("\t", "\\t").replace("\r", "\\r")
+    return text
+
+
+def _stream_buffer(connection: psycopg.Connection, number: int, landing: Landing) -> _Buffer:
+    columns = {
+        "_seq": "bigint",
+        "_emitted": "bigint",
+        "_changes": "jsonb",
+        **{column.name: column.sql_type for column in landing.columns},
+    }
+    table = _temporary(connection, f"incoming_{number}", columns)
+    return _Buffer(connection, table, list(columns))
+
+
+def _rejected_buffer(connection: psycopg.Connection) -> _Buffer:
+    columns = {"stream": "text", "record_hash": "text", "record": "jsonb", "reason": "text"}
+    table = _temporary(connection, "rejected", columns)
+    return _Buffer(connection, table, list(columns))
+
+
+def _temporary(
+    connection: psycopg.Connection, name: str, columns: Mapping[str, str]
+) -> sql.Identifier:
+    connection.execute(
+        sql.SQL("create temporary table {} ({})").format(
+            sql.Identifier(name), _definitions(columns)
+        )
+    )
+    return sql.Identifier("pg_temp", name)
+
+
+def _definitions(columns: Mapping[str, str]) -> sql.Composed:
+    return sql.SQL(", ").join(
+        sql.SQL("{} {}").format(sql.Identifier(name), sql.SQL(sql_type))
+        for name, sql_type in columns.items()
+    )
+
+
+def _prepare(connection: psycopg.Connection, landing: Landing) -> None:
+    """Create the landing table where it is missing; add the columns that are new."""
+    rows = connection.execute(
+        "select column_name from information_schema.columns "
+        "where table_schema = %s and table_name = %s",
+        [landing.schema, landing.settings.name],
+    ).fetchall()
+    present = {row[0] for row in rows}
+    if not present:
+        _create_landing(connection, landing)
+        return
+    for column in landing.columns:
+        if column.name not in present:
+            connection.execute(
+                sql.SQL("alter table {} add column {}").format(
+                    landing.table, _definitions({column.name: column.sql_type})
+                )
+            )
+
+
+def _create_landing(connection: psycopg.Connection, landing: Landing) -> None:
+    airbyte = {name: f"{sql_type} not null" for name, sql_type in AIRBYTE_COLUMNS.items()}
+    own = {column.name: column.sql_type for column in landing.columns}
+    connection.execute(
+        sql.SQL("create schema if not exists {}").format(sql.Identifier(landing.schema))
+    )
+    connection.execute(
+        sql.SQL("create table {} ({})").format(landing.table, _definitions({**airbyte, **own}))
+    )
+    indexed = [landing.settings.key, landing.settings.cursor_field, ["_airbyte_extracted_at"]]
+    for names in filter(None, indexed):
+        connection.execute(
+            sql.SQL("create index on {} ({})").format(
+                landing.table, sql.SQL(", ").join(map(sql.Identifier, names))
+            )
+        )
+
+
+def _keep_aside(connection: psycopg.Connection, rejected: sql.Identifier) -> int:
+    return connection.execute(
+        sql.SQL(
+            "insert into quality.rejected_records (stream, record_hash, record, reason) "
+            "select distinct on (stream, record_hash) stream, record_hash, record, reason from {} "
+            "on conflict (stream, record_hash) do nothing"
+        ).format(rejected)
+    ).rowcount
+
+
+def _forget_mended(
+    connection: psycopg.Connection, landing: Landing, incoming: sql.Identifier
+) -> None:
+    """Drop what was kept aside of earlier versions of the records that have now landed."""
+    if not landing.settings.key:
+        return
+    same_key = sql.SQL(" and ").join(
+        sql.SQL("r.record ->> {} = n.{}::text").format(name, sql.Identifier(name))
+        for name in landing.settings.key
+    )
+    connection.execute(
+        sql.SQL(
+            "delete from quality.rejected_records r using {incoming} n "
+            "where (r.stream = {stream} or starts_with(r.stream, {stream} || '.')) and {same_key}"
+        ).format(incoming=incoming, stream=landing.settings.name, same_key=same_key)
+    )
+
+
+def _change(place: str) -> dict[str, str]:
+    return {"field": place, "change": "NULLED", "reason": "DESTINATION_TYPECAST_ERROR"}
+
+
+def record_hash(record: Mapping[str, Any]) -> str:
+    """Return a hash of a record's content, the same for every order of its fields."""
+    text = orjson.dumps(storable(record), option=orjson.OPT_SORT_KEYS)
+    return hashlib.sha256(text).hexdigest()

@@ -1,0 +1,253 @@
+"""Starting, watching and ending syncs: a worker thread per job, a source process per worker.
+
+How records land is in `destination`, how the source runs in `connector`; this module joins them
+and sees to it that every job ends with a status and a reason.
+"""
+
+import threading
+from collections.abc import Mapping
+from types import TracebackType
+from typing import Any
+
+import psycopg
+import yaml
+
+from retail_pipeline.airbyte_engine import connector
+from retail_pipeline.airbyte_engine.connector import Connector, Record, SourceInput, StreamState
+from retail_pipeline.airbyte_engine.destination import Guard, Landing, Loader, stored_states
+from retail_pipeline.airbyte_engine.files import AirbyteFolder, ConnectionFile, SyncMode
+from retail_pipeline.airbyte_engine.jobs import Job, JobOverError, JobStatus, JobStore
+from retail_pipeline.errors import PipelineError
+from retail_pipeline.postgres import Database
+
+_MASK = "**********"
+
+
+class Engine:
+    """Runs the connections of one folder against one database.
+
+    Args:
+        folder: The connection files.
+        database: Where records land and the books are kept; migrated.
+        values: What `${REFERENCE}`s in the source files stand for; None leaves a property out.
+        generation: `_airbyte_generation_id` of the rows.
+        guard: Asked inside each merging transaction; raises where rows must not commit any more.
+        heartbeat_seconds: How often a running job signs its row, and notices a cancellation that
+            came through another process.
+    """
+
+    def __init__(
+        self,
+        folder: AirbyteFolder,
+        database: Database,
+        values: Mapping[str, str | None],
+        *,
+        generation: int = 0,
+        guard: Guard | None = None,
+        heartbeat_seconds: float = 1.0,
+    ) -> None:
+        self.folder = folder
+        self.database = database
+        self.values = values
+        self.generation = generation
+        self.guard = guard
+        self.heartbeat_seconds = heartbeat_seconds
+        self.jobs = JobStore(database)
+        self._workers: dict[int, _Worker] = {}
+
+    def __enter__(self) -> "Engine":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def start(self, connection_id: str) -> Job:
+        """Start a sync and return at once with its job.
+
+        Raises:
+            PipelineError: The connection is unknown, or a reference of its source has no value.
+            AlreadyRunningError: A sync of the connection is at work, here or elsewhere.
+        """
+        connection = self.folder.connection_by_id(connection_id)
+        if connection is None:
+            raise PipelineError(f"no airbyte connection has the id {connection_id}")
+        source = self.folder.sources[connection.source].resolved(self.values)
+        connector.sweep()
+        session = self.database.connect(autocommit=True)
+        try:
+            job_id = self.jobs.start(
+                session, connection_id=connection_id, connection_name=connection.name
+            )
+        except BaseException:
+            session.close()
+            raise
+        worker = _Worker(self, connection, source, session, job_id)
+        self._workers[job_id] = worker
+        worker.start()
+        job = self.jobs.get(job_id)
+        assert job is not None
+        return job
+
+    def cancel(self, job_id: int, reason: str = "it was cancelled") -> Job | None:
+        """End a running job, wherever its worker is; return it, or None if it is unknown."""
+        self.jobs.stop(job_id, JobStatus.CANCELLED, reason)
+        worker = self._workers.get(job_id)
+        if worker is not None:
+            worker.interrupt()
+        return self.jobs.get(job_id)
+
+    def wait(self, job_id: int) -> Job:
+        """Wait for the end of a job that this engine started."""
+        self._workers[job_id].join()
+        job = self.jobs.get(job_id)
+        assert job is not None
+        return job
+
+    def close(self) -> None:
+        """Cancel what still runs and wait for it."""
+        for job_id, worker in self._workers.items():
+            if worker.is_alive():
+                self.cancel(job_id, "the engine was closed")
+            worker.join()
+
+
+class _Worker(threading.Thread):
+    """One sync, from the first request to the commit."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        connection: ConnectionFile,
+        configuration: Mapping[str, Any],
+        session: psycopg.Connection,
+        job_id: int,
+    ) -> None:
+        super().__init__(name=f"sync-{connection.name}-{job_id}", daemon=True)
+        self._engine = engine
+        self._connection = connection
+        self._configuration = configuration
+        self._session = session
+        self._job_id = job_id
+        self._source: Connector | None = None
+        self._over = threading.Event()
+        self._interrupted = threading.Event()
+
+    def run(self) -> None:
+        """Sync, and enter the outcome into the books whatever it is."""
+        try:
+            with self._session:
+                self._sync()
+        except JobOverError:
+            pass  # whoever ended the job has written why
+        except Exception as error:
+            reason = _masked(str(error) or type(error).__name__, self._secrets())
+            self._engine.jobs.stop(self._job_id, JobStatus.FAILED, reason)
+        finally:
+            self._over.set()
+
+    def interrupt(self) -> None:
+        """Kill the source; the job's row tells why."""
+        self._interrupted.set()
+        if self._source is not None:
+            self._source.kill()
+
+    def _sync(self) -> None:
+        loader = Loader(
+            self._session,
+            self._landings(),
+            job_id=self._job_id,
+            generation=self._engine.generation,
+        )
+        states: dict[str, StreamState] = {}
+        with connector.reading(self._input()) as source:
+            self._source = source
+            if self._interrupted.is_set():
+                source.kill()
+            threading.Thread(target=self._beat, args=(loader, source), daemon=True).start()
+            for message in source:
+                if isinstance(message, Record):
+                    loader.add(message)
+                else:
+                    states[message.stream] = message
+            loader.commit(
+                self._connection.name,
+                states,
+                bytes_read=source.bytes_read,
+                guard=self._engine.guard,
+            )
+
+    def _beat(self, loader: Loader, source: Connector) -> None:
+        while not self._over.wait(self._engine.heartbeat_seconds):
+            try:
+                alive = self._engine.jobs.heartbeat(
+                    self._job_id, rows_read=loader.rows_read, bytes_read=source.bytes_read
+                )
+            except (PipelineError, psycopg.Error):
+                continue  # the commit will tell whether the database is really gone
+            if not alive:
+                source.kill()
+                return
+
+    def _landings(self) -> dict[str, Landing]:
+        folder, connection = self._engine.folder, self._connection
+        return {
+            stream.name: Landing.of(
+                connection.namespace, stream, folder.schema(connection, stream.name)
+            )
+            for stream in connection.streams
+        }
+
+    def _input(self) -> SourceInput:
+        folder = self._engine.folder
+        return SourceInput(
+            manifest=folder.manifest_path(self._connection),
+            configuration=self._configuration,
+            catalog=configured_catalog(folder, self._connection),
+            states=stored_states(self._session, self._connection.name),
+        )
+
+    def _secrets(self) -> list[str]:
+        manifest = yaml.safe_load(
+            self._engine.folder.manifest_path(self._connection).read_text(encoding="utf-8")
+        )
+        properties = manifest["spec"]["connection_specification"]["properties"]
+        return [
+            str(self._configuration[name])
+            for name, declared in properties.items()
+            if declared.get("airbyte_secret") and self._configuration.get(name)
+        ]
+
+
+def configured_catalog(folder: AirbyteFolder, connection: ConnectionFile) -> dict[str, Any]:
+    """Return the catalog of a connection as Airbyte's protocol wants it."""
+    streams = []
+    for stream in connection.streams:
+        incremental = stream.sync_mode is SyncMode.INCREMENTAL_DEDUPED
+        streams.append(
+            {
+                "stream": {
+                    "name": stream.name,
+                    "json_schema": folder.schema(connection, stream.name),
+                    "supported_sync_modes": ["full_refresh", "incremental"],
+                    "source_defined_cursor": True,
+                    "default_cursor_field": stream.cursor_field,
+                    "source_defined_primary_key": stream.primary_key,
+                },
+                "sync_mode": "incremental" if incremental else "full_refresh",
+                "destination_sync_mode": "append_dedup" if incremental else "overwrite",
+                "cursor_field": stream.cursor_field,
+                "primary_key": stream.primary_key,
+            }
+        )
+    return {"streams": streams}
+
+
+def _masked(text: str, secrets: list[str]) -> str:
+    for secret in secrets:
+        text = text.replace(secret, _MASK)
+    return text

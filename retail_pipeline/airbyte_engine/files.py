@@ -1,0 +1,256 @@
+"""Typed, validated reading of an `airbyte/` folder: sources, destinations, connections, schemas.
+
+Only reading belongs here. Nothing is contacted, and no value is put in for a `${REFERENCE}` before
+`SourceFile.resolved` is asked to.
+"""
+
+import re
+import uuid
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import cached_property
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from retail_pipeline.errors import PipelineError
+
+_NAMESPACE = uuid.UUID("8a5c2a44-6f0b-4d5e-9d55-3c1f5f0f7a11")
+_REFERENCE = re.compile(r"\$\{([A-Z][A-Z0-9_]*)\}")
+
+
+class SyncMode(StrEnum):
+    """How a stream is read and written; names as in Airbyte's API."""
+
+    INCREMENTAL_DEDUPED = "incremental_deduped_history"
+    FULL_REFRESH_OVERWRITE = "full_refresh_overwrite"
+
+
+class _File(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str = Field(min_length=1)
+
+    @property
+    def id(self) -> str:
+        """The id in the embedded engine: the same name always has the same id."""
+        return str(uuid.uuid5(_NAMESPACE, f"{type(self).__name__}/{self.name}"))
+
+
+class SourceFile(_File):
+    """A configured source; `connector` is the folder of its manifest."""
+
+    connector: str
+    configuration: dict[str, Any]
+
+    def resolved(self, values: Mapping[str, str | None]) -> dict[str, Any]:
+        """Return the configuration with every `${REFERENCE}` filled.
+
+        A property whose reference has the value None is left out.
+
+        Raises:
+            PipelineError: A reference is not among the values.
+        """
+        return _resolve(self.configuration, values, f"source {self.name}")
+
+
+class DestinationFile(_File):
+    """A configured destination; the embedded engine writes PostgreSQL only."""
+
+    type: str
+    definition_id: str | None = None
+    configuration: dict[str, Any]
+
+
+class StreamSettings(BaseModel):
+    """One stream of a connection: how it is read, ordered and identified."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str
+    sync_mode: SyncMode
+    cursor_field: list[str] = Field(default_factory=list, max_length=1)
+    primary_key: list[list[str]] = Field(default_factory=list)
+
+    @property
+    def cursor(self) -> str | None:
+        """The cursor's column, if there is one."""
+        return self.cursor_field[0] if self.cursor_field else None
+
+    @property
+    def key(self) -> list[str]:
+        """The primary key's columns."""
+        return [path[0] for path in self.primary_key]
+
+
+class ConnectionFile(_File):
+    """A connection: which streams of a source go to which schema of a destination."""
+
+    source: str
+    destination: str
+    namespace: str
+    schedule: str = "manual"
+    streams: list[StreamSettings] = Field(min_length=1)
+
+
+_F = TypeVar("_F", bound=_File)
+
+
+@dataclass(frozen=True)
+class AirbyteFolder:
+    """All files of one folder, checked against each other."""
+
+    root: Path
+    sources: Mapping[str, SourceFile]
+    destinations: Mapping[str, DestinationFile]
+    connections: Mapping[str, ConnectionFile]
+
+    @classmethod
+    def load(cls, root: Path) -> "AirbyteFolder":
+        """Read and check `sources/*.yaml`, `destinations/*.yaml` and `connections/*.yaml`.
+
+        Raises:
+            PipelineError: A file is missing, unreadable or contradicts another; names the file.
+        """
+        folder = cls(
+            root=root,
+            sources=_by_name(_read(path, SourceFile) for path in _listed(root / "sources")),
+            destinations=_by_name(
+                _read(path, DestinationFile) for path in _listed(root / "destinations")
+            ),
+            connections=_by_name(
+                _read(path, ConnectionFile) for path in _listed(root / "connections")
+            ),
+        )
+        for connection in folder.connections.values():
+            folder._check(connection)
+        return folder
+
+    def connection_by_id(self, connection_id: str) -> ConnectionFile | None:
+        """Return the connection that has this id in the embedded engine."""
+        return next((c for c in self.connections.values() if c.id == connection_id), None)
+
+    def manifest_path(self, connection: ConnectionFile) -> Path:
+        """Return the path of the manifest of a connection's source."""
+        return self.root / "sources" / self.sources[connection.source].connector / "manifest.yaml"
+
+    def schema(self, connection: ConnectionFile, stream: str) -> dict[str, Any]:
+        """Return the JSON schema of a stream, as its manifest declares it inline."""
+        return self._schemas[self.sources[connection.source].connector][stream]
+
+    @cached_property
+    def _schemas(self) -> dict[str, dict[str, dict[str, Any]]]:
+        connectors = {source.connector for source in self.sources.values()}
+        return {
+            connector: _stream_schemas(self.root / "sources" / connector / "manifest.yaml")
+            for connector in connectors
+        }
+
+    def _check(self, connection: ConnectionFile) -> None:
+        where = f"airbyte connection {connection.name}"
+        if connection.source not in self.sources:
+            raise PipelineError(f"{where} names the unknown source {connection.source!r}")
+        destination = self.destinations.get(connection.destination)
+        if destination is None:
+            raise PipelineError(f"{where} names the unknown destination {connection.destination!r}")
+        if destination.type != "postgres":
+            raise PipelineError(f"{where}: the destination type {destination.type!r} is not known")
+        declared = self._schemas[self.sources[connection.source].connector]
+        for stream in connection.streams:
+            if stream.name not in declared:
+                raise PipelineError(f"{where}: the manifest has no stream {stream.name!r}")
+            _check_stream(stream, declared[stream.name], where)
+
+
+def _check_stream(stream: StreamSettings, schema: Mapping[str, Any], where: str) -> None:
+    named = [*stream.key, *stream.cursor_field]
+    unknown = [name for name in named if name not in schema["properties"]]
+    if unknown:
+        raise PipelineError(f"{where}: stream {stream.name} has no column {', '.join(unknown)}")
+    if stream.sync_mode is SyncMode.INCREMENTAL_DEDUPED and not (stream.key and stream.cursor):
+        raise PipelineError(
+            f"{where}: stream {stream.name} needs a primary_key and a cursor_field "
+            f"for {stream.sync_mode.value}"
+        )
+
+
+def _listed(folder: Path) -> list[Path]:
+    files = sorted(folder.glob("*.yaml"))
+    if not files:
+        raise PipelineError(f"{folder} holds no YAML file: the Airbyte files are not there")
+    return files
+
+
+def _read(path: Path, kind: type[_F]) -> _F:
+    try:
+        return kind.model_validate(_yaml(path))
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"]) or "the file"
+        raise PipelineError(f"{path}: {place}: {first['msg']}") from None
+
+
+def _yaml(path: Path) -> Any:
+    try:
+        return yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, yaml.YAMLError) as error:
+        raise PipelineError(f"{path} cannot be read: {error}") from None
+
+
+def _by_name(files: Iterable[_F]) -> dict[str, _F]:
+    named: dict[str, _F] = {}
+    for file in files:
+        if file.name in named:
+            raise PipelineError(f"two airbyte files bear the name {file.name!r}")
+        named[file.name] = file
+    return named
+
+
+def _stream_schemas(path: Path) -> dict[str, dict[str, Any]]:
+    manifest = _yaml(path)
+    schemas = {}
+    for stream in manifest.get("streams", []):
+        name = stream.get("name") or stream.get("$parameters", {}).get("name")
+        schema = _dereference(manifest, stream.get("schema_loader", {}).get("schema"))
+        if not name or not isinstance(schema, dict) or "properties" not in schema:
+            raise PipelineError(f"{path}: stream {name!r} needs a name and an inline schema")
+        schemas[name] = schema
+    return schemas
+
+
+def _dereference(manifest: Mapping[str, Any], node: Any) -> Any:
+    if not isinstance(node, dict) or "$ref" not in node:
+        return node
+    target: Any = manifest
+    for part in str(node["$ref"]).removeprefix("#/").split("/"):
+        target = target.get(part) if isinstance(target, dict) else None
+    return _dereference(manifest, target)
+
+
+def _resolve(
+    node: Mapping[str, Any], values: Mapping[str, str | None], where: str
+) -> dict[str, Any]:
+    resolved: dict[str, Any] = {}
+    for name, value in node.items():
+        if isinstance(value, dict):
+            resolved[name] = _resolve(value, values, where)
+        elif isinstance(value, str):
+            text = _fill(value, values, f"{where}: {name}")
+            if text is not None:
+                resolved[name] = text
+        else:
+            resolved[name] = value
+    return resolved
+
+
+def _fill(text: str, values: Mapping[str, str | None], where: str) -> str | None:
+    names = _REFERENCE.findall(text)
+    unknown = [name for name in names if name not in values]
+    if unknown:
+        raise PipelineError(f"{where} refers to {', '.join(unknown)}, which has no value")
+    if any(values[name] is None for name in names):
+        return None
+    return _REFERENCE.sub(lambda match: str(values[match.group(1)]), text)

@@ -1,0 +1,89 @@
+"""A tiny paged API with switchable faults, to sync from."""
+
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import uvicorn
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+KEY = "the-right-key"
+
+
+@dataclass
+class PagedApi:
+    """Serves `streams[name]`, a list of records, ordered by `updated_at`."""
+
+    streams: dict[str, list[dict]]
+    page: int = 100
+    refuse_every: int | None = None
+    hold: threading.Event | None = None
+    requests: list[dict[str, str]] = field(default_factory=list)
+    address: str = ""
+
+    def answer(self, request: Request) -> Response:
+        self.requests.append(dict(request.query_params))
+        if request.headers.get("authorization") != f"Bearer {KEY}":
+            return JSONResponse({"error": "unauthorized"}, status_code=401)
+        if self.refuse_every and len(self.requests) % self.refuse_every == 0:
+            return Response(status_code=429, headers={"Retry-After": "0.01"})
+        if self.hold is not None and len(self.requests) > 1:
+            self.hold.wait(30)
+        query = request.query_params
+        records = [
+            record
+            for record in self.streams[request.path_params["stream"]]
+            if _instant(query["updated_since"])
+            <= _instant(record["updated_at"])
+            < _instant(query["updated_until"])
+        ]
+        start = int(query.get("cursor", 0))
+        following = start + self.page
+        more = following if following < len(records) else None
+        return JSONResponse({"data": records[start:following], "next_cursor": more and str(more)})
+
+
+@contextmanager
+def serving(api: PagedApi) -> Iterator[PagedApi]:
+    """Serve it on a free loopback port and note its address."""
+    app = Starlette(routes=[Route("/v1/{stream}", api.answer)])
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        server = uvicorn.Server(uvicorn.Config(app, log_level="error", lifespan="off"))
+        thread = threading.Thread(target=server.run, args=([listener],), daemon=True)
+        thread.start()
+        while not server.started:
+            time.sleep(0.005)
+        api.address = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        yield api
+        if api.hold is not None:
+            api.hold.set()
+        server.should_exit = True
+        thread.join()
+
+
+def products(count: int, *, day: str = "2011-01-01") -> list[dict]:
+    """Return products that differ in id and price."""
+    return [
+        {
+            "product_id": f"P{number:05}",
+            "name": f"Tab\tand back\\slash {number}",
+            "category": None,
+            "price": number / 1000,
+            "cost": 0.1,
+            "currency": "GBP",
+            "recorded_at": f"{day}T00:00:00Z",
+            "updated_at": f"{day}T{number // 60 % 24:02}:{number % 60:02}:00Z",
+        }
+        for number in range(count)
+    ]
+
+
+def _instant(text: str) -> str:
+    return text.replace(".000000Z", "Z")
