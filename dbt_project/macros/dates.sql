@@ -1,0 +1,35 @@
+{#- The UTC day of a point in time, whatever the session's time zone. -#}
+{% macro utc_date(timestamp) -%}
+    cast(({{ timestamp }} at time zone 'UTC') as date)
+{%- endmacro %}
+
+
+{#- The first day of a date's month. -#}
+{% macro month_start(date) -%}
+    cast(date_trunc('month', cast({{ date }} as timestamp)) as date)
+{%- endmacro %}
+
+
+{#- The day on which a transaction became known: a line counts for as-of date D when it happened and
+    was recorded before D, that is when its known day lies before D. -#}
+{% macro known_date(transacted_at, recorded_at) -%}
+    {{ utc_date('greatest(' ~ transacted_at ~ ', ' ~ recorded_at ~ ')') }}
+{%- endmacro %}
+
+
+{#- The clock of this build, null where none was given. -#}
+{% macro as_of_date() -%}
+    {%- if var('as_of_date') -%} cast('{{ var("as_of_date") }}' as date)
+    {%- else -%} cast(null as date)
+    {%- endif -%}
+{%- endmacro %}
+
+
+{#- Calendar months from one date's month to another's. -#}
+{% macro months_between(earlier, later) -%}
+    cast(
+        12 * (extract(year from {{ later }}) - extract(year from {{ earlier }}))
+        + extract(month from {{ later }}) - extract(month from {{ earlier }})
+        as integer
+    )
+{%- endmacro %}

@@ -1,0 +1,79 @@
+{#- The month firsts from 90 days after the first purchase on, as that purchase was known on each of
+    them: a record of a later day must not add an as-of date in the past. -#}
+
+with
+
+entries as (
+
+    select * from {{ ref('customer_day_entries') }}
+
+),
+
+clock as (
+
+    select
+        min(date_day) as first_day,
+        coalesce({{ as_of_date() }}, max(known_date) + 1) as as_of_date
+    from entries
+
+),
+
+{% if var('as_of_dates') %}
+
+as_of_dates as (
+
+    select cast(value as date) as as_of_date
+    from unnest(array['{{ var("as_of_dates") | join("', '") }}']) as wanted (value)
+
+),
+
+{% else %}
+
+months as (
+
+    select cast(month_start as date) as as_of_date
+    from clock
+    cross join lateral generate_series(
+        date_trunc('month', cast(clock.first_day + 90 as timestamp)),
+        cast(clock.as_of_date as timestamp),
+        interval '1 month'
+    ) as series (month_start)
+
+),
+
+months_with_history as (
+
+    select months.as_of_date
+    from months
+    where exists (
+        select 1
+        from entries
+        where entries.date_day <= months.as_of_date - 90
+            and entries.known_date < months.as_of_date
+        group by entries.customer_id, entries.date_day
+        having sum(entries.net_amount) > 0
+    )
+
+),
+
+as_of_dates as (
+
+    select as_of_date from months_with_history
+    union
+    select as_of_date from clock
+    where as_of_date is not null
+
+),
+
+{% endif %}
+
+final as (
+
+    select
+        as_of_date,
+        as_of_date = max(as_of_date) over () as is_current
+    from as_of_dates
+
+)
+
+select * from final

@@ -1,0 +1,64 @@
+with
+
+items as (
+
+    select * from {{ ref('fct_transaction_items') }}
+    where not is_excluded
+
+),
+
+transactions as (
+
+    select * from {{ ref('stg_retail__transactions') }}
+
+),
+
+items_by_transaction as (
+
+    select
+        transaction_id,
+        count(*) as lines,
+        count(unit_price) as priced_lines,
+        coalesce(sum(unit_price), 0) as unit_prices,
+        coalesce(sum(quantity), 0) as quantity,
+        sum(net_amount) as net_amount
+    from items
+    group by transaction_id
+
+),
+
+counted as (
+
+    select
+
+        ---------- ids
+        transactions.transaction_id,
+        transactions.customer_id,
+
+        ---------- text
+        transactions.transaction_type,
+        transactions.currency,
+        transactions.country,
+        transactions.channel,
+
+        ---------- numerics
+        items_by_transaction.lines,
+        items_by_transaction.priced_lines,
+        items_by_transaction.unit_prices,
+        items_by_transaction.quantity,
+        items_by_transaction.net_amount,
+        extract(hour from transactions.transacted_at at time zone 'UTC')
+        + extract(minute from transactions.transacted_at at time zone 'UTC') / 60 as hour_of_day,
+
+        ---------- timestamps
+        transactions.transacted_at,
+        {{ utc_date('transactions.transacted_at') }} as date_day,
+        {{ known_date('transactions.transacted_at', 'transactions.recorded_at') }} as known_date
+
+    from items_by_transaction
+    inner join transactions
+        on items_by_transaction.transaction_id = transactions.transaction_id
+
+)
+
+select * from counted

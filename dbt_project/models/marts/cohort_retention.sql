@@ -1,0 +1,90 @@
+{{ config(indexes=[{'columns': ['cohort_month', 'months_since'], 'unique': true}]) }}
+
+with
+
+customer_days as (
+
+    select * from {{ ref('customer_days') }}
+
+),
+
+cohorts as (
+
+    select
+        customer_id,
+        {{ month_start('min(date_day)') }} as cohort_month
+    from customer_days
+    where is_purchase
+    group by customer_id
+
+),
+
+cohort_sizes as (
+
+    select
+        cohort_month,
+        count(*) as cohort_customers
+    from cohorts
+    group by cohort_month
+
+),
+
+last_month as (
+
+    select {{ month_start('max(date_day)') }} as month_start
+    from customer_days
+
+),
+
+cohort_months as (
+
+    select
+        cohort_sizes.cohort_month,
+        cohort_sizes.cohort_customers,
+        months.months_since
+    from cohort_sizes
+    cross join last_month
+    cross join lateral generate_series(
+        0, {{ months_between('cohort_sizes.cohort_month', 'last_month.month_start') }}
+    ) as months (months_since)
+
+),
+
+activity as (
+
+    select
+        cohorts.cohort_month,
+        greatest({{ months_between('cohorts.cohort_month', 'customer_days.date_day') }}, 0)
+            as months_since,
+        count(distinct customer_days.customer_id) filter (where customer_days.is_purchase)
+            as active_customers,
+        sum(customer_days.net_amount) as net_amount
+    from customer_days
+    inner join cohorts on customer_days.customer_id = cohorts.customer_id
+    group by 1, 2
+
+),
+
+final as (
+
+    select
+
+        ---------- ids
+        cohort_months.cohort_month,
+        cohort_months.months_since,
+
+        ---------- numerics
+        cast(cohort_months.cohort_customers as integer) as cohort_customers,
+        cast(coalesce(activity.active_customers, 0) as integer) as active_customers,
+        coalesce(activity.active_customers, 0)
+        / cast(cohort_months.cohort_customers as double precision) as retention_rate,
+        coalesce(activity.net_amount, 0) as net_amount
+
+    from cohort_months
+    left join activity
+        on cohort_months.cohort_month = activity.cohort_month
+        and cohort_months.months_since = activity.months_since
+
+)
+
+select * from final

@@ -1,0 +1,52 @@
+{{ config(indexes=[{'columns': ['date_day'], 'unique': true}]) }}
+
+with
+
+transactions as (
+
+    select * from {{ ref('stg_retail__transactions') }}
+
+),
+
+bounds as (
+
+    select
+        min({{ utc_date('transacted_at') }}) as first_day,
+        greatest(max({{ utc_date('transacted_at') }}), {{ as_of_date() }} - 1) as last_day
+    from transactions
+
+),
+
+days as (
+
+    select cast(date_day as date) as date_day
+    from bounds
+    cross join lateral generate_series(
+        cast(bounds.first_day as timestamp), cast(bounds.last_day as timestamp), interval '1 day'
+    ) as series (date_day)
+
+),
+
+final as (
+
+    select
+
+        ---------- ids
+        date_day,
+
+        ---------- calendar
+        {{ month_start('date_day') }} as month_start_date,
+        cast(extract(year from date_day) as integer) as year,
+        cast(extract(quarter from date_day) as integer) as quarter,
+        cast(extract(month from date_day) as integer) as month_of_year,
+        cast(extract(week from date_day) as integer) as iso_week,
+        cast(extract(isodow from date_day) as integer) as iso_day_of_week,
+
+        ---------- booleans
+        extract(isodow from date_day) > 5 as is_weekend
+
+    from days
+
+)
+
+select * from final

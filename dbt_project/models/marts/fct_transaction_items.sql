@@ -1,0 +1,48 @@
+{{ config(indexes=[
+    {'columns': ['transaction_id', 'line_number'], 'unique': true},
+    {'columns': ['product_id']},
+]) }}
+
+with
+
+items as (
+
+    select * from {{ ref('int_transaction_items_marked') }}
+
+),
+
+final as (
+
+    select
+
+        ---------- ids
+        transaction_id,
+        line_number,
+        customer_id,
+        product_id,
+
+        ---------- text
+        transaction_type,
+        currency,
+
+        ---------- numerics
+        quantity,
+        unit_price,
+        gross_amount,
+        discount_amount,
+        net_amount,
+
+        ---------- booleans
+        is_excluded,
+        exclusion_reason,
+
+        ---------- timestamps
+        transacted_at,
+        recorded_at,
+        updated_at
+
+    from items
+
+)
+
+select * from final

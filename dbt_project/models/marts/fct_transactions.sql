@@ -1,0 +1,79 @@
+{{ config(indexes=[
+    {'columns': ['transaction_id'], 'unique': true},
+    {'columns': ['customer_id', 'transacted_at']},
+    {'columns': ['transacted_at']},
+]) }}
+
+with
+
+transactions as (
+
+    select * from {{ ref('stg_retail__transactions') }}
+
+),
+
+items as (
+
+    select * from {{ ref('fct_transaction_items') }}
+
+),
+
+items_by_transaction as (
+
+    select
+        transaction_id,
+        count(*) as lines,
+        sum(quantity) as quantity,
+        sum(gross_amount) as gross_amount,
+        sum(discount_amount) as discount_amount,
+        sum(net_amount) as net_amount,
+        sum(net_amount) filter (where is_excluded) as excluded_net_amount,
+        bool_and(is_excluded) as is_excluded,
+        min(exclusion_reason) as exclusion_reason
+    from items
+    group by transaction_id
+
+),
+
+final as (
+
+    select
+
+        ---------- ids
+        transactions.transaction_id,
+        transactions.customer_id,
+
+        ---------- text
+        transactions.transaction_type,
+        transactions.currency,
+        transactions.country,
+        transactions.channel,
+
+        ---------- numerics
+        cast(coalesce(items_by_transaction.lines, 0) as integer) as lines,
+        coalesce(items_by_transaction.quantity, 0) as quantity,
+        coalesce(items_by_transaction.gross_amount, 0) as gross_amount,
+        coalesce(items_by_transaction.discount_amount, 0) as discount_amount,
+        coalesce(items_by_transaction.net_amount, 0) as net_amount,
+        coalesce(items_by_transaction.excluded_net_amount, 0) as excluded_net_amount,
+
+        ---------- booleans
+        coalesce(items_by_transaction.is_excluded, true) as is_excluded,
+        case
+            when items_by_transaction.transaction_id is null then 'no lines'
+            when items_by_transaction.is_excluded then items_by_transaction.exclusion_reason
+        end as exclusion_reason,
+
+        ---------- timestamps
+        transactions.transacted_at,
+        {{ utc_date('transactions.transacted_at') }} as transaction_date,
+        transactions.recorded_at,
+        transactions.updated_at
+
+    from transactions
+    left join items_by_transaction
+        on transactions.transaction_id = items_by_transaction.transaction_id
+
+)
+
+select * from final

@@ -1,0 +1,48 @@
+{{ config(meta={'dagster': {'ref': {'name': 'customer_features'}}}) }}
+
+with
+
+known_days as (
+
+    select
+        dates.as_of_date,
+        entries.customer_id,
+        entries.date_day,
+        sum(entries.net_amount) as net_amount
+    from {{ ref('customer_day_entries') }} as entries
+    inner join {{ ref('int_as_of_dates') }} as dates
+        on entries.date_day < dates.as_of_date
+        and entries.known_date < dates.as_of_date
+    where dates.is_current
+    group by dates.as_of_date, entries.customer_id, entries.date_day
+
+),
+
+buyers as (
+
+    select
+        as_of_date,
+        customer_id,
+        sum(net_amount) as net_amount
+    from known_days
+    group by as_of_date, customer_id
+    having bool_or(net_amount > 0)
+
+),
+
+current_features as (
+
+    select features.*
+    from {{ ref('customer_features') }} as features
+    inner join {{ ref('int_as_of_dates') }} as dates on features.as_of_date = dates.as_of_date
+    where dates.is_current
+
+)
+
+select
+    customer_id,
+    buyers.net_amount as net_amount_of_entries,
+    current_features.total_net_amount as net_amount_of_features
+from buyers
+full outer join current_features using (customer_id)
+where buyers.net_amount is distinct from current_features.total_net_amount
