@@ -1,0 +1,162 @@
+"""dbt as assets: one build of the whole project, streamed into Dagster event by event.
+
+Models and seeds are assets, data tests are asset checks; a failing one of severity error stops what
+is downstream. SQL belongs to `dbt_project/`.
+"""
+
+import json
+import shutil
+from collections.abc import Iterator
+from datetime import date
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import psycopg
+from dagster import (
+    AssetExecutionContext,
+    Definitions,
+    Failure,
+    Output,
+    ResourceParam,
+    TableColumn,
+    TableColumnConstraints,
+    TableSchema,
+)
+from dagster_dbt import DbtCliInvocation, DbtCliResource, DbtProject, dbt_assets
+from dagster_dbt.compat import DBT_PYTHON_VERSION
+from packaging.version import Version
+
+from retail_pipeline.postgres import Database
+from retail_pipeline.run_window import RunWindow
+from retail_pipeline.settings import Settings
+from retail_pipeline.warehouse.outcome import failure_message
+from retail_pipeline.warehouse.project import (
+    PROJECT_FOLDER,
+    database_name,
+    dbt_environment,
+    dbt_program,
+    exported,
+    read_manifest,
+)
+from retail_pipeline.warehouse.translator import WarehouseTranslator
+
+
+class DbtWithoutVersionCall(DbtCliResource):
+    """dagster-dbt's resource, told dbt's version.
+
+    It would ask `dbt --version`, which takes two seconds and asks a package index for updates.
+    """
+
+    @cached_property
+    def _cli_version(self) -> Version:
+        assert DBT_PYTHON_VERSION is not None
+        return DBT_PYTHON_VERSION
+
+
+def build_warehouse_assets(settings: Settings) -> Definitions:
+    """Return one multi-asset that builds every dbt model and runs every test.
+
+    Raises:
+        PipelineError: The dbt project does not parse.
+    """
+    manifest = read_manifest(database_name(settings))
+    project = DbtProject(PROJECT_FOLDER)
+
+    @dbt_assets(
+        name="dbt_build",
+        manifest=manifest,
+        project=project,
+        dagster_dbt_translator=WarehouseTranslator(),
+    )
+    def dbt_build(
+        context: AssetExecutionContext,
+        database: ResourceParam[Database],
+        settings: ResourceParam[Settings],
+        run_window: RunWindow,
+    ) -> Iterator[Any]:
+        as_of = run_window.landed_as_of(settings, database)
+        artifacts = settings.home / "dbt" / context.run_id
+        yield from _build(context, database, as_of, artifacts)
+
+    return Definitions(assets=[dbt_build])
+
+
+def _build(
+    context: AssetExecutionContext,
+    database: Database,
+    as_of: date,
+    artifacts: Path,
+) -> Iterator[Any]:
+    resource = DbtWithoutVersionCall(
+        project_dir=str(PROJECT_FOLDER),
+        profiles_dir=str(PROJECT_FOLDER),
+        dbt_executable=dbt_program(),
+    )
+    with exported(dbt_environment(database.url)):
+        invocation = resource.cli(
+            # Unit tests prove the SQL, not the data: they run in the test suite.
+            [
+                *("build", "--exclude-resource-type", "unit_test"),
+                *("--vars", json.dumps({"as_of_date": str(as_of)})),
+            ],
+            context=context,
+            target_path=artifacts,
+            raise_on_error=False,
+        )
+    with database.connect(autocommit=True) as connection:
+        for event in invocation.stream().fetch_column_metadata():
+            yield _described(event, connection, invocation) if isinstance(event, Output) else event
+    _raise_failure(invocation, artifacts)
+    shutil.rmtree(artifacts, ignore_errors=True)
+
+
+def _described(
+    event: Output[Any], connection: psycopg.Connection, invocation: DbtCliInvocation
+) -> Output[Any]:
+    """Add what the database says of the new table or view: rows, columns, descriptions."""
+    node = invocation.manifest["nodes"][event.metadata["unique_id"].value]
+    table = psycopg.sql.Identifier(node["schema"], node["alias"])
+    rows = connection.execute(psycopg.sql.SQL("select count(*) from {}").format(table)).fetchone()
+    seconds = event.metadata.get("Execution Duration")
+    return event.with_metadata(
+        {
+            **event.metadata,
+            "dagster/row_count": rows[0] if rows else 0,
+            "dagster/column_schema": _columns(connection, table.as_string(connection)),
+            **({"seconds": seconds} if seconds else {}),
+        }
+    )
+
+
+def _columns(connection: psycopg.Connection, table: str) -> TableSchema:
+    columns = connection.execute(
+        "select attname, format_type(atttypid, atttypmod), col_description(attrelid, attnum), "
+        "attnotnull from pg_attribute where attrelid = %s::regclass and attnum > 0 "
+        "and not attisdropped order by attnum",
+        [table],
+    )
+    return TableSchema(
+        [
+            TableColumn(
+                name, kind, description, constraints=TableColumnConstraints(nullable=not required)
+            )
+            for name, kind, description, required in columns
+        ]
+    )
+
+
+def _raise_failure(invocation: DbtCliInvocation, artifacts: Path) -> None:
+    error = invocation.get_error()
+    if error is None:
+        return
+    try:
+        message = failure_message(artifacts)
+    except FileNotFoundError:
+        message = None
+    raise Failure(
+        description=message or str(error),
+        metadata={"artifacts": str(artifacts)},
+        # The same data fails the same way: a retry would only cost time.
+        allow_retries=False,
+    )

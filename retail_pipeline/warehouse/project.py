@@ -1,0 +1,181 @@
+"""The dbt project on disk: where it is, its manifest, and the environment that dbt runs in.
+
+The manifest is prepared here and nowhere else. Nothing of Dagster belongs here.
+"""
+
+import fcntl
+import hashlib
+import importlib.metadata
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from psycopg.conninfo import conninfo_to_dict
+
+from retail_pipeline.errors import PipelineError
+from retail_pipeline.postgres.server import DATABASE
+from retail_pipeline.settings import PROJECT_ROOT, Settings
+
+PROJECT_FOLDER = PROJECT_ROOT / "dbt_project"
+TARGET_FOLDER = PROJECT_FOLDER / "target"
+"""What dbt derives from the project; not under version control."""
+
+_NOT_SOURCE = {"target", "logs", "dbt_packages"}
+_DISTRIBUTIONS = ("dbt-core", "dbt-postgres", "dbt-adapters")
+_QUIET = {
+    "DBT_SEND_ANONYMOUS_USAGE_STATS": "false",
+    "DO_NOT_TRACK": "1",
+    "DBT_USE_COLORS": "false",
+    "DBT_VERSION_CHECK": "false",
+}
+
+
+def prepare_manifest(project: Path = PROJECT_FOLDER) -> Path:
+    """Return the path of an up-to-date `target/manifest.json`, parsing the project where needed.
+
+    Needed is: the manifest is missing, or made from other files or by another dbt. Processes that
+    ask at the same time wait for the first one.
+
+    Args:
+        project: The folder with `dbt_project.yml` and `profiles.yml`.
+
+    Raises:
+        PipelineError: dbt cannot parse the project; the message ends with dbt's own words.
+    """
+    target = project / "target"
+    digest = _digest(project)
+    if _is_fresh(target, digest):
+        return target / "manifest.json"
+    target.mkdir(exist_ok=True)
+    with _locked(target / "prepare.lock"):
+        if not _is_fresh(target, digest):
+            _parse(project, target)
+            (target / "manifest.digest").write_text(digest)
+    return target / "manifest.json"
+
+
+def read_manifest(database_name: str, project: Path = PROJECT_FOLDER) -> dict[str, Any]:
+    """Return dbt's manifest, prepared if needed, with the database that will be built in.
+
+    dbt writes the name of the database at parse time into each node; the builds of one checkout go
+    to different ones.
+
+    Args:
+        database_name: PostgreSQL's name of the warehouse database.
+        project: The folder with `dbt_project.yml`.
+    """
+    manifest = json.loads(prepare_manifest(project).read_text())
+    for node in [*manifest["nodes"].values(), *manifest["sources"].values()]:
+        parsed = node.get("database")
+        node["database"] = database_name
+        if node.get("relation_name"):
+            node["relation_name"] = node["relation_name"].replace(
+                f'"{parsed}".', f'"{database_name}".', 1
+            )
+    return manifest
+
+
+def database_name(settings: Settings) -> str:
+    """Return the name of the warehouse database without contacting it."""
+    if settings.database_url is None:
+        return DATABASE
+    return str(conninfo_to_dict(settings.database_url)["dbname"])
+
+
+def dbt_environment(url: str) -> dict[str, str]:
+    """Return the variables that point dbt at a database; they hold its password.
+
+    Args:
+        url: A `postgresql://` address.
+    """
+    parts = conninfo_to_dict(url)
+    given = {
+        "RETAIL_DBT_HOST": parts.get("host"),
+        "RETAIL_DBT_PORT": parts.get("port"),
+        "RETAIL_DBT_USER": parts.get("user"),
+        "RETAIL_DBT_PASSWORD": parts.get("password"),
+        "RETAIL_DBT_DBNAME": parts.get("dbname"),
+        "RETAIL_DBT_SSLMODE": parts.get("sslmode"),
+    }
+    # Sessions of dbt read and show time in UTC, as everything else does.
+    return {**{k: str(v) for k, v in given.items() if v}, **_QUIET, "PGTZ": "UTC"}
+
+
+@contextmanager
+def exported(environment: Mapping[str, str]) -> Iterator[None]:
+    """Set variables of this process for the length of a block."""
+    before = {name: os.environ.get(name) for name in environment}
+    os.environ.update(environment)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+
+
+def dbt_program() -> str:
+    """Return the path of dbt beside this Python; the shell's PATH may know another one, or none."""
+    beside = Path(sys.executable).with_name("dbt")
+    found = str(beside) if beside.exists() else shutil.which("dbt")
+    if found is None:
+        raise PipelineError("dbt is not installed: run `make .venv`")
+    return found
+
+
+def _digest(project: Path) -> str:
+    digest = hashlib.sha256()
+    for name in _DISTRIBUTIONS:
+        digest.update(f"{name}=={importlib.metadata.version(name)}\n".encode())
+    for path in sorted(project.rglob("*")):
+        relative = path.relative_to(project)
+        if path.is_file() and relative.parts[0] not in _NOT_SOURCE:
+            digest.update(f"{relative}\n".encode())
+            digest.update(hashlib.sha256(path.read_bytes()).digest())
+    return digest.hexdigest()
+
+
+def _is_fresh(target: Path, digest: str) -> bool:
+    try:
+        return (target / "manifest.json").exists() and (
+            target / "manifest.digest"
+        ).read_text() == digest
+    except FileNotFoundError:
+        return False
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    with path.open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def _parse(project: Path, target: Path) -> None:
+    """Parse into a folder aside and move the results: a reader never sees half a manifest."""
+    with tempfile.TemporaryDirectory(dir=target, prefix="parsing-") as aside:
+        done = subprocess.run(
+            [dbt_program(), "parse", "--quiet", "--target-path", aside, "--log-path", aside],
+            cwd=project,
+            env={**os.environ, **_QUIET, "DBT_PROFILES_DIR": str(project)},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if done.returncode != 0:
+            raise PipelineError(f"dbt cannot parse {project.name}: {_words(done.stdout)}")
+        for name in ("partial_parse.msgpack", "manifest.json"):
+            (Path(aside) / name).replace(target / name)
+
+
+def _words(output: str) -> str:
+    return " ".join(output.split()) or "it gave no reason"

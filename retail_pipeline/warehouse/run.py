@@ -1,0 +1,69 @@
+"""dbt without Dagster: a build in any database, as evaluations in a scratch database need it.
+
+The pipeline's own build, with its materializations and checks, is in `assets`.
+"""
+
+import json
+import os
+import subprocess
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from retail_pipeline.errors import PipelineError
+from retail_pipeline.warehouse.outcome import failure_message
+from retail_pipeline.warehouse.project import PROJECT_FOLDER, dbt_environment, dbt_program
+
+
+def dbt_build(
+    url: str,
+    select: str | Sequence[str] = (),
+    variables: Mapping[str, Any] | None = None,
+    *,
+    threads: int = 2,
+    unit_tests: bool = False,
+) -> None:
+    """Run `dbt build` in a database and wait for it.
+
+    Safe beside other builds of the same checkout: what dbt derives goes to a folder of its own.
+
+    Args:
+        url: The `postgresql://` address of a migrated database with filled landing tables.
+        select: What to build in dbt's selection syntax, such as `+customer_features`; all by
+            default. Tests that need a model outside of the selection are left out.
+        variables: dbt variables: `as_of_date` (YYYY-MM-DD) and `as_of_dates` (a list of them, which
+            replaces the month firsts and the clock's own date).
+        threads: Models built at the same time.
+        unit_tests: Also run dbt's unit tests, which prove the SQL and not the data.
+
+    Raises:
+        PipelineError: A model or a test of severity error failed; the message names it.
+    """
+    wanted = [select] if isinstance(select, str) else list(select)
+    with tempfile.TemporaryDirectory(prefix="retail-dbt-") as folder:
+        done = subprocess.run(
+            [
+                *(dbt_program(), "build", "--quiet"),
+                *("--target-path", folder, "--log-path", folder, "--threads", str(threads)),
+                *("--indirect-selection", "cautious"),
+                *("--vars", json.dumps(dict(variables or {}), default=str)),
+                *(("--select", *wanted) if wanted else ()),
+                *(() if unit_tests else ("--exclude-resource-type", "unit_test")),
+            ],
+            cwd=PROJECT_FOLDER,
+            env={**os.environ, **dbt_environment(url), "DBT_PROFILES_DIR": str(PROJECT_FOLDER)},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if done.returncode != 0:
+            raise PipelineError(_reason(Path(folder), done.stdout + done.stderr))
+
+
+def _reason(folder: Path, output: str) -> str:
+    try:
+        message = failure_message(folder)
+    except FileNotFoundError:
+        message = None
+    return message or f"dbt did not start to build: {' '.join(output.split())}"

@@ -1,0 +1,53 @@
+"""From dbt nodes to Dagster assets: keys, groups, owners, descriptions.
+
+A key is [schema, name] in every tool, so that the key of a dbt source is the key of the Airbyte
+stream that fills it. Nothing is run here.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from dagster import AssetCheckSpec, AssetKey, AssetSpec
+from dagster_dbt import DagsterDbtTranslator, DagsterDbtTranslatorSettings, DbtProject
+
+OWNER = "team:analytics-engineering"
+
+
+class WarehouseTranslator(DagsterDbtTranslator):
+    """The project's conventions, applied to dbt's nodes."""
+
+    def __init__(self) -> None:
+        # What the source tables hold is said by the assets that fill them.
+        super().__init__(DagsterDbtTranslatorSettings(enable_source_metadata=False))
+
+    def get_asset_key(self, dbt_resource_props: Mapping[str, Any]) -> AssetKey:
+        """Return [schema, name]."""
+        return AssetKey([dbt_resource_props["schema"], dbt_resource_props["name"]])
+
+    def get_group_name(self, dbt_resource_props: Mapping[str, Any]) -> str:
+        """Return the layer, which is the schema."""
+        return str(dbt_resource_props["schema"])
+
+    def get_owners(self, dbt_resource_props: Mapping[str, Any]) -> Sequence[str]:  # noqa: ARG002
+        """Return the one team that owns dbt's models."""
+        return [OWNER]
+
+    def get_description(self, dbt_resource_props: Mapping[str, Any]) -> str:
+        """Return the description alone: the SQL is dbt's to show."""
+        return _one_line(dbt_resource_props.get("description"))
+
+    def get_asset_check_spec(
+        self,
+        asset_spec: AssetSpec,
+        manifest: Mapping[str, Any],
+        unique_id: str,
+        project: DbtProject | None,
+    ) -> AssetCheckSpec | None:
+        """Return a dbt test as an asset check, with the test's own description."""
+        spec = super().get_asset_check_spec(asset_spec, manifest, unique_id, project)
+        description = _one_line(manifest["nodes"][unique_id].get("description"))
+        return spec._replace(description=description) if spec and description else spec
+
+
+def _one_line(text: str | None) -> str:
+    return " ".join((text or "").split())

@@ -1,0 +1,117 @@
+"""Landing rows for the warehouse's tests, written straight into the tables that Airbyte fills."""
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import psycopg
+from psycopg.types.json import Jsonb
+
+from retail_pipeline.postgres import Database
+
+AIRBYTE_COLUMNS: dict[str, Any] = {
+    "_airbyte_raw_id": "r",
+    "_airbyte_extracted_at": "2024-01-01T00:00:00Z",
+    "_airbyte_meta": Jsonb({}),
+    "_airbyte_generation_id": 1,
+}
+
+
+def land(database: Database, stream: str, records: Iterable[Mapping[str, Any]]) -> None:
+    """Insert API records into a landing table; a list or dict becomes jsonb."""
+    with database.connect() as connection:
+        for record in records:
+            row = {
+                **AIRBYTE_COLUMNS,
+                **{k: Jsonb(v) if isinstance(v, list | dict) else v for k, v in record.items()},
+            }
+            marks = ", ".join(["%s"] * len(row))
+            connection.execute(
+                f"insert into transactional.{stream} ({', '.join(row)}) values ({marks})",
+                list(row.values()),
+            )
+
+
+def transaction(
+    transaction_id: str,
+    customer_id: str,
+    transacted_at: str,
+    lines: list[dict[str, Any]],
+    **changes: Any,
+) -> dict[str, Any]:
+    """Return a transaction of the API: a sale in GBP, recorded when it happened."""
+    return {
+        "transaction_id": transaction_id,
+        "user_id": customer_id,
+        "transacted_at": transacted_at,
+        "recorded_at": transacted_at,
+        "updated_at": transacted_at,
+        "type": "sale",
+        "currency": "GBP",
+        "country": "France",
+        "channel": "web",
+        "items": lines,
+        **changes,
+    }
+
+
+def line(
+    amount: float, *, product_id: str | None = "A1", quantity: float = 1, discount: float = 0
+) -> dict[str, Any]:
+    """Return a line of a transaction; its number is its position."""
+    return {
+        "product_id": product_id,
+        "quantity": quantity,
+        "unit_price": (amount + discount) / quantity,
+        "discount": discount,
+        "amount": amount,
+    }
+
+
+def land_file(database: Database, path: Path) -> pd.DataFrame:
+    """Land a transactions file by COPY, an invoice as one transaction; return its lines."""
+    lines = pd.read_parquet(path)
+    with database.connect() as connection:
+        connection.execute(
+            "create temporary table lines (customer_id text, invoice text, ts timestamptz, "
+            "product_id text, quantity numeric, unit_price numeric, amount numeric, country text, "
+            "is_return boolean)"
+        )
+        with connection.cursor().copy("copy lines from stdin with (format csv)") as copy:
+            copy.write(
+                lines.assign(ts=lines["ts"].astype(str) + "+00").to_csv(index=False, header=False)
+            )
+        _transactions_from_lines(connection)
+    return lines
+
+
+def _transactions_from_lines(connection: psycopg.Connection) -> None:
+    connection.execute(
+        """
+        insert into transactional.transactions
+        select 'r', now(), '{}', 1, invoice, min(customer_id), min(ts), min(ts), min(ts),
+            case when bool_or(is_return) then 'return' else 'sale' end, 'GBP', min(country), null,
+            jsonb_agg(jsonb_build_object('product_id', product_id, 'quantity', quantity,
+                'unit_price', unit_price, 'discount', 0, 'amount', amount))
+        from lines group by invoice
+        """
+    )
+    connection.execute(
+        """
+        insert into transactional.users (_airbyte_raw_id, _airbyte_extracted_at, _airbyte_meta,
+            _airbyte_generation_id, user_id, country, created_at, recorded_at, updated_at)
+        select 'r', now(), '{}', 1, customer_id, min(country), min(ts), min(ts), min(ts)
+        from lines group by customer_id
+        """
+    )
+    connection.execute(
+        """
+        insert into transactional.products (_airbyte_raw_id, _airbyte_extracted_at, _airbyte_meta,
+            _airbyte_generation_id, product_id, name, category, price, currency, recorded_at,
+            updated_at)
+        select 'r', now(), '{}', 1, product_id, product_id, left(product_id, 2), max(unit_price),
+            'GBP', min(ts), min(ts)
+        from lines group by product_id
+        """
+    )
