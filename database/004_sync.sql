@@ -7,6 +7,7 @@ create table if not exists quality.sync_jobs (
     connection_name text not null,
     status text not null check (status in ('running', 'succeeded', 'failed', 'cancelled')),
     reason text,
+    failure_type text,
     started_at timestamptz not null default now(),
     heartbeat_at timestamptz not null default now(),
     finished_at timestamptz,
@@ -16,6 +17,7 @@ create table if not exists quality.sync_jobs (
     rows_rejected bigint not null default 0,
     bytes_read bigint not null default 0
 );
+alter table quality.sync_jobs add column if not exists failure_type text;
 create index if not exists sync_jobs_connection on quality.sync_jobs (connection_id, job_id);
 comment on table quality.sync_jobs is 'A sync of a connection by the embedded engine, with its outcome and the reason of a failure.';
 

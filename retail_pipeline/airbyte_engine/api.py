@@ -214,9 +214,8 @@ class _Calls:
 
     async def job_info(self, request: Request) -> Any:
         job = await self._job(int((await request.json())["id"]))
-        failures = (
-            [{"failureOrigin": "source", "externalMessage": job.reason}] if job.reason else []
-        )
+        failure = {"failureType": job.failure_type, "externalMessage": job.reason}
+        failures = [failure] if job.reason else []
         attempt = {
             "id": 0,
             "status": job.status,

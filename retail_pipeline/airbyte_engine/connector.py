@@ -34,7 +34,14 @@ _PROXIES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
 
 
 class ConnectorError(PipelineError):
-    """The source failed; the message is its own reason."""
+    """The source failed; the message is its own reason.
+
+    `failure_type` is Airbyte's: `config_error`, `transient_error` or `system_error`.
+    """
+
+    def __init__(self, reason: str, failure_type: str = "system_error") -> None:
+        super().__init__(reason)
+        self.failure_type = failure_type
 
 
 @dataclass(frozen=True)
@@ -76,7 +83,7 @@ class Connector:
     ) -> None:
         self._process = process
         self._errors = errors
-        self._reasons: list[str] = []
+        self._failures: list[ConnectorError] = []
         self._unfinished = set(streams)
         self.bytes_read = 0
 
@@ -126,18 +133,19 @@ class Connector:
     def _note(self, trace: Mapping[str, Any]) -> None:
         if trace.get("type") == "ERROR":
             error = trace["error"]
-            self._reasons.append(_reason(error))
+            kind = error.get("failure_type") or "system_error"
+            self._failures.append(ConnectorError(_reason(error), kind))
         elif trace.get("type") == "STREAM_STATUS":
             status = trace["stream_status"]
             if status["status"] == "COMPLETE":
                 self._unfinished.discard(status["stream_descriptor"]["name"])
 
     def _raise_on_failure(self, exit_code: int) -> None:
-        if self._reasons:
+        if self._failures:
             # The stream's own error comes first; the CDK ends with a summary of it.
-            raise ConnectorError(self._reasons[0])
+            raise self._failures[0]
         if exit_code == 0:
-            # The CDK ends well, too, when it did not read a stream at all: unknown names are skipped.
+            # The CDK ends well even when it read nothing: it skips a stream that it does not know.
             if self._unfinished:
                 streams = ", ".join(sorted(self._unfinished))
                 raise ConnectorError(f"the source ended without finishing {streams}")
@@ -241,7 +249,8 @@ def _parsed(line: bytes) -> dict[str, Any]:
 def _reason(error: Mapping[str, Any]) -> str:
     message, detail = str(error.get("message") or ""), str(error.get("internal_message") or "")
     generic = not message or message.startswith("Something went wrong")
-    return (detail or message or "the source gave no reason") if generic else message
+    reason = (detail or message or "the source gave no reason") if generic else message
+    return reason.replace("Please see logs for more details. ", "")
 
 
 def _state_message(state: StreamState) -> dict[str, Any]:

@@ -13,7 +13,13 @@ import psycopg
 import yaml
 
 from retail_pipeline.airbyte_engine import connector
-from retail_pipeline.airbyte_engine.connector import Connector, Record, SourceInput, StreamState
+from retail_pipeline.airbyte_engine.connector import (
+    Connector,
+    ConnectorError,
+    Record,
+    SourceInput,
+    StreamState,
+)
 from retail_pipeline.airbyte_engine.destination import Guard, Landing, Loader, stored_states
 from retail_pipeline.airbyte_engine.files import AirbyteFolder, ConnectionFile, SyncMode
 from retail_pipeline.airbyte_engine.jobs import Job, JobOverError, JobStatus, JobStore
@@ -146,7 +152,8 @@ class _Worker(threading.Thread):
             pass  # whoever ended the job has written why
         except Exception as error:
             reason = _masked(str(error) or type(error).__name__, self._secrets())
-            self._engine.jobs.stop(self._job_id, JobStatus.FAILED, reason)
+            kind = error.failure_type if isinstance(error, ConnectorError) else "system_error"
+            self._engine.jobs.stop(self._job_id, JobStatus.FAILED, reason, kind)
         finally:
             self._over.set()
 

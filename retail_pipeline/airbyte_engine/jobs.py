@@ -6,6 +6,7 @@ lock goes when the worker's database session does, however the worker ended. So 
 they mean nothing. Reading and writing records is not done here.
 """
 
+import time
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -18,6 +19,8 @@ from retail_pipeline.errors import PipelineError
 from retail_pipeline.postgres import Database
 
 _LOCK_SPACE = 0x41_49_52  # first key of the advisory locks: this engine's own
+_LOCK_ATTEMPTS = 4
+_LOCK_WAIT_SECONDS = 0.1
 
 
 class JobStatus(StrEnum):
@@ -39,13 +42,17 @@ class JobOverError(PipelineError):
 
 @dataclass(frozen=True)
 class Job:
-    """A row of `quality.sync_jobs`; counts are of records."""
+    """A row of `quality.sync_jobs`; counts are of records.
+
+    `failure_type` is Airbyte's: `config_error` where trying again cannot help.
+    """
 
     job_id: int
     connection_id: str
     connection_name: str
     status: str
     reason: str | None
+    failure_type: str | None
     started_at: datetime
     heartbeat_at: datetime
     finished_at: datetime | None
@@ -80,7 +87,7 @@ class JobStore:
         Raises:
             AlreadyRunningError: Another session holds the lock.
         """
-        if not _try_lock(connection, connection_id):
+        if not _lock(connection, connection_id):
             raise AlreadyRunningError(f"a sync of connection {connection_name} is already running")
         _bury_dead(connection, connection_id)
         row = connection.execute(
@@ -100,12 +107,14 @@ class JobStore:
         )
         return touched == 1
 
-    def stop(self, job_id: int, status: JobStatus, reason: str) -> bool:
+    def stop(
+        self, job_id: int, status: JobStatus, reason: str, failure_type: str | None = None
+    ) -> bool:
         """End a running job without success; return False where it was over already."""
         touched = self._database.execute(
-            "update quality.sync_jobs set status = %s, reason = %s, heartbeat_at = now(), "
-            "finished_at = now() where job_id = %s and status = 'running'",
-            [status.value, reason, job_id],
+            "update quality.sync_jobs set status = %s, reason = %s, failure_type = %s, "
+            "heartbeat_at = now(), finished_at = now() where job_id = %s and status = 'running'",
+            [status.value, reason, failure_type, job_id],
         )
         return touched == 1
 
@@ -190,6 +199,15 @@ def _running(session: psycopg.Connection, connection_id: str | None) -> list[str
         {"id": connection_id},
     ).fetchall()
     return [row[0] for row in rows]
+
+
+def _lock(session: psycopg.Connection, connection_id: str) -> bool:
+    """Try for a moment: a look at the books, or the end of a dead worker's session, is short."""
+    for _ in range(_LOCK_ATTEMPTS):
+        if _try_lock(session, connection_id):
+            return True
+        time.sleep(_LOCK_WAIT_SECONDS)
+    return False
 
 
 def _try_lock(session: psycopg.Connection, connection_id: str) -> bool:

@@ -64,9 +64,9 @@ def test_first_sync_then_only_what_is_new(database: Database) -> None:
 def test_a_wrong_key_and_an_unreachable_api_fail_with_the_reason(
     database: Database, tmp_path: Path
 ) -> None:
-    with serving(PagedApi({"products": products(1)})) as api:
-        with engine_for(database, api.address, key="wrong-key-123") as engine:
-            refused = sync(engine)
+    api = PagedApi({"products": products(1)})
+    with serving(api), engine_for(database, api.address, key="wrong-key-123") as engine:
+        refused = sync(engine)
     assert refused.status == "failed"
     assert "check RETAIL_API_KEY" in (refused.reason or "")
     with engine_for(database, "http://127.0.0.1:9", folder=impatient(tmp_path)) as engine:
@@ -141,10 +141,10 @@ def test_a_guard_that_refuses_leaves_nothing(database: Database) -> None:
     def refuse(_session) -> None:
         raise RuntimeError("another source took over")
 
-    with serving(PagedApi({"products": products(3)})) as api:
-        with engine_for(database, api.address) as engine:
-            engine.guard = refuse
-            ended = sync(engine)
+    api = PagedApi({"products": products(3)})
+    with serving(api), engine_for(database, api.address) as engine:
+        engine.guard = refuse
+        ended = sync(engine)
     assert (ended.status, ended.reason) == ("failed", "another source took over")
     assert landed(database) == {}
 

@@ -1,0 +1,260 @@
+"""The factory of landing assets: one multi-asset per Airbyte connection.
+
+An asset enters its run into the pipeline's state, serves or finds the API, syncs, reconciles and
+reports. Each of these steps is a function of another module; only their order is here.
+"""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from typing import Any
+
+from dagster import (
+    AssetExecutionContext,
+    AssetObservation,
+    AssetsDefinition,
+    Backoff,
+    Definitions,
+    Failure,
+    MaterializeResult,
+    ResourceParam,
+    RetryPolicy,
+    multi_asset,
+)
+
+from retail_pipeline.airbyte_engine.files import AirbyteFolder, ConnectionFile, StreamSettings
+from retail_pipeline.errors import PipelineError
+from retail_pipeline.ingestion.checks import (
+    MONEY_STREAM,
+    check_money,
+    check_rows,
+    check_specs,
+)
+from retail_pipeline.ingestion.landing import (
+    FILE_LINES,
+    count_landed,
+    count_rejected,
+    sum_transactions,
+)
+from retail_pipeline.ingestion.specs import (
+    api_key,
+    api_specs,
+    connection_specs,
+    landing_columns,
+    landing_key,
+    landing_lineage,
+    load_folder,
+)
+from retail_pipeline.ingestion.totals import ApiTotals, fetch_totals
+from retail_pipeline.ingestion.workspace import (
+    SyncError,
+    SyncResult,
+    known_connection_ids,
+    open_workspace,
+)
+from retail_pipeline.postgres import Database
+from retail_pipeline.run_window import RunWindow
+from retail_pipeline.settings import AirbyteMode, ApiSource, FileSource, Settings
+from retail_pipeline.state import PipelineState, begin
+
+POOL = "airbyte"
+RETRIES = RetryPolicy(max_retries=1, delay=5, backoff=Backoff.EXPONENTIAL)
+"""The connector has repeated every request before; one more try bears a restart of the API."""
+
+
+@dataclass(frozen=True)
+class Clocked:
+    """The API while a sync is at work.
+
+    Attributes:
+        url: Its address.
+        end: The instant at which its records end.
+        is_still: Nothing changes while it is read; so with the bundled API.
+        state: What the records belong to.
+        totals: Its own numbers.
+    """
+
+    url: str
+    end: str
+    is_still: bool
+    state: PipelineState
+    totals: ApiTotals
+
+
+def build_ingestion(settings: Settings) -> Definitions:
+    """Return the API's external assets and the landing assets; reads files, contacts nothing.
+
+    Raises:
+        PipelineError: A file under `airbyte/` is missing or wrong.
+    """
+    folder = load_folder()
+    ids = known_connection_ids(settings, folder)
+    landing = [
+        build_landing_asset(folder, connection, ids.get(connection.name))
+        for connection in folder.connections.values()
+    ]
+    return Definitions(assets=[*api_specs(folder), *landing])
+
+
+def build_landing_asset(
+    folder: AirbyteFolder, connection: ConnectionFile, connection_id: str | None = None
+) -> AssetsDefinition:
+    """Return the asset that syncs one connection.
+
+    Args:
+        folder: The connection files.
+        connection: The connection.
+        connection_id: Its id in the workspace, shown in the UI; None where only a server knows it.
+    """
+    shown = connection_id or "looked up by name when it syncs"
+    specs = [
+        spec.merge_attributes(metadata={"dagster-airbyte/connection_id": shown})
+        for spec in connection_specs(folder, connection)
+    ]
+
+    @multi_asset(
+        name=f"sync_{connection.name}",
+        description=f"Syncs the Airbyte connection {connection.name}.",
+        specs=specs,
+        check_specs=[check for each in connection.streams for check in check_specs(each.name)],
+        retry_policy=RETRIES,
+        pool=POOL,
+    )
+    def sync(
+        context: AssetExecutionContext,
+        database: ResourceParam[Database],
+        settings: ResourceParam[Settings],
+        run_window: RunWindow,
+    ) -> Iterator[MaterializeResult]:
+        began = time.monotonic()
+        with _failing_well(), _api(context, settings, database, run_window) as api:
+            for stream in connection.streams:
+                context.log_event(_observation(stream.name, api))
+            with open_workspace(
+                settings,
+                database,
+                folder,
+                api_url=api.url,
+                api_end=api.end,
+                state=api.state,
+            ) as workspace:
+                result = workspace.sync(connection.name)
+            if any(stream.name == MONEY_STREAM for stream in connection.streams):
+                _keep_file_lines_aside(settings, database, api.state.as_of)
+            for stream in connection.streams:
+                schema = folder.schema(connection, stream.name)
+                seconds = time.monotonic() - began
+                yield _materialized(database, settings, stream, schema, api, result, seconds)
+
+    return sync
+
+
+@contextmanager
+def _failing_well() -> Iterator[None]:
+    """Turn our errors into failures with the reason; only those that may pass are tried again."""
+    try:
+        yield
+    except SyncError as error:
+        raise Failure(
+            description=str(error),
+            metadata={"job_id": error.job_id} if error.job_id is not None else {},
+            allow_retries=not error.permanent,
+        ) from error
+    except PipelineError as error:
+        raise Failure(description=str(error), allow_retries=False) from error
+
+
+@contextmanager
+def _api(
+    context: AssetExecutionContext, settings: Settings, database: Database, window: RunWindow
+) -> Iterator[Clocked]:
+    """Enter the run into the state and hold the retail API open at the run's clock."""
+    from retail_pipeline.retail_api import default_as_of, serving, source_id
+
+    source = settings.source
+    as_of = window.asked_as_of(settings) or default_as_of(source)
+    # Served first: a source that cannot be used must not empty the layers.
+    with serving(source, as_of, settings.api_key) as url:
+        end = _end(settings, as_of)
+        totals = fetch_totals(url, settings.api_key, end)
+        transition = begin(
+            database,
+            source_id=source_id(source),
+            as_of=as_of,
+            run_id=context.run.run_id,
+            full_refresh=window.full_refresh,
+        )
+        if transition.message:
+            context.log.warning(transition.message)
+        if transition.rebuilt and settings.airbyte.mode is AirbyteMode.SERVER:
+            context.log.warning("reset the connections' state on the Airbyte server as well")
+        yield Clocked(url, end, not isinstance(source, ApiSource), transition.state, totals)
+
+
+def _end(settings: Settings, as_of: date) -> str:
+    """Return where the records end: at a bundled API's clock, at an address now."""
+    if isinstance(settings.source, ApiSource):
+        return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return f"{as_of}T00:00:00Z"
+
+
+def _observation(stream: str, api: Clocked) -> AssetObservation:
+    metadata: dict[str, Any] = {
+        "dagster/row_count": api.totals.records[stream],
+        "source": api.state.source_id,
+        "as_of": str(api.state.as_of),
+    }
+    if stream == MONEY_STREAM:
+        metadata["lines"] = api.totals.lines
+        metadata["net_amount"] = float(api.totals.net_amount)
+    return AssetObservation(asset_key=api_key(stream), metadata=metadata)
+
+
+def _keep_file_lines_aside(settings: Settings, database: Database, as_of: date) -> None:
+    """Put the bad lines of a transactions file where all rejected records are."""
+    if not isinstance(settings.source, FileSource):
+        return
+    from retail_pipeline.airbyte_engine.destination import reject
+    from retail_pipeline.retail_api import open_dataset
+
+    bad = open_dataset(settings.source, as_of).rejected
+    with database.connect() as connection:
+        reject(connection, FILE_LINES, list(zip(bad["record"], bad["reason"], strict=True)))
+
+
+def _materialized(
+    database: Database,
+    settings: Settings,
+    stream: StreamSettings,
+    schema: dict[str, Any],
+    api: Clocked,
+    result: SyncResult,
+    seconds: float,
+) -> MaterializeResult:
+    landed = count_landed(database, stream.name, stream.key)
+    rejected = count_rejected(database, stream.name)
+    checks = [check_rows(stream.name, landed, api.totals, still=api.is_still)]
+    metadata: dict[str, Any] = {
+        "dagster/row_count": landed.rows,
+        "rows_synced": result.rows_synced,
+        "rejected_records": rejected,
+        "job_id": result.job_id,
+        "duration": result.duration,
+        "seconds": round(seconds, 2),
+        "source": api.state.source_id,
+        "as_of": str(api.state.as_of),
+        "generation": api.state.generation,
+        "dagster/column_schema": landing_columns(schema),
+        "dagster/column_lineage": landing_lineage(stream.name, schema),
+    }
+    if stream.name == MONEY_STREAM:
+        money = sum_transactions(database)
+        checks.append(check_money(money, api.totals, rejected=rejected, still=api.is_still))
+        metadata["lines"] = money.lines
+        if isinstance(settings.source, FileSource):
+            metadata["rejected_file_lines"] = count_rejected(database, FILE_LINES)
+    return MaterializeResult(
+        asset_key=landing_key(stream.name), metadata=metadata, check_results=checks
+    )

@@ -1,0 +1,98 @@
+"""Reconciliation of what landed with what the API says it holds, as asset checks.
+
+The numbers come from `totals` and `landing`. The checks are evaluated by the sync itself, while
+the API is up and its clock stands still; a wrong landing blocks what is downstream.
+"""
+
+from decimal import Decimal
+
+from dagster import AssetCheckResult, AssetCheckSeverity, AssetCheckSpec
+
+from retail_pipeline.ingestion.landing import Landed, LandedMoney
+from retail_pipeline.ingestion.specs import landing_key
+from retail_pipeline.ingestion.totals import ApiTotals
+
+ROWS = "rows_equal_the_api"
+MONEY = "money_equals_the_api"
+MONEY_STREAM = "transactions"
+
+
+def check_specs(stream: str) -> list[AssetCheckSpec]:
+    """Return the checks of a stream's landing table."""
+    specs = [
+        AssetCheckSpec(
+            ROWS,
+            asset=landing_key(stream),
+            description="Rows and rejected records together are the records that the API counts.",
+            blocking=True,
+        )
+    ]
+    if stream == MONEY_STREAM:
+        specs.append(
+            AssetCheckSpec(
+                MONEY,
+                asset=landing_key(stream),
+                description="Lines, sales and returns add up to the API's own totals, exactly.",
+                blocking=True,
+            )
+        )
+    return specs
+
+
+def check_rows(
+    stream: str, landed: Landed, totals: ApiTotals, *, still: bool = True
+) -> AssetCheckResult:
+    """Compare the rows of a table with the API's count less the rejected records.
+
+    Args:
+        stream: The stream.
+        landed: The table's rows and what was kept aside.
+        totals: The API's own numbers.
+        still: Whether the API's clock stands still; if not, a difference only warns.
+    """
+    expected = totals.records[stream] - landed.rejected
+    return AssetCheckResult(
+        check_name=ROWS,
+        asset_key=landing_key(stream),
+        passed=landed.rows == expected,
+        severity=AssetCheckSeverity.ERROR if still else AssetCheckSeverity.WARN,
+        metadata={
+            "rows": landed.rows,
+            "records_of_api": totals.records[stream],
+            "rejected": landed.rejected,
+            "difference": landed.rows - expected,
+        },
+    )
+
+
+def check_money(
+    landed: LandedMoney, totals: ApiTotals, *, rejected: int, still: bool = True
+) -> AssetCheckResult:
+    """Compare lines and amounts with the API's totals.
+
+    Args:
+        landed: The table's lines and amounts.
+        totals: The API's own numbers.
+        rejected: Records and lines kept aside: their money is missing here by right, so that a
+            difference only warns.
+        still: Whether the API's clock stands still; if not, a difference only warns.
+    """
+    pairs: dict[str, tuple[Decimal, Decimal]] = {
+        "lines": (Decimal(landed.lines), Decimal(totals.lines)),
+        "sales_amount": (landed.sales_amount, totals.sales_amount),
+        "returns_amount": (landed.returns_amount, totals.returns_amount),
+        "net_amount": (landed.net_amount, totals.net_amount),
+    }
+    certain = still and rejected == 0
+    return AssetCheckResult(
+        check_name=MONEY,
+        asset_key=landing_key(MONEY_STREAM),
+        passed=all(ours == theirs for ours, theirs in pairs.values()),
+        severity=AssetCheckSeverity.ERROR if certain else AssetCheckSeverity.WARN,
+        metadata={
+            "rejected": rejected,
+            **{name: float(ours) for name, (ours, _) in pairs.items()},
+            **{f"{name}_of_api": float(theirs) for name, (_, theirs) in pairs.items()},
+            **{f"{name}_difference": float(a - b) for name, (a, b) in pairs.items()},
+        },
+    )

@@ -1,0 +1,158 @@
+"""Asset specs from the connection files: keys, owners, descriptions, columns, lineage.
+
+Nothing here runs a sync or contacts anything.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from dagster import (
+    AssetKey,
+    AssetSpec,
+    TableColumn,
+    TableColumnConstraints,
+    TableColumnDep,
+    TableColumnLineage,
+    TableSchema,
+)
+from dagster_airbyte import DagsterAirbyteTranslator
+from dagster_airbyte.translator import AirbyteConnectionTableProps
+
+from retail_pipeline.airbyte_engine.columns import AIRBYTE_COLUMNS, columns_of
+from retail_pipeline.airbyte_engine.files import AirbyteFolder, ConnectionFile
+from retail_pipeline.settings import PROJECT_ROOT
+
+API_LAYER = "retail_api"
+LANDING_LAYER = "transactional"
+OWNER = "team:data-platform"
+
+_AIRBYTE_DESCRIPTIONS: Mapping[str, str] = {
+    "_airbyte_raw_id": "Identifier that the loader gave to this version of the record.",
+    "_airbyte_extracted_at": "When the record was read from the API.",
+    "_airbyte_meta": "The sync's job and the changes that were made to fit the columns.",
+    "_airbyte_generation_id": "The generation of the data; it grows with every rebuild.",
+}
+
+
+class RetailTranslator(DagsterAirbyteTranslator):
+    """Gives a stream the key of its table: `[transactional, stream]`.
+
+    At sync time dagster-airbyte passes neither database nor schema, so that the key comes from the
+    stream's name alone.
+    """
+
+    def get_asset_spec(self, props: AirbyteConnectionTableProps) -> AssetSpec:
+        """Return the spec of a landing table."""
+        spec = super().get_asset_spec(props)
+        stream = props.stream_name
+        metadata = {
+            **spec.metadata,
+            "dagster/table_name": f"{LANDING_LAYER}.{stream}",
+            "dagster/storage_kind": "postgres",
+            "dagster/column_schema": landing_columns(props.json_schema),
+        }
+        return spec.replace_attributes(
+            key=landing_key(stream),
+            deps=[api_key(stream)],
+            description=f"{props.json_schema.get('description', '')} Landed by Airbyte.".strip(),
+            group_name=LANDING_LAYER,
+            owners=[OWNER],
+            kinds={"airbyte", "postgres"},
+            metadata=metadata,
+        )
+
+
+def load_folder() -> AirbyteFolder:
+    """Return the project's connection files.
+
+    Raises:
+        PipelineError: A file is missing or wrong; the message names it.
+    """
+    return AirbyteFolder.load(PROJECT_ROOT / "airbyte")
+
+
+def api_key(stream: str) -> AssetKey:
+    """Return the key of the API's records."""
+    return AssetKey([API_LAYER, stream])
+
+
+def landing_key(stream: str) -> AssetKey:
+    """Return the key of the landing table."""
+    return AssetKey([LANDING_LAYER, stream])
+
+
+def api_specs(folder: AirbyteFolder) -> list[AssetSpec]:
+    """Return the external assets: what the API serves, one per stream."""
+    specs = []
+    for connection in folder.connections.values():
+        for stream in connection.streams:
+            schema = folder.schema(connection, stream.name)
+            description = str(schema.get("description", "")).replace("One row", "One record")
+            specs.append(
+                AssetSpec(
+                    key=api_key(stream.name),
+                    description=f"{description} Served by the retail API.",
+                    group_name=API_LAYER,
+                    owners=[OWNER],
+                    kinds={"api"},
+                    metadata={"dagster/column_schema": TableSchema(columns=_own_columns(schema))},
+                )
+            )
+    return specs
+
+
+def connection_specs(folder: AirbyteFolder, connection: ConnectionFile) -> list[AssetSpec]:
+    """Return the landing tables of a connection, as dagster-airbyte would describe them."""
+    translator = RetailTranslator()
+    return [
+        translator.get_asset_spec(
+            AirbyteConnectionTableProps(
+                table_name=stream.name,
+                stream_prefix=None,
+                stream_name=stream.name,
+                json_schema=folder.schema(connection, stream.name),
+                connection_id=connection.id,
+                connection_name=connection.name,
+                destination_type=folder.destinations[connection.destination].type,
+                database=None,
+                schema=connection.namespace,
+            )
+        )
+        for stream in connection.streams
+    ]
+
+
+def landing_columns(schema: Mapping[str, Any]) -> TableSchema:
+    """Return a landing table's columns: Airbyte's four, then the stream's in schema order."""
+    airbyte = [
+        TableColumn(
+            name=name,
+            type=sql_type,
+            description=_AIRBYTE_DESCRIPTIONS[name],
+            constraints=TableColumnConstraints(nullable=False),
+        )
+        for name, sql_type in AIRBYTE_COLUMNS.items()
+    ]
+    return TableSchema(columns=[*airbyte, *_own_columns(schema)])
+
+
+def landing_lineage(stream: str, schema: Mapping[str, Any]) -> TableColumnLineage:
+    """Return which field of the API each column comes from."""
+    return TableColumnLineage(
+        {
+            name: [TableColumnDep(asset_key=api_key(stream), column_name=name)]
+            for name in schema["properties"]
+        }
+    )
+
+
+def _own_columns(schema: Mapping[str, Any]) -> list[TableColumn]:
+    return [
+        TableColumn(
+            name=column.name,
+            type=column.sql_type,
+            description=schema["properties"][column.name].get("description"),
+            constraints=TableColumnConstraints(nullable=not column.required),
+        )
+        for column in columns_of(schema)
+    ]
