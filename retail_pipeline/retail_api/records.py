@@ -1,0 +1,135 @@
+"""The records that the API serves, as frames, whatever they come from.
+
+The shape, the order and the sums of records belong here; making records (simulator, file) and
+rendering them (pages) do not.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date
+from decimal import Decimal
+from typing import Any, cast
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+
+PRODUCT_COLUMNS = (
+    *("product_id", "name", "category", "price", "cost", "currency"),
+    *("recorded_at", "updated_at"),
+)
+USER_COLUMNS = (
+    *("user_id", "name", "email", "phone", "address", "country"),
+    *("created_at", "recorded_at", "updated_at"),
+)
+TRANSACTION_COLUMNS = (
+    *("transaction_id", "user_id", "transacted_at", "recorded_at", "updated_at"),
+    *("type", "currency", "country", "channel", "line_count"),
+)
+ITEM_COLUMNS = ("line_number", "product_id", "quantity", "unit_price", "discount", "amount")
+
+REJECTED_COLUMNS = ("record_hash", "record", "reason", "line", "transacted_at")
+
+
+@dataclass(frozen=True)
+class RetailRecords:
+    """Products, users and transactions, each ordered by `(updated_at, id)`.
+
+    Times are naive UTC `datetime64[us]`. `items` holds the lines of all transactions, one
+    transaction's after another's in their order; `transactions.line_count` says how many are whose.
+    """
+
+    products: pd.DataFrame
+    users: pd.DataFrame
+    transactions: pd.DataFrame
+    items: pd.DataFrame
+
+    def before(self, as_of: date) -> "RetailRecords":
+        """The records with `recorded_at < as_of` (00:00 UTC)."""
+        transactions, items = _transactions_before(self.transactions, self.items, as_of)
+        return RetailRecords(
+            products=_before(self.products, as_of),
+            users=_before(self.users, as_of),
+            transactions=transactions,
+            items=items,
+        )
+
+
+@dataclass(frozen=True)
+class Totals:
+    """Counts and exact money of transactions in one currency; net is sales less returns."""
+
+    transactions: int
+    sales: int
+    returns: int
+    lines: int
+    net_amount: Decimal
+    sales_amount: Decimal
+    returns_amount: Decimal
+
+
+def totals_of(transactions: pd.DataFrame, items: pd.DataFrame) -> Totals:
+    """Count and add up transactions and their lines (two frames as in `RetailRecords`)."""
+    is_return = (transactions["type"] == "return").to_numpy()
+    line_is_return = np.repeat(is_return, transactions["line_count"].to_numpy())
+    amount = items["amount"].to_numpy()
+    sales_amount = exact_sum(amount[~line_is_return])
+    returns_amount = -exact_sum(amount[line_is_return])
+    return Totals(
+        transactions=len(transactions),
+        sales=int((~is_return).sum()),
+        returns=int(is_return.sum()),
+        lines=len(items),
+        net_amount=sales_amount - returns_amount,
+        sales_amount=sales_amount,
+        returns_amount=returns_amount,
+    )
+
+
+def exact_sum(amounts: np.ndarray) -> Decimal:
+    """The sum of the decimals that the numbers are written as: 0.1 counts as exactly 0.1."""
+    values, counts = np.unique(amounts, return_counts=True)
+    pairs = zip(values.tolist(), counts.tolist(), strict=True)
+    return sum((Decimal(repr(value)) * count for value, count in pairs), Decimal(0))
+
+
+def ordered(frame: pd.DataFrame, key: str) -> np.ndarray:
+    """Positions that put records in the order of the API: `updated_at`, then id by code point."""
+    table = pa.table(
+        {
+            "updated_at": frame["updated_at"].to_numpy().astype(np.int64),
+            key: pa.array(frame[key], pa.string()),
+        }
+    )
+    keys = [("updated_at", "ascending"), (key, "ascending")]
+    return pc.sort_indices(table, sort_keys=keys).to_numpy()
+
+
+def categorical(codes: np.ndarray, labels: Sequence[str]) -> pd.Categorical:
+    """Text as positions in a list of labels; -1 is missing."""
+    return pd.Categorical.from_codes(cast(Any, codes), cast(Any, list(labels)))
+
+
+def line_positions(starts: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    """Positions of lines that come in runs: for each run, `count` positions from its start."""
+    ends = np.cumsum(counts)
+    return np.repeat(starts - (ends - counts), counts) + np.arange(ends[-1] if len(ends) else 0)
+
+
+def _before(frame: pd.DataFrame, as_of: date) -> pd.DataFrame:
+    known = frame["recorded_at"] < pd.Timestamp(as_of)
+    return frame if known.all() else frame[known].reset_index(drop=True)
+
+
+def _transactions_before(
+    transactions: pd.DataFrame, items: pd.DataFrame, as_of: date
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    known = (transactions["recorded_at"] < pd.Timestamp(as_of)).to_numpy()
+    if known.all():
+        return transactions, items
+    known_lines = np.repeat(known, transactions["line_count"].to_numpy())
+    return (
+        transactions[known].reset_index(drop=True),
+        items[known_lines].reset_index(drop=True),
+    )

@@ -1,0 +1,126 @@
+"""Running the retail API: for the length of a sync, or for good.
+
+Loopback only. What the API answers is in `app`.
+"""
+
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import date
+
+import uvicorn
+from starlette.applications import Starlette
+
+from retail_pipeline.errors import PipelineError, UsageError
+from retail_pipeline.retail_api.app import Faults, create_app
+from retail_pipeline.retail_api.source import open_dataset
+from retail_pipeline.settings import ApiSource, Source
+
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
+
+_START_SECONDS = 30.0
+_STOP_SECONDS = 10.0
+
+
+@contextmanager
+def serving(
+    source: Source,
+    as_of: date | None,
+    api_key: str,
+    *,
+    requests_per_second: float | None = None,
+    faults: Faults | None = None,
+) -> Iterator[str]:
+    """Serve a source for the length of a block, in a thread, on a free loopback port.
+
+    Args:
+        source: The simulator or a file; an address is yielded as it is and nothing is started.
+        as_of: The clock; by default the source's own.
+        api_key: The key that clients must send.
+        requests_per_second: See `create_app`.
+        faults: See `create_app`.
+
+    Yields:
+        The base address, without a slash at its end.
+
+    Raises:
+        UsageError: The source cannot be used.
+        PipelineError: The server does not start.
+    """
+    if isinstance(source, ApiSource):
+        yield source.url
+        return
+    app = create_app(
+        open_dataset(source, as_of),
+        api_key=api_key,
+        requests_per_second=requests_per_second,
+        faults=faults,
+    )
+    with _running(app) as url:
+        yield url
+
+
+def serve_forever(
+    source: Source, as_of: date | None, api_key: str, host: str = "127.0.0.1", port: int = 8000
+) -> None:
+    """Serve a source until the process is interrupted.
+
+    Raises:
+        UsageError: The source is an address or cannot be used, the host is not loopback, or the
+            port is taken.
+    """
+    if host not in LOOPBACK:
+        raise UsageError(
+            f"the retail API holds invented data and a shared key: it is served on "
+            f"{LOOPBACK[0]} only, not on {host}"
+        )
+    app = create_app(open_dataset(source, as_of), api_key=api_key)
+    listener = _listener(host, port)
+    server = uvicorn.Server(uvicorn.Config(app, log_level="info", access_log=False))
+    with listener:
+        server.run(sockets=[listener])
+
+
+@contextmanager
+def _running(app: Starlette) -> Iterator[str]:
+    config = uvicorn.Config(
+        app, log_level="warning", access_log=False, lifespan="off", timeout_graceful_shutdown=1
+    )
+    server = uvicorn.Server(config)
+    with _listener("127.0.0.1", 0) as listener:
+        port = listener.getsockname()[1]
+        arguments = {"sockets": [listener]}
+        thread = threading.Thread(
+            target=server.run, kwargs=arguments, name="retail-api", daemon=True
+        )
+        thread.start()
+        try:
+            _wait_until_started(server, thread)
+            yield f"http://127.0.0.1:{port}"
+        finally:
+            server.should_exit = True
+            thread.join(_STOP_SECONDS)
+
+
+def _wait_until_started(server: uvicorn.Server, thread: threading.Thread) -> None:
+    deadline = time.monotonic() + _START_SECONDS
+    while not server.started:
+        if not thread.is_alive() or time.monotonic() > deadline:
+            raise PipelineError("the bundled retail API did not start on a loopback port")
+        time.sleep(0.01)
+
+
+def _listener(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+    except OSError as error:
+        listener.close()
+        raise UsageError(
+            f"port {port} on {host} cannot be used ({error.strerror}); choose another"
+        ) from error
+    return listener

@@ -1,0 +1,116 @@
+"""Who exists and how each one buys: arrival, pace, loyalty and spending of every customer.
+
+The law of the population lives here (Schmittlein, Morrison and Colombo's gamma mixtures of purchase
+and dropout rates, with lognormal spending); the purchases that follow from it do not.
+"""
+
+from dataclasses import dataclass, fields
+from datetime import date
+
+import numpy as np
+from scipy.special import gammaincinv, ndtr
+
+from retail_pipeline.retail_api.simulator.calendar import ShoppingCalendar, day_number
+from retail_pipeline.retail_api.simulator.draws import Draws, Floats, Ints
+
+DEFAULT_AS_OF = date(2025, 1, 1)
+"""The simulator's own clock: the size counts the customers that exist on this day."""
+
+SHARE_AT_START = 0.35
+
+_RATE_SHAPE, _RATE_DAYS = 0.75, 77.0
+_DROPOUT_SHAPE, _DROPOUT_DAYS = 0.45, 150.0
+_LOG_SPEND_MEAN, _LOG_SPEND_SD_BETWEEN = 3.635, 0.55
+LOG_SPEND_SD_WITHIN = 0.64
+_RATE_SPEND_CORRELATION = 0.21
+_WHOLESALE_SHARE, _WHOLESALE_SPEND, _WHOLESALE_RATE = 0.004, 8.0, 2.0
+
+_LOWEST_RATE, _HIGHEST_RATE, _WIDEST_SPEND = 1e-9, 0.12, 2.25
+"""Bounds of the rate (per day) and the spending (standard deviations): without them one customer in
+ten thousand can be a fifteenth of the revenue, and every statistic hangs on the seed."""
+
+_FIRST_SEEN_WITHIN_DAYS = 365.0
+
+
+@dataclass(frozen=True)
+class Customers:
+    """One entry per customer, in order of arrival; the first ones exist when the history starts.
+
+    Attributes:
+        number: The customer's number, from 0.
+        purchase_rate: Purchases per day of shopping time while the customer is active.
+        dropout_rate: Chance per day that an active customer stops for good.
+        log_spend: Mean of the logarithm of an order's value.
+        is_wholesaler: Buys much more per order.
+        exists_at_start: Known before the history starts.
+        first_purchase: Shopping time of the first purchase in the history.
+        dropout_day: Day (with fraction) from which the customer buys no more.
+    """
+
+    number: Ints
+    purchase_rate: Floats
+    dropout_rate: Floats
+    log_spend: Floats
+    is_wholesaler: np.ndarray
+    exists_at_start: np.ndarray
+    first_purchase: Floats
+    dropout_day: Floats
+
+    def take(self, keep: np.ndarray) -> "Customers":
+        """The customers at some positions (or where a mask is true)."""
+        return Customers(**{f.name: getattr(self, f.name)[keep] for f in fields(self)})
+
+
+def population(
+    draws: Draws, *, customers: int, until: int, calendar: ShoppingCalendar
+) -> Customers:
+    """Everybody whose first purchase falls before day `until`, and those who exist at the start.
+
+    A share of `customers` exists when the history starts and comes back within its first year; the
+    rest arrives steadily until the default as-of date, and as steadily after it.
+    """
+    at_start = round(SHARE_AT_START * customers)
+    pace = _arrival_pace(customers - at_start)
+    elapsed = float(calendar.shopping_time(np.array([float(until)]))[0])
+    number = np.arange(at_start + int(np.ceil(elapsed / pace)) + 1)
+    exists = number < at_start
+    normal_rate = draws.normal("purchase rate", number)
+    wholesale = draws.uniform("wholesale", number) < _WHOLESALE_SHARE
+    rate = gammaincinv(_RATE_SHAPE, ndtr(normal_rate)) / _RATE_DAYS
+    rate = np.clip(rate * np.where(wholesale, _WHOLESALE_RATE, 1.0), _LOWEST_RATE, _HIGHEST_RATE)
+    dropout = gammaincinv(_DROPOUT_SHAPE, draws.uniform("dropout rate", number)) / _DROPOUT_DAYS
+    arrival = (number - at_start + draws.uniform("arrival", number)) * pace
+    first = np.where(exists, _first_return(draws, number, rate), arrival)
+    lifetime = -np.log(draws.uniform("lifetime", number)) / np.maximum(dropout, 1e-12)
+    everybody = Customers(
+        number=number,
+        purchase_rate=rate,
+        dropout_rate=dropout,
+        log_spend=_log_spend(draws, number, normal_rate, wholesale),
+        is_wholesaler=wholesale,
+        exists_at_start=exists,
+        first_purchase=first,
+        dropout_day=calendar.day(first) + lifetime,
+    )
+    return everybody.take(exists | (first < elapsed))
+
+
+def _arrival_pace(arrivals: int) -> float:
+    """Shopping time between two arrivals, so that `arrivals` come before the default as-of date."""
+    days = day_number(DEFAULT_AS_OF)
+    total = ShoppingCalendar(days).shopping_time(np.array([float(days)]))[0]
+    return float(total) / arrivals
+
+
+def _first_return(draws: Draws, number: Ints, rate: Floats) -> Floats:
+    """Exponential waiting times at the customers' rates, given that they end within a year."""
+    within = -np.expm1(-rate * _FIRST_SEEN_WITHIN_DAYS)
+    return -np.log1p(-draws.uniform("first return", number) * within) / rate
+
+
+def _log_spend(draws: Draws, number: Ints, normal_rate: Floats, wholesale: np.ndarray) -> Floats:
+    own = draws.normal("spend", number)
+    mixed = _RATE_SPEND_CORRELATION * normal_rate + np.sqrt(1 - _RATE_SPEND_CORRELATION**2) * own
+    mixed = np.clip(mixed, -_WIDEST_SPEND, _WIDEST_SPEND)
+    extra = np.where(wholesale, np.log(_WHOLESALE_SPEND), 0.0)
+    return _LOG_SPEND_MEAN + _LOG_SPEND_SD_BETWEEN * mixed + extra

@@ -1,0 +1,129 @@
+"""What is true of the simulated customers: rates, spending, dropout and expected value.
+
+For tests and benchmarks alone: nothing here is ever served by the API.
+"""
+
+from dataclasses import dataclass
+from datetime import date
+
+import numpy as np
+import pandas as pd
+from scipy.special import gammainc
+
+from retail_pipeline.retail_api.simulator.calendar import ShoppingCalendar, day_number
+from retail_pipeline.retail_api.simulator.customers import LOG_SPEND_SD_WITHIN, Customers
+from retail_pipeline.retail_api.simulator.draws import Floats
+from retail_pipeline.retail_api.simulator.orders import (
+    FULL_RETURN_SHARE,
+    GAP_SHAPE,
+    REGULAR,
+    RETURNED_SHARE,
+    REVERSED_SHARE,
+    SECOND_ORDER_SHARE,
+    Orders,
+)
+
+_PARTIAL_RETURN_SHARE_OF_VALUE = 0.53
+"""The mean share of an order's value in one of its lines."""
+
+
+@dataclass(frozen=True)
+class GroundTruth:
+    """The hidden state of a simulation.
+
+    Attributes:
+        customers: The population's rates and spending.
+        orders: The sales before the simulation's clock.
+        user_ids: The customers' ids in the API.
+    """
+
+    customers: Customers
+    orders: Orders
+    user_ids: np.ndarray
+
+    def frame(self) -> pd.DataFrame:
+        """One row per customer: `customer_id` and the truth; rates are per day."""
+        people = self.customers
+        return pd.DataFrame(
+            {
+                "customer_id": self.user_ids,
+                "purchase_rate": people.purchase_rate,
+                "dropout_rate": people.dropout_rate,
+                "mean_order_value": self._mean_order_value(),
+                "is_wholesaler": people.is_wholesaler,
+                "dropout_day": people.dropout_day,
+            }
+        )
+
+    def expected_value(self, as_of: date, horizon_days: int) -> pd.DataFrame:
+        """What an oracle predicts that knows each customer's rates and past, not the future.
+
+        Args:
+            as_of: Purchases before this day are known.
+            horizon_days: Days after `as_of` to expect.
+
+        Returns:
+            One row per customer with a purchase before `as_of`: `customer_id, expected_value,
+            expected_orders, probability_active`.
+        """
+        start = day_number(as_of)
+        known = (self.orders.kind == REGULAR) & (self.orders.day < start)
+        last = np.full(len(self.user_ids), -1)
+        np.maximum.at(last, self.orders.customer[known], self.orders.day[known])
+        buyers = np.flatnonzero(last >= 0)
+        calendar = ShoppingCalendar(start + horizon_days)
+        active = self._probability_active(buyers, last[buyers], start, calendar)
+        orders = active * self._orders_if_active(buyers, calendar.levels[start:])
+        value = orders * self._mean_order_value()[buyers] * _kept_share()
+        return pd.DataFrame(
+            {
+                "customer_id": self.user_ids[buyers],
+                "expected_value": value,
+                "expected_orders": orders,
+                "probability_active": active,
+            }
+        )
+
+    def is_active(self, day: date) -> pd.Series:
+        """Whether each customer (index: `customer_id`) has yet to drop out on a day."""
+        alive = self.customers.dropout_day > day_number(day)
+        return pd.Series(alive, index=pd.Index(self.user_ids, name="customer_id"))
+
+    def _probability_active(
+        self, buyers: np.ndarray, last: np.ndarray, start: int, calendar: ShoppingCalendar
+    ) -> Floats:
+        """The posterior of being active after a silence, for gamma gaps and exponential dropout.
+
+        Silence comes from survival without a purchase, e^(-mu a) S(a), or from dropout at some s in
+        it with the gap unfinished, the integral of mu e^(-mu s) S(s).
+        """
+        beta = GAP_SHAPE * self.customers.purchase_rate[buyers]
+        mu = self.customers.dropout_rate[buyers]
+        days = start - last.astype(np.float64)
+        silence = calendar.shopping_time(np.full(len(buyers), float(start)))
+        silence = silence - calendar.shopping_time(last.astype(np.float64))
+        survived = np.exp(-mu * days) * (1 - gammainc(GAP_SHAPE, beta * silence))
+        bought_first = (beta / (beta + mu)) ** GAP_SHAPE * gammainc(
+            GAP_SHAPE, (beta + mu) * silence
+        )
+        return np.clip(survived / np.maximum(1 - bought_first, 1e-12), 0.0, 1.0)
+
+    def _orders_if_active(self, buyers: np.ndarray, levels: Floats) -> Floats:
+        """Expected purchases of customers who are active on the first of the days."""
+        day = np.arange(len(levels)) + 0.5
+        total = np.zeros(len(buyers))
+        mu = self.customers.dropout_rate[buyers]
+        for level, elapsed in zip(levels, day, strict=True):
+            total += level * np.exp(-mu * elapsed)
+        return total * self.customers.purchase_rate[buyers]
+
+    def _mean_order_value(self) -> Floats:
+        return np.exp(self.customers.log_spend + LOG_SPEND_SD_WITHIN**2 / 2)
+
+
+def _kept_share() -> float:
+    """A purchase's value over its first order's: second orders added, returns deducted."""
+    returned = RETURNED_SHARE * (
+        FULL_RETURN_SHARE + (1 - FULL_RETURN_SHARE) * _PARTIAL_RETURN_SHARE_OF_VALUE
+    )
+    return (1 + SECOND_ORDER_SHARE) * (1 - returned - REVERSED_SHARE)

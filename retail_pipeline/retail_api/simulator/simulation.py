@@ -1,0 +1,198 @@
+"""The simulated retailer as records of the API: a pure function of seed, size and clock.
+
+Assembly of frames belongs here; how customers behave is in `customers` and `orders`.
+"""
+
+from dataclasses import dataclass
+from datetime import date
+
+import numpy as np
+import pandas as pd
+
+from retail_pipeline.retail_api.records import (
+    ITEM_COLUMNS,
+    PRODUCT_COLUMNS,
+    TRANSACTION_COLUMNS,
+    USER_COLUMNS,
+    RetailRecords,
+    categorical,
+    line_positions,
+    ordered,
+)
+from retail_pipeline.retail_api.simulator.calendar import (
+    ShoppingCalendar,
+    day_number,
+    timestamps,
+)
+from retail_pipeline.retail_api.simulator.catalogue import (
+    POSTAGE,
+    TEST_PRODUCTS,
+    Catalogue,
+    build_catalogue,
+)
+from retail_pipeline.retail_api.simulator.customers import Customers, population
+from retail_pipeline.retail_api.simulator.draws import Draws, Ints
+from retail_pipeline.retail_api.simulator.ground_truth import GroundTruth
+from retail_pipeline.retail_api.simulator.orders import (
+    Lines,
+    Orders,
+    Returns,
+    order_lines,
+    purchases,
+    returned_lines,
+    returns_of,
+)
+from retail_pipeline.retail_api.simulator.people import (
+    CHANNELS,
+    COUNTRIES,
+    channel_numbers,
+    country_numbers,
+    personal_data,
+)
+
+CURRENCY = "GBP"
+
+_SIGN_UP_SECONDS = 1_800
+_KIND_SUFFIXES = ("", "-B", "-X")
+
+
+@dataclass(frozen=True)
+class Simulation:
+    """The records that are known at the clock, and the truth behind them (for tests only)."""
+
+    records: RetailRecords
+    truth: GroundTruth
+
+
+def simulate(*, customers: int, seed: int, until: date) -> Simulation:
+    """Simulate a retailer from 2023-01-01 to the clock.
+
+    Args:
+        customers: How many exist at the simulator's default as-of date; later ones keep arriving.
+        seed: Another seed is another retailer.
+        until: The clock: all records have `recorded_at < until` (00:00 UTC). A later clock adds
+            records and leaves these as they are.
+
+    Returns:
+        The records, each stream ordered by `(updated_at, id)`, and the ground truth.
+    """
+    draws = Draws(seed)
+    days = max(0, day_number(until))
+    calendar = ShoppingCalendar(days + 1)
+    people = population(draws, customers=customers, until=days, calendar=calendar)
+    orders = purchases(draws, people, calendar, days)
+    catalogue = build_catalogue(draws)
+    lines = order_lines(draws, people, orders, catalogue)
+    returns = returns_of(draws, orders)
+    back = returned_lines(draws, orders, lines, returns)
+    transactions, items = _transactions(draws, people, orders, lines, returns, back, catalogue)
+    everything = RetailRecords(
+        products=_products(catalogue),
+        users=_users(draws, people, orders),
+        transactions=transactions,
+        items=items,
+    )
+    return Simulation(
+        records=everything.before(until),
+        truth=GroundTruth(customers=people, orders=orders, user_ids=user_ids(people.number)),
+    )
+
+
+def user_ids(number: Ints) -> np.ndarray:
+    """The ids of customers by their numbers."""
+    return np.array([f"C{n:07d}" for n in number.tolist()], dtype=object)
+
+
+def _products(catalogue: Catalogue) -> pd.DataFrame:
+    frame = catalogue.frame.assign(currency=CURRENCY, updated_at=catalogue.frame["recorded_at"])
+    position = ordered(frame, "product_id")
+    return frame.iloc[position].reset_index(drop=True)[list(PRODUCT_COLUMNS)]
+
+
+def _users(draws: Draws, people: Customers, orders: Orders) -> pd.DataFrame:
+    """Those who exist at the start are known from its first second; the others sign up to buy."""
+    known = np.flatnonzero(people.exists_at_start | np.isin(people.number, orders.number))
+    number = people.number[known]
+    first = orders.take(np.flatnonzero((orders.purchase == 0) & (orders.kind == 0)))
+    day, second = np.zeros(len(people.number), np.int64), np.zeros(len(people.number), np.int64)
+    day[first.customer], second[first.customer] = first.day, first.second
+    wait = draws.integers("sign-up", _SIGN_UP_SECONDS, number)
+    signed_up = timestamps(day[known], second[known] - wait)
+    exists = people.exists_at_start[known]
+    zero = np.zeros_like(number)
+    long_ago = timestamps(-1 - draws.integers("member for", 900, number), zero)
+    recorded_at = np.where(exists, timestamps(zero, zero), signed_up)
+    frame = personal_data(draws, number).assign(
+        user_id=user_ids(number),
+        created_at=np.where(exists, long_ago, signed_up),
+        recorded_at=recorded_at,
+        updated_at=recorded_at,
+    )
+    return frame.iloc[ordered(frame, "user_id")].reset_index(drop=True)[list(USER_COLUMNS)]
+
+
+def _transactions(
+    draws: Draws,
+    people: Customers,
+    orders: Orders,
+    lines: Lines,
+    returns: Returns,
+    back: Lines,
+    catalogue: Catalogue,
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    returned = orders.take(returns.order)
+    sale_ids, return_ids = _ids("S", orders), _ids("R", returned)
+    all_orders = np.concatenate([np.arange(len(orders.day)), returns.order])
+    buyer = orders.customer[all_orders]
+    late = np.concatenate([np.zeros_like(orders.day), returns.late_days])
+    day = np.concatenate([orders.day, returns.day])
+    second = np.concatenate([orders.second, returns.second])
+    channel = channel_numbers(draws, orders.number, orders.purchase)[all_orders]
+    recorded_at = timestamps(day + late, second)
+    frame = pd.DataFrame(
+        {
+            "transaction_id": pd.Series(sale_ids + return_ids, dtype=object),
+            "user_id": user_ids(people.number)[buyer],
+            "transacted_at": timestamps(day, second),
+            "recorded_at": recorded_at,
+            "updated_at": recorded_at,
+            "type": _labels((late.shape[0] - len(return_ids), len(return_ids))),
+            "currency": categorical(np.zeros_like(day), [CURRENCY]),
+            "country": categorical(country_numbers(draws, people.number)[buyer], COUNTRIES),
+            "channel": categorical(channel, CHANNELS),
+            "line_count": np.concatenate([lines.counts, back.counts]),
+        }
+    )
+    position = ordered(frame, "transaction_id")
+    counts = frame["line_count"].to_numpy()
+    starts = np.cumsum(counts) - counts
+    items = _items(lines, back, catalogue, line_positions(starts[position], counts[position]))
+    return frame.iloc[position].reset_index(drop=True)[list(TRANSACTION_COLUMNS)], items
+
+
+def _labels(counts: tuple[int, int]) -> pd.Categorical:
+    return categorical(np.repeat([0, 1], counts), ["sale", "return"])
+
+
+def _ids(letter: str, orders: Orders) -> list[str]:
+    rows = zip(orders.number.tolist(), orders.purchase.tolist(), orders.kind.tolist(), strict=True)
+    return [f"{letter}{n:07d}-{p + 1:04d}{_KIND_SUFFIXES[k]}" for n, p, k in rows]
+
+
+def _items(lines: Lines, back: Lines, catalogue: Catalogue, position: Ints) -> pd.DataFrame:
+    def both(name: str) -> Ints:
+        return np.concatenate([getattr(lines, name), getattr(back, name)])[position]
+
+    goods = catalogue.frame["product_id"][:-1].tolist()
+    codes = [*goods, POSTAGE, *TEST_PRODUCTS, *(code.lower() for code in goods)]
+    frame = pd.DataFrame(
+        {
+            "line_number": both("line_number"),
+            "product_id": categorical(both("product"), codes),
+            "quantity": both("quantity"),
+            "unit_price": both("price_cents") / 100,
+            "discount": both("discount_cents") / 100,
+            "amount": both("amount_cents") / 100,
+        }
+    )
+    return frame[list(ITEM_COLUMNS)]

@@ -1,0 +1,299 @@
+"""Transactions files: orders, returns, bad lines, exact money, clear messages for bad files."""
+
+from datetime import date
+from decimal import Decimal
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from retail_pipeline.errors import UsageError
+from retail_pipeline.retail_api.records import exact_sum, totals_of
+from retail_pipeline.retail_api.transactions_file import (
+    TransactionsFile,
+    default_as_of,
+    read_transactions_file,
+)
+
+Row = dict[str, object]
+
+
+def write(folder: Path, rows: list[Row], *, parquet: bool = False) -> Path:
+    frame = pd.DataFrame(rows)
+    path = folder / ("orders.parquet" if parquet else "orders.csv")
+    frame.to_parquet(path) if parquet else frame.to_csv(path, index=False)
+    return path
+
+
+def line(**values: object) -> Row:
+    return {"customer_id": "c1", "ts": "2024-03-01 10:00:00", "amount": "5.00", **values}
+
+
+def lines_by_transaction(file: TransactionsFile) -> dict[str, list[float]]:
+    header, items = file.records.transactions, file.records.items
+    ids = header["transaction_id"].repeat(header["line_count"]).to_numpy()
+    return items["amount"].groupby(ids).agg(list).to_dict()
+
+
+def test_an_order_is_its_id_alone_with_the_time_customer_and_country_of_its_first_line(
+    tmp_path: Path,
+) -> None:
+    rows = [
+        line(order_id="7", country="France"),
+        line(order_id="8"),
+        line(order_id="7", ts="2024-03-02 11:00:00", customer_id="c2", country="Spain"),
+    ]
+    file = read_transactions_file(write(tmp_path, rows))
+    order = file.records.transactions.set_index("transaction_id").loc["7"]
+    assert order["transacted_at"] == pd.Timestamp("2024-03-01 10:00:00")
+    assert (order["user_id"], order["country"], order["line_count"]) == ("c1", "France", 2)
+
+
+def test_without_order_id_a_customers_lines_of_one_timestamp_are_an_order(tmp_path: Path) -> None:
+    rows = [line(), line(customer_id="c2"), line(), line(ts="2024-03-01T10:00:01")]
+    first = read_transactions_file(write(tmp_path, rows))
+    again = read_transactions_file(write(tmp_path, rows))
+    assert sorted(len(amounts) for amounts in lines_by_transaction(first).values()) == [1, 1, 2]
+    assert lines_by_transaction(first) == lines_by_transaction(again)
+
+
+def test_an_order_of_mixed_signs_is_a_sale_with_its_id_and_a_return(tmp_path: Path) -> None:
+    rows = [
+        line(order_id="1", amount="10", quantity="2"),
+        line(order_id="1", amount="-3", quantity="-1"),
+        line(order_id="2", amount="-4", quantity="-1"),
+        line(order_id="2", amount="0", quantity="1"),
+    ]
+    file = read_transactions_file(write(tmp_path, rows))
+    assert lines_by_transaction(file) == {"1": [10], "1-return": [-3], "2": [-4, 0]}
+    kinds = file.records.transactions.set_index("transaction_id")["type"]
+    assert kinds.to_dict() == {"1": "sale", "1-return": "return", "2": "return"}
+
+
+def test_an_order_that_is_named_like_a_return_keeps_a_place_of_its_own(tmp_path: Path) -> None:
+    rows = [
+        line(order_id="1", amount="10"),
+        line(order_id="1", amount="-3"),
+        line(order_id="1-return", amount="7"),
+    ]
+    file = read_transactions_file(write(tmp_path, rows))
+    assert sorted(lines_by_transaction(file).values()) == [[-3], [7], [10]]
+
+
+def test_a_marked_return_counts_as_one_whatever_its_sign(tmp_path: Path) -> None:
+    rows = [line(order_id="1", amount="3", quantity="2", is_return="True")]
+    items = read_transactions_file(write(tmp_path, rows)).records.items
+    assert (items["amount"].tolist(), items["quantity"].tolist()) == ([-3], [-2])
+
+
+def test_equal_lines_are_no_duplicates(tmp_path: Path) -> None:
+    file = read_transactions_file(write(tmp_path, [line(order_id="1"), line(order_id="1")]))
+    assert file.records.items["line_number"].tolist() == [1, 2]
+
+
+def test_ids_of_a_csv_are_verbatim(tmp_path: Path) -> None:
+    rows = [line(customer_id="007", order_id="000489434", product_id="1e5"), line(order_id="NA")]
+    file = read_transactions_file(write(tmp_path, rows))
+    assert set(file.records.transactions["transaction_id"]) == {"000489434", "NA"}
+    assert file.records.users["user_id"].tolist() == ["007", "c1"]
+    assert file.records.products["product_id"].tolist() == ["1e5"]
+
+
+def test_numeric_ids_of_a_parquet_file_lose_no_digit(tmp_path: Path) -> None:
+    rows = [line(customer_id=13085.0, order_id=9_007_199_254_740_993, amount=1.5)]
+    file = read_transactions_file(write(tmp_path, rows, parquet=True))
+    order = file.records.transactions.iloc[0]
+    assert (order["user_id"], order["transaction_id"]) == ("13085", "9007199254740993")
+
+
+@pytest.mark.parametrize(
+    "column",
+    [
+        pa.array([0.1, 2.55, 1234567.89], pa.float32()).cast(pa.string()).cast(pa.float32()),
+        pa.array([Decimal("0.10"), Decimal("2.55"), Decimal("1234567.89")]),
+        pa.array(["0.1", "+2.55", " 1234567.89 "]),
+        pa.array(["0.1", "2.55", "1234567.89"]).dictionary_encode(),
+    ],
+    ids=["float32", "decimal", "text", "dictionary"],
+)
+def test_amounts_are_the_decimals_that_the_file_shows(tmp_path: Path, column: pa.Array) -> None:
+    path = tmp_path / "typed.parquet"
+    ids, times = pa.array(["a", "b", "c"]), pa.array(["2024-01-01"] * 3)
+    pq.write_table(pa.table({"customer_id": ids, "ts": times, "amount": column}), path)
+    amounts = read_transactions_file(path).records.items["amount"].tolist()
+    assert amounts[:2] == [0.1, 2.55]
+    assert amounts[2] == (1234567.9 if column.type == pa.float32() else 1234567.89)
+
+
+@pytest.mark.parametrize(
+    ("ts", "expected"),
+    [
+        ("2024-03-01", "2024-03-01 00:00:00"),
+        ("2024-03-01 10:11", "2024-03-01 10:11:00"),
+        ("2024-03-01T10:11:12Z", "2024-03-01 10:11:12"),
+        ("2024-03-01T10:11:12.345678+02:00", "2024-03-01 08:11:12.345678"),
+    ],
+)
+def test_times_are_utc_unless_they_say_otherwise(tmp_path: Path, ts: str, expected: str) -> None:
+    header = read_transactions_file(write(tmp_path, [line(ts=ts), line()])).records.transactions
+    assert pd.Timestamp(expected) in set(header["transacted_at"])
+
+
+def test_a_bad_line_is_set_aside_with_its_reason_and_its_order_goes_through(tmp_path: Path) -> None:
+    rows = [
+        line(order_id="1", amount="1.10"),
+        line(order_id="1", amount="ten"),
+        line(order_id="1", ts="31/02/2024"),
+        line(order_id="1", customer_id="  "),
+        line(order_id="1", amount="inf", ts=""),
+        line(order_id="1", amount="2.20"),
+    ]
+    file = read_transactions_file(write(tmp_path, rows))
+    assert lines_by_transaction(file) == {"1": [1.1, 2.2]}
+    assert file.rejected[["line", "reason"]].to_numpy().tolist() == [
+        [2, "amount is not a finite number: 'ten'"],
+        [3, "ts is not a date: '31/02/2024'"],
+        [4, "customer_id is missing"],
+        [5, "ts is missing; amount is not a finite number: 'inf'"],
+    ]
+    assert file.rejected["record"][0]["amount"] == "ten"
+    assert file.lines == len(file.records.items) + len(file.rejected) == 6
+
+
+def test_a_csv_row_of_another_shape_is_set_aside(tmp_path: Path) -> None:
+    path = tmp_path / "orders.csv"
+    path.write_text(
+        "customer_id,ts,amount\nc1,2024-01-01,1\nc2,2024-01-01,1,2,3\nc3,2024-01-01,x\n"
+    )
+    file = read_transactions_file(path)
+    assert file.rejected["line"].tolist() == [2, 3]
+    assert "5 values where 3 are expected" in file.rejected["reason"][0]
+    assert file.lines == 3
+
+
+def test_equal_bad_lines_are_distinct_records(tmp_path: Path) -> None:
+    file = read_transactions_file(write(tmp_path, [line(), line(amount="x"), line(amount="x")]))
+    assert file.rejected["record_hash"].nunique() == 2
+
+
+def test_unreadable_optional_values_are_dropped_and_counted(tmp_path: Path) -> None:
+    rows = [line(quantity="two", unit_price="2.5"), line(quantity="2", unit_price="")]
+    file = read_transactions_file(write(tmp_path, rows))
+    assert file.nulled == {"quantity": 1}
+    assert file.records.items["quantity"].isna().tolist() == [True, False]
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(["a", "b", ""]),
+            st.sampled_from(["2024-01-01 10:00", "2024-01-02", "never"]),
+            st.sampled_from(["1.10", "-0.30", "0", "x", "2e1"]),
+            st.sampled_from(["1", "2", ""]),
+        ),
+        min_size=1,
+        max_size=12,
+    )
+)
+@settings(max_examples=60, deadline=None)
+def test_every_line_is_served_once_or_rejected_and_no_penny_is_lost(
+    tmp_path_factory: pytest.TempPathFactory, values: list[tuple[str, str, str, str]]
+) -> None:
+    names = ("customer_id", "ts", "amount", "order_id")
+    rows: list[Row] = [dict(zip(names, row, strict=True)) for row in values]
+    good = [r for r in rows if r["customer_id"] and r["ts"] != "never" and r["amount"] != "x"]
+    path = write(tmp_path_factory.mktemp("file"), rows)
+    if not good:
+        with pytest.raises(UsageError, match="none of the"):
+            read_transactions_file(path)
+        return
+    file = read_transactions_file(path)
+    totals = totals_of(file.records.transactions, file.records.items)
+    assert totals.lines == len(good)
+    assert len(file.rejected) == len(rows) - len(good)
+    assert totals.net_amount == sum(Decimal(str(row["amount"])) for row in good)
+    assert file.records.transactions["transaction_id"].is_unique
+    for amounts in lines_by_transaction(file).values():
+        assert min(amounts) >= 0 or max(amounts) <= 0
+
+
+def test_a_file_without_products_has_an_empty_stream(tmp_path: Path) -> None:
+    file = read_transactions_file(write(tmp_path, [line()]))
+    assert file.records.products.empty
+    assert file.records.items["product_id"].isna().all()
+
+
+def test_a_user_is_known_since_the_first_transaction(tmp_path: Path) -> None:
+    rows = [
+        line(order_id="2", ts="2024-05-01"),
+        line(order_id="1", ts="2024-04-01", country="Eire"),
+    ]
+    file = read_transactions_file(write(tmp_path, [{"country": "", **row} for row in rows]))
+    user = file.records.users.iloc[0]
+    assert (user["created_at"], user["country"]) == (pd.Timestamp("2024-04-01"), "Eire")
+
+
+def test_the_default_clock_is_the_day_after_the_last_timestamp(tmp_path: Path) -> None:
+    rows = [line(ts="2024-05-01 00:00:00"), line(ts="2024-04-01"), line(ts="9/9/2029")]
+    assert default_as_of(write(tmp_path, rows)) == date(2024, 5, 2)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("gone.csv", None, "gone.csv does not exist"),
+        ("a.csv", "customer_id,ts\na,2024-01-01\n", "has no column amount; it needs"),
+        ("a.csv", "", "a.csv"),
+        ("a.csv", "customer_id,ts,amount\n", "has no lines"),
+        ("a.csv", "customer_id,ts,amount\na,soon,1\n", "none of the 1 lines.*ts is not a date"),
+        ("a.csv", "customer_id,ts,amount,ts\na,2024-01-01,1,2\n", "the column ts twice"),
+        ("a.parquet", "PAR1 not really", "cannot be read as Parquet"),
+        ("a.csv", b"customer_id,ts,amount\n\xff\xfe\x81,2024-01-01,1\n", "cannot be read"),
+        (
+            "a.csv",
+            "customer_id,ts,amount,currency\na,2024-01-01,1,EUR\na,2024-01-01,1,GBP\n",
+            r"several currencies \(EUR, GBP\)",
+        ),
+    ],
+)
+def test_a_file_that_cannot_be_used_is_one_clear_message(
+    tmp_path: Path, name: str, content: str | bytes | None, message: str
+) -> None:
+    path = tmp_path / name
+    if content is not None:
+        path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    with pytest.raises(UsageError, match=message) as caught:
+        read_transactions_file(path)
+    assert name in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_folder_is_no_file(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="is not a file"):
+        read_transactions_file(tmp_path)
+
+
+@given(st.lists(st.decimals(-10_000, 10_000, places=3, allow_nan=False), max_size=40))
+@settings(max_examples=50, deadline=None)
+def test_sums_are_exact(values: list[Decimal]) -> None:
+    assert exact_sum(np.array([float(v) for v in values], dtype=float)) == sum(values, Decimal(0))
+
+
+def test_real_transactions_keep_their_totals(online_retail_ii: Path) -> None:
+    raw = pd.read_parquet(online_retail_ii)
+    file = read_transactions_file(online_retail_ii)
+    totals = totals_of(file.records.transactions, file.records.items)
+    cents = (raw["amount"] * 1000).round().astype("int64").sum()
+    assert totals.net_amount == Decimal(int(cents)) / 1000
+    assert totals.lines == len(raw) == file.lines
+    assert totals.transactions == raw["invoice"].nunique()
+    assert len(file.records.users) == raw["customer_id"].nunique()
+    assert len(file.records.products) == raw["product_id"].nunique()
+    returned = raw.loc[raw["is_return"], "invoice"].nunique()
+    assert totals.returns == returned
+    assert default_as_of(online_retail_ii) == date(2011, 12, 10)
