@@ -1,0 +1,298 @@
+"""The house style: type, colours, the frame around every plot, and how numbers are written.
+
+Nothing here knows what a figure shows, and nothing touches pyplot or leaves matplotlib's global
+settings changed: figures are built and saved inside `house_style()`.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from functools import wraps
+from typing import Any, ParamSpec, TypeVar
+
+import matplotlib.style
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import LinearSegmentedColormap
+from matplotlib.figure import Figure
+
+INK = "#1C2B3A"
+QUIET_INK = "#5A6673"
+RULE = "#D9DEE3"
+MAIN = "#0B4F8A"
+ACCENT = "#E08E00"
+NEUTRAL = "#C9D1D9"
+"""MAIN, ACCENT and NEUTRAL differ in lightness as well as in hue: they stay apart in grey and for
+colour-blind readers."""
+
+ACCENT_INK = "#8A5600"
+"""ACCENT for words: dark enough to be read on white."""
+
+SEQUENCE = LinearSegmentedColormap.from_list("retail", ["#F4F7FA", "#B3CEE5", "#5C93C1", MAIN])
+
+WIDTH = 10.0
+"""Inches; every figure has the same width, so that pages of them align."""
+
+_MARGIN = 0.3
+_TITLE, _SUBTITLE, _FOOTER = 14.0, 10.5, 8.5
+
+_RC = {
+    # Bundled with matplotlib, hence the same on every machine: the layout is what was looked at.
+    "font.family": ["DejaVu Sans"],
+    "font.size": 10,
+    "text.color": INK,
+    "axes.labelcolor": QUIET_INK,
+    "axes.labelsize": 9.5,
+    "axes.edgecolor": RULE,
+    "axes.titlesize": 10.5,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+    "axes.titlepad": 8,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.spines.left": False,
+    "axes.grid": True,
+    "axes.grid.axis": "y",
+    "axes.axisbelow": True,
+    "grid.color": RULE,
+    "grid.linewidth": 0.8,
+    "xtick.color": QUIET_INK,
+    "ytick.color": QUIET_INK,
+    "xtick.labelsize": 9.5,
+    "ytick.labelsize": 9.5,
+    "ytick.major.size": 0,
+    "xtick.major.size": 3,
+    "lines.linewidth": 2,
+    "figure.facecolor": "white",
+    "savefig.facecolor": "white",
+}
+
+MISSING = "\N{EN DASH}"
+
+_SYMBOLS = {"GBP": "£", "USD": "$", "EUR": "€", "JPY": "¥"}
+_STEPS = ((1e9, "B"), (1e6, "M"), (1e3, "k"), (1.0, ""))
+
+P = ParamSpec("P")
+R = TypeVar("R")
+Number = float | int
+
+
+@dataclass(frozen=True)
+class Plot:
+    """A drawn figure and the key numbers that it shows (plain numbers and words, by name)."""
+
+    figure: Figure
+    numbers: dict[str, float | int | str] = field(default_factory=dict)
+
+
+def house_style() -> AbstractContextManager[None]:
+    """Return the context in which figures are built and saved; settings are restored after it."""
+    return matplotlib.style.context(_RC, after_reset=True)
+
+
+def in_house_style(draw: Callable[P, R]) -> Callable[P, R]:
+    """Run a plotting function inside `house_style()`."""
+
+    @wraps(draw)
+    def drawn(*args: P.args, **kwargs: P.kwargs) -> R:
+        with house_style():
+            return draw(*args, **kwargs)
+
+    return drawn
+
+
+def framed(
+    title: str, subtitle: str, footer: str, *, height: float = 5.4, gap: float = 0.02
+) -> Figure:
+    """Return an empty figure with its words in place; axes added to it fill the rest.
+
+    Args:
+        title: A sentence that says what is seen, with its number.
+        subtitle: What is drawn, in which unit, over which time.
+        footer: Source, as-of date and caveats.
+        height: Inches.
+        gap: Space between axes, as a share of their size.
+    """
+    figure = Figure(figsize=(WIDTH, height))
+    FigureCanvasAgg(figure)
+    headline = wrapped(figure, title, _TITLE, weight="bold", balanced=True)
+    below_title = _stack(figure, headline, _TITLE, height - _MARGIN, weight="bold", color=INK)
+    lines = wrapped(figure, subtitle, _SUBTITLE, balanced=True)
+    below_words = _stack(figure, lines, _SUBTITLE, below_title - 0.06, color=QUIET_INK)
+    lines = wrapped(figure, footer, _FOOTER)
+    floor = 0.2 + _line_height(_FOOTER) * len(lines)
+    _stack(figure, lines, _FOOTER, floor, color=QUIET_INK)
+    left, room = _MARGIN / WIDTH, 1 - 2 * _MARGIN / WIDTH
+    bottom, top = (floor + 0.14) / height, (below_words - 0.14) / height
+    rect = (left, bottom, room, top - bottom)
+    figure.set_layout_engine("constrained", rect=rect, hspace=gap, wspace=gap)
+    return figure
+
+
+@in_house_style
+def words(title: str, sentences: Sequence[str], footer: str) -> Plot:
+    """Return a figure that says in words why there is nothing to draw."""
+    figure = framed(title, " ".join(sentences), footer, height=1.9)
+    return Plot(figure, {"drawn": "words only: " + title})
+
+
+def wrapped(
+    figure: Figure, text: str, size: float, *, weight: str = "normal", balanced: bool = False
+) -> list[str]:
+    """Return the text's lines as they fit into the figure's width, measured, not guessed.
+
+    Args:
+        figure: The figure that will bear them.
+        text: Words between spaces; a no-break space is kept.
+        size: Points.
+        weight: Of the type.
+        balanced: Make the lines about equally long, so that no word is alone on the last one.
+    """
+    pieces = text.split(" ")
+    widths = [_width(figure, piece, size, weight) for piece in pieces]
+    gap = _width(figure, "n", size, weight) * 0.55
+    room = (WIDTH - 2 * _MARGIN) * figure.dpi
+    lines = _filled(pieces, widths, gap, room)
+    for part in np.linspace(0.5, 0.98, 25) if balanced else ():
+        even = _filled(pieces, widths, gap, room * part)
+        if len(even) == len(lines):
+            return even
+    return lines
+
+
+def money(value: Number, currency: str = "") -> str:
+    """Write an amount with three digits that matter: `£1.23M`, `£12.50`, `-3.4k CHF`, `£0.001`.
+
+    Args:
+        value: The amount; a missing one becomes a dash.
+        currency: ISO code; without one the number stands alone.
+    """
+    if not math.isfinite(value):
+        return MISSING
+    sign, number = ("-" if value < 0 else ""), _short(abs(float(value)))
+    if number == "0":
+        sign = ""
+    if not currency or currency in _SYMBOLS:
+        return f"{sign}{_SYMBOLS.get(currency, '')}{number}"
+    return f"{sign}{number}\u00a0{currency}"
+
+
+def brief(value: Number) -> str:
+    """Write an amount with two digits that matter and no currency, for labels beside an axis."""
+    if not math.isfinite(value) or value == 0:
+        return money(value)
+    rounded = float(f"{value:.2g}")
+    return f"{rounded:.0f}" if 10 <= abs(rounded) < 1000 else money(rounded)
+
+
+def three_digits(value: Number) -> str:
+    """Write a number without unit with three digits that matter: `0.800`, `29.0`, `1,234`."""
+    if not math.isfinite(value):
+        return MISSING
+    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:#.3g}"
+
+
+def share(value: Number) -> str:
+    """Write a share of one as a percentage: `23%`, `4.1%`, `<0.1%`."""
+    if not math.isfinite(value):
+        return MISSING
+    percent = 100 * float(value)
+    if percent == 0:
+        return "0%"
+    if abs(percent) < 0.1:
+        return "<0.1%" if percent > 0 else ">-0.1%"
+    return f"{percent:.0f}%" if abs(percent) >= 9.95 else f"{percent:.1f}%"
+
+
+def count(value: Number) -> str:
+    """Write a whole number with thousands separated: `12,345`."""
+    return f"{round(value):,}"
+
+
+def counted(value: Number, noun: str, plural: str | None = None) -> str:
+    """Write a number of things: `1 customer`, `12,345 customers`."""
+    return f"{count(value)} {noun if round(value) == 1 else plural or noun + 's'}"
+
+
+def day(value: date | datetime) -> str:
+    """Write a day: `1 Jun 2011`, with spaces at which no line is broken."""
+    return f"{value.day} {value:%b %Y}".replace(" ", "\u00a0")
+
+
+def money_axis(axes: Axes, currency: str, axis: str = "y") -> None:
+    """Write an axis' ticks as amounts in the currency."""
+    chosen = axes.yaxis if axis == "y" else axes.xaxis
+    chosen.set_major_formatter(lambda value, _: money(value, currency))
+
+
+def share_axis(axes: Axes, axis: str = "y") -> None:
+    """Write an axis' ticks as whole percentages."""
+    chosen = axes.yaxis if axis == "y" else axes.xaxis
+    chosen.set_major_formatter(lambda value, _: f"{100 * value:.0f}%")
+
+
+def _short(size: float) -> str:
+    for step, suffix in _STEPS:
+        # 999,950 belongs to the next step: three digits would write it as 1000k.
+        if size >= step * 0.9995:
+            return _three_digits(size / step, whole=step == 1.0) + suffix
+    if size >= 0.0995:
+        return f"{size:.2f}"
+    # Feeds have prices of 0.001; below a millionth there are only traces of arithmetic.
+    return f"{size:.2g}" if size >= 1e-6 else "0"
+
+
+def _three_digits(number: float, *, whole: bool) -> str:
+    if whole:
+        text = f"{number:.2f}"
+        return f"{number:.0f}" if number >= 100 or text.endswith(".00") else text
+    decimals = max(0, 2 - math.floor(math.log10(number)))
+    text = f"{number:.{decimals}f}"
+    return text.rstrip("0").rstrip(".") if "." in text else text
+
+
+def _filled(pieces: list[str], widths: list[float], gap: float, room: float) -> list[str]:
+    lines, used = [pieces[0]], widths[0]
+    for piece, width in zip(pieces[1:], widths[1:], strict=True):
+        if used + gap + width <= room:
+            lines[-1], used = f"{lines[-1]} {piece}", used + gap + width
+        else:
+            lines.append(piece)
+            used = width
+    return lines
+
+
+def _stack(
+    figure: Figure,
+    lines: Sequence[str],
+    size: float,
+    top: float,
+    *,
+    color: str,
+    weight: str = "normal",
+) -> float:
+    style: dict[str, Any] = {
+        "size": size,
+        "weight": weight,
+        "color": color,
+        "va": "top",
+        "parse_math": False,
+    }
+    for line in lines:
+        figure.text(_MARGIN / WIDTH, top / figure.get_figheight(), line, **style)
+        top -= _line_height(size)
+    return top
+
+
+def _line_height(size: float) -> float:
+    return 1.4 * size / 72
+
+
+def _width(figure: Figure, text: str, size: float, weight: str) -> float:
+    probe = figure.text(0, 0, text, size=size, weight=weight, parse_math=False)
+    extent = probe.get_window_extent(FigureCanvasAgg(figure).get_renderer())
+    probe.remove()
+    return float(extent.width)

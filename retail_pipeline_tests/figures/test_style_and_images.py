@@ -1,0 +1,113 @@
+"""How numbers are written, that colours stay apart in grey, and that inline images stay small."""
+
+import base64
+import io
+from datetime import date
+from pathlib import Path
+
+import matplotlib.colors as mcolors
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from matplotlib.figure import Figure
+from PIL import Image
+
+from retail_pipeline.figures import style
+from retail_pipeline.figures.images import (
+    INLINE_LIMIT_BYTES,
+    inline_markdown,
+    png,
+    write_atomically,
+)
+
+
+@pytest.mark.parametrize(
+    ("value", "currency", "written"),
+    [
+        (0, "GBP", "£0"),
+        (-0.0, "GBP", "£0"),
+        (0.001, "GBP", "£0.001"),
+        (0.43, "EUR", "€0.43"),
+        (12.5, "GBP", "£12.50"),
+        (999.6, "", "1k"),
+        (999_950, "USD", "$1M"),
+        (1_234_567, "GBP", "£1.23M"),
+        (-3_400, "CHF", "-3.4k\u00a0CHF"),
+        (2.5e9, "", "2.5B"),
+        (float("nan"), "GBP", style.MISSING),
+    ],
+)
+def test_money_is_written_with_three_digits_that_matter(value: float, currency: str, written: str):
+    assert style.money(value, currency) == written
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.floats(min_value=0.001, max_value=9e11))
+def test_written_money_is_within_a_hundredth_or_a_cent_of_the_amount(value: float):
+    text = style.money(value)
+    factor = {"k": 1e3, "M": 1e6, "B": 1e9}.get(text[-1], 1.0)
+    read = float(text.rstrip("kMB")) * factor
+    assert abs(read - value) <= 0.0051 * value + (
+        0.0051 if 0.0995 <= value < 1 else 0
+    ) + 0.00051 * (value < 0.0995)
+
+
+@pytest.mark.parametrize(
+    ("value", "written"),
+    [(0, "0%"), (0.0004, "<0.1%"), (0.0414, "4.1%"), (0.0997, "10%"), (1, "100%")],
+)
+def test_shares_are_written_as_percentages(value: float, written: str):
+    assert style.share(value) == written
+
+
+def test_days_are_written_without_a_place_to_break():
+    assert style.day(date(2011, 6, 1)) == "1\u00a0Jun\u00a02011"
+
+
+def test_colours_stay_apart_in_grey():
+    grey = sorted(
+        float(np.dot(mcolors.to_rgb(colour), (0.2126, 0.7152, 0.0722)))
+        for colour in (style.MAIN, style.ACCENT, style.NEUTRAL)
+    )
+    assert min(np.diff(grey)) > 0.15
+    scale = [np.dot(style.SEQUENCE(x)[:3], (0.2126, 0.7152, 0.0722)) for x in np.linspace(0, 1, 50)]
+    assert (np.diff(scale) < 0).all()
+
+
+def noise(width: int, height: int) -> bytes:
+    pixels = np.random.default_rng(0).integers(0, 255, (height, width, 3), dtype=np.uint8)
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, format="PNG")
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize("size", [(800, 450), (300, 600), (10, 10)])
+def test_the_inline_image_is_a_png_within_the_limit(size: tuple[int, int]):
+    text = inline_markdown(noise(*size), "a [noisy] figure")
+    head, encoded = text.removesuffix(")").split(";base64,")
+    image = base64.b64decode(encoded)
+    assert head == "![a (noisy) figure](data:image/png"
+    assert len(image) <= INLINE_LIMIT_BYTES
+    assert Image.open(io.BytesIO(image)).format == "PNG"
+
+
+def test_an_impossible_limit_is_an_error():
+    with pytest.raises(ValueError, match="100 bytes"):
+        inline_markdown(noise(100, 100), "noise", limit=100)
+
+
+def test_a_file_is_replaced_whole_and_leaves_no_draft(tmp_path: Path):
+    path = tmp_path / "figures" / "a.png"
+    write_atomically(b"first", path)
+    write_atomically(b"second", path)
+    assert path.read_bytes() == b"second"
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_a_long_title_is_balanced_over_its_lines():
+    figure = Figure(figsize=(style.WIDTH, 3))
+    lines = style.wrapped(figure, "word " * 29 + "end", 14, weight="bold", balanced=True)
+    assert len(lines) == 2
+    assert abs(len(lines[0]) - len(lines[1])) <= 10
+    assert png(figure)
