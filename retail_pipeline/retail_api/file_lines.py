@@ -193,9 +193,8 @@ def _checked(
     no_customer = _text(table["customer_id"]).is_null().to_numpy(zero_copy_only=False)
     bad = no_customer | np.isnat(times) | ~np.isfinite(amounts)
     position = np.flatnonzero(bad)
-    numbers = np.setdiff1d(
-        np.arange(1, len(bad) + len(misshapen) + 1), np.array(list(misshapen), dtype=np.int64)
-    )
+    numbers = np.arange(1, len(bad) + len(misshapen) + 1)
+    numbers = np.delete(numbers, np.array(list(misshapen), dtype=np.int64) - 1)
     records = [_plain(record) for record in table.take(pa.array(position)).to_pylist()]
     reasons = [
         _reason(record, no_customer[i], np.isnat(times[i]), not np.isfinite(amounts[i]))
