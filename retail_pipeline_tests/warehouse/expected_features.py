@@ -1,0 +1,116 @@
+"""`warehouse.customer_features` once more, in plain pandas: what the SQL is held against."""
+
+from datetime import date
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+Record = dict[str, Any]
+
+
+def expected_features(
+    transactions: list[Record], products: list[Record], as_of_dates: list[date]
+) -> pd.DataFrame:
+    """Return the features that the records of the API imply; excluded lines are not given."""
+    rows = []
+    for as_of in as_of_dates:
+        known = [t for t in transactions if _known(t, as_of)]
+        categories = {
+            p["product_id"]: p["category"]
+            for p in products
+            if p["category"] and pd.Timestamp(p["recorded_at"]) < _midnight(as_of)
+        }
+        for customer in sorted({t["user_id"] for t in known}):
+            mine = [t for t in known if t["user_id"] == customer]
+            row = _customer(mine, categories, as_of)
+            if row:
+                rows.append({"customer_id": customer, "as_of_date": as_of, **row})
+    return pd.DataFrame(rows)
+
+
+def _midnight(day: date) -> pd.Timestamp:
+    return pd.Timestamp(day, tz="UTC")
+
+
+def _known(record: Record, as_of: date) -> bool:
+    return max(_time(record), pd.Timestamp(record["recorded_at"])) < _midnight(as_of)
+
+
+def _time(record: Record) -> pd.Timestamp:
+    return pd.Timestamp(record["transacted_at"])
+
+
+def _net(record: Record) -> float:
+    return sum(line["amount"] for line in record["items"])
+
+
+def _customer(mine: list[Record], categories: dict[str, str], as_of: date) -> Record | None:
+    days = pd.Series([_net(t) for t in mine], index=[_time(t).date() for t in mine])
+    days = days.groupby(level=0).sum().round(9).sort_index()
+    bought = days[days > 0]
+    if bought.empty:
+        return None
+    ago = np.array([(as_of - day).days for day in days.index])
+    bought_ago = np.array([(as_of - day).days for day in bought.index])
+    gaps = -np.diff(bought_ago)
+    sales = [t for t in mine if t["type"] == "sale"]
+    returns = [t for t in mine if t["type"] == "return"]
+    lines = [line for t in sales for line in t["items"]]
+    ids = {line["product_id"] for line in lines} - {None}
+    last = max(sales, key=lambda t: (_time(t), t["transaction_id"]))
+    sold = sum(_net(t) for t in sales)
+    returned = -sum(_net(t) for t in returns)
+
+    def window(older: int, newer: int = 0) -> float:
+        return float(days[(ago <= older) & (ago > newer)].sum())
+
+    def ratio(above: float, below: float) -> float:
+        return above / below if below else np.nan
+
+    gap_mean = gaps.mean() if len(gaps) else np.nan
+    gap_sd = gaps.std(ddof=1) if len(gaps) > 1 else np.nan
+    return {
+        "cohort_month": bought.index[0].replace(day=1),
+        "first_purchase_date": bought.index[0],
+        "last_purchase_date": bought.index[-1],
+        "purchase_days": len(bought),
+        "age_days": bought_ago[0],
+        "recency_days": bought_ago[-1],
+        "total_net_amount": days.sum(),
+        "purchase_amount": bought.sum(),
+        "mean_purchase_value": bought.mean(),
+        "sd_purchase_value": bought.std() if len(bought) > 1 else np.nan,
+        "max_purchase_value": bought.max(),
+        "first_purchase_value": bought.iloc[0],
+        "last_purchase_value": bought.iloc[-1],
+        **{f"net_amount_{w}d": window(w) for w in (7, 30, 60, 90, 180, 365)},
+        **{f"purchase_days_{w}d": (bought_ago <= w).sum() for w in (30, 90, 180, 365)},
+        "net_amount_prev_90d": window(180, 90),
+        "trend_90d": window(90) - window(180, 90),
+        "net_amount_ewm_90d": (days * 0.5 ** (ago / 90)).sum(),
+        "net_amount_year_ago_90d": window(365, 275),
+        "net_amount_year_ago_180d": window(365, 185),
+        "gap_mean_days": gap_mean,
+        "gap_sd_days": gap_sd,
+        "gap_median_days": np.median(gaps) if len(gaps) else np.nan,
+        "gap_cv": gap_sd / gap_mean,
+        "recency_over_gap": bought_ago[-1] / gap_mean,
+        "active_months": len({day.replace(day=1) for day in bought.index}),
+        "orders": len(sales),
+        "lines": len(lines),
+        "quantity": sum(line["quantity"] for line in lines),
+        "lines_per_order": len(lines) / len(sales),
+        "mean_unit_price": np.mean([line["unit_price"] for line in lines]),
+        "distinct_products": len(ids),
+        "distinct_categories": len({categories[i] for i in ids if i in categories}),
+        "returns_amount": returned,
+        "returns_rate": ratio(returned, sold),
+        "return_orders": len(returns),
+        "days_since_return": min(((as_of - _time(t).date()).days for t in returns), default=np.nan),
+        "weekend_share": np.mean([_time(t).dayofweek >= 5 for t in sales]),
+        "mean_hour": np.mean([_time(t).hour + _time(t).minute / 60 for t in sales]),
+        "country": last["country"],
+        "channel": last["channel"],
+        "month_of_year": as_of.month,
+    }

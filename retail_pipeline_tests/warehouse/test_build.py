@@ -1,0 +1,239 @@
+"""A dbt build on landing rows made by hand: what the marts hold, to the row and the penny."""
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from retail_pipeline.errors import PipelineError
+from retail_pipeline.postgres import Database
+from retail_pipeline.warehouse.run import dbt_build
+from retail_pipeline_tests.warehouse.landing import land, land_file, line, transaction
+
+AS_OF = {"as_of_date": "2024-04-15"}
+
+
+def _rows(database: Database, query: str) -> list[tuple[Any, ...]]:
+    with database.connect() as connection:
+        return connection.execute(query).fetchall()
+
+
+def test_marts_hold_every_line_and_count_what_counts(database: Database) -> None:
+    land(
+        database,
+        "users",
+        [
+            {
+                "user_id": "K1",
+                "name": "Ada",
+                "email": "ada@example.org",
+                "country": "France",
+                "recorded_at": "2024-01-01T00:00:00Z",
+            },
+            {"user_id": "K9", "country": "Spain", "recorded_at": "2024-01-01T00:00:00Z"},
+        ],
+    )
+    land(
+        database,
+        "products",
+        [{"product_id": "A1", "category": "Mugs", "recorded_at": "2023-01-01T00:00:00Z"}],
+    )
+    back = {"type": "return", "recorded_at": "2024-02-03T10:00:00Z"}
+    land(
+        database,
+        "transactions",
+        [
+            # Half past midnight in UTC+1: the day is UTC's.
+            transaction(
+                "T1", "K1", "2024-01-02T00:30:00+01:00", [line(9.5, discount=0.5), line(3)]
+            ),
+            transaction(
+                "T2", "K1", "2024-02-01T10:00:00Z", [line(4), line(2.5, product_id="POST")]
+            ),
+            transaction("R2", "K1", "2024-02-03T10:00:00Z", [line(-4, quantity=-1)], **back),
+            transaction("T3", "K2", "2024-01-02T10:00:00Z", [line(0.001, product_id="a1")]),
+            transaction("T4", "K2", "2024-01-02T10:00:00Z", [line(1, product_id="TEST001")]),
+            transaction("T5", "K2", "2024-01-02T11:00:00Z", []),
+        ],
+    )
+
+    dbt_build(database.url, variables=AS_OF, unit_tests=True)
+
+    transactions = "warehouse.fct_transactions order by transaction_id"
+    assert _rows(
+        database,
+        "select transaction_id, lines, gross_amount::text, discount_amount::text, "
+        f"net_amount::text, excluded_net_amount::text, exclusion_reason from {transactions}",
+    ) == [
+        ("R2", 1, "-4", "0", "-4", "0", None),
+        ("T1", 2, "13.0", "0.5", "12.5", "0", None),
+        ("T2", 2, "6.5", "0", "6.5", "2.5", None),
+        ("T3", 1, "0.001", "0", "0.001", "0", None),
+        ("T4", 1, "1", "0", "1", "1", "test record"),
+        ("T5", 0, "0", "0", "0", "0", "no lines"),
+    ]
+    assert _rows(
+        database,
+        "select customer_id, date_day::text, net_amount::float, sales_amount::float, "
+        "returns_amount::float, orders, return_orders, lines, is_purchase "
+        "from warehouse.customer_days order by 1, 2",
+    ) == [
+        ("K1", "2024-01-01", 12.5, 12.5, 0, 1, 0, 2, True),
+        ("K1", "2024-02-01", 4, 4, 0, 1, 0, 1, True),
+        ("K1", "2024-02-03", -4, 0, 4, 0, 1, 0, False),
+        ("K2", "2024-01-02", 0.001, 0.001, 0, 1, 0, 1, True),
+    ]
+    revenue = database.read("warehouse.revenue_daily")
+    assert len(revenue) == 105  # 2024-01-01 to 2024-04-14, days without a sale included
+    assert revenue["net_amount"].sum() == pytest.approx(12.501)
+    assert set(revenue["currency"]) == {"GBP"}
+    assert _rows(
+        database,
+        "select months_since, cohort_customers, active_customers, net_amount::float "
+        "from warehouse.cohort_retention order by 1",
+    ) == [(0, 2, 2, 12.501), (1, 2, 1, 0)]
+    assert _rows(
+        database,
+        "select as_of_date::text, customer_id, purchase_days, recency_days "
+        "from warehouse.customer_features order by 1, 2",
+    ) == [
+        ("2024-04-01", "K1", 2, 60),
+        ("2024-04-01", "K2", 1, 90),
+        ("2024-04-15", "K1", 2, 74),
+        ("2024-04-15", "K2", 1, 104),
+    ]
+    assert _rows(
+        database,
+        "select customer_id, is_registered, country, purchase_days from warehouse.dim_customers "
+        "order by 1",
+    ) == [("K1", True, "France", 2), ("K2", False, "France", 1), ("K9", True, "Spain", 0)]
+    assert _rows(
+        database,
+        "select product_id, is_listed, is_excluded from warehouse.dim_products order by 1",
+    ) == [
+        ("A1", True, False),
+        ("POST", False, True),
+        ("TEST001", False, True),
+        ("a1", False, False),
+    ]
+    _assert_personal_data_stays_behind(database)
+
+
+def _assert_personal_data_stays_behind(database: Database) -> None:
+    columns = _rows(
+        database,
+        "select table_schema || '.' || table_name from information_schema.columns "
+        "where column_name in ('name', 'email', 'phone', 'address') "
+        "and table_schema in ('staging', 'intermediate', 'warehouse')",
+    )
+    assert {name for (name,) in columns} == {"staging.stg_retail__user_contacts"}
+    documented = _rows(
+        database,
+        "select count(*) filter (where col_description(attrelid, attnum) is null) "
+        "from pg_attribute join pg_class on attrelid = pg_class.oid "
+        "where relnamespace = 'warehouse'::regnamespace and relkind = 'r' and attnum > 0",
+    )
+    assert documented == [(0,)]
+
+
+def test_thin_feeds_build_green(database: Database) -> None:
+    """Nothing at all; then one customer, no products, countries, channels, quantities or prices."""
+    dbt_build(database.url, variables=AS_OF)
+    assert _rows(database, "select count(*) from warehouse.customer_features") == [(0,)]
+
+    bare = {"amount": 5}
+    land(
+        database,
+        "transactions",
+        [
+            transaction(
+                "T1",
+                "K1",
+                "2024-01-01T10:00:00Z",
+                [bare],
+                country=None,
+                channel=None,
+                currency=None,
+            )
+        ],
+    )
+    dbt_build(database.url, variables=AS_OF)
+    assert _rows(
+        database,
+        "select as_of_date::text, purchase_days, distinct_products, mean_unit_price, gap_mean_days "
+        "from warehouse.customer_features order by 1",
+    ) == [("2024-04-01", 1, 0, None, None), ("2024-04-15", 1, 0, None, None)]
+    assert _rows(database, "select r_score, f_score, m_score from warehouse.customer_rfm") == [
+        (1, 1, 1)
+    ]
+
+
+def test_chosen_as_of_dates_replace_the_month_firsts(database: Database) -> None:
+    land(database, "transactions", [transaction("T1", "K1", "2024-01-01T10:00:00Z", [line(1)])])
+    dbt_build(
+        database.url,
+        "+customer_features",
+        {"as_of_date": "2024-04-15", "as_of_dates": ["2024-01-02", "2024-03-07"]},
+    )
+    dates = _rows(database, "select as_of_date::text from warehouse.customer_features order by 1")
+    assert dates == [("2024-01-02",), ("2024-03-07",)]
+
+
+def test_a_second_currency_is_refused_by_name(database: Database) -> None:
+    at = "2024-01-01T10:00:00Z"
+    land(
+        database,
+        "transactions",
+        [
+            transaction("T1", "K1", at, [line(1)]),
+            transaction("T2", "K1", at, [line(1)], currency="EUR"),
+        ],
+    )
+    with pytest.raises(PipelineError, match=r"money_is_in_one_currency of staging.stg_retail__tra"):
+        dbt_build(database.url, variables=AS_OF)
+
+
+def test_an_unreachable_database_is_one_message() -> None:
+    with pytest.raises(PipelineError, match=r"dbt did not start to build.*refused"):
+        dbt_build("postgresql://nobody:secret@127.0.0.1:1/nothing")
+
+
+def test_real_transactions_reconcile_to_the_penny(
+    database: Database, online_retail_ii: Path
+) -> None:
+    lines = land_file(database, online_retail_ii)
+    dbt_build(database.url, variables={"as_of_date": "2011-12-10"})
+    (facts,) = _rows(
+        database,
+        "select count(*), count(distinct customer_id), sum(lines), sum(net_amount)::float, "
+        "sum(net_amount) filter (where transaction_type = 'return')::float, "
+        "count(*) filter (where is_excluded) from warehouse.fct_transactions",
+    )
+    net = float(lines["amount"].sum())
+    returned = float(lines.loc[lines["is_return"], "amount"].sum())
+    assert facts == (
+        lines["invoice"].nunique(),
+        lines["customer_id"].nunique(),
+        len(lines),
+        pytest.approx(net, abs=0.0005),
+        pytest.approx(returned, abs=0.0005),
+        0,
+    )
+    (totals,) = _rows(
+        database,
+        "select (select sum(net_amount) from warehouse.customer_days)::float, "
+        "(select sum(net_amount) from warehouse.revenue_daily)::float",
+    )
+    assert totals == (facts[3], facts[3])
+    _assert_population(database, lines)
+
+
+def _assert_population(database: Database, lines: pd.DataFrame) -> None:
+    """One-timers included: everyone with a day of positive net amount before the date."""
+    before = lines[lines["ts"] < "2011-06-01"]
+    days = before.groupby(["customer_id", before["ts"].dt.date])["amount"].sum().round(6)
+    bought = days[days > 0].reset_index()
+    features = database.read("warehouse.customer_features", where="as_of_date = '2011-06-01'")
+    assert set(features["customer_id"]) == set(bought["customer_id"])
+    assert features["purchase_days"].sum() == len(bought)

@@ -1,0 +1,74 @@
+"""The manifest is prepared once, whoever asks, and dbt is pointed at the right database."""
+
+import shutil
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from retail_pipeline.errors import PipelineError
+from retail_pipeline.warehouse.project import (
+    PROJECT_FOLDER,
+    dbt_environment,
+    prepare_manifest,
+    read_manifest,
+)
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """A small dbt project of its own: one model over one source."""
+    folder = tmp_path / "dbt_project"
+    models = folder / "models"
+    models.mkdir(parents=True)
+    for name in ("dbt_project.yml", "profiles.yml", "macros"):
+        source = PROJECT_FOLDER / name
+        (shutil.copytree if source.is_dir() else shutil.copy)(source, folder / name)
+    (folder / "macros" / "customer_features.sql").unlink()
+    (models / "one.sql").write_text("select 1 as number")
+    return folder
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_the_manifest_is_prepared_once_and_again_after_a_change(project: Path) -> None:
+    with ThreadPoolExecutor(2) as pool:
+        first, second = pool.map(prepare_manifest, [project, project])
+    assert first == second
+    made = first.stat().st_mtime_ns
+    assert prepare_manifest(project).stat().st_mtime_ns == made
+    assert not list((project / "target").glob("parsing-*"))
+
+    (project / "models" / "two.sql").write_text("select * from {{ ref('one') }}")
+    assert "model.retail.two" in read_manifest("shop", project)["nodes"]
+    assert first.stat().st_mtime_ns > made
+
+
+def test_a_project_that_does_not_parse_is_one_message_and_leaves_the_old_manifest(
+    project: Path,
+) -> None:
+    manifest = prepare_manifest(project)
+    before = manifest.read_bytes()
+    (project / "models" / "two.sql").write_text("select * from {{ ref('absent') }}")
+    with pytest.raises(PipelineError, match=r"dbt cannot parse dbt_project: .*absent"):
+        prepare_manifest(project)
+    assert manifest.read_bytes() == before
+
+
+def test_the_manifest_names_the_database_that_is_built_in() -> None:
+    manifest = read_manifest("shop")
+    node = manifest["nodes"]["model.retail.customer_days"]
+    assert node["relation_name"] == '"shop"."warehouse"."customer_days"'
+    assert {source["database"] for source in manifest["sources"].values()} == {"shop"}
+
+
+def test_the_database_url_becomes_dbt_variables() -> None:
+    environment = dbt_environment("postgresql://me:p%40ss@db.example:6000/shop?sslmode=require")
+    assert {k: v for k, v in environment.items() if k.startswith("RETAIL_DBT_")} == {
+        "RETAIL_DBT_HOST": "db.example",
+        "RETAIL_DBT_PORT": "6000",
+        "RETAIL_DBT_USER": "me",
+        "RETAIL_DBT_PASSWORD": "p@ss",
+        "RETAIL_DBT_DBNAME": "shop",
+        "RETAIL_DBT_SSLMODE": "require",
+    }
+    assert environment["DBT_SEND_ANONYMOUS_USAGE_STATS"] == "false"
