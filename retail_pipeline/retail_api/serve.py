@@ -7,7 +7,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import date
 
 import uvicorn
@@ -79,7 +79,7 @@ def serve_forever(
     app = create_app(open_dataset(source, as_of), api_key=api_key)
     listener = _listener(host, port)
     server = uvicorn.Server(uvicorn.Config(app, log_level="info", access_log=False))
-    with listener:
+    with listener, suppress(KeyboardInterrupt):
         server.run(sockets=[listener])
 
 
