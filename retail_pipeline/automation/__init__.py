@@ -1,0 +1,26 @@
+"""What starts by itself, and what can be started by name: jobs, schedules, sensors.
+
+Assets are referred to by key and group only: no stage's module is imported here.
+"""
+
+from dagster import Definitions
+
+from retail_pipeline.automation.jobs import build_jobs
+from retail_pipeline.automation.schedules import build_schedules
+from retail_pipeline.automation.sensors import build_sensors
+from retail_pipeline.settings import Settings
+
+__all__ = ["build_automation"]
+
+
+def build_automation(settings: Settings) -> Definitions:
+    """Return the jobs, and the schedules and sensors as the environment wants them.
+
+    Args:
+        settings: Its environment decides what runs without being switched on in the UI.
+    """
+    return Definitions(
+        jobs=build_jobs(),
+        schedules=build_schedules(settings.environment),
+        sensors=build_sensors(settings.environment),
+    )

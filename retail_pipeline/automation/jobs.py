@@ -1,0 +1,36 @@
+"""The jobs: named selections of assets and their checks. When they run is decided elsewhere."""
+
+from typing import TYPE_CHECKING
+
+from dagster import AssetSelection, define_asset_job
+
+if TYPE_CHECKING:  # Dagster does not export the type of what it returns
+    from dagster._core.definitions.unresolved_asset_job_definition import (
+        UnresolvedAssetJobDefinition,
+    )
+
+INGESTION = "ingestion"
+CLV = "clv"
+PIPELINE = "pipeline"
+
+
+def build_jobs() -> "list[UnresolvedAssetJobDefinition]":
+    """Return the three jobs; a group's selection includes the checks of its assets."""
+    return [
+        define_asset_job(
+            INGESTION,
+            selection=AssetSelection.groups("transactional"),
+            description="Sync the retail API into PostgreSQL and check what was landed.",
+        ),
+        define_asset_job(
+            CLV,
+            selection=AssetSelection.groups("clv", "figures"),
+            description="Train, test and choose the model on the features that are there; predict, "
+            "segment, draw.",
+        ),
+        define_asset_job(
+            PIPELINE,
+            selection=AssetSelection.all(),
+            description="Everything: from the retail API to predictions and figures.",
+        ),
+    ]
