@@ -71,7 +71,11 @@ def serving(engine: Engine) -> Iterator[StandIn]:
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         config = uvicorn.Config(
-            build_app(engine, credentials), log_level="error", access_log=False, lifespan="off"
+            build_app(engine, credentials),
+            log_level="error",
+            access_log=False,
+            lifespan="off",
+            timeout_graceful_shutdown=1,
         )
         server = uvicorn.Server(config)
         thread = threading.Thread(target=server.run, args=([listener],), daemon=True)

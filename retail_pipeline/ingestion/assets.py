@@ -47,7 +47,7 @@ from retail_pipeline.ingestion.specs import (
     landing_lineage,
     load_folder,
 )
-from retail_pipeline.ingestion.totals import ApiTotals, fetch_totals
+from retail_pipeline.ingestion.totals import ApiTotals, ApiUnavailableError, fetch_totals
 from retail_pipeline.ingestion.workspace import (
     SyncError,
     SyncResult,
@@ -60,7 +60,7 @@ from retail_pipeline.settings import AirbyteMode, ApiSource, FileSource, Setting
 from retail_pipeline.state import PipelineState, begin
 
 POOL = "airbyte"
-RETRIES = RetryPolicy(max_retries=1, delay=5, backoff=Backoff.EXPONENTIAL)
+RETRIES = RetryPolicy(max_retries=1, delay=3, backoff=Backoff.EXPONENTIAL)
 """The connector has repeated every request before; one more try bears a restart of the API."""
 
 
@@ -163,7 +163,8 @@ def _failing_well() -> Iterator[None]:
             allow_retries=not error.permanent,
         ) from error
     except PipelineError as error:
-        raise Failure(description=str(error), allow_retries=False) from error
+        passing = isinstance(error, ApiUnavailableError)
+        raise Failure(description=str(error), allow_retries=passing) from error
 
 
 @contextmanager

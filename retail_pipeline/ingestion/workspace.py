@@ -75,7 +75,7 @@ class Workspace:
                 f"the sync of {connection_name} failed: {reason}",
                 job_id=job_id,
                 permanent=permanent,
-            ) from failure
+            ) from None  # its own message would hide the reason from whoever shows the last cause
         return SyncResult(details["jobId"], details.get("rowsSynced"), details.get("duration"))
 
 

@@ -1,0 +1,245 @@
+"""The landing assets end to end: bundled API, embedded Airbyte, a real PostgreSQL, Dagster."""
+
+import dataclasses
+import os
+import subprocess
+import sys
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import pytest
+from dagster import AssetKey, Definitions, ExecuteInProcessResult, in_process_executor
+
+from retail_pipeline.ingestion import build_ingestion
+from retail_pipeline.postgres import Database
+from retail_pipeline.run_window import RunWindow
+from retail_pipeline.settings import (
+    PROJECT_ROOT,
+    AirbyteMode,
+    AirbyteSettings,
+    ApiSource,
+    FileSource,
+    Settings,
+    SimulatorSource,
+)
+from retail_pipeline.state import read_state
+
+SIMULATOR = Settings(source=SimulatorSource(customers=60, seed=5))
+LINES = (
+    "customer_id,order_id,ts,amount,product_id\n"
+    "1,A,2020-01-01T10:00:00,0.001,p\n"
+    "1,A,2020-01-01T10:00:00,12.30,q\n"
+    "2,B,not a date,5,p\n"
+    "2,C,2020-01-05T10:00:00,-3,p\n"
+    "3,D,2020-02-05T10:00:00,7,p\n"
+)
+
+
+def run(
+    database: Database, settings: Settings, *, streams: list[str] | None = None, **window: Any
+) -> ExecuteInProcessResult:
+    resources = {"database": database, "settings": settings, "run_window": RunWindow(**window)}
+    definitions = Definitions.merge(
+        build_ingestion(settings),
+        Definitions(resources=resources, executor=in_process_executor),
+    )
+    chosen = [AssetKey(["transactional", name]) for name in streams] if streams else None
+    return definitions.resolve_implicit_global_asset_job_def().execute_in_process(
+        asset_selection=chosen,
+        raise_on_error=False,
+        run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
+    )
+
+
+def metadata(result: ExecuteInProcessResult, stream: str) -> dict[str, Any]:
+    [event] = result.asset_materializations_for_node(f"sync_retail_api_{stream}")
+    assert event.asset_key == AssetKey(["transactional", stream])
+    return {name: entry.value for name, entry in event.metadata.items()}
+
+
+def checks(result: ExecuteInProcessResult) -> dict[tuple[str, str], Any]:
+    return {
+        (check.asset_key.path[-1], check.check_name): check
+        for check in result.get_asset_check_evaluations()
+    }
+
+
+def failure(result: ExecuteInProcessResult) -> str:
+    assert not result.success
+    [event] = [each for each in result.all_events if each.is_step_failure]
+    assert event.step_failure_data.user_failure_data is not None
+    return str(event.step_failure_data.user_failure_data.description)
+
+
+def landed(database: Database, stream: str) -> list[tuple]:
+    """Return a table's rows without what names the load."""
+    with database.connect() as session:
+        rows = session.execute(
+            f"select to_jsonb(t) - array['_airbyte_raw_id', '_airbyte_extracted_at', "
+            f"'_airbyte_meta', '_airbyte_generation_id'] from transactional.{stream} t"
+        ).fetchall()
+    return sorted(rows, key=str)
+
+
+def test_an_increment_moves_what_is_new_and_equals_a_full_run(database: Database) -> None:
+    first = run(database, SIMULATOR, as_of="2024-06-01")
+    assert first.success
+    assert all(check.passed for check in checks(first).values())
+    assert len(checks(first)) == 4
+    before = metadata(first, "transactions")
+    assert before["dagster/row_count"] == before["rows_synced"] > 0
+
+    second = run(database, SIMULATOR, streams=["transactions"], as_of="2024-07-01")
+    after = metadata(second, "transactions")
+    new = after["dagster/row_count"] - before["dagster/row_count"]
+    assert 0 < new <= after["rows_synced"] <= new + 1  # the last instant is read once more
+    increment = landed(database, "transactions")
+    run(database, SIMULATOR, streams=["transactions"], as_of="2024-07-01", full_refresh=True)
+    assert landed(database, "transactions") == increment
+    state = read_state(database)
+    assert (state.as_of, state.generation) == (date(2024, 7, 1), 2)
+    generations = database.query(
+        "select distinct _airbyte_generation_id as generation from transactional.transactions"
+    )
+    assert generations["generation"].tolist() == [2]
+
+    columns = after["dagster/column_schema"].columns
+    assert [column.name for column in columns][:5] == [
+        "_airbyte_raw_id",
+        "_airbyte_extracted_at",
+        "_airbyte_meta",
+        "_airbyte_generation_id",
+        "transaction_id",
+    ]
+    assert all(column.description for column in columns)
+    [source] = after["dagster/column_lineage"].deps_by_column["items"]
+    assert (source.asset_key, source.column_name) == (
+        AssetKey(["retail_api", "transactions"]),
+        "items",
+    )
+    observed = [e for e in second.all_events if e.event_type_value == "ASSET_OBSERVATION"]
+    assert [event.asset_key for event in observed] == [AssetKey(["retail_api", "transactions"])]
+
+
+def test_bad_lines_of_a_file_are_kept_aside_and_counts_add_up(
+    database: Database, tmp_path: Path
+) -> None:
+    path = tmp_path / "lines.csv"
+    path.write_text(LINES)
+    settings = Settings(source=FileSource(path))
+    result = run(database, settings, streams=["transactions"], as_of="2020-02-01")
+    assert result.success
+    shown = metadata(result, "transactions")
+    assert (shown["dagster/row_count"], shown["lines"], shown["rejected_file_lines"]) == (2, 3, 1)
+    money = checks(result)["transactions", "money_equals_the_api"]
+    assert money.passed
+    assert money.metadata["sales_amount"].value == 12.301
+    assert money.metadata["net_amount_difference"].value == 0
+    [row] = database.query("select stream, reason from quality.rejected_records").itertuples()
+    assert (row.stream, row.reason) == ("transactions_file", "ts is not a date: 'not a date'")
+
+    again = run(database, settings, streams=["transactions"])  # the day after the last line
+    assert metadata(again, "transactions")["dagster/row_count"] == 3
+    assert len(database.query("select from quality.rejected_records")) == 1
+
+
+def test_a_difference_blocks_what_is_downstream(database: Database) -> None:
+    run(database, SIMULATOR, streams=["users"])
+    database.execute(
+        "delete from transactional.users where user_id in "
+        "(select user_id from transactional.users limit 2)"
+    )
+    result = run(database, SIMULATOR, streams=["users"])
+    check = checks(result)["users", "rows_equal_the_api"]
+    assert (check.passed, check.severity.value) == (False, "ERROR")
+    assert check.metadata["difference"].value == -2
+
+
+def test_failures_carry_their_reason_and_leave_the_state_alone(
+    database: Database, tmp_path: Path
+) -> None:
+    from retail_pipeline.retail_api import serving
+
+    with serving(SIMULATOR.source, date(2024, 6, 1), "another-key") as url:
+        refused = run(database, Settings(source=ApiSource(url)), streams=["users"])
+    assert "HTTP 401: check RETAIL_SOURCE and RETAIL_API_KEY" in failure(refused)
+    nobody = run(database, Settings(source=ApiSource("http://127.0.0.1:9")), streams=["users"])
+    assert "the retail API does not answer" in failure(nobody)
+    missing = run(database, Settings(source=FileSource(tmp_path / "no.csv")), streams=["users"])
+    assert "no.csv" in failure(missing)
+    assert database.query("select from quality.source_state").empty
+
+
+def test_a_failed_sync_tells_airbytes_reason(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from retail_pipeline.ingestion import assets
+
+    # The key is right when the totals are asked for and wrong when the connector reads.
+    totals = assets.fetch_totals
+    monkeypatch.setattr(
+        assets, "fetch_totals", lambda url, key, until: totals(url, "right-key", until)
+    )
+    from retail_pipeline.retail_api import serving
+
+    with serving(SIMULATOR.source, date(2024, 6, 1), "right-key") as url:
+        settings = Settings(source=ApiSource(url), api_key="wrong-key")
+        result = run(database, settings, streams=["users"])
+    reason = failure(result)
+    assert reason.startswith("the sync of retail_api_users failed: The retail API refuses the key")
+    assert len([event for event in result.all_events if event.is_step_up_for_retry]) == 0
+
+
+def test_a_server_is_used_by_the_names_of_its_connections(database: Database) -> None:
+    from retail_pipeline.airbyte_engine import api
+    from retail_pipeline.airbyte_engine.engine import Engine
+    from retail_pipeline.ingestion import workspace
+    from retail_pipeline.ingestion.specs import load_folder
+    from retail_pipeline.retail_api import serving
+
+    with serving(SIMULATOR.source, date(2024, 6, 1), "a-key") as url:
+        values = {"RETAIL_API_URL": url, "RETAIL_API_KEY": "a-key", "RETAIL_API_END": None}
+        with Engine(load_folder(), database, values) as engine, api.serving(engine) as server:
+            airbyte = AirbyteSettings(
+                mode=AirbyteMode.SERVER,
+                url=server.base_url,
+                workspace_id=server.workspace_id,
+                client_id=server.credentials.client_id,
+                client_secret=server.credentials.client_secret,
+            )
+            settings = Settings(source=ApiSource(url), api_key="a-key", airbyte=airbyte)
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr(workspace, "_SERVER_POLL_SECONDS", 0.2)
+                assert run(database, settings, streams=["users"]).success
+            wrong = dataclasses.replace(airbyte, client_secret="guess")
+            refused = run(database, dataclasses.replace(settings, airbyte=wrong), streams=["users"])
+    assert "AIRBYTE_CLIENT_SECRET" in failure(refused)
+    bundled = run(database, dataclasses.replace(SIMULATOR, airbyte=airbyte), streams=["users"])
+    assert "AIRBYTE_MODE=server reads a retail API at an address" in failure(bundled)
+
+
+def test_code_loads_in_a_fresh_interpreter_without_any_network() -> None:
+    script = (
+        "import socket\n"
+        "def refuse(*a, **k): raise AssertionError('the network was touched')\n"
+        "socket.socket.connect = refuse\n"
+        "socket.create_connection = refuse\n"
+        "from retail_pipeline.ingestion import build_ingestion\n"
+        "from retail_pipeline.settings import Settings\n"
+        "from dagster import AssetKey, Definitions\n"
+        "absent = Definitions(resources=dict.fromkeys(['database', 'settings', 'run_window'], 0))\n"
+        "loaded = Definitions.merge(build_ingestion(Settings()), absent)\n"
+        "graph = loaded.resolve_asset_graph()\n"
+        "for name in ('products', 'users', 'transactions'):\n"
+        "    landing = graph.get(AssetKey(['transactional', name]))\n"
+        "    assert landing.parent_keys == {AssetKey(['retail_api', name])}\n"
+        "    assert landing.description.startswith('One row is')\n"
+        "    assert landing.owners == ['team:data-platform']\n"
+        "    assert landing.group_name == 'transactional' and landing.pools == {'airbyte'}\n"
+        "    assert landing.kinds == {'airbyte', 'postgres'}\n"
+        "    assert graph.get(AssetKey(['retail_api', name])).is_external\n"
+        "import sys\n"
+        "assert 'airbyte_cdk' not in sys.modules\n"
+    )
+    subprocess.run([sys.executable, "-c", script], check=True, cwd=PROJECT_ROOT, env=os.environ)
