@@ -25,6 +25,7 @@ from retail_pipeline.figures.style import (
     in_house_style,
     money,
     share,
+    unit,
     words,
 )
 
@@ -47,8 +48,8 @@ def cohort_retention(retention: pd.DataFrame, *, as_of: date) -> Plot:
     """
     source = (
         f"Source: warehouse.cohort_retention, data before {day(as_of)}. Cohort: customers by the "
-        "month of their first purchase. The month of the first purchase (100%) and months that "
-        "are not over are left out."
+        "month of their first purchase in the data; the first cohort may have bought before they "
+        "begin. Left out: the first month itself (100%) and months that are not over."
     )
     rates, sizes = _rates(retention, as_of)
     if rates.empty:
@@ -60,7 +61,7 @@ def cohort_retention(retention: pd.DataFrame, *, as_of: date) -> Plot:
         )
     average = _weighted(rates, sizes)
     figure = framed(
-        _retention_title(average),
+        _retention_title(rates, sizes),
         f"Share of a cohort's customers who buy in each month after their first: "
         f"{counted(len(rates), 'cohort')}, {_customers(sizes)}",
         source,
@@ -91,7 +92,7 @@ def segments(
         horizon_days: Days ahead whose value is predicted.
         model_name: The model that was served.
     """
-    source = f"Source: clv.segments as of {day(as_of)}, predicted by {model_name}."
+    source = f"Source: clv.segments as of {day(as_of)}, predicted by {model_name}.{unit(currency)}"
     if table.empty:
         return words("There are no segments yet", ["No customer was predicted."], source)
     frame = _segments_by_value(table)
@@ -147,13 +148,18 @@ def _weighted(rates: pd.DataFrame, sizes: pd.Series) -> pd.Series:
     return (rates.fillna(0.0) * weights).sum() / weights.sum()
 
 
-def _retention_title(average: pd.Series) -> str:
-    title = f"After their first purchase {share(average[1])} of customers buy in the next month"
-    later = [month for month in (12, 6, 3, 2) if month in average]
-    if not later:
-        return title
-    unit = "a year" if later[0] == 12 else f"{later[0]} months"
-    return f"{title}, {share(average[later[0]])} {unit} later"
+def _retention_title(rates: pd.DataFrame, sizes: pd.Series) -> str:
+    """Compare the next month with a later one over the same cohorts: the old ones are no sample."""
+    month = next((m for m in (12, 6, 3) if m in rates), None)
+    if month is None:
+        first = share(_weighted(rates, sizes)[1])
+        return f"After their first purchase {first} of customers buy in the next month"
+    average = _weighted(rates[rates[month].notna()], sizes)
+    time = "a year" if month == 12 else f"{month} months"
+    return (
+        f"Of customers who first bought {time} ago or before, {share(average[1])} bought in the "
+        f"next month, {share(average[month])} {time} later"
+    )
 
 
 def _draw_retention(

@@ -31,6 +31,7 @@ from retail_pipeline.figures.style import (
     share,
     share_axis,
     three_digits,
+    unit,
     words,
 )
 
@@ -88,7 +89,7 @@ def predicted_against_actual(
         horizon_days: Days after the cut-off whose value was predicted.
         model_name: The model that predicted.
     """
-    source = _source("clv.backtest_predictions", as_of)
+    source = _source("clv.backtest_predictions", as_of) + unit(currency)
     known = _with_outcome(predictions)
     if known.empty:
         return _no_outcome(horizon_days, as_of, source)
@@ -430,7 +431,7 @@ def _limits(frame: pd.DataFrame, means: pd.DataFrame, panel: _Panel) -> tuple[fl
     if values.empty:
         return 0.0, 1.0
     centre = float(means[panel.column].median())
-    spread = max(float((means[panel.column] - centre).abs().median()), 0.1 * abs(centre), 1e-9)
+    spread = max(float((means[panel.column] - centre).abs().median()), 0.05 * abs(centre), 1e-9)
     low = max(float(values.min()), centre - 8 * spread)
     high = min(float(values.max()), centre + 8 * spread)
     if panel.column == "bias":

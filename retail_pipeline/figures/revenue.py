@@ -21,6 +21,7 @@ from retail_pipeline.figures.style import (
     money,
     money_axis,
     share,
+    unit,
     words,
 )
 
@@ -47,7 +48,7 @@ def revenue_over_time(revenue_daily: pd.DataFrame, *, currency: str, as_of: date
         currency: ISO code of the amounts, or empty.
         as_of: The day before which data count.
     """
-    source = f"Source: warehouse.revenue_daily, data before {day(as_of)}."
+    source = f"Source: warehouse.revenue_daily, data before {day(as_of)}.{unit(currency)}"
     if revenue_daily.empty:
         return words("There is no revenue to show yet", ["No transaction was loaded."], source)
     daily = _daily(revenue_daily)
@@ -57,7 +58,7 @@ def revenue_over_time(revenue_daily: pd.DataFrame, *, currency: str, as_of: date
     returned = daily["returns_amount"].sum()
     rate = returned / daily["sales_amount"].sum() if daily["sales_amount"].sum() else float("nan")
     partial = int((~periods["is_complete"]).sum())
-    light = f" Light bars: {period.name}s that the data cover only in part." if partial else ""
+    light = f" Light bars: incomplete {period.name}s." if partial else ""
 
     span = day(first) if first == last else f"{day(first)} to {day(last)}"
 
@@ -165,6 +166,7 @@ def _name_the_peak(axes: Axes, periods: pd.DataFrame, period: _Period, currency:
         textcoords="offset points",
         ha="left" if place < 0.15 else "right" if place > 0.85 else "center",
         size=9.5,
+        bbox={"facecolor": "white", "edgecolor": "none", "pad": 1.0},
     )
     axes.margins(y=0.12)
 

@@ -192,6 +192,8 @@ def three_digits(value: Number) -> str:
     """Write a number without unit with three digits that matter: `0.800`, `29.0`, `1,234`."""
     if not math.isfinite(value):
         return MISSING
+    if abs(value) < 1e-9:
+        return "0.00"
     return f"{value:,.0f}" if abs(value) >= 100 else f"{value:#.3g}"
 
 
@@ -220,6 +222,11 @@ def counted(value: Number, noun: str, plural: str | None = None) -> str:
 def day(value: date | datetime) -> str:
     """Write a day: `1 Jun 2011`, with spaces at which no line is broken."""
     return f"{value.day} {value:%b %Y}".replace(" ", "\u00a0")
+
+
+def unit(currency: str) -> str:
+    """Return the sentence that a figure with amounts needs where their currency is not known."""
+    return "" if currency else " The data name no single currency: amounts are as given."
 
 
 def money_axis(axes: Axes, currency: str, axis: str = "y") -> None:

@@ -112,6 +112,12 @@ class TestRetention:
         np.testing.assert_allclose(lower, [[8 / 40, 0.1]])
         assert "20% of customers buy in the next month" in words_of(plot.figure)
 
+    def test_the_title_compares_the_same_cohorts(self):
+        old = [("2011-01-01", month, 10, active) for month, active in enumerate([10, 6, 5, 4])]
+        new = [("2011-04-01", 0, 90, 90), ("2011-04-01", 1, 90, 9)]
+        plot = cohort_retention(retention([*old, *new]), as_of=AS_OF)
+        assert "60% bought in the next month, 40% 3 months later" in words_of(plot.figure)
+
     def test_a_month_that_is_not_over_is_left_out(self):
         plot = cohort_retention(retention(list(self.ROWS)), as_of=date(2011, 5, 20))
         assert plot.figure.axes[0].collections[0].get_array().shape == (1, 1)
