@@ -20,6 +20,9 @@ def _rows(database: Database, query: str) -> list[tuple[Any, ...]]:
 
 
 def test_marts_hold_every_line_and_count_what_counts(database: Database) -> None:
+    database.execute(
+        "alter default privileges in schema staging grant select on tables to pg_monitor"
+    )
     land(
         database,
         "users",
@@ -128,6 +131,10 @@ def _assert_personal_data_stays_behind(database: Database) -> None:
         "and table_schema in ('staging', 'intermediate', 'warehouse')",
     )
     assert {name for (name,) in columns} == {"staging.stg_retail__user_contacts"}
+    readable = "has_table_privilege('pg_monitor', 'staging.stg_retail__{}', 'select')"
+    assert _rows(
+        database, f"select {readable.format('users')}, {readable.format('user_contacts')}"
+    ) == [(True, False)]
     documented = _rows(
         database,
         "select count(*) filter (where col_description(attrelid, attnum) is null) "

@@ -1,4 +1,4 @@
-{{ config(post_hook="revoke all on {{ this }} from public") }}
+{{ config(post_hook="{{ restrict_to_owner() }}") }}
 
 with
 

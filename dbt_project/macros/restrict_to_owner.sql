@@ -1,0 +1,20 @@
+{#- Take every right on a relation from everyone but its owner, also what default privileges of the
+    schema have just granted. -#}
+{% macro restrict_to_owner() %}
+do $$
+declare
+    role_name text;
+begin
+    revoke all on {{ this }} from public;
+    for role_name in
+        select distinct pg_get_userbyid(acl.grantee)
+        from pg_class
+        cross join lateral aclexplode(pg_class.relacl) as acl
+        where pg_class.oid = '{{ this }}'::regclass
+            and acl.grantee not in (0, pg_class.relowner)
+    loop
+        execute format('revoke all on {{ this }} from %I', role_name);
+    end loop;
+end
+$$
+{% endmacro %}
