@@ -1,0 +1,248 @@
+"""Asset checks of customer value: numbers beside the tables, every time.
+
+A broken contract (somebody missing, an impossible value) is an error and stops what is downstream;
+doubtful quality and thin data are warnings. No check passes because it had nothing to look at.
+"""
+
+from collections.abc import Sequence
+from datetime import date
+from typing import Any
+
+import pandas as pd
+from dagster import (
+    AssetCheckResult,
+    AssetChecksDefinition,
+    AssetCheckSeverity,
+    AssetKey,
+    ResourceParam,
+    asset_check,
+)
+
+from retail_pipeline.postgres import Database
+from retail_pipeline.run_window import RunWindow
+from retail_pipeline.settings import Settings
+
+_TRAINING_SET = AssetKey(["clv", "training_set"])
+_BACKTEST = AssetKey(["clv", "backtest"])
+_MODEL = AssetKey(["clv", "model"])
+_PREDICTIONS = AssetKey(["clv", "predictions"])
+
+LOWEST_TOTAL = 0.5
+HIGHEST_TOTAL = 2.0
+LOWEST_COVERAGE = 0.70
+HIGHEST_COVERAGE = 0.92
+
+
+def build_checks() -> Sequence[AssetChecksDefinition]:
+    """Return the checks of this room."""
+    return [
+        outcomes_are_complete,
+        everyone_is_scored,
+        predictions_are_possible,
+        total_is_near_the_recent_past,
+        champion_beats_last_window,
+        intervals_cover_four_in_five,
+    ]
+
+
+@asset_check(asset=_TRAINING_SET, blocking=True)
+def outcomes_are_complete(
+    database: ResourceParam[Database], settings: ResourceParam[Settings], run_window: RunWindow
+) -> AssetCheckResult:
+    """No training row's outcome reaches beyond the run's date; none is missing or negative."""
+    as_of, horizon_days = _window(database, settings, run_window)
+    found = _one(
+        database,
+        "select count(*) as rows, count(distinct as_of_date) as cutoffs, "
+        "count(*) filter (where as_of_date + horizon_days > %(as_of)s) as incomplete, "
+        "count(*) filter (where future_value < 0 or future_orders < 0) as negative "
+        "from clv.training_set where horizon_days = %(horizon)s",
+        {"as_of": as_of, "horizon": horizon_days},
+    )
+    if found["incomplete"] or found["negative"]:
+        return _failed(found, "some outcomes are incomplete or negative")
+    if not found["rows"]:
+        return _warned(found, f"no past cut-off has a complete outcome of {horizon_days} days yet")
+    return _passed(found)
+
+
+@asset_check(asset=_PREDICTIONS, blocking=True)
+def everyone_is_scored(
+    database: ResourceParam[Database], settings: ResourceParam[Settings], run_window: RunWindow
+) -> AssetCheckResult:
+    """Each customer with a purchase before the date has a prediction, and nobody else."""
+    as_of, horizon_days = _window(database, settings, run_window)
+    found = _one(
+        database,
+        "with wanted as (select customer_id from warehouse.customer_features "
+        "where as_of_date = %(as_of)s), scored as (select customer_id from clv.predictions "
+        "where as_of_date = %(as_of)s and horizon_days = %(horizon)s) "
+        "select (select count(*) from wanted) as customers, "
+        "(select count(*) from scored) as predictions, "
+        "(select count(*) from (table wanted except table scored) as m) as missing, "
+        "(select count(*) from (table scored except table wanted) as e) as unexpected",
+        {"as_of": as_of, "horizon": horizon_days},
+    )
+    if not found["customers"] or found["missing"] or found["unexpected"]:
+        return _failed(found, "the predictions are not those of the population")
+    return _passed(found)
+
+
+@asset_check(asset=_PREDICTIONS, blocking=True)
+def predictions_are_possible(
+    database: ResourceParam[Database], settings: ResourceParam[Settings], run_window: RunWindow
+) -> AssetCheckResult:
+    """No prediction is negative or not a number, no interval upside down, no probability wrong."""
+    as_of, horizon_days = _window(database, settings, run_window)
+    found = _one(
+        database,
+        "select count(*) as predictions, "
+        "count(*) filter (where predicted_value in ('NaN', 'Infinity') or predicted_value < 0) "
+        "as impossible_values, "
+        "count(*) filter (where not (lower_80 >= 0 and upper_80 >= lower_80 "
+        "and upper_80 < 'Infinity')) as impossible_intervals, "
+        "count(*) filter (where not (probability_active between 0 and 1)) "
+        "as impossible_probabilities, "
+        "count(*) filter (where not (expected_orders >= 0 and expected_orders < 'Infinity')) "
+        "as impossible_orders, "
+        "count(*) filter (where clv_decile not between 1 and 10) as impossible_deciles "
+        "from clv.predictions where as_of_date = %(as_of)s and horizon_days = %(horizon)s",
+        {"as_of": as_of, "horizon": horizon_days},
+    )
+    wrong = sum(count for name, count in found.items() if name != "predictions")
+    if not found["predictions"] or wrong:
+        return _failed(found, "some predictions are impossible, or there are none")
+    return _passed(found)
+
+
+@asset_check(asset=_PREDICTIONS)
+def total_is_near_the_recent_past(
+    database: ResourceParam[Database], settings: ResourceParam[Settings], run_window: RunWindow
+) -> AssetCheckResult:
+    """The predicted total is between half and twice the net amount of the window before."""
+    as_of, horizon_days = _window(database, settings, run_window)
+    found = _one(
+        database,
+        "with entries as (select date_day, net_amount from warehouse.customer_day_entries "
+        "where date_day < %(as_of)s and known_date < %(as_of)s) select "
+        "(select sum(predicted_value) from clv.predictions where as_of_date = %(as_of)s "
+        "and horizon_days = %(horizon)s) as predicted_total, "
+        "(select sum(net_amount) from entries where date_day >= %(as_of)s - %(horizon)s) "
+        "as recent_total, "
+        "(select least(%(horizon)s, %(as_of)s - min(date_day)) from entries) as recent_days",
+        {"as_of": as_of, "horizon": horizon_days},
+    )
+    predicted, recent = found["predicted_total"], found["recent_total"]
+    if predicted is None or recent is None or recent <= 0:
+        return _warned(found, "there is no recent net amount to compare with")
+    found["ratio"] = predicted / (recent * horizon_days / found["recent_days"])
+    if not LOWEST_TOTAL <= found["ratio"] <= HIGHEST_TOTAL:
+        return _warned(
+            found,
+            f"predicted total / recent total is {found['ratio']:.2f}, "
+            f"outside {LOWEST_TOTAL}-{HIGHEST_TOTAL}",
+        )
+    return _passed(found)
+
+
+@asset_check(asset=_MODEL)
+def champion_beats_last_window(
+    database: ResourceParam[Database], settings: ResourceParam[Settings], run_window: RunWindow
+) -> AssetCheckResult:
+    """Out of time, the champion ranks and predicts better than repeating the last window."""
+    as_of, horizon_days = _window(database, settings, run_window)
+    decision = _one(
+        database,
+        "select model_name, validated, reason from clv.model_decisions "
+        "where as_of_date = %(as_of)s and horizon_days = %(horizon)s "
+        "order by decided_at desc limit 1",
+        {"as_of": as_of, "horizon": horizon_days},
+    )
+    if not decision:
+        return _failed({}, f"no decision was made as of {as_of} for {horizon_days} days")
+    found = _one(
+        database,
+        "select count(*) as cutoffs, avg(c.tweedie_deviance) as champion_deviance, "
+        "avg(l.tweedie_deviance) as last_window_deviance, "
+        "avg(c.normalized_gini) as champion_gini, avg(l.normalized_gini) as last_window_gini "
+        "from clv.backtest_metrics as c inner join clv.backtest_metrics as l "
+        "using (cutoff_date, horizon_days) where c.model_name = %(champion)s "
+        "and l.model_name = 'last_window' and horizon_days = %(horizon)s "
+        "and cutoff_date + horizon_days <= %(as_of)s",
+        {"champion": decision["model_name"], "as_of": as_of, "horizon": horizon_days},
+    )
+    found |= decision
+    if not found["cutoffs"]:
+        return _warned(found, str(decision["reason"]))
+    if found["model_name"] != "last_window" and not (
+        found["champion_deviance"] < found["last_window_deviance"]
+        and found["champion_gini"] >= found["last_window_gini"]
+    ):
+        return _warned(found, "the champion is no better than repeating the last window")
+    if not found["validated"]:
+        return _warned(found, str(decision["reason"]))
+    return _passed(found)
+
+
+@asset_check(asset=_BACKTEST)
+def intervals_cover_four_in_five(
+    database: ResourceParam[Database], settings: ResourceParam[Settings], run_window: RunWindow
+) -> AssetCheckResult:
+    """The 80 % intervals of the reference model held about that share of past outcomes."""
+    from retail_pipeline.clv.selection import INCUMBENT
+
+    as_of, horizon_days = _window(database, settings, run_window)
+    found = _one(
+        database,
+        "select count(*) as cutoffs, avg(coverage_80) as mean_coverage, "
+        "min(coverage_80) as lowest_coverage, max(coverage_80) as highest_coverage "
+        "from clv.backtest_metrics where model_name = %(model)s and horizon_days = %(horizon)s "
+        "and cutoff_date + horizon_days <= %(as_of)s",
+        {"model": INCUMBENT, "as_of": as_of, "horizon": horizon_days},
+    )
+    if not found["cutoffs"]:
+        return _warned(found, f"{INCUMBENT} was not tested at any past cut-off")
+    if not LOWEST_COVERAGE <= found["mean_coverage"] <= HIGHEST_COVERAGE:
+        return _warned(
+            found,
+            f"mean coverage {found['mean_coverage']:.2f} is outside "
+            f"{LOWEST_COVERAGE}-{HIGHEST_COVERAGE}",
+        )
+    return _passed(found)
+
+
+def _window(database: Database, settings: Settings, run_window: RunWindow) -> tuple[date, int]:
+    return run_window.landed_as_of(settings, database), run_window.horizon(settings)
+
+
+def _one(database: Database, statement: str, params: dict[str, Any]) -> dict[str, Any]:
+    """Return the only row as plain values, None for null; nothing where there is no row."""
+    frame = database.query(statement, params)
+    if frame.empty:
+        return {}
+    row = {str(name): frame[name].iloc[0] for name in frame}
+    return {
+        name: None if pd.isna(value) else value.item() if hasattr(value, "item") else value
+        for name, value in row.items()
+    }
+
+
+def _passed(numbers: dict[str, Any]) -> AssetCheckResult:
+    return AssetCheckResult(passed=True, metadata=_known(numbers))
+
+
+def _failed(numbers: dict[str, Any], description: str) -> AssetCheckResult:
+    return AssetCheckResult(passed=False, metadata=_known(numbers), description=description)
+
+
+def _warned(numbers: dict[str, Any], description: str) -> AssetCheckResult:
+    return AssetCheckResult(
+        passed=False,
+        severity=AssetCheckSeverity.WARN,
+        metadata=_known(numbers),
+        description=description,
+    )
+
+
+def _known(numbers: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in numbers.items() if value is not None}

@@ -1,0 +1,146 @@
+"""How good predictions are: every metric of the contract, always all of them.
+
+Pure functions of arrays. No choice between models (that is `selection`), no cut-offs.
+
+A metric that the data leave undefined (a correlation without variation, a ratio to nothing) is
+None, never a number that looks like one.
+"""
+
+from collections.abc import Callable
+from typing import Final
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy.stats import rankdata
+
+Array = NDArray[np.float64]
+
+TWEEDIE_FLOOR: Final = 0.01
+"""Predictions below this share of the mean outcome count as this share: a zero prediction for a
+customer who buys would make the deviance infinite."""
+
+_NO_GINI: Final = 1e-12
+"""Where all outcomes are equal there is nothing to rank; rounding leaves a trace of it."""
+
+METRICS: Final = (
+    "mae",
+    "mae_over_mean",
+    "rmse",
+    "r2",
+    "spearman",
+    "normalized_gini",
+    "tweedie_deviance",
+    "bias",
+    "decile_calibration",
+    "top_decile_capture",
+    "coverage_80",
+)
+
+
+def evaluate(predictions: pd.DataFrame, actual: Array) -> dict[str, float | None]:
+    """Return all metrics of the contract.
+
+    Args:
+        predictions: `predicted_value`, and `lower_80`, `upper_80` (may be absent), one row per
+            customer.
+        actual: The outcomes, at least 0, in the same order.
+    """
+    predicted = predictions["predicted_value"].to_numpy(float)
+    functions: dict[str, Callable[[Array, Array], float]] = {
+        "mae": mae,
+        "mae_over_mean": lambda p, a: mae(p, a) / a.mean(),
+        "rmse": lambda p, a: float(np.sqrt(np.mean((p - a) ** 2))),
+        "r2": r2,
+        "spearman": spearman,
+        "normalized_gini": normalized_gini,
+        "tweedie_deviance": tweedie_deviance,
+        "bias": lambda p, a: float(p.sum() / a.sum()),
+        "decile_calibration": decile_calibration,
+        "top_decile_capture": top_decile_capture,
+    }
+    with np.errstate(divide="ignore", invalid="ignore"):
+        values = {name: function(predicted, actual) for name, function in functions.items()}
+    if {"lower_80", "upper_80"} <= set(predictions.columns):
+        lower, upper = (predictions[name].to_numpy(float) for name in ("lower_80", "upper_80"))
+        values["coverage_80"] = coverage(lower, upper, actual)
+    return {name: _defined(values.get(name, np.nan)) for name in METRICS}
+
+
+def mae(predicted: Array, actual: Array) -> float:
+    """Return the mean absolute error. Under-prediction wins it: never choose a model by it."""
+    return float(np.mean(np.abs(predicted - actual)))
+
+
+def r2(predicted: Array, actual: Array) -> float:
+    """Return 1 - squared error / squared deviation from the mean; a few big customers decide it."""
+    return float(1 - np.sum((predicted - actual) ** 2) / np.sum((actual - actual.mean()) ** 2))
+
+
+def spearman(predicted: Array, actual: Array) -> float:
+    """Return the rank correlation; ties share their mean rank."""
+    a, b = rankdata(predicted), rankdata(actual)
+    a, b = a - a.mean(), b - b.mean()
+    return float(np.sum(a * b) / np.sqrt(np.sum(a * a) * np.sum(b * b)))
+
+
+def normalized_gini(predicted: Array, actual: Array) -> float:
+    """Return Gini(prediction) / Gini(truth): 1 ranks perfectly, 0 at random.
+
+    The Gini of a ranking is taken from the curve of cumulated outcome over customers, best
+    predicted first (Wang, Liu, Miao 2019); customers of equal prediction share their outcome.
+    """
+    truth = _gini(actual, actual)
+    return _gini(predicted, actual) / truth if truth > _NO_GINI else float("nan")
+
+
+def tweedie_deviance(predicted: Array, actual: Array) -> float:
+    """Return the mean Tweedie deviance of power 1.5.
+
+    Predictions are floored at 1 % of the mean outcome. For this power the deviance is
+    4 (√actual - √predicted)² / √predicted.
+    """
+    root = np.sqrt(np.maximum(predicted, TWEEDIE_FLOOR * actual.mean()))
+    return float(np.mean(4 * (np.sqrt(actual) - root) ** 2 / root))
+
+
+def decile_calibration(predicted: Array, actual: Array) -> float:
+    """Return the misplaced value: Σ |predicted - actual| over predicted deciles / Σ actual."""
+    deciles = groups_by_rank(predicted)
+    gap = np.bincount(deciles, predicted - actual, minlength=11)
+    return float(np.abs(gap).sum() / actual.sum())
+
+
+def top_decile_capture(predicted: Array, actual: Array) -> float:
+    """Return the share of all outcome that the tenth predicted best brought."""
+    order = np.argsort(-predicted, kind="stable")
+    best = order[: max(1, round(len(order) / 10))]
+    return float(actual[best].sum() / actual.sum())
+
+
+def coverage(lower: Array, upper: Array, actual: Array) -> float:
+    """Return the share of outcomes inside their interval, ends included."""
+    return float(np.mean((lower <= actual) & (actual <= upper)))
+
+
+def groups_by_rank(values: Array, groups: int = 10) -> NDArray[np.int64]:
+    """Return groups 1 (lowest) to `groups` (highest) of near-equal size.
+
+    Equal values stay together, so ties can leave groups empty.
+    """
+    share = rankdata(values) / max(len(values), 1)
+    return np.ceil(share * groups - 1e-9).astype(np.int64)
+
+
+def _gini(score: Array, actual: Array) -> float:
+    """Return twice the area between the gain curve by `score` and the diagonal."""
+    levels, level = np.unique(-score, return_inverse=True)
+    outcome = np.bincount(level, actual, minlength=len(levels))
+    customers = np.bincount(level, minlength=len(levels))
+    curve = np.concatenate([[0.0], np.cumsum(outcome) / actual.sum()])
+    steps = customers / len(score)
+    return float(np.sum(steps * (curve[1:] + curve[:-1])) - 1)
+
+
+def _defined(value: float) -> float | None:
+    return float(value) if np.isfinite(value) else None

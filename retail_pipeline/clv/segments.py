@@ -1,0 +1,72 @@
+"""Named segments for decisions: how much a customer is worth, and how likely there is anything.
+
+Value tiers are deciles of predicted value within the population; activity is the probability of a
+purchase. The ten named RFM segments, for communication, are the warehouse's (`customer_rfm`).
+"""
+
+from typing import Final
+
+import numpy as np
+import pandas as pd
+
+from retail_pipeline.clv.btyd import Array
+from retail_pipeline.clv.metrics import groups_by_rank
+
+ACTIVITY_DAYS: Final = 180
+"""Activity is named for half a year, whatever the horizon: over one week nobody would be active."""
+
+HIGH_FROM_DECILE: Final = 9
+MEDIUM_FROM_DECILE: Final = 5
+ACTIVE_FROM: Final = 0.5
+FADING_FROM: Final = 0.2
+
+SEGMENTS: Final = tuple(
+    f"{value} value, {activity}"
+    for value in ("high", "medium", "low")
+    for activity in ("active", "fading", "dormant")
+)
+"""Best first: high value is deciles 9-10, medium 5-8, low 1-4; active is a probability of a
+purchase within half a year of .5 or more, fading of .2 or more, dormant below."""
+
+
+def assign(predictions: pd.DataFrame, horizon_days: int) -> pd.DataFrame:
+    """Return the predictions with `clv_decile` and `segment`.
+
+    Args:
+        predictions: `predicted_value` and `probability_active` of the whole population.
+        horizon_days: The horizon that the probability is for.
+
+    Returns:
+        A copy; `clv_decile` is 10 for the best tenth, 1 for the lowest, ties together.
+    """
+    deciles = groups_by_rank(predictions["predicted_value"].to_numpy(float))
+    active = _half_year(predictions["probability_active"].to_numpy(float), horizon_days)
+    value = np.select([deciles >= HIGH_FROM_DECILE, deciles >= MEDIUM_FROM_DECILE], [0, 1], 2)
+    activity = np.select([active >= ACTIVE_FROM, active >= FADING_FROM], [0, 1], 2)
+    names = np.array(SEGMENTS, dtype=object)[3 * value + activity]
+    return predictions.assign(clv_decile=deciles, segment=names)
+
+
+def summarise(predictions: pd.DataFrame) -> pd.DataFrame:
+    """Return one row per segment that has customers, best first.
+
+    Args:
+        predictions: `segment`, `predicted_value`, `probability_active`.
+    """
+    table = predictions.groupby("segment").agg(
+        customers=("predicted_value", "size"),
+        predicted_value=("predicted_value", "sum"),
+        mean_predicted_value=("predicted_value", "mean"),
+        mean_probability_active=("probability_active", "mean"),
+    )
+    table["share_of_customers"] = table["customers"] / len(predictions)
+    total = table["predicted_value"].sum()
+    table["share_of_value"] = table["predicted_value"] / total if total > 0 else 0.0
+    present = [name for name in SEGMENTS if name in table.index]
+    return table.loc[present].reset_index()
+
+
+def _half_year(probability: Array, horizon_days: int) -> Array:
+    """Return probabilities carried from the horizon to half a year at an even hazard."""
+    power = ACTIVITY_DAYS / horizon_days
+    return -np.expm1(power * np.log1p(-np.minimum(probability, 1 - 1e-12)))

@@ -1,0 +1,197 @@
+"""The assets on a real PostgreSQL: same numbers as the pure functions, metadata, checks."""
+
+from datetime import date
+
+import pandas as pd
+from dagster import (
+    AssetKey,
+    AssetMaterialization,
+    AssetSelection,
+    DagsterInstance,
+    Definitions,
+    ExecuteInProcessResult,
+    define_asset_job,
+)
+
+from retail_pipeline import state
+from retail_pipeline.clv import dataset
+from retail_pipeline.clv.assets import build_clv
+from retail_pipeline.clv.valuation import value_customers
+from retail_pipeline.postgres import Database
+from retail_pipeline.run_window import RunWindow
+from retail_pipeline.settings import Settings
+from retail_pipeline_tests.clv import world
+
+AS_OF = date(2021, 3, 1)
+HORIZON = 90
+LEDGER = world.ledger(customers=150)
+FEATURES = world.features(LEDGER, world.month_firsts(AS_OF, months=8))
+
+
+def fill(database: Database, ledger: pd.DataFrame, features: pd.DataFrame) -> None:
+    """Land the two marts that this room reads, as dbt would."""
+    days = ["as_of_date", "cohort_month", "first_purchase_date", "last_purchase_date"]
+    typed = features.assign(
+        **{name: features[name].dt.date for name in days},
+        channel=pd.array([None] * len(features), "string"),
+    )
+    database.publish(
+        "warehouse.customer_features", typed, ["customer_id", "as_of_date"], create=True
+    )
+    entries = ledger.assign(
+        date_day=ledger["date_day"].dt.date, known_date=ledger["known_date"].dt.date
+    )
+    database.publish(
+        "warehouse.customer_day_entries",
+        entries,
+        ["customer_id", "date_day", "known_date"],
+        create=True,
+    )
+
+
+def run(
+    database: Database,
+    as_of: date = AS_OF,
+    selection: AssetSelection | None = None,
+    instance: DagsterInstance | None = None,
+    tags: dict[str, str] | None = None,
+) -> ExecuteInProcessResult:
+    state.begin(database, source_id="test", as_of=as_of, run_id="test")
+    job = define_asset_job("clv", selection or AssetSelection.groups("clv"))
+    resources = {
+        "database": database,
+        "settings": Settings(horizon_days=HORIZON),
+        "run_window": RunWindow(),
+    }
+    definitions = Definitions.merge(build_clv(), Definitions(jobs=[job], resources=resources))
+    return definitions.resolve_job_def("clv").execute_in_process(
+        instance=instance, tags=tags, raise_on_error=False
+    )
+
+
+def materialization(result: ExecuteInProcessResult, name: str) -> AssetMaterialization:
+    events = result.get_asset_materialization_events()
+    wanted = [e for e in events if e.asset_key == AssetKey(["clv", name]) and e.partition is None]
+    return wanted[-1].materialization
+
+
+def failed_checks(result: ExecuteInProcessResult) -> dict[str, str]:
+    checks = result.get_asset_check_evaluations()
+    assert len(checks) == 6
+    return {check.check_name: str(check.severity.value) for check in checks if not check.passed}
+
+
+def test_the_assets_give_what_the_pure_functions_give(database: Database) -> None:
+    fill(database, LEDGER, FEATURES)
+    instance = DagsterInstance.ephemeral()
+    result = run(database, instance=instance)
+    expected = value_customers(FEATURES, LEDGER, AS_OF, HORIZON)
+
+    served = database.read("clv.predictions", where="true order by customer_id")
+    pd.testing.assert_frame_equal(
+        served[expected.predictions.columns.tolist()],
+        expected.predictions,
+        check_exact=True,
+        check_dtype=False,
+    )
+    backtest = database.read("clv.backtest_predictions", where="true order by 1, 2, 4")
+    pd.testing.assert_frame_equal(
+        backtest,
+        expected.backtest.predictions.sort_values(
+            ["model_name", "cutoff_date", "customer_id"], ignore_index=True
+        ),
+        check_exact=True,
+        check_dtype=False,
+    )
+    decision = database.read("clv.model_decisions").iloc[0]
+    assert decision["reason"] == expected.decision.reason
+    assert decision["model_version"] == served["model_version"].iloc[0]
+    champion = database.read("clv.model_versions", where="status = 'champion'").iloc[0]
+    assert champion["model_version"] == decision["model_version"] and champion["validated"]
+    assert champion["data_version"] == "test@2021-03-01#1"
+    assert database.read("clv.segments")["customers"].sum() == len(served)
+    assert len(database.read("clv.training_set")) == len(expected.training_set)
+
+    assert failed_checks(result) == {}
+    cutoffs = {c.isoformat() for c in dataset.feature_dates(expected.training_set)}
+    assert instance.get_materialized_partitions(AssetKey(["clv", "backtest"])) == cutoffs
+    for name in ("training_set", "candidates", "backtest", "model", "predictions", "segments"):
+        metadata = materialization(result, name).metadata
+        assert metadata["dagster/row_count"].value
+        assert metadata["seconds"].value is not None
+        columns = metadata["dagster/column_schema"].value.columns
+        described = [c for c in columns if name != "training_set" or "future" in c.name]
+        assert all(column.description for column in described)
+    assert (
+        "| pareto_nbd_gamma_gamma |"
+        in materialization(result, "model").metadata["leaderboard"].value
+    )
+
+
+def test_a_second_run_changes_nothing_and_a_later_date_adds(database: Database) -> None:
+    later = date(2021, 3, 15)
+    fill(database, LEDGER, FEATURES)
+    assert run(database).success
+    columns = ["customer_id", "predicted_value", "upper_80", "model_version"]
+    first = database.read("clv.predictions", columns, where="true order by 1")
+    run(database)
+    again = database.read("clv.predictions", columns, where="true order by 1")
+    pd.testing.assert_frame_equal(again, first)
+    fill(database, LEDGER.iloc[:0], world.features(LEDGER, [later]))
+    run(database, later)
+    dates = database.read("clv.predictions", ["as_of_date"])["as_of_date"]
+    assert {day.date() for day in dates} == {AS_OF, later}
+    assert (database.read("clv.model_versions")["status"] == "champion").sum() == 1
+
+
+def test_one_cutoff_can_be_tested_alone(database: Database) -> None:
+    fill(database, LEDGER, FEATURES)
+    instance = DagsterInstance.ephemeral()
+    run(database, instance=instance)
+    before = database.read("clv.backtest_metrics", where="true order by 1, 2")
+    database.execute("update clv.backtest_metrics set mae = -1 where cutoff_date = '2020-11-01'")
+    run(
+        database,
+        selection=AssetSelection.assets("clv/backtest"),
+        instance=instance,
+        tags={"dagster/partition": "2020-11-01"},
+    )
+    after = database.read("clv.backtest_metrics", where="true order by 1, 2")
+    same = before.columns.difference(["fit_seconds"])
+    pd.testing.assert_frame_equal(after[same], before[same])
+
+
+def test_thin_data_warns_and_serves(database: Database) -> None:
+    few = LEDGER[LEDGER["customer_id"].isin(LEDGER["customer_id"].unique()[:30])]
+    fill(database, few, world.features(few, [date(2020, 4, 1), date(2020, 5, 1)]))
+    result = run(database, date(2020, 5, 1))
+    assert result.success
+    decision = database.read("clv.model_decisions").iloc[0]
+    assert not decision["validated"] and "no past cut-off" in decision["reason"]
+    assert "linear_regression" in decision["numbers"]
+    warned = failed_checks(result)
+    assert set(warned.values()) == {"WARN"}
+    assert {"champion_beats_last_window", "outcomes_are_complete"} <= set(warned)
+
+
+def test_the_checks_see_harm(database: Database) -> None:
+    fill(database, LEDGER, FEATURES)
+    run(database)
+    harms = {
+        "champion_beats_last_window": "update clv.backtest_metrics set tweedie_deviance = 0 "
+        "where model_name = 'last_window'",
+        "total_is_near_the_recent_past": "update clv.predictions set predicted_value = 9e9, "
+        "upper_80 = 1e10",
+        "predictions_are_possible": "update clv.predictions set predicted_value = 'NaN' "
+        "where customer_id = 'c0003'",
+        "everyone_is_scored": "delete from clv.predictions where customer_id = 'c0001'",
+        "intervals_cover_four_in_five": "update clv.backtest_metrics set coverage_80 = 0.5",
+        "outcomes_are_complete": "update clv.training_set set future_value = -1",
+    }
+    checks = AssetSelection.all_asset_checks()
+    seen: set[str] = set()
+    for check, harm in harms.items():
+        database.execute(harm)
+        failed = set(failed_checks(run(database, selection=checks)))
+        assert failed - seen == {check}
+        seen |= failed
