@@ -1,8 +1,9 @@
 """PostgreSQL below every stage: the server, the connection, the migrations and the table I/O.
 
-`Database` is what the stages use. Nothing here knows a retail word or a stage.
+`open_database` gives a stage its `Database`. Nothing here knows a retail word or a stage.
 """
 
 from retail_pipeline.postgres.database import Database
+from retail_pipeline.postgres.open import open_database
 
-__all__ = ["Database"]
+__all__ = ["Database", "open_database"]

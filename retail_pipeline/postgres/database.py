@@ -43,6 +43,11 @@ class Database:
         parts = conninfo_to_dict(self.url)
         return f"{parts.get('host')}:{parts.get('port', 5432)}/{parts.get('dbname')}"
 
+    @property
+    def name(self) -> str:
+        """The database's name on its server."""
+        return str(conninfo_to_dict(self.url)["dbname"])
+
     def connect(self, *, autocommit: bool = False) -> psycopg.Connection:
         """Open a connection; as a context manager it commits or rolls back, and closes.
 
@@ -191,7 +196,7 @@ def _to_arrow(frame: pd.DataFrame) -> Any:
     import pyarrow as pa
 
     plain = frame.copy(deep=False)
-    for name in plain.columns:
+    for name in plain.select_dtypes("object").columns:
         if plain[name].map(lambda value: isinstance(value, dict | list)).any():
             plain[name] = plain[name].map(json.dumps, na_action="ignore")
     return pa.Table.from_pandas(plain, preserve_index=False)

@@ -1,0 +1,45 @@
+"""The one composition root: every room's assets, checks and automation, wired to their resources.
+
+No asset is defined here and no environment variable is read here.
+"""
+
+from typing import Any
+
+from dagster import Definitions, in_process_executor
+
+from retail_pipeline.automation import build_automation
+from retail_pipeline.clv.assets import build_clv
+from retail_pipeline.figures.assets import build_figures
+from retail_pipeline.ingestion import build_ingestion
+from retail_pipeline.postgres import open_database
+from retail_pipeline.run_window import RunWindow
+from retail_pipeline.settings import Settings
+from retail_pipeline.warehouse import build_warehouse
+
+
+def build_definitions(settings: Settings | None = None, **overrides: Any) -> Definitions:
+    """Return the whole pipeline as Dagster definitions; contacts nothing.
+
+    Args:
+        settings: The environment; read and validated from the process's own by default.
+        overrides: Resources by key that replace the ones built from the settings.
+
+    Raises:
+        UsageError: The environment holds a wrong setting.
+    """
+    settings = settings or Settings.from_environment()
+    resources = {
+        "settings": settings,
+        "database": open_database(settings),
+        "run_window": RunWindow(),
+        **overrides,
+    }
+    return Definitions.merge(
+        build_ingestion(settings),
+        build_warehouse(settings),
+        build_clv(),
+        build_figures(),
+        build_automation(settings),
+        # In one process: on a laptop a step's process would cost more than its work.
+        Definitions(resources=resources, executor=in_process_executor),
+    )

@@ -1,0 +1,1 @@
+"""The command `retail-pipeline`: one module per command group; each calls one room's function."""

@@ -1,0 +1,102 @@
+"""The command `evaluate`: what models would have said at a cut-off, and whether it came true."""
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import pandas as pd
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from retail_pipeline.cli.summary import open_console
+from retail_pipeline.errors import UsageError
+from retail_pipeline.settings import DEFAULT_HORIZON_DAYS, Settings, parse_as_of, parse_horizon
+
+if TYPE_CHECKING:
+    from retail_pipeline.evaluation import Evaluation
+
+_WRITERS = {".parquet": "to_parquet", ".csv": "to_csv"}
+
+
+def evaluate(
+    transactions: Annotated[Path, typer.Option(help="A Parquet or CSV file of order lines.")],
+    cutoff: Annotated[str, typer.Option(help="Lines before this date are known (YYYY-MM-DD).")],
+    horizon_days: Annotated[
+        int, typer.Option(help="Days of the outcome, 1 to 1095.")
+    ] = DEFAULT_HORIZON_DAYS,
+    model: Annotated[
+        str | None, typer.Option(help="A model's name, or all; default: the one served.")
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option(help="Write the predictions to a .parquet or .csv file.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON for machines.")] = False,
+) -> None:
+    """Value a file's customers at a cut-off and compare with what came after it."""
+    if output is not None and output.suffix not in _WRITERS:
+        raise UsageError(f"--output {output} must end in .parquet or .csv")
+    day = parse_as_of(cutoff, "--cutoff")
+    horizon = parse_horizon(horizon_days, "--horizon-days")
+
+    from retail_pipeline.evaluation import evaluate_file
+
+    with Console(stderr=True).status("evaluating …"):
+        result = evaluate_file(
+            Settings.from_environment(),
+            transactions.absolute(),
+            cutoff=day,
+            horizon_days=horizon,
+            model=model,
+        )
+    if output is not None:
+        _write(result, output)
+    if as_json:
+        sys.stdout.write(json.dumps(_as_json(result), indent=1) + "\n")
+    else:
+        _print(result, output)
+
+
+def _write(result: "Evaluation", output: Path) -> None:
+    draft = output.with_name(f".{output.name}.draft")
+    getattr(result.predictions, _WRITERS[output.suffix])(draft, index=False)
+    draft.replace(output)
+
+
+def _as_json(result: "Evaluation") -> dict[str, object]:
+    decision = result.valuation.decision
+    return {
+        "as_of_date": result.valuation.as_of.isoformat(),
+        "horizon_days": result.valuation.horizon_days,
+        "customers": int(result.predictions["customer_id"].nunique()),
+        "rejected_lines": result.rejected_lines,
+        "served": decision.model_name,
+        "validated": decision.validated,
+        "reason": decision.reason,
+        "metrics": json.loads(result.metrics.to_json(orient="records")),
+    }
+
+
+def _print(result: "Evaluation", output: Path | None) -> None:
+    console, decision = open_console(), result.valuation.decision
+    customers = result.predictions["customer_id"].nunique()
+    console.print(
+        f"{customers:,} customers at {result.valuation.as_of}, "
+        f"{result.valuation.horizon_days} days ahead; "
+        f"{result.rejected_lines:,} lines of the file kept aside",
+        highlight=False,
+    )
+    mark = "" if decision.validated else " (validated = false)"
+    console.print(f"served: {decision.model_name}{mark}: {decision.reason}", highlight=False)
+    if result.metrics.empty:
+        console.print("the file ends before the outcome does: no metrics")
+    else:
+        table = Table(box=None, pad_edge=False)
+        for position, name in enumerate(result.metrics.columns):
+            table.add_column(name, justify="left" if position == 0 else "right")
+        for row in result.metrics.itertuples(index=False):
+            table.add_row(str(row[0]), *("-" if pd.isna(v) else f"{v:.3f}" for v in row[1:]))
+        console.print(table)
+    if output is not None:
+        console.print(f"predictions: {output}", soft_wrap=True, highlight=False)

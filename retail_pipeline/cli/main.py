@@ -1,0 +1,71 @@
+"""The command's entry: the groups put together, errors turned into one message and an exit code.
+
+Exit codes: 0 done, 1 the work failed, 2 wrong use or settings.
+"""
+
+import os
+import sys
+from typing import Annotated
+
+import typer
+from click import ClickException
+
+from retail_pipeline.cli import evaluate, inspect, run, services
+from retail_pipeline.errors import PipelineError, UsageError
+
+DONE, FAILED, WRONG_USE = 0, 1, 2
+
+app = typer.Typer(
+    name="retail-pipeline",
+    help="From a retail API through Airbyte, PostgreSQL and dbt to customer lifetime value.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+api = typer.Typer(help="The bundled retail API.", no_args_is_help=True)
+db = typer.Typer(help="The database's own tables.", no_args_is_help=True)
+
+
+@app.callback()
+def options(
+    context: typer.Context,
+    debug: Annotated[
+        bool, typer.Option("--debug", help="Show the trace of an error, not just its message.")
+    ] = False,
+) -> None:
+    """Hold what all commands share."""
+    context.obj = {"debug": debug}
+
+
+app.command("run")(run.run)
+app.command("evaluate")(evaluate.evaluate)
+app.command("status")(inspect.status)
+app.command("up")(services.up)
+app.command("down")(services.down)
+app.command("dev")(services.dev)
+app.command("reset")(services.reset)
+app.command("db-url")(services.db_url)
+api.command("serve")(services.serve_api)
+db.command("migrate")(services.migrate)
+app.add_typer(api, name="api")
+app.add_typer(db, name="db")
+
+
+def main() -> None:
+    """Run the command line and exit with its code."""
+    os.environ.setdefault("DBT_SEND_ANONYMOUS_USAGE_STATS", "false")
+    os.environ.setdefault("DAGSTER_DISABLE_TELEMETRY", "true")
+    debug = "--debug" in sys.argv
+    try:
+        outcome = app(standalone_mode=False)
+    except ClickException as error:
+        error.show()
+        sys.exit(WRONG_USE)
+    except (KeyboardInterrupt, typer.Abort):
+        sys.exit("stopped")
+    except PipelineError as error:
+        if debug:
+            raise
+        print(f"error: {error}", file=sys.stderr)  # noqa: T201
+        sys.exit(WRONG_USE if isinstance(error, UsageError) else FAILED)
+    sys.exit(outcome if isinstance(outcome, int) else DONE)

@@ -1,0 +1,100 @@
+"""Commands that start, stop or remove: `up`, `down`, `dev`, `reset`, `api serve`, `db`."""
+
+import os
+import shutil
+import sys
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from retail_pipeline.cli.instance import dagster_environment
+from retail_pipeline.errors import UsageError
+from retail_pipeline.postgres import open_database
+from retail_pipeline.postgres.open import embedded_server
+from retail_pipeline.settings import PROJECT_ROOT, Settings, parse_as_of, parse_source
+
+_STATE = ("postgres", "dagster", "figures", "dbt", "logs")
+
+
+def up() -> None:
+    """Start the embedded PostgreSQL, or check the given one, and apply migrations."""
+    database = open_database(Settings.from_environment())
+    database.execute("select 1")
+    Console().print(f"PostgreSQL is up at {database.location}")
+
+
+def down() -> None:
+    """Stop the embedded PostgreSQL."""
+    stopped = embedded_server(Settings.from_environment()).stop()
+    Console().print("PostgreSQL stopped" if stopped else "nothing was running")
+
+
+def db_url() -> None:
+    """Print the owner's address of the database, credential included; starts it if needed."""
+    sys.stdout.write(open_database(Settings.from_environment()).url + "\n")
+
+
+def migrate() -> None:
+    """Apply the scripts under `database/` that are new or changed."""
+    settings = Settings.from_environment()
+    from retail_pipeline.postgres import Database
+
+    url = settings.database_url or embedded_server(settings).start()
+    applied = Database(url).migrate()
+    Console().print(f"applied: {', '.join(applied)}" if applied else "nothing to apply")
+
+
+def reset() -> None:
+    """Stop the embedded PostgreSQL and remove all state under RETAIL_HOME.
+
+    A given PostgreSQL is left alone: what is in it was not made by this machine alone.
+    """
+    settings = Settings.from_environment()
+    if settings.database_url:
+        raise UsageError(
+            "reset removes the embedded state only, and RETAIL_DATABASE_URL names a server: "
+            "`retail-pipeline run --full-refresh` rebuilds its layers"
+        )
+    embedded_server(settings).remove()
+    for name in _STATE:
+        shutil.rmtree(settings.home / name, ignore_errors=True)
+    if settings.home.is_dir() and not any(settings.home.iterdir()):
+        settings.home.rmdir()
+    Console().print(f"removed the state under {settings.home}")
+
+
+def dev(
+    port: Annotated[int, typer.Option(help="Port of the Dagster UI on 127.0.0.1.")] = 3000,
+) -> None:
+    """Start everything and the Dagster UI; Ctrl-C ends the UI, PostgreSQL stays up."""
+    settings = Settings.from_environment()
+    os.environ.update(dagster_environment(settings))
+    os.chdir(PROJECT_ROOT)
+    dagster = str(PROJECT_ROOT / ".venv" / "bin" / "dagster")
+    program = dagster if os.access(dagster, os.X_OK) else shutil.which("dagster")
+    if program is None:
+        raise UsageError("the command `dagster` is not installed: run `make .venv`")
+    os.execv(program, [program, "dev", "--host", "127.0.0.1", "--port", str(port)])
+
+
+def serve_api(
+    source: Annotated[
+        str | None, typer.Option(help="simulator:?customers=N&seed=N or file:PATH")
+    ] = None,
+    as_of: Annotated[
+        str | None, typer.Option(help="Serve records known before this date (YYYY-MM-DD, today).")
+    ] = None,
+    port: Annotated[int, typer.Option(help="Port on 127.0.0.1.")] = 8080,
+) -> None:
+    """Serve the bundled retail API until Ctrl-C; its key is RETAIL_API_KEY."""
+    from retail_pipeline.retail_api import serve_forever
+
+    settings = Settings.from_environment()
+    serve_forever(
+        parse_source(source) if source else settings.source,
+        parse_as_of(as_of, "--as-of") if as_of else settings.as_of,
+        settings.api_key,
+        host="127.0.0.1",
+        port=port,
+    )

@@ -1,0 +1,188 @@
+"""The pipeline over a file without API, Airbyte and Dagster: land, dbt, value, compare.
+
+The same records, the same dbt models and the same `clv` functions as a run, in a scratch database
+that is dropped afterwards; so `run` and `evaluate` agree. Printing belongs to the command line.
+"""
+
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import date, timedelta
+from pathlib import Path
+
+import numpy as np
+import orjson
+import pandas as pd
+
+from retail_pipeline.clv import metrics
+from retail_pipeline.clv.valuation import Valuation, value_customers
+from retail_pipeline.errors import UsageError
+from retail_pipeline.postgres import Database, open_database
+from retail_pipeline.postgres.open import sibling_url
+from retail_pipeline.retail_api.pages import Cursor, StreamPages
+from retail_pipeline.retail_api.records import RetailRecords
+from retail_pipeline.retail_api.source import default_as_of, open_dataset
+from retail_pipeline.settings import FileSource, Settings
+from retail_pipeline.warehouse.run import dbt_build
+
+ALL_MODELS = "all"
+FEATURES = ("customer_features", "customer_day_entries")
+OUTPUT_COLUMNS = (
+    *("customer_id", "model_name", "as_of_date", "horizon_days", "predicted_value"),
+    *("lower_80", "upper_80", "expected_orders", "probability_active", "actual_value"),
+)
+_PAGE = 5_000
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What a file says about the models at a cut-off.
+
+    Attributes:
+        valuation: Candidates, past backtest, decision.
+        predictions: One row per customer and model (`OUTPUT_COLUMNS`), the served model's first.
+        metrics: One row per model with all metrics; empty where the file ends before the outcome.
+        rejected_lines: Lines of the file that were kept aside.
+    """
+
+    valuation: Valuation
+    predictions: pd.DataFrame
+    metrics: pd.DataFrame
+    rejected_lines: int
+
+
+def evaluate_file(
+    settings: Settings,
+    path: Path,
+    *,
+    cutoff: date,
+    horizon_days: int,
+    model: str | None = None,
+) -> Evaluation:
+    """Value the file's customers at a cut-off and compare with what came after it.
+
+    Args:
+        settings: Which PostgreSQL holds the scratch database.
+        path: A transactions file.
+        cutoff: The as-of date, 00:00 UTC; earlier lines only are known to the models.
+        horizon_days: Days of the outcome, 1-1095.
+        model: One model's name, `all`, or None for the model that the pipeline would serve.
+
+    Raises:
+        UsageError: The file, the cut-off, the horizon or the model's name is wrong.
+        PipelineError: No customer has a purchase before the cut-off.
+    """
+    source = FileSource(path)
+    known = open_dataset(source, cutoff)
+    with _scratch_database(settings) as scratch:
+        _land(scratch, known.records)
+        features, entries = _features(scratch, cutoff)
+    valuation = value_customers(features, entries, cutoff, horizon_days)
+    predictions = _predictions(valuation, model)
+    complete = default_as_of(source) >= cutoff + timedelta(days=horizon_days)
+    actual = _outcomes(source, cutoff, horizon_days) if complete else None
+    predictions["actual_value"] = (
+        predictions["customer_id"].map(actual).fillna(0.0) if actual is not None else np.nan
+    )
+    return Evaluation(
+        valuation=valuation,
+        predictions=predictions[list(OUTPUT_COLUMNS)],
+        metrics=_metrics(predictions) if complete else pd.DataFrame(),
+        rejected_lines=len(known.rejected),
+    )
+
+
+@contextmanager
+def _scratch_database(settings: Settings) -> Iterator[Database]:
+    owner = open_database(settings)
+    name = f"evaluate_{secrets.token_hex(6)}"
+    with owner.connect(autocommit=True) as connection:
+        connection.execute(f"create database {name}")
+    try:
+        scratch = Database(sibling_url(owner.url, name))
+        scratch.migrate()
+        yield scratch
+    finally:
+        with owner.connect(autocommit=True) as connection:
+            connection.execute(f"drop database {name} with (force)")
+
+
+def _land(database: Database, records: RetailRecords) -> None:
+    """Fill the landing tables with the JSON that the API would serve."""
+    streams = {
+        "products": StreamPages(records.products, "product_id"),
+        "users": StreamPages(records.users, "user_id"),
+        "transactions": StreamPages(records.transactions, "transaction_id", records.items),
+    }
+    with database.connect() as connection:
+        for stream, pages in streams.items():
+            for page in _pages(pages):
+                connection.execute(
+                    f"insert into transactional.{stream} select record.* from "
+                    f"jsonb_populate_recordset(jsonb_populate_record(null::transactional.{stream}, "
+                    "jsonb_build_object('_airbyte_raw_id', '', '_airbyte_extracted_at', now(), "
+                    "'_airbyte_meta', '{}'::jsonb, '_airbyte_generation_id', 0)), %s) as record",
+                    [page],
+                )
+            connection.execute(f"analyze transactional.{stream}")
+
+
+def _pages(pages: StreamPages) -> Iterator[str]:
+    after: Cursor | None = None
+    while True:
+        page = orjson.loads(pages.page(since=None, until=None, after=after, limit=_PAGE))
+        if page["data"]:
+            yield orjson.dumps(page["data"]).decode()
+        if page["next_cursor"] is None:
+            return
+        after = Cursor.decode(page["next_cursor"])
+
+
+def _features(database: Database, cutoff: date) -> tuple[pd.DataFrame, pd.DataFrame]:
+    selection = [f"+{name}" for name in FEATURES]
+    dbt_build(database.url, select=selection, variables={"as_of_date": cutoff.isoformat()})
+    features, entries = (database.read(f"warehouse.{name}") for name in FEATURES)
+    return features, entries
+
+
+def _predictions(valuation: Valuation, model: str | None) -> pd.DataFrame:
+    served = valuation.decision.model_name
+    if model in (None, served):
+        return valuation.predictions.copy()
+    names = [candidate.model_name for candidate in valuation.candidates]
+    if model not in (*names, ALL_MODELS):
+        raise UsageError(f"there is no model {model!r}; the models are {', '.join(names)}, all")
+    if model != ALL_MODELS:
+        names, frames = [str(model)], []
+    else:
+        frames = [valuation.predictions]
+        names = [name for name in names if name != served]
+    frames += [f for f in map(valuation.predictions_of, names) if f is not None]
+    if not frames:
+        raise UsageError(f"the model {model} abstained: {_abstention(valuation, str(model))}")
+    return pd.concat(frames, ignore_index=True)
+
+
+def _abstention(valuation: Valuation, name: str) -> str:
+    return next(str(c.abstention) for c in valuation.candidates if c.model_name == name)
+
+
+def _outcomes(source: FileSource, cutoff: date, horizon_days: int) -> pd.Series:
+    """Net amount of each customer in the window, floored at 0, from the file itself."""
+    records = open_dataset(source).records
+    lines = records.transactions["line_count"].to_numpy()
+    net = np.add.reduceat(records.items["amount"].to_numpy(), np.cumsum(lines) - lines)
+    at = records.transactions["transacted_at"]
+    start = pd.Timestamp(cutoff)
+    within = (at >= start) & (at < start + pd.Timedelta(days=horizon_days))
+    customers = records.transactions["user_id"].astype(str)
+    return pd.Series(net)[within].groupby(customers[within]).sum().clip(lower=0.0)
+
+
+def _metrics(predictions: pd.DataFrame) -> pd.DataFrame:
+    rows = [
+        {"model_name": name, **metrics.evaluate(group, group["actual_value"].to_numpy(float))}
+        for name, group in predictions.groupby("model_name", sort=False)
+    ]
+    return pd.DataFrame(rows)

@@ -1,0 +1,39 @@
+"""From settings to a usable database: the given server or the embedded one, migrated."""
+
+from retail_pipeline.postgres.database import Database
+from retail_pipeline.postgres.server import EmbeddedServer
+from retail_pipeline.settings import Settings
+
+
+def embedded_server(settings: Settings) -> EmbeddedServer:
+    """Return the embedded server of these settings' home; it is not started."""
+    return EmbeddedServer(settings.home / "postgres")
+
+
+def open_database(settings: Settings) -> Database:
+    """Return the warehouse; on first use its server is started if needed and migrations applied."""
+
+    def ready_url() -> str:
+        url = settings.database_url or embedded_server(settings).start()
+        Database(url).migrate()
+        return url
+
+    return Database(ready_url)
+
+
+def dagster_database_url(settings: Settings) -> str:
+    """Return the address of Dagster's own database beside the warehouse, created if absent."""
+    warehouse = open_database(settings)
+    name = f"{warehouse.name}_dagster"
+    with warehouse.connect(autocommit=True) as connection:
+        found = connection.execute("select 1 from pg_database where datname = %s", [name])
+        if found.fetchone() is None:
+            connection.execute(f'create database "{name}"')
+    return sibling_url(warehouse.url, name)
+
+
+def sibling_url(url: str, database: str) -> str:
+    """Return the address of another database on the same server, with the same credentials."""
+    address, _, options = url.partition("?")
+    sibling = f"{address.rsplit('/', 1)[0]}/{database}"
+    return f"{sibling}?{options}" if options else sibling

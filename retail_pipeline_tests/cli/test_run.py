@@ -1,0 +1,129 @@
+"""The command as people use it: what it ends with, and one clear message for each bad input."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from retail_pipeline.postgres import Database
+
+DONE, FAILED, WRONG_USE = 0, 1, 2
+
+
+@pytest.fixture
+def cli(database: Database, tmp_path: Path) -> "Cli":
+    return Cli({"RETAIL_HOME": str(tmp_path / "home"), "RETAIL_DATABASE_URL": database.url})
+
+
+class Cli:
+    """The installed command in an environment of its own."""
+
+    def __init__(self, environment: dict[str, str]) -> None:
+        self.environment = environment
+
+    def __call__(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        given = {**os.environ, **self.environment, **environment}
+        return subprocess.run(
+            [sys.executable, "-m", "retail_pipeline.cli", *arguments],
+            env=given,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=300,
+        )
+
+
+def order_lines(customers: int, orders: int = 4) -> pd.DataFrame:
+    """Each customer orders every 40 days, two lines at a time."""
+    rows = [
+        (f"c{c:03}", f"o{c:03}-{o}", f"2024-0{1 + o}-{1 + c % 27:02} 10:00:00", 10.0 + c % 7)
+        for c in range(customers)
+        for o in range(orders)
+        for _ in range(2)
+    ]
+    return pd.DataFrame(rows, columns=["customer_id", "order_id", "ts", "amount"])
+
+
+def layers(database: Database) -> dict[str, int]:
+    return {
+        name: len(database.read(name))
+        for name in ("transactional.transactions", "clv.predictions", "quality.source_state")
+    }
+
+
+def test_thin_data_goes_through_and_says_that_nothing_validated_it(
+    cli: Cli, database: Database, tmp_path: Path
+) -> None:
+    order_lines(30).to_csv(tmp_path / "thin.csv", index=False)
+    done = cli("run", "--transactions", str(tmp_path / "thin.csv"))
+    assert done.returncode == DONE, done.stderr
+    assert "validated = false" in done.stdout
+    served = database.read("clv.predictions")
+    assert len(served) == 30
+    assert served["predicted_value"].ge(0).all()
+
+
+def test_unreadable_dates_are_kept_aside_with_their_reason_and_the_rest_goes_through(
+    cli: Cli, database: Database, tmp_path: Path
+) -> None:
+    lines = order_lines(100)
+    lines.loc[::100, "ts"] = "sometime"
+    lines.to_csv(tmp_path / "dates.csv", index=False)
+    done = cli("run", "--transactions", str(tmp_path / "dates.csv"))
+    assert done.returncode == DONE, done.stderr
+    rejected = database.read("quality.rejected_records")
+    landed = database.query(
+        "select sum(jsonb_array_length(items)) as n from transactional.transactions"
+    )
+    assert len(rejected) == 8
+    assert int(landed["n"].iloc[0]) + len(rejected) == len(lines)
+    assert rejected["reason"].str.contains("ts").all()
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [("absent.parquet", "does not exist"), ("no_amount.csv", "amount"), ("notes.txt", "notes.txt")],
+)
+def test_a_file_that_cannot_be_used_is_named_and_nothing_is_touched(
+    cli: Cli, database: Database, tmp_path: Path, name: str, words: str
+) -> None:
+    order_lines(3).drop(columns="amount").to_csv(tmp_path / "no_amount.csv", index=False)
+    (tmp_path / "notes.txt").write_text("these are notes")
+    done = cli("run", "--transactions", str(tmp_path / name))
+    assert done.returncode == WRONG_USE
+    assert words in done.stderr
+    assert "Traceback" not in done.stderr
+    assert set(layers(database).values()) == {0}
+
+
+@pytest.mark.parametrize(
+    ("environment", "code", "words"),
+    [
+        ({"RETAIL_ENV": "moon"}, WRONG_USE, "local, staging, production"),
+        ({"RETAIL_DATABASE_URL": "postgresql://a:hidden@127.0.0.1:1/x"}, FAILED, "127.0.0.1:1/x"),
+        ({"RETAIL_HORIZON_DAYS": "1096"}, WRONG_USE, "RETAIL_HORIZON_DAYS"),
+    ],
+)
+def test_a_wrong_setting_gets_one_message_and_its_exit_code(
+    cli: Cli, environment: dict[str, str], code: int, words: str
+) -> None:
+    done = cli("run", **environment)
+    assert done.returncode == code
+    assert words in done.stderr
+    assert "Traceback" not in done.stderr
+    assert "hidden" not in done.stdout + done.stderr
+
+
+def test_wrong_use_has_its_own_exit_code(cli: Cli) -> None:
+    assert cli("run", "--as-of", "yesterday").returncode == WRONG_USE
+    assert cli("run", "--unknown").returncode == WRONG_USE
+    assert cli("run", "--select", "group:nothing").returncode == WRONG_USE
+
+
+def test_db_url_prints_one_line_that_works(cli: Cli) -> None:
+    done = cli("db-url")
+    (url,) = done.stdout.splitlines()
+    assert len(Database(url).query("select 1 as one")) == 1

@@ -1,0 +1,91 @@
+"""The wiring: loads with nothing running, one lineage from API to figure, no silent change."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from dagster import AssetKey, Definitions
+
+from retail_pipeline.build import build_definitions
+from retail_pipeline.settings import PROJECT_ROOT, AirbyteMode, AirbyteSettings, Settings
+
+GOLDEN = Path(__file__).parent / "golden_graph.json"
+
+LOAD = """
+import socket, sys
+def refuse(*args, **kwargs):
+    raise AssertionError("loading the definitions opened a connection")
+socket.socket.connect = refuse
+from retail_pipeline.definitions import defs
+keys = defs.resolve_asset_graph().get_all_asset_keys()
+heavy = sorted({"sklearn", "matplotlib", "airbyte_cdk"} & set(sys.modules))
+print(len(keys), heavy)
+"""
+
+
+@pytest.fixture(scope="module")
+def definitions() -> Definitions:
+    return build_definitions(Settings())
+
+
+def graph(definitions: Definitions) -> dict[str, dict[str, object]]:
+    assets = definitions.resolve_asset_graph()
+    return {
+        node.key.to_user_string(): {
+            "upstream": sorted(key.to_user_string() for key in node.parent_keys),
+            "group": node.group_name,
+            "owners": sorted(node.owners),
+            "checks": sorted(check.name for check in node.check_keys),
+        }
+        for node in sorted(assets.asset_nodes, key=lambda node: node.key)
+    }
+
+
+def test_definitions_load_in_a_fresh_interpreter_with_no_service_up(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", LOAD],
+        cwd=PROJECT_ROOT,
+        env={"PATH": os.environ["PATH"], "HOME": str(tmp_path), "RETAIL_HOME": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    count, _, heavy = done.stdout.strip().splitlines()[-1].partition(" ")
+    assert int(count) > 25
+    assert heavy == "[]", "these slow down every process that loads the definitions"
+    assert not (tmp_path / "postgres").exists()
+
+
+@pytest.mark.parametrize("target", ["clv/predictions", "figures/gain_curve"])
+@pytest.mark.parametrize("source", ["retail_api/transactions", "retail_api/products"])
+def test_one_lineage_runs_from_the_api_to_predictions_and_figures(
+    definitions: Definitions, source: str, target: str
+) -> None:
+    assets = definitions.resolve_asset_graph()
+    ancestors, front = set(), {AssetKey(target.split("/"))}
+    while front:
+        ancestors |= front
+        front = {parent for key in front for parent in assets.get(key).parent_keys} - ancestors
+    assert AssetKey(source.split("/")) in ancestors
+
+
+def test_the_graph_is_the_one_that_was_reviewed(definitions: Definitions) -> None:
+    """After a wanted change: RETAIL_TEST_UPDATE_GOLDEN=1 rewrites the snapshot for the review."""
+    now = graph(definitions)
+    if os.environ.get("RETAIL_TEST_UPDATE_GOLDEN"):
+        GOLDEN.write_text(json.dumps(now, indent=1) + "\n")
+    assert now == json.loads(GOLDEN.read_text())
+
+
+def test_a_real_airbyte_changes_no_asset(definitions: Definitions) -> None:
+    server = AirbyteSettings(AirbyteMode.SERVER, "https://airbyte.example", "w-1", "c-1", "s-1")
+    assert graph(build_definitions(Settings(airbyte=server))) == graph(definitions)
+
+
+def test_every_asset_says_what_a_row_is_and_whose_it_is(definitions: Definitions) -> None:
+    nodes = definitions.resolve_asset_graph().asset_nodes
+    assert [n.key.to_user_string() for n in nodes if not n.description or not n.owners] == []

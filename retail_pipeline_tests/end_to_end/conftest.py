@@ -1,0 +1,58 @@
+"""Small worlds for end-to-end tests: an environment of its own, a file of simulated order lines."""
+
+import dataclasses
+from collections.abc import Callable
+from datetime import date
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from dagster import DagsterInstance, ExecuteInProcessResult
+
+from retail_pipeline.build import build_definitions
+from retail_pipeline.postgres import Database
+from retail_pipeline.retail_api.source import open_dataset
+from retail_pipeline.settings import Settings, SimulatorSource
+
+Run = Callable[..., ExecuteInProcessResult]
+
+
+@pytest.fixture
+def settings(database: Database, tmp_path: Path) -> Settings:
+    return Settings(home=tmp_path / "home", database_url=database.url, source=SimulatorSource(400))
+
+
+@pytest.fixture
+def run(settings: Settings) -> Run:
+    """Run the main job; keyword arguments replace settings or set the run's window."""
+
+    def run_job(
+        *, as_of: date, horizon_days: int = 90, **changes: object
+    ) -> ExecuteInProcessResult:
+        definitions = build_definitions(dataclasses.replace(settings, **changes))
+        window = {"as_of": as_of.isoformat(), "horizon_days": horizon_days}
+        return definitions.resolve_job_def("pipeline").execute_in_process(
+            instance=DagsterInstance.ephemeral(),
+            run_config={"resources": {"run_window": {"config": window}}},
+        )
+
+    return run_job
+
+
+@pytest.fixture(scope="session")
+def lines_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A CSV file of order lines of 500 simulated customers, 2023-01-01 to 2024-12-31."""
+    records = open_dataset(SimulatorSource(500, seed=11), date(2025, 1, 1)).records
+    orders = records.transactions
+    lines = records.items.assign(
+        customer_id=orders["user_id"].repeat(orders["line_count"]).to_numpy(),
+        order_id=orders["transaction_id"].repeat(orders["line_count"]).to_numpy(),
+        ts=orders["transacted_at"].repeat(orders["line_count"]).to_numpy(),
+    )
+    path = tmp_path_factory.mktemp("lines") / "lines.csv"
+    columns = ["customer_id", "order_id", "ts", "product_id", "quantity", "unit_price", "amount"]
+    frame = pd.DataFrame(lines)[columns]
+    frame[~frame["product_id"].astype(str).str.startswith(("TEST", "POST"))].to_csv(
+        path, index=False
+    )
+    return path
