@@ -6,6 +6,7 @@ and sees to it that every job ends with a status and a reason.
 
 import threading
 from collections.abc import Mapping
+from contextlib import suppress
 from types import TracebackType
 from typing import Any
 
@@ -153,7 +154,9 @@ class _Worker(threading.Thread):
         except Exception as error:
             reason = _masked(str(error) or type(error).__name__, self._secrets())
             kind = error.failure_type if isinstance(error, ConnectorError) else "system_error"
-            self._engine.jobs.stop(self._job_id, JobStatus.FAILED, reason, kind)
+            # Without the database the row stays as it is; the next sync finds the lock gone.
+            with suppress(PipelineError, psycopg.Error):
+                self._engine.jobs.stop(self._job_id, JobStatus.FAILED, reason, kind)
         finally:
             self._over.set()
 
