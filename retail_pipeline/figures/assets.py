@@ -69,9 +69,22 @@ class Tables:
         Raises:
             PipelineError: There are none for this date and horizon.
         """
+        return self._served()[0]
+
+    def is_validated(self) -> bool:
+        """Return whether that model met the selection's rule on past outcomes.
+
+        Raises:
+            PipelineError: There are no predictions for this date and horizon.
+        """
+        return self._served()[1]
+
+    def _served(self) -> tuple[str, bool]:
         found = self.database.query(
-            "select model_name from clv.predictions "
-            "where as_of_date = %s and horizon_days = %s order by predicted_at desc limit 1",
+            "select p.model_name, coalesce(v.validated, false) as validated "
+            "from clv.predictions p left join clv.model_versions v using (model_version) "
+            "where p.as_of_date = %s and p.horizon_days = %s "
+            "order by p.predicted_at desc limit 1",
             [self.as_of, self.horizon_days],
         )
         if found.empty:
@@ -79,7 +92,7 @@ class Tables:
                 f"there are no predictions as of {self.as_of} over {self.horizon_days} days: "
                 "materialize clv/predictions and clv/segments with this horizon first"
             )
-        return str(found["model_name"].iloc[0])
+        return str(found["model_name"].iloc[0]), bool(found["validated"].iloc[0])
 
     def backtest(
         self, table: str, columns: Sequence[str], model: str | None = None
@@ -255,4 +268,5 @@ def _draw_model_comparison(tables: Tables) -> "Plot":
         as_of=tables.as_of,
         horizon_days=tables.horizon_days,
         served=tables.served_model(),
+        validated=tables.is_validated(),
     )

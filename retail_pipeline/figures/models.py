@@ -68,8 +68,9 @@ _PANELS = (
 
 
 def readable(model_name: str) -> str:
-    """Return a model's name as people write it; an unknown one keeps its words."""
-    return _READABLE.get(model_name, model_name.replace("_", " ").capitalize())
+    """Return a model's name as people write it, not to be broken; an unknown one keeps its words."""
+    name = _READABLE.get(model_name, model_name.replace("_", " ").capitalize())
+    return name.replace(" ", "\u00a0")
 
 
 @in_house_style
@@ -179,7 +180,12 @@ def gain_curve(
 
 @in_house_style
 def model_comparison(
-    metrics: pd.DataFrame, *, as_of: date, horizon_days: int, served: str | None
+    metrics: pd.DataFrame,
+    *,
+    as_of: date,
+    horizon_days: int,
+    served: str | None,
+    validated: bool = True,
 ) -> Plot:
     """Draw each model's metrics: a dot for a cut-off, a line for the mean, best deviance on top.
 
@@ -191,6 +197,7 @@ def model_comparison(
         as_of: The day before which data count.
         horizon_days: Days after the cut-off whose value was predicted.
         served: The model that serves as of `as_of`, None before there is one.
+        validated: Whether that model met the selection's rule; the title says where it did not.
     """
     source = _source("clv.backtest_metrics", as_of)
     columns = [panel.column for panel in _PANELS]
@@ -202,7 +209,7 @@ def model_comparison(
     means = frame.groupby("model_name")[columns].mean()
     means = means.sort_values(["tweedie_deviance", "normalized_gini"], ascending=[True, False])
     figure = framed(
-        _comparison_title(means, served),
+        _comparison_title(means, served, "serves" if validated else "serves unvalidated"),
         f"Out-of-time backtest over {counted(horizon_days, 'day')}, {_cutoffs(frame)}: a dot is a "
         "cut-off, the bold line and the number are the mean"
         + (", blue is the model that serves" if served in means.index else ""),
@@ -224,6 +231,7 @@ def model_comparison(
             "cutoffs": int(frame["cutoff_date"].nunique()),
             "best_by_deviance": str(means.index[0]),
             "served": served or "none yet",
+            "validated": "yes" if served and validated else "no",
             **{
                 f"{column}_of_best": float(means.iloc[0][column])
                 for column in columns
@@ -365,7 +373,11 @@ def _name_the_curves(axes: Axes, mean: Floats, best: Floats) -> None:
     axes.set_title("Share of actual net revenue")
     axes.plot([0.2, 0.2], [0, mean[20]], color=INK, linewidth=0.8)
     axes.scatter([0.2], [mean[20]], color=MAIN, s=46, zorder=4)
-    beside: dict[str, Any] = {"textcoords": "offset points", "weight": "bold"}
+    beside: dict[str, Any] = {
+        "textcoords": "offset points",
+        "weight": "bold",
+        "bbox": {"facecolor": "white", "edgecolor": "none", "pad": 1.0, "alpha": 0.8},
+    }
     axes.annotate(
         f"by prediction: {share(mean[20])}",
         (0.2, mean[20]),
@@ -384,7 +396,7 @@ def _name_the_curves(axes: Axes, mean: Floats, best: Floats) -> None:
     axes.annotate("random order: 20%", (0.2, 0.2), xytext=(12, -14), color=QUIET_INK, **beside)
 
 
-def _comparison_title(means: pd.DataFrame, served: str | None) -> str:
+def _comparison_title(means: pd.DataFrame, served: str | None, serves: str) -> str:
     deviance = means["tweedie_deviance"]
     best = str(means.index[0])
     if not np.isfinite(deviance.iloc[0]):
@@ -396,7 +408,7 @@ def _comparison_title(means: pd.DataFrame, served: str | None) -> str:
     if served is None or served == best or served not in means.index:
         return f"{title}: {lowest} against {three_digits(deviance.iloc[1])} of the next"
     against = f"{lowest} against {three_digits(deviance[served])}"
-    return f"{title}, {readable(served)} serves ({against})"
+    return f"{title}, {readable(served)} {serves} ({against})"
 
 
 def _metric_panel(

@@ -50,6 +50,11 @@ def served(database: Database) -> Iterator[Database]:
         "clv.predictions", predictions(), ["customer_id", "as_of_date", "horizon_days"]
     )
     database.execute(
+        "insert into clv.model_versions (model_version, model_name, status, validated, trained_at, "
+        "training_rows, data_version, as_of_date, horizon_days) values ('v1', 'last_window', "
+        "'champion', true, now(), 20, 'test', '2011-06-01', 30)"
+    )
+    database.execute(
         "insert into clv.segments select as_of_date, horizon_days, segment, count(*), "
         "sum(predicted_value), 1, 1, avg(predicted_value), .5 "
         "from clv.predictions group by 1, 2, 3"
@@ -146,6 +151,7 @@ def test_the_backtest_of_the_served_model_over_the_runs_cutoffs_is_drawn(
     assert shown["predicted_against_actual"]["model_name"] == "last_window"
     assert shown["predicted_against_actual"]["customer_outcomes"] == 40
     assert shown["model_comparison"]["cutoffs"] == 2
+    assert shown["model_comparison"]["validated"] == "yes"
     assert shown["model_comparison"]["best_by_deviance"] == "last_window"
     assert shown["gain_curve"]["cutoffs"] == 2
 

@@ -228,10 +228,12 @@ class TestModelComparison:
         frame = metrics({"mean": 90.0, "last_window": 30.0, "pareto_nbd_gamma_gamma": 20.0})
         plot = model_comparison(frame, served="last_window", **WINDOW)
         first = plot.figure.axes[0]
-        names = [label.get_text() for label in first.get_yticklabels()]
+        names = [label.get_text().replace("\u00a0", " ") for label in first.get_yticklabels()]
         assert names == ["Pareto/NBD + Gamma-Gamma", "Last window", "Mean"]
         assert [text.get_text() for text in first.texts[:3]] == ["20.0", "30.0", "90.0"]
         assert "Last window serves (20.0 against 30.0)" in words_of(plot.figure)
+        plot = model_comparison(frame, served="last_window", validated=False, **WINDOW)
+        assert "Last window serves unvalidated (20.0" in words_of(plot.figure)
 
     def test_means_are_over_the_cutoffs_that_all_models_were_tested_at(self):
         frame = metrics({"a": 20.0, "b": 30.0}, cutoffs=3)
