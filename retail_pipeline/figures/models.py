@@ -68,7 +68,7 @@ _PANELS = (
 
 
 def readable(model_name: str) -> str:
-    """Return a model's name as people write it, not to be broken; an unknown one keeps its words."""
+    """Return a model's name as people write it, unbreakable; an unknown one keeps its words."""
     name = _READABLE.get(model_name, model_name.replace("_", " ").capitalize())
     return name.replace(" ", "\u00a0")
 
