@@ -27,6 +27,7 @@ from dagster import (
 )
 
 from retail_pipeline.clv.checks import build_checks
+from retail_pipeline.errors import PipelineError
 from retail_pipeline.postgres import Database
 from retail_pipeline.run_window import RunWindow
 from retail_pipeline.settings import Settings
@@ -306,6 +307,11 @@ def segments() -> AssetsDefinition:
             where="as_of_date = %s and horizon_days = %s",
             params=[as_of, horizon_days],
         )
+        if served.empty:
+            raise PipelineError(
+                f"there are no predictions as of {as_of} for {horizon_days} days: "
+                "materialize clv/predictions first"
+            )
         table = summarise(served.sort_values("customer_id", ignore_index=True))
         rows = database.publish(
             "clv.segments",

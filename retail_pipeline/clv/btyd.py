@@ -194,9 +194,12 @@ class _LikelihoodTerms:
 
     log_likelihood: Array
     alive: Array
-    times: Array
     dropped: Array
     """Weight of each node's dropout time, rows summing to 1 - alive."""
+    times: Array
+    log_alpha: Array
+    log_beta: Array
+    """Logarithms of alpha + t and beta + t at the nodes."""
 
 
 def _likelihood_terms(model: _Rates, h: Purchases) -> _LikelihoodTerms:
@@ -213,11 +216,13 @@ def _likelihood_terms(model: _Rates, h: Purchases) -> _LikelihoodTerms:
     width = np.log1p((h.age - h.last) / scale)
     w = width[:, None] * (_NODES + 1) / 2
     times = h.last[:, None] + scale[:, None] * np.expm1(w)
+    log_alpha = np.log(_column(model.alpha) + times)
+    log_beta = np.log(_column(model.beta) + times)
     with np.errstate(divide="ignore"):
         log_nodes = (
             np.log(model.s)
-            - purchases[:, None] * np.log(_column(model.alpha) + times)
-            - (model.s + 1) * np.log(_column(model.beta) + times)
+            - purchases[:, None] * log_alpha
+            - (model.s + 1) * log_beta
             + w
             + np.log(scale * width / 2)[:, None]
             + np.log(_WEIGHTS)
@@ -233,7 +238,12 @@ def _likelihood_terms(model: _Rates, h: Purchases) -> _LikelihoodTerms:
         + model.s * np.log(model.beta)
     )
     return _LikelihoodTerms(
-        constant + top + np.log(total), alive / total, times, dropped / total[:, None]
+        constant + top + np.log(total),
+        alive / total,
+        dropped / total[:, None],
+        times,
+        log_alpha,
+        log_beta,
     )
 
 
@@ -261,10 +271,10 @@ def _slopes(model: _Rates, h: Purchases, terms: _LikelihoodTerms) -> tuple[Array
     purchases, alive = r + h.repeats, terms.alive
 
     def mean(at_end: Array, at_dropout: Array) -> Array:
-        return alive * at_end + (terms.dropped * at_dropout).sum(axis=1)
+        return alive * at_end + np.einsum("ij,ij->i", terms.dropped, at_dropout)
 
-    log_alpha = mean(np.log(alpha + h.age), np.log(alpha + terms.times))
-    log_beta = mean(np.log(beta + h.age), np.log(beta + terms.times))
+    log_alpha = mean(np.log(alpha + h.age), terms.log_alpha)
+    log_beta = mean(np.log(beta + h.age), terms.log_beta)
     over_alpha = mean(1 / (alpha + h.age), 1 / (alpha + terms.times))
     over_beta = mean(s / (beta + h.age), (s + 1) / (beta + terms.times))
     return (

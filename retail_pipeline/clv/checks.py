@@ -4,6 +4,7 @@ A broken contract (somebody missing, an impossible value) is an error and stops 
 doubtful quality and thin data are warnings. No check passes because it had nothing to look at.
 """
 
+import json
 from collections.abc import Sequence
 from datetime import date
 from typing import Any
@@ -149,38 +150,30 @@ def total_is_near_the_recent_past(
 def champion_beats_last_window(
     database: ResourceParam[Database], settings: ResourceParam[Settings], run_window: RunWindow
 ) -> AssetCheckResult:
-    """Out of time, the champion ranks and predicts better than repeating the last window."""
+    """Over the decision's cut-offs, the champion predicts and ranks better than the last window."""
     as_of, horizon_days = _window(database, settings, run_window)
     decision = _one(
         database,
-        "select model_name, validated, reason from clv.model_decisions "
+        "select model_name, validated, reason, numbers from clv.model_decisions "
         "where as_of_date = %(as_of)s and horizon_days = %(horizon)s "
         "order by decided_at desc limit 1",
         {"as_of": as_of, "horizon": horizon_days},
     )
     if not decision:
         return _failed({}, f"no decision was made as of {as_of} for {horizon_days} days")
-    found = _one(
-        database,
-        "select count(*) as cutoffs, avg(c.tweedie_deviance) as champion_deviance, "
-        "avg(l.tweedie_deviance) as last_window_deviance, "
-        "avg(c.normalized_gini) as champion_gini, avg(l.normalized_gini) as last_window_gini "
-        "from clv.backtest_metrics as c inner join clv.backtest_metrics as l "
-        "using (cutoff_date, horizon_days) where c.model_name = %(champion)s "
-        "and l.model_name = 'last_window' and horizon_days = %(horizon)s "
-        "and cutoff_date + horizon_days <= %(as_of)s",
-        {"champion": decision["model_name"], "as_of": as_of, "horizon": horizon_days},
-    )
-    found |= decision
-    if not found["cutoffs"]:
+    numbers = json.loads(decision.pop("numbers"))
+    board = {row["model_name"]: row for row in numbers["leaderboard"]}
+    champion, rival = board.get(decision["model_name"]), board.get("last_window")
+    found: dict[str, Any] = decision | {"cutoffs": len(numbers["cutoffs"])}
+    if champion is None or rival is None or not decision["validated"]:
         return _warned(found, str(decision["reason"]))
-    if found["model_name"] != "last_window" and not (
-        found["champion_deviance"] < found["last_window_deviance"]
-        and found["champion_gini"] >= found["last_window_gini"]
+    for name in ("tweedie_deviance", "normalized_gini"):
+        found |= {f"champion_{name}": champion[name], f"last_window_{name}": rival[name]}
+    if champion is not rival and not (
+        champion["tweedie_deviance"] < rival["tweedie_deviance"]
+        and champion["normalized_gini"] >= rival["normalized_gini"]
     ):
         return _warned(found, "the champion is no better than repeating the last window")
-    if not found["validated"]:
-        return _warned(found, str(decision["reason"]))
     return _passed(found)
 
 

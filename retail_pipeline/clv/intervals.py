@@ -23,7 +23,7 @@ _MOST_GROUPS = 10
 _LEAST_SHARE_OF_MEAN = 0.01
 """Predictions below this share of the mean count as this share: a ratio to nothing says nothing."""
 
-_DRAWS = 400
+_DRAWS = 250
 _SEED = 20_231
 _CHUNK_ROWS = 5_000
 

@@ -178,8 +178,10 @@ def test_the_checks_see_harm(database: Database) -> None:
     fill(database, LEDGER, FEATURES)
     run(database)
     harms = {
-        "champion_beats_last_window": "update clv.backtest_metrics set tweedie_deviance = 0 "
-        "where model_name = 'last_window'",
+        "champion_beats_last_window": "update clv.model_decisions set numbers = jsonb_set("
+        "numbers, '{leaderboard}', (select jsonb_agg(case when model->>'model_name' = "
+        "'last_window' then model || '{\"tweedie_deviance\": 0}' else model end) "
+        "from jsonb_array_elements(numbers->'leaderboard') as model))",
         "total_is_near_the_recent_past": "update clv.predictions set predicted_value = 9e9, "
         "upper_80 = 1e10",
         "predictions_are_possible": "update clv.predictions set predicted_value = 'NaN' "

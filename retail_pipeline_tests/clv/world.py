@@ -80,7 +80,8 @@ def _at(entries: pd.DataFrame, as_of: pd.Timestamp) -> pd.DataFrame:
     months = bought["date_day"].dt.to_period("M").groupby(bought["customer_id"]).nunique()
     frame["active_months"] = months
     frame["distinct_products"] = frame["purchase_days"]
-    frame["gap_mean_days"] = mine["date_day"].apply(lambda day: day.diff().dt.days.mean())
+    between = frame["age_days"] - frame["recency_days"]
+    frame["gap_mean_days"] = between / (frame["purchase_days"] - 1).replace(0, np.nan)
     frame["country"], frame["channel"] = "GB", None
     return frame.reset_index().assign(as_of_date=as_of)
 
