@@ -10,17 +10,25 @@ if TYPE_CHECKING:  # Dagster does not export the type of what it returns
     )
 
 INGESTION = "ingestion"
+REFRESH = "refresh"
 CLV = "clv"
 PIPELINE = "pipeline"
 
 
 def build_jobs() -> "list[UnresolvedAssetJobDefinition]":
-    """Return the three jobs; a group's selection includes the checks of its assets."""
+    """Return the four jobs; a group's selection includes the checks of its assets."""
     return [
         define_asset_job(
             INGESTION,
             selection=AssetSelection.groups("transactional"),
             description="Sync the retail API into PostgreSQL and check what was landed.",
+        ),
+        define_asset_job(
+            REFRESH,
+            selection=AssetSelection.groups(
+                "transactional", "staging", "intermediate", "warehouse"
+            ),
+            description="Sync the retail API and rebuild the warehouse on it; the sensor goes on.",
         ),
         define_asset_job(
             CLV,

@@ -2,7 +2,7 @@
 
 from dagster import DefaultScheduleStatus, ScheduleDefinition
 
-from retail_pipeline.automation.jobs import INGESTION
+from retail_pipeline.automation.jobs import REFRESH
 from retail_pipeline.settings import Environment
 
 DAILY_INGESTION_CRON = "30 2 * * *"
@@ -27,10 +27,11 @@ def build_schedules(environment: Environment) -> list[ScheduleDefinition]:
     return [
         ScheduleDefinition(
             name="daily_ingestion",
-            job_name=INGESTION,
+            job_name=REFRESH,
             cron_schedule=DAILY_INGESTION_CRON,
             execution_timezone="UTC",
             default_status=_STATUS[environment],
-            description="Syncs the retail API once a night.",
+            description="Syncs the retail API once a night and rebuilds the warehouse; the sensor "
+            "clv_after_new_features goes on from there.",
         )
     ]

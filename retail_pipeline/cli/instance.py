@@ -21,6 +21,8 @@ storage:
       env: {STORAGE_VARIABLE}
 telemetry:
   enabled: false
+nux:
+  enabled: false
 """
 
 

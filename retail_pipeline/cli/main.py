@@ -8,12 +8,11 @@ import sys
 from typing import Annotated
 
 import typer
-from click import ClickException
 
 from retail_pipeline.cli import evaluate, inspect, run, services
 from retail_pipeline.errors import PipelineError, UsageError
 
-DONE, FAILED, WRONG_USE = 0, 1, 2
+FAILED, WRONG_USE = 1, 2
 
 app = typer.Typer(
     name="retail-pipeline",
@@ -28,13 +27,11 @@ db = typer.Typer(help="The database's own tables.", no_args_is_help=True)
 
 @app.callback()
 def options(
-    context: typer.Context,
     debug: Annotated[
         bool, typer.Option("--debug", help="Show the trace of an error, not just its message.")
     ] = False,
 ) -> None:
-    """Hold what all commands share."""
-    context.obj = {"debug": debug}
+    """Declare what all commands share; `main` reads it where it turns errors into messages."""
 
 
 app.command("run")(run.run)
@@ -55,17 +52,10 @@ def main() -> None:
     """Run the command line and exit with its code."""
     os.environ.setdefault("DBT_SEND_ANONYMOUS_USAGE_STATS", "false")
     os.environ.setdefault("DAGSTER_DISABLE_TELEMETRY", "true")
-    debug = "--debug" in sys.argv
     try:
-        outcome = app(standalone_mode=False)
-    except ClickException as error:
-        error.show()
-        sys.exit(WRONG_USE)
-    except (KeyboardInterrupt, typer.Abort):
-        sys.exit("stopped")
+        app()
     except PipelineError as error:
-        if debug:
+        if "--debug" in sys.argv:
             raise
-        print(f"error: {error}", file=sys.stderr)  # noqa: T201
+        sys.stderr.write(f"error: {error}\n")
         sys.exit(WRONG_USE if isinstance(error, UsageError) else FAILED)
-    sys.exit(outcome if isinstance(outcome, int) else DONE)

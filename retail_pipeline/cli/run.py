@@ -51,7 +51,7 @@ class Progress:
             self.console.print(f"  [yellow]![/] {entry.user_message}", highlight=False)
 
     def _on_event(self, event: "DagsterEvent") -> None:
-        if event.is_step_materialization and event.asset_key and event.partition is None:
+        if event.is_step_materialization and event.asset_key:
             self._materialized(event)
         elif event.event_type_value == "ASSET_CHECK_EVALUATION":
             self._checked(event)
@@ -100,7 +100,7 @@ def run(
     full_refresh: Annotated[
         bool, typer.Option("--full-refresh", help="Rebuild every layer from the source.")
     ] = False,
-) -> int:
+) -> None:
     """Run the pipeline: API, Airbyte, PostgreSQL, dbt, model, predictions, figures."""
     started = time.monotonic()
     settings = _settings(transactions, source)
@@ -114,7 +114,7 @@ def run(
         console = open_console(terminal)
         with console.status("starting …"):
             progress, seconds = _execute(settings, window, select, console)
-        return _conclude(settings, progress, seconds, time.monotonic() - started, console)
+        _conclude(settings, progress, seconds, time.monotonic() - started, console)
 
 
 def _settings(transactions: Path | None, source: str | None) -> Settings:
@@ -196,7 +196,7 @@ def _failure(event: "DagsterEvent") -> PipelineError:
 
 def _conclude(
     settings: Settings, progress: Progress, prepared: float, total: float, console: Console
-) -> int:
+) -> None:
     if progress.failures:
         *others, first = reversed(progress.failures)
         log = settings.home / "logs" / "run.log"
@@ -209,7 +209,6 @@ def _conclude(
         console.print(f"[yellow]warning[/] check {name}")
     if progress.failed_checks:
         raise PipelineError("checks failed: " + "; ".join(progress.failed_checks))
-    return 0
 
 
 @contextmanager

@@ -16,6 +16,27 @@ _WIDTH_WITHOUT_TERMINAL = 120
 _UNCOUNTED = ("migrations", "source_state", "sync_jobs", "sync_states")
 
 
+# Each model over the cut-offs that all models have: a mean over other dates would be no comparison.
+_LEADERBOARD = """
+with latest as (
+    select metrics.*, count(*) over (partition by cutoff_date) as models
+    from clv.backtest_metrics as metrics
+    where horizon_days = (
+        select horizon_days from clv.predictions order by predicted_at desc limit 1
+    )
+)
+
+select
+    model_name, count(*) as cutoffs, avg(tweedie_deviance) as deviance,
+    avg(mae_over_mean) as mae_over_mean, avg(r2) as r2,
+    avg(normalized_gini) as normalized_gini, avg(bias) as bias, avg(coverage_80) as coverage
+from latest
+where models = (select max(models) from latest)
+group by model_name
+order by deviance
+"""
+
+
 def open_console(file: TextIO | None = None) -> Console:
     """Return a console as wide as the terminal, and wide enough for tables where there is none."""
     console = Console(file=file)
@@ -77,13 +98,7 @@ def print_layers(database: Database, console: Console) -> None:
 
 def print_leaderboard(database: Database, console: Console) -> None:
     """Print each model's mean out-of-time metrics over the latest backtest's cut-offs."""
-    board = database.query(
-        "select model_name, count(*) as cutoffs, avg(tweedie_deviance) as deviance, "
-        "avg(mae_over_mean) as mae_over_mean, avg(r2) as r2, "
-        "avg(normalized_gini) as normalized_gini, avg(bias) as bias, avg(coverage_80) as coverage "
-        "from clv.backtest_metrics where horizon_days = (select horizon_days from clv.predictions "
-        "order by predicted_at desc limit 1) group by model_name order by deviance"
-    )
+    board = database.query(_LEADERBOARD)
     if board.empty:
         console.print("[bold]Leaderboard[/]  no past cut-off has a complete outcome yet")
         return

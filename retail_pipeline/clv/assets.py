@@ -13,11 +13,8 @@ import pandas as pd
 from dagster import (
     AssetExecutionContext,
     AssetKey,
-    AssetMaterialization,
     AssetsDefinition,
-    BackfillPolicy,
     Definitions,
-    DynamicPartitionsDefinition,
     MaterializeResult,
     MetadataValue,
     ResourceParam,
@@ -38,10 +35,6 @@ if TYPE_CHECKING:
 
 GROUP = "clv"
 OWNER = "team:data-science"
-
-CUTOFFS = DynamicPartitionsDefinition(name="cutoff")
-"""Past cut-offs of the backtest (ISO dates). The asset adds those that are due; a run without
-partition keys tests all of them."""
 
 _FEATURES = AssetKey(["warehouse", "customer_features"])
 _ENTRIES = AssetKey(["warehouse", "customer_day_entries"])
@@ -137,17 +130,14 @@ def candidates() -> AssetsDefinition:
 
 
 def backtest() -> AssetsDefinition:
-    """Return the partitioned asset `clv/backtest`."""
+    """Return the asset `clv/backtest`."""
 
     @_clv_asset(
         "backtest",
         [AssetKey([GROUP, "candidates"]), _FEATURES, _ENTRIES],
         _MODEL_KINDS,
-        partitions_def=CUTOFFS,
-        backfill_policy=BackfillPolicy.single_run(),
     )
     def build(
-        context: AssetExecutionContext,
         database: ResourceParam[Database],
         settings: ResourceParam[Settings],
         run_window: RunWindow,
@@ -159,9 +149,7 @@ def backtest() -> AssetsDefinition:
         started = time.monotonic()
         as_of, horizon_days = _window(database, settings, run_window)
         dates = _as_of_dates(database)
-        due = dataset.training_cutoffs(dates, as_of, horizon_days)
-        asked = _asked_cutoffs(context)
-        cutoffs = due if asked is None else [cutoff for cutoff in due if cutoff in asked]
+        cutoffs = dataset.training_cutoffs(dates, as_of, horizon_days)
         tested = backtesting.run(
             _features(database, dataset.dates_needed(dates, as_of, horizon_days)),
             _entries(database, as_of),
@@ -169,9 +157,7 @@ def backtest() -> AssetsDefinition:
             horizon_days,
             cutoffs,
         )
-        stale = f"horizon_days = {horizon_days}" + (
-            "" if asked is None else f" and cutoff_date in ({_sql_dates(asked)})"
-        )
+        stale = f"horizon_days = {horizon_days}"
         database.publish(
             "clv.backtest_predictions",
             _exact(tested.predictions, "predicted_value", "lower_80", "upper_80", "actual_value"),
@@ -184,8 +170,6 @@ def backtest() -> AssetsDefinition:
             ["model_name", "cutoff_date", "horizon_days"],
             replace_where=stale,
         )
-        if asked is None:
-            _note_partitions(context, cutoffs, tested.metrics)
         return _result(
             database,
             "clv.backtest_metrics",
@@ -329,7 +313,7 @@ def segments() -> AssetsDefinition:
 
 
 def _clv_asset(
-    name: str, deps: Sequence[AssetKey], kinds: set[str], **options: Any
+    name: str, deps: Sequence[AssetKey], kinds: set[str]
 ) -> Callable[[Callable[..., MaterializeResult]], AssetsDefinition]:
     """Return `asset` with what all assets of this room share; the docstring is the description."""
     return asset(
@@ -338,7 +322,6 @@ def _clv_asset(
         group_name=GROUP,
         owners=[OWNER],
         kinds=kinds,
-        **options,
     )
 
 
@@ -385,30 +368,6 @@ def _backtest_metrics(database: Database, as_of: date, horizon_days: int) -> pd.
     )
     due = training_cutoffs(_as_of_dates(database), as_of, horizon_days)
     return frame[frame["cutoff_date"].isin([pd.Timestamp(day) for day in due])]
-
-
-def _asked_cutoffs(context: AssetExecutionContext) -> list[date] | None:
-    """Return the partitions that the run names; None where it names none and means all."""
-    if not (context.has_partition_key or context.has_partition_key_range):
-        return None
-    return [date.fromisoformat(key) for key in context.partition_keys]
-
-
-def _note_partitions(
-    context: AssetExecutionContext, cutoffs: Sequence[date], metrics: pd.DataFrame
-) -> None:
-    """Add the cut-offs as partitions and mark each as materialized, with its rows."""
-    keys = [cutoff.isoformat() for cutoff in cutoffs]
-    context.instance.add_dynamic_partitions(str(CUTOFFS.name), keys)
-    for key, cutoff in zip(keys, cutoffs, strict=True):
-        here = metrics[metrics["cutoff_date"] == pd.Timestamp(cutoff)]
-        context.log_event(
-            AssetMaterialization(
-                asset_key=context.asset_key,
-                partition=key,
-                metadata={"dagster/partition_row_count": len(here), "metrics": _markdown(here)},
-            )
-        )
 
 
 def _exact(frame: pd.DataFrame, *money: str) -> pd.DataFrame:

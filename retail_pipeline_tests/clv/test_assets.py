@@ -14,7 +14,6 @@ from dagster import (
 )
 
 from retail_pipeline import state
-from retail_pipeline.clv import dataset
 from retail_pipeline.clv.assets import build_clv
 from retail_pipeline.clv.valuation import value_customers
 from retail_pipeline.postgres import Database
@@ -71,7 +70,7 @@ def run(
 
 def materialization(result: ExecuteInProcessResult, name: str) -> AssetMaterialization:
     events = result.get_asset_materialization_events()
-    wanted = [e for e in events if e.asset_key == AssetKey(["clv", name]) and e.partition is None]
+    wanted = [e for e in events if e.asset_key == AssetKey(["clv", name])]
     return wanted[-1].materialization
 
 
@@ -113,8 +112,6 @@ def test_the_assets_give_what_the_pure_functions_give(database: Database) -> Non
     assert len(database.read("clv.training_set")) == len(expected.training_set)
 
     assert failed_checks(result) == {}
-    cutoffs = {c.isoformat() for c in dataset.feature_dates(expected.training_set)}
-    assert instance.get_materialized_partitions(AssetKey(["clv", "backtest"])) == cutoffs
     for name in ("training_set", "candidates", "backtest", "model", "predictions", "segments"):
         metadata = materialization(result, name).metadata
         assert metadata["dagster/row_count"].value
@@ -142,23 +139,6 @@ def test_a_second_run_changes_nothing_and_a_later_date_adds(database: Database) 
     dates = database.read("clv.predictions", ["as_of_date"])["as_of_date"]
     assert {day.date() for day in dates} == {AS_OF, later}
     assert (database.read("clv.model_versions")["status"] == "champion").sum() == 1
-
-
-def test_one_cutoff_can_be_tested_alone(database: Database) -> None:
-    fill(database, LEDGER, FEATURES)
-    instance = DagsterInstance.ephemeral()
-    run(database, instance=instance)
-    before = database.read("clv.backtest_metrics", where="true order by 1, 2")
-    database.execute("update clv.backtest_metrics set mae = -1 where cutoff_date = '2020-11-01'")
-    run(
-        database,
-        selection=AssetSelection.assets("clv/backtest"),
-        instance=instance,
-        tags={"dagster/partition": "2020-11-01"},
-    )
-    after = database.read("clv.backtest_metrics", where="true order by 1, 2")
-    same = before.columns.difference(["fit_seconds"])
-    pd.testing.assert_frame_equal(after[same], before[same])
 
 
 def test_thin_data_warns_and_serves(database: Database) -> None:
