@@ -65,7 +65,7 @@ def print_summary(
     print_segments(database, console)
     console.print(f"[bold]Figures[/]        {settings.home / 'figures'}", soft_wrap=True)
     console.print(
-        "[bold]Predictions[/]  table clv.predictions "
+        "[bold]Predictions[/]    table clv.predictions "
         "(psql $(retail-pipeline db-url)), or `make dev` for the graph"
     )
     stages = " · ".join(f"{stage} {spent:.1f}" for stage, spent in seconds.items())
