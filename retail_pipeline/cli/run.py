@@ -70,6 +70,8 @@ class Progress:
         metadata = event.step_materialization_data.materialization.metadata
         rows = metadata.get("dagster/row_count")
         count = f"{rows.value:>12,} rows" if rows is not None else ""
+        if synced := metadata.get("rows_synced"):
+            count += f", {synced.value:,} synced"
         self.console.print(f"  [green]✓[/] {f'{stage}/{name}':<42}{count}", highlight=False)
 
     def _checked(self, event: "DagsterEvent") -> None:

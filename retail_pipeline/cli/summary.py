@@ -147,6 +147,8 @@ def print_segments(database: Database, console: Console) -> None:
         )
         for row in segments.itertuples()
     ]
+    if not rows:
+        return
     headings = ("Top segments", "customers", "predicted value", "share", "mean P(active)")
     _table(console, headings, rows)
 
