@@ -19,6 +19,7 @@ from dagster import (
     Definitions,
     Failure,
     MaterializeResult,
+    MetadataValue,
     ResourceParam,
     RetryPolicy,
     multi_asset,
@@ -225,6 +226,13 @@ def _keep_file_lines_aside(settings: Settings, database: Database, as_of: date) 
         reject(connection, FILE_LINES, list(zip(bad["record"], bad["reason"], strict=True)))
 
 
+def _nulled_values(source: FileSource, as_of: date) -> MetadataValue:
+    """Unreadable optional values of a transactions file by column; their lines are served."""
+    from retail_pipeline.retail_api import open_dataset
+
+    return MetadataValue.json(open_dataset(source, as_of).nulled)
+
+
 def _materialized(
     database: Database,
     settings: Settings,
@@ -256,6 +264,7 @@ def _materialized(
         metadata["lines"] = money.lines
         if isinstance(settings.source, FileSource):
             metadata["rejected_file_lines"] = count_rejected(database, FILE_LINES)
+            metadata["nulled_values"] = _nulled_values(settings.source, api.state.as_of)
     return MaterializeResult(
         asset_key=landing_key(stream.name), metadata=metadata, check_results=checks
     )
