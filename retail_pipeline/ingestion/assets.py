@@ -58,7 +58,7 @@ from retail_pipeline.ingestion.workspace import (
 from retail_pipeline.postgres import Database
 from retail_pipeline.run_window import RunWindow
 from retail_pipeline.settings import AirbyteMode, ApiSource, FileSource, Settings
-from retail_pipeline.state import PipelineState, begin
+from retail_pipeline.state import PipelineState, begin, note_landed
 
 POOL = "airbyte"
 RETRIES = RetryPolicy(max_retries=1, delay=3, backoff=Backoff.EXPONENTIAL)
@@ -130,7 +130,7 @@ def build_landing_asset(
         run_window: RunWindow,
     ) -> Iterator[MaterializeResult]:
         began = time.monotonic()
-        with _failing_well(), _api(context, settings, database, run_window) as api:
+        with _failing_well(), _api(context, settings, database, run_window, folder) as api:
             for stream in connection.streams:
                 context.log_event(_observation(stream.name, api))
             with open_workspace(
@@ -147,6 +147,9 @@ def build_landing_asset(
             for stream in connection.streams:
                 schema = folder.schema(connection, stream.name)
                 seconds = time.monotonic() - began
+                note_landed(
+                    database, stream=stream.name, state=api.state, run_id=_first_run_id(context)
+                )
                 yield _materialized(database, settings, stream, schema, api, result, seconds)
 
     return sync
@@ -170,7 +173,11 @@ def _failing_well() -> Iterator[None]:
 
 @contextmanager
 def _api(
-    context: AssetExecutionContext, settings: Settings, database: Database, window: RunWindow
+    context: AssetExecutionContext,
+    settings: Settings,
+    database: Database,
+    window: RunWindow,
+    folder: AirbyteFolder,
 ) -> Iterator[Clocked]:
     """Enter the run into the state and hold the retail API open at the run's clock."""
     from retail_pipeline.retail_api import default_as_of, serving, source_id
@@ -185,14 +192,23 @@ def _api(
             database,
             source_id=source_id(source),
             as_of=as_of,
-            run_id=context.run.run_id,
+            run_id=_first_run_id(context),
             full_refresh=window.full_refresh,
+            streams=[each.name for one in folder.connections.values() for each in one.streams],
         )
         if transition.message:
             context.log.warning(transition.message)
         if transition.rebuilt and settings.airbyte.mode is AirbyteMode.SERVER:
-            context.log.warning("reset the connections' state on the Airbyte server as well")
+            raise PipelineError(
+                f"{transition.message}; the Airbyte server still holds the connections' old state: "
+                "reset them there, then run again"
+            )
         yield Clocked(url, end, not isinstance(source, ApiSource), transition.state, totals)
+
+
+def _first_run_id(context: AssetExecutionContext) -> str:
+    """Return the run, or the one that it goes on from: a full refresh empties once for both."""
+    return context.run.root_run_id or context.run.run_id
 
 
 def _end(settings: Settings, as_of: date) -> str:
