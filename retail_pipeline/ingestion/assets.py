@@ -183,6 +183,11 @@ def _api(
     from retail_pipeline.retail_api import default_as_of, serving, source_id
 
     source = settings.source
+    if settings.airbyte.mode is AirbyteMode.SERVER and not isinstance(source, ApiSource):
+        raise PipelineError(
+            "AIRBYTE_MODE=server reads a retail API at an address: set RETAIL_SOURCE to https://…, "
+            "or use AIRBYTE_MODE=embedded for the simulator and for files"
+        )
     as_of = window.asked_as_of(settings) or default_as_of(source)
     # Served first: a source that cannot be used must not empty the layers.
     with serving(source, as_of, settings.api_key) as url:
