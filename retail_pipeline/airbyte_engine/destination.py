@@ -386,9 +386,10 @@ def _prepare(connection: psycopg.Connection, landing: Landing) -> None:
 def _create_landing(connection: psycopg.Connection, landing: Landing) -> None:
     airbyte = {name: f"{sql_type} not null" for name, sql_type in AIRBYTE_COLUMNS.items()}
     own = {column.name: column.sql_type for column in landing.columns}
-    connection.execute(
-        sql.SQL("create schema if not exists {}").format(sql.Identifier(landing.schema))
-    )
+    # Even `if not exists` asks for the right to create schemas, which the loader lacks.
+    schema = connection.execute("select to_regnamespace(%s)", [landing.schema]).fetchone()
+    if schema == (None,):
+        connection.execute(sql.SQL("create schema {}").format(sql.Identifier(landing.schema)))
     connection.execute(
         sql.SQL("create table {} ({})").format(landing.table, _definitions({**airbyte, **own}))
     )

@@ -54,7 +54,7 @@ from retail_pipeline.ingestion.workspace import (
     known_connection_ids,
     open_workspace,
 )
-from retail_pipeline.postgres import Database
+from retail_pipeline.postgres import Database, Role
 from retail_pipeline.run_window import RunWindow
 from retail_pipeline.settings import AirbyteMode, ApiSource, FileSource, Settings
 from retail_pipeline.state import PipelineState, begin
@@ -129,12 +129,14 @@ def build_landing_asset(
         run_window: RunWindow,
     ) -> Iterator[MaterializeResult]:
         began = time.monotonic()
+        loader = database.as_role(Role.LOADER)
+        # The state empties all layers at a rebuild, which only their owner may.
         with _failing_well(), _api(context, settings, database, run_window) as api:
             for stream in connection.streams:
                 context.log_event(_observation(stream.name, api))
             with open_workspace(
                 settings,
-                database,
+                loader,
                 folder,
                 api_url=api.url,
                 api_end=api.end,
@@ -142,11 +144,11 @@ def build_landing_asset(
             ) as workspace:
                 result = workspace.sync(connection.name)
             if any(stream.name == MONEY_STREAM for stream in connection.streams):
-                _keep_file_lines_aside(settings, database, api.state.as_of)
+                _keep_file_lines_aside(settings, loader, api.state.as_of)
             for stream in connection.streams:
                 schema = folder.schema(connection, stream.name)
                 seconds = time.monotonic() - began
-                yield _materialized(database, settings, stream, schema, api, result, seconds)
+                yield _materialized(loader, settings, stream, schema, api, result, seconds)
 
     return sync
 

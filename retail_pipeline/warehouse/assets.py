@@ -27,7 +27,7 @@ from dagster_dbt import DbtCliInvocation, DbtCliResource, DbtProject, dbt_assets
 from dagster_dbt.compat import DBT_PYTHON_VERSION
 from packaging.version import Version
 
-from retail_pipeline.postgres import Database
+from retail_pipeline.postgres import Database, Role
 from retail_pipeline.run_window import RunWindow
 from retail_pipeline.settings import Settings
 from retail_pipeline.warehouse.outcome import failure_message
@@ -104,7 +104,7 @@ def _build(
             target_path=artifacts,
             raise_on_error=False,
         )
-    with database.connect(autocommit=True) as connection:
+    with database.as_role(Role.TRANSFORMER).connect(autocommit=True) as connection:
         for event in invocation.stream().fetch_column_metadata():
             yield _described(event, connection, invocation) if isinstance(event, Output) else event
     _raise_failure(invocation, artifacts)
