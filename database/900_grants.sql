@@ -75,13 +75,17 @@ grant select on quality.source_state to retail_loader, retail_transformer, retai
 -- Locking the row takes the right to update some column; of this one, only `true` is allowed.
 grant update (is_only_row) on quality.source_state to retail_loader;
 grant select, insert, update, delete on quality.sync_jobs, quality.sync_states,
-    quality.rejected_records to retail_loader;
+    quality.rejected_records, quality.suppressed_records to retail_loader;
+grant select on quality.suppressed_customers to retail_loader;
+grant select, delete on quality.rebuild_requests to retail_transformer;
 
 -- What comes later inherits the same.
 alter default privileges in schema transactional grant all on tables to retail_loader;
 alter default privileges in schema transactional grant select on tables to retail_transformer;
 alter default privileges for role retail_loader in schema transactional
     grant select on tables to retail_transformer;
+alter default privileges in schema warehouse
+    grant select on tables to retail_scientist, retail_reader;
 alter default privileges for role retail_transformer in schema warehouse
     grant select on tables to retail_scientist, retail_reader;
 alter default privileges in schema clv

@@ -64,6 +64,8 @@ def reset() -> None:
     embedded_server(settings).remove()
     for name in _STATE:
         shutil.rmtree(settings.home / name, ignore_errors=True)
+    # Its list of forgotten customers went with the database.
+    (settings.home / "suppression.key").unlink(missing_ok=True)
     if settings.home.is_dir() and not any(settings.home.iterdir()):
         settings.home.rmdir()
     Console().print(f"removed the state under {settings.home}")

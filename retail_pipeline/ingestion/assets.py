@@ -33,7 +33,6 @@ from retail_pipeline.ingestion.checks import (
     check_specs,
 )
 from retail_pipeline.ingestion.landing import (
-    FILE_LINES,
     count_landed,
     count_rejected,
     sum_transactions,
@@ -47,6 +46,7 @@ from retail_pipeline.ingestion.specs import (
     landing_lineage,
     load_folder,
 )
+from retail_pipeline.ingestion.suppression import FILE_LINES, read_suppression, sweep
 from retail_pipeline.ingestion.totals import ApiTotals, ApiUnavailableError, fetch_totals
 from retail_pipeline.ingestion.workspace import (
     SyncError,
@@ -143,6 +143,8 @@ def build_landing_asset(
                 state=api.state,
             ) as workspace:
                 result = workspace.sync(connection.name)
+            if settings.airbyte.mode is AirbyteMode.SERVER:
+                sweep(settings, loader, connection)
             if any(stream.name == MONEY_STREAM for stream in connection.streams):
                 _keep_file_lines_aside(settings, loader, api.state.as_of)
             for stream in connection.streams:
@@ -223,8 +225,14 @@ def _keep_file_lines_aside(settings: Settings, database: Database, as_of: date) 
     from retail_pipeline.retail_api import open_dataset
 
     bad = open_dataset(settings.source, as_of).rejected
+    suppression = read_suppression(settings, database)
+    records = [
+        (record, reason)
+        for record, reason in zip(bad["record"], bad["reason"], strict=True)
+        if suppression is None or not suppression.suppresses(FILE_LINES, record)
+    ]
     with database.connect() as connection:
-        reject(connection, FILE_LINES, list(zip(bad["record"], bad["reason"], strict=True)))
+        reject(connection, FILE_LINES, records)
 
 
 def _materialized(
@@ -243,6 +251,7 @@ def _materialized(
         "dagster/row_count": landed.rows,
         "rows_synced": result.rows_synced,
         "rejected_records": rejected,
+        "suppressed_records": landed.suppressed,
         "job_id": result.job_id,
         "duration": result.duration,
         "seconds": round(seconds, 2),
@@ -254,7 +263,15 @@ def _materialized(
     }
     if stream.name == MONEY_STREAM:
         money = sum_transactions(database)
-        checks.append(check_money(money, api.totals, rejected=rejected, still=api.is_still))
+        checks.append(
+            check_money(
+                money,
+                api.totals,
+                rejected=rejected,
+                suppressed=landed.suppressed,
+                still=api.is_still,
+            )
+        )
         metadata["lines"] = money.lines
         if isinstance(settings.source, FileSource):
             metadata["rejected_file_lines"] = count_rejected(database, FILE_LINES)

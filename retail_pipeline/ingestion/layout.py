@@ -24,7 +24,10 @@ def layout_differences(database: Database) -> list[str]:
             landing = Landing.of(
                 connection.namespace, stream, folder.schema(connection, stream.name)
             )
-            wanted = [*AIRBYTE_COLUMNS.items(), *((c.name, c.sql_type) for c in landing.columns)]
+            wanted = [
+                *AIRBYTE_COLUMNS.items(),
+                *((column.name, column.sql_type) for column in landing.columns),
+            ]
             present = _columns(database, landing)
             if present != wanted:
                 odd = [f"{name} {kind}" for name, kind in wanted if (name, kind) not in present]
@@ -45,4 +48,4 @@ def _columns(database: Database, landing: Landing) -> list[tuple[str, str]]:
             "where attrelid = to_regclass(%s) and attnum > 0 and not attisdropped order by attnum",
             [landing.table.as_string(connection)],
         ).fetchall()
-    return [(name, _SYNONYMS.get(kind, kind)) for name, kind in rows]
+    return [(str(name), _SYNONYMS.get(str(kind), str(kind))) for name, kind in rows]
