@@ -185,14 +185,21 @@ class Database:
         """
         from retail_pipeline.postgres.migrate import migrate
 
-        for attempt in range(1, _MIGRATION_ATTEMPTS):
+        attempt = 0
+        while True:
+            attempt += 1
             try:
                 with self.connect() as connection:
                     return migrate(connection, repair=repair)
             except _PASSING_ERRORS:
+                if attempt == _MIGRATION_ATTEMPTS:
+                    raise
                 time.sleep(0.1 * attempt)
-        with self.connect() as connection:
-            return migrate(connection, repair=repair)
+            except psycopg.errors.LockNotAvailable as error:
+                raise PipelineError(
+                    f"the migration of {self.location} waits for a table that a run holds "
+                    f"({error.diag.message_primary}): repeat it when the run is over"
+                ) from None
 
     def differences(self) -> "Differences":
         """Return how the database differs from what the scripts would make; changes nothing.
