@@ -12,7 +12,7 @@ and figures follow in the same run.
 import json
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -280,15 +280,12 @@ def _redact_reasons(connection: psycopg.Connection, pattern: re.Pattern[str]) ->
     return removed
 
 
-def _free_space(database: Database, tables: Sequence[str]) -> None:
-    """Rewrite where personal data stood, and let statistics forget the values that they sampled."""
+def _free_space(database: Database, tables: Iterable[str]) -> None:
+    """Rewrite the tables, so that the rows leave the files, and sample their statistics anew."""
     with database.connect(autocommit=True) as connection:
         for table in dict.fromkeys(tables):
-            full = table in ("transactional.users", "quality.rejected_records")
             connection.execute(
-                sql.SQL("vacuum ({}analyze) {}").format(
-                    sql.SQL("full, " if full else ""), sql.Identifier(*table.split("."))
-                )
+                sql.SQL("vacuum (full, analyze) {}").format(sql.Identifier(*table.split(".")))
             )
 
 
@@ -328,9 +325,7 @@ def _redact_dagster(dagster: Database, pattern: re.Pattern[str]) -> list[Removed
             count = _redact_column(connection, table, column, pattern)
             if count:
                 removed.append(Removed(f"dagster: {table}.{column}", "mentions", count))
-    with dagster.connect(autocommit=True) as connection:
-        for table in {each.place.split(": ")[1].split(".")[0] for each in removed}:
-            connection.execute(sql.SQL("vacuum (analyze) {}").format(sql.Identifier(table)))
+    _free_space(dagster, (each.place.split(": ")[1].split(".")[0] for each in removed))
     return removed
 
 
