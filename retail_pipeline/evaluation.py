@@ -19,7 +19,7 @@ from retail_pipeline.clv import dataset, metrics
 from retail_pipeline.clv.estimators import MODELS
 from retail_pipeline.clv.valuation import Valuation, value_customers
 from retail_pipeline.errors import UsageError
-from retail_pipeline.postgres import Database, open_database
+from retail_pipeline.postgres import Database, Role, open_database
 from retail_pipeline.postgres.open import sibling_url
 from retail_pipeline.retail_api.pages import Cursor, StreamPages
 from retail_pipeline.retail_api.records import RetailRecords
@@ -117,7 +117,7 @@ def _land(database: Database, records: RetailRecords) -> None:
         "users": StreamPages(records.users, "user_id"),
         "transactions": StreamPages(records.transactions, "transaction_id", records.items),
     }
-    with database.connect() as connection:
+    with database.as_role(Role.LOADER).connect() as connection:
         for stream, pages in streams.items():
             for page in _pages(pages):
                 connection.execute(
@@ -144,7 +144,8 @@ def _pages(pages: StreamPages) -> Iterator[str]:
 def _features(database: Database, cutoff: date) -> tuple[pd.DataFrame, pd.DataFrame]:
     selection = [f"+{name}" for name in FEATURES]
     dbt_build(database.url, select=selection, variables={"as_of_date": cutoff.isoformat()})
-    features, entries = (database.read(f"warehouse.{name}") for name in FEATURES)
+    reader = database.as_role(Role.SCIENTIST)
+    features, entries = (reader.read(f"warehouse.{name}") for name in FEATURES)
     return features, entries
 
 

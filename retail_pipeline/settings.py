@@ -25,6 +25,7 @@ DEFAULT_SOURCE = "simulator:?customers=10000&seed=7"
 DEFAULT_API_KEY = "local-api-key"
 DEFAULT_HORIZON_DAYS = 180
 LONGEST_HORIZON_DAYS = 1095
+SHORTEST_SUPPRESSION_KEY = 32
 
 
 class Environment(StrEnum):
@@ -83,7 +84,7 @@ class Settings:
     """The validated environment of one process.
 
     `database_url` is None where the embedded PostgreSQL is used; `as_of` is None where the source's
-    own default date applies.
+    own default date applies. `suppression_key` is None where the key file under `home` is used.
     """
 
     environment: Environment = Environment.LOCAL
@@ -94,6 +95,7 @@ class Settings:
     as_of: date | None = None
     horizon_days: int = DEFAULT_HORIZON_DAYS
     alert_webhook: str | None = field(default=None, repr=False)
+    suppression_key: str | None = field(default=None, repr=False)
     airbyte: AirbyteSettings = field(default_factory=AirbyteSettings)
 
     @classmethod
@@ -123,6 +125,7 @@ class Settings:
                 given.get("RETAIL_HORIZON_DAYS", str(DEFAULT_HORIZON_DAYS)), "RETAIL_HORIZON_DAYS"
             ),
             alert_webhook=given.get("RETAIL_ALERT_WEBHOOK"),
+            suppression_key=_suppression_key(given),
             airbyte=_airbyte(given),
         )
         _refuse_defaults_in_production(settings, given)
@@ -190,6 +193,7 @@ _KNOWN = {
     "RETAIL_AS_OF",
     "RETAIL_HORIZON_DAYS",
     "RETAIL_ALERT_WEBHOOK",
+    "RETAIL_SUPPRESSION_KEY",
 }
 _OWN_PREFIXES = ("RETAIL_DBT_", "RETAIL_TEST_")
 """Set by the project for its child processes and its tests; not settings."""
@@ -257,6 +261,16 @@ def _database_url(given: Mapping[str, str]) -> str | None:
     if not parts.get("dbname"):
         raise UsageError(f"{shape}: the database's name is missing")
     return url
+
+
+def _suppression_key(given: Mapping[str, str]) -> str | None:
+    key = given.get("RETAIL_SUPPRESSION_KEY")
+    if key is not None and len(key) < SHORTEST_SUPPRESSION_KEY:
+        raise UsageError(
+            f"RETAIL_SUPPRESSION_KEY must have at least {SHORTEST_SUPPRESSION_KEY} random "
+            "characters, such as `openssl rand -hex 32` makes"
+        )
+    return key
 
 
 def _airbyte(given: Mapping[str, str]) -> AirbyteSettings:

@@ -16,7 +16,7 @@ from retail_pipeline.errors import PipelineError
 from retail_pipeline.postgres import Database
 
 _LAYERS = ("transactional", "staging", "intermediate", "warehouse", "clv")
-_KEPT_ASIDE = ("rejected_records", "sync_states")
+_KEPT_ASIDE = ("rejected_records", "suppressed_records", "sync_states")
 """Tables of the schema `quality` that belong to one source; the rest of it is history."""
 
 _LOCK_TIMEOUT = "30s"

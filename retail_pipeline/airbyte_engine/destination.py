@@ -5,7 +5,8 @@ state, rejected records and the end of the job commit together or not at all.
 
 The rule for a value that does not fit: a key, the cursor or a required field sends the record to
 `quality.rejected_records`; any other field is nulled and noted in `_airbyte_meta.changes`; a bad
-element of an array of objects leaves the array and is kept aside on its own.
+element of an array of objects leaves the array and is kept aside on its own. A suppressed record
+leaves nothing but a digest in `quality.suppressed_records`, so that the counts add up.
 """
 
 import hashlib
@@ -28,6 +29,7 @@ from retail_pipeline.airbyte_engine.columns import (
 )
 from retail_pipeline.airbyte_engine.connector import Record, StreamState
 from retail_pipeline.airbyte_engine.files import StreamSettings, SyncMode
+from retail_pipeline.airbyte_engine.suppression import Suppression
 
 Guard = Callable[[psycopg.Connection], None]
 """Called in the merging transaction; raises where the rows must not be committed any more."""
@@ -62,12 +64,13 @@ class Landing:
 
 @dataclass(frozen=True)
 class Outcome:
-    """How many records a sync read, inserted, updated and kept aside."""
+    """How many records a sync read, inserted, updated, kept aside and kept out."""
 
     rows_read: int
     rows_inserted: int
     rows_updated: int
     rows_rejected: int
+    rows_suppressed: int = 0
 
 
 class Loader:
@@ -78,6 +81,7 @@ class Loader:
         landings: The streams by name.
         job_id: The sync's job; `_airbyte_meta.sync_id`.
         generation: `_airbyte_generation_id` of the rows it writes.
+        suppression: Which records are kept out; none by default.
     """
 
     def __init__(
@@ -87,6 +91,7 @@ class Loader:
         *,
         job_id: int,
         generation: int,
+        suppression: Suppression | None = None,
     ) -> None:
         self._connection = connection
         self._landings = landings
@@ -96,6 +101,9 @@ class Loader:
         for number, (name, landing) in enumerate(landings.items()):
             self._buffers[name] = _stream_buffer(connection, number, landing)
         self._rejected = _rejected_buffer(connection)
+        self._suppression = suppression
+        self._suppressed: dict[str, dict[str, list[Any]]] = {name: {} for name in landings}
+        self._returned: list[tuple[str, str]] = []
         self.rows_read = 0
 
     def add(self, record: Record) -> None:
@@ -106,6 +114,8 @@ class Loader:
         """
         self.rows_read += 1
         landing = self._landings[record.stream]
+        if self._suppression is not None and self._keeps_out(self._suppression, landing, record):
+            return
         values: list[str | None] = [str(self.rows_read), str(record.emitted_at), None]
         changes: list[dict[str, str]] = []
         for column in landing.columns:
@@ -156,9 +166,10 @@ class Loader:
                 added, changed = self._merge(landing, self._buffers[name].table)
                 inserted, updated = inserted + added, updated + changed
                 _forget_mended(self._connection, landing, self._buffers[name].table)
+            suppressed = self._store_suppressed()
             rejected = _keep_aside(self._connection, self._rejected.table)
             self._store_states(connection_name, states)
-            outcome = Outcome(self.rows_read, inserted, updated, rejected)
+            outcome = Outcome(self.rows_read, inserted, updated, rejected, suppressed)
             jobs.finish(
                 self._connection,
                 self._job_id,
@@ -167,8 +178,40 @@ class Loader:
                 rows_inserted=inserted,
                 rows_updated=updated,
                 rows_rejected=rejected,
+                rows_suppressed=suppressed,
             )
         return outcome
+
+    def _keeps_out(self, suppression: Suppression, landing: Landing, record: Record) -> bool:
+        key, kept_out = landing.settings.key, self._suppressed[record.stream]
+        if suppression.suppresses(record.stream, record.data):
+            digest = suppression.record_digest(record.stream, key, record.data)
+            kept_out[digest] = [record.data.get(name) for name in key]
+            return True
+        if kept_out or suppression.kept_out:  # the same record may now be somebody else's
+            digest = suppression.record_digest(record.stream, key, record.data)
+            if kept_out.pop(digest, None) is not None or digest in suppression.kept_out:
+                self._returned.append((record.stream, digest))
+        return False
+
+    def _store_suppressed(self) -> int:
+        """Enter the records kept out; an earlier version that landed leaves, and the reverse."""
+        with self._connection.cursor() as cursor:
+            if self._returned:
+                cursor.executemany(
+                    "delete from quality.suppressed_records where (stream, record_hash) = (%s, %s)",
+                    self._returned,
+                )
+            for stream, records in self._suppressed.items():
+                if records:
+                    rows = [(stream, digest) for digest in records]
+                    cursor.executemany(
+                        "insert into quality.suppressed_records values (%s, %s) "
+                        "on conflict do nothing",
+                        rows,
+                    )
+                    _delete_keys(cursor, self._landings[stream], list(records.values()))
+        return sum(map(len, self._suppressed.values()))
 
     def _lines(
         self,
@@ -386,9 +429,10 @@ def _prepare(connection: psycopg.Connection, landing: Landing) -> None:
 def _create_landing(connection: psycopg.Connection, landing: Landing) -> None:
     airbyte = {name: f"{sql_type} not null" for name, sql_type in AIRBYTE_COLUMNS.items()}
     own = {column.name: column.sql_type for column in landing.columns}
-    connection.execute(
-        sql.SQL("create schema if not exists {}").format(sql.Identifier(landing.schema))
-    )
+    # Even `if not exists` asks for the right to create schemas, which the loader lacks.
+    schema = connection.execute("select to_regnamespace(%s)", [landing.schema]).fetchone()
+    if schema == (None,):
+        connection.execute(sql.SQL("create schema {}").format(sql.Identifier(landing.schema)))
     connection.execute(
         sql.SQL("create table {} ({})").format(landing.table, _definitions({**airbyte, **own}))
     )
@@ -427,6 +471,21 @@ def _forget_mended(
             "where (r.stream = {stream} or starts_with(r.stream, {stream} || '.')) and {same_key}"
         ).format(incoming=incoming, stream=landing.settings.name, same_key=same_key)
     )
+
+
+def _delete_keys(cursor: psycopg.Cursor, landing: Landing, keys: Sequence[list[Any]]) -> None:
+    columns = [c for name in landing.settings.key for c in landing.columns if c.name == name]
+    same = sql.SQL(" and ").join(
+        sql.SQL("{} = %s::{}").format(sql.Identifier(c.name), sql.SQL(c.sql_type)) for c in columns
+    )
+    fit = []
+    for key in keys:
+        try:
+            fit.append([column.text(value) for column, value in zip(columns, key, strict=True)])
+        except MisfitError:
+            continue  # no row can have this key
+    if columns and fit:
+        cursor.executemany(sql.SQL("delete from {} where {}").format(landing.table, same), fit)
 
 
 def _change(place: str) -> dict[str, str]:

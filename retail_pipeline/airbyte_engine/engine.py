@@ -24,6 +24,7 @@ from retail_pipeline.airbyte_engine.connector import (
 from retail_pipeline.airbyte_engine.destination import Guard, Landing, Loader, stored_states
 from retail_pipeline.airbyte_engine.files import AirbyteFolder, ConnectionFile, SyncMode
 from retail_pipeline.airbyte_engine.jobs import Job, JobOverError, JobStatus, JobStore
+from retail_pipeline.airbyte_engine.suppression import Suppression
 from retail_pipeline.errors import PipelineError
 from retail_pipeline.postgres import Database
 
@@ -39,6 +40,7 @@ class Engine:
         values: What `${REFERENCE}`s in the source files stand for; None leaves a property out.
         generation: `_airbyte_generation_id` of the rows.
         guard: Asked inside each merging transaction; raises where rows must not commit any more.
+        suppression: Which records are kept out.
         heartbeat_seconds: How often a running job signs its row, and notices a cancellation that
             came through another process.
     """
@@ -51,6 +53,7 @@ class Engine:
         *,
         generation: int = 0,
         guard: Guard | None = None,
+        suppression: Suppression | None = None,
         heartbeat_seconds: float = 1.0,
     ) -> None:
         self.folder = folder
@@ -58,6 +61,7 @@ class Engine:
         self.values = values
         self.generation = generation
         self.guard = guard
+        self.suppression = suppression
         self.heartbeat_seconds = heartbeat_seconds
         self.jobs = JobStore(database)
         self._workers: dict[int, _Worker] = {}
@@ -172,6 +176,7 @@ class _Worker(threading.Thread):
             self._landings(),
             job_id=self._job_id,
             generation=self._engine.generation,
+            suppression=self._engine.suppression,
         )
         states: dict[str, StreamState] = {}
         with connector.reading(self._input()) as source:

@@ -61,6 +61,7 @@ class Job:
     rows_updated: int
     rows_rejected: int
     bytes_read: int
+    rows_suppressed: int
 
     @property
     def duration(self) -> timedelta:
@@ -167,6 +168,7 @@ def finish(
     rows_inserted: int,
     rows_updated: int,
     rows_rejected: int,
+    rows_suppressed: int = 0,
 ) -> None:
     """Mark a job as succeeded, inside the transaction that also bears its rows and its state.
 
@@ -176,8 +178,12 @@ def finish(
     touched = connection.execute(
         "update quality.sync_jobs set status = 'succeeded', heartbeat_at = clock_timestamp(), "
         "finished_at = clock_timestamp(), rows_read = %s, bytes_read = %s, rows_inserted = %s, "
-        "rows_updated = %s, rows_rejected = %s where job_id = %s and status = 'running'",
-        [rows_read, bytes_read, rows_inserted, rows_updated, rows_rejected, job_id],
+        "rows_updated = %s, rows_rejected = %s, rows_suppressed = %s "
+        "where job_id = %s and status = 'running'",
+        [
+            *(rows_read, bytes_read, rows_inserted, rows_updated, rows_rejected),
+            *(rows_suppressed, job_id),
+        ],
     ).rowcount
     if touched != 1:
         raise JobOverError(f"job {job_id} was ended before it could commit")

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from retail_pipeline.cli import evaluate, inspect, run, services
+from retail_pipeline.cli import database, evaluate, forget, inspect, run, services
 from retail_pipeline.errors import PipelineError, UsageError
 
 FAILED, WRONG_USE = 1, 2
@@ -41,9 +41,11 @@ app.command("up")(services.up)
 app.command("down")(services.down)
 app.command("dev")(services.dev)
 app.command("reset")(services.reset)
+app.command("forget")(forget.forget)
 app.command("db-url")(services.db_url)
 api.command("serve")(services.serve_api)
-db.command("migrate")(services.migrate)
+db.command("migrate")(database.migrate)
+db.command("check")(database.check)
 app.add_typer(api, name="api")
 app.add_typer(db, name="db")
 

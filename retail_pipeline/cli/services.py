@@ -1,4 +1,4 @@
-"""Commands that start, stop or remove: `up`, `down`, `dev`, `reset`, `api serve`, `db`."""
+"""Commands that start, stop or remove: `up`, `down`, `dev`, `reset`, `api serve`."""
 
 import os
 import shutil
@@ -10,7 +10,7 @@ from rich.console import Console
 
 from retail_pipeline.cli.instance import dagster_environment
 from retail_pipeline.errors import UsageError
-from retail_pipeline.postgres import open_database
+from retail_pipeline.postgres import Role, open_database
 from retail_pipeline.postgres.open import embedded_server
 from retail_pipeline.settings import PROJECT_ROOT, Settings, parse_as_of, parse_source
 
@@ -30,19 +30,24 @@ def down() -> None:
     Console().print("PostgreSQL stopped" if stopped else "nothing was running")
 
 
-def db_url() -> None:
-    """Print the owner's address of the database, credential included; starts it if needed."""
-    sys.stdout.write(open_database(Settings.from_environment()).url + "\n")
+def db_url(
+    role: Annotated[
+        str | None, typer.Option(help="Act as this role: loader, transformer, scientist, reader.")
+    ] = None,
+) -> None:
+    """Print the address of the database, credential included; starts it if needed."""
+    database = open_database(Settings.from_environment())
+    if role is not None:
+        database = database.as_role(_role(role))
+    sys.stdout.write(database.url + "\n")
 
 
-def migrate() -> None:
-    """Apply the scripts under `database/` that are new or changed."""
-    settings = Settings.from_environment()
-    from retail_pipeline.postgres import Database
-
-    url = settings.database_url or embedded_server(settings).start()
-    applied = Database(url).migrate()
-    Console().print(f"applied: {', '.join(applied)}" if applied else "nothing to apply")
+def _role(name: str) -> Role:
+    for role in Role:
+        if name in (role.value, role.value.removeprefix("retail_")):
+            return role
+    known = ", ".join(role.value for role in Role)
+    raise UsageError(f"--role {name!r} is none of the database's roles: {known}")
 
 
 def reset() -> None:
@@ -59,6 +64,8 @@ def reset() -> None:
     embedded_server(settings).remove()
     for name in _STATE:
         shutil.rmtree(settings.home / name, ignore_errors=True)
+    # Its list of forgotten customers went with the database.
+    (settings.home / "suppression.key").unlink(missing_ok=True)
     if settings.home.is_dir() and not any(settings.home.iterdir()):
         settings.home.rmdir()
     Console().print(f"removed the state under {settings.home}")

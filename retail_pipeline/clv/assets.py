@@ -25,7 +25,7 @@ from dagster import (
 
 from retail_pipeline.clv.checks import build_checks
 from retail_pipeline.errors import PipelineError
-from retail_pipeline.postgres import Database
+from retail_pipeline.postgres import Database, Role
 from retail_pipeline.run_window import RunWindow
 from retail_pipeline.settings import Settings
 from retail_pipeline.state import read_state
@@ -60,7 +60,7 @@ def training_set() -> AssetsDefinition:
         """A customer at a past cut-off, with its features and the outcome that followed."""
         from retail_pipeline.clv import dataset
 
-        started = time.monotonic()
+        started, database = time.monotonic(), database.as_role(Role.SCIENTIST)
         as_of, horizon_days = _window(database, settings, run_window)
         cutoffs = dataset.training_cutoffs(_as_of_dates(database), as_of, horizon_days)
         frame = dataset.training_set(
@@ -97,7 +97,7 @@ def candidates() -> AssetsDefinition:
         from retail_pipeline.clv import dataset, store
         from retail_pipeline.clv.backtest import fit_candidates
 
-        started = time.monotonic()
+        started, database = time.monotonic(), database.as_role(Role.SCIENTIST)
         as_of, horizon_days = _window(database, settings, run_window)
         today = dataset.population(_features(database, [as_of]), as_of)
         labelled = dataset.prepare_features(
@@ -146,7 +146,7 @@ def backtest() -> AssetsDefinition:
         from retail_pipeline.clv import backtest as backtesting
         from retail_pipeline.clv import dataset
 
-        started = time.monotonic()
+        started, database = time.monotonic(), database.as_role(Role.SCIENTIST)
         as_of, horizon_days = _window(database, settings, run_window)
         dates = _as_of_dates(database)
         cutoffs = dataset.training_cutoffs(dates, as_of, horizon_days)
@@ -201,7 +201,7 @@ def model() -> AssetsDefinition:
         """A decision on which model serves: the champion, with its numbers and the reason."""
         from retail_pipeline.clv import selection, store
 
-        started = time.monotonic()
+        started, database = time.monotonic(), database.as_role(Role.SCIENTIST)
         as_of, horizon_days = _window(database, settings, run_window)
         fitted = store.load_candidates(database, as_of, horizon_days)
         decision = selection.choose(
@@ -240,7 +240,7 @@ def predictions() -> AssetsDefinition:
         """A customer's predicted value over the horizon, with interval, decile and segment."""
         from retail_pipeline.clv import dataset, store, valuation
 
-        started = time.monotonic()
+        started, database = time.monotonic(), database.as_role(Role.SCIENTIST)
         as_of, horizon_days = _window(database, settings, run_window)
         serving = store.load_serving(database, as_of, horizon_days)
         past = database.read(
@@ -283,7 +283,7 @@ def segments() -> AssetsDefinition:
         """A segment of customers: how many they are and how much value is predicted for them."""
         from retail_pipeline.clv.segments import summarise
 
-        started = time.monotonic()
+        started, database = time.monotonic(), database.as_role(Role.SCIENTIST)
         as_of, horizon_days = _window(database, settings, run_window)
         served = database.read(
             "clv.predictions",

@@ -19,7 +19,7 @@ from dagster import (
     asset_check,
 )
 
-from retail_pipeline.postgres import Database
+from retail_pipeline.postgres import Database, Role
 from retail_pipeline.run_window import RunWindow
 from retail_pipeline.settings import Settings
 
@@ -210,7 +210,7 @@ def _window(database: Database, settings: Settings, run_window: RunWindow) -> tu
 
 def _one(database: Database, statement: str, params: dict[str, Any]) -> dict[str, Any]:
     """Return the only row as plain values, None for null; nothing where there is no row."""
-    frame = database.query(statement, params)
+    frame = database.as_role(Role.SCIENTIST).query(statement, params)
     if frame.empty:
         return {}
     row = {str(name): frame[name].iloc[0] for name in frame}

@@ -21,7 +21,7 @@ from dagster import (
 )
 
 from retail_pipeline.errors import PipelineError
-from retail_pipeline.postgres import Database
+from retail_pipeline.postgres import Database, Role
 from retail_pipeline.run_window import RunWindow
 from retail_pipeline.settings import Settings
 
@@ -178,7 +178,8 @@ def _figure(
     ) -> MaterializeResult:
         started = time.monotonic()
         as_of = run_window.landed_as_of(settings, database)
-        plot = draw(Tables(database, as_of, run_window.horizon(settings)))
+        reader = database.as_role(Role.READER)
+        plot = draw(Tables(reader, as_of, run_window.horizon(settings)))
         metadata = _keep(plot, name, settings)
         metadata["as_of_date"] = MetadataValue.text(as_of.isoformat())
         metadata["seconds"] = MetadataValue.float(round(time.monotonic() - started, 3))

@@ -34,7 +34,6 @@ from retail_pipeline.ingestion.checks import (
     check_specs,
 )
 from retail_pipeline.ingestion.landing import (
-    FILE_LINES,
     count_landed,
     count_rejected,
     sum_transactions,
@@ -48,6 +47,7 @@ from retail_pipeline.ingestion.specs import (
     landing_lineage,
     load_folder,
 )
+from retail_pipeline.ingestion.suppression import FILE_LINES, read_suppression, sweep
 from retail_pipeline.ingestion.totals import ApiTotals, ApiUnavailableError, fetch_totals
 from retail_pipeline.ingestion.workspace import (
     SyncError,
@@ -55,7 +55,7 @@ from retail_pipeline.ingestion.workspace import (
     known_connection_ids,
     open_workspace,
 )
-from retail_pipeline.postgres import Database
+from retail_pipeline.postgres import Database, Role
 from retail_pipeline.run_window import RunWindow
 from retail_pipeline.settings import AirbyteMode, ApiSource, FileSource, Settings
 from retail_pipeline.state import PipelineState, begin, note_landed
@@ -130,27 +130,31 @@ def build_landing_asset(
         run_window: RunWindow,
     ) -> Iterator[MaterializeResult]:
         began = time.monotonic()
+        loader = database.as_role(Role.LOADER)
+        # The state empties all layers at a rebuild, which only their owner may.
         with _failing_well(), _api(context, settings, database, run_window, folder) as api:
             for stream in connection.streams:
                 context.log_event(_observation(stream.name, api))
             with open_workspace(
                 settings,
-                database,
+                loader,
                 folder,
                 api_url=api.url,
                 api_end=api.end,
                 state=api.state,
             ) as workspace:
                 result = workspace.sync(connection.name)
+            if settings.airbyte.mode is AirbyteMode.SERVER:
+                sweep(settings, loader, connection)
             if any(stream.name == MONEY_STREAM for stream in connection.streams):
-                _keep_file_lines_aside(settings, database, api.state.as_of)
+                _keep_file_lines_aside(settings, loader, api.state.as_of)
             for stream in connection.streams:
                 schema = folder.schema(connection, stream.name)
                 seconds = time.monotonic() - began
                 note_landed(
-                    database, stream=stream.name, state=api.state, run_id=_first_run_id(context)
+                    loader, stream=stream.name, state=api.state, run_id=_first_run_id(context)
                 )
-                yield _materialized(database, settings, stream, schema, api, result, seconds)
+                yield _materialized(loader, settings, stream, schema, api, result, seconds)
 
     return sync
 
@@ -243,8 +247,14 @@ def _keep_file_lines_aside(settings: Settings, database: Database, as_of: date) 
     from retail_pipeline.retail_api import open_dataset
 
     bad = open_dataset(settings.source, as_of).rejected
+    suppression = read_suppression(settings, database)
+    records = [
+        (record, reason)
+        for record, reason in zip(bad["record"], bad["reason"], strict=True)
+        if suppression is None or not suppression.suppresses(FILE_LINES, record)
+    ]
     with database.connect() as connection:
-        reject(connection, FILE_LINES, list(zip(bad["record"], bad["reason"], strict=True)))
+        reject(connection, FILE_LINES, records)
 
 
 def _nulled_values(source: FileSource, as_of: date) -> MetadataValue:
@@ -270,6 +280,7 @@ def _materialized(
         "dagster/row_count": landed.rows,
         "rows_synced": result.rows_synced,
         "rejected_records": rejected,
+        "suppressed_records": landed.suppressed,
         "job_id": result.job_id,
         "duration": result.duration,
         "seconds": round(seconds, 2),
@@ -281,7 +292,15 @@ def _materialized(
     }
     if stream.name == MONEY_STREAM:
         money = sum_transactions(database)
-        checks.append(check_money(money, api.totals, rejected=rejected, still=api.is_still))
+        checks.append(
+            check_money(
+                money,
+                api.totals,
+                rejected=rejected,
+                suppressed=landed.suppressed,
+                still=api.is_still,
+            )
+        )
         metadata["lines"] = money.lines
         if isinstance(settings.source, FileSource):
             metadata["rejected_file_lines"] = count_rejected(database, FILE_LINES)

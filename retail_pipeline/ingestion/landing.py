@@ -12,16 +12,14 @@ from psycopg import sql
 from retail_pipeline.ingestion.specs import LANDING_LAYER
 from retail_pipeline.postgres import Database
 
-FILE_LINES = "transactions_file"
-"""Stream name under which bad lines of a transactions file are kept aside."""
-
 
 @dataclass(frozen=True)
 class Landed:
-    """A stream's rows in its table, and its records that were kept aside and have no row."""
+    """A stream's rows in its table, and its records that have none: kept aside, kept out."""
 
     rows: int
     rejected: int
+    suppressed: int = 0
 
 
 @dataclass(frozen=True)
@@ -39,7 +37,7 @@ class LandedMoney:
 
 
 def count_landed(database: Database, stream: str, key: Sequence[str]) -> Landed:
-    """Count a stream's rows and rejected records; versions of one record count once.
+    """Count a stream's rows, rejected and suppressed records; versions of one record count once.
 
     Args:
         database: The warehouse.
@@ -61,8 +59,11 @@ def count_landed(database: Database, stream: str, key: Sequence[str]) -> Landed:
                 "where r.stream = {stream} and not exists (select from {table} t where {same})"
             ).format(identity=identity, stream=stream, table=table, same=same)
         ).fetchone()
-    assert rows is not None and rejected is not None
-    return Landed(rows[0], rejected[0])
+        suppressed = connection.execute(
+            "select count(*) from quality.suppressed_records where stream = %s", [stream]
+        ).fetchone()
+    assert rows is not None and rejected is not None and suppressed is not None
+    return Landed(rows[0], rejected[0], suppressed[0])
 
 
 def count_rejected(database: Database, stream: str) -> int:

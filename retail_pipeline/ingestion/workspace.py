@@ -17,7 +17,9 @@ from dagster import BetaWarning, Failure
 from dagster_airbyte import AirbyteWorkspace
 
 from retail_pipeline.airbyte_engine.files import AirbyteFolder, ConnectionFile
+from retail_pipeline.airbyte_engine.suppression import Suppression
 from retail_pipeline.errors import PipelineError
+from retail_pipeline.ingestion.suppression import read_suppression, refuse_newly_forgotten
 from retail_pipeline.postgres import Database
 from retail_pipeline.settings import AirbyteMode, Settings
 from retail_pipeline.state import PipelineState
@@ -114,7 +116,15 @@ def open_workspace(
         "RETAIL_API_END": api_end,
     }
     _pass_proxies_by()
-    engine = Engine(folder, database, values, generation=state.generation, guard=_guard(state))
+    suppression = read_suppression(settings, database)
+    engine = Engine(
+        folder,
+        database,
+        values,
+        generation=state.generation,
+        guard=_guard(state, suppression),
+        suppression=suppression,
+    )
     with engine, serving(engine) as stand_in:
         client = AirbyteWorkspace(
             rest_api_base_url=stand_in.rest_api_base_url,
@@ -215,8 +225,8 @@ def _failures(job: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     return list(summary.get("failures", []))
 
 
-def _guard(state: PipelineState) -> Any:
-    """Refuse to commit records of a generation that another run has meanwhile replaced."""
+def _guard(state: PipelineState, suppression: Suppression | None) -> Any:
+    """Refuse to commit records of a replaced generation, or read before somebody was forgotten."""
 
     def check(connection: psycopg.Connection) -> None:
         row = connection.execute("select generation from quality.source_state for share").fetchone()
@@ -225,6 +235,7 @@ def _guard(state: PipelineState) -> Any:
                 "another run rebuilt the layers for another source or date while this sync was "
                 "at work: run it again"
             )
+        refuse_newly_forgotten(connection, suppression)
 
     return check
 

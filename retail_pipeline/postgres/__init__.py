@@ -5,5 +5,6 @@
 
 from retail_pipeline.postgres.database import Database
 from retail_pipeline.postgres.open import open_database
+from retail_pipeline.postgres.session import Role
 
-__all__ = ["Database", "open_database"]
+__all__ = ["Database", "Role", "open_database"]

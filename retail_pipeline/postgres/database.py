@@ -4,9 +4,10 @@ Arrow between PostgreSQL and pandas (ADBC), psycopg for everything else. No SQL 
 """
 
 import json
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 import psycopg
@@ -14,25 +15,51 @@ from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict
 
 from retail_pipeline.errors import PipelineError
+from retail_pipeline.postgres.session import Role, session_url, with_role
 
-CONNECT_TIMEOUT_SECONDS = 10
+if TYPE_CHECKING:
+    from retail_pipeline.postgres.migrate import Differences
 
 Parameters = Mapping[str, Any] | Sequence[Any]
+
+
+_MIGRATION_ATTEMPTS = 5
+_PASSING_ERRORS = (
+    # Roles and rights are rows that other databases' migrations touch at the same time.
+    psycopg.errors.InternalError_,  # "tuple concurrently updated"
+    psycopg.errors.UniqueViolation,
+    psycopg.errors.DuplicateObject,
+    psycopg.errors.DeadlockDetected,
+)
 
 
 class Database:
     """One PostgreSQL database, contacted on first use.
 
     Args:
-        url: The `postgresql://` address, or a function that returns it (and may start a server).
+        url: The owner's `postgresql://` address, or a function that returns it (and may start a
+            server).
+        role: Set in every session; None acts as the owner.
     """
 
-    def __init__(self, url: str | Callable[[], str]) -> None:
+    def __init__(self, url: str | Callable[[], str], role: Role | None = None) -> None:
         self._url = url
+        self.role = role
 
     @property
     def url(self) -> str:
-        """The owner's address; it bears the password, so it is never printed or logged."""
+        """The address, with the role in its options; it bears the password: never print or log."""
+        return with_role(self._owner_url(), self.role)
+
+    def as_role(self, role: Role) -> "Database":
+        """Return the same database with a role set: what the role may not do fails.
+
+        With the owner's login this guards against mistakes, not against malice, as the login may
+        set the role back; a login of its own for each role is in `docs/operations.md`.
+        """
+        return Database(self._owner_url, role)
+
+    def _owner_url(self) -> str:
         if callable(self._url):
             self._url = self._url()
         return self._url
@@ -55,12 +82,7 @@ class Database:
             PipelineError: The server cannot be reached or refuses; the message names it.
         """
         try:
-            return psycopg.connect(
-                self.url,
-                autocommit=autocommit,
-                connect_timeout=CONNECT_TIMEOUT_SECONDS,
-                options="-c timezone=UTC",
-            )
+            return psycopg.connect(session_url(self.url), autocommit=autocommit)
         except psycopg.OperationalError as error:
             raise self._unusable(error) from None
 
@@ -152,23 +174,53 @@ class Database:
             connection.commit()
         return len(frame)
 
-    def migrate(self) -> list[str]:
-        """Apply the numbered SQL under `database/` that was not applied yet; return its names."""
+    def migrate(self, *, repair: bool = False) -> list[str]:
+        """Apply the numbered SQL under `database/` that was not applied yet; return its names.
+
+        Args:
+            repair: Apply all of it, so that rights that were lost come back.
+
+        Raises:
+            PipelineError: The login may not create the roles; the message names the remedy.
+        """
         from retail_pipeline.postgres.migrate import migrate
 
+        attempt = 0
+        while True:
+            attempt += 1
+            try:
+                with self.connect() as connection:
+                    return migrate(connection, repair=repair)
+            except _PASSING_ERRORS:
+                if attempt == _MIGRATION_ATTEMPTS:
+                    raise
+                time.sleep(0.1 * attempt)
+            except psycopg.errors.LockNotAvailable as error:
+                raise PipelineError(
+                    f"the migration of {self.location} waits for a table that a run holds "
+                    f"({error.diag.message_primary}): repeat it when the run is over"
+                ) from None
+
+    def differences(self) -> "Differences":
+        """Return how the database differs from what the scripts would make; changes nothing.
+
+        Raises:
+            PipelineError: The login may not create roles that are missing.
+        """
+        from retail_pipeline.postgres.migrate import differences
+
         with self.connect() as connection:
-            return migrate(connection)
+            return differences(connection)
 
     @contextmanager
     def _connect_arrow(self) -> Iterator[Any]:
         from adbc_driver_postgresql import dbapi
 
         try:
-            connection = dbapi.connect(self.url)
+            connection = dbapi.connect(session_url(self.url))
         except dbapi.OperationalError as error:
             raise self._unusable(error) from None
-        with connection, connection.cursor() as cursor:
-            cursor.execute("set timezone = 'UTC'")
+        with connection:
             yield connection
 
     def _unusable(self, error: Exception) -> PipelineError:

@@ -29,6 +29,7 @@ def dagster_database_url(settings: Settings) -> str:
         found = connection.execute("select 1 from pg_database where datname = %s", [name])
         if found.fetchone() is None:
             connection.execute(f'create database "{name}"')
+            connection.execute(f'revoke all on database "{name}" from public')
     return sibling_url(warehouse.url, name)
 
 

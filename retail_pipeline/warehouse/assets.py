@@ -7,7 +7,7 @@ is downstream. SQL belongs to `dbt_project/`.
 import json
 import shutil
 from collections.abc import Iterator
-from datetime import date
+from datetime import date, datetime
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,7 @@ from dagster_dbt import DbtCliInvocation, DbtCliResource, DbtProject, dbt_assets
 from dagster_dbt.compat import DBT_PYTHON_VERSION
 from packaging.version import Version
 
-from retail_pipeline.postgres import Database
+from retail_pipeline.postgres import Database, Role
 from retail_pipeline.run_window import RunWindow
 from retail_pipeline.settings import Settings
 from retail_pipeline.warehouse.outcome import failure_message
@@ -93,22 +93,38 @@ def _build(
         profiles_dir=str(PROJECT_FOLDER),
         dbt_executable=dbt_program(),
     )
+    transformer = database.as_role(Role.TRANSFORMER)
+    requested = _rebuild_requested(transformer)
     with exported(dbt_environment(database.url)):
         invocation = resource.cli(
             # Unit tests prove the SQL, not the data: they run in the test suite.
             [
                 *("build", "--exclude-resource-type", "unit_test"),
                 *("--vars", json.dumps({"as_of_date": str(as_of)})),
+                *(["--full-refresh"] if requested else []),
             ],
             context=context,
             target_path=artifacts,
             raise_on_error=False,
         )
-    with database.connect(autocommit=True) as connection:
+    with transformer.connect(autocommit=True) as connection:
         for event in invocation.stream().fetch_column_metadata():
             yield _described(event, connection, invocation) if isinstance(event, Output) else event
     _raise_failure(invocation, artifacts)
+    if requested and not context.is_subset:
+        transformer.execute(
+            "delete from quality.rebuild_requests where requested_at = %s", [requested]
+        )
     shutil.rmtree(artifacts, ignore_errors=True)
+
+
+def _rebuild_requested(database: Database) -> datetime | None:
+    """Return when a build from nothing was asked for: rows left that an increment does not miss."""
+    with database.connect() as connection:
+        row = connection.execute(
+            "select requested_at from quality.rebuild_requests where layer = 'warehouse'"
+        ).fetchone()
+    return row[0] if row else None
 
 
 def _described(

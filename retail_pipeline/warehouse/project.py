@@ -21,6 +21,7 @@ from psycopg.conninfo import conninfo_to_dict
 
 from retail_pipeline.errors import PipelineError
 from retail_pipeline.postgres.server import DATABASE
+from retail_pipeline.postgres.session import dbt_options
 from retail_pipeline.settings import PROJECT_ROOT, Settings
 
 PROJECT_FOLDER = PROJECT_ROOT / "dbt_project"
@@ -93,7 +94,7 @@ def dbt_environment(url: str) -> dict[str, str]:
     """Return the variables that point dbt at a database; they hold its password.
 
     Args:
-        url: A `postgresql://` address.
+        url: The owner's `postgresql://` address; dbt sets its own role.
     """
     parts = conninfo_to_dict(url)
     given = {
@@ -105,7 +106,12 @@ def dbt_environment(url: str) -> dict[str, str]:
         "RETAIL_DBT_SSLMODE": parts.get("sslmode"),
     }
     # Sessions of dbt read and show time in UTC, as everything else does.
-    return {**{k: str(v) for k, v in given.items() if v}, **_QUIET, "PGTZ": "UTC"}
+    return {
+        **{k: str(v) for k, v in given.items() if v},
+        **_QUIET,
+        "PGTZ": "UTC",
+        "PGOPTIONS": dbt_options(),
+    }
 
 
 @contextmanager

@@ -192,12 +192,15 @@ def test_a_failed_sync_tells_airbytes_reason(
     assert len([event for event in result.all_events if event.is_step_up_for_retry]) == 0
 
 
-def test_a_server_is_used_by_the_names_of_its_connections(database: Database) -> None:
+def test_a_server_is_used_by_the_names_of_its_connections(
+    database: Database, tmp_path: Path
+) -> None:
     from retail_pipeline.airbyte_engine import api
     from retail_pipeline.airbyte_engine.engine import Engine
+    from retail_pipeline.forgetting import forget
     from retail_pipeline.ingestion import workspace
     from retail_pipeline.ingestion.specs import load_folder
-    from retail_pipeline.retail_api import serving
+    from retail_pipeline.retail_api import open_dataset, serving
 
     with serving(SIMULATOR.source, date(2024, 6, 1), "a-key") as url:
         values = {"RETAIL_API_URL": url, "RETAIL_API_KEY": "a-key", "RETAIL_API_END": None}
@@ -209,10 +212,23 @@ def test_a_server_is_used_by_the_names_of_its_connections(database: Database) ->
                 client_id=server.credentials.client_id,
                 client_secret=server.credentials.client_secret,
             )
-            settings = Settings(source=ApiSource(url), api_key="a-key", airbyte=airbyte)
+            settings = Settings(
+                source=ApiSource(url),
+                api_key="a-key",
+                airbyte=airbyte,
+                database_url=database.url,
+                home=tmp_path,
+                suppression_key="0123456789abcdef" * 2,
+            )
+            [gone, *_] = open_dataset(SIMULATOR.source, date(2024, 6, 1)).records.users["user_id"]
+            forget(settings, str(gone))  # the server does not know, and lands the person
             with pytest.MonkeyPatch.context() as patch:
                 patch.setattr(workspace, "_SERVER_POLL_SECONDS", 0.2)
-                assert run(database, settings, streams=["users"]).success
+                synced = run(database, settings, streams=["users"])
+            assert synced.success
+            assert checks(synced)["users", "rows_equal_the_api"].passed
+            assert metadata(synced, "users")["suppressed_records"] == 1
+            assert gone not in database.read("transactional.users")["user_id"].tolist()
             wrong = dataclasses.replace(airbyte, client_secret="guess")
             refused = run(database, dataclasses.replace(settings, airbyte=wrong), streams=["users"])
     assert "AIRBYTE_CLIENT_SECRET" in failure(refused)

@@ -21,7 +21,8 @@ def _rows(database: Database, query: str) -> list[tuple[Any, ...]]:
 
 def test_marts_hold_every_line_and_count_what_counts(database: Database) -> None:
     database.execute(
-        "alter default privileges in schema staging grant select on tables to pg_monitor"
+        "alter default privileges for role retail_transformer in schema staging "
+        "grant select on tables to pg_monitor"
     )
     land(
         database,

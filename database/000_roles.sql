@@ -1,0 +1,59 @@
+-- The four roles of the pipeline: nobody logs in as one of them, none is a superuser. What each may
+-- do is in 900_grants.sql. Roles belong to the whole server: several databases may run this at once.
+--
+-- Where the owner of the database may not create roles (a managed PostgreSQL), an administrator runs
+-- this file once in the database: psql -d <database> -f database/000_roles.sql
+set local client_min_messages = warning;
+
+do $$
+declare
+    role_name text;
+    member_name text;
+    with_rights text := case
+        when current_setting('server_version_num')::int >= 160000
+            then 'with inherit true, set true' else ''
+    end;
+begin
+    foreach role_name in array array[
+        'retail_loader', 'retail_transformer', 'retail_scientist', 'retail_reader'
+    ] loop
+        if not exists (select from pg_roles where rolname = role_name) then
+            begin
+                execute format('create role %I nologin', role_name);
+            exception when duplicate_object or unique_violation then
+                null;  -- another database's migration was quicker
+            end;
+        end if;
+
+        if exists (
+            select from pg_roles
+            where rolname = role_name
+                and (rolcanlogin or rolsuper or rolcreatedb or rolcreaterole or rolreplication
+                    or rolbypassrls)
+        ) then
+            execute format(
+                'alter role %I nologin nosuperuser nocreatedb nocreaterole noreplication '
+                'nobypassrls', role_name
+            );
+        end if;
+
+        -- The database's owner acts as each role; a superuser may anyway.
+        for member_name in
+            select members.rolname
+            from pg_roles as members
+            where not members.rolsuper
+                and members.rolname in (
+                    current_user,
+                    (
+                        select pg_get_userbyid(datdba) from pg_database
+                        where datname = current_database()
+                    )
+                )
+                -- Owning what the role owns takes inheritance, not only the right to switch to it.
+                and not pg_has_role(members.rolname, role_name, 'usage')
+        loop
+            execute format('grant %I to %I %s', role_name, member_name, with_rights);
+        end loop;
+    end loop;
+end
+$$;

@@ -1,0 +1,98 @@
+-- Who owns and who may do what, by least privilege. Applied again whenever another script was: the
+-- tables of all scripts are here by then. Rights that are not listed are taken away.
+set local client_min_messages = warning;
+
+-- Nothing for PUBLIC; who may connect is listed.
+do $$
+begin
+    execute format('revoke all on database %I from public', current_database());
+    execute format(
+        'grant connect, temporary on database %I to retail_loader, retail_transformer, '
+        'retail_scientist', current_database()
+    );
+    execute format('grant connect on database %I to retail_reader', current_database());
+end
+$$;
+revoke all on schema public, transactional, staging, intermediate, warehouse, clv, quality
+    from public, retail_loader, retail_transformer, retail_scientist, retail_reader;
+
+-- Schemas stay the database owner's, so that no role can drop or rename one.
+grant usage, create on schema transactional to retail_loader;
+grant usage on schema quality to retail_loader, retail_transformer, retail_scientist;
+grant usage on schema transactional to retail_transformer;
+grant usage, create on schema staging, intermediate, warehouse to retail_transformer;
+grant usage on schema warehouse to retail_scientist, retail_reader;
+grant usage, create on schema clv to retail_scientist;
+grant usage on schema clv to retail_reader;
+
+-- The loader adds a stream's new columns, dbt replaces its tables, the training set's columns follow
+-- the features: each needs ownership. Tables of other owners, from before there were roles, move.
+do $$
+declare
+    relation record;
+begin
+    for relation in
+        select c.oid::regclass as name, wanted.role_name
+        from pg_class as c
+        cross join lateral (
+            select case c.relnamespace::regnamespace::text
+                when 'transactional' then 'retail_loader'
+                when 'clv' then case c.relname when 'training_set' then 'retail_scientist' end
+                else 'retail_transformer'
+            end as role_name
+        ) as wanted
+        where c.relnamespace::regnamespace::text in (
+            'transactional', 'staging', 'intermediate', 'warehouse', 'clv'
+        )
+            and c.relkind in ('r', 'p', 'v', 'm', 'f')
+            and wanted.role_name is not null
+            and pg_get_userbyid(c.relowner) <> wanted.role_name
+        order by c.oid
+    loop
+        execute format('alter table %s owner to %I', relation.name, relation.role_name);
+    end loop;
+end
+$$;
+
+revoke all on all tables in schema
+    public, transactional, staging, intermediate, warehouse, clv, quality from public;
+revoke all on all tables in schema transactional
+    from retail_transformer, retail_scientist, retail_reader;
+revoke all on all tables in schema staging, intermediate, warehouse
+    from retail_loader, retail_scientist, retail_reader;
+revoke all on all tables in schema clv from retail_loader, retail_transformer, retail_reader;
+revoke all on all tables in schema quality
+    from retail_loader, retail_transformer, retail_scientist, retail_reader;
+
+-- Personal data: transactional.users and staging.stg_retail__user_contacts, for the loader and dbt
+-- alone; records kept aside may hold some, and are the loader's.
+grant select on all tables in schema transactional to retail_transformer;
+grant select on all tables in schema warehouse to retail_scientist, retail_reader;
+grant select, insert, update, delete on all tables in schema clv to retail_scientist;
+grant select on all tables in schema clv to retail_reader;
+
+grant select on quality.source_state to retail_loader, retail_transformer, retail_scientist;
+-- Locking the row takes the right to update some column; of this one, only `true` is allowed.
+grant update (is_only_row) on quality.source_state to retail_loader;
+grant select, insert, update, delete on quality.sync_jobs, quality.sync_states,
+    quality.rejected_records, quality.suppressed_records to retail_loader;
+grant select on quality.suppressed_customers to retail_loader;
+grant select, delete on quality.rebuild_requests to retail_transformer;
+
+-- What comes later inherits the same.
+alter default privileges in schema transactional grant all on tables to retail_loader;
+alter default privileges in schema transactional grant select on tables to retail_transformer;
+alter default privileges for role retail_loader in schema transactional
+    grant select on tables to retail_transformer;
+alter default privileges in schema warehouse
+    grant select on tables to retail_scientist, retail_reader;
+alter default privileges for role retail_transformer in schema warehouse
+    grant select on tables to retail_scientist, retail_reader;
+alter default privileges in schema clv
+    grant select, insert, update, delete on tables to retail_scientist;
+alter default privileges in schema clv grant select on tables to retail_reader;
+alter default privileges for role retail_scientist in schema clv
+    grant select on tables to retail_reader;
+alter default privileges revoke execute on functions from public;
+alter default privileges for role retail_loader, retail_transformer, retail_scientist
+    revoke execute on functions from public;

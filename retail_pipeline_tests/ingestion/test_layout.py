@@ -1,0 +1,50 @@
+"""The landing tables that `database/` makes are the ones that the loader would make."""
+
+import dataclasses
+
+from retail_pipeline.airbyte_engine.destination import Landing, Loader
+from retail_pipeline.airbyte_engine.jobs import JobStore
+from retail_pipeline.ingestion.layout import layout_differences
+from retail_pipeline.ingestion.specs import load_folder
+from retail_pipeline.postgres import Database
+
+_LAYOUT = """
+select c.relname, a.attname, format_type(a.atttypid, a.atttypmod), a.attnotnull
+from pg_attribute a join pg_class c on c.oid = a.attrelid
+where c.relnamespace = %(schema)s::regnamespace and c.relkind = 'r' and a.attnum > 0
+order by c.relname, a.attnum
+"""
+_INDEXES = """
+select tablename, regexp_replace(indexdef, '^.* USING', '') from pg_indexes
+where schemaname = %(schema)s order by 1, 2
+"""
+
+
+def test_the_scripts_make_what_the_loader_would_make(database: Database) -> None:
+    folder = load_folder()
+    landings = {
+        stream.name: dataclasses.replace(
+            Landing.of(connection.namespace, stream, folder.schema(connection, stream.name)),
+            schema="made",
+        )
+        for connection in folder.connections.values()
+        for stream in connection.streams
+    }
+    with database.connect(autocommit=True) as session:
+        job = JobStore(database).start(session, connection_id="c", connection_name="c")
+        Loader(session, landings, job_id=job, generation=1).commit("c", {}, bytes_read=0)
+        for query in (_LAYOUT, _INDEXES):
+            made, applied = (
+                session.execute(query, {"schema": schema}).fetchall()
+                for schema in ("made", "transactional")
+            )
+            assert applied == made
+            assert {row[0] for row in made} == {"products", "users", "transactions"}
+
+
+def test_a_landing_table_that_is_laid_out_otherwise_is_named(database: Database) -> None:
+    assert layout_differences(database) == []
+    database.execute("alter table transactional.products drop column price, add price text")
+    assert layout_differences(database) == [
+        "layout of transactional.products: the loader makes price numeric, not price text"
+    ]
