@@ -22,7 +22,7 @@ dates as (
 
     select
         as_of_date,
-        {% if is_incremental() -%} as_of_date in (select as_of_date from new_dates)
+        {% if is_increment() -%} as_of_date in (select as_of_date from new_dates)
         {%- else -%} true {%- endif %} as is_new
     from {{ as_of_dates }}
 
@@ -35,7 +35,7 @@ entries as (
         true as has_changed
     from {{ ref('customer_day_entries') }}
     where {{ has_changed('customer_id') }}
-    {% if is_incremental() -%}
+    {% if is_increment() -%}
     union all
     select
         *,
@@ -246,7 +246,7 @@ select * from final
 {#- Delete the as-of dates that are no longer wanted, and note those that are new; a pre-hook of
     customer_features. -#}
 {% macro find_changed_dates() -%}
-    {% if is_incremental() -%}
+    {% if is_increment() -%}
         delete from {{ this }}
         where as_of_date not in (select as_of_date from {{ ref('int_as_of_dates') }});
         create temporary table new_dates on commit drop as

@@ -16,7 +16,7 @@
         also: A query of further keys to build again, or none. -#}
 {% macro find_changes(key, inputs, also=none) -%}
     {{ compare_fingerprints(key, inputs, inputs_of(this.identifier), changed_keys()) }}
-    {% if is_incremental() -%}
+    {% if is_increment() -%}
         {% if also -%}
             insert into {{ changed_keys() }} ({{ key }}) {{ also }};
         {%- endif %}
@@ -30,7 +30,7 @@
 {#- Bring a table of fingerprints up to date; an increment leaves what differed in a temporary one. -#}
 {% macro compare_fingerprints(key, inputs, memory, changed) -%}
     create table if not exists {{ memory }} ({{ key }} text not null, fingerprint numeric not null);
-    {% if is_incremental() -%}
+    {% if is_increment() -%}
         -- Somebody has emptied the model: everything is to be built again.
         delete from {{ memory }} where not exists (select from {{ this }});
         create temporary table {{ changed }} on commit drop as
@@ -63,10 +63,16 @@
 
 {#- The condition that limits an increment to what has changed; true in a full build. -#}
 {% macro has_changed(column) -%}
-    {%- if is_incremental() -%}
+    {%- if is_increment() -%}
         {{ column }} in (select {{ column.split('.')[-1] }} from {{ changed_keys() }})
     {%- else -%} true
     {%- endif -%}
+{%- endmacro %}
+
+
+{#- Whether rows of this build join those of earlier ones; never in a unit test, which has no table. -#}
+{% macro is_increment() -%}
+    {{ return(this is not none and is_incremental()) }}
 {%- endmacro %}
 
 

@@ -8,6 +8,7 @@ import json
 import os
 import sys
 import tempfile
+from typing import Any
 
 from dbt.cli.main import dbtRunner
 
@@ -19,13 +20,13 @@ def main() -> None:
     answers = os.fdopen(os.dup(1), "w")
     # dbt writes to standard output, quiet or not.
     os.dup2(2, 1)
-    manifest = None
+    manifest: Any = None
     with tempfile.TemporaryDirectory(prefix="retail-dbt-") as folder:
         paths = ["--project-dir", str(PROJECT_FOLDER), "--profiles-dir", str(PROJECT_FOLDER)]
         paths += ["--target-path", folder, "--log-path", folder, "--log-level", "none"]
         for line in sys.stdin:
+            manifest = manifest or dbtRunner().invoke(["parse", *paths]).result
             result = dbtRunner(manifest=manifest).invoke([*json.loads(line), *paths])
-            manifest = manifest or dbtRunner().invoke(["parse", *paths]).result  # type: ignore[assignment]
             answers.write(json.dumps(True if result.success else _reason(result)) + "\n")
             answers.flush()
 
