@@ -22,7 +22,7 @@ dates as (
 
     select
         as_of_date,
-        {% if is_increment() -%} as_of_date in (select as_of_date from new_dates)
+        {% if is_increment() -%} as_of_date in (select new_dates.as_of_date from new_dates)
         {%- else -%} true {%- endif %} as is_new
     from {{ as_of_dates }}
 

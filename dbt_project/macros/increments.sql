@@ -61,10 +61,11 @@
 {%- endmacro %}
 
 
-{#- The condition that limits an increment to what has changed; true in a full build. -#}
+{#- The condition that limits an increment to what has changed; true in a full build. The columns of
+    temporary tables are named with their table: no schema tells the column lineage of them. -#}
 {% macro has_changed(column) -%}
     {%- if is_increment() -%}
-        {{ column }} in (select {{ column.split('.')[-1] }} from {{ changed_keys() }})
+        {{ column }} in (select changed.{{ column }} from {{ changed_keys() }} as changed)
     {%- else -%} true
     {%- endif -%}
 {%- endmacro %}
