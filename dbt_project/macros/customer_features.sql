@@ -10,15 +10,48 @@
     day until the following version: joining versions by validity gives the day as it was known at D.
 
     Money is added as numeric, hence exactly: the result does not depend on the order of the rows, and
-    an increment equals a full refresh. -#}
+    an increment equals a full refresh.
+
+    An increment computes the customers that have changed at every as-of date, and all others at the
+    dates that are new: find_changed_dates and find_changes have deleted these rows. -#}
 {% macro customer_features(as_of_dates) %}
 
 with
+
+dates as (
+
+    select
+        as_of_date,
+        {% if is_increment() -%} as_of_date in (select new_dates.as_of_date from new_dates)
+        {%- else -%} true {%- endif %} as is_new
+    from {{ as_of_dates }}
+
+),
+
+entries as (
+
+    select
+        *,
+        true as has_changed
+    from {{ ref('customer_day_entries') }}
+    where {{ has_changed('customer_id') }}
+    {% if is_increment() -%}
+    union all
+    select
+        *,
+        false as has_changed
+    from {{ ref('customer_day_entries') }}
+    where not {{ has_changed('customer_id') }}
+        and exists (select 1 from new_dates)
+    {%- endif %}
+
+),
 
 versions as (
 
     select
         customer_id,
+        has_changed,
         date_day,
         {{ month_start('date_day') }} as month_start,
         known_date as known_from,
@@ -33,7 +66,7 @@ versions as (
         sum(priced_lines) over customer_day as priced_lines,
         sum(unit_prices) over customer_day as unit_prices,
         sum(order_hours) over customer_day as order_hours
-    from {{ ref('customer_day_entries') }}
+    from entries
     window customer_day as (partition by customer_id, date_day order by known_date)
 
 ),
@@ -50,12 +83,13 @@ known_days as (
             as is_first_of_month,
         row_number() over days_of_a_kind = 1 as is_first,
         lead(versions.date_day) over days_of_a_kind is null as is_last
-    from {{ as_of_dates }} as dates
-    inner join versions
-        on versions.known_from < dates.as_of_date
+    from versions
+    inner join dates
+        on (versions.has_changed or dates.is_new)
+        and versions.known_from < dates.as_of_date
         and (versions.known_until is null or versions.known_until >= dates.as_of_date)
     window days_of_a_kind as (
-        partition by dates.as_of_date, versions.customer_id, versions.net_amount > 0
+        partition by versions.customer_id, dates.as_of_date, versions.net_amount > 0
         order by versions.date_day
     )
 
@@ -116,7 +150,7 @@ measured as (
         sum(order_hours) as order_hours
 
     from known_days
-    group by as_of_date, customer_id
+    group by customer_id, as_of_date
     having count(*) filter (where is_purchase) > 0
 
 ),
@@ -207,3 +241,17 @@ final as (
 select * from final
 
 {% endmacro %}
+
+
+{#- Delete the as-of dates that are no longer wanted, and note those that are new; a pre-hook of
+    customer_features. -#}
+{% macro find_changed_dates() -%}
+    {% if is_increment() -%}
+        delete from {{ this }}
+        where as_of_date not in (select as_of_date from {{ ref('int_as_of_dates') }});
+        create temporary table new_dates on commit drop as
+        select as_of_date
+        from {{ ref('int_as_of_dates') }} as dates
+        where not exists (select from {{ this }} as built where built.as_of_date = dates.as_of_date);
+    {%- endif %}
+{%- endmacro %}

@@ -50,8 +50,13 @@ months_with_history as (
         from entries
         where entries.date_day <= months.as_of_date - 90
             and entries.known_date < months.as_of_date
-        group by entries.customer_id, entries.date_day
-        having sum(entries.net_amount) > 0
+            and (
+                select sum(versions.net_amount)
+                from {{ ref('customer_day_entries') }} as versions
+                where versions.customer_id = entries.customer_id
+                    and versions.date_day = entries.date_day
+                    and versions.known_date < months.as_of_date
+            ) > 0
     )
 
 ),

@@ -1,9 +1,19 @@
+{{ config(
+    materialized='incremental',
+    pre_hook=[
+        "{{ find_changed_products() }}",
+        "{{ find_changes('customer_id', customers_of_transactions(), buyers_of_changed_products()) }}",
+    ],
+    indexes=[{'columns': ['customer_id']}],
+) }}
+
 with
 
 items as (
 
     select * from {{ ref('fct_transaction_items') }}
     where not is_excluded and transaction_type = 'sale' and customer_id is not null
+        and {{ has_changed('customer_id') }}
 
 ),
 

@@ -1,9 +1,18 @@
+{{ config(
+    materialized='incremental',
+    pre_hook="{{ find_changes('customer_id', customers_of_transactions()) }}",
+    indexes=[
+        {'columns': ['customer_id']},
+    ],
+) }}
+
 with
 
 sales as (
 
     select * from {{ ref('int_transactions_counted') }}
     where transaction_type = 'sale' and customer_id is not null
+        and {{ has_changed('customer_id') }}
 
 ),
 

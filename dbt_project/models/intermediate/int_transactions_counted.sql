@@ -1,15 +1,25 @@
+{{ config(
+    materialized='incremental',
+    pre_hook="{{ find_changes('transaction_id', fingerprints_of('fct_transactions')) }}",
+    indexes=[
+        {'columns': ['transaction_id'], 'unique': true},
+        {'columns': ['customer_id']},
+    ],
+) }}
+
 with
 
 items as (
 
     select * from {{ ref('fct_transaction_items') }}
-    where not is_excluded
+    where not is_excluded and {{ has_changed('transaction_id') }}
 
 ),
 
 transactions as (
 
-    select * from {{ ref('stg_retail__transactions') }}
+    select * from {{ ref('fct_transactions') }}
+    where {{ has_changed('transaction_id') }}
 
 ),
 

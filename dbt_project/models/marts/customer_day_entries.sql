@@ -1,14 +1,18 @@
-{{ config(indexes=[
-    {'columns': ['customer_id', 'date_day', 'known_date'], 'unique': true},
-    {'columns': ['date_day', 'customer_id']},
-]) }}
+{{ config(
+    materialized='incremental',
+    pre_hook="{{ find_changes('customer_id', customers_of_transactions()) }}",
+    indexes=[
+        {'columns': ['customer_id', 'date_day', 'known_date'], 'unique': true},
+        {'columns': ['date_day', 'customer_id']},
+    ],
+) }}
 
 with
 
 transactions as (
 
     select * from {{ ref('int_transactions_counted') }}
-    where customer_id is not null
+    where customer_id is not null and {{ has_changed('customer_id') }}
 
 ),
 

@@ -1,13 +1,18 @@
-{{ config(indexes=[
-    {'columns': ['customer_id', 'date_day'], 'unique': true},
-    {'columns': ['date_day']},
-]) }}
+{{ config(
+    materialized='incremental',
+    pre_hook="{{ find_changes('customer_id', fingerprints_of('customer_day_entries')) }}",
+    indexes=[
+        {'columns': ['customer_id', 'date_day'], 'unique': true},
+        {'columns': ['date_day']},
+    ],
+) }}
 
 with
 
 entries as (
 
     select * from {{ ref('customer_day_entries') }}
+    where {{ has_changed('customer_id') }}
 
 ),
 

@@ -1,13 +1,19 @@
-{{ config(indexes=[
-    {'columns': ['transaction_id', 'line_number'], 'unique': true},
-    {'columns': ['product_id']},
-]) }}
+{{ config(
+    materialized='incremental',
+    pre_hook="{{ find_changes('transaction_id', fingerprints_of_records()) }}",
+    indexes=[
+        {'columns': ['transaction_id', 'line_number'], 'unique': true},
+        {'columns': ['product_id']},
+        {'columns': ['customer_id']},
+    ],
+) }}
 
 with
 
 items as (
 
     select * from {{ ref('int_transaction_items_marked') }}
+    where {{ has_changed('transaction_id') }}
 
 ),
 

@@ -1,20 +1,26 @@
-{{ config(indexes=[
-    {'columns': ['transaction_id'], 'unique': true},
-    {'columns': ['customer_id', 'transacted_at']},
-    {'columns': ['transacted_at']},
-]) }}
+{{ config(
+    materialized='incremental',
+    pre_hook="{{ find_changes('transaction_id', fingerprints_of('fct_transaction_items')) }}",
+    indexes=[
+        {'columns': ['transaction_id'], 'unique': true},
+        {'columns': ['customer_id', 'transacted_at']},
+        {'columns': ['transacted_at']},
+    ],
+) }}
 
 with
 
 transactions as (
 
     select * from {{ ref('stg_retail__transactions') }}
+    where {{ has_changed('transaction_id') }}
 
 ),
 
 items as (
 
     select * from {{ ref('fct_transaction_items') }}
+    where {{ has_changed('transaction_id') }}
 
 ),
 

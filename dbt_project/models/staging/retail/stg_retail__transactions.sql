@@ -24,7 +24,13 @@ renamed as (
         cast(transacted_at as timestamptz) as transacted_at,
         cast(recorded_at as timestamptz) as recorded_at,
         cast(updated_at as timestamptz) as updated_at,
-        _airbyte_extracted_at as loaded_at
+        _airbyte_extracted_at as loaded_at,
+
+        ---------- the record's content, lines included
+        {{ fingerprint([
+            'user_id', 'transacted_at', 'recorded_at', 'updated_at', 'type', 'currency', 'country',
+            'channel', 'items'
+        ]) }} as record_hash
 
     from source
 

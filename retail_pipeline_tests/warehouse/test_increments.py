@@ -1,0 +1,209 @@
+"""Any sequence of increments gives the tables of one full refresh, to the byte.
+
+CI runs a few random schedules; RETAIL_TEST_SCHEDULES=50 runs fifty.
+"""
+
+import json
+import os
+import random
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from datetime import date
+from typing import Any
+
+import pytest
+
+from retail_pipeline.postgres import Database
+from retail_pipeline.settings import PROJECT_ROOT
+from retail_pipeline.warehouse.project import dbt_environment
+from retail_pipeline_tests.warehouse.landing import land, line, transaction
+from retail_pipeline_tests.warehouse.schedules import Schedule
+
+SCHEDULES = int(os.environ.get("RETAIL_TEST_SCHEDULES", "2"))
+STEPS = 4
+INCREMENTAL = {
+    "warehouse.fct_transaction_items": "transaction_id",
+    "warehouse.fct_transactions": "transaction_id",
+    "intermediate.int_transactions_counted": "transaction_id",
+    "warehouse.customer_day_entries": "customer_id",
+    "warehouse.customer_days": "customer_id",
+    "intermediate.int_customer_contexts": "customer_id",
+    "intermediate.int_customer_assortments": "customer_id",
+    "warehouse.customer_features": "customer_id",
+}
+"""The incremental models with their keys."""
+
+
+class DbtWorker:
+    """dbt in a process of its own that runs again and again in one database."""
+
+    def __init__(self, url: str) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "retail_pipeline_tests.warehouse.dbt_worker"],
+            cwd=PROJECT_ROOT,
+            env={**os.environ, **dbt_environment(url)},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+        )
+
+    def send(self, clock: date, *arguments: str, command: str = "run") -> None:
+        assert self._process.stdin is not None
+        variables = json.dumps({"as_of_date": str(clock)})
+        self._process.stdin.write(json.dumps([command, "--vars", variables, *arguments]) + "\n")
+        self._process.stdin.flush()
+
+    def build(self, clock: date, *arguments: str, command: str = "run") -> None:
+        self.send(clock, *arguments, command=command)
+        assert self._process.stdout is not None
+        answer = self._process.stdout.readline()
+        assert answer, "dbt's process has ended"
+        assert json.loads(answer) is True, answer
+
+    def kill(self) -> None:
+        self._process.kill()
+        self._process.wait()
+
+    def close(self) -> None:
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        self._process.wait()
+
+
+@pytest.fixture
+def dbt(database: Database) -> Iterator[DbtWorker]:
+    worker = DbtWorker(database.url)
+    yield worker
+    worker.close()
+
+
+def _checksums(database: Database) -> dict[str, str]:
+    """A checksum of every table of the warehouse and what lies before it, whatever the order."""
+    with database.connect() as connection:
+        tables = connection.execute(
+            "select format('%I.%I', schemaname, tablename) from pg_tables "
+            "where schemaname in ('intermediate', 'warehouse')"
+        ).fetchall()
+        sums: dict[str, Any] = {}
+        for (table,) in tables:
+            (sums[table],) = connection.execute(
+                "select count(*) || ' ' || coalesce(md5(string_agg(row, chr(10) order by row)), '')"
+                f"from (select t::text as row from {table} as t) as rows"
+            ).fetchone() or ("",)
+    return sums
+
+
+@pytest.mark.parametrize("seed", range(SCHEDULES))
+def test_increments_give_the_tables_of_a_full_refresh(
+    database: Database, dbt: DbtWorker, seed: int
+) -> None:
+    dice = random.Random(f"builds {seed}")
+    schedule = Schedule(database, seed)
+    schedule.first_sync()
+    dbt.build(schedule.clock, command="seed")
+    dbt.build(schedule.clock)
+    for _ in range(STEPS):
+        schedule.next_sync()
+        if dice.random() < 0.3:
+            # Some models alone, or a build that got no further: the next one mends the rest.
+            part = dice.choice(
+                ["fct_transaction_items", "fct_transactions", "customer_days", "customer_features"]
+            )
+            dbt.build(schedule.clock, "--select", part)
+            schedule.next_sync()
+        dbt.build(schedule.clock)
+    increments = _checksums(database)
+    dbt.build(schedule.clock, "--full-refresh")
+    assert len(increments) > 20
+    assert increments == _checksums(database)
+
+
+def test_a_killed_build_is_mended_by_the_next_one(database: Database, dbt: DbtWorker) -> None:
+    """Killed while one model waits for a lock: what came before is new, what follows is old."""
+    schedule = Schedule(database, 100)
+    schedule.first_sync()
+    dbt.build(schedule.clock, command="seed")
+    dbt.build(schedule.clock)
+    schedule.next_sync()
+    doomed = DbtWorker(database.url)
+    with database.connect() as connection:
+        connection.execute("lock table warehouse.customer_days in access exclusive mode")
+        doomed.send(schedule.clock)
+        _wait_for_lock(database, "customer_days")
+        doomed.kill()
+    schedule.next_sync()
+    dbt.build(schedule.clock)
+    increments = _checksums(database)
+    dbt.build(schedule.clock, "--full-refresh")
+    assert increments == _checksums(database)
+
+
+def test_an_increment_writes_only_what_an_arrival_touches(
+    database: Database, dbt: DbtWorker
+) -> None:
+    """A late return rewrites its customer, and nobody else; a build without news writes nothing."""
+    clock = date(2024, 4, 15)
+    sales = [
+        transaction(f"T{n}", f"K{n}", f"2024-01-0{n}T10:00:00Z", [line(9), line(3)])
+        for n in (1, 2, 3)
+    ]
+    land(database, "transactions", sales)
+    dbt.build(clock, command="seed")
+    dbt.build(clock)
+    before = {table: _versions(database, table) for table in INCREMENTAL}
+
+    dbt.build(clock)
+    assert before == {table: _versions(database, table) for table in INCREMENTAL}
+
+    recorded = {"type": "return", "recorded_at": "2024-04-05T10:00:00Z"}
+    back = transaction("R1", "K1", "2024-02-20T10:00:00Z", [line(-3, quantity=-1)], **recorded)
+    land(database, "transactions", [back])
+    dbt.build(clock)
+    for table in INCREMENTAL:
+        after = _versions(database, table)
+        written = {key for version, key in after - before[table]}
+        assert written == ({"R1"} if "transaction" in table else {"K1"}), table
+    features = database.read("warehouse.customer_features", where="customer_id = 'K1'")
+    # Known on 5 April: what was said as of the first stays.
+    assert list(features.sort_values("as_of_date")["total_net_amount"]) == [12, 9]
+
+
+def test_other_code_rebuilds_what_depends_on_it(database: Database, dbt: DbtWorker) -> None:
+    land(
+        database,
+        "transactions",
+        [transaction("T1", "K1", "2024-01-01T10:00:00Z", [line(9)])],
+    )
+    clock = date(2024, 4, 15)
+    dbt.build(clock, command="seed")
+    dbt.build(clock)
+    before = _versions(database, "warehouse.customer_days")
+    database.execute("comment on table intermediate.customer_days__inputs is 'built by other code'")
+    dbt.build(clock)
+    after = _versions(database, "warehouse.customer_days")
+    assert len(after) == len(before) == 1
+    assert after != before
+
+
+def _versions(database: Database, table: str) -> set[tuple[str, str]]:
+    """The rows as PostgreSQL has written them: a row written again is another one."""
+    with database.connect() as connection:
+        rows = connection.execute(
+            f"select xmin::text || ctid::text, {INCREMENTAL[table]} from {table}"
+        ).fetchall()
+    return set(rows)
+
+
+def _wait_for_lock(database: Database, table: str) -> None:
+    for _ in range(300):
+        waiting = database.query(
+            "select 1 from pg_locks where not granted and relation = %s::regclass",
+            [f"warehouse.{table}"],
+        )
+        if len(waiting):
+            return
+        time.sleep(0.1)
+    raise AssertionError(f"no build has come to {table}")
