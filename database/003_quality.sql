@@ -20,3 +20,12 @@ create table if not exists quality.source_state (
     updated_at timestamptz not null default now()
 );
 comment on table quality.source_state is 'The one source and the one clock (as-of date) that every layer belongs to.';
+
+create table if not exists quality.landed_streams (
+    stream text primary key,
+    as_of date,
+    generation bigint,
+    run_id text,
+    landed_at timestamptz
+);
+comment on table quality.landed_streams is 'A stream of the source and the state that its landing table has reached.';

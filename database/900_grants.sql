@@ -71,7 +71,8 @@ grant select on all tables in schema warehouse to retail_scientist, retail_reade
 grant select, insert, update, delete on all tables in schema clv to retail_scientist;
 grant select on all tables in schema clv to retail_reader;
 
-grant select on quality.source_state to retail_loader, retail_transformer, retail_scientist;
+grant select on quality.source_state, quality.landed_streams
+    to retail_loader, retail_transformer, retail_scientist;
 -- Locking the row takes the right to update some column; of this one, only `true` is allowed.
 grant update (is_only_row) on quality.source_state to retail_loader;
 grant select, insert, update, delete on quality.sync_jobs, quality.sync_states,

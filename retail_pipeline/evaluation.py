@@ -15,7 +15,8 @@ import numpy as np
 import orjson
 import pandas as pd
 
-from retail_pipeline.clv import metrics
+from retail_pipeline.clv import dataset, metrics
+from retail_pipeline.clv.estimators import MODELS
 from retail_pipeline.clv.valuation import Valuation, value_customers
 from retail_pipeline.errors import UsageError
 from retail_pipeline.postgres import Database, Role, open_database
@@ -73,23 +74,24 @@ def evaluate_file(
         UsageError: The file, the cut-off, the horizon or the model's name is wrong.
         PipelineError: No customer has a purchase before the cut-off.
     """
+    _check_model(model)
     source = FileSource(path)
-    known = open_dataset(source, cutoff)
+    rejected = len(open_dataset(source, cutoff).rejected)
     with _scratch_database(settings) as scratch:
-        _land(scratch, known.records)
+        # The whole file: what comes after the cut-off is the outcome, and no feature sees it.
+        _land(scratch, open_dataset(source).records)
         features, entries = _features(scratch, cutoff)
     valuation = value_customers(features, entries, cutoff, horizon_days)
     predictions = _predictions(valuation, model)
     complete = default_as_of(source) >= cutoff + timedelta(days=horizon_days)
-    actual = _outcomes(source, cutoff, horizon_days) if complete else None
     predictions["actual_value"] = (
-        predictions["customer_id"].map(actual).fillna(0.0) if actual is not None else np.nan
+        _outcomes(entries, predictions["customer_id"], cutoff, horizon_days) if complete else np.nan
     )
     return Evaluation(
         valuation=valuation,
         predictions=predictions[list(OUTPUT_COLUMNS)],
         metrics=_metrics(predictions) if complete else pd.DataFrame(),
-        rejected_lines=len(known.rejected),
+        rejected_lines=rejected,
     )
 
 
@@ -147,18 +149,21 @@ def _features(database: Database, cutoff: date) -> tuple[pd.DataFrame, pd.DataFr
     return features, entries
 
 
+def _check_model(model: str | None) -> None:
+    names = list(MODELS)
+    if model not in (None, ALL_MODELS, *names):
+        raise UsageError(f"there is no model {model!r}; the models are {', '.join(names)}, all")
+
+
 def _predictions(valuation: Valuation, model: str | None) -> pd.DataFrame:
     served = valuation.decision.model_name
     if model in (None, served):
         return valuation.predictions.copy()
-    names = [candidate.model_name for candidate in valuation.candidates]
-    if model not in (*names, ALL_MODELS):
-        raise UsageError(f"there is no model {model!r}; the models are {', '.join(names)}, all")
     if model != ALL_MODELS:
         names, frames = [str(model)], []
     else:
+        names = [c.model_name for c in valuation.candidates if c.model_name != served]
         frames = [valuation.predictions]
-        names = [name for name in names if name != served]
     frames += [f for f in map(valuation.predictions_of, names) if f is not None]
     if not frames:
         raise UsageError(f"the model {model} abstained: {_abstention(valuation, str(model))}")
@@ -169,16 +174,12 @@ def _abstention(valuation: Valuation, name: str) -> str:
     return next(str(c.abstention) for c in valuation.candidates if c.model_name == name)
 
 
-def _outcomes(source: FileSource, cutoff: date, horizon_days: int) -> pd.Series:
-    """Net amount of each customer in the window, floored at 0, from the file itself."""
-    records = open_dataset(source).records
-    lines = records.transactions["line_count"].to_numpy()
-    net = np.add.reduceat(records.items["amount"].to_numpy(), np.cumsum(lines) - lines)
-    at = records.transactions["transacted_at"]
-    start = pd.Timestamp(cutoff)
-    within = (at >= start) & (at < start + pd.Timedelta(days=horizon_days))
-    customers = records.transactions["user_id"].astype(str)
-    return pd.Series(net)[within].groupby(customers[within]).sum().clip(lower=0.0)
+def _outcomes(
+    entries: pd.DataFrame, customer_ids: pd.Series, cutoff: date, horizon_days: int
+) -> pd.Series:
+    """The same outcome that the models are trained on, as the whole file knows it."""
+    prepared = dataset.prepare_entries(entries)
+    return dataset.outcomes(prepared, customer_ids, cutoff, horizon_days)["future_value"]
 
 
 def _metrics(predictions: pd.DataFrame) -> pd.DataFrame:

@@ -12,7 +12,7 @@ from pydantic import Field
 from retail_pipeline.errors import PipelineError
 from retail_pipeline.postgres import Database
 from retail_pipeline.settings import Settings, parse_as_of, parse_horizon
-from retail_pipeline.state import read_state
+from retail_pipeline.state import landed_state
 
 
 class RunWindow(ConfigurableResource):
@@ -51,9 +51,10 @@ class RunWindow(ConfigurableResource):
         """Return the as-of date of the ingested data, which all later stages share.
 
         Raises:
-            PipelineError: Nothing was ingested, or this run asks for another date.
+            PipelineError: Nothing was ingested, a stream lags behind the others, or this run asks
+                for another date.
         """
-        landed, asked = read_state(database).as_of, self.asked_as_of(settings)
+        landed, asked = landed_state(database).as_of, self.asked_as_of(settings)
         if asked is not None and asked != landed:
             raise PipelineError(
                 f"this run asks for the as-of date {asked}, but the ingested data is as of "

@@ -13,6 +13,9 @@ from pathlib import Path
 from typing import TypeVar
 from urllib.parse import parse_qsl, urlsplit
 
+from psycopg import ProgrammingError
+from psycopg.conninfo import conninfo_to_dict
+
 from retail_pipeline.errors import UsageError
 
 PROJECT_ROOT = Path(__file__).resolve().parent.parent
@@ -139,11 +142,12 @@ def parse_source(text: str) -> Source:
         return _simulator_source(text)
     if text.startswith("file:") and len(text) > len("file:"):
         return FileSource(Path(text.removeprefix("file:")).expanduser().absolute())
-    if text.startswith(("http://", "https://")) and urlsplit(text).hostname:
+    if text.startswith(("http://", "https://")) and _hostname(text):
         return ApiSource(text.rstrip("/"))
+    without_credentials = text.rpartition("@")[2]
     raise UsageError(
-        f"the source {text!r} is not known: use 'simulator:?customers=10000&seed=7', "
-        "'file:PATH' or an address that starts with https://"
+        f"the source {without_credentials!r} is not known: use "
+        "'simulator:?customers=10000&seed=7', 'file:PATH' or an address that starts with https://"
     )
 
 
@@ -219,6 +223,13 @@ def _choice(given: Mapping[str, str], name: str, kind: type[_E], default: _E) ->
         raise UsageError(f"{name} is {value!r}; it must be one of: {known}") from None
 
 
+def _hostname(url: str) -> str | None:
+    try:
+        return urlsplit(url).hostname
+    except ValueError:
+        return None
+
+
 def _simulator_source(text: str) -> SimulatorSource:
     parameters = dict(parse_qsl(text.removeprefix("simulator:").removeprefix("?")))
     unknown = sorted(set(parameters) - {"customers", "seed"})
@@ -239,11 +250,16 @@ def _database_url(given: Mapping[str, str]) -> str | None:
     url = given.get("RETAIL_DATABASE_URL")
     if url is None:
         return None
-    parts = urlsplit(url)
-    if parts.scheme not in ("postgresql", "postgres") or not parts.path.strip("/"):
-        raise UsageError(
-            "RETAIL_DATABASE_URL must look like postgresql://user:password@host:port/database"
-        )
+    shape = "RETAIL_DATABASE_URL must look like postgresql://user:password@host:port/database"
+    if not url.startswith(("postgresql://", "postgres://")) or url.count("@") > 1:
+        raise UsageError(f"{shape}; write @ within a password as %40")
+    try:
+        parts = conninfo_to_dict(url)
+    except (ProgrammingError, UnicodeDecodeError):
+        # The driver's own words repeat the address, and the password with it.
+        raise UsageError(f"{shape}; write % within a password as %25") from None
+    if not parts.get("dbname"):
+        raise UsageError(f"{shape}: the database's name is missing")
     return url
 
 

@@ -5,6 +5,7 @@ starts a new generation; a later date is incremental. Never a mixture. The rule 
 stages only ask. Nothing about how a layer is filled belongs here.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
 
@@ -62,6 +63,43 @@ def read_state(database: Database) -> PipelineState:
     return row
 
 
+def landed_state(database: Database) -> PipelineState:
+    """Return the stored state if the landing tables have reached it, all of them.
+
+    Raises:
+        PipelineError: Nothing was ingested yet, or a stream lags behind the others.
+    """
+    state = read_state(database)
+    with database.connect() as connection:
+        behind = connection.execute(
+            "select stream from quality.landed_streams "
+            "where (as_of, generation) is distinct from (%s::date, %s::bigint) order by 1",
+            [state.as_of, state.generation],
+        ).fetchall()
+    if behind:
+        names = ", ".join(f"transactional/{name}" for (name,) in behind)
+        raise PipelineError(
+            f"the landing tables are not all as of {state.as_of}: materialize {names} as well"
+        )
+    return state
+
+
+def note_landed(database: Database, *, stream: str, state: PipelineState, run_id: str) -> None:
+    """Record that a stream's landing table has reached a state.
+
+    Args:
+        database: The warehouse.
+        stream: One of the streams that `begin` was told of.
+        state: What its sync was entered with.
+        run_id: The run that synced it.
+    """
+    database.execute(
+        "update quality.landed_streams set as_of = %s, generation = %s, run_id = %s, "
+        "landed_at = now() where stream = %s",
+        [state.as_of, state.generation, run_id, stream],
+    )
+
+
 def begin(
     database: Database,
     *,
@@ -69,8 +107,11 @@ def begin(
     as_of: date,
     run_id: str,
     full_refresh: bool = False,
+    streams: Sequence[str] = (),
 ) -> Transition:
     """Enter a run into the state, in one transaction; harmless to repeat within the run.
+
+    The state names what is wanted; `landed_state` tells whether all streams have reached it.
 
     Args:
         database: The warehouse, migrated.
@@ -78,14 +119,28 @@ def begin(
         as_of: The clock of this run.
         run_id: The run that asks; a full refresh happens once per run.
         full_refresh: Rebuild even where the source and the clock would allow an increment.
+        streams: All streams of the source.
+
+    Raises:
+        PipelineError: Another run moved the source or the clock while this one was at work.
     """
     with database.connect() as connection:
         connection.execute(f"set local lock_timeout = '{_LOCK_TIMEOUT}'")
         connection.execute("lock table quality.source_state in exclusive mode")
+        connection.execute(
+            "insert into quality.landed_streams (stream) select unnest(%s::text[]) "
+            "on conflict do nothing",
+            [list(streams)],
+        )
         stored = _stored(connection)
         if stored is None:
             return _enter(connection, PipelineState(source_id, as_of, 1), run_id, None)
         reason = _reason_to_rebuild(stored, source_id, as_of)
+        if reason is not None and _has_landed(connection, run_id):
+            raise PipelineError(
+                f"another run moved the source or the clock while this one was at work ({reason}): "
+                "run again when no other run is at work"
+            )
         if reason is None and full_refresh and _rebuilt_by(connection) != run_id:
             reason = "a full refresh was asked for"
         if reason is None:
@@ -109,6 +164,13 @@ def _stored(connection: psycopg.Connection) -> PipelineState | None:
         "select source_id, as_of, generation from quality.source_state"
     ).fetchone()
     return PipelineState(*row) if row else None
+
+
+def _has_landed(connection: psycopg.Connection, run_id: str) -> bool:
+    found = connection.execute(
+        "select 1 from quality.landed_streams where run_id = %s limit 1", [run_id]
+    )
+    return found.fetchone() is not None
 
 
 def _rebuilt_by(connection: psycopg.Connection) -> str | None:

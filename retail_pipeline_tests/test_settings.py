@@ -75,6 +75,23 @@ def test_a_wrong_value_is_refused(name: str, value: str) -> None:
         Settings.from_environment({name: value})
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("RETAIL_DATABASE_URL", "postgresql://me:hid%den@db.example/shop"),
+        ("RETAIL_DATABASE_URL", "postgresql://me:hid@den@db.example/shop"),
+        ("RETAIL_DATABASE_URL", "postgresql://me:hidden@db.example/"),
+        ("RETAIL_SOURCE", "htps://me:hidden@api.example"),
+        ("RETAIL_SOURCE", "https://[hidden"),
+    ],
+)
+def test_a_refused_address_is_not_repeated_with_its_password(name: str, value: str) -> None:
+    with pytest.raises(UsageError) as refused:
+        Settings.from_environment({name: value})
+    assert "hid" not in str(refused.value).replace("[hidden", "")
+    assert refused.value.__cause__ is None
+
+
 def test_production_does_not_fall_back_to_the_embedded_defaults() -> None:
     with pytest.raises(UsageError, match="RETAIL_DATABASE_URL, RETAIL_SOURCE, RETAIL_API_KEY"):
         Settings.from_environment({"RETAIL_ENV": "production"})

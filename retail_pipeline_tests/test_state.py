@@ -6,7 +6,14 @@ import pytest
 
 from retail_pipeline.errors import PipelineError
 from retail_pipeline.postgres import Database
-from retail_pipeline.state import PipelineState, Transition, begin, read_state
+from retail_pipeline.state import (
+    PipelineState,
+    Transition,
+    begin,
+    landed_state,
+    note_landed,
+    read_state,
+)
 
 
 def enter(
@@ -14,6 +21,13 @@ def enter(
 ) -> Transition:
     as_of = date(2024, 1, day)
     return begin(database, source_id=source, as_of=as_of, run_id=run, full_refresh=full_refresh)
+
+
+def enter_streams(database: Database, day: int, run: str) -> PipelineState:
+    as_of = date(2024, 1, day)
+    return begin(
+        database, source_id="file:a", as_of=as_of, run_id=run, streams=["users", "orders"]
+    ).state
 
 
 def land_a_customer(database: Database) -> None:
@@ -62,3 +76,28 @@ def test_a_full_refresh_happens_once_in_a_run(database: Database) -> None:
 def test_without_any_ingestion_the_state_says_what_to_do(database: Database) -> None:
     with pytest.raises(PipelineError, match="retail-pipeline run"):
         read_state(database)
+
+
+def test_a_date_that_not_all_streams_have_reached_is_not_handed_on(database: Database) -> None:
+    first = enter_streams(database, 1, "run-1")
+    for stream in ("users", "orders"):
+        note_landed(database, stream=stream, state=first, run_id="run-1")
+    assert landed_state(database) == first
+
+    second = enter_streams(database, 31, "run-2")
+    note_landed(database, stream="users", state=second, run_id="run-2")
+    with pytest.raises(PipelineError, match="materialize transactional/orders"):
+        landed_state(database)
+    note_landed(database, stream="orders", state=second, run_id="run-2")
+    assert landed_state(database) == second
+
+
+def test_a_run_whose_clock_was_moved_by_another_fails_instead_of_rebuilding(
+    database: Database,
+) -> None:
+    state = enter_streams(database, 1, "run-1")
+    note_landed(database, stream="users", state=state, run_id="run-1")
+    enter_streams(database, 31, "run-2")
+    with pytest.raises(PipelineError, match="another run moved"):
+        enter_streams(database, 1, "run-1")
+    assert read_state(database).as_of == date(2024, 1, 31)

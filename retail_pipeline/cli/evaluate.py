@@ -12,7 +12,7 @@ from rich.table import Table
 
 from retail_pipeline.cli.summary import open_console
 from retail_pipeline.errors import UsageError
-from retail_pipeline.settings import DEFAULT_HORIZON_DAYS, Settings, parse_as_of, parse_horizon
+from retail_pipeline.settings import Settings, parse_as_of, parse_horizon
 
 if TYPE_CHECKING:
     from retail_pipeline.evaluation import Evaluation
@@ -24,8 +24,9 @@ def evaluate(
     transactions: Annotated[Path, typer.Option(help="A Parquet or CSV file of order lines.")],
     cutoff: Annotated[str, typer.Option(help="Lines before this date are known (YYYY-MM-DD).")],
     horizon_days: Annotated[
-        int, typer.Option(help="Days of the outcome, 1 to 1095.")
-    ] = DEFAULT_HORIZON_DAYS,
+        int | None,
+        typer.Option(help="Days of the outcome, 1 to 1095; default: RETAIL_HORIZON_DAYS."),
+    ] = None,
     model: Annotated[
         str | None, typer.Option(help="A model's name, or all; default: the one served.")
     ] = None,
@@ -37,14 +38,19 @@ def evaluate(
     """Value a file's customers at a cut-off and compare with what came after it."""
     if output is not None and output.suffix not in _WRITERS:
         raise UsageError(f"--output {output} must end in .parquet or .csv")
+    if output is not None and not output.absolute().parent.is_dir():
+        raise UsageError(f"the folder of --output {output} does not exist: make it first")
+    settings = Settings.from_environment()
     day = parse_as_of(cutoff, "--cutoff")
-    horizon = parse_horizon(horizon_days, "--horizon-days")
+    horizon = parse_horizon(
+        settings.horizon_days if horizon_days is None else horizon_days, "--horizon-days"
+    )
 
     from retail_pipeline.evaluation import evaluate_file
 
     with Console(stderr=True).status("evaluating …"):
         result = evaluate_file(
-            Settings.from_environment(),
+            settings,
             transactions.absolute(),
             cutoff=day,
             horizon_days=horizon,

@@ -18,6 +18,7 @@ def status() -> None:
         console.print("PostgreSQL   embedded, not running (`retail-pipeline up` starts it)")
         return
     database = Database(url)
+    database.execute("select 1")
     console.print(f"PostgreSQL   {database.location}")
     try:
         state = read_state(database)

@@ -54,10 +54,18 @@ def main() -> None:
     """Run the command line and exit with its code."""
     os.environ.setdefault("DBT_SEND_ANONYMOUS_USAGE_STATS", "false")
     os.environ.setdefault("DAGSTER_DISABLE_TELEMETRY", "true")
+    debug = "--debug" in sys.argv
     try:
-        app()
-    except PipelineError as error:
-        if "--debug" in sys.argv:
+        # Accepted at any place, so that it can be added to the end of a command that failed.
+        app([argument for argument in sys.argv[1:] if argument != "--debug"])
+    except Exception as error:
+        if debug:
             raise
-        sys.stderr.write(f"error: {error}\n")
+        words = str(error) if isinstance(error, PipelineError) else _unexpected(error)
+        sys.stderr.write(f"error: {words}\n")
         sys.exit(WRONG_USE if isinstance(error, UsageError) else FAILED)
+
+
+def _unexpected(error: Exception) -> str:
+    # Only the kind of error: a driver's message may repeat an address with its password.
+    return f"something unforeseen happened ({type(error).__name__}); --debug shows the trace"

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from dagster import AssetKey, DagsterEvent, Definitions, EventLogEntry
 
 JOB = "pipeline"
+_OWN_ERRORS = "retail_pipeline."
+"""How Dagster starts the message of an error class of ours."""
 
 
 @dataclass
@@ -70,6 +72,8 @@ class Progress:
         metadata = event.step_materialization_data.materialization.metadata
         rows = metadata.get("dagster/row_count")
         count = f"{rows.value:>12,} rows" if rows is not None else ""
+        if synced := metadata.get("rows_synced"):
+            count += f", {synced.value:,} synced"
         self.console.print(f"  [green]✓[/] {f'{stage}/{name}':<42}{count}", highlight=False)
 
     def _checked(self, event: "DagsterEvent") -> None:
@@ -146,6 +150,8 @@ def _execute(
     began = time.monotonic()
     definitions = build_definitions(settings)
     selected = _selected(definitions, select)
+    if selected is not None and not any(key.path[0] == "transactional" for key in selected):
+        _refuse_new_data(settings, window)
     progress, run_id = Progress(console), str(uuid.uuid4())
     with open_instance(settings) as instance:
         instance.add_event_listener(run_id, progress.on_entry)
@@ -180,6 +186,22 @@ def _selected(definitions: "Definitions", select: str | None) -> "list[AssetKey]
     return sorted(keys)
 
 
+def _refuse_new_data(settings: Settings, window: dict[str, Any]) -> None:
+    """Refuse a source or a full refresh that a selection without ingestion would pass over."""
+    from retail_pipeline.postgres import open_database
+    from retail_pipeline.retail_api.source import source_id
+    from retail_pipeline.state import read_state
+
+    if window["full_refresh"]:
+        raise UsageError("--full-refresh needs the transactional assets in --select")
+    stored, asked = read_state(open_database(settings)).source_id, source_id(settings.source)
+    if stored != asked:
+        raise UsageError(
+            f"the stored data is of {stored}, this run's source is {asked}: give the stored "
+            "source, or select the transactional assets as well"
+        )
+
+
 def _failure(event: "DagsterEvent") -> PipelineError:
     """The innermost cause of a step's failure, as the error that the command line would raise."""
     error = event.step_failure_data.error
@@ -189,7 +211,7 @@ def _failure(event: "DagsterEvent") -> PipelineError:
         return PipelineError(f"{event.step_key} failed and gave no reason")
     kind = UsageError if error.cls_name == UsageError.__name__ else PipelineError
     words = error.message.strip()
-    if error.cls_name in (UsageError.__name__, PipelineError.__name__):
+    if words.startswith(_OWN_ERRORS):
         words = words.partition(": ")[2]
     return kind(f"{event.step_key}: {words}")
 

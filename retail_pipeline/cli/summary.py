@@ -13,27 +13,27 @@ from retail_pipeline.state import read_state
 
 LAYERS = ("transactional", "warehouse", "clv", "quality")
 _WIDTH_WITHOUT_TERMINAL = 120
-_UNCOUNTED = ("migrations", "rebuild_requests", "source_state", "sync_jobs", "sync_states")
-
-
-# Each model over the cut-offs that all models have: a mean over other dates would be no comparison.
-_LEADERBOARD = """
-with latest as (
-    select metrics.*, count(*) over (partition by cutoff_date) as models
-    from clv.backtest_metrics as metrics
-    where horizon_days = (
-        select horizon_days from clv.predictions order by predicted_at desc limit 1
-    )
+_UNCOUNTED = (
+    "landed_streams",
+    "migrations",
+    "rebuild_requests",
+    "source_state",
+    "sync_jobs",
+    "sync_states",
 )
 
+
+_LEADERBOARD = """
 select
-    model_name, count(*) as cutoffs, avg(tweedie_deviance) as deviance,
-    avg(mae_over_mean) as mae_over_mean, avg(r2) as r2,
-    avg(normalized_gini) as normalized_gini, avg(bias) as bias, avg(coverage_80) as coverage
-from latest
-where models = (select max(models) from latest)
-group by model_name
-order by deviance
+    model ->> 'model_name' as model_name,
+    (model ->> 'tweedie_deviance')::float8 as deviance,
+    (model ->> 'mae_over_mean')::float8 as mae_over_mean,
+    (model ->> 'r2')::float8 as r2,
+    (model ->> 'normalized_gini')::float8 as normalized_gini,
+    (model ->> 'bias')::float8 as bias,
+    (model ->> 'coverage_80')::float8 as coverage
+from (select numbers from clv.model_decisions order by decided_at desc limit 1) as decision
+cross join lateral jsonb_array_elements(decision.numbers -> 'leaderboard') as model
 """
 
 
@@ -97,14 +97,16 @@ def print_layers(database: Database, console: Console) -> None:
 
 
 def print_leaderboard(database: Database, console: Console) -> None:
-    """Print each model's mean out-of-time metrics over the latest backtest's cut-offs."""
+    """Print the numbers of the latest decision: means over the cut-offs common to all models."""
     board = database.query(_LEADERBOARD)
     if board.empty:
-        console.print("[bold]Leaderboard[/]  no past cut-off has a complete outcome yet")
+        console.print(
+            "[bold]Leaderboard[/]    no past cut-off tells the models apart yet", highlight=False
+        )
         return
-    headings = ("cut-offs", "deviance", "MAE/mean", "R2", "nGini", "bias", "coverage 80")
+    headings = ("deviance", "MAE/mean", "R2", "nGini", "bias", "coverage 80")
     rows = [
-        (row[0], str(row[1]), f"{row[2]:.2f}", *(_number(value) for value in row[3:]))
+        (row[0], f"{row[1]:.2f}", *(_number(value) for value in row[2:]))
         for row in board.itertuples(index=False)
     ]
     _table(console, ("Leaderboard", *headings), rows)
@@ -147,6 +149,8 @@ def print_segments(database: Database, console: Console) -> None:
         )
         for row in segments.itertuples()
     ]
+    if not rows:
+        return
     headings = ("Top segments", "customers", "predicted value", "share", "mean P(active)")
     _table(console, headings, rows)
 

@@ -453,7 +453,3 @@ def _markdown(table: pd.DataFrame) -> MetadataValue:
 
 def _listed(cutoffs: Sequence[date]) -> str:
     return ", ".join(cutoff.isoformat() for cutoff in cutoffs) or "none has a complete outcome"
-
-
-def _sql_dates(dates: Sequence[date]) -> str:
-    return ", ".join(f"'{day.isoformat()}'" for day in dates)

@@ -6,7 +6,6 @@ worse than the incumbent (normalized Gini, less .005). Never by MAE: under-predi
 Nothing is fitted, stored or promoted here.
 """
 
-import math
 from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any, Final
@@ -80,6 +79,8 @@ def choose(
         return _unvalidated(fitted, why, incumbent)
     means = _mean_metrics(tested, cutoffs)
     incumbent = incumbent if incumbent in means.index else INCUMBENT
+    if incumbent not in means.index:
+        return _unvalidated(fitted, f"no past test of the incumbent {incumbent}", incumbent)
     board = _leaderboard(means, incumbent)
     days = tuple(pd.Timestamp(cutoff).date().isoformat() for cutoff in cutoffs)
     eligible = board[board["eligible"]]
@@ -120,7 +121,7 @@ def _objection(row: pd.Series, bar: float) -> str:
     bias, gini = row["bias"], row["normalized_gini"]
     if not LOWEST_BIAS <= bias <= HIGHEST_BIAS:
         return f"mean bias {bias:.2f} is outside {LOWEST_BIAS}-{HIGHEST_BIAS}"
-    if math.isfinite(bar) and not gini >= bar:
+    if not gini >= bar:
         return f"normalized Gini {gini:.3f} is below the incumbent's {bar + GINI_TOLERANCE:.3f}"
     return ""
 

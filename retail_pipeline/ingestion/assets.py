@@ -19,6 +19,7 @@ from dagster import (
     Definitions,
     Failure,
     MaterializeResult,
+    MetadataValue,
     ResourceParam,
     RetryPolicy,
     multi_asset,
@@ -57,7 +58,7 @@ from retail_pipeline.ingestion.workspace import (
 from retail_pipeline.postgres import Database, Role
 from retail_pipeline.run_window import RunWindow
 from retail_pipeline.settings import AirbyteMode, ApiSource, FileSource, Settings
-from retail_pipeline.state import PipelineState, begin
+from retail_pipeline.state import PipelineState, begin, note_landed
 
 POOL = "airbyte"
 RETRIES = RetryPolicy(max_retries=1, delay=3, backoff=Backoff.EXPONENTIAL)
@@ -131,7 +132,7 @@ def build_landing_asset(
         began = time.monotonic()
         loader = database.as_role(Role.LOADER)
         # The state empties all layers at a rebuild, which only their owner may.
-        with _failing_well(), _api(context, settings, database, run_window) as api:
+        with _failing_well(), _api(context, settings, database, run_window, folder) as api:
             for stream in connection.streams:
                 context.log_event(_observation(stream.name, api))
             with open_workspace(
@@ -150,6 +151,9 @@ def build_landing_asset(
             for stream in connection.streams:
                 schema = folder.schema(connection, stream.name)
                 seconds = time.monotonic() - began
+                note_landed(
+                    database, stream=stream.name, state=api.state, run_id=_first_run_id(context)
+                )
                 yield _materialized(loader, settings, stream, schema, api, result, seconds)
 
     return sync
@@ -173,12 +177,21 @@ def _failing_well() -> Iterator[None]:
 
 @contextmanager
 def _api(
-    context: AssetExecutionContext, settings: Settings, database: Database, window: RunWindow
+    context: AssetExecutionContext,
+    settings: Settings,
+    database: Database,
+    window: RunWindow,
+    folder: AirbyteFolder,
 ) -> Iterator[Clocked]:
     """Enter the run into the state and hold the retail API open at the run's clock."""
     from retail_pipeline.retail_api import default_as_of, serving, source_id
 
     source = settings.source
+    if settings.airbyte.mode is AirbyteMode.SERVER and not isinstance(source, ApiSource):
+        raise PipelineError(
+            "AIRBYTE_MODE=server reads a retail API at an address: set RETAIL_SOURCE to https://…, "
+            "or use AIRBYTE_MODE=embedded for the simulator and for files"
+        )
     as_of = window.asked_as_of(settings) or default_as_of(source)
     # Served first: a source that cannot be used must not empty the layers.
     with serving(source, as_of, settings.api_key) as url:
@@ -188,14 +201,23 @@ def _api(
             database,
             source_id=source_id(source),
             as_of=as_of,
-            run_id=context.run.run_id,
+            run_id=_first_run_id(context),
             full_refresh=window.full_refresh,
+            streams=[each.name for one in folder.connections.values() for each in one.streams],
         )
         if transition.message:
             context.log.warning(transition.message)
         if transition.rebuilt and settings.airbyte.mode is AirbyteMode.SERVER:
-            context.log.warning("reset the connections' state on the Airbyte server as well")
+            raise PipelineError(
+                f"{transition.message}; the Airbyte server still holds the connections' old state: "
+                "reset them there, then run again"
+            )
         yield Clocked(url, end, not isinstance(source, ApiSource), transition.state, totals)
+
+
+def _first_run_id(context: AssetExecutionContext) -> str:
+    """Return the run, or the one that it goes on from: a full refresh empties once for both."""
+    return context.run.root_run_id or context.run.run_id
 
 
 def _end(settings: Settings, as_of: date) -> str:
@@ -233,6 +255,13 @@ def _keep_file_lines_aside(settings: Settings, database: Database, as_of: date) 
     ]
     with database.connect() as connection:
         reject(connection, FILE_LINES, records)
+
+
+def _nulled_values(source: FileSource, as_of: date) -> MetadataValue:
+    """Unreadable optional values of a transactions file by column; their lines are served."""
+    from retail_pipeline.retail_api import open_dataset
+
+    return MetadataValue.json(open_dataset(source, as_of).nulled)
 
 
 def _materialized(
@@ -275,6 +304,7 @@ def _materialized(
         metadata["lines"] = money.lines
         if isinstance(settings.source, FileSource):
             metadata["rejected_file_lines"] = count_rejected(database, FILE_LINES)
+            metadata["nulled_values"] = _nulled_values(settings.source, api.state.as_of)
     return MaterializeResult(
         asset_key=landing_key(stream.name), metadata=metadata, check_results=checks
     )

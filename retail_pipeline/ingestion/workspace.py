@@ -21,7 +21,7 @@ from retail_pipeline.airbyte_engine.suppression import Suppression
 from retail_pipeline.errors import PipelineError
 from retail_pipeline.ingestion.suppression import read_suppression, refuse_newly_forgotten
 from retail_pipeline.postgres import Database
-from retail_pipeline.settings import AirbyteMode, ApiSource, Settings
+from retail_pipeline.settings import AirbyteMode, Settings
 from retail_pipeline.state import PipelineState
 
 # dagster-airbyte is pinned exactly because it is beta; saying so at every sync helps nobody.
@@ -102,14 +102,9 @@ def open_workspace(
         state: The source and clock that the records belong to.
 
     Raises:
-        PipelineError: The server lacks a connection, or cannot read a bundled API.
+        PipelineError: The server lacks a connection.
     """
     if settings.airbyte.mode is AirbyteMode.SERVER:
-        if not isinstance(settings.source, ApiSource):
-            raise PipelineError(
-                "AIRBYTE_MODE=server reads a retail API at an address: set RETAIL_SOURCE to "
-                "https://…, or use AIRBYTE_MODE=embedded for the simulator and for files"
-            )
         yield _server_workspace(settings, folder)
         return
     from retail_pipeline.airbyte_engine.api import serving

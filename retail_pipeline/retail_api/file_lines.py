@@ -1,13 +1,13 @@
 """The lines of a transactions file: read, checked, and the bad ones set aside with their reasons.
 
-Columns and values of single lines belong here; what makes an order of lines is in
-`transactions_file`.
+What values of single lines mean belongs here; how a file holds them is in `file_table`, what makes
+an order of lines in `transactions_file`.
 """
 
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -16,22 +16,22 @@ import orjson
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.csv as pa_csv
-import pyarrow.parquet as pq
 
 from retail_pipeline.errors import UsageError
+from retail_pipeline.retail_api.file_table import FileTable, read_table
 from retail_pipeline.retail_api.records import REJECTED_COLUMNS
 
-REQUIRED = ("customer_id", "ts", "amount")
-ORDER_ID_NAMES = ("order_id", "invoice")
-OPTIONAL = ("product_id", "quantity", "unit_price", "country", "currency", "is_return")
+IDS = ("customer_id", "order_id", "product_id")
 
 _NUMBER = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,3})?$"
 _DATE = r"^\s*\d{4}-?\d{2}-?\d{2}"
-_NO_TIME = np.iinfo(np.int64).min
-"""How NumPy writes a missing time."""
+_NEVER = np.datetime64("NaT", "us")
+
+_FIRST_TIME, _LAST_TIME = np.datetime64("1678-01-01", "us"), np.datetime64("2262-01-01", "us")
+"""Times that nanoseconds since 1970 can hold, as pandas counts in places."""
 
 _YES = ("true", "t", "yes", "y", "1")
+_NO = ("false", "f", "no", "n", "0")
 
 
 @dataclass(frozen=True)
@@ -70,11 +70,11 @@ def read_lines(path: Path) -> FileLines:
         UsageError: The file is missing, unreadable or empty, lacks a required column, has no usable
             line, or holds more than one currency.
     """
-    table, misshapen = _read_table(path, columns=None)
-    lines = table.num_rows + len(misshapen)
+    file = read_table(path)
+    lines = file.table.num_rows + len(file.unusable)
     if not lines:
         raise UsageError(f"the transactions file {path} has no lines")
-    good, rejected, times, amounts = _checked(table, misshapen, path)
+    good, ids, rejected, times, amounts = _checked(file, path)
     if not len(times):
         raise UsageError(
             f"none of the {lines} lines of {path} can be used; "
@@ -82,14 +82,12 @@ def read_lines(path: Path) -> FileLines:
         )
     nulled: dict[str, int] = {}
     return FileLines(
-        customer=_text(good["customer_id"]),
+        customer=ids.pop("customer_id"),
         time=times,
         amount=amounts,
-        text={name: _optional_text(good, name) for name in ("order_id", "product_id", "country")},
+        text=ids | {"country": _optional_text(good, "country")},
         number={name: _optional(good, name, path, nulled) for name in ("quantity", "unit_price")},
-        is_return=_flags(good["is_return"])
-        if "is_return" in good.column_names
-        else np.zeros(good.num_rows, dtype=bool),
+        is_return=_flags(good, "is_return", nulled),
         currency=_one_currency(good, path),
         rejected=rejected,
         lines=lines,
@@ -103,118 +101,58 @@ def last_day(path: Path) -> date:
     Raises:
         UsageError: As for `read_lines`, and where no timestamp is readable.
     """
-    table, _ = _read_table(path, columns=("ts",))
-    times = _times(table["ts"], path)
+    times = _times(read_table(path, columns=("ts",)).table["ts"], path)
     known = times[~np.isnat(times)]
     if not len(known):
         raise UsageError(f"the column ts of {path} has no readable time; use 2011-06-01 12:30:00")
     return known.max().astype("datetime64[D]").item()
 
 
-def _read_table(path: Path, columns: tuple[str, ...] | None) -> tuple[pa.Table, dict[int, str]]:
-    """The known columns of a file (or some of them), and the text of rows of another shape."""
-    if not path.exists():
-        raise UsageError(f"the transactions file {path} does not exist; check its path")
-    if not path.is_file():
-        raise UsageError(f"{path} is not a file; give a Parquet or CSV file of order lines")
-    try:
-        with path.open("rb") as file:
-            is_parquet = file.read(4) == b"PAR1"
-        names = pq.read_schema(path).names if is_parquet else _csv_header(path)
-        wanted = _wanted_columns(names, path)
-        take = [wanted[name] for name in columns] if columns else list(wanted.values())
-        misshapen: dict[int, str] = {}
-        table = pq.read_table(path, columns=take) if is_parquet else _csv(path, take, misshapen)
-    except (pa.ArrowException, OSError) as error:
-        raise UsageError(
-            f"the transactions file {path} cannot be read as Parquet or UTF-8 CSV: "
-            f"{_first_line(error)}"
-        ) from error
-    known = {given: name for name, given in wanted.items()}
-    return table.rename_columns([known[given] for given in table.column_names]), misshapen
-
-
-def _csv_header(path: Path) -> list[str]:
-    try:
-        with pa_csv.open_csv(path, parse_options=_csv_shape({})) as reader:
-            return list(reader.schema.names)
-    except StopIteration:
-        return []
-
-
-def _csv(path: Path, columns: list[str], misshapen: dict[int, str]) -> pa.Table:
-    """Read columns verbatim as text: type inference would eat the leading zeros of ids."""
-    return pa_csv.read_csv(
-        path,
-        read_options=pa_csv.ReadOptions(use_threads=False),
-        parse_options=_csv_shape(misshapen),
-        convert_options=pa_csv.ConvertOptions(
-            include_columns=columns,
-            column_types=dict.fromkeys(columns, pa.string()),
-            strings_can_be_null=False,
-        ),
-    )
-
-
-def _csv_shape(misshapen: dict[int, str]) -> pa_csv.ParseOptions:
-    def keep_aside(row: pa_csv.InvalidRow) -> str:
-        text = f"{row.actual_columns} values where {row.expected_columns} are expected"
-        header = 1
-        misshapen[(row.number or 0) - header] = f"{text}\n{row.text}"
-        return "skip"
-
-    return pa_csv.ParseOptions(newlines_in_values=True, invalid_row_handler=keep_aside)
-
-
-def _wanted_columns(names: list[str], path: Path) -> dict[str, str]:
-    """The file's names of the columns that are used, by their own names."""
-    given = {name.strip().removeprefix("\ufeff"): name for name in names}
-    missing = [name for name in REQUIRED if name not in given]
-    if missing:
-        found = ", ".join(names) or "none"
-        raise UsageError(
-            f"the transactions file {path} has no column {' and no column '.join(missing)}; "
-            f"it needs {', '.join(REQUIRED)} (its columns: {found}); rename or add it"
-        )
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice:
-        raise UsageError(f"the transactions file {path} has the column {twice[0]} twice")
-    wanted = {name: given[name] for name in (*REQUIRED, *OPTIONAL) if name in given}
-    order_id = next((name for name in ORDER_ID_NAMES if name in given), None)
-    return wanted | ({"order_id": given[order_id]} if order_id else {})
-
-
 def _checked(
-    table: pa.Table, misshapen: dict[int, str], path: Path
-) -> tuple[pa.Table, pd.DataFrame, np.ndarray, np.ndarray]:
-    """Good lines, rejected lines, and the times and amounts of the good ones."""
+    file: FileTable, path: Path
+) -> tuple[pa.Table, dict[str, pa.Array], pd.DataFrame, np.ndarray, np.ndarray]:
+    """Good lines, their ids, rejected lines, and the times and amounts of the good ones."""
+    table = file.table
     times = _times(table["ts"], path)
     amounts = _numbers(table["amount"], "amount", path)
-    no_customer = _text(table["customer_id"]).is_null().to_numpy(zero_copy_only=False)
-    bad = no_customer | np.isnat(times) | ~np.isfinite(amounts)
+    ids = {name: _optional_text(table, name) for name in IDS}
+    bad = _mask(ids["customer_id"].is_null()) | np.isnat(times) | ~np.isfinite(amounts)
+    for id_ in ids.values():
+        bad |= _mask(pc.match_substring(id_, "\0").fill_null(False))
     position = np.flatnonzero(bad)
-    numbers = np.arange(1, len(bad) + len(misshapen) + 1)
-    numbers = np.delete(numbers, np.array(list(misshapen), dtype=np.int64) - 1)
-    records = [_plain(record) for record in table.take(pa.array(position)).to_pylist()]
+    records = _records(table.take(pa.array(position)))
+    bad_ids = {name: id_.take(pa.array(position)).to_pylist() for name, id_ in ids.items()}
     reasons = [
-        _reason(record, no_customer[i], np.isnat(times[i]), not np.isfinite(amounts[i]))
-        for record, i in zip(records, position, strict=True)
+        _reason(
+            record,
+            {name: bad_ids[name][row] for name in IDS},
+            has_time=not np.isnat(times[at]),
+            has_amount=bool(np.isfinite(amounts[at])),
+        )
+        for row, (record, at) in enumerate(zip(records, position, strict=True))
     ]
-    rows = list(zip(records, reasons, numbers[position].tolist(), times[position], strict=True))
-    for number, text in misshapen.items():
-        reason, _, raw = text.partition("\n")
-        rows.append(({"text": raw}, reason, number, np.datetime64("NaT")))
-    good = table.filter(pa.array(~bad)) if bad.any() else table
-    return good, _rejected_frame(rows), times[~bad], amounts[~bad]
+    lines = file.lines[position].tolist()
+    rows = list(zip(records, reasons, lines, times[position], strict=True))
+    rows += [({"text": row.text}, row.reason, row.line, _NEVER) for row in file.unusable]
+    if bad.any():
+        keep = pa.array(~bad)
+        table, ids = table.filter(keep), {name: id_.filter(keep) for name, id_ in ids.items()}
+    return table, ids, _rejected_frame(rows), times[~bad], amounts[~bad]
 
 
-def _reason(record: dict[str, Any], no_customer: bool, no_time: bool, no_amount: bool) -> str:
-    faults = []
-    if no_customer:
+def _reason(
+    record: dict[str, Any], ids: dict[str, str | None], *, has_time: bool, has_amount: bool
+) -> str:
+    faults = [
+        f"{name} holds a NUL character, which the database cannot store"
+        for name, value in ids.items()
+        if value and "\0" in value
+    ]
+    if ids["customer_id"] is None:
         faults.append("customer_id is missing")
-    if no_time:
+    if not has_time:
         faults.append(_fault(record["ts"], "ts", "a date"))
-    if no_amount:
+    if not has_amount:
         faults.append(_fault(record["amount"], "amount", "a finite number"))
     return "; ".join(faults)
 
@@ -240,28 +178,56 @@ def _rejected_frame(rows: list[tuple[dict[str, Any], str, int, Any]]) -> pd.Data
     return pd.DataFrame(columns)[list(REJECTED_COLUMNS)]
 
 
-def _plain(record: dict[str, Any]) -> dict[str, Any]:
-    """A line as JSON values."""
-    return {name: _plain_value(value) for name, value in record.items()}
+def _records(table: pa.Table) -> list[dict[str, Any]]:
+    """Lines as JSON values."""
+    ts = table["ts"]
+    if pa.types.is_timestamp(ts.type):
+        # A time that Python's datetime cannot hold is shown all the same.
+        ts = ts.cast(pa.timestamp(ts.type.unit)).cast(pa.string())
+    elif pa.types.is_date(ts.type):
+        ts = ts.cast(pa.string())
+    table = table.set_column(table.column_names.index("ts"), "ts", ts)
+    return [
+        {name: _plain_value(value) for name, value in record.items()}
+        for record in table.to_pylist()
+    ]
 
 
 def _plain_value(value: Any) -> Any:
     if isinstance(value, float) and not np.isfinite(value):
         return None if np.isnan(value) else str(value)
-    if value is None or isinstance(value, str | bool | int | float):
-        return value
-    return value.isoformat() if isinstance(value, date | datetime) else str(value)
+    return value if value is None or isinstance(value, str | bool | int | float) else str(value)
 
 
 def _text(column: pa.ChunkedArray) -> pa.Array:
-    """A column as text, verbatim; blank is null. Whole floats lose the `.0` that ids once got."""
+    """A column as text, verbatim; blank is null, as are NaN and infinity.
+
+    Whole numbers are written as such: a column of numbers with gaps comes as floats or decimals.
+    """
     values = column.combine_chunks()
     if pa.types.is_floating(values.type):
-        values = pc.replace_substring_regex(values.cast(pa.string()), r"\.0$", "")
+        values = _float_text(values)
+    elif pa.types.is_decimal(values.type):
+        values = pc.replace_substring_regex(values.cast(pa.string()), r"\.0+$", "")
     elif not pa.types.is_string(values.type):
         values = values.cast(pa.string())
     blank = pc.equal(pc.binary_length(pc.utf8_trim_whitespace(values)), 0)
     return pc.if_else(blank, pa.scalar(None, pa.string()), values)
+
+
+def _float_text(values: pa.Array) -> pa.Array:
+    """Floats as the shortest text that means them, whole ones without point and exponent."""
+    encoded = values.dictionary_encode()
+    numbers = encoded.dictionary.cast(pa.float64()).to_numpy()
+    whole = np.isfinite(numbers) & (numbers == np.rint(numbers))
+    fits = whole & (np.abs(numbers) < 2.0**63)
+    integers = pa.array(np.where(fits, numbers, 0).astype(np.int64)).cast(pa.string())
+    texts = pc.if_else(pa.array(fits), integers, encoded.dictionary.cast(pa.string()))
+    large = whole & ~fits
+    written = pa.array([str(int(number)) for number in numbers[large]], pa.string())
+    texts = pc.replace_with_mask(texts, pa.array(large), written)
+    texts = pc.if_else(pa.array(np.isfinite(numbers)), texts, pa.scalar(None, pa.string()))
+    return texts.take(encoded.indices)
 
 
 def _optional_text(table: pa.Table, name: str) -> pa.Array:
@@ -274,14 +240,24 @@ def _times(column: pa.ChunkedArray, path: Path) -> np.ndarray:
     """UTC times, NaT where missing or unreadable; a time without a zone is UTC."""
     kind = column.type
     if pa.types.is_timestamp(kind) or pa.types.is_date(kind):
-        zone = getattr(kind, "tz", None)
-        times = column.cast(pa.timestamp("us", tz=zone), safe=False)
-        return times.cast(pa.int64()).fill_null(_NO_TIME).to_numpy().view("datetime64[us]")
-    if pa.types.is_dictionary(kind):
-        column = column.cast(kind.value_type)
-    if not (pa.types.is_string(column.type) or pa.types.is_large_string(column.type)):
+        return _typed_times(column)
+    if not pa.types.is_string(kind):
         raise UsageError(f"the column ts of {path} holds {kind}; it must hold times or text")
     return _by_distinct_value(column, _parsed_times)
+
+
+def _typed_times(column: pa.ChunkedArray) -> np.ndarray:
+    """Times of a column of times or days; NaT beyond what can be told in nanoseconds."""
+    kind = column.type
+    unit = kind.unit if pa.types.is_timestamp(kind) else "D" if kind.bit_width == 32 else "ms"
+    counts = column.cast(pa.int32() if unit == "D" else pa.int64()).cast(pa.int64())
+    first, last = (time.astype(f"datetime64[{unit}]") for time in (_FIRST_TIME, _LAST_TIME))
+    missing = _mask(column.is_null())
+    values = counts.fill_null(0).to_numpy()
+    bad = missing | (values < first.astype(np.int64)) | (values >= last.astype(np.int64))
+    times = np.where(bad, 0, values).view(f"datetime64[{unit}]").astype("datetime64[us]")
+    times[bad] = _NEVER
+    return times
 
 
 def _parsed_times(texts: pa.Array) -> np.ndarray:
@@ -308,9 +284,7 @@ def _numbers(column: pa.ChunkedArray, name: str, path: Path) -> np.ndarray:
         return column.cast(pa.float64(), safe=False).to_numpy()
     if pa.types.is_floating(kind) or pa.types.is_decimal(kind):
         column = column.cast(pa.string())
-    if pa.types.is_dictionary(kind):
-        column = column.cast(kind.value_type)
-    if not (pa.types.is_string(column.type) or pa.types.is_large_string(column.type)):
+    if not pa.types.is_string(column.type):
         raise UsageError(f"the column {name} of {path} holds {kind}; it must hold numbers")
     return _by_distinct_value(column, _parsed_numbers)
 
@@ -327,17 +301,39 @@ def _optional(table: pa.Table, name: str, path: Path, nulled: dict[str, int]) ->
         return np.full(table.num_rows, np.nan)
     values = _numbers(table[name], name, path)
     values = np.where(np.isfinite(values), values, np.nan)
-    lost = int(np.isnan(values).sum()) - int(_text(table[name]).null_count)
-    if lost > 0:
-        nulled[name] = lost
+    _count(nulled, name, np.isnan(values) & ~_missing(table[name]))
     return values
 
 
-def _flags(column: pa.ChunkedArray) -> np.ndarray:
+def _flags(table: pa.Table, name: str, nulled: dict[str, int]) -> np.ndarray:
+    """Yes or no; missing is no, as is anything else, which is counted."""
+    if name not in table.column_names:
+        return np.zeros(table.num_rows, dtype=bool)
+    column = table[name]
     if pa.types.is_boolean(column.type):
-        return column.fill_null(False).to_numpy()
-    text = pc.utf8_lower(pc.utf8_trim_whitespace(_text(column)))
-    return pc.fill_null(pc.is_in(text, pa.array(_YES)), False).to_numpy(zero_copy_only=False)
+        return _mask(column.fill_null(False))
+    trimmed = pc.utf8_lower(pc.utf8_trim_whitespace(_text(column)))
+    text = pc.replace_substring_regex(trimmed, r"^([01])\.0*$", r"\1")
+    yes, no = (_mask(pc.is_in(text, pa.array(words))) for words in (_YES, _NO))
+    _count(nulled, name, ~yes & ~no & ~_missing(column))
+    return yes
+
+
+def _missing(column: pa.ChunkedArray) -> np.ndarray:
+    if pa.types.is_floating(column.type):
+        return _mask(pc.is_null(column, nan_is_null=True))
+    return _mask(_text(column).is_null() if pa.types.is_string(column.type) else column.is_null())
+
+
+def _mask(flags: pa.Array | pa.ChunkedArray) -> np.ndarray:
+    if isinstance(flags, pa.ChunkedArray):
+        return flags.to_numpy()
+    return flags.to_numpy(zero_copy_only=False)
+
+
+def _count(nulled: dict[str, int], name: str, lost: np.ndarray) -> None:
+    if lost.any():
+        nulled[name] = int(lost.sum())
 
 
 def _one_currency(table: pa.Table, path: Path) -> str | None:
@@ -350,7 +346,3 @@ def _one_currency(table: pa.Table, path: Path) -> str | None:
             f"({', '.join(sorted(found)[:5])}); convert its amounts to one or split it"
         )
     return found[0] if found else None
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).splitlines()[0] if str(error) else type(error).__name__

@@ -27,6 +27,8 @@ from retail_pipeline.retail_api.records import (
 RETURN_SUFFIX = "-return"
 """Appended to the order's id for the return of an order that holds sales and returns."""
 
+_LARGEST_COUNT = 2.0**53
+
 
 @dataclass(frozen=True)
 class TransactionsFile:
@@ -54,7 +56,8 @@ def read_transactions_file(path: Path) -> TransactionsFile:
 
     Required columns: `customer_id, ts, amount`. Optional: `order_id` (or `invoice`), `product_id,
     quantity, unit_price, country, currency, is_return`. Ids are text, verbatim. A bad line is set
-    aside and its order goes through with the other lines.
+    aside and its order goes through with the other lines. A line's money is its own customer's: an
+    order id that customers share is an order of each of them.
 
     Raises:
         UsageError: The file is missing, unreadable or empty, lacks a required column, has no usable
@@ -121,25 +124,58 @@ def _records(lines: FileLines) -> tuple[pd.DataFrame, pd.DataFrame, pd.Series]:
 
 
 def _orders(lines: FileLines) -> tuple[np.ndarray, np.ndarray]:
-    """The order of each line, as a number, and the orders' ids.
+    """The order of each line, as a number, and the orders' ids; an order has one customer.
 
-    Lines without an order id are one order where customer and timestamp agree.
+    Lines with an order id are one order where id and customer agree, the others where customer and
+    timestamp agree. An id that several customers share stays with the first of them; the orders of
+    the others are `<id>-<customer>`.
     """
     encoded = lines.text["order_id"].dictionary_encode()
     order, ids = _codes(encoded).astype(np.int64), encoded.dictionary.to_pylist()
-    loose = np.flatnonzero(order < 0)
-    if len(loose):
-        customer = lines.customer.take(pa.array(loose))
-        keys = pd.DataFrame(
-            {"customer": _codes(customer.dictionary_encode()), "time": lines.time[loose]}
-        )
-        number = keys.groupby(["customer", "time"], sort=False).ngroup().to_numpy()
-        order[loose] = len(ids) + number
-        first = _first_positions(number, int(number.max()) + 1)
+    customers = lines.customer.dictionary_encode()
+    customer, names = _codes(customers), customers.dictionary
+    loose, shared = order < 0, _of_another_customer(order, customer, len(ids))
+    if shared.any():
+        number, first = _grouped(order[shared], customer[shared])
+        owners = names.take(pa.array(customer[shared][first])).to_pylist()
+        taken = set(ids)
+        split = [
+            _free_id(ids[whole], f"-{owner}", taken)
+            for whole, owner in zip(order[shared][first], owners, strict=True)
+        ]
+        order[shared] = len(ids) + number
+        ids += split
+    if loose.any():
+        number, first = _grouped(customer[loose], lines.time[loose])
+        owners = names.take(pa.array(customer[loose][first])).to_pylist()
         times = np.datetime_as_string(lines.time[loose][first], unit="us").tolist()
-        names = customer.take(pa.array(first)).to_pylist()
-        ids = ids + [f"{name}@{time}Z" for name, time in zip(names, times, strict=True)]
+        order[loose] = len(ids) + number
+        ids += [f"{owner}@{time}Z" for owner, time in zip(owners, times, strict=True)]
     return order, np.array(ids, dtype=object)
+
+
+def _of_another_customer(order: np.ndarray, customer: np.ndarray, orders: int) -> np.ndarray:
+    """Which lines belong to another customer than the first line with their order id."""
+    with_id = np.flatnonzero(order >= 0)
+    first = with_id[_first_positions(order[with_id], orders)]
+    owner = np.append(customer[first], -1)
+    return (order >= 0) & (owner[order] != customer)
+
+
+def _grouped(*keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The group of each row, numbered in order of appearance, and each group's first row."""
+    frame = pd.DataFrame(dict(enumerate(keys)))
+    number = frame.groupby(list(frame), sort=False).ngroup().to_numpy()
+    return number, _first_positions(number, int(number.max()) + 1)
+
+
+def _free_id(id_: str, suffix: str, taken: set[str]) -> str:
+    """The id with its suffix, given again until nothing else has it; it is taken from then on."""
+    free = id_ + suffix
+    while free in taken:
+        free += suffix
+    taken.add(free)
+    return free
 
 
 def _signed(
@@ -240,5 +276,6 @@ def _codes(encoded: pa.DictionaryArray) -> np.ndarray:
 
 
 def _whole(values: np.ndarray) -> np.ndarray:
-    """Numbers as integers where all are whole."""
-    return values.astype(np.int64) if np.all(values == np.rint(values)) else values
+    """Numbers as integers where all are whole and none is beyond what floats can count to."""
+    are_whole = np.all((values == np.rint(values)) & (np.abs(values) < _LARGEST_COUNT))
+    return values.astype(np.int64) if are_whole else values

@@ -65,6 +65,11 @@ def test_thin_data_goes_through_and_says_that_nothing_validated_it(
     assert len(served) == 30
     assert served["predicted_value"].ge(0).all()
 
+    before = layers(database)
+    (tmp_path / "empty.csv").write_text("customer_id,ts\nc1,2024-01-01\n")
+    assert cli("run", "--transactions", str(tmp_path / "empty.csv")).returncode == WRONG_USE
+    assert layers(database) == before
+
 
 def test_unreadable_dates_are_kept_aside_with_their_reason_and_the_rest_goes_through(
     cli: Cli, database: Database, tmp_path: Path
@@ -121,6 +126,9 @@ def test_wrong_use_has_its_own_exit_code(cli: Cli) -> None:
     assert cli("run", "--as-of", "yesterday").returncode == WRONG_USE
     assert cli("run", "--unknown").returncode == WRONG_USE
     assert cli("run", "--select", "group:nothing").returncode == WRONG_USE
+    unused = cli("run", "--full-refresh", "--select", "group:figures", "--debug")
+    assert unused.returncode != DONE
+    assert "UsageError: --full-refresh needs the transactional assets" in unused.stderr
 
 
 def test_db_url_prints_one_line_that_works(cli: Cli) -> None:

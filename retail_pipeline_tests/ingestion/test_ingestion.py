@@ -27,12 +27,12 @@ from retail_pipeline.state import read_state
 
 SIMULATOR = Settings(source=SimulatorSource(customers=60, seed=5))
 LINES = (
-    "customer_id,order_id,ts,amount,product_id\n"
-    "1,A,2020-01-01T10:00:00,0.001,p\n"
-    "1,A,2020-01-01T10:00:00,12.30,q\n"
-    "2,B,not a date,5,p\n"
-    "2,C,2020-01-05T10:00:00,-3,p\n"
-    "3,D,2020-02-05T10:00:00,7,p\n"
+    "customer_id,order_id,ts,amount,product_id,quantity\n"
+    "1,A,2020-01-01T10:00:00,0.001,p,1\n"
+    "1,A,2020-01-01T10:00:00,12.30,q,two\n"
+    "2,B,not a date,5,p,1\n"
+    "2,C,2020-01-05T10:00:00,-3,p,\n"
+    "3,D,2020-02-05T10:00:00,7,p,1\n"
 )
 
 
@@ -132,6 +132,7 @@ def test_bad_lines_of_a_file_are_kept_aside_and_counts_add_up(
     assert result.success
     shown = metadata(result, "transactions")
     assert (shown["dagster/row_count"], shown["lines"], shown["rejected_file_lines"]) == (2, 3, 1)
+    assert shown["nulled_values"] == {"quantity": 1}
     money = checks(result)["transactions", "money_equals_the_api"]
     assert money.passed
     assert money.metadata["sales_amount"].value == 12.301

@@ -40,18 +40,45 @@ def lines_by_transaction(file: TransactionsFile) -> dict[str, list[float]]:
     return items["amount"].groupby(ids).agg(list).to_dict()
 
 
-def test_an_order_is_its_id_alone_with_the_time_customer_and_country_of_its_first_line(
+def money_by_customer(file: TransactionsFile) -> dict[str, Decimal]:
+    header = file.records.transactions
+    customers = header["user_id"].repeat(header["line_count"]).to_numpy()
+    amounts = file.records.items["amount"].groupby(customers)
+    return {str(name): exact_sum(values.to_numpy()) for name, values in amounts}
+
+
+def test_an_order_is_its_id_alone_with_the_time_and_country_of_its_first_line(
     tmp_path: Path,
 ) -> None:
     rows = [
         line(order_id="7", country="France"),
         line(order_id="8"),
-        line(order_id="7", ts="2024-03-02 11:00:00", customer_id="c2", country="Spain"),
+        line(order_id="7", ts="2024-03-02 11:00:00", country="Spain"),
     ]
     file = read_transactions_file(write(tmp_path, rows))
     order = file.records.transactions.set_index("transaction_id").loc["7"]
     assert order["transacted_at"] == pd.Timestamp("2024-03-01 10:00:00")
     assert (order["user_id"], order["country"], order["line_count"]) == ("c1", "France", 2)
+
+
+def test_customers_who_share_an_order_id_have_an_order_each(tmp_path: Path) -> None:
+    rows = [
+        line(order_id="7", amount="1"),
+        line(order_id="7", amount="20", customer_id="c2", ts="2025-01-01"),
+        line(order_id="7", amount="2"),
+        line(order_id="7", amount="-3", customer_id="c2"),
+        line(order_id="7-c2", amount="400", customer_id="c3"),
+    ]
+    file = read_transactions_file(write(tmp_path, rows))
+    assert lines_by_transaction(file) == {
+        "7": [1, 2],
+        "7-c2-c2": [20],
+        "7-c2-c2-return": [-3],
+        "7-c2": [400],
+    }
+    assert money_by_customer(file) == {"c1": 3, "c2": 17, "c3": 400}
+    times = file.records.transactions.set_index("transaction_id")["transacted_at"]
+    assert times["7-c2-c2"] == pd.Timestamp("2025-01-01")
 
 
 def test_without_order_id_a_customers_lines_of_one_timestamp_are_an_order(tmp_path: Path) -> None:
@@ -109,6 +136,89 @@ def test_numeric_ids_of_a_parquet_file_lose_no_digit(tmp_path: Path) -> None:
     file = read_transactions_file(write(tmp_path, rows, parquet=True))
     order = file.records.transactions.iloc[0]
     assert (order["user_id"], order["transaction_id"]) == ("13085", "9007199254740993")
+
+
+def parquet(folder: Path, **columns: object) -> Path:
+    path = folder / "typed.parquet"
+    given = {"customer_id": ["a", "b"], "ts": ["2024-01-01"] * 2, "amount": [1.5, 2.5]}
+    pq.write_table(pa.table({**given, **columns}), path)
+    return path
+
+
+def test_missing_ids_among_numbers_are_missing(tmp_path: Path) -> None:
+    ids = pa.array([np.nan, 13085.0])
+    file = read_transactions_file(parquet(tmp_path, customer_id=ids))
+    assert file.rejected[["line", "reason"]].to_numpy().tolist() == [[1, "customer_id is missing"]]
+    no_ids = {"order_id": pa.array([np.nan, 7.0]), "product_id": pa.array([np.nan, 8.5])}
+    file = read_transactions_file(parquet(tmp_path, **no_ids))
+    ids = file.records.transactions["transaction_id"].tolist()
+    assert sorted(ids) == ["7", "a@2024-01-01T00:00:00.000000Z"]
+    assert file.records.products["product_id"].tolist() == ["8.5"]
+
+
+@pytest.mark.parametrize(
+    ("ids", "expected"),
+    [
+        (pa.array([1e16, 123456789.0]), ["10000000000000000", "123456789"]),
+        (pa.array([1e20, -0.0]), ["100000000000000000000", "0"]),
+        (pa.array([13085.0, 0.5], pa.float32()), ["13085", "0.5"]),
+        (pa.array([Decimal("7.00"), Decimal("8.50")]), ["7", "8.50"]),
+        (pa.array([b"x", b"y"]), ["x", "y"]),
+        (pa.array(["x", "y"], pa.string_view()), ["x", "y"]),
+        (pa.array(["x", "y"], pa.large_string()), ["x", "y"]),
+        (pa.array(["x", "y"]).dictionary_encode(), ["x", "y"]),
+        (pa.array([7, 8]).dictionary_encode(), ["7", "8"]),
+    ],
+    ids=lambda value: str(value.type) if isinstance(value, pa.Array) else "",
+)
+def test_ids_are_text_whatever_type_they_are_stored_in(
+    tmp_path: Path, ids: pa.Array, expected: list[str]
+) -> None:
+    file = read_transactions_file(parquet(tmp_path, customer_id=ids, product_id=ids))
+    assert set(file.records.users["user_id"]) == set(expected)
+    assert set(file.records.products["product_id"]) == set(expected)
+
+
+@pytest.mark.parametrize(
+    "times",
+    [
+        pa.array([2**40, 1_704_067_200], pa.timestamp("s")),
+        pa.array([2**55, 1_704_067_200_000], pa.timestamp("ms", "Europe/Paris")),
+        pa.array([2**62, 1_704_067_200_000_000], pa.timestamp("us", "UTC")),
+        pa.array([2**30, 19_723], pa.date32()),
+        pa.array(["9999-12-31", "2024-01-01"]),
+    ],
+    ids=lambda times: str(times.type),
+)
+def test_a_time_that_cannot_be_held_sets_its_line_aside(tmp_path: Path, times: pa.Array) -> None:
+    path = parquet(tmp_path, ts=times)
+    file = read_transactions_file(path)
+    assert file.rejected["reason"].str.contains("ts is not a date").tolist() == [True]
+    assert file.records.transactions["transacted_at"].tolist() == [pd.Timestamp("2024-01-01")]
+    assert default_as_of(path) == date(2024, 1, 2)
+
+
+def test_empty_columns_are_absent_unless_required(tmp_path: Path) -> None:
+    nothing = pa.nulls(2)
+    path = parquet(tmp_path, quantity=nothing, currency=nothing, order_id=nothing)
+    assert len(read_transactions_file(path).records.items) == 2
+    for name in ("customer_id", "ts", "amount"):
+        with pytest.raises(UsageError, match=f"column {name} of .* holds no value"):
+            read_transactions_file(parquet(tmp_path, **{name: nothing}))
+
+
+@pytest.mark.parametrize("ids", [pa.array([b"\xff", b"y"]), pa.array([["x"], ["y"]])])
+def test_ids_that_are_no_text_are_one_clear_message(tmp_path: Path, ids: pa.Array) -> None:
+    with pytest.raises(UsageError, match=r"the column customer_id of .* holds"):
+        read_transactions_file(parquet(tmp_path, customer_id=ids))
+
+
+@pytest.mark.parametrize("name", ["customer_id", "order_id", "product_id"])
+def test_a_nul_character_in_an_id_sets_its_line_aside(tmp_path: Path, name: str) -> None:
+    rows = [line(**{name: "a\0b"}), line(**{name: "c"})]
+    file = read_transactions_file(write(tmp_path, rows))
+    assert file.rejected["line"].tolist() == [1]
+    assert file.rejected["reason"][0].startswith(f"{name} holds a NUL character")
 
 
 @pytest.mark.parametrize(
@@ -182,10 +292,31 @@ def test_equal_bad_lines_are_distinct_records(tmp_path: Path) -> None:
 
 
 def test_unreadable_optional_values_are_dropped_and_counted(tmp_path: Path) -> None:
-    rows = [line(quantity="two", unit_price="2.5"), line(quantity="2", unit_price="")]
+    rows = [
+        line(quantity="two", unit_price="2.5", is_return="maybe"),
+        line(quantity="2", unit_price="", is_return=""),
+    ]
     file = read_transactions_file(write(tmp_path, rows))
-    assert file.nulled == {"quantity": 1}
+    assert file.nulled == {"quantity": 1, "is_return": 1}
     assert file.records.items["quantity"].isna().tolist() == [True, False]
+
+
+@pytest.mark.parametrize(
+    "column", [["1.0", "0.0"], ["TRUE", "no"], [1.0, 0.0], [1, 0], [1.0, None]]
+)
+@pytest.mark.parametrize("parquet", [False, True], ids=["csv", "parquet"])
+def test_a_return_is_marked_by_numbers_as_well(
+    tmp_path: Path, column: list[object], parquet: bool
+) -> None:
+    rows = [line(order_id=str(at), is_return=mark) for at, mark in enumerate(column)]
+    file = read_transactions_file(write(tmp_path, rows, parquet=parquet))
+    assert file.records.transactions["type"].tolist() == ["return", "sale"]
+    assert not file.nulled
+
+
+def test_a_count_beyond_integers_stays_what_it_is(tmp_path: Path) -> None:
+    items = read_transactions_file(write(tmp_path, [line(quantity="1e30")])).records.items
+    assert items["quantity"].tolist() == [1e30]
 
 
 @given(
@@ -218,6 +349,9 @@ def test_every_line_is_served_once_or_rejected_and_no_penny_is_lost(
     assert len(file.rejected) == len(rows) - len(good)
     assert totals.net_amount == sum(Decimal(str(row["amount"])) for row in good)
     assert file.records.transactions["transaction_id"].is_unique
+    for name, money in money_by_customer(file).items():
+        given = (Decimal(str(r["amount"])) for r in good if r["customer_id"] == name)
+        assert money == sum(given)
     for amounts in lines_by_transaction(file).values():
         assert min(amounts) >= 0 or max(amounts) <= 0
 
@@ -253,7 +387,12 @@ def test_the_default_clock_is_the_day_after_the_last_timestamp(tmp_path: Path) -
         ("a.csv", "customer_id,ts,amount\na,soon,1\n", "none of the 1 lines.*ts is not a date"),
         ("a.csv", "customer_id,ts,amount,ts\na,2024-01-01,1,2\n", "the column ts twice"),
         ("a.parquet", "PAR1 not really", "cannot be read as Parquet"),
-        ("a.csv", b"customer_id,ts,amount\n\xff\xfe\x81,2024-01-01,1\n", "cannot be read"),
+        ("a.csv", b"customer_id,ts,amount\n\xff\x81,2024-01-01,1\n", "is not UTF-8 .*; save it"),
+        ("a.csv", b"customer_id,ts,amount\n\xff,2024-01-01\n", "is not UTF-8 .*; save it"),
+        ("a.csv", b"customer_id,ts,amount,stra\xdfe\n", "is not UTF-8 .*; save it"),
+        ("a.csv", "customer_id,ts,amount\n".encode("utf-16"), "is UTF-16.*save it as UTF-8"),
+        ("a.csv", "customer_id,ts,amount\n".encode("utf-16-le"), "is UTF-16.*save it as UTF-8"),
+        ("a.csv", 'customer_id,ts,"amount\nc1,2024-01-01,1\n', "header of .* quote"),
         (
             "a.csv",
             "customer_id,ts,amount,currency\na,2024-01-01,1,EUR\na,2024-01-01,1,GBP\n",
