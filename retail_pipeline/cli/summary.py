@@ -13,7 +13,14 @@ from retail_pipeline.state import read_state
 
 LAYERS = ("transactional", "warehouse", "clv", "quality")
 _WIDTH_WITHOUT_TERMINAL = 120
-_UNCOUNTED = ("migrations", "rebuild_requests", "source_state", "sync_jobs", "sync_states")
+_UNCOUNTED = (
+    "landed_streams",
+    "migrations",
+    "rebuild_requests",
+    "source_state",
+    "sync_jobs",
+    "sync_states",
+)
 
 
 _LEADERBOARD = """
