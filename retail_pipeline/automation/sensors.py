@@ -48,7 +48,7 @@ def build_sensors(environment: Environment) -> list[SensorDefinition]:
         minimum_interval_seconds=30,
         default_status=_STATUS[environment],
         description="Starts the CLV job when warehouse/customer_features was materialized by a run "
-        "that does not itself go on to clv/model: one run per materialization.",
+        "that ended well and did not itself go on to clv/model: one run per materialization.",
     )
     def clv_after_new_features(context: SensorEvaluationContext) -> SensorResult:
         return runs_for_new_features(context.instance, context.cursor)
@@ -68,7 +68,7 @@ def runs_for_new_features(instance: DagsterInstance, cursor: str | None) -> Sens
         instance: Whose event log is read.
         cursor: What the last evaluation returned; None at the first one.
     """
-    records = _new_materializations(instance, cursor)
+    records = _up_to_the_first_at_work(instance, _new_materializations(instance, cursor))
     if not records:
         return SensorResult(
             skip_reason=SkipReason("there are no new features since the last look"),
@@ -77,11 +77,14 @@ def runs_for_new_features(instance: DagsterInstance, cursor: str | None) -> Sens
     requests = [
         _request(instance, record)
         for record in records
-        if not _goes_on_to_the_model(instance, record.run_id)
+        if _ended_well(instance, record.run_id)
+        and not _goes_on_to_the_model(instance, record.run_id)
     ]
     return SensorResult(
         run_requests=requests,
-        skip_reason=None if requests else SkipReason("the runs with new features do the rest"),
+        skip_reason=None
+        if requests
+        else SkipReason("the runs with new features failed or do the rest"),
         cursor=str(records[-1].storage_id),
     )
 
@@ -91,6 +94,23 @@ def _new_materializations(instance: DagsterInstance, cursor: str | None) -> list
         return list(instance.fetch_materializations(FEATURES, limit=1).records)
     after = AssetRecordsFilter(FEATURES, after_storage_id=int(cursor))
     return list(instance.fetch_materializations(after, limit=_AT_ONCE, ascending=True).records)
+
+
+def _up_to_the_first_at_work(
+    instance: DagsterInstance, records: list[EventLogRecord]
+) -> list[EventLogRecord]:
+    """Return the records before the first whose run is not over: its tests may still fail."""
+    for position, record in enumerate(records):
+        run = instance.get_run_by_id(record.run_id) if record.run_id else None
+        if run is not None and not run.is_finished:
+            return records[:position]
+    return records
+
+
+def _ended_well(instance: DagsterInstance, run_id: str) -> bool:
+    # A materialization that was reported by hand has no run that could have failed.
+    run = instance.get_run_by_id(run_id) if run_id else None
+    return run is None or run.is_success
 
 
 def _goes_on_to_the_model(instance: DagsterInstance, run_id: str) -> bool:

@@ -100,10 +100,8 @@ def _print(result: "Evaluation", output: Path | None) -> None:
     else:
         table = Table(box=None, pad_edge=False)
         for position, name in enumerate(result.metrics.columns):
-            first = position == 0
-            table.add_column(
-                name.replace("_", " "), justify="left" if first else "right", no_wrap=first
-            )
+            heading = name.replace("_", "\n")
+            table.add_column(heading, justify="left" if position == 0 else "right", no_wrap=True)
         for row in result.metrics.itertuples(index=False):
             table.add_row(str(row[0]), *("-" if pd.isna(v) else f"{v:.3f}" for v in row[1:]))
         console.print(table)
