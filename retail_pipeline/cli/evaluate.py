@@ -98,12 +98,17 @@ def _print(result: "Evaluation", output: Path | None) -> None:
     if result.metrics.empty:
         console.print("the file ends before the outcome does: no metrics")
     else:
-        table = Table(box=None, pad_edge=False)
-        for position, name in enumerate(result.metrics.columns):
-            heading = name.replace("_", "\n")
-            table.add_column(heading, justify="left" if position == 0 else "right", no_wrap=True)
-        for row in result.metrics.itertuples(index=False):
-            table.add_row(str(row[0]), *("-" if pd.isna(v) else f"{v:.3f}" for v in row[1:]))
-        console.print(table)
+        console.print(_metrics_table(result.metrics))
     if output is not None:
         console.print(f"predictions: {output}", soft_wrap=True, highlight=False)
+
+
+def _metrics_table(metrics: pd.DataFrame) -> Table:
+    """A row per metric and a narrow column per model, so that many models fit on a screen."""
+    table = Table(box=None, pad_edge=False)
+    table.add_column("")
+    for name in metrics["model_name"]:
+        table.add_column(name.replace("_", "\n"), justify="right", no_wrap=True)
+    for metric, values in metrics.set_index("model_name").items():
+        table.add_row(str(metric), *("-" if pd.isna(v) else f"{v:,.3f}" for v in values))
+    return table
