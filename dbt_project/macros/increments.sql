@@ -48,8 +48,6 @@
     {%- else -%}
         truncate {{ memory }};
         insert into {{ memory }} {{ inputs }};
-        comment on table {{ memory }} is
-        'What the rows of {{ this.identifier }} were built from; code {{ code_version() }}';
     {%- endif %}
     analyze {{ memory }};
 {%- endmacro %}
@@ -106,6 +104,16 @@
     {%- endset -%}
     {%- set description = run_query(built_by).columns[0].values()[0] or '' -%}
     {%- do return(not description.endswith(code_version())) -%}
+{%- endmacro %}
+
+
+{#- Note the code that an incremental model was built by; a post-hook, since dbt asks for a full refresh
+    once more after the rows are there, before it creates the indexes. -#}
+{% macro note_code() -%}
+    {%- if model.config.materialized == 'incremental' -%}
+        comment on table {{ inputs_of(this.identifier) }} is
+        'What the rows of {{ this.identifier }} were built from; code {{ code_version() }}'
+    {%- endif -%}
 {%- endmacro %}
 
 

@@ -181,11 +181,14 @@ def test_other_code_rebuilds_what_depends_on_it(database: Database, dbt: DbtWork
     dbt.build(clock, command="seed")
     dbt.build(clock)
     before = _versions(database, "warehouse.customer_days")
+    indexes = _indexes(database)
+    assert {table.split(".")[1] for table in INCREMENTAL} <= {table for table, _ in indexes}
     database.execute("comment on table intermediate.customer_days__inputs is 'built by other code'")
     dbt.build(clock)
     after = _versions(database, "warehouse.customer_days")
     assert len(after) == len(before) == 1
     assert after != before
+    assert _indexes(database) == indexes
 
 
 def _versions(database: Database, table: str) -> set[tuple[str, str]]:
@@ -195,6 +198,15 @@ def _versions(database: Database, table: str) -> set[tuple[str, str]]:
             f"select xmin::text || ctid::text, {INCREMENTAL[table]} from {table}"
         ).fetchall()
     return set(rows)
+
+
+def _indexes(database: Database) -> list[tuple[str, str]]:
+    """The tables and columns of the indexes; dbt names an index by chance."""
+    with database.connect() as connection:
+        return connection.execute(
+            "select tablename::text, substring(indexdef from ' USING .*') from pg_indexes "
+            "where schemaname in ('intermediate', 'warehouse') order by 1, 2"
+        ).fetchall()
 
 
 def _wait_for_lock(database: Database, table: str) -> None:
