@@ -79,10 +79,10 @@ known_days as (
         versions.*,
         versions.net_amount > 0 as is_purchase,
         versions.date_day - lag(versions.date_day) over days_of_a_kind as gap_days,
-        versions.month_start is distinct from lag(versions.month_start) over days_of_a_kind
+        (versions.month_start is distinct from lag(versions.month_start) over days_of_a_kind)
             as is_first_of_month,
-        row_number() over days_of_a_kind = 1 as is_first,
-        lead(versions.date_day) over days_of_a_kind is null as is_last
+        (row_number() over days_of_a_kind) = 1 as is_first,
+        (lead(versions.date_day) over days_of_a_kind) is null as is_last
     from versions
     inner join dates
         on (versions.has_changed or dates.is_new)

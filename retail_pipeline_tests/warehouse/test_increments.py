@@ -3,21 +3,16 @@
 CI runs a few random schedules; RETAIL_TEST_SCHEDULES=50 runs fifty.
 """
 
-import json
 import os
 import random
-import subprocess
-import sys
 import time
-from collections.abc import Iterator
 from datetime import date
 from typing import Any
 
 import pytest
 
 from retail_pipeline.postgres import Database
-from retail_pipeline.settings import PROJECT_ROOT
-from retail_pipeline.warehouse.project import dbt_environment
+from retail_pipeline_tests.warehouse.dbt_process import DbtWorker
 from retail_pipeline_tests.warehouse.landing import land, line, transaction
 from retail_pipeline_tests.warehouse.schedules import Schedule
 
@@ -37,50 +32,6 @@ INCREMENTAL = {
     "warehouse.revenue_daily": "date_day",
 }
 """The incremental models with their keys."""
-
-
-class DbtWorker:
-    """dbt in a process of its own that runs again and again in one database."""
-
-    def __init__(self, url: str) -> None:
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "retail_pipeline_tests.warehouse.dbt_worker"],
-            cwd=PROJECT_ROOT,
-            env={**os.environ, **dbt_environment(url)},
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            text=True,
-        )
-
-    def send(self, clock: date, *arguments: str, command: str = "run") -> None:
-        assert self._process.stdin is not None
-        variables = json.dumps({"as_of_date": str(clock)})
-        self._process.stdin.write(json.dumps([command, "--vars", variables, *arguments]) + "\n")
-        self._process.stdin.flush()
-
-    def build(self, clock: date, *arguments: str, command: str = "run") -> None:
-        self.send(clock, *arguments, command=command)
-        assert self._process.stdout is not None
-        answer = self._process.stdout.readline()
-        assert answer, "dbt's process has ended"
-        assert json.loads(answer) is True, answer
-
-    def kill(self) -> None:
-        self._process.kill()
-        self._process.wait()
-
-    def close(self) -> None:
-        assert self._process.stdin is not None
-        self._process.stdin.close()
-        self._process.wait()
-
-
-@pytest.fixture
-def dbt(database: Database) -> Iterator[DbtWorker]:
-    worker = DbtWorker(database.url)
-    yield worker
-    worker.close()
 
 
 def _checksums(database: Database) -> dict[str, str]:

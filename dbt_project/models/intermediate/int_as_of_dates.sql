@@ -45,19 +45,20 @@ months_with_history as (
 
     select months.as_of_date
     from months
-    where exists (
-        select 1
-        from entries
-        where entries.date_day <= months.as_of_date - 90
-            and entries.known_date < months.as_of_date
-            and (
-                select sum(versions.net_amount)
-                from {{ ref('customer_day_entries') }} as versions
-                where versions.customer_id = entries.customer_id
-                    and versions.date_day = entries.date_day
-                    and versions.known_date < months.as_of_date
-            ) > 0
-    )
+    where
+        exists (
+            select 1
+            from entries
+            where entries.date_day <= months.as_of_date - 90
+                and entries.known_date < months.as_of_date
+                and (
+                    select sum(versions.net_amount)
+                    from {{ ref('customer_day_entries') }} as versions
+                    where versions.customer_id = entries.customer_id
+                        and versions.date_day = entries.date_day
+                        and versions.known_date < months.as_of_date
+                ) > 0
+        )
 
 ),
 
