@@ -212,7 +212,10 @@ def backtest() -> AssetsDefinition:
 def backtest_summary() -> AssetsDefinition:
     """Return the asset `clv/backtest_summary`, which brings `clv/backtest` up to date."""
 
-    @_clv_asset("backtest_summary", [_BACKTEST, AssetKey([GROUP, "candidates"])], _MODEL_KINDS)
+    # Not on clv/backtest: what was never materialized upstream, the UI asks about before it starts.
+    @_clv_asset(
+        "backtest_summary", [AssetKey([GROUP, "candidates"]), _FEATURES, _ENTRIES], _MODEL_KINDS
+    )
     def build(
         context: AssetExecutionContext,
         database: ResourceParam[Database],
