@@ -52,6 +52,12 @@ class Evaluation:
     metrics: pd.DataFrame
     rejected_lines: int
 
+    def metrics_by_cutoff(self) -> pd.DataFrame:
+        """Return the metrics in the form of the backtest's table; empty where there are none."""
+        columns = ["model_name", "cutoff_date", *metrics.METRICS]
+        dated = self.metrics.assign(cutoff_date=pd.Timestamp(self.valuation.as_of))
+        return dated.reindex(columns=columns)
+
 
 def evaluate_file(
     settings: Settings,
