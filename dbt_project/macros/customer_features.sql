@@ -244,14 +244,23 @@ select * from final
 
 
 {#- Delete the as-of dates that are no longer wanted, and note those that are new; a pre-hook of
-    customer_features. -#}
+    customer_features. Which dates there are is kept aside: the table is too large to be asked. -#}
 {% macro find_changed_dates() -%}
+    create table if not exists increments.as_of_dates (as_of_date date primary key);
     {% if is_increment() -%}
+        -- Somebody has emptied the model: every date is new.
+        delete from increments.as_of_dates where not exists (select from {{ this }});
         delete from {{ this }}
-        where as_of_date not in (select as_of_date from {{ ref('int_as_of_dates') }});
+        where as_of_date in (
+            select gone.as_of_date
+            from increments.as_of_dates as gone
+            where gone.as_of_date not in (select as_of_date from {{ ref('int_as_of_dates') }})
+        );
         create temporary table new_dates on commit drop as
         select as_of_date
-        from {{ ref('int_as_of_dates') }} as dates
-        where not exists (select from {{ this }} as built where built.as_of_date = dates.as_of_date);
+        from {{ ref('int_as_of_dates') }}
+        where as_of_date not in (select built.as_of_date from increments.as_of_dates as built);
     {%- endif %}
+    truncate increments.as_of_dates;
+    insert into increments.as_of_dates select as_of_date from {{ ref('int_as_of_dates') }};
 {%- endmacro %}
