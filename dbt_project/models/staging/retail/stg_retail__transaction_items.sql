@@ -13,7 +13,7 @@ unnested as (
         item.line,
         item.position
     from source
-    cross join lateral jsonb_array_elements(source.items) with ordinality as item (line, position)
+    cross join {{ array_elements('source.items') }} as item (line, position)
 
 ),
 
@@ -23,14 +23,16 @@ renamed as (
 
         ---------- ids
         cast(transaction_id as text) as transaction_id,
-        cast(coalesce(cast(line ->> 'line_number' as bigint), position) as integer) as line_number,
-        line ->> 'product_id' as product_id,
+        cast(
+            coalesce(cast({{ json_text('line', 'line_number') }} as bigint), position) as integer
+        ) as line_number,
+        {{ json_text('line', 'product_id') }} as product_id,
 
         ---------- numerics
-        cast(line ->> 'quantity' as numeric) as quantity,
-        cast(line ->> 'unit_price' as numeric) as unit_price,
-        coalesce(cast(line ->> 'discount' as numeric), 0) as discount_amount,
-        cast(line ->> 'amount' as numeric) as net_amount
+        cast({{ json_text('line', 'quantity') }} as numeric) as quantity,
+        cast({{ json_text('line', 'unit_price') }} as numeric) as unit_price,
+        coalesce(cast({{ json_text('line', 'discount') }} as numeric), 0) as discount_amount,
+        cast({{ json_text('line', 'amount') }} as numeric) as net_amount
 
     from unnested
 
