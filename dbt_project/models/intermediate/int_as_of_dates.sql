@@ -33,11 +33,9 @@ months as (
 
     select cast(month_start as date) as as_of_date
     from clock
-    cross join lateral generate_series(
-        date_trunc('month', cast(clock.first_day + 90 as timestamp)),
-        cast(clock.as_of_date as timestamp),
-        interval '1 month'
-    ) as series (month_start)
+    cross join
+        {{ time_series(month_start('clock.first_day + 90'), 'clock.as_of_date', 'month') }}
+            as series (month_start)
 
 ),
 

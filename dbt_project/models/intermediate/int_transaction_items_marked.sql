@@ -1,5 +1,12 @@
 {#- One plain query, as in staging: an increment asks for a few transactions of it. -#}
 
+{%- set exclusion_reason -%}
+    case
+        when upper(items.product_id) like 'TEST%' then 'test record'
+        else non_product_codes.exclusion_reason
+    end
+{%- endset -%}
+
 {{ config(materialized='view') }}
 
 select
@@ -27,18 +34,11 @@ select
     items.net_amount,
 
     ---------- booleans
-    reasons.exclusion_reason,
-    reasons.exclusion_reason is not null as is_excluded
+    {{ exclusion_reason }} is not null as is_excluded,
+    {{ exclusion_reason }} as exclusion_reason
 
 from {{ ref('stg_retail__transaction_items') }} as items
 inner join {{ ref('stg_retail__transactions') }} as transactions
     on items.transaction_id = transactions.transaction_id
 left join {{ ref('non_product_codes') }} as non_product_codes
     on upper(items.product_id) = non_product_codes.product_code
-cross join lateral (
-    select
-        case
-            when upper(items.product_id) like 'TEST%' then 'test record'
-            else non_product_codes.exclusion_reason
-        end as exclusion_reason
-) as reasons
