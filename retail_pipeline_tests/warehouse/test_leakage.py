@@ -12,11 +12,11 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from retail_pipeline.evaluation import _land
 from retail_pipeline.postgres import Database
 from retail_pipeline.retail_api.records import RetailRecords
 from retail_pipeline.retail_api.simulator import simulate
 from retail_pipeline.retail_api.source import default_as_of, open_dataset
+from retail_pipeline.scratch import land_records
 from retail_pipeline.settings import FileSource
 from retail_pipeline_tests.warehouse.dbt_process import DbtWorker
 
@@ -64,7 +64,7 @@ def test_no_feature_of_a_real_file_knows_the_future(database: Database, dbt: Dbt
 def _assert_no_leakage(
     database: Database, dbt: DbtWorker, records: RetailRecords, as_of: date
 ) -> None:
-    _land(database, records)
+    land_records(database, records)
     dbt.build(as_of, command="seed")
     dbt.build(as_of, *FEATURES)
     for stream in STREAMS:

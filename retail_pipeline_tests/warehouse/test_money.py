@@ -14,9 +14,9 @@ from typing import NamedTuple
 import pandas as pd
 import pytest
 
-from retail_pipeline.evaluation import _land
 from retail_pipeline.postgres import Database
 from retail_pipeline.retail_api.source import default_as_of, open_dataset
+from retail_pipeline.scratch import land_records
 from retail_pipeline.settings import FileSource
 from retail_pipeline.warehouse.project import PROJECT_FOLDER
 from retail_pipeline_tests.warehouse.dbt_process import DbtWorker
@@ -62,7 +62,7 @@ def _assert_money_is_exact(
         database.execute(
             "truncate transactional.products, transactional.users, transactional.transactions"
         )
-        _land(database, open_dataset(FileSource(path), as_of).records)
+        land_records(database, open_dataset(FileSource(path), as_of).records)
         dbt.build(as_of, *MARTS)
         known = lines[lines["ordered_at"] < pd.Timestamp(as_of)]
         expected = dict(_money_of_file(known))
