@@ -142,7 +142,6 @@ def _assert_personal_data_stays_behind(database: Database) -> None:
         "join pg_class on attrelid = pg_class.oid "
         "where relnamespace::regnamespace::text in ('staging', 'intermediate', 'warehouse') "
         "and relkind in ('r', 'v') and attnum > 0 and not attisdropped "
-        "and relname !~ '__inputs$' "  # the books of the increments
         "and coalesce(col_description(attrelid, attnum), '') = ''",
     )
     assert undocumented == []
