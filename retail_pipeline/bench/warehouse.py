@@ -25,7 +25,7 @@ from retail_pipeline.settings import Settings, SimulatorSource
 from retail_pipeline.warehouse.run import BuiltNode, dbt_build
 
 SIZES = (100_000, 1_000_000, 10_000_000)
-UNIT = "lines"
+"""Lines of transactions."""
 
 _LINES_PER_CUSTOMER = 12.2
 _NEW = 0.01

@@ -6,6 +6,7 @@ two. scikit-learn and SciPy are imported while an asset runs only. The checks ar
 
 import json
 import time
+import warnings
 from collections.abc import Callable, Sequence
 from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, Any
@@ -17,6 +18,7 @@ from dagster import (
     AssetMaterialization,
     AssetsDefinition,
     BackfillPolicy,
+    BetaWarning,
     Definitions,
     DynamicPartitionsDefinition,
     MaterializeResult,
@@ -36,6 +38,9 @@ from retail_pipeline.state import read_state
 
 if TYPE_CHECKING:
     from retail_pipeline.clv.selection import Decision
+
+# Dagster is pinned exactly, so a beta parameter cannot change; saying so at each load helps nobody.
+warnings.filterwarnings("ignore", message=".*backfill_policy", category=BetaWarning)
 
 GROUP = "clv"
 OWNER = "team:data-science"

@@ -4,22 +4,7 @@ with
 
 versions as (
 
-    select
-        *,
-        {{ known_date('valid_from', 'recorded_at') }} as known_from
-    from {{ ref('product_versions') }}
-
-),
-
-ranked as (
-
-    select
-        *,
-        row_number() over (
-            partition by product_id, known_from
-            order by valid_from desc, valid_to desc nulls first
-        ) as rank_of_day
-    from versions
+    {{ versions_by_day('product_versions', 'product_id') }}
 
 ),
 
@@ -32,7 +17,7 @@ final as (
 
         ---------- dates
         known_from,
-        lead(known_from) over (partition by product_id order by known_from) as known_until,
+        known_until,
 
         ---------- attributes
         product_category,
@@ -40,8 +25,7 @@ final as (
         price,
         cost
 
-    from ranked
-    where rank_of_day = 1
+    from versions
 
 )
 
