@@ -96,7 +96,7 @@ def evaluate_file(
 
 def _features(database: Database, cutoff: date) -> tuple[pd.DataFrame, pd.DataFrame]:
     selection = [f"+{name}" for name in FEATURES]
-    dbt_build(database.url, select=selection, variables={"as_of_date": cutoff.isoformat()})
+    dbt_build(database.url, select=selection, as_of=cutoff)
     reader = database.as_role(Role.SCIENTIST)
     features, entries = (reader.read(f"warehouse.{name}") for name in FEATURES)
     return features, entries

@@ -212,6 +212,7 @@ final as (
         measured.mean_unit_price,
         cast(coalesce(assortments.distinct_products, 0) as integer) as distinct_products,
         cast(coalesce(assortments.distinct_categories, 0) as integer) as distinct_categories,
+        assortments.mean_list_price,
         measured.returns_amount,
         cast(measured.returns_amount / nullif(measured.sales_amount, 0) as double precision)
             as returns_rate,
@@ -222,8 +223,9 @@ final as (
         cast(measured.order_hours / nullif(measured.orders, 0) as double precision) as mean_hour,
 
         ---------- context
-        contexts.country,
+        coalesce(contexts.country, attributes.country) as country,
         contexts.channel,
+        measured.as_of_date - attributes.registered_date as days_since_registration,
         cast(extract(month from measured.as_of_date) as integer) as month_of_year
 
     from measured
@@ -235,6 +237,10 @@ final as (
         on measured.customer_id = assortments.customer_id
         and assortments.known_from < measured.as_of_date
         and (assortments.known_until is null or assortments.known_until >= measured.as_of_date)
+    left join {{ ref('int_customer_attributes') }} as attributes
+        on measured.customer_id = attributes.customer_id
+        and attributes.known_from < measured.as_of_date
+        and (attributes.known_until is null or attributes.known_until >= measured.as_of_date)
 
 )
 

@@ -25,9 +25,11 @@
 {%- endmacro %}
 
 
-{#- The clock of this build, null where none was given. -#}
+{#- The clock of this build, null where none was given. The pipeline gives it by the environment: dbt
+    parses the whole project anew when a variable is another one. -#}
 {% macro as_of_date() -%}
-    {%- if var('as_of_date') -%} cast('{{ var("as_of_date") }}' as date)
+    {%- set day = var('as_of_date') or env_var('RETAIL_DBT_AS_OF_DATE', '') -%}
+    {%- if day -%} cast('{{ day }}' as date)
     {%- else -%} cast(null as date)
     {%- endif -%}
 {%- endmacro %}

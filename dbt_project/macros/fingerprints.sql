@@ -52,14 +52,11 @@
 {%- endmacro %}
 
 
-{#- A product that is listed late, or filed under another category, changes what its buyers bought. -#}
+{#- A product that is listed late, filed under another category or sold at another list price changes
+    what its buyers bought. -#}
 {% macro find_changed_products() -%}
-    {%- set fingerprints -%}
-        select
-            product_id,
-            {{ fingerprint(['product_category', 'recorded_at']) }} as fingerprint
-        from {{ ref('stg_retail__products') }}
-    {%- endset -%}
+    {%- set columns = ['known_from', 'known_until', 'product_category', 'price'] -%}
+    {%- set fingerprints = fingerprints_of_versions('int_product_prices', 'product_id', columns) -%}
     {{ compare_fingerprints('product_id', fingerprints, 'increments.products', 'products__changed') }}
 {%- endmacro %}
 
@@ -68,6 +65,29 @@
     from {{ ref('fct_transaction_items') }}
     where customer_id is not null
         and product_id in (select product_id from products__changed)
+{%- endmacro %}
+
+
+{#- The versions of each user as the snapshot has them now. -#}
+{% macro fingerprints_of_customer_versions() -%}
+    select
+        customer_id,
+        {{ fingerprint([
+            'array_agg(' ~ fingerprint(['country', 'registered_at', 'recorded_at', 'valid_from', 'valid_to'])
+            ~ ' order by valid_from, valid_to)'
+        ]) }} as fingerprint
+    from {{ ref('customer_versions') }}
+    group by customer_id
+{%- endmacro %}
+
+
+{#- One fingerprint per product or customer of all versions that there are. -#}
+{% macro fingerprints_of_versions(versions, key, columns) -%}
+    select
+        {{ key }},
+        {{ fingerprint(['array_agg(' ~ fingerprint(columns) ~ ' order by known_from)']) }} as fingerprint
+    from {{ ref(versions) }}
+    group by {{ key }}
 {%- endmacro %}
 
 

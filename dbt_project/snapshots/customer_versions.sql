@@ -29,10 +29,9 @@ final as (
         ---------- timestamps
         registered_at,
         recorded_at,
-        coalesce(updated_at, recorded_at) as updated_at
+        {{ version_time() }} as updated_at
 
     from users
-    where coalesce(updated_at, recorded_at) is not null
 
 )
 

@@ -34,10 +34,9 @@ final as (
 
         ---------- timestamps
         recorded_at,
-        coalesce(updated_at, recorded_at) as updated_at
+        {{ version_time() }} as updated_at
 
     from products
-    where coalesce(updated_at, recorded_at) is not null
 
 )
 

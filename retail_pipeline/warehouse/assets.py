@@ -4,7 +4,6 @@ Models and seeds are assets, data tests are asset checks; a failing one of sever
 is downstream. SQL belongs to `dbt_project/`.
 """
 
-import json
 import shutil
 from collections.abc import Iterator
 from datetime import date, datetime
@@ -32,12 +31,15 @@ from retail_pipeline.run_window import RunWindow
 from retail_pipeline.settings import Settings
 from retail_pipeline.warehouse.outcome import failure_message
 from retail_pipeline.warehouse.project import (
+    PARTIAL_PARSE,
     PROJECT_FOLDER,
     database_name,
     dbt_environment,
     dbt_program,
     exported,
+    keep,
     read_manifest,
+    recall,
 )
 from retail_pipeline.warehouse.translator import WarehouseTranslator
 
@@ -95,12 +97,13 @@ def _build(
     )
     transformer = database.as_role(Role.TRANSFORMER)
     requested = _rebuild_requested(transformer)
-    with exported(dbt_environment(database.url)):
+    parsed = artifacts.parent / PARTIAL_PARSE
+    recall(parsed, artifacts)
+    with exported(dbt_environment(database.url, as_of)):
         invocation = resource.cli(
             # Unit tests prove the SQL, not the data: they run in the test suite.
             [
                 *("build", "--exclude-resource-type", "unit_test"),
-                *("--vars", json.dumps({"as_of_date": str(as_of)})),
                 *(["--full-refresh"] if requested else []),
             ],
             context=context,
@@ -110,6 +113,7 @@ def _build(
     with transformer.connect(autocommit=True) as connection:
         for event in invocation.stream().fetch_column_metadata():
             yield _described(event, connection, invocation) if isinstance(event, Output) else event
+    keep(parsed, artifacts)
     _raise_failure(invocation, artifacts)
     if requested and not context.is_subset:
         transformer.execute(

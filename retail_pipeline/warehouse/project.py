@@ -14,6 +14,7 @@ import sys
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,9 @@ from retail_pipeline.settings import PROJECT_ROOT, Settings
 PROJECT_FOLDER = PROJECT_ROOT / "dbt_project"
 TARGET_FOLDER = PROJECT_FOLDER / "target"
 """What dbt derives from the project; not under version control."""
+
+PARTIAL_PARSE = "partial_parse.msgpack"
+"""What dbt has parsed, of use to builds of the same database with the same variables."""
 
 _NOT_SOURCE = {"target", "logs", "dbt_packages"}
 _DISTRIBUTIONS = ("dbt-core", "dbt-postgres", "dbt-adapters")
@@ -90,11 +94,12 @@ def database_name(settings: Settings) -> str:
     return str(conninfo_to_dict(settings.database_url)["dbname"])
 
 
-def dbt_environment(url: str) -> dict[str, str]:
-    """Return the variables that point dbt at a database; they hold its password.
+def dbt_environment(url: str, as_of: date | None = None) -> dict[str, str]:
+    """Return the variables that point dbt at a database and a clock; they hold its password.
 
     Args:
         url: The owner's `postgresql://` address; dbt sets its own role.
+        as_of: Data before 00:00 UTC of this day counts; without it, all that there is.
     """
     parts = conninfo_to_dict(url)
     given = {
@@ -104,6 +109,7 @@ def dbt_environment(url: str) -> dict[str, str]:
         "RETAIL_DBT_PASSWORD": parts.get("password"),
         "RETAIL_DBT_DBNAME": parts.get("dbname"),
         "RETAIL_DBT_SSLMODE": parts.get("sslmode"),
+        "RETAIL_DBT_AS_OF_DATE": as_of,
     }
     # Sessions of dbt read and show time in UTC, as everything else does.
     return {
@@ -112,6 +118,19 @@ def dbt_environment(url: str) -> dict[str, str]:
         "PGTZ": "UTC",
         "PGOPTIONS": dbt_options(),
     }
+
+
+def recall(parsed: Path, target: Path) -> None:
+    """Give a coming build, which writes to `target`, what an earlier one has parsed."""
+    target.mkdir(parents=True, exist_ok=True)
+    if parsed.exists():
+        shutil.copyfile(parsed, target / PARTIAL_PARSE)
+
+
+def keep(parsed: Path, target: Path) -> None:
+    """Keep what a build has parsed; one that did not come so far leaves what there was."""
+    if (target / PARTIAL_PARSE).exists():
+        (target / PARTIAL_PARSE).replace(parsed)
 
 
 @contextmanager
@@ -179,7 +198,7 @@ def _parse(project: Path, target: Path) -> None:
         )
         if done.returncode != 0:
             raise PipelineError(f"dbt cannot parse {project.name}: {_words(done.stdout)}")
-        for name in ("partial_parse.msgpack", "manifest.json"):
+        for name in (PARTIAL_PARSE, "manifest.json"):
             (Path(aside) / name).replace(target / name)
 
 

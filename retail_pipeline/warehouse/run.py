@@ -9,12 +9,19 @@ import subprocess
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 from typing import Any
 
 from retail_pipeline.errors import PipelineError
 from retail_pipeline.warehouse.outcome import failure_message
-from retail_pipeline.warehouse.project import PROJECT_FOLDER, dbt_environment, dbt_program
+from retail_pipeline.warehouse.project import (
+    PROJECT_FOLDER,
+    dbt_environment,
+    dbt_program,
+    keep,
+    recall,
+)
 
 
 @dataclass(frozen=True)
@@ -31,6 +38,8 @@ def dbt_build(
     select: str | Sequence[str] = (),
     variables: Mapping[str, Any] | None = None,
     *,
+    as_of: date | None = None,
+    parsed: Path | None = None,
     threads: int = 2,
     unit_tests: bool = False,
 ) -> list[BuiltNode]:
@@ -42,8 +51,10 @@ def dbt_build(
         url: The `postgresql://` address of a migrated database with filled landing tables.
         select: What to build in dbt's selection syntax, such as `+customer_features`; all by
             default. Tests that need a model outside of the selection are left out.
-        variables: dbt variables: `as_of_date` (YYYY-MM-DD) and `as_of_dates` (a list of them, which
-            replaces the month firsts and the clock's own date).
+        variables: dbt variables: `as_of_dates` (a list of days that replaces the month firsts and
+            the clock's own date).
+        as_of: The clock: data before 00:00 UTC of this day counts; without it, all that there is.
+        parsed: A file that keeps what dbt has parsed between builds of one database.
         threads: Models built at the same time.
         unit_tests: Also run dbt's unit tests, which prove the SQL and not the data.
 
@@ -52,23 +63,31 @@ def dbt_build(
     """
     wanted = [select] if isinstance(select, str) else list(select)
     with tempfile.TemporaryDirectory(prefix="retail-dbt-") as folder:
+        if parsed:
+            recall(parsed, Path(folder))
         done = subprocess.run(
             [
                 *(dbt_program(), "build", "--quiet"),
                 *("--target-path", folder, "--log-path", folder, "--threads", str(threads)),
                 *("--indirect-selection", "cautious"),
-                *("--vars", json.dumps(dict(variables or {}), default=str)),
+                *(("--vars", json.dumps(dict(variables), default=str)) if variables else ()),
                 *(("--select", *wanted) if wanted else ()),
                 *(() if unit_tests else ("--exclude-resource-type", "unit_test")),
             ],
             cwd=PROJECT_FOLDER,
-            env={**os.environ, **dbt_environment(url), "DBT_PROFILES_DIR": str(PROJECT_FOLDER)},
+            env={
+                **os.environ,
+                **dbt_environment(url, as_of),
+                "DBT_PROFILES_DIR": str(PROJECT_FOLDER),
+            },
             capture_output=True,
             text=True,
             check=False,
         )
         if done.returncode != 0:
             raise PipelineError(_reason(Path(folder), done.stdout + done.stderr))
+        if parsed:
+            keep(parsed, Path(folder))
         return _built(Path(folder))
 
 

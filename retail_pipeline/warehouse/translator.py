@@ -5,12 +5,19 @@ stream that fills it. Nothing is run here.
 """
 
 from collections.abc import Mapping, Sequence
+from datetime import timedelta
 from typing import Any
 
-from dagster import AssetCheckSpec, AssetKey, AssetSpec
+from dagster import AssetCheckSpec, AssetKey, AssetSpec, FreshnessPolicy
 from dagster_dbt import DagsterDbtTranslator, DagsterDbtTranslatorSettings, DbtProject
 
 OWNER = "team:analytics-engineering"
+
+MARTS = "warehouse"
+FRESHNESS = FreshnessPolicy.time_window(
+    fail_window=timedelta(hours=36), warn_window=timedelta(hours=26)
+)
+"""Marts are built every night: late is one that a night has missed."""
 
 
 class WarehouseTranslator(DagsterDbtTranslator):
@@ -19,6 +26,15 @@ class WarehouseTranslator(DagsterDbtTranslator):
     def __init__(self) -> None:
         # What the source tables hold is said by the assets that fill them.
         super().__init__(DagsterDbtTranslatorSettings(enable_source_metadata=False))
+
+    def get_asset_spec(
+        self, manifest: Mapping[str, Any], unique_id: str, project: DbtProject | None
+    ) -> AssetSpec:
+        """Return the asset of a dbt node; that of a mart says how fresh it has to be."""
+        spec = super().get_asset_spec(manifest, unique_id, project)
+        if spec.key.path[0] != MARTS:
+            return spec
+        return spec.replace_attributes(freshness_policy=FRESHNESS)
 
     def get_asset_key(self, dbt_resource_props: Mapping[str, Any]) -> AssetKey:
         """Return [schema, name]."""

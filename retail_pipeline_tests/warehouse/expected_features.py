@@ -10,20 +10,26 @@ Record = dict[str, Any]
 
 
 def expected_features(
-    transactions: list[Record], products: list[Record], as_of_dates: list[date]
+    transactions: list[Record],
+    products: list[Record],
+    users: list[Record],
+    as_of_dates: list[date],
 ) -> pd.DataFrame:
-    """Return the features that the records of the API imply; excluded lines are not given."""
+    """Return the features that the records of the API imply; excluded lines are not given.
+
+    Args:
+        transactions: What the API serves, each once.
+        products: All versions that it has served.
+        users: All versions that it has served.
+        as_of_dates: The dates to compute.
+    """
     rows = []
     for as_of in as_of_dates:
         known = [t for t in transactions if _known(t, as_of)]
-        categories = {
-            p["product_id"]: p["category"]
-            for p in products
-            if p["category"] and pd.Timestamp(p["recorded_at"]) < _midnight(as_of)
-        }
+        attributes = {u["user_id"]: u for u in _in_order(users, as_of)}
         for customer in sorted({t["user_id"] for t in known}):
             mine = [t for t in known if t["user_id"] == customer]
-            row = _customer(mine, categories, as_of)
+            row = _customer(mine, products, attributes.get(customer, {}), as_of)
             if row:
                 rows.append({"customer_id": customer, "as_of_date": as_of, **row})
     return pd.DataFrame(rows)
@@ -45,7 +51,40 @@ def _net(record: Record) -> float:
     return sum(line["amount"] for line in record["items"])
 
 
-def _customer(mine: list[Record], categories: dict[str, str], as_of: date) -> Record | None:
+def _in_order(versions: list[Record], as_of: date) -> list[Record]:
+    known = [v for v in versions if _version_day(v) < as_of]
+    return sorted(known, key=lambda v: v["updated_at"])
+
+
+def _version_day(version: Record) -> date:
+    latest = max(pd.Timestamp(version["updated_at"]), pd.Timestamp(version["recorded_at"]))
+    return latest.date()
+
+
+def _assortment(mine: list[Record], products: list[Record], as_of: date) -> Record:
+    bought: dict[str, date] = {}
+    for sale in (t for t in mine if t["type"] == "sale"):
+        known = max(_time(sale), pd.Timestamp(sale["recorded_at"])).date()
+        for name in {line["product_id"] for line in sale["items"]} - {None}:
+            bought[name] = min(known, bought.get(name, known))
+    categories, prices = set(), []
+    for name, day in bought.items():
+        versions = _in_order([p for p in products if p["product_id"] == name], as_of)
+        for number, version in enumerate(versions):
+            is_last = number + 1 == len(versions)
+            if is_last or _version_day(versions[number + 1]) > day:
+                categories.add(version["category"])
+        prices += [versions[-1]["price"]] if versions and versions[-1]["price"] else []
+    return {
+        "distinct_products": len(bought),
+        "distinct_categories": len(categories - {None}),
+        "mean_list_price": np.mean(prices) if prices else np.nan,
+    }
+
+
+def _customer(
+    mine: list[Record], products: list[Record], user: Record, as_of: date
+) -> Record | None:
     days = pd.Series([_net(t) for t in mine], index=[_time(t).date() for t in mine])
     days = days.groupby(level=0).sum().round(9).sort_index()
     bought = days[days > 0]
@@ -57,7 +96,6 @@ def _customer(mine: list[Record], categories: dict[str, str], as_of: date) -> Re
     sales = [t for t in mine if t["type"] == "sale"]
     returns = [t for t in mine if t["type"] == "return"]
     lines = [line for t in sales for line in t["items"]]
-    ids = {line["product_id"] for line in lines} - {None}
     last = max(sales, key=lambda t: (_time(t), t["transaction_id"]))
     sold = sum(_net(t) for t in sales)
     returned = -sum(_net(t) for t in returns)
@@ -102,15 +140,17 @@ def _customer(mine: list[Record], categories: dict[str, str], as_of: date) -> Re
         "quantity": sum(line["quantity"] for line in lines),
         "lines_per_order": len(lines) / len(sales),
         "mean_unit_price": np.mean([line["unit_price"] for line in lines]),
-        "distinct_products": len(ids),
-        "distinct_categories": len({categories[i] for i in ids if i in categories}),
+        **_assortment(mine, products, as_of),
         "returns_amount": returned,
         "returns_rate": ratio(returned, sold),
         "return_orders": len(returns),
         "days_since_return": min(((as_of - _time(t).date()).days for t in returns), default=np.nan),
         "weekend_share": np.mean([_time(t).dayofweek >= 5 for t in sales]),
         "mean_hour": np.mean([_time(t).hour + _time(t).minute / 60 for t in sales]),
-        "country": last["country"],
+        "country": last["country"] or user.get("country"),
         "channel": last["channel"],
+        "days_since_registration": (as_of - pd.Timestamp(user["created_at"]).date()).days
+        if user
+        else np.nan,
         "month_of_year": as_of.month,
     }

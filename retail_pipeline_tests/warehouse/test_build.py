@@ -1,5 +1,6 @@
 """A dbt build on landing rows made by hand: what the marts hold, to the row and the penny."""
 
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from retail_pipeline.postgres import Database
 from retail_pipeline.warehouse.run import dbt_build
 from retail_pipeline_tests.warehouse.landing import land, land_file, line, transaction
 
-AS_OF = {"as_of_date": "2024-04-15"}
+AS_OF = date(2024, 4, 15)
 
 
 def _rows(database: Database, query: str) -> list[tuple[Any, ...]]:
@@ -62,7 +63,7 @@ def test_marts_hold_every_line_and_count_what_counts(database: Database) -> None
         ],
     )
 
-    dbt_build(database.url, variables=AS_OF, unit_tests=True)
+    dbt_build(database.url, as_of=AS_OF, unit_tests=True)
 
     transactions = "warehouse.fct_transactions order by transaction_id"
     assert _rows(
@@ -149,7 +150,7 @@ def _assert_personal_data_stays_behind(database: Database) -> None:
 
 def test_thin_feeds_build_green(database: Database) -> None:
     """Nothing at all; then one customer, no products, countries, channels, quantities or prices."""
-    dbt_build(database.url, variables=AS_OF)
+    dbt_build(database.url, as_of=AS_OF)
     assert _rows(database, "select count(*) from warehouse.customer_features") == [(0,)]
 
     bare = {"amount": 5}
@@ -168,7 +169,7 @@ def test_thin_feeds_build_green(database: Database) -> None:
             )
         ],
     )
-    dbt_build(database.url, variables=AS_OF)
+    dbt_build(database.url, as_of=AS_OF)
     assert _rows(
         database,
         "select as_of_date::text, purchase_days, distinct_products, mean_unit_price, gap_mean_days "
@@ -184,7 +185,8 @@ def test_chosen_as_of_dates_replace_the_month_firsts(database: Database) -> None
     dbt_build(
         database.url,
         "+customer_features",
-        {"as_of_date": "2024-04-15", "as_of_dates": ["2024-01-02", "2024-03-07"]},
+        {"as_of_dates": ["2024-01-02", "2024-03-07"]},
+        as_of=AS_OF,
     )
     dates = _rows(database, "select as_of_date::text from warehouse.customer_features order by 1")
     assert dates == [("2024-01-02",), ("2024-03-07",)]
@@ -201,7 +203,7 @@ def test_a_second_currency_is_refused_by_name(database: Database) -> None:
         ],
     )
     with pytest.raises(PipelineError, match=r"money_is_in_one_currency of staging.stg_retail__tra"):
-        dbt_build(database.url, variables=AS_OF)
+        dbt_build(database.url, as_of=AS_OF)
 
 
 def test_an_unreachable_database_is_one_message() -> None:
@@ -213,7 +215,7 @@ def test_real_transactions_reconcile_to_the_penny(
     database: Database, online_retail_ii: Path
 ) -> None:
     lines = land_file(database, online_retail_ii)
-    dbt_build(database.url, variables={"as_of_date": "2011-12-10"})
+    dbt_build(database.url, as_of=date(2011, 12, 10))
     (facts,) = _rows(
         database,
         "select count(*), count(distinct customer_id), sum(lines), sum(net_amount)::float, "

@@ -19,24 +19,50 @@ KEY = ["customer_id", "as_of_date"]
 Record = dict[str, Any]
 
 
-def _records(seed: int) -> tuple[list[Record], list[Record]]:
+def _transactions(dice: random.Random) -> list[Record]:
     """Two years of a small shop: late records, same-day and later returns, ties in time."""
-    dice = random.Random(seed)
-    products = [
-        {
-            "product_id": f"P{i}",
-            "category": f"C{i % 4}" if i % 5 else None,
-            "recorded_at": (START + timedelta(days=dice.choice([-10, 0, 300]))).isoformat(),
-        }
-        for i in range(12)
-    ]
     transactions: list[Record] = []
     for number in range(260):
         sale = _sale(dice, number)
         transactions.append(sale)
         if dice.random() < 0.3:
             transactions.append(_return(dice, sale))
-    return transactions, products
+    return transactions
+
+
+def _products(dice: random.Random) -> list[Record]:
+    return [
+        {
+            "product_id": f"P{i}",
+            "category": f"C{i % 4}" if i % 5 else None,
+            "price": i + 1 if i % 6 else None,
+            **_recorded(dice.choice([-10, 0, 300])),
+        }
+        for i in range(12)
+    ]
+
+
+def _users(dice: random.Random) -> list[Record]:
+    return [
+        {
+            "user_id": f"K{i}",
+            "country": dice.choice(["Norway", None]),
+            "created_at": (START + timedelta(days=i)).isoformat(),
+            **_recorded(i),
+        }
+        for i in range(35)
+    ]
+
+
+def _recorded(day: int) -> Record:
+    at = (START + timedelta(days=day)).isoformat()
+    return {"recorded_at": at, "updated_at": at}
+
+
+def _changed(records: list[Record], **changes: Any) -> list[Record]:
+    """The records with every third one changed in 2024."""
+    updated = {"updated_at": (START + timedelta(days=400)).isoformat(), **changes}
+    return [{**record, **updated} if n % 3 == 0 else record for n, record in enumerate(records)]
 
 
 def _sale(dice: random.Random, number: int) -> Record:
@@ -75,11 +101,10 @@ def _return(dice: random.Random, sale: Record) -> Record:
     }
 
 
-def _build(database: Database, transactions: list[Record], products: list[Record]) -> pd.DataFrame:
-    database.execute("truncate transactional.transactions, transactional.products")
+def _build(database: Database, transactions: list[Record]) -> pd.DataFrame:
+    database.execute("truncate transactional.transactions")
     land(database, "transactions", transactions)
-    land(database, "products", products)
-    dbt_build(database.url, "+customer_features", {"as_of_date": CLOCK})
+    dbt_build(database.url, "+customer_features", as_of=CLOCK)
     features = database.read("warehouse.customer_features")
     return features.sort_values(KEY, ignore_index=True)
 
@@ -88,12 +113,30 @@ def _build(database: Database, transactions: list[Record], products: list[Record
 def test_features_equal_a_plain_computation_and_obey_the_law_of_time(
     database: Database, seed: int
 ) -> None:
-    transactions, products = _records(seed)
-    features = _build(database, transactions, products)
+    dice = random.Random(seed)
+    transactions, products, users = _transactions(dice), _products(dice), _users(dice)
+    land(database, "products", products)
+    land(database, "users", users)
+    dbt_build(database.url, ["+product_versions", "+customer_versions"], as_of=CLOCK)
+    database.execute("truncate transactional.products, transactional.users")
+    new_products = _changed(products, price=99, category="C9")
+    new_users = _changed(users, country="EIRE")
+    land(database, "products", new_products)
+    land(database, "users", new_users)
+
+    features = _build(database, transactions)
     dates = sorted(pd.to_datetime(features["as_of_date"]).dt.date.unique())
     assert dates[-1] == CLOCK
     assert all(day.day == 1 for day in dates[:-1])
-    _assert_equal(features, expected_features(transactions, products, dates))
+    _assert_equal(
+        features,
+        expected_features(
+            transactions,
+            products + _only_new(new_products, products),
+            users + _only_new(new_users, users),
+            dates,
+        ),
+    )
 
     # Records that became known in 2024, changed beyond recognition: 2023's rows stay as they were.
     turn = datetime(2024, 1, 1, tzinfo=UTC)
@@ -104,12 +147,16 @@ def test_features_equal_a_plain_computation_and_obey_the_law_of_time(
         for t in transactions
     ]
     assert later != transactions
-    changed = _build(database, later, products)
+    changed = _build(database, later)
     until = pd.Timestamp(turn.date())
     pd.testing.assert_frame_equal(
         features[features["as_of_date"] <= until].reset_index(drop=True),
         changed[changed["as_of_date"] <= until].reset_index(drop=True),
     )
+
+
+def _only_new(records: list[Record], before: list[Record]) -> list[Record]:
+    return [record for record in records if record not in before]
 
 
 def _assert_equal(features: pd.DataFrame, expected: pd.DataFrame) -> None:

@@ -23,6 +23,12 @@ from retail_pipeline_tests.warehouse.dbt_process import DbtWorker
 EXAMPLES = int(os.environ.get("RETAIL_TEST_EXAMPLES", "2"))
 FEATURES = ("--select", "+customer_features")
 STREAMS = {"transactions": "transaction_id", "products": "product_id", "users": "user_id"}
+_SAVED = [
+    *(f"transactional.{stream}" for stream in STREAMS),
+    *("intermediate.product_versions", "intermediate.customer_versions"),
+]
+"""What a build remembers besides the marts, put back before each example."""
+
 CHANGES = {
     "transactions": [
         # Also to a time before D: it became known later all the same.
@@ -67,8 +73,8 @@ def _assert_no_leakage(
     land_records(database, records)
     dbt.build(as_of, command="seed")
     dbt.build(as_of, *FEATURES)
-    for stream in STREAMS:
-        database.execute(f"create table public.{stream} as table transactional.{stream}")
+    for table in _SAVED:
+        database.execute(f"create table public.{table.split('.')[1]} as table {table}")
     database.execute("create table public.features as table warehouse.customer_features")
     dates = list(database.read("warehouse.customer_features")["as_of_date"].unique())
     seen: list[int] = []
@@ -99,9 +105,9 @@ def _assert_no_leakage(
 
 
 def _restore(database: Database) -> None:
-    for stream in STREAMS:
-        database.execute(f"truncate transactional.{stream}")
-        database.execute(f"insert into transactional.{stream} table public.{stream}")
+    for table in _SAVED:
+        database.execute(f"truncate {table}")
+        database.execute(f"insert into {table} table public.{table.split('.')[1]}")
 
 
 def _apply(database: Database, stream: str, what: str, turn: date, share: int, number: int) -> None:

@@ -1,4 +1,9 @@
-{{ config(materialized='view') }}
+{{ config(
+    materialized='incremental',
+    meta={'increment': {'key': 'customer_id', 'publishes': ['customer_id']}},
+    pre_hook="{{ find_changed_records(fingerprints_of_customer_versions(), 'increments.customer_versions') }}",
+    indexes=[{'columns': ['customer_id', 'known_from'], 'unique': true}],
+) }}
 
 with
 
@@ -24,6 +29,7 @@ final as (
         {{ utc_date('registered_at') }} as registered_date
 
     from versions
+    where {{ has_changed('customer_id') }}
 
 )
 

@@ -2,7 +2,12 @@
     materialized='incremental',
     meta={'increment': {
         'key': 'customer_id',
-        'inputs': ['customer_day_entries', 'int_customer_contexts', 'int_customer_assortments'],
+        'inputs': [
+            'customer_day_entries',
+            'int_customer_contexts',
+            'int_customer_assortments',
+            'int_customer_attributes',
+        ],
     }},
     pre_hook=["{{ find_changed_dates() }}", "{{ find_changes() }}"],
     indexes=[
