@@ -166,14 +166,14 @@ def calibration_of(
 
 
 def _fit(model: ValueModel, frame: pd.DataFrame) -> Candidate:
-    """Fit with linear algebra in one thread.
+    """Fit in one thread, linear algebra and boosting alike.
 
     The problems are small: threads would wait for each other 100 times longer than they work, and
     how they share a sum could change its last bit.
     """
     started = time.perf_counter()
     try:
-        with threadpool_limits(limits=1, user_api="blas"):
+        with threadpool_limits(limits=1):
             model.fit(frame)
     except AbstainError as error:
         abstention = Abstention(model.name, str(error))

@@ -123,6 +123,24 @@ def coverage(lower: Array, upper: Array, actual: Array) -> float:
     return float(np.mean((lower <= actual) & (actual <= upper)))
 
 
+def winkler_score(lower: Array, upper: Array, actual: Array, level: float = 0.8) -> Array:
+    """Return each interval's width plus its misses at 2 / (1 - level) a unit (Winkler 1972)."""
+    missed = np.maximum(lower - actual, 0.0) + np.maximum(actual - upper, 0.0)
+    return upper - lower + 2 / (1 - level) * missed
+
+
+def brier_score(probability: Array, came: Array) -> float:
+    """Return the mean squared error of probabilities; lower is better."""
+    return float(np.mean((probability - came) ** 2))
+
+
+def reliability_gap(probability: Array, came: Array) -> float:
+    """Return the mean gap of probability and frequency over tenths of customers, by probability."""
+    groups = groups_by_rank(probability)
+    gap = np.bincount(groups, probability - came, minlength=11)
+    return float(np.abs(gap).sum() / len(came))
+
+
 def groups_by_rank(values: Array, groups: int = 10) -> NDArray[np.int64]:
     """Return groups 1 (lowest) to `groups` (highest) of near-equal size.
 
