@@ -109,7 +109,7 @@ def judge(features: pd.DataFrame, entries: pd.DataFrame, origins: Iterable[Origi
         if {CHALLENGER, INCUMBENT} <= set(predicted):
             differences.append({**key, **_difference(predicted, outcome)})
         policy.append({**key, **_policy(valuation, rows)})
-        strata += [{**key, **row} for row in _strata(valuation, entries, outcome, predicted)]
+        strata += [{**key, **row} for row in _strata(valuation, outcome, predicted)]
     return Report(*(pd.DataFrame(table) for table in (models, differences, policy, strata)))
 
 
@@ -175,7 +175,6 @@ def _policy(valuation: Valuation, rows: dict[str, dict[str, Any]]) -> dict[str, 
 
 def _strata(
     valuation: Valuation,
-    entries: pd.DataFrame,
     outcome: pd.DataFrame,
     predicted: dict[str, pd.DataFrame],
 ) -> list[dict[str, Any]]:

@@ -207,6 +207,7 @@ def model() -> AssetsDefinition:
         decision = selection.choose(
             _backtest_metrics(database, as_of, horizon_days),
             fitted,
+            as_of,
             store.incumbent_of(database, as_of, horizon_days),
         )
         version = store.promote(database, decision, fitted, as_of, horizon_days, datetime.now(UTC))
