@@ -8,19 +8,21 @@ and score beside the package `lifetimes`, where that is installed.
 Sources of the measures: `clv.metrics`; Winkler (1972) for the interval score.
 """
 
+import resource
+import threading
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Self
 
 import numpy as np
 import pandas as pd
 from sklearn.ensemble import HistGradientBoostingRegressor
 
 from retail_pipeline.clv import dataset, intervals, metrics
-from retail_pipeline.clv.btyd import Array
+from retail_pipeline.clv.btyd import BGNBD, Array, Purchases
 from retail_pipeline.clv.estimators import MODELS
 from retail_pipeline.clv.selection import INCUMBENT
 from retail_pipeline.clv.tree_models import FEATURES, matrix
@@ -241,8 +243,112 @@ def _by_cutoff(past: pd.DataFrame) -> Iterable[tuple[Any, pd.DataFrame]]:
     return past.groupby("cutoff_date")
 
 
-def seconds(function: Any) -> tuple[Any, float]:
-    """Return a function's result and its wall time."""
+@dataclass(frozen=True)
+class Speed:
+    """One engine's fit and score of BG/NBD on one frame.
+
+    Attributes:
+        customers: Rows of the frame.
+        engine: Who did it.
+        fit_seconds: Wall time of the fit.
+        score_seconds: Wall time of expected purchases and probability of being active for everyone.
+        log_likelihood: Mean per customer, at the parameters found, by one function for both.
+        peak_mib: Highest memory of the process during it, above what it held before.
+    """
+
+    customers: int
+    engine: str
+    fit_seconds: float
+    score_seconds: float
+    log_likelihood: float
+    peak_mib: float
+
+
+def speed(sizes: Sequence[int] = (10_000, 100_000), horizon_days: int = 180) -> list[Speed]:
+    """Measure BG/NBD here and in `lifetimes` on the same simulated frames.
+
+    Args:
+        sizes: Customers per frame.
+        horizon_days: What the score looks ahead.
+    """
+    found = []
+    for customers in sizes:
+        data = _simulated_purchases(customers)
+        engines = {"retail-data-pipeline": _ours, "lifetimes": _theirs}
+        for engine, fit_and_score in engines.items():
+            with _MemoryWatch() as memory:
+                fitted = fit_and_score(data, horizon_days)
+            if fitted is None:
+                continue
+            model, fit_seconds, score_seconds = fitted
+            likelihood = float(model.log_likelihood(data).mean())
+            found.append(
+                Speed(customers, engine, fit_seconds, score_seconds, likelihood, memory.peak_mib)
+            )
+    return found
+
+
+def _ours(data: Purchases, horizon_days: int) -> tuple[BGNBD, float, float]:
     started = time.perf_counter()
-    result = function()
-    return result, time.perf_counter() - started
+    model = BGNBD.fit(data)
+    fitted = time.perf_counter()
+    model.expected_purchases(data, horizon_days)
+    model.probability_alive(data)
+    return model, fitted - started, time.perf_counter() - fitted
+
+
+def _theirs(data: Purchases, horizon_days: int) -> tuple[BGNBD, float, float] | None:
+    """Return the fit of `lifetimes`; None where it is not installed."""
+    try:
+        from lifetimes import BetaGeoFitter  # type: ignore[import-not-found,unused-ignore]
+    except ImportError:
+        return None
+    started = time.perf_counter()
+    fitter = BetaGeoFitter().fit(data.repeats, data.last, data.age)
+    fitted = time.perf_counter()
+    columns = (data.repeats, data.last, data.age)
+    fitter.conditional_expected_number_of_purchases_up_to_time(horizon_days, *columns)
+    fitter.conditional_probability_alive(*columns)
+    scored = time.perf_counter()
+    model = BGNBD(**{name: float(value) for name, value in fitter.params_.items()})
+    return model, fitted - started, scored - fitted
+
+
+def _simulated_purchases(customers: int) -> Purchases:
+    """Draw histories of a BG/NBD population over two years, in whole days."""
+    random = np.random.default_rng(_SEED)
+    age = random.integers(30, 730, customers).astype(float)
+    rate = random.gamma(0.6, 1 / 40, customers)
+    dropout = random.beta(0.8, 2.5, customers)
+    until_dropout = random.geometric(dropout) - 1
+    meant = random.poisson(rate * age)
+    repeats = np.minimum(meant, until_dropout).astype(float)
+    # Of `meant` uniform times in order, the last one bought is a Beta order statistic.
+    last = age * random.beta(np.maximum(repeats, 1), np.maximum(meant - repeats + 1, 1))
+    return Purchases(repeats, np.where(repeats > 0, np.floor(last), 0.0), age)
+
+
+class _MemoryWatch:
+    """The highest resident memory of this process within a block, above that at its start."""
+
+    peak_mib = 0.0
+
+    def __enter__(self) -> Self:
+        self._before = self._resident()
+        self._done = threading.Event()
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+        self._thread.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._done.set()
+        self._thread.join()
+
+    def _watch(self) -> None:
+        while not self._done.wait(0.005):
+            self.peak_mib = max(self.peak_mib, self._resident() - self._before)
+
+    @staticmethod
+    def _resident() -> float:
+        pages = int(Path("/proc/self/statm").read_text().split()[1])
+        return pages * resource.getpagesize() / 2**20
