@@ -119,7 +119,7 @@ def _measured(frame: pd.DataFrame, outcome: pd.DataFrame) -> dict[str, Any]:
     actual = outcome["future_value"].to_numpy(float)
     predicted = frame["predicted_value"].to_numpy(float)
     active = frame["probability_active"].to_numpy(float)
-    came = (outcome["future_orders"] > 0).to_numpy(float)
+    came = np.sign(outcome["future_orders"].to_numpy(float))
     return {
         "customers": len(frame),
         **metrics.evaluate(frame, actual),
@@ -158,7 +158,7 @@ def _difference(predicted: dict[str, pd.DataFrame], outcome: pd.DataFrame) -> di
     random = np.random.default_rng(_SEED)
     everyone = np.arange(len(actual))
     draws = pd.DataFrame([change(random.choice(everyone, len(everyone))) for _ in range(_DRAWS)])
-    row = {}
+    row: dict[str, float] = {}
     for name, value in change(everyone).items():
         low, high = np.nanquantile(draws[name], [0.025, 0.975])
         row |= {name: value, f"{name}_low": float(low), f"{name}_high": float(high)}
@@ -182,14 +182,16 @@ def _strata(
 ) -> list[dict[str, Any]]:
     """Return coverage, width and Winkler score per predicted decile, for models and yardsticks."""
     actual = outcome["future_value"].to_numpy(float)
-    methods = {name: (f["lower_80"], f["upper_80"]) for name, f in predicted.items()}
+    methods = {
+        name: (f["lower_80"].to_numpy(float), f["upper_80"].to_numpy(float))
+        for name, f in predicted.items()
+    }
     reference = predicted.get(INCUMBENT, predicted["mean"])
     value = reference["predicted_value"].to_numpy(float)
     methods |= _yardsticks(valuation, value)
     rows = []
-    for name, (lower, upper) in methods.items():
+    for name, (low, high) in methods.items():
         own = predicted.get(name, reference)["predicted_value"].to_numpy(float)
-        low, high = np.asarray(lower, float), np.asarray(upper, float)
         score = metrics.winkler_score(low, high, actual)
         deciles = metrics.groups_by_rank(own)
         for decile in np.unique(deciles):
@@ -230,12 +232,13 @@ def _yardsticks(valuation: Valuation, value: Array) -> dict[str, tuple[Array, Ar
     known = valuation.training_set
     if len(known) >= intervals.FEWEST_CALIBRATION_ROWS:
         design = matrix(known, FEATURES)
-        ends = []
+        quantiles = []
         for share in (0.1, 0.9):
             model = HistGradientBoostingRegressor(loss="quantile", quantile=share, max_iter=60)
             model.fit(design, known["future_value"])
-            ends.append(np.maximum(model.predict(matrix(valuation.population, FEATURES)), 0.0))
-        found["quantile boosting"] = (np.minimum(*ends), np.maximum(*ends))
+            said = model.predict(matrix(valuation.population, FEATURES))
+            quantiles.append(np.maximum(said, 0.0))
+        found["quantile boosting"] = (np.minimum(*quantiles), np.maximum(*quantiles))
     return found
 
 

@@ -64,13 +64,15 @@ def calibrate(predictions: pd.DataFrame, as_of: date | None = None) -> Calibrati
         return None
     groups = int(np.clip(len(predictions) // _ROWS_PER_GROUP, 1, _MOST_GROUPS))
     group, ratio, weight = [], [], []
-    for cutoff, rows in predictions.groupby("cutoff_date"):
+    for _, rows in predictions.groupby("cutoff_date"):
+        cutoff = pd.Timestamp(rows["cutoff_date"].iloc[0])
         predicted = rows["predicted_value"].to_numpy(float)
         actual = rows["actual_value"].to_numpy(float)
         group.append(groups_by_rank(predicted, groups))
         ratio.append(actual / _level(predicted, actual) / _scale(predicted))
-        weight.append(np.full(len(rows), _season_weight(pd.Timestamp(cutoff), as_of)))
-    groups_all, ratios, weights = map(np.concatenate, (group, ratio, weight))
+        weight.append(np.full(len(rows), _season_weight(cutoff, as_of)))
+    groups_all, ratios = np.concatenate(group), np.concatenate(ratio)
+    weights = np.concatenate(weight)
     present = np.unique(groups_all)
     ends = []
     for number in range(1, groups + 1):

@@ -137,14 +137,15 @@ def _leaderboard(
     """Return the models with their mean metrics over the cut-offs, and what speaks against each."""
     common = usable[usable["cutoff_date"].isin(cutoffs)]
     means = common.groupby("model_name")[list(METRICS)].mean()
-    tests = common.groupby("model_name").size()
-    old = means.loc[incumbent]
+    tests = common["model_name"].value_counts().to_dict()
+    rows = {str(name): row for name, row in means.iterrows()}
+    old = rows[incumbent]
     objections = {}
-    for name, row in means.iterrows():
+    for name, row in rows.items():
         found = _sane(row)
         if name != incumbent:
-            found = _few_tests(int(tests[name])) or found or _gates(row, old) or _margins(row, old)
-            found = found or _season_ahead(common, str(name), incumbent, as_of)
+            found = _few_tests(tests[name]) or found or _gates(row, old) or _margins(row, old)
+            found = found or _season_ahead(common, name, incumbent, as_of)
         objections[name] = found
     board = means.assign(objection=pd.Series(objections, dtype=object))
     board["eligible"] = board["objection"] == ""

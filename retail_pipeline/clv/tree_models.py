@@ -99,7 +99,7 @@ class _LeafMeans(ValueModel):
         self.trees_ = Trees.of_forest(grown, [tree.tree_.value[:, 0, 0] for tree in grown])
         leaves = self.trees_.leaves(_single(design))
         self.means_ = np.column_stack(
-            [self._leaf_means(leaves, target) for target in (value, orders, orders > 0)]
+            [self._leaf_means(leaves, target) for target in (value, orders, np.sign(orders))]
         )
         return self
 
