@@ -5,7 +5,7 @@ PYTHON ?= python3
 export DBT_SEND_ANONYMOUS_USAGE_STATS = false
 export DAGSTER_DISABLE_TELEMETRY = true
 .DEFAULT_GOAL := run
-.PHONY: run test dev lint clean
+.PHONY: run test dev bench lint clean
 
 run: .venv
 	@.venv/bin/retail-pipeline run
@@ -16,10 +16,14 @@ test: .venv
 dev: .venv
 	@.venv/bin/retail-pipeline dev
 
+bench: .venv
+	@.venv/bin/retail-pipeline bench
+
 lint: .venv
 	@.venv/bin/ruff format --check .
 	@.venv/bin/ruff check .
 	@.venv/bin/mypy
+	@.venv/bin/sqlfluff lint --disable-progress-bar dbt_project/models dbt_project/tests/marts database
 
 # Stops what is running for this checkout and removes what it made: state, then the environment.
 clean:

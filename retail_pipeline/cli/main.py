@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from retail_pipeline.cli import database, evaluate, forget, inspect, run, services
+from retail_pipeline.cli import bench, database, evaluate, forget, inspect, model, run, services
 from retail_pipeline.errors import PipelineError, UsageError
 
 FAILED, WRONG_USE = 1, 2
@@ -42,12 +42,14 @@ app.command("down")(services.down)
 app.command("dev")(services.dev)
 app.command("reset")(services.reset)
 app.command("forget")(forget.forget)
+app.command("bench")(bench.bench)
 app.command("db-url")(services.db_url)
 api.command("serve")(services.serve_api)
 db.command("migrate")(database.migrate)
 db.command("check")(database.check)
 app.add_typer(api, name="api")
 app.add_typer(db, name="db")
+app.add_typer(model.app, name="model")
 
 
 def main() -> None:
