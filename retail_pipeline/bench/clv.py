@@ -1,9 +1,9 @@
 """How good the customer values are: models beside each other, the policy, intervals, speed.
 
-`run` takes a transactions file through the pipeline's own marts and judges, at origins whose
-outcome the file holds, what would have been predicted there. Table A holds each model everywhere,
-Table B what the selection would have served, the third table the intervals. `speed` measures fit
-and score beside the package `lifetimes`, where that is installed.
+`run` measures fit and score of BG/NBD beside the package `lifetimes`, where that is installed (the
+extra `peers`). `judge_file` takes a transactions file through the pipeline's own marts and judges,
+at origins whose outcome the file holds, what would have been predicted there. Table A holds each
+model everywhere, Table B what the selection would have served, the third table the intervals.
 
 Sources of the measures: `clv.metrics`; Winkler (1972) for the interval score.
 """
@@ -11,7 +11,7 @@ Sources of the measures: `clv.metrics`; Winkler (1972) for the interval score.
 import resource
 import threading
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -21,18 +21,27 @@ import numpy as np
 import pandas as pd
 from sklearn.ensemble import HistGradientBoostingRegressor
 
+from retail_pipeline.bench.results import Result
 from retail_pipeline.clv import dataset, intervals, metrics
 from retail_pipeline.clv.btyd import BGNBD, Array, Purchases
 from retail_pipeline.clv.estimators import MODELS
 from retail_pipeline.clv.selection import INCUMBENT
 from retail_pipeline.clv.tree_models import FEATURES, matrix
 from retail_pipeline.clv.valuation import Valuation, value_customers
-from retail_pipeline.settings import Settings
+from retail_pipeline.retail_api.source import default_as_of, open_dataset
+from retail_pipeline.scratch import land_records, scratch_database
+from retail_pipeline.settings import FileSource, Settings
+from retail_pipeline.warehouse.run import dbt_build
+
+SIZES: Final = (10_000, 100_000)
+"""Customers."""
 
 CHALLENGER: Final = "boosted_pareto_nbd"
 COMPARED: Final = ("mae", "mae_one_total", "normalized_gini", "r2", "tweedie_deviance", "log_bias")
 _DRAWS = 200
 _SEED = 20_231
+
+Note = Callable[[Result], None]
 
 
 @dataclass(frozen=True)
@@ -61,7 +70,33 @@ class Report:
     intervals: pd.DataFrame
 
 
-def run(transactions: Path, origins: Sequence[Origin], settings: Settings) -> Report:
+def run(sizes: Sequence[int], *, note: Note) -> list[Result]:
+    """Measure BG/NBD here and in `lifetimes` on the same simulated customers.
+
+    Args:
+        sizes: Customers per frame.
+        note: Is told each result at once.
+
+    Returns:
+        Per size and engine the fit (its case bears the mean log-likelihood at the parameters found,
+        by one function for both) and the score of everyone.
+    """
+    results = []
+    for measured in speed(sizes):
+        of_fit = f"BG/NBD fit, mean log-likelihood {measured.log_likelihood:.5f}"
+        for case, seconds in (
+            (of_fit, measured.fit_seconds),
+            ("BG/NBD score", measured.score_seconds),
+        ):
+            result = Result.of(
+                "clv", case, measured.customers, measured.engine, seconds, measured.peak_mib
+            )
+            note(result)
+            results.append(result)
+    return results
+
+
+def judge_file(transactions: Path, origins: Sequence[Origin], settings: Settings) -> Report:
     """Judge models, policy and intervals on a transactions file.
 
     Args:
@@ -75,14 +110,17 @@ def run(transactions: Path, origins: Sequence[Origin], settings: Settings) -> Re
 
 def marts(transactions: Path, settings: Settings) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Return features at all month firsts and the ledger of a transactions file."""
-    from retail_pipeline import evaluation
-    from retail_pipeline.retail_api.source import default_as_of, open_dataset
-    from retail_pipeline.settings import FileSource
-
     source = FileSource(transactions)
-    with evaluation._scratch_database(settings) as scratch:
-        evaluation._land(scratch, open_dataset(source).records)
-        return evaluation._features(scratch, default_as_of(source))
+    with scratch_database(settings) as scratch:
+        land_records(scratch, open_dataset(source).records)
+        names = ("customer_features", "customer_day_entries")
+        dbt_build(
+            scratch.url,
+            select=[f"+{name}" for name in names],
+            variables={"as_of_date": default_as_of(source).isoformat()},
+        )
+        features, entries = (scratch.read(f"warehouse.{name}") for name in names)
+    return features, entries
 
 
 def judge(features: pd.DataFrame, entries: pd.DataFrame, origins: Iterable[Origin]) -> Report:
@@ -267,7 +305,7 @@ class Speed:
     peak_mib: float
 
 
-def speed(sizes: Sequence[int] = (10_000, 100_000), horizon_days: int = 180) -> list[Speed]:
+def speed(sizes: Sequence[int], horizon_days: int = 180) -> list[Speed]:
     """Measure BG/NBD here and in `lifetimes` on the same simulated frames.
 
     Args:

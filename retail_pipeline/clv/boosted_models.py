@@ -84,12 +84,11 @@ class BoostedParetoNBD(ValueModel):
         orders, active = base["expected_orders"], base["probability_active"]
         return predictions(frame, value, orders.to_numpy(), active.to_numpy())
 
-    def sample(self, frame: pd.DataFrame, draws: int, random: np.random.Generator) -> Array:
-        """Draw from Pareto/NBD, moved by the correction."""
+    def sampler(self, frame: pd.DataFrame) -> tuple[ValueModel, Array]:
+        """Return Pareto/NBD, its draws moved by the correction."""
         base = self.base_.predict(frame)
         value = base["predicted_value"].to_numpy(float)
-        factor = self._corrected(frame, base) * self.level_ / np.maximum(value, _SMALL)
-        return self.base_.sample(frame, draws, random) * factor[:, None]
+        return self.base_, self._corrected(frame, base) * self.level_ / np.maximum(value, _SMALL)
 
     def parameters(self) -> dict[str, Any]:
         """Return the parameters of Pareto/NBD, the trees, the floor and the level."""

@@ -48,6 +48,10 @@ class _GammaGammaModel(ValueModel):
         value = orders * self.values_.expected_value(*_values(frame))
         return predictions(frame, value, orders, active)
 
+    def sampler(self, frame: pd.DataFrame) -> tuple[ValueModel, Array]:
+        """Return itself: it knows each customer's posterior."""
+        return self, np.ones(len(frame))
+
     def sample(self, frame: pd.DataFrame, draws: int, random: np.random.Generator) -> Array:
         """Draw outcomes from each customer's posterior."""
         purchases = self.purchases_.simulate_purchases(
@@ -96,11 +100,12 @@ def fitted(
     for array in arrays:
         digest.update(np.ascontiguousarray(array).tobytes())
     key = digest.hexdigest()
-    if key not in _FITS:
-        _FITS[key] = (process.fit(history), GammaGamma.fit(counts, means))
+    found = _FITS.get(key)
+    if found is None:
+        found = _FITS[key] = (process.fit(history), GammaGamma.fit(counts, means))
         while len(_FITS) > _MOST_FITS:
             _FITS.popitem(last=False)
-    return _FITS[key]
+    return found
 
 
 _FITS: OrderedDict[str, tuple[ParetoNBD | BGNBD, GammaGamma]] = OrderedDict()

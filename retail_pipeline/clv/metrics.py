@@ -50,7 +50,7 @@ def evaluate(predictions: pd.DataFrame, actual: Array) -> dict[str, float | None
     functions: dict[str, Callable[[Array, Array], float]] = {
         "mae": mae,
         "mae_over_mean": lambda p, a: mae(p, a) / a.mean(),
-        "rmse": lambda p, a: float(np.sqrt(np.mean((p - a) ** 2))),
+        "rmse": rmse,
         "r2": r2,
         "spearman": spearman,
         "normalized_gini": normalized_gini,
@@ -59,7 +59,7 @@ def evaluate(predictions: pd.DataFrame, actual: Array) -> dict[str, float | None
         "decile_calibration": decile_calibration,
         "top_decile_capture": top_decile_capture,
     }
-    with np.errstate(divide="ignore", invalid="ignore"):
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         values = {name: function(predicted, actual) for name, function in functions.items()}
     if {"lower_80", "upper_80"} <= set(predictions.columns):
         lower, upper = (predictions[name].to_numpy(float) for name in ("lower_80", "upper_80"))
@@ -74,7 +74,18 @@ def mae(predicted: Array, actual: Array) -> float:
 
 def r2(predicted: Array, actual: Array) -> float:
     """Return 1 - squared error / squared deviation from the mean; a few big customers decide it."""
-    return float(1 - np.sum((predicted - actual) ** 2) / np.sum((actual - actual.mean()) ** 2))
+    error, spread = predicted - actual, actual - actual.mean()
+    scale = float(np.max(np.abs(spread)))  # squares of the extremes would overflow or vanish
+    if not scale > 0:
+        return float("nan")
+    return float(1 - np.sum((error / scale) ** 2) / np.sum((spread / scale) ** 2))
+
+
+def rmse(predicted: Array, actual: Array) -> float:
+    """Return the root of the mean squared error."""
+    error = np.abs(predicted - actual)
+    scale = float(np.max(error))
+    return scale * float(np.sqrt(np.mean((error / scale) ** 2))) if scale > 0 else 0.0
 
 
 def spearman(predicted: Array, actual: Array) -> float:
@@ -101,7 +112,8 @@ def tweedie_deviance(predicted: Array, actual: Array) -> float:
     4 (√actual - √predicted)² / √predicted.
     """
     root = np.sqrt(np.maximum(predicted, TWEEDIE_FLOOR * actual.mean()))
-    return float(np.mean(4 * (np.sqrt(actual) - root) ** 2 / root))
+    gap = np.sqrt(actual) - root
+    return float(np.mean(4 * gap * (gap / root)))
 
 
 def decile_calibration(predicted: Array, actual: Array) -> float:

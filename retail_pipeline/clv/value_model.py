@@ -63,20 +63,20 @@ class ValueModel(BaseEstimator):
     def restore(self, parameters: dict[str, Any]) -> Self:
         """Take over what `parameters` returned; predictions are then the same to the bit."""
 
-    def sample(self, frame: pd.DataFrame, draws: int, random: np.random.Generator) -> Array:
-        """Draw outcomes per customer, for intervals where no backtest can calibrate them.
+    def sampler(self, frame: pd.DataFrame) -> "tuple[ValueModel, Array] | None":  # noqa: ARG002
+        """Return the model whose draws, times a factor per customer, are this one's outcomes.
 
-        Unless a model knows better: orders are Poisson, their values exponential.
+        None where no model draws: then orders are taken for Poisson, their values for exponential.
+        """
+        return None
+
+    def sample(self, frame: pd.DataFrame, draws: int, random: np.random.Generator) -> Array:
+        """Draw outcomes per customer; of the models that `sampler` names only.
 
         Returns:
             Values, one row per customer, one column per draw.
         """
-        predicted = self.predict(frame)
-        orders = predicted["expected_orders"].to_numpy(float)
-        each = predicted["predicted_value"].to_numpy(float) / np.maximum(orders, 1e-12)
-        counts = random.poisson(orders[:, None], size=(len(frame), draws))
-        sums = random.gamma(np.maximum(counts, 1))
-        return np.where(counts > 0, sums * each[:, None], 0.0)
+        raise NotImplementedError(f"{self.name} does not draw")
 
 
 def labelled_rows(frame: pd.DataFrame) -> pd.DataFrame:

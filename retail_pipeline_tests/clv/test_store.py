@@ -121,6 +121,9 @@ def test_abstentions_are_kept_with_their_reasons(database: Database) -> None:
 def test_a_model_of_another_time_is_refused() -> None:
     with pytest.raises(PipelineError, match="'oracle' is not known"):
         store.restore({"model_name": "oracle", "horizon_days": 90, "parameters": {}})
+    old = {"pareto_nbd": {"r": 1.0}, "gamma_gamma": {"p": 1.0}}
+    with pytest.raises(PipelineError, match="another release"):
+        store.restore({"model_name": INCUMBENT, "horizon_days": 90, "parameters": old})
 
 
 def _one_row() -> pd.DataFrame:
