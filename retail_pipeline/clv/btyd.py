@@ -14,6 +14,7 @@ Sources:
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -60,9 +61,19 @@ class Purchases:
 
     def distinct(self) -> tuple["Purchases", Array]:
         """Return the distinct histories and how often each occurs: one-timers collapse."""
-        stacked = np.column_stack([self.repeats, self.last, self.age])
-        rows, counts = np.unique(stacked, axis=0, return_counts=True)
-        return Purchases(rows[:, 0], rows[:, 1], rows[:, 2]), counts.astype(float)
+        order = np.lexsort((self.age, self.last, self.repeats))
+        ordered = self.rows(order)
+        columns = (ordered.repeats, ordered.last, ordered.age)
+        changes = np.any([column[1:] != column[:-1] for column in columns], axis=0)
+        starts = np.flatnonzero(np.concatenate([[True], changes]))
+        counts = np.diff(np.concatenate([starts, [len(self)]]))
+        return ordered.rows(starts), counts.astype(float)
+
+    @cached_property
+    def levels(self) -> tuple[Array, NDArray[np.int64]]:
+        """The distinct numbers of repeats, and each customer's place among them: they are few."""
+        values, places = np.unique(self.repeats, return_inverse=True)
+        return values, places
 
 
 _ROUGH_ROWS = 1_500
@@ -413,23 +424,35 @@ def _bg_nbd_terms(model: BGNBD, h: Purchases) -> tuple[Array, Array]:
 
 def _bg_nbd_loss(logs: Array, history: Purchases, counts: Array) -> tuple[float, Array]:
     """Return the mean negative log-likelihood and its gradient in the logs of the parameters."""
-    model = BGNBD(*np.exp(logs))
-    r, alpha, a, b = model.r, model.alpha, model.a, model.b
-    x = history.repeats
-    likelihood, gone = _bg_nbd_terms(model, history)
-    alive = 1 - gone
-    at_end, at_last = alpha + history.age, alpha + history.last
+    r, alpha, a, b = np.exp(logs)
+    x, place = history.levels
+    before = np.maximum(b + x - 1, 1e-300)
+    log_gone = np.where(x > 0, np.log(a) - np.log(before), -np.inf)
+    constant = gammaln(r + x) - gammaln(r) + r * np.log(alpha)
+    constant += gammaln(a + b) + gammaln(b + x) - gammaln(b) - gammaln(a + b + x)
+
+    at_end, at_last, power = alpha + history.age, alpha + history.last, (r + x)[place]
+    log_end, log_last = np.log(at_end), np.log(at_last)
+    stayed, left = -power * log_end, log_gone[place] - power * log_last
+    both = np.logaddexp(stayed, left)
+    gone = counts * np.exp(left - both)
+    alive = counts - gone
+
+    customers = np.bincount(place, counts, minlength=len(x))
+    leavers = np.bincount(place, gone, minlength=len(x))
     ever = digamma(a + b) - digamma(a + b + x)
-    slopes = (
-        digamma(r + x) - digamma(r) + np.log(alpha)
-        - alive * np.log(at_end) - gone * np.log(at_last),
-        r / alpha - (r + x) * (alive / at_end + gone / at_last),
-        ever + gone / a,
-        ever + digamma(b + x) - digamma(b) - gone / np.maximum(b + x - 1, 1e-300),
+    gradient = np.array(
+        [
+            customers @ (digamma(r + x) - digamma(r) + np.log(alpha))
+            - alive @ log_end - gone @ log_last,
+            customers.sum() * r / alpha - power @ (alive / at_end + gone / at_last),
+            customers @ ever + leavers.sum() / a,
+            customers @ (ever + digamma(b + x) - digamma(b)) - leavers @ (1 / before),
+        ]
     )  # fmt: skip
     total = counts.sum()
-    gradient = np.array([counts @ slope for slope in slopes])
-    return -float(counts @ likelihood) / total, -gradient * np.exp(logs) / total
+    likelihood = customers @ constant + counts @ both
+    return -float(likelihood) / total, -gradient * np.exp(logs) / total
 
 
 @dataclass(frozen=True)
