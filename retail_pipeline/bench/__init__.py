@@ -9,5 +9,6 @@ from collections.abc import Mapping
 
 BENCHES: Mapping[str, str] = {
     "warehouse": "retail_pipeline.bench.warehouse",
+    "clv": "retail_pipeline.bench.clv",
 }
 """Modules by the name that the command line knows them by."""

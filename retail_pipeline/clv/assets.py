@@ -276,7 +276,7 @@ def model() -> AssetsDefinition:
         as_of, horizon_days = _window(database, settings, run_window)
         versions = store.candidate_versions(database, as_of, horizon_days)
         metrics = tables.backtest_metrics(database, as_of, horizon_days)
-        decision = selection.choose(metrics, versions)
+        decision = selection.choose(metrics, versions, as_of)
         store.promote(database, decision, versions, as_of, horizon_days, datetime.now(UTC))
         served = store.serving_record(database, as_of, horizon_days)
         if not served.validated or served.is_pinned:

@@ -157,23 +157,23 @@ def run(
 
 
 def calibration_of(
-    predictions: pd.DataFrame, model_name: str, cutoffs: Collection[date]
+    predictions: pd.DataFrame, model_name: str, cutoffs: Collection[date], as_of: date
 ) -> intervals.Calibration | None:
-    """Return a model's calibration from its backtest predictions at the given cut-offs."""
+    """Return a model's calibration for a date from its backtest predictions at cut-offs."""
     wanted = predictions["cutoff_date"].isin([pd.Timestamp(cutoff) for cutoff in cutoffs])
     own = predictions[wanted & (predictions["model_name"] == model_name)]
-    return intervals.calibrate(own.sort_values(["cutoff_date", "customer_id"]))
+    return intervals.calibrate(own.sort_values(["cutoff_date", "customer_id"]), as_of)
 
 
 def _fit(model: ValueModel, frame: pd.DataFrame) -> Candidate:
-    """Fit with linear algebra in one thread.
+    """Fit in one thread, linear algebra and boosting alike.
 
     The problems are small: threads would wait for each other 100 times longer than they work, and
     how they share a sum could change its last bit.
     """
     started = time.perf_counter()
     try:
-        with threadpool_limits(limits=1, user_api="blas"):
+        with threadpool_limits(limits=1):
             model.fit(frame)
     except AbstainError as error:
         abstention = Abstention(model.name, str(error))
@@ -190,7 +190,7 @@ def _test(
     actual: pd.Series,
     cutoff: date,
 ) -> tuple[pd.DataFrame, dict[str, Any]]:
-    calibration = intervals.calibrate(known[known["model_name"] == candidate.model_name])
+    calibration = intervals.calibrate(known[known["model_name"] == candidate.model_name], cutoff)
     predicted = predict(model, today, calibration)
     key: dict[str, Any] = {
         "model_name": model.name,

@@ -1,4 +1,4 @@
-"""The buy-till-you-die probability models: Pareto/NBD and Gamma-Gamma.
+"""The buy-till-you-die probability models: Pareto/NBD, BG/NBD and Gamma-Gamma.
 
 Maximum likelihood and closed forms on plain arrays. No frames, no estimator interface (that is
 `estimators`), no knowledge of features or horizons beyond the numbers passed in.
@@ -7,17 +7,21 @@ Sources:
     Schmittlein, Morrison, Colombo (1987), Counting Your Customers: Who Are They and What Will They
     Do Next? Management Science 33(1).
     Fader, Hardie (2005), A Note on Deriving the Pareto/NBD Model and Related Expressions.
+    Fader, Hardie, Lee (2005), Counting Your Customers the Easy Way: An Alternative to the
+        Pareto/NBD Model. Marketing Science 24(2).
     Fader, Hardie (2013), The Gamma-Gamma Model of Monetary Value.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
 from numpy.polynomial.legendre import leggauss
 from numpy.typing import NDArray
-from scipy.optimize import minimize
-from scipy.special import digamma, exprel, gammaln
+from scipy.optimize import OptimizeResult, minimize
+from scipy.special import digamma, exprel, gammaln, hyp2f1
 
 Array = NDArray[np.float64]
 
@@ -57,9 +61,61 @@ class Purchases:
 
     def distinct(self) -> tuple["Purchases", Array]:
         """Return the distinct histories and how often each occurs: one-timers collapse."""
-        stacked = np.column_stack([self.repeats, self.last, self.age])
-        rows, counts = np.unique(stacked, axis=0, return_counts=True)
-        return Purchases(rows[:, 0], rows[:, 1], rows[:, 2]), counts.astype(float)
+        order = np.lexsort((self.age, self.last, self.repeats))
+        ordered = self.rows(order)
+        columns = (ordered.repeats, ordered.last, ordered.age)
+        changes = np.any([column[1:] != column[:-1] for column in columns], axis=0)
+        starts = np.flatnonzero(np.concatenate([[True], changes]))
+        counts = np.diff(np.concatenate([starts, [len(self)]]))
+        return ordered.rows(starts), counts.astype(float)
+
+    @cached_property
+    def levels(self) -> tuple[Array, NDArray[np.int64]]:
+        """The distinct numbers of repeats, and each customer's place among them: they are few."""
+        values, places = np.unique(self.repeats, return_inverse=True)
+        return values, places
+
+
+_ROUGH_ROWS = 1_500
+"""Distinct histories that decide between starting points."""
+
+
+def _most_likely(
+    loss: Callable[[Array, Purchases, Array], tuple[float, Array]],
+    starts: list[Array],
+    bounds: list[tuple[float, float]],
+    distinct: Purchases,
+    counts: Array,
+    name: str,
+) -> list[float]:
+    """Return the parameters of the highest likelihood, searched on their logarithms.
+
+    Every starting point is followed on evenly spaced histories; the best end of these is followed
+    on all of them. One input has one answer.
+
+    Raises:
+        FitError: No finite maximum was found.
+    """
+
+    def follow(start: Array, history: Purchases, weights: Array) -> OptimizeResult:
+        return minimize(
+            loss,
+            start,
+            args=(history, weights),
+            jac=True,
+            method="L-BFGS-B",
+            bounds=np.log(bounds),
+            options={"maxiter": 500, "ftol": 1e-12, "gtol": 1e-7},
+        )
+
+    some = np.unique(np.linspace(0, len(distinct) - 1, _ROUGH_ROWS).astype(int))
+    rough = [follow(np.log(start), distinct.rows(some), counts[some]) for start in starts]
+    ends = [found for found in rough if np.isfinite(found.fun)]
+    if ends:
+        best = follow(min(ends, key=lambda found: found.fun).x, distinct, counts)
+        if np.isfinite(best.fun):
+            return [float(value) for value in np.exp(best.x)]
+    raise FitError(f"the {name} likelihood has no finite maximum on these data")
 
 
 @dataclass(frozen=True)
@@ -86,29 +142,14 @@ class ParetoNBD:
             raise FitError("nobody has purchased on two days")
         distinct, counts = history.distinct()
         scale = max(float(np.average(distinct.age, weights=counts)), 1.0)
-        best = None
-        for start in _pareto_nbd_starts(distinct, counts, scale):
-            found = minimize(
-                _pareto_nbd_loss,
-                np.log(start),
-                args=(distinct, counts),
-                jac=True,
-                method="L-BFGS-B",
-                bounds=np.log(
-                    [
-                        (1e-3, 1e3),
-                        (1e-3 * scale, 1e4 * scale),
-                        (1e-4, 1e2),
-                        (1e-3 * scale, 1e4 * scale),
-                    ]
-                ),
-                options={"maxiter": 500, "ftol": 1e-12, "gtol": 1e-7},
-            )
-            if np.isfinite(found.fun) and (best is None or found.fun < best.fun - 1e-9):
-                best = found
-        if best is None:
-            raise FitError("the Pareto/NBD likelihood has no finite maximum on these data")
-        return cls(*(float(value) for value in np.exp(best.x)))
+        bounds = [
+            (1e-3, 1e3),
+            (1e-3 * scale, 1e4 * scale),
+            (1e-4, 1e2),
+            (1e-3 * scale, 1e4 * scale),
+        ]
+        starts = _pareto_nbd_starts(distinct, counts, scale)
+        return cls(*_most_likely(_pareto_nbd_loss, starts, bounds, distinct, counts, "Pareto/NBD"))
 
     def log_likelihood(self, history: Purchases) -> Array:
         """Return each customer's log-likelihood."""
@@ -294,6 +335,127 @@ def _pareto_nbd_starts(history: Purchases, counts: Array, scale: float) -> list[
 
 
 @dataclass(frozen=True)
+class BGNBD:
+    """Purchases at a Gamma(r, alpha) rate; dropout after a purchase, probability Beta(a, b)."""
+
+    r: float
+    alpha: float
+    a: float
+    b: float
+
+    @classmethod
+    def fit(cls, history: Purchases) -> "BGNBD":
+        """Return the maximum-likelihood parameters, within wide bounds.
+
+        Raises:
+            FitError: There is no customer, nobody ever came back, or no finite maximum was found.
+        """
+        if not len(history) or not np.any(history.repeats > 0):
+            raise FitError("nobody has purchased on two days")
+        distinct, counts = history.distinct()
+        scale = max(float(np.average(distinct.age, weights=counts)), 1.0)
+        repeats = max(float(np.average(distinct.repeats, weights=counts)), 0.05)
+        starts = [
+            np.array([0.6, 0.6 * scale / repeats, 0.8, 2.5]),
+            np.array([1.5, scale / repeats, 0.2, 1.0]),
+        ]
+        bounds = [(1e-3, 1e3), (1e-3 * scale, 1e4 * scale), (1e-4, 1e3), (1e-3, 1e4)]
+        return cls(*_most_likely(_bg_nbd_loss, starts, bounds, distinct, counts, "BG/NBD"))
+
+    def log_likelihood(self, history: Purchases) -> Array:
+        """Return each customer's log-likelihood (Fader, Hardie, Lee 2005, equation 6)."""
+        return _bg_nbd_terms(self, history)[0]
+
+    def probability_alive(self, history: Purchases) -> Array:
+        """Return each customer's probability of not having dropped out; 1 for one-timers."""
+        return 1 - _bg_nbd_terms(self, history)[1]
+
+    def expected_purchases(self, history: Purchases, days: float) -> Array:
+        """Return each customer's expected purchases in the next `days` (the paper's equation 10).
+
+        Euler's transformation of the hypergeometric function takes its large powers away; a is
+        kept off 1, where the expression is 0 / 0.
+        """
+        gone = self.a - 1 if abs(self.a - 1) > _OFF_ONE else _OFF_ONE
+        b = self.b + history.repeats
+        z = days / (self.alpha + history.age + days)
+        series = hyp2f1(gone + b - self.r - history.repeats, gone, gone + b, z)
+        with np.errstate(invalid="ignore", over="ignore"):
+            purchases = (gone + b) / gone * (1 - (1 - z) ** gone * series)
+        most = (self.r + history.repeats) / (self.alpha + history.age) * days
+        # Where the series does not converge the customer buys so often that only the rate counts.
+        bounded = np.clip(np.where(np.isfinite(purchases), purchases, most), 0.0, most)
+        return self.probability_alive(history) * bounded
+
+    def probability_of_purchase(self, history: Purchases, days: float) -> Array:
+        """Return each customer's probability of at least one purchase in the next `days`."""
+        none = (self.r + history.repeats) * np.log1p(days / (self.alpha + history.age))
+        return self.probability_alive(history) * -np.expm1(-none)
+
+    def simulate_purchases(
+        self, history: Purchases, days: float, draws: int, random: np.random.Generator
+    ) -> NDArray[np.int64]:
+        """Draw purchases in the next `days` from the posterior: until dropout or the end."""
+        shape = (len(history), draws)
+        alive = random.random(shape) < self.probability_alive(history)[:, None]
+        rate = random.gamma((self.r + history.repeats)[:, None], size=shape)
+        rate /= (self.alpha + history.age)[:, None]
+        dropout = random.beta(self.a, (self.b + history.repeats)[:, None], size=shape)
+        until_dropout = random.geometric(np.clip(dropout, 1e-12, 1.0))
+        bought = np.minimum(random.poisson(rate * days), until_dropout)
+        return np.where(alive, bought, 0)
+
+
+_OFF_ONE = 1e-5
+
+
+def _bg_nbd_terms(model: BGNBD, h: Purchases) -> tuple[Array, Array]:
+    """Return the log-likelihood and the probability of having dropped out at the last purchase."""
+    r, alpha, a, b = model.r, model.alpha, model.a, model.b
+    alive = -(r + h.repeats) * np.log(alpha + h.age)
+    before = np.maximum(b + h.repeats - 1, 1e-300)
+    gone = np.log(a) - np.log(before) - (r + h.repeats) * np.log(alpha + h.last)
+    gone = np.where(h.repeats > 0, gone, -np.inf)
+    both = np.logaddexp(alive, gone)
+    constant = gammaln(r + h.repeats) - gammaln(r) + r * np.log(alpha)
+    constant += gammaln(a + b) + gammaln(b + h.repeats) - gammaln(b) - gammaln(a + b + h.repeats)
+    return constant + both, np.exp(gone - both)
+
+
+def _bg_nbd_loss(logs: Array, history: Purchases, counts: Array) -> tuple[float, Array]:
+    """Return the mean negative log-likelihood and its gradient in the logs of the parameters."""
+    r, alpha, a, b = np.exp(logs)
+    x, place = history.levels
+    before = np.maximum(b + x - 1, 1e-300)
+    log_gone = np.where(x > 0, np.log(a) - np.log(before), -np.inf)
+    constant = gammaln(r + x) - gammaln(r) + r * np.log(alpha)
+    constant += gammaln(a + b) + gammaln(b + x) - gammaln(b) - gammaln(a + b + x)
+
+    at_end, at_last, power = alpha + history.age, alpha + history.last, (r + x)[place]
+    log_end, log_last = np.log(at_end), np.log(at_last)
+    stayed, left = -power * log_end, log_gone[place] - power * log_last
+    both = np.logaddexp(stayed, left)
+    gone = counts * np.exp(left - both)
+    alive = counts - gone
+
+    customers = np.bincount(place, counts, minlength=len(x))
+    leavers = np.bincount(place, gone, minlength=len(x))
+    ever = digamma(a + b) - digamma(a + b + x)
+    gradient = np.array(
+        [
+            customers @ (digamma(r + x) - digamma(r) + np.log(alpha))
+            - alive @ log_end - gone @ log_last,
+            customers.sum() * r / alpha - power @ (alive / at_end + gone / at_last),
+            customers @ ever + leavers.sum() / a,
+            customers @ (ever + digamma(b + x) - digamma(b)) - leavers @ (1 / before),
+        ]
+    )  # fmt: skip
+    total = counts.sum()
+    likelihood = customers @ constant + counts @ both
+    return -float(likelihood) / total, -gradient * np.exp(logs) / total
+
+
+@dataclass(frozen=True)
 class GammaGamma:
     """Order values Gamma(p, nu) within, nu ~ Gamma(q, gamma) between customers."""
 
@@ -387,4 +549,4 @@ def _gamma_gamma_loss(logs: Array, counts: Array, means: Array) -> tuple[float, 
     return -float(np.mean(likelihood)), -gradient * np.array([p, q, gamma])
 
 
-__all__ = ["Array", "FitError", "GammaGamma", "ParetoNBD", "Purchases"]
+__all__ = ["BGNBD", "Array", "FitError", "GammaGamma", "ParetoNBD", "Purchases"]

@@ -166,7 +166,8 @@ def _replace(
     money = ("predicted_value", "lower_80", "upper_80", "actual_value")
     database.publish(
         "clv.backtest_predictions",
-        tables.exact(tested.predictions, *money),
+        # In the order of the key: its index grows at one end.
+        tables.exact(tested.predictions.sort_values("model_name", kind="stable"), *money),
         [*_METRICS_KEY, "customer_id"],
         replace_where=stale,
     )

@@ -1,98 +1,33 @@
-"""The models that value customers, each with one interface.
+"""The plain models that value customers, and the list of all models.
 
 A model is fitted on a learning frame (`dataset.learning_frame`: past rows with outcomes, today's
 rows without) and predicts for feature rows. It says by `AbstainError` why it cannot be fitted, and
 turns into plain JSON parameters and back, so that a stored model holds no code. A new model is a
-class here and a line in `MODELS`. Nothing here chooses, measures or stores.
+class and a line in `MODELS`. Nothing here chooses, measures or stores.
 """
 
-from abc import abstractmethod
 from typing import Any, ClassVar, Final, Self
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from sklearn.base import BaseEstimator
 from sklearn.linear_model import Ridge
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from retail_pipeline.clv.btyd import Array, FitError, GammaGamma, ParetoNBD, Purchases
-
-PREDICTED: Final = ["predicted_value", "expected_orders", "probability_active"]
-
-FEWEST_TRAINING_ROWS: Final = 100
-"""A regression on fewer outcomes says more about them than about the customers to come."""
-
-
-class AbstainError(Exception):
-    """A model cannot be fitted on these data; the text is the reason, fit for the report."""
-
-
-class ValueModel(BaseEstimator):
-    """What every model is: fit, predict, sample, and parameters as JSON.
-
-    Predictions are frames with the index of the rows given:
-        predicted_value: expected net amount in the horizon, at least 0.
-        expected_orders: expected purchase days in the horizon, at least 0.
-        probability_active: probability of at least one purchase day in the horizon.
-
-    Args:
-        horizon_days: Length of the outcome that is predicted.
-    """
-
-    name: ClassVar[str]
-    description: ClassVar[str]
-    training_rows_: int
-    """Rows that the fit learned from."""
-
-    def __init__(self, horizon_days: int = 180) -> None:
-        self.horizon_days = horizon_days
-
-    @abstractmethod
-    def fit(self, frame: pd.DataFrame) -> Self:
-        """Learn from a learning frame.
-
-        Raises:
-            AbstainError: These data do not allow it.
-        """
-
-    @abstractmethod
-    def predict(self, frame: pd.DataFrame) -> pd.DataFrame:
-        """Return the three predictions for feature rows."""
-
-    @abstractmethod
-    def parameters(self) -> dict[str, Any]:
-        """Return what was learned as JSON values: numbers, texts, lists and dicts."""
-
-    @abstractmethod
-    def restore(self, parameters: dict[str, Any]) -> Self:
-        """Take over what `parameters` returned; predictions are then the same to the bit."""
-
-    def sample(self, frame: pd.DataFrame, draws: int, random: np.random.Generator) -> Array:
-        """Draw outcomes per customer, for intervals where no backtest can calibrate them.
-
-        Unless a model knows better: orders are Poisson, their values exponential.
-
-        Returns:
-            Values, one row per customer, one column per draw.
-        """
-        predicted = self.predict(frame)
-        orders = predicted["expected_orders"].to_numpy(float)
-        each = predicted["predicted_value"].to_numpy(float) / np.maximum(orders, 1e-12)
-        counts = random.poisson(orders[:, None], size=(len(frame), draws))
-        sums = random.gamma(np.maximum(counts, 1))
-        return np.where(counts > 0, sums * each[:, None], 0.0)
-
-
-def labelled_rows(frame: pd.DataFrame) -> pd.DataFrame:
-    """Return the rows of a learning frame whose outcome is known."""
-    return frame[frame["future_value"].notna()]
-
-
-def latest_rows(frame: pd.DataFrame) -> pd.DataFrame:
-    """Return the rows of a learning frame at its latest date: everyone, as seen today."""
-    return frame[frame["as_of_date"] == frame["as_of_date"].max()]
+from retail_pipeline.clv.boosted_models import BoostedParetoNBD
+from retail_pipeline.clv.btyd import Array
+from retail_pipeline.clv.btyd_models import BGNBDGammaGamma, ParetoNBDGammaGamma
+from retail_pipeline.clv.tree_models import DecisionTree, GradientBoosting, RandomForest
+from retail_pipeline.clv.value_model import (
+    PREDICTED,
+    AbstainError,
+    ValueModel,
+    labelled_rows,
+    latest_rows,
+    past_outcomes,
+    predictions,
+)
 
 
 class Mean(ValueModel):
@@ -123,7 +58,7 @@ class Mean(ValueModel):
 
     def predict(self, frame: pd.DataFrame) -> pd.DataFrame:
         """Return the averages, once per row."""
-        return _predictions(frame, self.value_, self.orders_, self.active_)
+        return predictions(frame, self.value_, self.orders_, self.active_)
 
     def parameters(self) -> dict[str, Any]:
         """Return the three averages."""
@@ -158,7 +93,7 @@ class LastWindow(ValueModel):
         """Return net amount and purchase days of the last window; active if there was any."""
         value = self._in_window(frame, self._VALUE_WINDOWS, "total_net_amount")
         orders = self._in_window(frame, self._ORDER_WINDOWS, "purchase_days")
-        return _predictions(frame, value, orders, (orders > 0).astype(float))
+        return predictions(frame, value, orders, (orders > 0).astype(float))
 
     def parameters(self) -> dict[str, Any]:
         """Return nothing: there is nothing to keep."""
@@ -204,15 +139,8 @@ class LinearRegression(ValueModel):
         Raises:
             AbstainError: Too few rows have a complete outcome, or nobody in them bought.
         """
-        known = labelled_rows(frame)
+        known = past_outcomes(frame)
         self.training_rows_ = len(known)
-        if len(known) < FEWEST_TRAINING_ROWS:
-            raise AbstainError(
-                f"{len(known)} past customer rows have a complete outcome; "
-                f"it takes {FEWEST_TRAINING_ROWS}"
-            )
-        if not (known["future_value"] > 0).any():
-            raise AbstainError("no past customer bought within the horizon")
         value, orders = (known[name].to_numpy(float) for name in ("future_value", "future_orders"))
         targets = np.column_stack([np.sqrt(value), np.sqrt(orders), orders > 0])
         self.regression_ = make_pipeline(StandardScaler(), Ridge(alpha=self.PENALTY))
@@ -227,7 +155,7 @@ class LinearRegression(ValueModel):
         raw = self._raw(frame)
         value = np.square(raw[:, 0]) * self.value_level_
         orders = np.square(raw[:, 1]) * self.orders_level_
-        return _predictions(frame, value, orders, np.clip(raw[:, 2], 0.0, 1.0))
+        return predictions(frame, value, orders, np.clip(raw[:, 2], 0.0, 1.0))
 
     def parameters(self) -> dict[str, Any]:
         """Return scaler, coefficients (with the features' names) and levels."""
@@ -317,88 +245,34 @@ class LinearRegression(ValueModel):
         return np.maximum(self.regression_.predict(self._design(frame).to_numpy()), 0.0)
 
 
-class ParetoNBDGammaGamma(ValueModel):
-    """Purchases by Pareto/NBD, their value by Gamma-Gamma: the incumbent.
-
-    It needs no past outcomes: fitted by maximum likelihood on everyone's history at the latest
-    date. The Gamma-Gamma part sees all purchase occasions, the first included, and their value net
-    of returns (a returned order was worth nothing). Value and number of purchases are taken as
-    independent.
-    """
-
-    name = "pareto_nbd_gamma_gamma"
-    description = "Pareto/NBD purchases times Gamma-Gamma value, maximum likelihood"
-
-    def fit(self, frame: pd.DataFrame) -> Self:
-        """Learn the seven parameters from the rows of the latest date.
-
-        Raises:
-            AbstainError: A likelihood has no usable maximum, as when nobody ever came back.
-        """
-        today = latest_rows(frame)
-        self.training_rows_ = len(today)
-        try:
-            self.purchases_ = ParetoNBD.fit(_purchases(today))
-            self.values_ = GammaGamma.fit(*_values(today))
-        except FitError as error:
-            raise AbstainError(str(error)) from None
-        return self
-
-    def predict(self, frame: pd.DataFrame) -> pd.DataFrame:
-        """Return the closed forms: expected purchases times expected value per purchase."""
-        history = _purchases(frame)
-        orders = self.purchases_.expected_purchases(history, self.horizon_days)
-        active = self.purchases_.probability_of_purchase(history, self.horizon_days)
-        value = orders * self.values_.expected_value(*_values(frame))
-        return _predictions(frame, value, orders, active)
-
-    def sample(self, frame: pd.DataFrame, draws: int, random: np.random.Generator) -> Array:
-        """Draw outcomes from each customer's posterior."""
-        purchases = self.purchases_.simulate_purchases(
-            _purchases(frame), self.horizon_days, draws, random
-        )
-        return self.values_.simulate_totals(*_values(frame), purchases, random)
-
-    def parameters(self) -> dict[str, Any]:
-        """Return the seven parameters; time in days, money in the data's currency."""
-        return {"pareto_nbd": vars(self.purchases_), "gamma_gamma": vars(self.values_)}
-
-    def restore(self, parameters: dict[str, Any]) -> Self:
-        """Take over the seven parameters."""
-        self.purchases_ = ParetoNBD(**_floats(parameters["pareto_nbd"]))
-        self.values_ = GammaGamma(**_floats(parameters["gamma_gamma"]))
-        return self
-
-
 MODELS: Final[dict[str, type[ValueModel]]] = {
-    model.name: model for model in (Mean, LastWindow, LinearRegression, ParetoNBDGammaGamma)
+    model.name: model
+    for model in (
+        Mean,
+        LastWindow,
+        LinearRegression,
+        DecisionTree,
+        RandomForest,
+        GradientBoosting,
+        BGNBDGammaGamma,
+        ParetoNBDGammaGamma,
+        BoostedParetoNBD,
+    )
 }
 """Every model by name, the simplest first."""
 
-_LEAST_NET_SHARE = 0.01
-
-
-def _purchases(frame: pd.DataFrame) -> Purchases:
-    age, recency, days = (
-        frame[name].to_numpy(float) for name in ("age_days", "recency_days", "purchase_days")
-    )
-    return Purchases(repeats=days - 1, last=age - recency, age=age)
-
-
-def _values(frame: pd.DataFrame) -> tuple[Array, Array]:
-    """Return purchases and net value per purchase, which Gamma-Gamma needs above 0."""
-    counts = frame["purchase_days"].to_numpy(float)
-    net = frame["total_net_amount"].to_numpy(float) / counts
-    least = _LEAST_NET_SHARE * frame["mean_purchase_value"].to_numpy(float)
-    return counts, np.maximum(net, least)
-
-
-def _floats(parameters: dict[str, float]) -> dict[str, float]:
-    return {name: float(value) for name, value in parameters.items()}
-
-
-def _predictions(
-    frame: pd.DataFrame, value: float | Array, orders: float | Array, active: float | Array
-) -> pd.DataFrame:
-    columns = {"predicted_value": value, "expected_orders": orders, "probability_active": active}
-    return pd.DataFrame(columns, index=frame.index, dtype=float).clip(lower=0.0)
+__all__ = [
+    "MODELS",
+    "PREDICTED",
+    "AbstainError",
+    "BGNBDGammaGamma",
+    "BoostedParetoNBD",
+    "DecisionTree",
+    "GradientBoosting",
+    "LastWindow",
+    "LinearRegression",
+    "Mean",
+    "ParetoNBDGammaGamma",
+    "RandomForest",
+    "ValueModel",
+]

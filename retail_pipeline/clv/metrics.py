@@ -50,7 +50,7 @@ def evaluate(predictions: pd.DataFrame, actual: Array) -> dict[str, float | None
     functions: dict[str, Callable[[Array, Array], float]] = {
         "mae": mae,
         "mae_over_mean": lambda p, a: mae(p, a) / a.mean(),
-        "rmse": lambda p, a: float(np.sqrt(np.mean((p - a) ** 2))),
+        "rmse": rmse,
         "r2": r2,
         "spearman": spearman,
         "normalized_gini": normalized_gini,
@@ -59,7 +59,7 @@ def evaluate(predictions: pd.DataFrame, actual: Array) -> dict[str, float | None
         "decile_calibration": decile_calibration,
         "top_decile_capture": top_decile_capture,
     }
-    with np.errstate(divide="ignore", invalid="ignore"):
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         values = {name: function(predicted, actual) for name, function in functions.items()}
     if {"lower_80", "upper_80"} <= set(predictions.columns):
         lower, upper = (predictions[name].to_numpy(float) for name in ("lower_80", "upper_80"))
@@ -74,7 +74,18 @@ def mae(predicted: Array, actual: Array) -> float:
 
 def r2(predicted: Array, actual: Array) -> float:
     """Return 1 - squared error / squared deviation from the mean; a few big customers decide it."""
-    return float(1 - np.sum((predicted - actual) ** 2) / np.sum((actual - actual.mean()) ** 2))
+    error, spread = predicted - actual, actual - actual.mean()
+    scale = float(np.max(np.abs(spread)))  # squares of the extremes would overflow or vanish
+    if not scale > 0:
+        return float("nan")
+    return float(1 - np.sum((error / scale) ** 2) / np.sum((spread / scale) ** 2))
+
+
+def rmse(predicted: Array, actual: Array) -> float:
+    """Return the root of the mean squared error."""
+    error = np.abs(predicted - actual)
+    scale = float(np.max(error))
+    return scale * float(np.sqrt(np.mean((error / scale) ** 2))) if scale > 0 else 0.0
 
 
 def spearman(predicted: Array, actual: Array) -> float:
@@ -101,7 +112,8 @@ def tweedie_deviance(predicted: Array, actual: Array) -> float:
     4 (√actual - √predicted)² / √predicted.
     """
     root = np.sqrt(np.maximum(predicted, TWEEDIE_FLOOR * actual.mean()))
-    return float(np.mean(4 * (np.sqrt(actual) - root) ** 2 / root))
+    gap = np.sqrt(actual) - root
+    return float(np.mean(4 * gap * (gap / root)))
 
 
 def decile_calibration(predicted: Array, actual: Array) -> float:
@@ -121,6 +133,24 @@ def top_decile_capture(predicted: Array, actual: Array) -> float:
 def coverage(lower: Array, upper: Array, actual: Array) -> float:
     """Return the share of outcomes inside their interval, ends included."""
     return float(np.mean((lower <= actual) & (actual <= upper)))
+
+
+def winkler_score(lower: Array, upper: Array, actual: Array, level: float = 0.8) -> Array:
+    """Return each interval's width plus its misses at 2 / (1 - level) a unit (Winkler 1972)."""
+    missed = np.maximum(lower - actual, 0.0) + np.maximum(actual - upper, 0.0)
+    return upper - lower + 2 / (1 - level) * missed
+
+
+def brier_score(probability: Array, came: Array) -> float:
+    """Return the mean squared error of probabilities; lower is better."""
+    return float(np.mean((probability - came) ** 2))
+
+
+def reliability_gap(probability: Array, came: Array) -> float:
+    """Return the mean gap of probability and frequency over tenths of customers, by probability."""
+    groups = groups_by_rank(probability)
+    gap = np.bincount(groups, probability - came, minlength=11)
+    return float(np.abs(gap).sum() / len(came))
 
 
 def groups_by_rank(values: Array, groups: int = 10) -> NDArray[np.int64]:

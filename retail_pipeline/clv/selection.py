@@ -1,13 +1,15 @@
 """Which model serves: the rule, on backtest metrics alone.
 
-Of the models that are fitted and were tested, the lowest mean Tweedie deviance over the common past
-cut-offs wins, provided its level is sane (mean bias from 0.75 to 1.33) and it ranks customers no
-worse than the incumbent (normalized Gini, less .005). Never by MAE: under-prediction wins that.
-Nothing is fitted, stored or promoted here.
+The incumbent, Pareto/NBD with Gamma-Gamma, serves unless a challenger was clearly better at past
+cut-offs: at three of them or more, with a mean Tweedie deviance lower by a margin, in the season
+ahead too where a cut-off of a year ago tells, and with a sane level, ranking, calibration,
+intervals and absolute error (the gates). Of those the lowest deviance wins. Never by MAE alone:
+under-prediction wins that. Nothing is fitted, stored or promoted here.
 """
 
 from collections.abc import Collection
 from dataclasses import dataclass
+from datetime import date
 from typing import Any, Final
 
 import pandas as pd
@@ -20,6 +22,19 @@ LAST_RESORT: Final = Mean.name
 LOWEST_BIAS: Final = 0.75
 HIGHEST_BIAS: Final = 1.33
 GINI_TOLERANCE: Final = 0.005
+CALIBRATION_TOLERANCE: Final = 0.05
+"""How much more value a challenger may misplace between predicted deciles, as a share of all."""
+
+LOWEST_COVERAGE: Final = 0.65
+HIGHEST_COVERAGE: Final = 0.95
+MARGIN: Final = 0.015
+"""By how much a challenger's deviance must be lower, as a share of the incumbent's: less than that
+is chance, or the choice of cut-offs."""
+
+FEWEST_CUTOFFS: Final = 3
+"""Tests that a challenger must have passed; fewer lie within one season."""
+
+_SAME_SEASON_DAYS: Final = 16
 FEWEST_CUSTOMERS: Final = 100
 """A test on fewer customers is chance: it validates nothing."""
 
@@ -58,30 +73,34 @@ class Decision:
 
 
 def choose(
-    backtest_metrics: pd.DataFrame, fitted: Collection[str], incumbent: str = INCUMBENT
+    backtest_metrics: pd.DataFrame,
+    fitted: Collection[str],
+    as_of: date,
+    incumbent: str = INCUMBENT,
 ) -> Decision:
     """Return the model that serves.
 
     Args:
         backtest_metrics: One row per model and cut-off, at one horizon, with `customers`.
         fitted: The models that are fitted today; `mean` always is.
-        incumbent: The model to be matched; where it was not tested, the default one.
+        as_of: The date to serve: the cut-off a year before it shows the season ahead.
+        incumbent: The model to be beaten; where it was not tested, the default one.
 
     Raises:
         ValueError: No model is fitted.
     """
     tested = backtest_metrics[backtest_metrics["model_name"].isin(list(fitted))]
-    cutoffs = _common_cutoffs(tested)
-    if not cutoffs:
+    usable = _usable(tested)
+    if usable.empty:
         why = "no past cut-off has a complete outcome"
         if len(tested):
             why += f" of {FEWEST_CUSTOMERS} customers or more that tells the models apart"
         return _unvalidated(fitted, why, incumbent)
-    means = _mean_metrics(tested, cutoffs)
-    incumbent = incumbent if incumbent in means.index else INCUMBENT
-    if incumbent not in means.index:
+    incumbent = incumbent if incumbent in set(usable["model_name"]) else INCUMBENT
+    if incumbent not in set(usable["model_name"]):
         return _unvalidated(fitted, f"no past test of the incumbent {incumbent}", incumbent)
-    board = _leaderboard(means, incumbent)
+    cutoffs = _common_cutoffs(usable, incumbent)
+    board = _leaderboard(usable, cutoffs, incumbent, as_of)
     days = tuple(pd.Timestamp(cutoff).date().isoformat() for cutoff in cutoffs)
     eligible = board[board["eligible"]]
     if eligible.empty:
@@ -94,36 +113,99 @@ def choose(
     )
 
 
-def _common_cutoffs(tested: pd.DataFrame) -> list[pd.Timestamp]:
-    """Return the cut-offs with enough customers at which every tested model has a deviance."""
+def _usable(tested: pd.DataFrame) -> pd.DataFrame:
+    """Return the tests on enough customers that have a deviance."""
     enough = tested["customers"] >= FEWEST_CUSTOMERS
-    usable = tested[enough & tested["tweedie_deviance"].notna()]
-    sets = [set(rows["cutoff_date"]) for _, rows in usable.groupby("model_name")]
-    return sorted(set.intersection(*sets)) if sets else []
+    return tested[enough & tested["tweedie_deviance"].notna()]
 
 
-def _mean_metrics(tested: pd.DataFrame, cutoffs: list[pd.Timestamp]) -> pd.DataFrame:
-    common = tested[tested["cutoff_date"].isin(cutoffs)]
-    return common.groupby("model_name")[list(METRICS)].mean()
+def _common_cutoffs(usable: pd.DataFrame, incumbent: str) -> list[pd.Timestamp]:
+    """Return the cut-offs shared by the incumbent and all models with enough tests to be judged.
+
+    Without such a model they are the incumbent's; newcomers do not narrow the comparison.
+    """
+    sets = {str(name): set(rows["cutoff_date"]) for name, rows in usable.groupby("model_name")}
+    own = sets.pop(incumbent)
+    seasoned = [dates for dates in sets.values() if len(dates) >= FEWEST_CUTOFFS]
+    shared = own.intersection(*seasoned)
+    return sorted(shared if len(shared) >= FEWEST_CUTOFFS else own)
 
 
-def _leaderboard(means: pd.DataFrame, incumbent: str) -> pd.DataFrame:
-    bar = means["normalized_gini"].get(incumbent, float("nan")) - GINI_TOLERANCE
-    board = means.copy()
-    board["objection"] = [_objection(row, bar) for _, row in means.iterrows()]
+def _leaderboard(
+    usable: pd.DataFrame, cutoffs: list[pd.Timestamp], incumbent: str, as_of: date
+) -> pd.DataFrame:
+    """Return the models with their mean metrics over the cut-offs, and what speaks against each."""
+    common = usable[usable["cutoff_date"].isin(cutoffs)]
+    means = common.groupby("model_name")[list(METRICS)].mean()
+    tests = common["model_name"].value_counts().to_dict()
+    rows = {str(name): row for name, row in means.iterrows()}
+    old = rows[incumbent]
+    objections = {}
+    for name, row in rows.items():
+        found = _sane(row)
+        if name != incumbent:
+            found = _few_tests(tests[name]) or found or _gates(row, old) or _margins(row, old)
+            found = found or _season_ahead(common, name, incumbent, as_of)
+        objections[name] = found
+    board = means.assign(objection=pd.Series(objections, dtype=object))
     board["eligible"] = board["objection"] == ""
     board = board.reset_index().sort_values(["tweedie_deviance", "model_name"], ignore_index=True)
     return board[["model_name", "eligible", "objection", *METRICS]]
 
 
-def _objection(row: pd.Series, bar: float) -> str:
-    """Return why the rule refuses a model, or nothing; an undefined metric never speaks for it."""
-    bias, gini = row["bias"], row["normalized_gini"]
-    if not LOWEST_BIAS <= bias <= HIGHEST_BIAS:
-        return f"mean bias {bias:.2f} is outside {LOWEST_BIAS}-{HIGHEST_BIAS}"
-    if not gini >= bar:
-        return f"normalized Gini {gini:.3f} is below the incumbent's {bar + GINI_TOLERANCE:.3f}"
+def _few_tests(tests: int) -> str:
+    if tests >= FEWEST_CUTOFFS:
+        return ""
+    return f"tested at {tests} cut-off{'s' if tests > 1 else ''}; it takes {FEWEST_CUTOFFS}"
+
+
+def _sane(row: pd.Series) -> str:
+    """Return an objection to the level; here and below an undefined metric never speaks for."""
+    if not LOWEST_BIAS <= row["bias"] <= HIGHEST_BIAS:
+        return f"mean bias {row['bias']:.2f} is outside {LOWEST_BIAS}-{HIGHEST_BIAS}"
     return ""
+
+
+def _gates(row: pd.Series, old: pd.Series) -> str:
+    """Return an objection to ranking, calibration or intervals."""
+    gini, bar = row["normalized_gini"], old["normalized_gini"]
+    if not gini >= bar - GINI_TOLERANCE:
+        return f"normalized Gini {gini:.3f} is below the incumbent's {bar:.3f}"
+    misplaced, allowed = row["decile_calibration"], old["decile_calibration"]
+    if not misplaced <= allowed + CALIBRATION_TOLERANCE:
+        return f"decile calibration {misplaced:.3f} is worse than the incumbent's {allowed:.3f}"
+    covered = row["coverage_80"]
+    if not LOWEST_COVERAGE <= covered <= HIGHEST_COVERAGE:
+        return f"the intervals cover {covered:.2f}, outside {LOWEST_COVERAGE}-{HIGHEST_COVERAGE}"
+    return ""
+
+
+def _margins(row: pd.Series, old: pd.Series) -> str:
+    """Return an objection to the size of the gain."""
+    gain = 1 - row["tweedie_deviance"] / old["tweedie_deviance"]
+    if not gain >= MARGIN:
+        return f"its deviance is lower by {gain:.1%}; it takes {MARGIN:.1%}"
+    if not row["mae"] <= old["mae"]:
+        return f"its MAE {row['mae']:.4g} is higher than the incumbent's {old['mae']:.4g}"
+    return ""
+
+
+def _season_ahead(common: pd.DataFrame, name: str, incumbent: str, as_of: date) -> str:
+    """Return an objection where the gain was missing in the same season a year ago.
+
+    Pareto/NBD knows no season: before a peak it predicts too little for everyone, and what corrects
+    it in the other months can be wrong just then.
+    """
+    year_ago = pd.Timestamp(as_of) - pd.DateOffset(years=1)
+    apart = (common["cutoff_date"] - year_ago).abs()
+    then = common[apart <= pd.Timedelta(days=_SAME_SEASON_DAYS)]
+    deviance = then.groupby("model_name")["tweedie_deviance"].mean()
+    if name not in deviance or incumbent not in deviance:
+        return ""
+    gain = 1 - float(deviance[name]) / float(deviance[incumbent])
+    if gain >= MARGIN:
+        return ""
+    return f"a year ago, in this season, its deviance was lower by {gain:.1%} only"
 
 
 def _reason(

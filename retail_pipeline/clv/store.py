@@ -95,14 +95,22 @@ def restore(content: Mapping[str, Any]) -> ValueModel:
     """Return the model of a content; it predicts what the original did, to the bit.
 
     Raises:
-        PipelineError: The model's name is not known to this version of the project.
+        PipelineError: The model's name is not known to this version of the project, or its
+            parameters are of a form that another version wrote.
     """
     name = content["model_name"]
     if name not in MODELS:
         raise PipelineError(
             f"the stored model {name!r} is not known here: materialize clv/candidates and clv/model"
         )
-    return MODELS[name](int(content["horizon_days"])).restore(content["parameters"])
+    try:
+        return MODELS[name](int(content["horizon_days"])).restore(content["parameters"])
+    except (KeyError, TypeError, ValueError):
+        raise PipelineError(
+            f"the stored model {version_of(content)} is of another release of the project and "
+            "cannot be loaded: `retail-pipeline run` trains new ones; if it is pinned, unpin it "
+            "first (`retail-pipeline model unpin`)"
+        ) from None
 
 
 def save_candidates(

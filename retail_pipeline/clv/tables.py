@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from datetime import date
 
 import pandas as pd
+import pyarrow as pa
 
 from retail_pipeline.clv import dataset
 from retail_pipeline.postgres import Database
@@ -55,8 +56,13 @@ def exact(frame: pd.DataFrame, *money: str) -> pd.DataFrame:
 
     PostgreSQL casts a double to numeric by 15 digits, so a value would not come back as it went.
     """
+    texts = pa.string()
+    decimals = {name: pa.array(frame[name].to_numpy(float)).cast(texts) for name in money}
     return frame.assign(
-        **{name: frame[name].map(_shortest_decimal).astype("string") for name in money}
+        **{
+            name: pd.Series(text, frame.index, pd.ArrowDtype(texts))
+            for name, text in decimals.items()
+        }
     )
 
 
@@ -96,7 +102,3 @@ def keep_digests(
     )
     if len(frame):
         database.publish("clv.input_digests", frame, ["asset_name", "for_date", "horizon_days"])
-
-
-def _shortest_decimal(value: float) -> str:
-    return repr(float(value))

@@ -96,7 +96,7 @@ def value_customers(
     candidates = backtesting.fit_candidates(labelled, today, horizon_days)
     backtest = backtesting.run(features, entries, as_of, horizon_days)
     fitted = {c.model_name: c.model for c in candidates if c.model is not None}
-    decision = selection.choose(backtest.metrics, fitted, incumbent)
+    decision = selection.choose(backtest.metrics, fitted, as_of, incumbent)
     served = score(fitted[decision.model_name], today, backtest.predictions, as_of)
     return Valuation(
         as_of=as_of,
@@ -125,7 +125,7 @@ def score(
     """
     past = backtest_predictions[backtest_predictions["horizon_days"] == model.horizon_days]
     cutoffs = dataset.training_cutoffs(past["cutoff_date"].unique(), as_of, model.horizon_days)
-    calibration = backtesting.calibration_of(past, model.name, cutoffs)
+    calibration = backtesting.calibration_of(past, model.name, cutoffs, as_of)
     predicted = backtesting.predict(model, today, calibration)
     named = segments.assign(predicted, model.horizon_days)
     return named.assign(

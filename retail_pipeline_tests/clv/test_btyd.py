@@ -1,10 +1,13 @@
 """Pareto/NBD and Gamma-Gamma: published numbers, the textbook form, recovery, extremes."""
 
+from pathlib import Path
+
 import numpy as np
+import pandas as pd
 import pytest
 from scipy.special import gammaln, hyp2f1
 
-from retail_pipeline.clv.btyd import FitError, GammaGamma, ParetoNBD, Purchases
+from retail_pipeline.clv.btyd import BGNBD, FitError, GammaGamma, ParetoNBD, Purchases
 
 CDNOW = ParetoNBD(r=0.5534, alpha=10.5802, s=0.6061, beta=11.6562)
 """Estimates for the CDNOW sample in weeks, as the vignette of the R package BTYD prints them."""
@@ -114,3 +117,67 @@ def test_the_expectation_passes_smoothly_through_s_equal_to_one() -> None:
 def test_nobody_coming_back_cannot_be_fitted() -> None:
     with pytest.raises(FitError, match="two days"):
         ParetoNBD.fit(history((0, 0, 10), (0, 0, 200)))
+
+
+def cdnow() -> Purchases:
+    """The CDNOW sample (weeks) that the package lifetimes brings along."""
+    lifetimes = pytest.importorskip("lifetimes", reason="lifetimes is not installed")
+    path = Path(lifetimes.__file__).parent / "datasets" / "cdnow_customers_summary.csv"
+    table = pd.read_csv(path)
+    return Purchases(*(table[name].to_numpy(float) for name in ("frequency", "recency", "T")))
+
+
+def test_the_published_cdnow_parameters_are_found() -> None:
+    data = cdnow()
+    pareto, bg = ParetoNBD.fit(data), BGNBD.fit(data)
+    assert tuple(vars(pareto).values()) == pytest.approx((0.5533, 10.578, 0.6061, 11.669), rel=2e-3)
+    assert tuple(vars(bg).values()) == pytest.approx((0.2426, 4.414, 0.7929, 2.426), rel=2e-3)
+
+
+def test_bg_nbd_agrees_with_lifetimes() -> None:
+    data = cdnow()
+    theirs = pytest.importorskip("lifetimes").BetaGeoFitter()
+    theirs.fit(data.repeats, data.last, data.age)
+    ours = BGNBD.fit(data)
+    at_theirs = BGNBD(**theirs.params_.to_dict()).log_likelihood(data).mean()
+    assert ours.log_likelihood(data).mean() == pytest.approx(at_theirs, abs=1e-4)
+    expected = theirs.conditional_expected_number_of_purchases_up_to_time(
+        39, data.repeats, data.last, data.age
+    )
+    assert ours.expected_purchases(data, 39) == pytest.approx(expected, rel=5e-3, abs=2e-3)
+    alive = theirs.conditional_probability_alive(data.repeats, data.last, data.age)
+    assert ours.probability_alive(data) == pytest.approx(alive, abs=2e-3)
+
+
+def test_bg_nbd_closed_forms_agree_with_draws() -> None:
+    data = history((0, 0, 30), (0, 0, 600), (8, 300, 320), (8, 100, 200), (60, 399, 400))
+    for a in (0.4, 1.0, 1.7):
+        model = BGNBD(r=0.8, alpha=50, a=a, b=3)
+        draws = model.simulate_purchases(data, 180, 40_000, np.random.default_rng(1))
+        assert draws.mean(axis=1) == pytest.approx(model.expected_purchases(data, 180), rel=0.04)
+        assert (draws > 0).mean(axis=1) == pytest.approx(
+            model.probability_of_purchase(data, 180), abs=0.012
+        )
+
+
+def test_parameters_are_recovered_within_three_standard_errors() -> None:
+    truth = ParetoNBD(r=0.8, alpha=50, s=0.7, beta=120)
+    for seed in (11, 12, 13):
+        data = simulated(truth, 8_000, seed)
+        found = np.log(list(vars(ParetoNBD.fit(data)).values()))
+        errors = np.sqrt(np.diag(np.linalg.inv(_information(found, data))))
+        assert np.all(np.abs(found - np.log(list(vars(truth).values()))) <= 3 * errors)
+
+
+def _information(logs: np.ndarray, data: Purchases) -> np.ndarray:
+    """The outer products of the scores in the logs of the parameters, by central differences."""
+    step = 1e-4
+    scores = [
+        (
+            ParetoNBD(*np.exp(logs + step * unit)).log_likelihood(data)
+            - ParetoNBD(*np.exp(logs - step * unit)).log_likelihood(data)
+        )
+        / (2 * step)
+        for unit in np.eye(len(logs))
+    ]
+    return np.array(scores) @ np.array(scores).T

@@ -43,9 +43,9 @@ def test_calibrated_intervals_cover_new_outcomes_per_decile() -> None:
             {"cutoff_date": cutoff, "predicted_value": predicted, "actual_value": actual}
         )
 
-    calibration = intervals.calibrate(pd.concat([outcomes("a"), outcomes("b")]))
+    calibration = intervals.calibrate(pd.concat([outcomes("2021-01-01"), outcomes("2021-02-01")]))
     assert calibration is not None
-    new = outcomes("c")
+    new = outcomes("2021-08-01")
     lower, upper = calibration.apply(new["predicted_value"].to_numpy())
     inside = (lower <= new["actual_value"]) & (new["actual_value"] <= upper)
     assert inside.mean() == pytest.approx(0.8, abs=0.03)

@@ -78,6 +78,15 @@ def test_the_order_of_customers_does_not_matter(pairs: list, shuffler) -> None:
     assert results[0] == pytest.approx(results[1], rel=1e-6, abs=1e-6, nan_ok=True)
 
 
+def test_extreme_amounts_neither_overflow_nor_vanish() -> None:
+    for scale in (1e-200, 1e200):
+        assert metrics.r2(PREDICTED * scale, ACTUAL * scale) == pytest.approx(1 - 600 / 1100)
+        assert metrics.rmse(PREDICTED * scale, ACTUAL * scale) == pytest.approx(
+            np.sqrt(600 / 4) * scale
+        )
+        assert np.isfinite(metrics.tweedie_deviance(PREDICTED * scale, ACTUAL * scale))
+
+
 def test_groups_keep_ties_together() -> None:
     assert metrics.groups_by_rank(np.arange(20.0)).tolist() == sorted([*range(1, 11)] * 2)
     assert len(set(metrics.groups_by_rank(np.zeros(50)))) == 1

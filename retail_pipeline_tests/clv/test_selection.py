@@ -1,6 +1,7 @@
 """The selection rule, case by case."""
 
 import json
+from datetime import date
 
 import pandas as pd
 import pytest
@@ -10,80 +11,106 @@ from retail_pipeline.clv.selection import choose
 
 FITTED = ["mean", "last_window", "linear_regression", "pareto_nbd_gamma_gamma"]
 PARETO = "pareto_nbd_gamma_gamma"
+CUTOFFS = ("2021-01-01", "2021-02-01", "2021-03-01")
+AS_OF = date(2021, 9, 1)
 
 
-def row(model: str, cutoff: str = "2021-01-01", **values: float) -> dict[str, object]:
-    plain = dict.fromkeys(METRICS, 1.0) | {"tweedie_deviance": 50, "normalized_gini": 0.8}
-    return {
-        "model_name": model,
-        "cutoff_date": pd.Timestamp(cutoff),
-        "customers": 500,
-        **plain,
-    } | values
+def rows(model: str, cutoffs: tuple[str, ...] = CUTOFFS, **values: float) -> list[dict]:
+    plain = dict.fromkeys(METRICS, 1.0)
+    plain |= {"tweedie_deviance": 50, "normalized_gini": 0.8, "coverage_80": 0.8}
+    return [
+        {"model_name": model, "cutoff_date": pd.Timestamp(day), "customers": 500, **plain} | values
+        for day in cutoffs
+    ]
 
 
-def test_the_lowest_deviance_wins_and_mae_has_no_say() -> None:
-    table = pd.DataFrame(
-        [row(PARETO, mae=1.0), row("linear_regression", tweedie_deviance=49, mae=99.0)]
-    )
-    decision = choose(table, FITTED)
+def decide(*models: list[dict], as_of: date = AS_OF, fitted: list[str] = FITTED):
+    return choose(pd.DataFrame([row for model in models for row in model]), fitted, as_of)
+
+
+def test_the_lowest_deviance_wins_by_a_margin() -> None:
+    decision = decide(rows(PARETO), rows("linear_regression", tweedie_deviance=49, mae=0.9))
     assert (decision.model_name, decision.validated) == ("linear_regression", True)
-    assert "49" in decision.reason and decision.reason.count(".") >= 1
+    assert "49" in decision.reason
+    decision = decide(rows(PARETO), rows("linear_regression", tweedie_deviance=49.5, mae=0.5))
+    assert (decision.model_name, decision.validated) == (PARETO, True)
+    assert "1.0%; it takes 1.5%" in decision.reason
 
 
 @pytest.mark.parametrize(
-    "bad", [{"bias": 0.74}, {"bias": 1.34}, {"normalized_gini": 0.794}, {"bias": float("nan")}]
+    ("bad", "said"),
+    [
+        ({"bias": 0.74}, "bias 0.74"),
+        ({"bias": 1.34}, "bias 1.34"),
+        ({"bias": float("nan")}, "bias nan"),
+        ({"normalized_gini": 0.794}, "0.794"),
+        ({"decile_calibration": 1.06}, "1.060"),
+        ({"coverage_80": 0.6}, "0.60"),
+        ({"coverage_80": float("nan")}, "nan"),
+        ({"mae": 1.01}, "1.01"),
+    ],
 )
-def test_a_wrong_level_or_ranking_is_refused_and_named(bad: dict[str, float]) -> None:
-    table = pd.DataFrame([row(PARETO), row("linear_regression", tweedie_deviance=40, **bad)])
-    decision = choose(table, FITTED)
+def test_what_fails_a_gate_is_refused_and_named(bad: dict[str, float], said: str) -> None:
+    decision = decide(rows(PARETO), rows("linear_regression", **({"tweedie_deviance": 40} | bad)))
     assert decision.model_name == PARETO
-    assert "linear_regression" in decision.reason
+    assert "linear_regression" in decision.reason and said in decision.reason
 
 
 def test_the_gini_tolerance_is_inclusive() -> None:
-    better = row("linear_regression", tweedie_deviance=40, normalized_gini=0.7951)
-    assert choose(pd.DataFrame([row(PARETO), better]), FITTED).model_name == "linear_regression"
+    better = rows("linear_regression", tweedie_deviance=40, normalized_gini=0.7951)
+    assert decide(rows(PARETO), better).model_name == "linear_regression"
 
 
 def test_only_common_cutoffs_count() -> None:
-    table = pd.DataFrame(
-        [
-            row(PARETO, "2021-01-01", tweedie_deviance=10),
-            row(PARETO, "2021-02-01", tweedie_deviance=50),
-            row("linear_regression", "2021-02-01", tweedie_deviance=45),
-        ]
+    early = rows(PARETO, ("2020-12-01",), tweedie_deviance=10)
+    decision = decide(early, rows(PARETO), rows("linear_regression", tweedie_deviance=45))
+    assert (decision.model_name, decision.cutoffs) == ("linear_regression", CUTOFFS)
+
+
+def test_a_newcomer_is_refused_and_does_not_narrow_the_comparison() -> None:
+    decision = decide(
+        rows(PARETO),
+        rows("linear_regression", CUTOFFS[:2], tweedie_deviance=1),
+        rows("last_window", tweedie_deviance=45),
     )
-    decision = choose(table, FITTED)
-    assert (decision.model_name, decision.cutoffs) == ("linear_regression", ("2021-02-01",))
+    assert (decision.model_name, decision.cutoffs) == ("last_window", CUTOFFS)
+    assert "tested at 2 cut-offs; it takes 3" in decision.reason
+
+
+def test_the_season_ahead_has_a_veto() -> None:
+    challenger = rows("linear_regression", CUTOFFS[1:], tweedie_deviance=40)
+    challenger += rows("linear_regression", CUTOFFS[:1], tweedie_deviance=50)
+    decision = decide(rows(PARETO), challenger, as_of=date(2022, 1, 10))
+    assert decision.model_name == PARETO and "a year ago" in decision.reason
+    for another_season in (date(2022, 2, 1), date(2021, 11, 1)):
+        decision = decide(rows(PARETO), challenger, as_of=another_season)
+        assert decision.model_name == "linear_regression"
 
 
 def test_without_past_outcomes_the_default_serves_unvalidated_and_mean_is_the_last_resort() -> None:
     nothing = pd.DataFrame(columns=["model_name", "cutoff_date", "customers", *METRICS])
-    decision = choose(nothing, FITTED)
+    decision = choose(nothing, FITTED, AS_OF)
     assert (decision.model_name, decision.validated) == (PARETO, False)
-    assert choose(nothing, ["mean", "last_window"]).model_name == "mean"
+    assert choose(nothing, ["mean", "last_window"], AS_OF).model_name == "mean"
 
 
 def test_a_test_on_few_customers_validates_nothing() -> None:
-    few = pd.DataFrame([row(PARETO, customers=30), row("mean", customers=30, tweedie_deviance=1.0)])
-    decision = choose(few, FITTED)
+    decision = decide(rows(PARETO, customers=30), rows("mean", customers=30, tweedie_deviance=1.0))
     assert (decision.model_name, decision.validated) == (PARETO, False)
     assert "100 customers" in decision.reason
 
 
 def test_where_nobody_meets_the_rule_the_incumbent_stays_unvalidated() -> None:
-    table = pd.DataFrame([row(PARETO, bias=3.0), row("last_window", bias=2.0)])
-    decision = choose(table, FITTED, incumbent="last_window")
-    assert (decision.model_name, decision.validated) == ("last_window", False)
+    decision = decide(rows(PARETO, bias=3.0), rows("last_window", bias=2.0))
+    assert (decision.model_name, decision.validated) == (PARETO, False)
     assert "3.00" in decision.reason
 
 
 def test_a_model_that_is_not_fitted_today_is_not_chosen() -> None:
-    table = pd.DataFrame([row(PARETO), row("linear_regression", tweedie_deviance=1)])
-    assert choose(table, ["mean", PARETO]).model_name == PARETO
+    better = rows("linear_regression", tweedie_deviance=1)
+    assert decide(rows(PARETO), better, fitted=["mean", PARETO]).model_name == PARETO
 
 
 def test_the_numbers_are_plain_json() -> None:
-    table = pd.DataFrame([row(PARETO, spearman=float("nan"))])
-    assert json.loads(json.dumps(choose(table, FITTED).numbers(), allow_nan=False))["leaderboard"]
+    decision = decide(rows(PARETO, spearman=float("nan")))
+    assert json.loads(json.dumps(decision.numbers(), allow_nan=False))["leaderboard"]

@@ -10,7 +10,7 @@ import pytest
 
 from retail_pipeline.clv import dataset, store
 from retail_pipeline.clv.backtest import Abstention, Candidate, fit_candidates
-from retail_pipeline.clv.estimators import MODELS, Mean
+from retail_pipeline.clv.estimators import Mean
 from retail_pipeline.clv.selection import INCUMBENT, Decision
 from retail_pipeline.errors import PipelineError
 from retail_pipeline.postgres import Database
@@ -54,9 +54,11 @@ def test_a_stored_model_predicts_the_same_bits(
 ) -> None:
     store.save_candidates(database, candidates, training())
     loaded = store.load_candidates(database, AS_OF, 90)
-    assert set(loaded) == set(MODELS)
+    assert set(loaded) >= {"random_forest", "boosted_pareto_nbd"}
     for candidate in candidates:
-        assert candidate.model is not None
+        if candidate.model is None:
+            assert candidate.model_name not in loaded
+            continue
         again = loaded[candidate.model_name].model
         pd.testing.assert_frame_equal(
             again.predict(today), candidate.model.predict(today), check_exact=True
@@ -92,7 +94,7 @@ def test_a_promotion_leaves_one_champion_and_the_reason(
         database, decision("mean"), store.candidate_versions(database, july, 90), july, 90, NOW
     )
     table = database.read("clv.model_versions", ["status"])["status"].value_counts()
-    assert table.to_dict() == {"retired": 4, "champion": 1}
+    assert table.to_dict() == {"retired": len(fitted), "champion": 1}
 
 
 def test_a_promotion_that_fails_changes_nothing(
@@ -119,6 +121,9 @@ def test_abstentions_are_kept_with_their_reasons(database: Database) -> None:
 def test_a_model_of_another_time_is_refused() -> None:
     with pytest.raises(PipelineError, match="'oracle' is not known"):
         store.restore({"model_name": "oracle", "horizon_days": 90, "parameters": {}})
+    old = {"pareto_nbd": {"r": 1.0}, "gamma_gamma": {"p": 1.0}}
+    with pytest.raises(PipelineError, match="another release"):
+        store.restore({"model_name": INCUMBENT, "horizon_days": 90, "parameters": old})
 
 
 def _one_row() -> pd.DataFrame:

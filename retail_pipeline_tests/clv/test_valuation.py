@@ -118,6 +118,49 @@ def test_what_becomes_known_on_or_after_the_date_changes_nothing(
     )
 
 
+def test_what_came_after_a_cutoff_changes_no_prediction_there(
+    features: pd.DataFrame, entries: pd.DataFrame
+) -> None:
+    """No scaler, no likelihood and no tree has seen the outcome it is tested on."""
+    from retail_pipeline.clv import backtest
+
+    cutoff = date(2020, 12, 1)
+    late = entries["date_day"] >= pd.Timestamp(cutoff)
+    another = entries.assign(net_amount=entries["net_amount"].where(~late, 1e5))
+    later = features["as_of_date"] > pd.Timestamp(cutoff)
+    numbers = features.select_dtypes("number").columns
+    other = features.copy()
+    other[numbers] = other[numbers].astype(float)
+    other.loc[later, numbers] *= 3
+    found = [
+        backtest.run(
+            dataset.prepare_features(f), dataset.prepare_entries(e), AS_OF, HORIZON, [cutoff]
+        ).predictions
+        for f, e in ((features, entries), (other, another))
+    ]
+    assert set(found[0]["model_name"]) == set(MODELS)
+    assert not np.array_equal(found[0]["actual_value"], found[1]["actual_value"])
+    pd.testing.assert_frame_equal(
+        *(frame.drop(columns="actual_value") for frame in found), check_exact=True
+    )
+
+
+def test_one_timers_and_the_silent_stay_in_training_test_and_service(
+    entries: pd.DataFrame, valuation: Valuation
+) -> None:
+    """Dropping those who never come back filters on the outcome and flatters every metric."""
+    first = entries[entries["net_amount"] > 0].groupby("customer_id")["date_day"].min()
+    for cutoff, rows in valuation.training_set.groupby("as_of_date"):
+        assert set(rows["customer_id"]) == set(first.index[first < cutoff])
+    pareto = valuation.backtest.predictions.query("model_name == 'pareto_nbd_gamma_gamma'")
+    for cutoff, rows in pareto.groupby("cutoff_date"):
+        assert set(rows["customer_id"]) == set(first.index[first < cutoff])
+    served = set(valuation.predictions["customer_id"])
+    assert served == set(first.index[first < pd.Timestamp(AS_OF)])
+    assert (valuation.population["purchase_days"] == 1).any()
+    assert (valuation.training_set["future_value"] == 0).any()
+
+
 def test_a_backtest_knows_no_outcome_that_was_late(entries: pd.DataFrame) -> None:
     """Returns booked long after a cut-off judge the model there but have not trained it."""
     cutoff, horizon_days = date(2021, 1, 1), HORIZON

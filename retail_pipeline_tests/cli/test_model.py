@@ -1,0 +1,96 @@
+"""`model list|pin|unpin|rollback` and `evaluate --figure`, as people call them."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from retail_pipeline.postgres import Database
+
+DONE, FAILED, WRONG_USE = 0, 1, 2
+
+
+@pytest.fixture
+def environment(database: Database, tmp_path: Path) -> dict[str, str]:
+    home = {"RETAIL_HOME": str(tmp_path / "home"), "RETAIL_DATABASE_URL": database.url}
+    return {**os.environ, **home}
+
+
+@pytest.fixture
+def lines(tmp_path: Path) -> Path:
+    """Each of 40 customers orders every 30 days, and one half stops."""
+    rows = [
+        (f"c{c:03}", f"o{c:03}-{o}", f"2024-0{1 + o}-{1 + c % 27:02} 10:00:00", 10.0 + c % 7)
+        for c in range(40)
+        for o in range(6 if c % 2 else 2)
+    ]
+    path = tmp_path / "lines.csv"
+    pd.DataFrame(rows, columns=["customer_id", "order_id", "ts", "amount"]).to_csv(
+        path, index=False
+    )
+    return path
+
+
+def call(environment: dict[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "retail_pipeline.cli", *arguments],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+    )
+
+
+def test_a_version_is_listed_pinned_and_rolled_back(
+    environment: dict[str, str], database: Database, lines: Path
+) -> None:
+    empty = call(environment, "model", "list")
+    assert (empty.returncode, "no model is stored" in empty.stdout) == (DONE, True)
+    assert call(environment, "model", "pin", "nobody-1").returncode == WRONG_USE
+    assert call(environment, "model", "rollback").returncode == FAILED
+    assert "no version was pinned" in call(environment, "model", "unpin").stdout
+
+    file = ("run", "--transactions", str(lines), "--horizon-days", "30")
+    assert call(environment, *file).returncode == DONE
+    listed = call(environment, "model", "list", "--json")
+    versions = {row["model_name"]: row for row in json.loads(listed.stdout)}
+    by_rule = next(name for name, row in versions.items() if row["status"] == "champion")
+    assert by_rule != "last_window"
+
+    here = {**environment, "RETAIL_SOURCE": f"file:{lines}"}
+    pinned = call(here, "model", "pin", versions["last_window"]["model_version"])
+    assert pinned.returncode == DONE, pinned.stderr
+    assert _served(database) == {"last_window"}
+    assert "last_window" in pinned.stdout
+
+    back = call(here, "model", "rollback")
+    assert back.returncode == DONE, back.stderr
+    assert _served(database) == {by_rule}
+    pins = json.loads(call(here, "model", "list", "--json").stdout)
+    assert {row["model_name"] for row in pins if row["is_pinned"]} == {by_rule}
+
+
+def test_evaluate_draws_one_model_or_all(
+    environment: dict[str, str], lines: Path, tmp_path: Path
+) -> None:
+    given = ("evaluate", "--transactions", str(lines), "--cutoff", "2024-05-01")
+    given += ("--horizon-days", "30", "--figure")
+    png = tmp_path / "all.png"
+    drawn = call(environment, *given, str(png), "--model", "all")
+    assert drawn.returncode == DONE, drawn.stderr
+    assert png.read_bytes().startswith(b"\x89PNG") and png.stat().st_size > 10_000
+    refused = call(environment, *given, str(tmp_path / "all.gif"))
+    assert refused.returncode == WRONG_USE and ".png or .svg or .pdf" in refused.stderr
+
+
+def _served(database: Database) -> set[str]:
+    latest = database.query(
+        "select distinct model_name from clv.predictions "
+        "where as_of_date = (select max(as_of_date) from clv.predictions)"
+    )
+    return set(latest["model_name"])
