@@ -56,7 +56,9 @@
     what its buyers bought. -#}
 {% macro find_changed_products() -%}
     {%- set columns = ['known_from', 'known_until', 'product_category', 'price'] -%}
-    {%- set fingerprints = fingerprints_of_versions('int_product_prices', 'product_id', columns) -%}
+    {%- set fingerprints = fingerprints_of_versions(
+        'int_product_prices', 'product_id', columns, 'known_from'
+    ) -%}
     {{ compare_fingerprints('product_id', fingerprints, 'increments.products', 'products__changed') }}
 {%- endmacro %}
 
@@ -70,22 +72,17 @@
 
 {#- The versions of each user as the snapshot has them now. -#}
 {% macro fingerprints_of_customer_versions() -%}
-    select
-        customer_id,
-        {{ fingerprint([
-            'array_agg(' ~ fingerprint(['country', 'registered_at', 'recorded_at', 'valid_from', 'valid_to'])
-            ~ ' order by valid_from, valid_to)'
-        ]) }} as fingerprint
-    from {{ ref('customer_versions') }}
-    group by customer_id
+    {%- set columns = ['country', 'registered_at', 'recorded_at', 'valid_from', 'valid_to'] -%}
+    {{ fingerprints_of_versions('customer_versions', 'customer_id', columns, 'valid_from, valid_to') }}
 {%- endmacro %}
 
 
 {#- One fingerprint per product or customer of all versions that there are. -#}
-{% macro fingerprints_of_versions(versions, key, columns) -%}
+{% macro fingerprints_of_versions(versions, key, columns, in_order) -%}
     select
         {{ key }},
-        {{ fingerprint(['array_agg(' ~ fingerprint(columns) ~ ' order by known_from)']) }} as fingerprint
+        {{ fingerprint(['array_agg(' ~ fingerprint(columns) ~ ' order by ' ~ in_order ~ ')']) }}
+            as fingerprint
     from {{ ref(versions) }}
     group by {{ key }}
 {%- endmacro %}

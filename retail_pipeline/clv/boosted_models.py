@@ -17,6 +17,7 @@ from retail_pipeline.clv.tree_models import fewest_per_leaf, thinned
 from retail_pipeline.clv.trees import Bins, Trees
 from retail_pipeline.clv.value_model import (
     AbstainError,
+    DrawingModel,
     ValueModel,
     latest_rows,
     past_outcomes,
@@ -84,7 +85,7 @@ class BoostedParetoNBD(ValueModel):
         orders, active = base["expected_orders"], base["probability_active"]
         return predictions(frame, value, orders.to_numpy(), active.to_numpy())
 
-    def sampler(self, frame: pd.DataFrame) -> tuple[ValueModel, Array]:
+    def sampler(self, frame: pd.DataFrame) -> tuple[DrawingModel, Array]:
         """Return Pareto/NBD, its draws moved by the correction."""
         base = self.base_.predict(frame)
         value = base["predicted_value"].to_numpy(float)

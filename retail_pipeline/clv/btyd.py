@@ -76,6 +76,18 @@ class Purchases:
         return values, places
 
 
+def _weighted_histories(history: Purchases) -> tuple[Purchases, Array, float]:
+    """Return the distinct histories, how many customers have each, and their mean age in days.
+
+    Raises:
+        FitError: There is no customer, or nobody ever came back.
+    """
+    if not np.any(history.repeats > 0):
+        raise FitError("nobody has purchased on two days")
+    distinct, counts = history.distinct()
+    return distinct, counts, max(float(np.average(distinct.age, weights=counts)), 1.0)
+
+
 _ROUGH_ROWS = 1_500
 """Distinct histories that decide between starting points."""
 
@@ -138,10 +150,7 @@ class ParetoNBD:
         Raises:
             FitError: There is no customer, nobody ever came back, or no finite maximum was found.
         """
-        if not len(history) or not np.any(history.repeats > 0):
-            raise FitError("nobody has purchased on two days")
-        distinct, counts = history.distinct()
-        scale = max(float(np.average(distinct.age, weights=counts)), 1.0)
+        distinct, counts, scale = _weighted_histories(history)
         bounds = [
             (1e-3, 1e3),
             (1e-3 * scale, 1e4 * scale),
@@ -350,10 +359,7 @@ class BGNBD:
         Raises:
             FitError: There is no customer, nobody ever came back, or no finite maximum was found.
         """
-        if not len(history) or not np.any(history.repeats > 0):
-            raise FitError("nobody has purchased on two days")
-        distinct, counts = history.distinct()
-        scale = max(float(np.average(distinct.age, weights=counts)), 1.0)
+        distinct, counts, scale = _weighted_histories(history)
         repeats = max(float(np.average(distinct.repeats, weights=counts)), 0.05)
         starts = [
             np.array([0.6, 0.6 * scale / repeats, 0.8, 2.5]),

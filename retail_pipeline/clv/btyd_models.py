@@ -12,10 +12,10 @@ import numpy as np
 import pandas as pd
 
 from retail_pipeline.clv.btyd import BGNBD, Array, FitError, GammaGamma, ParetoNBD, Purchases
-from retail_pipeline.clv.value_model import AbstainError, ValueModel, latest_rows, predictions
+from retail_pipeline.clv.value_model import AbstainError, DrawingModel, latest_rows, predictions
 
 
-class _GammaGammaModel(ValueModel):
+class _GammaGammaModel(DrawingModel):
     """A purchase process times Gamma-Gamma: everything but which process it is.
 
     It needs no past outcomes: fitted by maximum likelihood on everyone's history at the latest
@@ -48,7 +48,7 @@ class _GammaGammaModel(ValueModel):
         value = orders * self.values_.expected_value(*_values(frame))
         return predictions(frame, value, orders, active)
 
-    def sampler(self, frame: pd.DataFrame) -> tuple[ValueModel, Array]:
+    def sampler(self, frame: pd.DataFrame) -> tuple[DrawingModel, Array]:
         """Return itself: it knows each customer's posterior."""
         return self, np.ones(len(frame))
 

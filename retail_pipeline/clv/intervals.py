@@ -20,8 +20,8 @@ import numpy as np
 import pandas as pd
 
 from retail_pipeline.clv.btyd import Array
-from retail_pipeline.clv.estimators import ValueModel
 from retail_pipeline.clv.metrics import groups_by_rank
+from retail_pipeline.clv.value_model import DrawingModel, ValueModel
 
 LEVEL: Final = 0.80
 FEWEST_CALIBRATION_ROWS: Final = 100
@@ -124,7 +124,7 @@ def from_model(model: ValueModel, frame: pd.DataFrame) -> tuple[Array, Array]:
     return lower * factor, upper * factor
 
 
-def _drawn(sampler: ValueModel, frame: pd.DataFrame) -> tuple[Array, Array]:
+def _drawn(sampler: DrawingModel, frame: pd.DataFrame) -> tuple[Array, Array]:
     """Return the intervals of a sampler's draws, from memory where they were drawn before."""
     numbers = frame.select_dtypes("number").to_numpy(float)
     known = [sampler.name, sampler.horizon_days, sampler.parameters(), numbers.shape]

@@ -4,6 +4,7 @@ They see the features as they are and need past outcomes. The one that stands on
 `boosted_models`; the arrays that fitted trees become are in `trees`.
 """
 
+from abc import abstractmethod
 from typing import Any, ClassVar, Final, Self
 
 import numpy as np
@@ -123,8 +124,9 @@ class _LeafMeans(ValueModel):
         self.means_ = np.array(parameters["means"], float)
         return self
 
+    @abstractmethod
     def _grow(self, design: Array, value: Array) -> list[DecisionTreeRegressor]:
-        raise NotImplementedError
+        """Return the trees fitted to the past rows."""
 
     def _leaf_means(self, leaves: np.ndarray, target: Array) -> Array:
         """Return the mean of a target per node; what no row reaches takes the overall mean."""

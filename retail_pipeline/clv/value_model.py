@@ -24,7 +24,7 @@ class AbstainError(Exception):
 
 
 class ValueModel(BaseEstimator):
-    """What every model is: fit, predict, sample, and parameters as JSON.
+    """What every model is: fit, predict, and parameters as JSON.
 
     Predictions are frames with the index of the rows given:
         predicted_value: expected net amount in the horizon, at least 0.
@@ -63,20 +63,20 @@ class ValueModel(BaseEstimator):
     def restore(self, parameters: dict[str, Any]) -> Self:
         """Take over what `parameters` returned; predictions are then the same to the bit."""
 
-    def sampler(self, frame: pd.DataFrame) -> "tuple[ValueModel, Array] | None":  # noqa: ARG002
+    def sampler(self, frame: pd.DataFrame) -> "tuple[DrawingModel, Array] | None":  # noqa: ARG002
         """Return the model whose draws, times a factor per customer, are this one's outcomes.
 
         None where no model draws: then orders are taken for Poisson, their values for exponential.
         """
         return None
 
-    def sample(self, frame: pd.DataFrame, draws: int, random: np.random.Generator) -> Array:
-        """Draw outcomes per customer; of the models that `sampler` names only.
 
-        Returns:
-            Values, one row per customer, one column per draw.
-        """
-        raise NotImplementedError(f"{self.name} does not draw")
+class DrawingModel(ValueModel):
+    """A model that knows the distribution of each customer's outcome."""
+
+    @abstractmethod
+    def sample(self, frame: pd.DataFrame, draws: int, random: np.random.Generator) -> Array:
+        """Draw outcomes: values, one row per customer, one column per draw."""
 
 
 def labelled_rows(frame: pd.DataFrame) -> pd.DataFrame:

@@ -1,23 +1,13 @@
 """`model list|pin|unpin|rollback` and `evaluate --figure`, as people call them."""
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
 from retail_pipeline.postgres import Database
-
-DONE, FAILED, WRONG_USE = 0, 1, 2
-
-
-@pytest.fixture
-def environment(database: Database, tmp_path: Path) -> dict[str, str]:
-    home = {"RETAIL_HOME": str(tmp_path / "home"), "RETAIL_DATABASE_URL": database.url}
-    return {**os.environ, **home}
+from retail_pipeline_tests.cli.command import DONE, FAILED, WRONG_USE, Cli
 
 
 @pytest.fixture
@@ -35,56 +25,43 @@ def lines(tmp_path: Path) -> Path:
     return path
 
 
-def call(environment: dict[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "retail_pipeline.cli", *arguments],
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=300,
-    )
-
-
 def test_a_version_is_listed_pinned_and_rolled_back(
-    environment: dict[str, str], database: Database, lines: Path
+    cli: Cli, database: Database, lines: Path
 ) -> None:
-    empty = call(environment, "model", "list")
+    empty = cli("model", "list")
     assert (empty.returncode, "no model is stored" in empty.stdout) == (DONE, True)
-    assert call(environment, "model", "pin", "nobody-1").returncode == WRONG_USE
-    assert call(environment, "model", "rollback").returncode == FAILED
-    assert "no version was pinned" in call(environment, "model", "unpin").stdout
+    assert cli("model", "pin", "nobody-1").returncode == WRONG_USE
+    assert cli("model", "rollback").returncode == FAILED
+    assert "no version was pinned" in cli("model", "unpin").stdout
 
     file = ("run", "--transactions", str(lines), "--horizon-days", "30")
-    assert call(environment, *file).returncode == DONE
-    listed = call(environment, "model", "list", "--json")
+    assert cli(*file).returncode == DONE
+    listed = cli("model", "list", "--json")
     versions = {row["model_name"]: row for row in json.loads(listed.stdout)}
     by_rule = next(name for name, row in versions.items() if row["status"] == "champion")
     assert by_rule != "last_window"
 
-    here = {**environment, "RETAIL_SOURCE": f"file:{lines}"}
-    pinned = call(here, "model", "pin", versions["last_window"]["model_version"])
+    cli.environment["RETAIL_SOURCE"] = f"file:{lines}"
+    pinned = cli("model", "pin", versions["last_window"]["model_version"])
     assert pinned.returncode == DONE, pinned.stderr
     assert _served(database) == {"last_window"}
     assert "last_window" in pinned.stdout
 
-    back = call(here, "model", "rollback")
+    back = cli("model", "rollback")
     assert back.returncode == DONE, back.stderr
     assert _served(database) == {by_rule}
-    pins = json.loads(call(here, "model", "list", "--json").stdout)
+    pins = json.loads(cli("model", "list", "--json").stdout)
     assert {row["model_name"] for row in pins if row["is_pinned"]} == {by_rule}
 
 
-def test_evaluate_draws_one_model_or_all(
-    environment: dict[str, str], lines: Path, tmp_path: Path
-) -> None:
+def test_evaluate_draws_one_model_or_all(cli: Cli, lines: Path, tmp_path: Path) -> None:
     given = ("evaluate", "--transactions", str(lines), "--cutoff", "2024-05-01")
     given += ("--horizon-days", "30", "--figure")
     png = tmp_path / "all.png"
-    drawn = call(environment, *given, str(png), "--model", "all")
+    drawn = cli(*given, str(png), "--model", "all")
     assert drawn.returncode == DONE, drawn.stderr
     assert png.read_bytes().startswith(b"\x89PNG") and png.stat().st_size > 10_000
-    refused = call(environment, *given, str(tmp_path / "all.gif"))
+    refused = cli(*given, str(tmp_path / "all.gif"))
     assert refused.returncode == WRONG_USE and ".png or .svg or .pdf" in refused.stderr
 
 

@@ -1,39 +1,12 @@
 """The command as people use it: what it ends with, and one clear message for each bad input."""
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
 from retail_pipeline.postgres import Database
-
-DONE, FAILED, WRONG_USE = 0, 1, 2
-
-
-@pytest.fixture
-def cli(database: Database, tmp_path: Path) -> "Cli":
-    return Cli({"RETAIL_HOME": str(tmp_path / "home"), "RETAIL_DATABASE_URL": database.url})
-
-
-class Cli:
-    """The installed command in an environment of its own."""
-
-    def __init__(self, environment: dict[str, str]) -> None:
-        self.environment = environment
-
-    def __call__(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-        given = {**os.environ, **self.environment, **environment}
-        return subprocess.run(
-            [sys.executable, "-m", "retail_pipeline.cli", *arguments],
-            env=given,
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=300,
-        )
+from retail_pipeline_tests.cli.command import DONE, FAILED, WRONG_USE, Cli
 
 
 def order_lines(customers: int, orders: int = 4) -> pd.DataFrame:
