@@ -45,6 +45,7 @@ _READABLE = {
     "gradient_boosting": "Gradient boosting",
     "bg_nbd_gamma_gamma": "BG/NBD + Gamma-Gamma",
     "pareto_nbd_gamma_gamma": "Pareto/NBD + Gamma-Gamma",
+    "boosted_pareto_nbd": "Boosted Pareto/NBD",
 }
 _ACCEPTED_BIAS = (0.75, 1.33)
 """The selection rule's band: outside it a model cannot become champion."""
