@@ -5,7 +5,7 @@ PYTHON ?= python3
 export DBT_SEND_ANONYMOUS_USAGE_STATS = false
 export DAGSTER_DISABLE_TELEMETRY = true
 .DEFAULT_GOAL := run
-.PHONY: run test dev lint clean
+.PHONY: run test dev bench lint clean
 
 run: .venv
 	@.venv/bin/retail-pipeline run
@@ -15,6 +15,9 @@ test: .venv
 
 dev: .venv
 	@.venv/bin/retail-pipeline dev
+
+bench: .venv
+	@.venv/bin/retail-pipeline bench
 
 lint: .venv
 	@.venv/bin/ruff format --check .

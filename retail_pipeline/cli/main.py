@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from retail_pipeline.cli import database, evaluate, forget, inspect, run, services
+from retail_pipeline.cli import bench, database, evaluate, forget, inspect, run, services
 from retail_pipeline.errors import PipelineError, UsageError
 
 FAILED, WRONG_USE = 1, 2
@@ -42,6 +42,7 @@ app.command("down")(services.down)
 app.command("dev")(services.dev)
 app.command("reset")(services.reset)
 app.command("forget")(forget.forget)
+app.command("bench")(bench.bench)
 app.command("db-url")(services.db_url)
 api.command("serve")(services.serve_api)
 db.command("migrate")(database.migrate)
