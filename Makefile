@@ -23,6 +23,7 @@ lint: .venv
 	@.venv/bin/ruff format --check .
 	@.venv/bin/ruff check .
 	@.venv/bin/mypy
+	@.venv/bin/sqlfluff lint --disable-progress-bar dbt_project/models dbt_project/tests/marts database
 
 # Stops what is running for this checkout and removes what it made: state, then the environment.
 clean:

@@ -210,3 +210,116 @@ comment on column clv.segments.share_of_customers is 'Their share of the custome
 comment on column clv.segments.share_of_value is 'Their share of the predicted value.';
 comment on column clv.segments.mean_predicted_value is 'Predicted value per customer.';
 comment on column clv.segments.mean_probability_active is 'Mean probability of a purchase in the horizon.';
+
+alter table clv.segments add column if not exists past_customers integer;
+alter table clv.segments add column if not exists past_mean_value double precision;
+alter table clv.segments add column if not exists past_share_of_value double precision;
+comment on column clv.segments.past_customers is 'Customers whom the backtest put into it, over the past cut-offs; 0 where there were none.';
+comment on column clv.segments.past_mean_value is 'What such a customer brought within the horizon after a past cut-off; null where there was none.';
+comment on column clv.segments.past_share_of_value is 'Share of all outcomes after the past cut-offs that they brought.';
+
+create table if not exists clv.rfm_segments (
+    as_of_date date not null,
+    horizon_days integer not null,
+    rfm_segment text not null,
+    customers integer not null,
+    predicted_value numeric not null,
+    share_of_customers double precision not null,
+    share_of_value double precision not null,
+    mean_predicted_value numeric not null,
+    mean_probability_active double precision not null,
+    primary key (as_of_date, horizon_days, rfm_segment)
+);
+comment on table clv.rfm_segments is 'A named RFM segment, for communication: its size and its predicted value.';
+comment on column clv.rfm_segments.as_of_date is 'The date of the predictions.';
+comment on column clv.rfm_segments.horizon_days is 'Their horizon.';
+comment on column clv.rfm_segments.rfm_segment is 'The name in warehouse.customer_rfm.';
+comment on column clv.rfm_segments.customers is 'Customers in it.';
+comment on column clv.rfm_segments.predicted_value is 'Their predicted value in all.';
+comment on column clv.rfm_segments.share_of_customers is 'Their share of the customers.';
+comment on column clv.rfm_segments.share_of_value is 'Their share of the predicted value.';
+comment on column clv.rfm_segments.mean_predicted_value is 'Predicted value per customer.';
+comment on column clv.rfm_segments.mean_probability_active is 'Mean probability of a purchase in the horizon.';
+
+create table if not exists clv.segment_changes (
+    as_of_date date not null,
+    horizon_days integer not null,
+    scheme text not null,
+    since_date date not null,
+    label_before text not null,
+    label_after text not null,
+    customers integer not null,
+    customers_without_purchase integer not null,
+    primary key (as_of_date, horizon_days, scheme, label_before, label_after)
+);
+comment on table clv.segment_changes is 'A move between two labels (or none, where both are equal) since the month first before: how many customers made it.';
+comment on column clv.segment_changes.as_of_date is 'The date of the later label.';
+comment on column clv.segment_changes.horizon_days is 'The horizon of the served model.';
+comment on column clv.segment_changes.scheme is 'decision: value and activity, by the served model; rfm: the named RFM segments.';
+comment on column clv.segment_changes.since_date is 'The date of the earlier label.';
+comment on column clv.segment_changes.label_before is 'The label at the earlier date.';
+comment on column clv.segment_changes.label_after is 'The label at the later date.';
+comment on column clv.segment_changes.customers is 'Customers of both dates who have these labels.';
+comment on column clv.segment_changes.customers_without_purchase is 'Those of them who bought nothing in between.';
+
+create table if not exists clv.backtest_summary (
+    model_name text not null,
+    horizon_days integer not null,
+    as_of_date date not null,
+    cutoffs integer not null,
+    first_cutoff_date date not null,
+    last_cutoff_date date not null,
+    metrics jsonb not null,
+    primary key (model_name, horizon_days)
+);
+comment on table clv.backtest_summary is 'A model over the past cut-offs that are due: its mean metrics.';
+comment on column clv.backtest_summary.model_name is 'The model.';
+comment on column clv.backtest_summary.horizon_days is 'Length of the outcome in days.';
+comment on column clv.backtest_summary.as_of_date is 'The run that judged: outcomes as known before this date.';
+comment on column clv.backtest_summary.cutoffs is 'Cut-offs that it was tested at; a model that abstained at some has fewer.';
+comment on column clv.backtest_summary.first_cutoff_date is 'The earliest of them.';
+comment on column clv.backtest_summary.last_cutoff_date is 'The latest of them.';
+comment on column clv.backtest_summary.metrics is 'Means of the metrics of clv.backtest_metrics; null where undefined at all of them.';
+
+create table if not exists clv.backtest_abstentions (
+    model_name text not null,
+    cutoff_date date not null,
+    horizon_days integer not null,
+    reason text not null,
+    primary key (model_name, cutoff_date, horizon_days)
+);
+comment on table clv.backtest_abstentions is 'A model that could not be fitted at a past cut-off, and why.';
+comment on column clv.backtest_abstentions.model_name is 'The model.';
+comment on column clv.backtest_abstentions.cutoff_date is 'The cut-off.';
+comment on column clv.backtest_abstentions.horizon_days is 'Length of the outcome in days.';
+comment on column clv.backtest_abstentions.reason is 'Why it could not be fitted.';
+
+create table if not exists clv.input_digests (
+    asset_name text not null,
+    for_date date not null,
+    horizon_days integer not null,
+    digest text not null,
+    made_at timestamptz not null default now(),
+    primary key (asset_name, for_date, horizon_days)
+);
+comment on table clv.input_digests is 'What a result was computed from: where the digest is the same, it is not computed again.';
+comment on column clv.input_digests.asset_name is 'The asset that the result belongs to.';
+comment on column clv.input_digests.for_date is 'Its as-of date or cut-off.';
+comment on column clv.input_digests.horizon_days is 'Its horizon.';
+comment on column clv.input_digests.digest is 'Of the code, the libraries'' versions and the rows that were read.';
+comment on column clv.input_digests.made_at is 'When it was computed.';
+
+alter table clv.model_versions add column if not exists artifact_bytes integer;
+alter table clv.model_versions add column if not exists code_version text;
+comment on column clv.model_versions.artifact_bytes is 'Length of its content as JSON text.';
+comment on column clv.model_versions.code_version is 'Digest of the modelling code and its libraries'' versions.';
+
+create table if not exists clv.model_pins (
+    horizon_days integer primary key,
+    model_version text not null,
+    pinned_at timestamptz not null
+);
+comment on table clv.model_pins is 'A version that a person has put in charge of a horizon, whatever the rule would choose.';
+comment on column clv.model_pins.horizon_days is 'The horizon.';
+comment on column clv.model_pins.model_version is 'The version that serves it.';
+comment on column clv.model_pins.pinned_at is 'Since when.';

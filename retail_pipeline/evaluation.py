@@ -4,26 +4,20 @@ The same records, the same dbt models and the same `clv` functions as a run, in 
 that is dropped afterwards; so `run` and `evaluate` agree. Printing belongs to the command line.
 """
 
-import secrets
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date, timedelta
 from pathlib import Path
 
 import numpy as np
-import orjson
 import pandas as pd
 
 from retail_pipeline.clv import dataset, metrics
 from retail_pipeline.clv.estimators import MODELS
 from retail_pipeline.clv.valuation import Valuation, value_customers
 from retail_pipeline.errors import UsageError
-from retail_pipeline.postgres import Database, Role, open_database
-from retail_pipeline.postgres.open import sibling_url
-from retail_pipeline.retail_api.pages import Cursor, StreamPages
-from retail_pipeline.retail_api.records import RetailRecords
+from retail_pipeline.postgres import Database, Role
 from retail_pipeline.retail_api.source import default_as_of, open_dataset
+from retail_pipeline.scratch import land_records, scratch_database
 from retail_pipeline.settings import FileSource, Settings
 from retail_pipeline.warehouse.run import dbt_build
 
@@ -33,7 +27,6 @@ OUTPUT_COLUMNS = (
     *("customer_id", "model_name", "as_of_date", "horizon_days", "predicted_value"),
     *("lower_80", "upper_80", "expected_orders", "probability_active", "actual_value"),
 )
-_PAGE = 5_000
 
 
 @dataclass(frozen=True)
@@ -51,6 +44,12 @@ class Evaluation:
     predictions: pd.DataFrame
     metrics: pd.DataFrame
     rejected_lines: int
+
+    def metrics_by_cutoff(self) -> pd.DataFrame:
+        """Return the metrics in the form of the backtest's table; empty where there are none."""
+        columns = ["model_name", "cutoff_date", *metrics.METRICS]
+        dated = self.metrics.assign(cutoff_date=pd.Timestamp(self.valuation.as_of))
+        return dated.reindex(columns=columns)
 
 
 def evaluate_file(
@@ -77,9 +76,9 @@ def evaluate_file(
     _check_model(model)
     source = FileSource(path)
     rejected = len(open_dataset(source, cutoff).rejected)
-    with _scratch_database(settings) as scratch:
+    with scratch_database(settings) as scratch:
         # The whole file: what comes after the cut-off is the outcome, and no feature sees it.
-        _land(scratch, open_dataset(source).records)
+        land_records(scratch, open_dataset(source).records)
         features, entries = _features(scratch, cutoff)
     valuation = value_customers(features, entries, cutoff, horizon_days)
     predictions = _predictions(valuation, model)
@@ -93,52 +92,6 @@ def evaluate_file(
         metrics=_metrics(predictions) if complete else pd.DataFrame(),
         rejected_lines=rejected,
     )
-
-
-@contextmanager
-def _scratch_database(settings: Settings) -> Iterator[Database]:
-    owner = open_database(settings)
-    name = f"evaluate_{secrets.token_hex(6)}"
-    with owner.connect(autocommit=True) as connection:
-        connection.execute(f"create database {name}")
-    try:
-        scratch = Database(sibling_url(owner.url, name))
-        scratch.migrate()
-        yield scratch
-    finally:
-        with owner.connect(autocommit=True) as connection:
-            connection.execute(f"drop database {name} with (force)")
-
-
-def _land(database: Database, records: RetailRecords) -> None:
-    """Fill the landing tables with the JSON that the API would serve."""
-    streams = {
-        "products": StreamPages(records.products, "product_id"),
-        "users": StreamPages(records.users, "user_id"),
-        "transactions": StreamPages(records.transactions, "transaction_id", records.items),
-    }
-    with database.as_role(Role.LOADER).connect() as connection:
-        for stream, pages in streams.items():
-            for page in _pages(pages):
-                connection.execute(
-                    f"insert into transactional.{stream} select record.* from "
-                    f"jsonb_populate_recordset(jsonb_populate_record(null::transactional.{stream}, "
-                    "jsonb_build_object('_airbyte_raw_id', '', '_airbyte_extracted_at', now(), "
-                    "'_airbyte_meta', '{}'::jsonb, '_airbyte_generation_id', 0)), %s) as record",
-                    [page],
-                )
-            connection.execute(f"analyze transactional.{stream}")
-
-
-def _pages(pages: StreamPages) -> Iterator[str]:
-    after: Cursor | None = None
-    while True:
-        page = orjson.loads(pages.page(since=None, until=None, after=after, limit=_PAGE))
-        if page["data"]:
-            yield orjson.dumps(page["data"]).decode()
-        if page["next_cursor"] is None:
-            return
-        after = Cursor.decode(page["next_cursor"])
 
 
 def _features(database: Database, cutoff: date) -> tuple[pd.DataFrame, pd.DataFrame]:

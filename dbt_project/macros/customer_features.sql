@@ -79,10 +79,10 @@ known_days as (
         versions.*,
         versions.net_amount > 0 as is_purchase,
         versions.date_day - lag(versions.date_day) over days_of_a_kind as gap_days,
-        versions.month_start is distinct from lag(versions.month_start) over days_of_a_kind
+        (versions.month_start is distinct from lag(versions.month_start) over days_of_a_kind)
             as is_first_of_month,
-        row_number() over days_of_a_kind = 1 as is_first,
-        lead(versions.date_day) over days_of_a_kind is null as is_last
+        (row_number() over days_of_a_kind) = 1 as is_first,
+        (lead(versions.date_day) over days_of_a_kind) is null as is_last
     from versions
     inner join dates
         on (versions.has_changed or dates.is_new)
@@ -244,14 +244,23 @@ select * from final
 
 
 {#- Delete the as-of dates that are no longer wanted, and note those that are new; a pre-hook of
-    customer_features. -#}
+    customer_features. Which dates there are is kept aside: the table is too large to be asked. -#}
 {% macro find_changed_dates() -%}
+    create table if not exists increments.as_of_dates (as_of_date date primary key);
     {% if is_increment() -%}
+        -- Somebody has emptied the model: every date is new.
+        delete from increments.as_of_dates where not exists (select from {{ this }});
         delete from {{ this }}
-        where as_of_date not in (select as_of_date from {{ ref('int_as_of_dates') }});
+        where as_of_date in (
+            select gone.as_of_date
+            from increments.as_of_dates as gone
+            where gone.as_of_date not in (select as_of_date from {{ ref('int_as_of_dates') }})
+        );
         create temporary table new_dates on commit drop as
         select as_of_date
-        from {{ ref('int_as_of_dates') }} as dates
-        where not exists (select from {{ this }} as built where built.as_of_date = dates.as_of_date);
+        from {{ ref('int_as_of_dates') }}
+        where as_of_date not in (select built.as_of_date from increments.as_of_dates as built);
     {%- endif %}
+    truncate increments.as_of_dates;
+    insert into increments.as_of_dates select as_of_date from {{ ref('int_as_of_dates') }};
 {%- endmacro %}

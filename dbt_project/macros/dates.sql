@@ -1,11 +1,19 @@
 {#- The UTC day of a point in time, whatever the session's time zone. -#}
 {% macro utc_date(timestamp) -%}
+    {{ return(adapter.dispatch('utc_date')(timestamp)) }}
+{%- endmacro %}
+
+{% macro postgres__utc_date(timestamp) -%}
     cast(({{ timestamp }} at time zone 'UTC') as date)
 {%- endmacro %}
 
 
 {#- The first day of a date's month. -#}
 {% macro month_start(date) -%}
+    {{ return(adapter.dispatch('month_start')(date)) }}
+{%- endmacro %}
+
+{% macro default__month_start(date) -%}
     cast(date_trunc('month', cast({{ date }} as timestamp)) as date)
 {%- endmacro %}
 
@@ -31,5 +39,17 @@
         12 * (extract(year from {{ later }}) - extract(year from {{ earlier }}))
         + extract(month from {{ later }}) - extract(month from {{ earlier }})
         as integer
+    )
+{%- endmacro %}
+
+
+{#- A column of times from the first to the last, one every day or month; the right side of a join. -#}
+{% macro time_series(first, last, unit) -%}
+    {{ return(adapter.dispatch('time_series')(first, last, unit)) }}
+{%- endmacro %}
+
+{% macro postgres__time_series(first, last, unit) -%}
+    lateral generate_series(
+        cast({{ first }} as timestamp), cast({{ last }} as timestamp), interval '1 {{ unit }}'
     )
 {%- endmacro %}

@@ -1,75 +1,87 @@
-{#- What incremental models are built from: queries of a key and its fingerprint (see increments.sql). -#}
+{#- Which landed records are not what was seen last: the start of every increment (see increments.sql). A
+    fingerprint is taken of a record's content: a redelivery changes nothing, a correction that keeps
+    its time, a deleted row and an update by hand are noticed. It is taken before the rows are read:
+    what is committed in between is built twice, never missed. -#}
+
+
+{#- Bring a table of fingerprints up to date; an increment leaves what differed in a temporary one.
+
+    Args:
+        key: The records' key.
+        fingerprints: A query of (key, fingerprint), one row per record that there is now.
+        memory: The table of the fingerprints that were seen last.
+        changed: The temporary table of the keys that differ, are new or are gone. -#}
+{% macro compare_fingerprints(key, fingerprints, memory, changed) -%}
+    create table if not exists {{ memory }} ({{ key }} text not null, fingerprint bigint not null);
+    {% if is_increment() -%}
+        -- Somebody has emptied the model: everything is to be built again.
+        delete from {{ memory }} where not exists (select from {{ this }});
+        create temporary table {{ changed }} on commit drop as
+        select
+            coalesce(records.{{ key }}, memory.{{ key }}) as {{ key }},
+            records.fingerprint
+        from ({{ fingerprints }}) as records
+        full outer join {{ memory }} as memory on records.{{ key }} = memory.{{ key }}
+        where records.fingerprint is distinct from memory.fingerprint;
+        analyze {{ changed }};
+        delete from {{ memory }} as memory using {{ changed }} as changed
+        where memory.{{ key }} = changed.{{ key }};
+        insert into {{ memory }}
+        select * from {{ changed }} where fingerprint is not null;
+    {%- else -%}
+        truncate {{ memory }};
+        insert into {{ memory }} {{ fingerprints }};
+        analyze {{ memory }};
+    {%- endif %}
+{%- endmacro %}
+
+
+{#- A number that differs when any of the values does, the same for equal values in every build. -#}
+{% macro fingerprint(columns) -%}
+    {{ return(adapter.dispatch('fingerprint')(columns)) }}
+{%- endmacro %}
+
+{% macro postgres__fingerprint(columns) -%}
+    hash_record_extended(row({{ columns | join(', ') }}), 0)
+{%- endmacro %}
 
 
 {#- The landed transactions as they are now. -#}
-{% macro fingerprints_of_records() -%}
+{% macro fingerprints_of_transactions() -%}
     select transaction_id, record_hash as fingerprint from {{ ref('stg_retail__transactions') }}
 {%- endmacro %}
 
 
-{#- What another model was built from: where that is all that a model reads, it is the same for it.
-    Taken from what was built, not from the landing table: the model before may not be up to date. -#}
-{% macro fingerprints_of(model_name) -%}
-    {%- do ref(model_name) -%}
-    select * from {{ inputs_of(model_name) }}
-{%- endmacro %}
-
-
-{#- The customers by the transactions that count for them. -#}
-{% macro customers_of_transactions() -%}
-    select
-        transactions.customer_id,
-        sum(records.fingerprint) as fingerprint
-    from {{ ref('int_transactions_counted') }} as transactions
-    inner join {{ inputs_of('int_transactions_counted') }} as records
-        on transactions.transaction_id = records.transaction_id
-    where transactions.customer_id is not null
-    group by transactions.customer_id
-{%- endmacro %}
-
-
-{#- A product that is listed late, or filed under another category, changes what its buyers bought:
-    a second table of fingerprints, and the customers that it concerns. -#}
+{#- A product that is listed late, or filed under another category, changes what its buyers bought. -#}
 {% macro find_changed_products() -%}
-    {%- set inputs -%}
+    {%- set fingerprints -%}
         select
             product_id,
             {{ fingerprint(['product_category', 'recorded_at']) }} as fingerprint
         from {{ ref('stg_retail__products') }}
     {%- endset -%}
-    {{ compare_fingerprints('product_id', inputs, inputs_of('products'), 'products__changed') }}
+    {{ compare_fingerprints('product_id', fingerprints, 'increments.products', 'products__changed') }}
 {%- endmacro %}
 
 {% macro buyers_of_changed_products() -%}
-    select distinct customer_id
+    select customer_id
     from {{ ref('fct_transaction_items') }}
     where customer_id is not null
         and product_id in (select product_id from products__changed)
 {%- endmacro %}
 
 
-{#- The customers by all that their features are computed from. -#}
-{% macro customers_of_features() -%}
-    select
-        customer_id,
-        sum(fingerprint) as fingerprint
-    from (
-        {% for model_name, columns in {
-            'customer_day_entries': [
-                'date_day', 'known_date', 'net_amount', 'sales_amount', 'returns_amount', 'orders',
-                'return_orders', 'lines', 'quantity', 'priced_lines', 'unit_prices', 'order_hours'
-            ],
-            'int_customer_contexts': ['known_from', 'known_until', 'country', 'channel'],
-            'int_customer_assortments': [
-                'known_from', 'known_until', 'distinct_products', 'distinct_categories'
-            ],
-        }.items() -%}
+{#- A user who registers late or moves changes one customer. -#}
+{% macro find_changed_users() -%}
+    {%- set fingerprints -%}
         select
             customer_id,
-            {{ fingerprint(["cast('" ~ model_name ~ "' as text)"] + columns) }} as fingerprint
-        from {{ ref(model_name) }}
-        {{ 'union all' if not loop.last }}
-        {% endfor %}
-    ) as inputs
-    group by customer_id
+            {{ fingerprint(['country', 'registered_at']) }} as fingerprint
+        from {{ ref('stg_retail__users') }}
+    {%- endset -%}
+    {{ compare_fingerprints('customer_id', fingerprints, 'increments.users', 'users__changed') }}
+{%- endmacro %}
+
+{% macro changed_users() -%}
+    select customer_id from users__changed
 {%- endmacro %}

@@ -1,61 +1,169 @@
-{#- Increments by arrival. An incremental model has a key (a transaction, a customer). Beside it, in
-    the schema `intermediate`, lies <model>__inputs: per key the fingerprint of what the key's rows
-    were built from. A build compares it with the fingerprints of now, deletes the rows of every key
-    that differs, is new or is gone, and the model's SQL inserts these keys again: all in the
-    transaction of the model. Nothing is asked of clocks, cursors or the order of arrival.
+{#- Increments by arrival. An incremental model has a key (a transaction, a customer, a day). A build
+    finds the keys that have news, deletes their rows, and the model's SQL inserts these keys again:
+    all in the transaction of the model. Nothing is asked of clocks, cursors or the order of arrival.
 
-    A fingerprint is taken before the rows are read: what is committed in between is built twice,
-    never missed. A build that was killed has changed neither the rows nor the fingerprints. -#}
+    News starts at the landing tables, where the content of each record is compared with what was seen
+    last (fingerprints.sql), and is handed on: who rewrites rows notes in `increments.changes` which
+    transactions, customers or days they belong to, before and after. So history is looked at once, and
+    what follows costs what is new.
+
+    A model says in its config what it takes part in:
+        meta={'increment': {
+            'key': 'customer_id',                    the column whose rows are replaced together
+            'inputs': ['int_transactions_counted'],  the incremental models that are read, by that key
+            'publishes': ['customer_id'],            the columns whose values others wait for
+        }}
+
+    The books are in the schema `increments` (database/007_increments.sql) and change in the
+    transaction of the rows. So a killed build, or one of a few models alone, is mended by the next
+    one, whatever it selects. -#}
 
 
-{#- Find what has changed and delete it; the pre-hook of an incremental model.
+{#- Find the keys that have news and delete their rows; the pre-hook of an incremental model.
 
     Args:
-        key: The column whose rows are replaced together.
-        inputs: A query of (key, fingerprint), one row per key that the model has now.
         also: A query of further keys to build again, or none. -#}
-{% macro find_changes(key, inputs, also=none) -%}
-    {{ compare_fingerprints(key, inputs, inputs_of(this.identifier), changed_keys()) }}
+{% macro find_changes(also=none) -%}
+    {%- set key = increment().key -%}
+    {{ start_build() }}
     {% if is_increment() -%}
-        {% if also -%}
-            insert into {{ changed_keys() }} ({{ key }}) {{ also }};
-        {%- endif %}
-        analyze {{ changed_keys() }};
-        delete from {{ this }} using {{ changed_keys() }} as changed
-        where {{ this.identifier }}.{{ key }} = changed.{{ key }};
+        create temporary table {{ changed_keys() }} on commit drop as
+        {% for input in increment().inputs -%}
+        {{ news_of(input, key) }}
+        {{ 'union' if not loop.last }}
+        {% endfor -%}
+        {% if also %}
+        union
+        {{ also }}
+        {%- endif %};
+        {{ delete_changed() }}
     {%- endif %}
 {%- endmacro %}
 
 
-{#- Bring a table of fingerprints up to date; an increment leaves what differed in a temporary one. -#}
-{% macro compare_fingerprints(key, inputs, memory, changed) -%}
-    create table if not exists {{ memory }} ({{ key }} text not null, fingerprint numeric not null);
-    {% if is_increment() -%}
-        -- Somebody has emptied the model: everything is to be built again.
-        delete from {{ memory }} where not exists (select from {{ this }});
-        create temporary table {{ changed }} on commit drop as
-        select
-            {{ key }},
-            inputs.fingerprint
-        from ({{ inputs }}) as inputs
-        full outer join {{ memory }} as memory using ({{ key }})
-        where inputs.fingerprint is distinct from memory.fingerprint;
-        analyze {{ changed }};
-        delete from {{ memory }} as memory using {{ changed }} as changed
-        where memory.{{ key }} = changed.{{ key }};
-        insert into {{ memory }}
-        select * from {{ changed }} where fingerprint is not null;
-    {%- else -%}
-        truncate {{ memory }};
-        insert into {{ memory }} {{ inputs }};
+{#- The same for a model that reads landed records one by one.
+
+    Args:
+        fingerprints: A query of (key, fingerprint), one row per record that there is now.
+        memory: The table of the fingerprints that were seen last. -#}
+{% macro find_changed_records(fingerprints, memory) -%}
+    {{ start_build() }}
+    {{ compare_fingerprints(increment().key, fingerprints, memory, changed_keys()) }}
+    {% if is_increment() -%} {{ delete_changed() }} {%- endif %}
+{%- endmacro %}
+
+
+{#- Number the build, which makes later ones of the same model wait, and note how far its inputs are. A
+    build from nothing forgets its code: until it is done, all that ask are told that it is one. -#}
+{% macro start_build() -%}
+    insert into increments.builds (model) values ('{{ this.identifier }}')
+    on conflict (model) do update set last_build = nextval('increments.build_number')
+    {%- if not is_increment() %}, code = null {%- endif %};
+    create temporary table {{ seen_inputs() }} on commit drop as
+    select
+        inputs.model as input,
+        inputs.last_build,
+        coalesce(positions.build, 0) as build_before,
+        inputs.full_build > coalesce(positions.build, 0) as is_new
+    from increments.builds as inputs
+    left join increments.positions as positions
+        on positions.model = '{{ this.identifier }}' and inputs.model = positions.input
+    where inputs.model in ('{{ increment().inputs | default([]) | join("', '") }}');
+{%- endmacro %}
+
+
+{#- The keys that an input has rewritten since this model read it; all of them where somebody has
+    emptied the model, or has just built the input from nothing. -#}
+{% macro news_of(input, key) -%}
+    {%- set is_new -%}
+        exists (select from {{ seen_inputs() }} as seen where seen.input = '{{ input }}' and seen.is_new)
+    {%- endset -%}
+    select cast(changes.value as {{ 'date' if key.startswith('date_') else 'text' }}) as {{ key }}
+    from increments.changes as changes
+    inner join {{ seen_inputs() }} as seen on changes.model = seen.input
+    where changes.model = '{{ input }}'
+        and changes.column_name = '{{ key }}'
+        and changes.build > seen.build_before
+    union
+    select {{ key }} from {{ ref(input) }}
+    where {{ key }} is not null and (not exists (select from {{ this }}) or {{ is_new }})
+    union
+    select {{ key }} from {{ this }}
+    where {{ is_new }}
+{%- endmacro %}
+
+
+{#- Delete the rows of the keys that have news, after noting what they were. -#}
+{% macro delete_changed() -%}
+    {%- set key = increment().key -%}
+    analyze {{ changed_keys() }};
+    {% if key in increment().publishes | default([]) -%}
+        {{ note_changes(key, changed_keys()) }}
     {%- endif %}
-    analyze {{ memory }};
+    {{ note_other_changes() }}
+    delete from {{ this }} using {{ changed_keys() }} as changed
+    where {{ this.identifier }}.{{ key }} = changed.{{ key }};
+{%- endmacro %}
+
+
+{#- Note what the rows of the changed keys say in the published columns. -#}
+{% macro note_other_changes() -%}
+    {%- set key = increment().key -%}
+    {% for column in increment().publishes | default([]) if column != key -%}
+        {{ note_changes(column, this ~ ' inner join ' ~ changed_keys() ~ ' using (' ~ key ~ ')') }}
+    {% endfor -%}
+{%- endmacro %}
+
+{% macro note_changes(column, rows) -%}
+    insert into increments.changes (model, column_name, value, build)
+    select distinct
+        '{{ this.identifier }}',
+        '{{ column }}',
+        cast({{ column }} as text),
+        builds.last_build
+    from {{ rows }}
+    cross join increments.builds as builds
+    where builds.model = '{{ this.identifier }}' and {{ column }} is not null
+    on conflict (model, column_name, value) do update set build = excluded.build;
+{%- endmacro %}
+
+
+{#- Close the books of a build, after its rows are there; a post-hook of every incremental model. -#}
+{% macro finish_build() -%}
+    {%- if model.config.materialized == 'incremental' -%}
+    {% if is_increment() -%}
+        {{ note_other_changes() }}
+    {%- else -%}
+        delete from increments.changes where model = '{{ this.identifier }}';
+        update increments.builds set full_build = last_build where model = '{{ this.identifier }}';
+    {%- endif %}
+    insert into increments.positions (model, input, build)
+    select
+        '{{ this.identifier }}',
+        seen.input,
+        seen.last_build
+    from {{ seen_inputs() }} as seen
+    on conflict (model, input) do update set build = excluded.build;
+    update increments.builds set code = '{{ code_version() }}' where model = '{{ this.identifier }}'
+    {%- endif -%}
+{%- endmacro %}
+
+
+{#- What the model's config says of its increments; nothing yet while dbt parses. -#}
+{% macro increment() -%}
+    {{ return(model.config.meta.get('increment', {})) }}
 {%- endmacro %}
 
 
 {#- The keys that an increment builds again; a temporary table of the model's transaction. -#}
 {% macro changed_keys() -%}
     {{ this.identifier }}__changed
+{%- endmacro %}
+
+
+{#- How far the inputs were when the build started; a temporary table of the model's transaction. -#}
+{% macro seen_inputs() -%}
+    {{ this.identifier }}__seen
 {%- endmacro %}
 
 
@@ -75,45 +183,28 @@
 {%- endmacro %}
 
 
-{#- The table of fingerprints that a model was built from. -#}
-{% macro inputs_of(model_name) -%}
-    {{ target.database }}.intermediate.{{ model_name }}__inputs
-{%- endmacro %}
-
-
-{#- A number that differs when any of the values does, the same for equal values in every build. -#}
-{% macro fingerprint(columns) -%}
-    {{ return(adapter.dispatch('fingerprint')(columns)) }}
-{%- endmacro %}
-
-{% macro postgres__fingerprint(columns) -%}
-    hash_record_extended(row({{ columns | join(', ') }}), 0)
-{%- endmacro %}
-
-
-{#- Whether a model is built anew: asked for, or its code is not the code that it was built by. dbt
-    asks this macro before each incremental build. -#}
+{#- Whether a model is built from nothing: asked for; its code is not the code that it was built by; or
+    an input was built from nothing since it was read. dbt asks this macro before each incremental
+    build, and once more after the rows are there. -#}
 {% macro should_full_refresh() -%}
     {%- set asked = config.get('full_refresh') -%}
     {%- if asked is none -%} {%- set asked = flags.FULL_REFRESH -%} {%- endif -%}
     {%- if asked or not execute or model.config.materialized != 'incremental' -%}
         {%- do return(asked) -%}
     {%- endif -%}
-    {%- set built_by -%}
-        select obj_description(to_regclass('{{ inputs_of(this.identifier) }}'), 'pg_class')
+    {%- set is_up_to_date -%}
+        select
+            builds.code = '{{ code_version() }}'
+            and not exists (
+                select from increments.positions as positions
+                inner join increments.builds as inputs on positions.input = inputs.model
+                where positions.model = builds.model and inputs.full_build > positions.build
+            ) as is_up_to_date
+        from increments.builds as builds
+        where builds.model = '{{ this.identifier }}'
     {%- endset -%}
-    {%- set description = run_query(built_by).columns[0].values()[0] or '' -%}
-    {%- do return(not description.endswith(code_version())) -%}
-{%- endmacro %}
-
-
-{#- Note the code that an incremental model was built by; a post-hook, since dbt asks for a full refresh
-    once more after the rows are there, before it creates the indexes. -#}
-{% macro note_code() -%}
-    {%- if model.config.materialized == 'incremental' -%}
-        comment on table {{ inputs_of(this.identifier) }} is
-        'What the rows of {{ this.identifier }} were built from; code {{ code_version() }}'
-    {%- endif -%}
+    {%- set answers = run_query(is_up_to_date).columns[0].values() -%}
+    {%- do return(not (answers and answers[0])) -%}
 {%- endmacro %}
 
 

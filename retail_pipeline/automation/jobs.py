@@ -1,8 +1,12 @@
-"""The jobs: named selections of assets and their checks. When they run is decided elsewhere."""
+"""The jobs: named selections of assets and their checks. When they run is decided elsewhere.
+
+A job that holds a partitioned asset asks for partitions when it is launched, and a fresh instance
+has none: `clv/backtest` has a job of its own; in the others `clv/backtest_summary` does its work.
+"""
 
 from typing import TYPE_CHECKING
 
-from dagster import AssetSelection, define_asset_job
+from dagster import AssetKey, AssetSelection, define_asset_job
 
 if TYPE_CHECKING:  # Dagster does not export the type of what it returns
     from dagster._core.definitions.unresolved_asset_job_definition import (
@@ -12,11 +16,15 @@ if TYPE_CHECKING:  # Dagster does not export the type of what it returns
 INGESTION = "ingestion"
 REFRESH = "refresh"
 CLV = "clv"
+BACKTEST = "backtest"
 PIPELINE = "pipeline"
+
+PARTITIONED = AssetKey(["clv", "backtest"])
 
 
 def build_jobs() -> "list[UnresolvedAssetJobDefinition]":
-    """Return the four jobs; a group's selection includes the checks of its assets."""
+    """Return the five jobs; a group's selection includes the checks of its assets."""
+    cutoffs = AssetSelection.assets(PARTITIONED)
     return [
         define_asset_job(
             INGESTION,
@@ -32,13 +40,18 @@ def build_jobs() -> "list[UnresolvedAssetJobDefinition]":
         ),
         define_asset_job(
             CLV,
-            selection=AssetSelection.groups("clv", "figures"),
+            selection=AssetSelection.groups("clv", "figures") - cutoffs,
             description="Train, test and choose the model on the features that are there; predict, "
             "segment, draw.",
         ),
         define_asset_job(
+            BACKTEST,
+            selection=cutoffs,
+            description="Test the models again at chosen past cut-offs, for any horizon.",
+        ),
+        define_asset_job(
             PIPELINE,
-            selection=AssetSelection.all(),
+            selection=AssetSelection.all() - cutoffs,
             description="Everything: from the retail API to predictions and figures.",
         ),
     ]

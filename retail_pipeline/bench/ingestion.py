@@ -28,7 +28,8 @@ from retail_pipeline.postgres.server import EmbeddedServer
 
 NAME = "ingestion"
 SIZES = (10_000, 100_000, 1_000_000)
-UNIT = "transactions"
+"""Transactions."""
+
 FIRST, NOTHING_NEW, NEW = "first load", "nothing new", "1 % new"
 THREE = "nothing new, all connections"
 _STREAM = "transactions"
@@ -50,9 +51,7 @@ class _Api:
         self.process.stdout.readline()
 
 
-def run(
-    sizes: Sequence[int] = SIZES, *, note: Callable[[Result], None] = lambda _: None
-) -> list[Result]:
+def run(sizes: Sequence[int], *, note: Callable[[Result], None]) -> list[Result]:
     """Measure; return a result per case, size and engine.
 
     Raises:

@@ -141,7 +141,9 @@ def limit(api_url: str, database_url: str, folder: Path, streams: Sequence[str])
                 if cursor:
                     fields["cursor"] = cursor
                 headers = {"Authorization": f"Bearer {KEY}"}
-                answer = http.request("GET", f"{api_url}/v1/{stream}", fields, headers)
+                answer = http.request(
+                    "GET", f"{api_url}/v1/{stream}", fields=fields, headers=headers, timeout=60.0
+                )
                 page = orjson.loads(answer.data)
                 copy.write("".join(map(_plain_line, page["data"])))
                 count += len(page["data"])

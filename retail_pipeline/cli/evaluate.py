@@ -17,6 +17,7 @@ from retail_pipeline.settings import Settings, parse_as_of, parse_horizon
 if TYPE_CHECKING:
     from retail_pipeline.evaluation import Evaluation
 
+_FIGURES = (".png", ".svg", ".pdf")
 _WRITERS = {".parquet": "to_parquet", ".csv": "to_csv"}
 
 
@@ -33,13 +34,15 @@ def evaluate(
     output: Annotated[
         Path | None, typer.Option(help="Write the predictions to a .parquet or .csv file.")
     ] = None,
+    figure: Annotated[
+        Path | None,
+        typer.Option(help="Draw predicted against actual, or all models, to a .png, .svg or .pdf."),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON for machines.")] = False,
 ) -> None:
     """Value a file's customers at a cut-off and compare with what came after it."""
-    if output is not None and output.suffix not in _WRITERS:
-        raise UsageError(f"--output {output} must end in .parquet or .csv")
-    if output is not None and not output.absolute().parent.is_dir():
-        raise UsageError(f"the folder of --output {output} does not exist: make it first")
+    _check_path("--output", output, tuple(_WRITERS))
+    _check_path("--figure", figure, _FIGURES)
     settings = Settings.from_environment()
     day = parse_as_of(cutoff, "--cutoff")
     horizon = parse_horizon(
@@ -58,16 +61,58 @@ def evaluate(
         )
     if output is not None:
         _write(result, output)
+    if figure is not None:
+        _draw(result, transactions.name, figure)
     if as_json:
         sys.stdout.write(json.dumps(_as_json(result), indent=1) + "\n")
     else:
-        _print(result, output)
+        _print(result, {"predictions": output, "figure": figure})
+
+
+def _check_path(option: str, path: Path | None, endings: tuple[str, ...]) -> None:
+    """Refuse a file that cannot be written before any work is done."""
+    if path is None:
+        return
+    if path.suffix not in endings:
+        raise UsageError(f"{option} {path} must end in {' or '.join(endings)}")
+    if not path.absolute().parent.is_dir():
+        raise UsageError(f"the folder of {option} {path} does not exist: make it first")
 
 
 def _write(result: "Evaluation", output: Path) -> None:
     draft = output.with_name(f".{output.name}.draft")
     getattr(result.predictions, _WRITERS[output.suffix])(draft, index=False)
     draft.replace(output)
+
+
+def _draw(result: "Evaluation", file_name: str, path: Path) -> None:
+    """Draw one model's predictions against what came, or the comparison of all models."""
+    from retail_pipeline.figures import images, models
+
+    as_of, days = result.valuation.as_of, result.valuation.horizon_days
+    source = f"Source: {file_name}, cut-off {as_of}."
+    names = result.predictions["model_name"].unique()
+    if len(names) > 1:
+        plot = models.model_comparison(
+            result.metrics_by_cutoff(),
+            as_of=as_of,
+            horizon_days=days,
+            served=result.valuation.decision.model_name,
+            validated=result.valuation.decision.validated,
+            source=source,
+        )
+    else:
+        plot = models.predicted_against_actual(
+            result.predictions.rename(columns={"as_of_date": "cutoff_date"}),
+            currency="",
+            as_of=as_of,
+            horizon_days=days,
+            model_name=str(names[0]),
+            source=source,
+        )
+    kind = path.suffix.removeprefix(".")
+    image = images.png(plot.figure) if kind == "png" else images.vector(plot.figure, kind)
+    images.write_atomically(image, path)
 
 
 def _as_json(result: "Evaluation") -> dict[str, object]:
@@ -84,7 +129,7 @@ def _as_json(result: "Evaluation") -> dict[str, object]:
     }
 
 
-def _print(result: "Evaluation", output: Path | None) -> None:
+def _print(result: "Evaluation", written: dict[str, Path | None]) -> None:
     console, decision = open_console(), result.valuation.decision
     customers = result.predictions["customer_id"].nunique()
     console.print(
@@ -99,8 +144,9 @@ def _print(result: "Evaluation", output: Path | None) -> None:
         console.print("the file ends before the outcome does: no metrics")
     else:
         console.print(_metrics_table(result.metrics))
-    if output is not None:
-        console.print(f"predictions: {output}", soft_wrap=True, highlight=False)
+    for what, path in written.items():
+        if path is not None:
+            console.print(f"{what}: {path}", soft_wrap=True, highlight=False)
 
 
 def _metrics_table(metrics: pd.DataFrame) -> Table:

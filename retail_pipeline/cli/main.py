@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from retail_pipeline.cli import bench, database, evaluate, forget, inspect, run, services
+from retail_pipeline.cli import bench, database, evaluate, forget, inspect, model, run, services
 from retail_pipeline.errors import PipelineError, UsageError
 
 FAILED, WRONG_USE = 1, 2
@@ -49,6 +49,7 @@ db.command("migrate")(database.migrate)
 db.command("check")(database.check)
 app.add_typer(api, name="api")
 app.add_typer(db, name="db")
+app.add_typer(model.app, name="model")
 
 
 def main() -> None:

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from dagster import AssetKey, DagsterEvent, Definitions, EventLogEntry
 
 JOB = "pipeline"
+_FROM_THE_DECISION = 'key:"clv/model"+'
 _OWN_ERRORS = "retail_pipeline."
 """How Dagster starts the message of an error class of ours."""
 
@@ -53,7 +54,7 @@ class Progress:
             self.console.print(f"  [yellow]![/] {entry.user_message}", highlight=False)
 
     def _on_event(self, event: "DagsterEvent") -> None:
-        if event.is_step_materialization and event.asset_key:
+        if event.is_step_materialization and event.asset_key and event.partition is None:
             self._materialized(event)
         elif event.event_type_value == "ASSET_CHECK_EVALUATION":
             self._checked(event)
@@ -121,6 +122,27 @@ def run(
         _conclude(settings, progress, seconds, time.monotonic() - started, console)
 
 
+def refresh_serving(settings: Settings, horizon_days: int) -> None:
+    """Decide anew which model serves a horizon, and make all that follows from it.
+
+    In the main job, from `clv/model` on, on the data that is there; its source is not asked.
+
+    Args:
+        settings: Where state is kept.
+        horizon_days: The horizon.
+
+    Raises:
+        PipelineError: A step failed; the message is its reason.
+    """
+    window: dict[str, Any] = {"horizon_days": horizon_days}
+    with _quiet_output(settings.home / "logs" / "run.log") as terminal:
+        console = open_console(terminal)
+        with console.status("deciding …"):
+            progress, _ = _execute(settings, window, _FROM_THE_DECISION, console, any_source=True)
+        if progress.failures:
+            raise progress.failures[-1]
+
+
 def _settings(transactions: Path | None, source: str | None) -> Settings:
     if transactions is not None and source is not None:
         raise UsageError("--transactions and --source name two sources: give one of them")
@@ -142,7 +164,12 @@ def _check_source(settings: Settings, as_of: str | None) -> None:
 
 
 def _execute(
-    settings: Settings, window: dict[str, Any], select: str | None, console: Console
+    settings: Settings,
+    window: dict[str, Any],
+    select: str | None,
+    console: Console,
+    *,
+    any_source: bool = False,
 ) -> tuple[Progress, float]:
     from retail_pipeline.build import build_definitions
     from retail_pipeline.cli.instance import open_instance
@@ -150,7 +177,8 @@ def _execute(
     began = time.monotonic()
     definitions = build_definitions(settings)
     selected = _selected(definitions, select)
-    if selected is not None and not any(key.path[0] == "transactional" for key in selected):
+    ingests = selected is None or any(key.path[0] == "transactional" for key in selected)
+    if not ingests and not any_source:
         _refuse_new_data(settings, window)
     progress, run_id = Progress(console), str(uuid.uuid4())
     with open_instance(settings) as instance:

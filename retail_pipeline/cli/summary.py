@@ -14,6 +14,7 @@ from retail_pipeline.state import read_state
 LAYERS = ("transactional", "warehouse", "clv", "quality")
 _WIDTH_WITHOUT_TERMINAL = 120
 _UNCOUNTED = (
+    "input_digests",
     "landed_streams",
     "migrations",
     "rebuild_requests",

@@ -4,7 +4,9 @@ No modelling here: the steps and their order are those of `valuation`, with a ta
 two. scikit-learn and SciPy are imported while an asset runs only. The checks are in `checks`.
 """
 
+import json
 import time
+import warnings
 from collections.abc import Callable, Sequence
 from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, Any
@@ -13,8 +15,12 @@ import pandas as pd
 from dagster import (
     AssetExecutionContext,
     AssetKey,
+    AssetMaterialization,
     AssetsDefinition,
+    BackfillPolicy,
+    BetaWarning,
     Definitions,
+    DynamicPartitionsDefinition,
     MaterializeResult,
     MetadataValue,
     ResourceParam,
@@ -33,9 +39,18 @@ from retail_pipeline.state import read_state
 if TYPE_CHECKING:
     from retail_pipeline.clv.selection import Decision
 
+# Dagster is pinned exactly, so a beta parameter cannot change; saying so at each load helps nobody.
+warnings.filterwarnings("ignore", message=".*backfill_policy", category=BetaWarning)
+
 GROUP = "clv"
 OWNER = "team:data-science"
 
+CUTOFFS = DynamicPartitionsDefinition(name="cutoff")
+"""Past cut-offs of the backtest (ISO dates): `clv/backtest_summary` adds and removes them."""
+
+_BACKTEST = AssetKey([GROUP, "backtest"])
+_SUMMARY = AssetKey([GROUP, "backtest_summary"])
+_RFM = AssetKey(["warehouse", "customer_rfm"])
 _FEATURES = AssetKey(["warehouse", "customer_features"])
 _ENTRIES = AssetKey(["warehouse", "customer_day_entries"])
 _TABLE_KINDS = {"python", "postgres"}
@@ -44,7 +59,17 @@ _MODEL_KINDS = {"python", "scikitlearn", "postgres"}
 
 def build_clv() -> Definitions:
     """Return the assets and checks of customer lifetime value; contacts nothing."""
-    assets = [training_set(), candidates(), backtest(), model(), predictions(), segments()]
+    assets = [
+        training_set(),
+        candidates(),
+        backtest(),
+        backtest_summary(),
+        model(),
+        predictions(),
+        segments(),
+        rfm_segments(),
+        segment_changes(),
+    ]
     return Definitions(assets=assets, asset_checks=build_checks())
 
 
@@ -58,28 +83,32 @@ def training_set() -> AssetsDefinition:
         run_window: RunWindow,
     ) -> MaterializeResult:
         """A customer at a past cut-off, with its features and the outcome that followed."""
-        from retail_pipeline.clv import dataset
+        from retail_pipeline.clv import dataset, inputs, tables
 
         started, database = time.monotonic(), database.as_role(Role.SCIENTIST)
         as_of, horizon_days = _window(database, settings, run_window)
-        cutoffs = dataset.training_cutoffs(_as_of_dates(database), as_of, horizon_days)
-        frame = dataset.training_set(
-            _features(database, [*cutoffs, as_of]), _entries(database, as_of), as_of, horizon_days
+        cutoffs = dataset.training_cutoffs(tables.as_of_dates(database), as_of, horizon_days)
+        features = tables.features(database, [*cutoffs, as_of])
+        entries = tables.entries(database, as_of)
+        digest = inputs.digest(
+            [inputs.code_version(), cutoffs, inputs.of_rows(features), inputs.of_rows(entries)]
         )
-        days = [name for name in (*dataset.DATES, "as_of_date") if name in frame]
-        texts = [name for name in dataset.TEXTS if name in frame]
-        typed = frame.assign(
-            **{name: frame[name].dt.date for name in days},
-            **{name: frame[name].astype("string") for name in texts},
-        )
-        rows = database.publish(
+        kept = _is_kept(database, "training_set", run_window, as_of, horizon_days, digest)
+        if kept:
+            rows = _count(database, "clv.training_set", f"horizon_days = {horizon_days}")
+        else:
+            frame = dataset.training_set(features, entries, as_of, horizon_days)
+            rows = _publish_training_set(database, frame, horizon_days)
+            tables.keep_digests(database, "training_set", horizon_days, {as_of: digest})
+        return _result(
+            database,
             "clv.training_set",
-            _exact(typed, "future_value"),
-            ["customer_id", "as_of_date", "horizon_days"],
-            replace_where=f"horizon_days = {horizon_days}",
-            create=True,
+            rows,
+            started,
+            cutoffs=_listed(cutoffs),
+            reused=kept,
+            input_digest=digest,
         )
-        return _result(database, "clv.training_set", rows, started, cutoffs=_listed(cutoffs))
 
     return build
 
@@ -94,91 +123,137 @@ def candidates() -> AssetsDefinition:
         run_window: RunWindow,
     ) -> MaterializeResult:
         """A model fitted as of this run's date, stored as plain parameters; a challenger so far."""
-        from retail_pipeline.clv import dataset, store
+        from retail_pipeline.clv import dataset, inputs, store, tables
         from retail_pipeline.clv.backtest import fit_candidates
 
         started, database = time.monotonic(), database.as_role(Role.SCIENTIST)
         as_of, horizon_days = _window(database, settings, run_window)
-        today = dataset.population(_features(database, [as_of]), as_of)
-        labelled = dataset.prepare_features(
-            database.read("clv.training_set", where="horizon_days = %s", params=[horizon_days])
+        today = dataset.population(tables.features(database, [as_of]), as_of)
+        learned_from = tables.digests(database, "training_set", horizon_days).get(as_of)
+        digest = inputs.digest([inputs.code_version(), learned_from, inputs.of_rows(today)])
+        kept = learned_from is not None and _is_kept(
+            database, "candidates", run_window, as_of, horizon_days, digest
         )
-        fitted = fit_candidates(labelled, today, horizon_days)
-        training = store.Training(
-            as_of, horizon_days, read_state(database).data_version, datetime.now(UTC)
-        )
-        versions = store.save_candidates(database, fitted, training)
-        table = pd.DataFrame(
-            {
-                "model": [c.model_name for c in fitted],
-                "version": [versions.get(c.model_name, "-") for c in fitted],
-                "training rows": [c.training_rows for c in fitted],
-                "fit seconds": [round(c.seconds, 3) for c in fitted],
-                "abstained": [str(c.abstention or "") for c in fitted],
-            }
-        )
+        if not kept:
+            labelled = dataset.prepare_features(
+                database.read("clv.training_set", where="horizon_days = %s", params=[horizon_days])
+            )
+            fitted = fit_candidates(labelled, today, horizon_days)
+            training = store.Training(
+                as_of,
+                horizon_days,
+                read_state(database).data_version,
+                datetime.now(UTC),
+                inputs.code_version(),
+            )
+            tables.forget_digests(database, "candidates", horizon_days, [as_of])
+            store.save_candidates(database, fitted, training)
+            tables.keep_digests(database, "candidates", horizon_days, {as_of: digest})
+        table = store.training_report(database, as_of, horizon_days)
         return _result(
             database,
             "clv.model_versions",
-            len(versions),
+            int(table["version"].notna().sum()),
             started,
-            models=_markdown(table),
-            fit_seconds=round(sum(c.seconds for c in fitted), 3),
+            models=_markdown(table.round(3)),
+            fit_seconds=0.0 if kept else round(float(table["fit seconds"].sum()), 3),
+            artifact_kib=round(float(table["KiB"].sum()), 1),
+            reused=kept,
+            input_digest=digest,
+            code_version=inputs.code_version(),
         )
 
     return build
 
 
 def backtest() -> AssetsDefinition:
-    """Return the asset `clv/backtest`."""
+    """Return the partitioned asset `clv/backtest`: chosen cut-offs, tested whatever is there.
+
+    It is in no job that a fresh instance starts with one click: that would ask for partitions, and
+    there are none yet. `clv/backtest_summary` fills and reports the partitions of a run.
+    """
 
     @_clv_asset(
         "backtest",
-        [AssetKey([GROUP, "candidates"]), _FEATURES, _ENTRIES],
+        [_FEATURES, _ENTRIES],
         _MODEL_KINDS,
+        partitions_def=CUTOFFS,
+        backfill_policy=BackfillPolicy.single_run(),
     )
     def build(
+        context: AssetExecutionContext,
         database: ResourceParam[Database],
         settings: ResourceParam[Settings],
         run_window: RunWindow,
     ) -> MaterializeResult:
         """A model at a past cut-off: what it would have predicted, and how good that was."""
-        from retail_pipeline.clv import backtest as backtesting
-        from retail_pipeline.clv import dataset
+        from retail_pipeline.clv import cutoffs, tables
 
         started, database = time.monotonic(), database.as_role(Role.SCIENTIST)
         as_of, horizon_days = _window(database, settings, run_window)
-        dates = _as_of_dates(database)
-        cutoffs = dataset.training_cutoffs(dates, as_of, horizon_days)
-        tested = backtesting.run(
-            _features(database, dataset.dates_needed(dates, as_of, horizon_days)),
-            _entries(database, as_of),
-            as_of,
-            horizon_days,
-            cutoffs,
-        )
-        stale = f"horizon_days = {horizon_days}"
-        database.publish(
-            "clv.backtest_predictions",
-            _exact(tested.predictions, "predicted_value", "lower_80", "upper_80", "actual_value"),
-            ["model_name", "cutoff_date", "horizon_days", "customer_id"],
-            replace_where=stale,
-        )
-        rows = database.publish(
-            "clv.backtest_metrics",
-            tested.metrics.assign(as_of_date=pd.Timestamp(as_of)),
-            ["model_name", "cutoff_date", "horizon_days"],
-            replace_where=stale,
-        )
+        asked = {key: date.fromisoformat(key) for key in context.partition_keys}
+        done = cutoffs.test(database, as_of, horizon_days, list(asked.values()))
+        metrics = tables.backtest_metrics(database, as_of, horizon_days)
+        for key, cutoff in asked.items():
+            if cutoff not in done.tested:
+                context.log.warning(
+                    f"{key} is none of the cut-offs whose outcome of {horizon_days} days is "
+                    f"complete as of {as_of} ({_listed(done.due)}): nothing was tested there"
+                )
+            context.add_asset_metadata(_of_cutoff(metrics, cutoff, horizon_days), partition_key=key)
         return _result(
             database,
             "clv.backtest_metrics",
+            int(metrics["cutoff_date"].isin([pd.Timestamp(day) for day in done.tested]).sum()),
+            started,
+            horizon_days=horizon_days,
+            cutoffs=_listed(done.tested),
+            predictions=done.predictions,
+        )
+
+    return build
+
+
+def backtest_summary() -> AssetsDefinition:
+    """Return the asset `clv/backtest_summary`, which brings `clv/backtest` up to date."""
+
+    # Not on clv/backtest: what was never materialized upstream, the UI asks about before it starts.
+    @_clv_asset(
+        "backtest_summary", [AssetKey([GROUP, "candidates"]), _FEATURES, _ENTRIES], _MODEL_KINDS
+    )
+    def build(
+        context: AssetExecutionContext,
+        database: ResourceParam[Database],
+        settings: ResourceParam[Settings],
+        run_window: RunWindow,
+    ) -> MaterializeResult:
+        """A model over the past cut-offs that are due: its mean metrics; missing ones are made."""
+        from retail_pipeline.clv import cutoffs, tables
+
+        started, database = time.monotonic(), database.as_role(Role.SCIENTIST)
+        as_of, horizon_days = _window(database, settings, run_window)
+        done = cutoffs.bring_up_to_date(
+            database, as_of, horizon_days, afresh=run_window.full_refresh
+        )
+        metrics = tables.backtest_metrics(database, as_of, horizon_days)
+        _note_partitions(context, cutoffs.all_cutoffs(database), done, metrics, horizon_days)
+        rows = database.publish(
+            "clv.backtest_summary",
+            _summary(metrics, as_of, horizon_days),
+            ["model_name", "horizon_days"],
+            replace_where=f"horizon_days = {horizon_days}",
+        )
+        return _result(
+            database,
+            "clv.backtest_summary",
             rows,
             started,
-            cutoffs=_listed(cutoffs),
-            metrics=_markdown(_mean_metrics(tested.metrics)),
-            abstentions=_markdown(_abstentions(tested.abstentions)),
-            predictions=len(tested.predictions),
+            cutoffs=_listed(done.due),
+            tested=len(done.tested),
+            reused=len(done.kept),
+            metrics=_markdown(_mean_metrics(metrics)),
+            abstentions=_markdown(cutoffs.abstentions(database, horizon_days, done.due)),
+            predictions=done.predictions,
         )
 
     return build
@@ -187,11 +262,7 @@ def backtest() -> AssetsDefinition:
 def model() -> AssetsDefinition:
     """Return the asset `clv/model`."""
 
-    @_clv_asset(
-        "model",
-        [AssetKey([GROUP, "candidates"]), AssetKey([GROUP, "backtest"])],
-        _MODEL_KINDS,
-    )
+    @_clv_asset("model", [AssetKey([GROUP, "candidates"]), _SUMMARY], _MODEL_KINDS)
     def build(
         context: AssetExecutionContext,
         database: ResourceParam[Database],
@@ -199,30 +270,31 @@ def model() -> AssetsDefinition:
         run_window: RunWindow,
     ) -> MaterializeResult:
         """A decision on which model serves: the champion, with its numbers and the reason."""
-        from retail_pipeline.clv import selection, store
+        from retail_pipeline.clv import selection, store, tables
 
         started, database = time.monotonic(), database.as_role(Role.SCIENTIST)
         as_of, horizon_days = _window(database, settings, run_window)
-        fitted = store.load_candidates(database, as_of, horizon_days)
-        decision = selection.choose(
-            _backtest_metrics(database, as_of, horizon_days),
-            fitted,
-            store.incumbent_of(database, as_of, horizon_days),
-        )
-        version = store.promote(database, decision, fitted, as_of, horizon_days, datetime.now(UTC))
-        if not decision.validated:
-            context.log.warning(decision.reason)
+        versions = store.candidate_versions(database, as_of, horizon_days)
+        metrics = tables.backtest_metrics(database, as_of, horizon_days)
+        decision = selection.choose(metrics, versions)
+        store.promote(database, decision, versions, as_of, horizon_days, datetime.now(UTC))
+        served = store.serving_record(database, as_of, horizon_days)
+        if not served.validated or served.is_pinned:
+            context.log.warning(served.reason)
         return _result(
             database,
             "clv.model_decisions",
             1,
             started,
-            champion=decision.model_name,
-            model_version=version,
-            validated=decision.validated,
-            reason=decision.reason,
+            champion=served.model_name,
+            model_version=served.model_version,
+            validated=served.validated,
+            pinned=served.is_pinned,
+            reason=served.reason,
             incumbent=decision.incumbent,
             leaderboard=_markdown(_leaderboard(decision)),
+            artifact_kib=round(served.artifact_bytes / 1024, 1),
+            load_seconds=round(served.load_seconds, 4),
         )
 
     return build
@@ -238,7 +310,7 @@ def predictions() -> AssetsDefinition:
         run_window: RunWindow,
     ) -> MaterializeResult:
         """A customer's predicted value over the horizon, with interval, decile and segment."""
-        from retail_pipeline.clv import dataset, store, valuation
+        from retail_pipeline.clv import dataset, store, tables, valuation
 
         started, database = time.monotonic(), database.as_role(Role.SCIENTIST)
         as_of, horizon_days = _window(database, settings, run_window)
@@ -248,13 +320,13 @@ def predictions() -> AssetsDefinition:
             where="horizon_days = %s and model_name = %s",
             params=[horizon_days, serving.model.name],
         )
-        today = dataset.population(_features(database, [as_of]), as_of)
+        today = dataset.population(tables.features(database, [as_of]), as_of)
         frame = valuation.score(serving.model, today, past, as_of).assign(
             model_version=serving.model_version, predicted_at=pd.Timestamp.now(UTC)
         )
         rows = database.publish(
             "clv.predictions",
-            _exact(frame, "predicted_value", "lower_80", "upper_80"),
+            tables.exact(frame, "predicted_value", "lower_80", "upper_80"),
             ["customer_id", "as_of_date", "horizon_days"],
             replace_where=f"as_of_date = '{as_of}' and horizon_days = {horizon_days}",
         )
@@ -281,39 +353,114 @@ def segments() -> AssetsDefinition:
         run_window: RunWindow,
     ) -> MaterializeResult:
         """A segment of customers: how many they are and how much value is predicted for them."""
-        from retail_pipeline.clv.segments import summarise
+        from retail_pipeline.clv.segments import past_worth, summarise
 
         started, database = time.monotonic(), database.as_role(Role.SCIENTIST)
         as_of, horizon_days = _window(database, settings, run_window)
-        served = database.read(
-            "clv.predictions",
-            ["customer_id", "segment", "predicted_value", "probability_active"],
-            where="as_of_date = %s and horizon_days = %s",
-            params=[as_of, horizon_days],
+        served = _served(database, as_of, horizon_days)
+        past = database.read(
+            "clv.backtest_predictions",
+            ["cutoff_date", "predicted_value", "probability_active", "actual_value"],
+            where="horizon_days = %s and model_name = %s order by cutoff_date, customer_id",
+            params=[horizon_days, served["model_name"].iloc[0]],
         )
-        if served.empty:
-            raise PipelineError(
-                f"there are no predictions as of {as_of} for {horizon_days} days: "
-                "materialize clv/predictions first"
-            )
-        table = summarise(served.sort_values("customer_id", ignore_index=True))
-        rows = database.publish(
+        table = summarise(served).join(past_worth(past, horizon_days), on="segment")
+        table["past_customers"] = table["past_customers"].fillna(0).astype(int)
+        rows = _publish_sizes(database, "segments", "segment", table, as_of, horizon_days)
+        return _result(
+            database,
             "clv.segments",
-            _exact(
-                table.assign(as_of_date=pd.Timestamp(as_of), horizon_days=horizon_days),
-                "predicted_value",
-                "mean_predicted_value",
+            rows,
+            started,
+            segments=_markdown(table.round(3)),
+            model_version=str(served["model_version"].iloc[0]),
+        )
+
+    return build
+
+
+def rfm_segments() -> AssetsDefinition:
+    """Return the asset `clv/rfm_segments`."""
+
+    @_clv_asset("rfm_segments", [AssetKey([GROUP, "predictions"]), _RFM], _TABLE_KINDS)
+    def build(
+        database: ResourceParam[Database],
+        settings: ResourceParam[Settings],
+        run_window: RunWindow,
+    ) -> MaterializeResult:
+        """A named RFM segment, for communication: its size and the value predicted for it."""
+        from retail_pipeline.clv.segments import summarise_rfm
+
+        started, database = time.monotonic(), database.as_role(Role.SCIENTIST)
+        as_of, horizon_days = _window(database, settings, run_window)
+        named = database.read("warehouse.customer_rfm", ["customer_id", "rfm_segment"])
+        table = summarise_rfm(_served(database, as_of, horizon_days).merge(named, on="customer_id"))
+        rows = _publish_sizes(database, "rfm_segments", "rfm_segment", table, as_of, horizon_days)
+        return _result(
+            database, "clv.rfm_segments", rows, started, segments=_markdown(table.round(3))
+        )
+
+    return build
+
+
+def segment_changes() -> AssetsDefinition:
+    """Return the asset `clv/segment_changes`."""
+
+    @_clv_asset("segment_changes", [AssetKey([GROUP, "predictions"]), _FEATURES], _TABLE_KINDS)
+    def build(
+        database: ResourceParam[Database],
+        settings: ResourceParam[Settings],
+        run_window: RunWindow,
+    ) -> MaterializeResult:
+        """A move of customers between two labels since the month first before, bought or not."""
+        from retail_pipeline.clv import dataset, store, tables
+        from retail_pipeline.clv.segments import assign, changes, rfm
+
+        started, database = time.monotonic(), database.as_role(Role.SCIENTIST)
+        as_of, horizon_days = _window(database, settings, run_window)
+        earlier = [day for day in tables.as_of_dates(database) if day < as_of and day.day == 1]
+        since = max(earlier, default=as_of)
+        features = tables.features(database, sorted({since, as_of}))
+        # One model labels both dates, so that a change is the customers' and not the model's.
+        served = store.load_serving(database, as_of, horizon_days).model
+        moves = []
+        for scheme in ("decision", "rfm"):
+            labels = {}
+            for day in (since, as_of):
+                rows = dataset.at_date(features, day)
+                labels[day] = rows[["customer_id", "last_purchase_date"]].assign(
+                    label=assign(served.predict(rows), horizon_days)["segment"]
+                    if scheme == "decision"
+                    else rfm(rows)
+                )
+            before = labels[since].drop(columns="last_purchase_date")
+            found = changes(before, labels[as_of], pd.Timestamp(since))
+            moves.append(found.assign(scheme=scheme))
+        table = pd.concat(moves, ignore_index=True)
+        rows_written = database.publish(
+            "clv.segment_changes",
+            table.assign(
+                as_of_date=pd.Timestamp(as_of),
+                horizon_days=horizon_days,
+                since_date=pd.Timestamp(since),
             ),
-            ["as_of_date", "horizon_days", "segment"],
+            ["as_of_date", "horizon_days", "scheme", "label_before", "label_after"],
             replace_where=f"as_of_date = '{as_of}' and horizon_days = {horizon_days}",
         )
-        return _result(database, "clv.segments", rows, started, segments=_markdown(table.round(3)))
+        return _result(
+            database,
+            "clv.segment_changes",
+            rows_written,
+            started,
+            since=since.isoformat(),
+            **_changed_without_purchase(table),
+        )
 
     return build
 
 
 def _clv_asset(
-    name: str, deps: Sequence[AssetKey], kinds: set[str]
+    name: str, deps: Sequence[AssetKey], kinds: set[str], **options: Any
 ) -> Callable[[Callable[..., MaterializeResult]], AssetsDefinition]:
     """Return `asset` with what all assets of this room share; the docstring is the description."""
     return asset(
@@ -322,6 +469,7 @@ def _clv_asset(
         group_name=GROUP,
         owners=[OWNER],
         kinds=kinds,
+        **options,
     )
 
 
@@ -329,59 +477,170 @@ def _window(database: Database, settings: Settings, run_window: RunWindow) -> tu
     return run_window.landed_as_of(settings, database), run_window.horizon(settings)
 
 
-def _as_of_dates(database: Database) -> list[date]:
-    dates = database.query("select distinct as_of_date from warehouse.customer_features")
-    return [pd.Timestamp(day).date() for day in dates["as_of_date"]]
+def _is_kept(
+    database: Database,
+    name: str,
+    run_window: RunWindow,
+    as_of: date,
+    horizon_days: int,
+    digest: str,
+) -> bool:
+    """Whether the tables hold what these inputs give; never in a full refresh."""
+    from retail_pipeline.clv import tables
+
+    kept = tables.digests(database, name, horizon_days).get(as_of)
+    return kept == digest and not run_window.full_refresh
 
 
-def _features(database: Database, dates: Sequence[date]) -> pd.DataFrame:
-    from retail_pipeline.clv.dataset import prepare_features
+def _count(database: Database, table: str, where: str) -> int:
+    rows = database.query(f"select count(*) as rows from {table} where {where}")
+    return int(rows["rows"].iloc[0])
 
-    return prepare_features(
-        database.read(
-            "warehouse.customer_features", where="as_of_date = any(%s)", params=[list(dates)]
-        )
+
+def _publish_training_set(database: Database, frame: pd.DataFrame, horizon_days: int) -> int:
+    from retail_pipeline.clv import dataset, tables
+
+    days = [name for name in (*dataset.DATES, "as_of_date") if name in frame]
+    texts = [name for name in dataset.TEXTS if name in frame]
+    typed = frame.assign(
+        **{name: frame[name].dt.date for name in days},
+        **{name: frame[name].astype("string") for name in texts},
+    )
+    # Of one horizon the table holds one training set: what earlier dates were given is gone.
+    database.execute(
+        "delete from clv.input_digests where asset_name = 'training_set' and horizon_days = %s",
+        [horizon_days],
+    )
+    return database.publish(
+        "clv.training_set",
+        tables.exact(typed, "future_value"),
+        ["customer_id", "as_of_date", "horizon_days"],
+        replace_where=f"horizon_days = {horizon_days}",
+        create=True,
     )
 
 
-def _entries(database: Database, as_of: date) -> pd.DataFrame:
-    from retail_pipeline.clv.dataset import ENTRY_COLUMNS, prepare_entries
+def _served(database: Database, as_of: date, horizon_days: int) -> pd.DataFrame:
+    """Return the served predictions in the order of the customers.
 
-    return prepare_entries(
-        database.read(
-            "warehouse.customer_day_entries",
-            ENTRY_COLUMNS,
-            where="date_day < %s and known_date < %s",
-            params=[as_of, as_of],
-        )
-    )
-
-
-def _backtest_metrics(database: Database, as_of: date, horizon_days: int) -> pd.DataFrame:
-    """Return the metrics at the cut-offs that are due at this date; older rows do not vote."""
-    from retail_pipeline.clv.dataset import training_cutoffs
-
-    frame = database.read(
-        "clv.backtest_metrics",
-        where="horizon_days = %s order by cutoff_date, model_name",
-        params=[horizon_days],
-    )
-    due = training_cutoffs(_as_of_dates(database), as_of, horizon_days)
-    return frame[frame["cutoff_date"].isin([pd.Timestamp(day) for day in due])]
-
-
-def _exact(frame: pd.DataFrame, *money: str) -> pd.DataFrame:
-    """Return the frame with money as shortest exact decimals.
-
-    PostgreSQL casts a double to numeric by 15 digits, so a value would not come back as it went.
+    Raises:
+        PipelineError: There are none.
     """
-    return frame.assign(
-        **{name: frame[name].map(_shortest_decimal).astype("string") for name in money}
+    served = database.read(
+        "clv.predictions",
+        [
+            *("customer_id", "segment", "predicted_value", "probability_active"),
+            *("model_name", "model_version"),
+        ],
+        where="as_of_date = %s and horizon_days = %s",
+        params=[as_of, horizon_days],
+    )
+    if served.empty:
+        raise PipelineError(
+            f"there are no predictions as of {as_of} for {horizon_days} days: "
+            "materialize clv/predictions first"
+        )
+    return served.sort_values("customer_id", ignore_index=True)
+
+
+def _publish_sizes(
+    database: Database, name: str, label: str, table: pd.DataFrame, as_of: date, horizon_days: int
+) -> int:
+    from retail_pipeline.clv import tables
+
+    dated = table.assign(as_of_date=pd.Timestamp(as_of), horizon_days=horizon_days)
+    return database.publish(
+        f"clv.{name}",
+        tables.exact(dated, "predicted_value", "mean_predicted_value"),
+        ["as_of_date", "horizon_days", label],
+        replace_where=f"as_of_date = '{as_of}' and horizon_days = {horizon_days}",
     )
 
 
-def _shortest_decimal(value: float) -> str:
-    return repr(float(value))
+def _note_partitions(
+    context: AssetExecutionContext,
+    cutoffs: set[date],
+    done: Any,
+    metrics: pd.DataFrame,
+    horizon_days: int,
+) -> None:
+    """Make the partitions those that the tables hold; report each that was made or is unknown."""
+    instance, name = context.instance, str(CUTOFFS.name)
+    held = {cutoff.isoformat() for cutoff in {*cutoffs, *done.due}}
+    for key in sorted(set(instance.get_dynamic_partitions(name)) - held):
+        instance.delete_dynamic_partition(name, key)
+    instance.add_dynamic_partitions(name, sorted(held))
+    known = instance.get_materialized_partitions(_BACKTEST)
+    for cutoff in done.due:
+        if cutoff in done.tested or cutoff.isoformat() not in known:
+            context.log_event(
+                AssetMaterialization(
+                    asset_key=_BACKTEST,
+                    partition=cutoff.isoformat(),
+                    metadata=_of_cutoff(metrics, cutoff, horizon_days),
+                )
+            )
+
+
+def _of_cutoff(metrics: pd.DataFrame, cutoff: date, horizon_days: int) -> dict[str, Any]:
+    """Return what a partition shows: its rows, and each model's metrics there."""
+    from retail_pipeline.clv.metrics import METRICS
+
+    here = metrics[metrics["cutoff_date"] == pd.Timestamp(cutoff)]
+    table = here[["model_name", "customers", "training_rows", *METRICS]].round(3)
+    return {
+        "dagster/partition_row_count": len(here),
+        "horizon_days": horizon_days,
+        "metrics": _markdown(table.sort_values("tweedie_deviance")),
+    }
+
+
+def _summary(metrics: pd.DataFrame, as_of: date, horizon_days: int) -> pd.DataFrame:
+    from retail_pipeline.clv.metrics import METRICS
+
+    rows = [
+        {
+            "model_name": name,
+            "horizon_days": horizon_days,
+            "as_of_date": as_of.isoformat(),
+            "cutoffs": int(own["cutoff_date"].nunique()),
+            "first_cutoff_date": str(own["cutoff_date"].min().date()),
+            "last_cutoff_date": str(own["cutoff_date"].max().date()),
+            "metrics": json.dumps(
+                {
+                    metric: None if pd.isna(mean) else float(mean)
+                    for metric, mean in own[list(METRICS)].mean().items()
+                }
+            ),
+        }
+        for name, own in metrics.groupby("model_name")
+    ]
+    columns = [
+        *("model_name", "horizon_days", "as_of_date", "cutoffs"),
+        *("first_cutoff_date", "last_cutoff_date", "metrics"),
+    ]
+    frame = pd.DataFrame(rows, columns=columns)
+    return frame.astype({"horizon_days": int, "cutoffs": int}) if rows else frame.astype("string")
+
+
+def _changed_without_purchase(moves: pd.DataFrame) -> dict[str, Any]:
+    """Return, per scheme, how many customers who bought nothing have another label than before."""
+    found: dict[str, Any] = {}
+    for scheme, rows in moves.groupby("scheme"):
+        idle = int(rows["customers_without_purchase"].sum())
+        moved = rows[rows["label_before"] != rows["label_after"]]
+        changed = int(moved["customers_without_purchase"].sum())
+        found |= {
+            f"{scheme}_without_purchase": idle,
+            f"{scheme}_changed_without_purchase": changed,
+            f"{scheme}_share_changed": round(changed / idle, 4) if idle else None,
+            f"{scheme}_moves": _markdown(
+                moved.sort_values("customers_without_purchase", ascending=False)[
+                    ["label_before", "label_after", "customers", "customers_without_purchase"]
+                ]
+            ),
+        }
+    return {name: value for name, value in found.items() if value is not None}
 
 
 def _result(
@@ -432,17 +691,6 @@ def _mean_metrics(metrics: pd.DataFrame) -> pd.DataFrame:
 def _leaderboard(decision: "Decision") -> pd.DataFrame:
     board = decision.leaderboard
     return board.round(dict.fromkeys(board.select_dtypes("number").columns, 3))
-
-
-def _abstentions(by_cutoff: dict[date, Any]) -> pd.DataFrame:
-    return pd.DataFrame(
-        [
-            {"cutoff": cutoff.isoformat(), "model": who.model_name, "reason": who.reason}
-            for cutoff, abstained in by_cutoff.items()
-            for who in abstained
-        ],
-        columns=["cutoff", "model", "reason"],
-    )
 
 
 def _markdown(table: pd.DataFrame) -> MetadataValue:

@@ -24,9 +24,11 @@ from retail_pipeline.run_window import RunWindow
 from retail_pipeline.settings import Settings
 
 _TRAINING_SET = AssetKey(["clv", "training_set"])
-_BACKTEST = AssetKey(["clv", "backtest"])
+_BACKTEST = AssetKey(["clv", "backtest_summary"])
 _MODEL = AssetKey(["clv", "model"])
 _PREDICTIONS = AssetKey(["clv", "predictions"])
+_SEGMENTS = AssetKey(["clv", "segments"])
+_SEGMENT_CHANGES = AssetKey(["clv", "segment_changes"])
 
 LOWEST_TOTAL = 0.5
 HIGHEST_TOTAL = 2.0
@@ -43,6 +45,9 @@ def build_checks() -> Sequence[AssetChecksDefinition]:
         total_is_near_the_recent_past,
         champion_beats_last_window,
         intervals_cover_four_in_five,
+        the_champion_served,
+        segments_bring_what_they_say,
+        labels_follow_the_mart,
     ]
 
 
@@ -113,6 +118,31 @@ def predictions_are_possible(
     wrong = sum(count for name, count in found.items() if name != "predictions")
     if not found["predictions"] or wrong:
         return _failed(found, "some predictions are impossible, or there are none")
+    return _passed(found)
+
+
+@asset_check(asset=_PREDICTIONS, blocking=True)
+def the_champion_served(
+    database: ResourceParam[Database], settings: ResourceParam[Settings], run_window: RunWindow
+) -> AssetCheckResult:
+    """All predictions are of one version: the latest decision's, the champion, tested by name."""
+    as_of, horizon_days = _window(database, settings, run_window)
+    found = _one(
+        database,
+        "with decision as (select model_version, model_name from clv.model_decisions "
+        "where as_of_date = %(as_of)s and horizon_days = %(horizon)s "
+        "order by decided_at desc limit 1) "
+        "select (select model_version from decision) as model_version, "
+        "(select status from clv.model_versions join decision using (model_version)) as status, "
+        "(select count(*) from clv.backtest_metrics where horizon_days = %(horizon)s "
+        "and model_name = (select model_name from decision)) as cutoffs_tested, "
+        "count(*) filter (where model_version is distinct from "
+        "(select model_version from decision)) as served_by_others "
+        "from clv.predictions where as_of_date = %(as_of)s and horizon_days = %(horizon)s",
+        {"as_of": as_of, "horizon": horizon_days},
+    )
+    if found["model_version"] is None or found["served_by_others"]:
+        return _failed(found, "predictions are not those of the model that was decided on")
     return _passed(found)
 
 
@@ -201,6 +231,63 @@ def intervals_cover_four_in_five(
             f"mean coverage {found['mean_coverage']:.2f} is outside "
             f"{LOWEST_COVERAGE}-{HIGHEST_COVERAGE}",
         )
+    return _passed(found)
+
+
+@asset_check(asset=_SEGMENTS)
+def segments_bring_what_they_say(
+    database: ResourceParam[Database], settings: ResourceParam[Settings], run_window: RunWindow
+) -> AssetCheckResult:
+    """After the past cut-offs a customer of high value brought more than one of medium or low."""
+    as_of, horizon_days = _window(database, settings, run_window)
+    found = _one(
+        database,
+        "select sum(predicted_value) as predicted_value, "
+        + ", ".join(
+            f"sum(predicted_value) filter (where segment like '{tier} %%') / "
+            f"nullif(sum(predicted_value), 0) as {tier}_share_predicted, "
+            f"sum(past_share_of_value) filter (where segment like '{tier} %%') "
+            f"as {tier}_share_past, "
+            "sum(past_mean_value * past_customers) "
+            f"filter (where segment like '{tier} %%') / nullif(sum(past_customers) "
+            f"filter (where segment like '{tier} %%'), 0) as {tier}_past_mean"
+            for tier in ("high", "medium", "low")
+        )
+        + " from clv.segments where as_of_date = %(as_of)s and horizon_days = %(horizon)s",
+        {"as_of": as_of, "horizon": horizon_days},
+    )
+    if found["predicted_value"] is None:
+        return _failed({}, f"there are no segments as of {as_of} for {horizon_days} days")
+    means = [found[f"{tier}_past_mean"] for tier in ("high", "medium", "low")]
+    if means[0] is None:
+        return _warned(found, "no past cut-off tells what the segments were worth")
+    known = [mean for mean in means if mean is not None]
+    if known != sorted(known, reverse=True):
+        return _warned(found, "a tier of higher predicted value brought less per customer")
+    return _passed(found)
+
+
+@asset_check(asset=_SEGMENT_CHANGES)
+def labels_follow_the_mart(
+    database: ResourceParam[Database], settings: ResourceParam[Settings], run_window: RunWindow
+) -> AssetCheckResult:
+    """The RFM labels that changes are counted by are those of the mart, in number."""
+    as_of, horizon_days = _window(database, settings, run_window)
+    found = _one(
+        database,
+        "with counted as (select label_after as label, sum(customers) as customers "
+        "from clv.segment_changes where as_of_date = %(as_of)s and horizon_days = %(horizon)s "
+        "and scheme = 'rfm' group by 1), mart as (select rfm_segment as label, "
+        "count(*) as customers from warehouse.customer_rfm where customer_id in (select "
+        "customer_id from warehouse.customer_features where as_of_date = (select max(since_date) "
+        "from clv.segment_changes where as_of_date = %(as_of)s and horizon_days = %(horizon)s)) "
+        "group by 1) select count(*) as labels, "
+        "count(*) filter (where counted.customers is distinct from mart.customers) as differing "
+        "from counted full join mart using (label)",
+        {"as_of": as_of, "horizon": horizon_days},
+    )
+    if found["differing"] or not found["labels"]:
+        return _failed(found, "the rule in clv.segments is no longer that of customer_rfm")
     return _passed(found)
 
 

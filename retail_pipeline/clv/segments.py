@@ -1,7 +1,8 @@
-"""Named segments for decisions: how much a customer is worth, and how likely there is anything.
+"""Segments: for decisions by value and activity, for communication the named RFM segments.
 
 Value tiers are deciles of predicted value within the population; activity is the probability of a
-purchase. The ten named RFM segments, for communication, are the warehouse's (`customer_rfm`).
+purchase. The ten RFM segments are the warehouse's (`customer_rfm`); their rule is repeated here for
+dates that the mart does not hold. What segments are worth, and who changes them, is counted here.
 """
 
 from typing import Final
@@ -53,7 +54,96 @@ def summarise(predictions: pd.DataFrame) -> pd.DataFrame:
     Args:
         predictions: `segment`, `predicted_value`, `probability_active`.
     """
-    table = predictions.groupby("segment").agg(
+    table = _sizes(predictions, "segment").set_index("segment")
+    present = [name for name in SEGMENTS if name in table.index]
+    return table.loc[present].reset_index()
+
+
+def summarise_rfm(predictions: pd.DataFrame) -> pd.DataFrame:
+    """Return one row per named RFM segment that has customers, the most valuable first.
+
+    Args:
+        predictions: `rfm_segment`, `predicted_value`, `probability_active`.
+    """
+    table = _sizes(predictions, "rfm_segment")
+    return table.sort_values(["predicted_value", "rfm_segment"], ascending=[False, True])
+
+
+def past_worth(past: pd.DataFrame, horizon_days: int) -> pd.DataFrame:
+    """Return what the customers of each segment brought after the past cut-offs.
+
+    Args:
+        past: Backtest predictions of one model: `cutoff_date`, `predicted_value`,
+            `probability_active`, `actual_value`.
+        horizon_days: Their horizon.
+
+    Returns:
+        By segment `past_customers`, `past_mean_value`, `past_share_of_value`; a customer counts
+        once per cut-off.
+    """
+    if past.empty:
+        columns = ["past_customers", "past_mean_value", "past_share_of_value"]
+        return pd.DataFrame(columns=columns, index=pd.Index([], name="segment"), dtype=float)
+    named = pd.concat(
+        [assign(rows, horizon_days) for _, rows in past.groupby("cutoff_date", sort=True)]
+    )
+    worth = named.groupby("segment")["actual_value"].agg(["size", "mean", "sum"])
+    total = float(named["actual_value"].sum())
+    return pd.DataFrame(
+        {
+            "past_customers": worth["size"],
+            "past_mean_value": worth["mean"],
+            "past_share_of_value": worth["sum"] / total if total > 0 else 0.0,
+        }
+    )
+
+
+def rfm(features: pd.DataFrame) -> pd.Series:
+    """Return the named RFM segment of each customer, by the rule of `warehouse.customer_rfm`.
+
+    Args:
+        features: The whole population at one date: `recency_days`, `purchase_days`,
+            `total_net_amount`.
+    """
+    recent = _quintile(-features["recency_days"].to_numpy(float))
+    frequent = _quintile(features["purchase_days"].to_numpy(float))
+    cases = [
+        ((recent == 5) & (frequent >= 4), "Champions"),
+        ((recent >= 3) & (frequent >= 4), "Loyal customers"),
+        ((recent <= 2) & (frequent == 5), "Cannot lose them"),
+        ((recent <= 2) & (frequent >= 3), "At risk"),
+        (recent <= 2, "Hibernating"),
+        ((recent == 3) & (frequent == 3), "Need attention"),
+        (recent == 3, "About to sleep"),
+        (frequent >= 2, "Potential loyalists"),
+        (recent == 5, "New customers"),
+    ]
+    names = np.select([rows for rows, _ in cases], [name for _, name in cases], "Promising")
+    return pd.Series(names, index=features.index, name="rfm_segment", dtype=object)
+
+
+def changes(before: pd.DataFrame, after: pd.DataFrame, since: pd.Timestamp) -> pd.DataFrame:
+    """Return how many customers moved between which labels, and how many of them bought nothing.
+
+    Args:
+        before: `customer_id`, `label` at the earlier date.
+        after: `customer_id`, `label`, `last_purchase_date` at the later one.
+        since: The earlier date; a purchase on or after it is one in between.
+
+    Returns:
+        `label_before`, `label_after`, `customers`, `customers_without_purchase`; only customers of
+        both dates, those who stayed included.
+    """
+    both = before.merge(after, on="customer_id", suffixes=("_before", "_after"))
+    both["idle"] = both["last_purchase_date"] < since
+    moves = both.groupby(["label_before", "label_after"], as_index=False).agg(
+        customers=("idle", "size"), customers_without_purchase=("idle", "sum")
+    )
+    return moves.astype({"customers_without_purchase": int})
+
+
+def _sizes(predictions: pd.DataFrame, by: str) -> pd.DataFrame:
+    table = predictions.groupby(by).agg(
         customers=("predicted_value", "size"),
         predicted_value=("predicted_value", "sum"),
         mean_predicted_value=("predicted_value", "mean"),
@@ -62,8 +152,14 @@ def summarise(predictions: pd.DataFrame) -> pd.DataFrame:
     table["share_of_customers"] = table["customers"] / len(predictions)
     total = table["predicted_value"].sum()
     table["share_of_value"] = table["predicted_value"] / total if total > 0 else 0.0
-    present = [name for name in SEGMENTS if name in table.index]
-    return table.loc[present].reset_index()
+    return table.reset_index()
+
+
+def _quintile(values: Array) -> np.ndarray:
+    """Return scores 1 to 5 by rank, equal values together, as the macro `quintile` does."""
+    below = np.searchsorted(np.sort(values), values, side="left")
+    share = below / max(len(values) - 1, 1)
+    return np.minimum(5, 1 + np.floor(5 * share)).astype(int)
 
 
 def _half_year(probability: Array, horizon_days: int) -> Array:

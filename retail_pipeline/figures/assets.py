@@ -33,7 +33,7 @@ OWNER = "team:data-science"
 
 _REVENUE = AssetKey(["warehouse", "revenue_daily"])
 _RETENTION = AssetKey(["warehouse", "cohort_retention"])
-_BACKTEST = AssetKey(["clv", "backtest"])
+_BACKTEST = AssetKey(["clv", "backtest_summary"])
 _PREDICTIONS = AssetKey(["clv", "predictions"])
 _SEGMENTS = AssetKey(["clv", "segments"])
 

@@ -25,6 +25,14 @@ def png(figure: Figure, *, dpi: int = FILE_DPI) -> bytes:
     return buffer.getvalue()
 
 
+def vector(figure: Figure, kind: str) -> bytes:
+    """Return the figure as a document of lines and text: `svg` or `pdf`."""
+    buffer = io.BytesIO()
+    with house_style():
+        figure.savefig(buffer, format=kind)
+    return buffer.getvalue()
+
+
 def write_atomically(image: bytes, path: Path) -> None:
     """Write the file so that a reader sees the old image or the new one, never half of one."""
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -75,7 +75,13 @@ def readable(model_name: str) -> str:
 
 @in_house_style
 def predicted_against_actual(
-    predictions: pd.DataFrame, *, currency: str, as_of: date, horizon_days: int, model_name: str
+    predictions: pd.DataFrame,
+    *,
+    currency: str,
+    as_of: date,
+    horizon_days: int,
+    model_name: str,
+    source: str | None = None,
 ) -> Plot:
     """Draw mean predicted and mean actual value of customers grouped by their prediction's rank.
 
@@ -89,8 +95,9 @@ def predicted_against_actual(
         as_of: The day before which data count.
         horizon_days: Days after the cut-off whose value was predicted.
         model_name: The model that predicted.
+        source: Where the predictions come from; by default the backtest's table.
     """
-    source = _source("clv.backtest_predictions", as_of) + unit(currency)
+    source = (source or _source("clv.backtest_predictions", as_of)) + unit(currency)
     known = _with_outcome(predictions)
     if known.empty:
         return _no_outcome(horizon_days, as_of, source)
@@ -186,6 +193,7 @@ def model_comparison(
     horizon_days: int,
     served: str | None,
     validated: bool = True,
+    source: str | None = None,
 ) -> Plot:
     """Draw each model's metrics: a dot for a cut-off, a line for the mean, best deviance on top.
 
@@ -198,8 +206,9 @@ def model_comparison(
         horizon_days: Days after the cut-off whose value was predicted.
         served: The model that serves as of `as_of`, None before there is one.
         validated: Whether that model met the selection's rule; the title says where it did not.
+        source: Where the metrics come from; by default the backtest's table.
     """
-    source = _source("clv.backtest_metrics", as_of)
+    source = source or _source("clv.backtest_metrics", as_of)
     columns = [panel.column for panel in _PANELS]
     frame = metrics[["model_name", "cutoff_date", *columns]].replace([np.inf, -np.inf], np.nan)
     frame[columns] = frame[columns].apply(pd.to_numeric).astype(float)

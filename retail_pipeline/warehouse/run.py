@@ -8,12 +8,22 @@ import os
 import subprocess
 import tempfile
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from retail_pipeline.errors import PipelineError
 from retail_pipeline.warehouse.outcome import failure_message
 from retail_pipeline.warehouse.project import PROJECT_FOLDER, dbt_environment, dbt_program
+
+
+@dataclass(frozen=True)
+class BuiltNode:
+    """A model, seed, snapshot or test of a build, and the seconds that it took."""
+
+    kind: str
+    name: str
+    seconds: float
 
 
 def dbt_build(
@@ -23,8 +33,8 @@ def dbt_build(
     *,
     threads: int = 2,
     unit_tests: bool = False,
-) -> None:
-    """Run `dbt build` in a database and wait for it.
+) -> list[BuiltNode]:
+    """Run `dbt build` in a database and wait for it; return what it built and tested.
 
     Safe beside other builds of the same checkout: what dbt derives goes to a folder of its own.
 
@@ -59,6 +69,13 @@ def dbt_build(
         )
         if done.returncode != 0:
             raise PipelineError(_reason(Path(folder), done.stdout + done.stderr))
+        return _built(Path(folder))
+
+
+def _built(target: Path) -> list[BuiltNode]:
+    results = json.loads((target / "run_results.json").read_text())["results"]
+    named = [(result["unique_id"].split("."), result["execution_time"]) for result in results]
+    return [BuiltNode(kind=parts[0], name=parts[2], seconds=seconds) for parts, seconds in named]
 
 
 def _reason(folder: Path, output: str) -> str:

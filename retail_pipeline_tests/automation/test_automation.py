@@ -37,8 +37,9 @@ def graph(*, model_fails: bool = False) -> Definitions:
     features = stage("warehouse", "customer_features", landed.key)
     model = stage("clv", "model", features.key, fails=model_fails)
     figure = stage("figures", "gain_curve", model.key)
+    backtest = stage("clv", "backtest", features.key)
     assets = Definitions(
-        assets=[landed, features, model, figure], resources={"run_window": RunWindow()}
+        assets=[landed, features, backtest, model, figure], resources={"run_window": RunWindow()}
     )
     return Definitions.merge(assets, build_automation(Settings()))
 

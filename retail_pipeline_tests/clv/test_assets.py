@@ -1,8 +1,9 @@
 """The assets on a real PostgreSQL: same numbers as the pure functions, metadata, checks."""
 
-from datetime import date
+from datetime import UTC, date, datetime
 
 import pandas as pd
+import pytest
 from dagster import (
     AssetKey,
     AssetMaterialization,
@@ -14,8 +15,11 @@ from dagster import (
 )
 
 from retail_pipeline import state
+from retail_pipeline.clv import dataset, segments, store
 from retail_pipeline.clv.assets import build_clv
+from retail_pipeline.clv.metrics import METRICS
 from retail_pipeline.clv.valuation import value_customers
+from retail_pipeline.errors import UsageError
 from retail_pipeline.postgres import Database
 from retail_pipeline.run_window import RunWindow
 from retail_pipeline.settings import Settings
@@ -46,6 +50,15 @@ def fill(database: Database, ledger: pd.DataFrame, features: pd.DataFrame) -> No
         ["customer_id", "date_day", "known_date"],
         create=True,
     )
+    rfm = dataset.prepare_features(features)
+    rfm = rfm[rfm["as_of_date"] == rfm["as_of_date"].max()]
+    database.publish(
+        "warehouse.customer_rfm",
+        rfm[["customer_id"]].assign(rfm_segment=segments.rfm(rfm).astype("string")),
+        ["customer_id"],
+        replace_where="true",
+        create=True,
+    )
 
 
 def run(
@@ -56,7 +69,8 @@ def run(
     tags: dict[str, str] | None = None,
 ) -> ExecuteInProcessResult:
     state.begin(database, source_id="test", as_of=as_of, run_id="test")
-    job = define_asset_job("clv", selection or AssetSelection.groups("clv"))
+    whole = AssetSelection.groups("clv") - AssetSelection.assets("clv/backtest")
+    job = define_asset_job("clv", selection or whole)
     resources = {
         "database": database,
         "settings": Settings(horizon_days=HORIZON),
@@ -70,13 +84,13 @@ def run(
 
 def materialization(result: ExecuteInProcessResult, name: str) -> AssetMaterialization:
     events = result.get_asset_materialization_events()
-    wanted = [e for e in events if e.asset_key == AssetKey(["clv", name])]
+    wanted = [e for e in events if e.asset_key == AssetKey(["clv", name]) and e.partition is None]
     return wanted[-1].materialization
 
 
 def failed_checks(result: ExecuteInProcessResult) -> dict[str, str]:
     checks = result.get_asset_check_evaluations()
-    assert len(checks) == 6
+    assert len(checks) == 9
     return {check.check_name: str(check.severity.value) for check in checks if not check.passed}
 
 
@@ -112,7 +126,10 @@ def test_the_assets_give_what_the_pure_functions_give(database: Database) -> Non
     assert len(database.read("clv.training_set")) == len(expected.training_set)
 
     assert failed_checks(result) == {}
-    for name in ("training_set", "candidates", "backtest", "model", "predictions", "segments"):
+    for name in (
+        *("training_set", "candidates", "backtest_summary", "model", "predictions"),
+        *("segments", "rfm_segments", "segment_changes"),
+    ):
         metadata = materialization(result, name).metadata
         assert metadata["dagster/row_count"].value
         assert metadata["seconds"].value is not None
@@ -139,6 +156,90 @@ def test_a_second_run_changes_nothing_and_a_later_date_adds(database: Database) 
     dates = database.read("clv.predictions", ["as_of_date"])["as_of_date"]
     assert {day.date() for day in dates} == {AS_OF, later}
     assert (database.read("clv.model_versions")["status"] == "champion").sum() == 1
+
+
+def test_an_unchanged_run_computes_nothing_again_and_changed_rows_do(database: Database) -> None:
+    fill(database, LEDGER, FEATURES)
+    first = run(database)
+    columns = [*METRICS, "fit_seconds"]
+    before = database.read("clv.backtest_metrics", columns, where="true order by 1, 2")
+    again = run(database)
+    for name in ("training_set", "candidates"):
+        assert not materialization(first, name).metadata["reused"].value
+        assert materialization(again, name).metadata["reused"].value
+    summary = materialization(again, "backtest_summary").metadata
+    cutoffs = materialization(first, "backtest_summary").metadata["tested"].value
+    assert (summary["tested"].value, summary["reused"].value) == (0, cutoffs)
+    # The seconds of the fits are those of the first run: nothing was fitted.
+    pd.testing.assert_frame_equal(
+        database.read("clv.backtest_metrics", columns, where="true order by 1, 2"), before
+    )
+
+    database.execute(
+        "delete from clv.backtest_predictions where cutoff_date = '2020-10-01' "
+        "and customer_id = 'c0001'"
+    )
+    mended = materialization(run(database), "backtest_summary").metadata
+    assert mended["tested"].value == 1
+    database.execute(
+        "update warehouse.customer_day_entries set net_amount = net_amount + 0.01 "
+        "where customer_id = 'c0001'"
+    )
+    changed = run(database)
+    assert not materialization(changed, "candidates").metadata["reused"].value
+    assert materialization(changed, "backtest_summary").metadata["reused"].value == 0
+
+
+def test_the_partitions_are_the_cutoffs_and_one_alone_can_be_tested(database: Database) -> None:
+    fill(database, LEDGER, FEATURES)
+    instance = DagsterInstance.ephemeral()
+    run(database, instance=instance)
+    order = "true order by 1, 2"
+    before = database.read("clv.backtest_metrics", where=order)
+    cutoffs = {day.date().isoformat() for day in before["cutoff_date"]}
+    assert set(instance.get_dynamic_partitions("cutoff")) == cutoffs
+    assert instance.get_materialized_partitions(AssetKey(["clv", "backtest"])) == cutoffs
+
+    database.execute("update clv.backtest_metrics set mae = -1")
+    alone = run(
+        database,
+        selection=AssetSelection.assets("clv/backtest"),
+        instance=instance,
+        tags={
+            "dagster/asset_partition_range_start": "2020-10-01",
+            "dagster/asset_partition_range_end": "2020-11-01",
+        },
+    )
+    assert alone.success
+    after = database.read("clv.backtest_metrics", where=order)
+    mended = after["cutoff_date"].isin([pd.Timestamp("2020-10-01"), pd.Timestamp("2020-11-01")])
+    assert (after["mae"] == -1).equals(~mended)
+    same = before.columns.difference(["fit_seconds", "mae"])
+    pd.testing.assert_frame_equal(after[same], before[same])
+
+
+def test_a_pin_overrules_the_rule_until_it_is_taken_away(database: Database) -> None:
+    fill(database, LEDGER, FEATURES)
+    run(database)
+    ruled = store.load_serving(database, AS_OF, HORIZON).model_version
+    other = store.candidate_versions(database, AS_OF, HORIZON)["last_window"]
+    assert ruled != other
+    follow = AssetSelection.assets("clv/model").downstream()
+
+    assert store.pin(database, other, datetime.now(UTC)) == HORIZON
+    assert materialization(run(database, selection=follow), "model").metadata["pinned"].value
+    served = database.read("clv.predictions")["model_version"].unique().tolist()
+    champion = database.read("clv.model_versions", where="status = 'champion'")
+    assert served == champion["model_version"].tolist() == [other]
+    reason = database.query("select reason from clv.model_decisions order by decided_at desc")
+    assert "pinned since" in reason["reason"][0] and "the rule says" in reason["reason"][0]
+    assert store.previous_version(database, HORIZON) == ruled
+
+    assert store.unpin(database) == [HORIZON]
+    run(database, selection=follow)
+    assert database.read("clv.predictions")["model_version"].unique().tolist() == [ruled]
+    with pytest.raises(UsageError, match="no model version 'nothing'"):
+        store.pin(database, "nothing", datetime.now(UTC))
 
 
 def test_thin_data_warns_and_serves(database: Database) -> None:

@@ -77,7 +77,7 @@ def test_a_promotion_leaves_one_champion_and_the_reason(
     database: Database, candidates: list[Candidate]
 ) -> None:
     store.save_candidates(database, candidates, training())
-    fitted = store.load_candidates(database, AS_OF, 90)
+    fitted = store.candidate_versions(database, AS_OF, 90)
     store.promote(database, decision("linear_regression"), fitted, AS_OF, 90, NOW)
     store.promote(database, decision(INCUMBENT), fitted, AS_OF, 90, NOW.replace(hour=9))
     found = statuses(database)
@@ -89,7 +89,7 @@ def test_a_promotion_leaves_one_champion_and_the_reason(
     store.save_candidates(database, later, training(july, NOW.replace(month=7)))
     assert statuses(database)[INCUMBENT] == "champion", "a challenger alone dethrones nobody"
     store.promote(
-        database, decision("mean"), store.load_candidates(database, july, 90), july, 90, NOW
+        database, decision("mean"), store.candidate_versions(database, july, 90), july, 90, NOW
     )
     table = database.read("clv.model_versions", ["status"])["status"].value_counts()
     assert table.to_dict() == {"retired": 4, "champion": 1}
@@ -99,22 +99,11 @@ def test_a_promotion_that_fails_changes_nothing(
     database: Database, candidates: list[Candidate]
 ) -> None:
     store.save_candidates(database, candidates, training())
-    fitted = store.load_candidates(database, AS_OF, 90)
+    fitted = store.candidate_versions(database, AS_OF, 90)
     store.promote(database, decision("mean"), fitted, AS_OF, 90, NOW)
     with pytest.raises(psycopg.errors.UniqueViolation):  # a second decision at one instant
         store.promote(database, decision(INCUMBENT), fitted, AS_OF, 90, NOW)
     assert statuses(database)["mean"] == "champion"
-
-
-def test_the_incumbent_is_the_last_validated_champion_of_an_earlier_date(
-    database: Database, candidates: list[Candidate]
-) -> None:
-    store.save_candidates(database, candidates, training())
-    fitted = store.load_candidates(database, AS_OF, 90)
-    store.promote(database, decision("linear_regression"), fitted, AS_OF, 90, NOW)
-    assert store.incumbent_of(database, AS_OF, 90) == INCUMBENT
-    assert store.incumbent_of(database, date(2021, 7, 1), 90) == "linear_regression"
-    assert store.incumbent_of(database, date(2021, 7, 1), 30) == INCUMBENT
 
 
 def test_abstentions_are_kept_with_their_reasons(database: Database) -> None:

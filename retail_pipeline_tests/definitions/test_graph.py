@@ -11,6 +11,7 @@ from dagster import AssetKey, Definitions
 
 from retail_pipeline.build import build_definitions
 from retail_pipeline.settings import PROJECT_ROOT, AirbyteMode, AirbyteSettings, Settings
+from retail_pipeline.warehouse.project import read_manifest
 
 GOLDEN = Path(__file__).parent / "golden_graph.json"
 
@@ -89,3 +90,17 @@ def test_a_real_airbyte_changes_no_asset(definitions: Definitions) -> None:
 def test_every_asset_says_what_a_row_is_and_whose_it_is(definitions: Definitions) -> None:
     nodes = definitions.resolve_asset_graph().asset_nodes
     assert [n.key.to_user_string() for n in nodes if not n.description or not n.owners] == []
+
+
+def test_the_exposures_are_what_is_read_of_the_marts(definitions: Definitions) -> None:
+    readers = {"clv": "customer_lifetime_value", "figures": "figures"}
+    read: dict[str, set[str]] = {name: set() for name in readers.values()}
+    for node in definitions.resolve_asset_graph().asset_nodes:
+        marts = {key.path[-1] for key in node.parent_keys if key.path[0] == "warehouse"}
+        if node.group_name in readers:
+            read[readers[node.group_name]] |= marts
+    exposures = read_manifest("shop")["exposures"].values()
+    assert read == {
+        exposure["name"]: {name.split(".")[-1] for name in exposure["depends_on"]["nodes"]}
+        for exposure in exposures
+    }

@@ -110,11 +110,11 @@ def test_a_run_materializes_all_with_counts_columns_and_lineage(
 
 def test_one_model_alone_can_be_materialized(database: Database, tmp_path: Path) -> None:
     land(database, "transactions", [transaction("T1", "K1", AT, [line(2)])])
-    select = 'key:"staging/stg_retail__transactions" or key:"warehouse/dim_dates"'
+    select = 'key:"staging/stg_retail__transactions" or key:"staging/stg_retail__users"'
     result = _run(database, tmp_path, select=select)
     assert result.success
     made = {e.asset_key.path[-1] for e in result.asset_materializations_for_node("dbt_build")}
-    assert made == {"stg_retail__transactions", "dim_dates"}
+    assert made == {"stg_retail__transactions", "stg_retail__users"}
 
 
 def test_a_failing_test_stops_what_is_downstream_and_says_why(

@@ -136,13 +136,15 @@ def _assert_personal_data_stays_behind(database: Database) -> None:
     assert _rows(
         database, f"select {readable.format('users')}, {readable.format('user_contacts')}"
     ) == [(True, False)]
-    documented = _rows(
+    undocumented = _rows(
         database,
-        "select count(*) filter (where col_description(attrelid, attnum) is null) "
-        "from pg_attribute join pg_class on attrelid = pg_class.oid "
-        "where relnamespace = 'warehouse'::regnamespace and relkind = 'r' and attnum > 0",
+        "select attrelid::regclass::text, attname from pg_attribute "
+        "join pg_class on attrelid = pg_class.oid "
+        "where relnamespace::regnamespace::text in ('staging', 'intermediate', 'warehouse') "
+        "and relkind in ('r', 'v') and attnum > 0 and not attisdropped "
+        "and coalesce(col_description(attrelid, attnum), '') = ''",
     )
-    assert documented == [(0,)]
+    assert undocumented == []
 
 
 def test_thin_feeds_build_green(database: Database) -> None:

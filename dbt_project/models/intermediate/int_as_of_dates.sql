@@ -33,11 +33,9 @@ months as (
 
     select cast(month_start as date) as as_of_date
     from clock
-    cross join lateral generate_series(
-        date_trunc('month', cast(clock.first_day + 90 as timestamp)),
-        cast(clock.as_of_date as timestamp),
-        interval '1 month'
-    ) as series (month_start)
+    cross join
+        {{ time_series(month_start('clock.first_day + 90'), 'clock.as_of_date', 'month') }}
+            as series (month_start)
 
 ),
 
@@ -45,19 +43,20 @@ months_with_history as (
 
     select months.as_of_date
     from months
-    where exists (
-        select 1
-        from entries
-        where entries.date_day <= months.as_of_date - 90
-            and entries.known_date < months.as_of_date
-            and (
-                select sum(versions.net_amount)
-                from {{ ref('customer_day_entries') }} as versions
-                where versions.customer_id = entries.customer_id
-                    and versions.date_day = entries.date_day
-                    and versions.known_date < months.as_of_date
-            ) > 0
-    )
+    where
+        exists (
+            select 1
+            from entries
+            where entries.date_day <= months.as_of_date - 90
+                and entries.known_date < months.as_of_date
+                and (
+                    select sum(versions.net_amount)
+                    from {{ ref('customer_day_entries') }} as versions
+                    where versions.customer_id = entries.customer_id
+                        and versions.date_day = entries.date_day
+                        and versions.known_date < months.as_of_date
+                ) > 0
+        )
 
 ),
 

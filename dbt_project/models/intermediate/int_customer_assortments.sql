@@ -1,8 +1,13 @@
 {{ config(
     materialized='incremental',
+    meta={'increment': {
+        'key': 'customer_id',
+        'inputs': ['fct_transaction_items'],
+        'publishes': ['customer_id'],
+    }},
     pre_hook=[
         "{{ find_changed_products() }}",
-        "{{ find_changes('customer_id', customers_of_transactions(), buyers_of_changed_products()) }}",
+        "{{ find_changes(also=buyers_of_changed_products()) }}",
     ],
     indexes=[{'columns': ['customer_id']}],
 ) }}

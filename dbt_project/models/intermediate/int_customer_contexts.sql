@@ -1,9 +1,12 @@
 {{ config(
     materialized='incremental',
-    pre_hook="{{ find_changes('customer_id', customers_of_transactions()) }}",
-    indexes=[
-        {'columns': ['customer_id']},
-    ],
+    meta={'increment': {
+        'key': 'customer_id',
+        'inputs': ['int_transactions_counted'],
+        'publishes': ['customer_id'],
+    }},
+    pre_hook="{{ find_changes() }}",
+    indexes=[{'columns': ['customer_id']}],
 ) }}
 
 with

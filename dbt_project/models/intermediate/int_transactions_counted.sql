@@ -1,9 +1,15 @@
 {{ config(
     materialized='incremental',
-    pre_hook="{{ find_changes('transaction_id', fingerprints_of('fct_transactions')) }}",
+    meta={'increment': {
+        'key': 'transaction_id',
+        'inputs': ['fct_transaction_items', 'fct_transactions'],
+        'publishes': ['customer_id', 'date_day'],
+    }},
+    pre_hook="{{ find_changes() }}",
     indexes=[
         {'columns': ['transaction_id'], 'unique': true},
         {'columns': ['customer_id']},
+        {'columns': ['date_day']},
     ],
 ) }}
 

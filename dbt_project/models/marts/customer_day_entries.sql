@@ -1,6 +1,11 @@
 {{ config(
     materialized='incremental',
-    pre_hook="{{ find_changes('customer_id', customers_of_transactions()) }}",
+    meta={'increment': {
+        'key': 'customer_id',
+        'inputs': ['int_transactions_counted'],
+        'publishes': ['customer_id'],
+    }},
+    pre_hook="{{ find_changes() }}",
     indexes=[
         {'columns': ['customer_id', 'date_day', 'known_date'], 'unique': true},
         {'columns': ['date_day', 'customer_id']},

@@ -1,6 +1,11 @@
 {{ config(
     materialized='incremental',
-    pre_hook="{{ find_changes('customer_id', fingerprints_of('customer_day_entries')) }}",
+    meta={'increment': {
+        'key': 'customer_id',
+        'inputs': ['customer_day_entries'],
+        'publishes': ['customer_id'],
+    }},
+    pre_hook="{{ find_changes() }}",
     indexes=[
         {'columns': ['customer_id', 'date_day'], 'unique': true},
         {'columns': ['date_day']},

@@ -1,9 +1,10 @@
 {{ config(
     materialized='incremental',
-    pre_hook=[
-        "{{ find_changed_dates() }}",
-        "{{ find_changes('customer_id', customers_of_features()) }}",
-    ],
+    meta={'increment': {
+        'key': 'customer_id',
+        'inputs': ['customer_day_entries', 'int_customer_contexts', 'int_customer_assortments'],
+    }},
+    pre_hook=["{{ find_changed_dates() }}", "{{ find_changes() }}"],
     indexes=[
         {'columns': ['customer_id', 'as_of_date'], 'unique': true},
         {'columns': ['as_of_date']},

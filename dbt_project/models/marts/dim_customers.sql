@@ -1,22 +1,36 @@
-{{ config(indexes=[{'columns': ['customer_id'], 'unique': true}]) }}
+{{ config(
+    materialized='incremental',
+    meta={'increment': {
+        'key': 'customer_id',
+        'inputs': ['fct_transactions', 'customer_days'],
+    }},
+    pre_hook=[
+        "{{ find_changed_users() }}",
+        "{{ find_changes(also=changed_users()) }}",
+    ],
+    indexes=[{'columns': ['customer_id'], 'unique': true}],
+) }}
 
 with
 
 users as (
 
     select * from {{ ref('stg_retail__users') }}
+    where {{ has_changed('customer_id') }}
 
 ),
 
 transactions as (
 
     select * from {{ ref('fct_transactions') }}
+    where customer_id is not null and {{ has_changed('customer_id') }}
 
 ),
 
 customer_days as (
 
     select * from {{ ref('customer_days') }}
+    where {{ has_changed('customer_id') }}
 
 ),
 
@@ -28,7 +42,6 @@ buyers as (
         max(transacted_at) as last_transacted_at,
         (array_agg(country order by transacted_at desc, transaction_id))[1] as country
     from transactions
-    where customer_id is not null
     group by customer_id
 
 ),

@@ -4,15 +4,15 @@ with
 
 transactions as (
 
-    select * from {{ ref('stg_retail__transactions') }}
+    select * from {{ ref('fct_transactions') }}
 
 ),
 
 bounds as (
 
     select
-        min({{ utc_date('transacted_at') }}) as first_day,
-        greatest(max({{ utc_date('transacted_at') }}), {{ as_of_date() }} - 1) as last_day
+        {{ utc_date('min(transacted_at)') }} as first_day,
+        greatest({{ utc_date('max(transacted_at)') }}, {{ as_of_date() }} - 1) as last_day
     from transactions
 
 ),

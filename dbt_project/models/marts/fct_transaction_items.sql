@@ -1,10 +1,11 @@
 {{ config(
     materialized='incremental',
-    pre_hook="{{ find_changes('transaction_id', fingerprints_of_records()) }}",
+    meta={'increment': {'key': 'transaction_id', 'publishes': ['transaction_id', 'customer_id']}},
+    pre_hook="{{ find_changed_records(fingerprints_of_transactions(), 'increments.transactions') }}",
     indexes=[
         {'columns': ['transaction_id', 'line_number'], 'unique': true},
         {'columns': ['product_id']},
-        {'columns': ['customer_id']},
+        {'columns': ['customer_id', 'product_id', 'transacted_at']},
     ],
 ) }}
 

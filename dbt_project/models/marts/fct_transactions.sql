@@ -1,6 +1,11 @@
 {{ config(
     materialized='incremental',
-    pre_hook="{{ find_changes('transaction_id', fingerprints_of('fct_transaction_items')) }}",
+    meta={'increment': {
+        'key': 'transaction_id',
+        'inputs': ['fct_transaction_items'],
+        'publishes': ['transaction_id', 'customer_id'],
+    }},
+    pre_hook="{{ find_changes() }}",
     indexes=[
         {'columns': ['transaction_id'], 'unique': true},
         {'columns': ['customer_id', 'transacted_at']},

@@ -1,0 +1,32 @@
+{{ config(materialized='view') }}
+
+with
+
+versions as (
+
+    {{ versions_by_day('product_versions', 'product_id') }}
+
+),
+
+final as (
+
+    select
+
+        ---------- ids
+        product_id,
+
+        ---------- dates
+        known_from,
+        known_until,
+
+        ---------- attributes
+        product_category,
+        currency,
+        price,
+        cost
+
+    from versions
+
+)
+
+select * from final

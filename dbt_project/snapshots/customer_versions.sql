@@ -1,0 +1,41 @@
+{#- Compared by content, dated by the record's own time; see product_versions. -#}
+{% snapshot customer_versions %}
+
+{{ config(
+    unique_key='customer_id',
+    strategy='check',
+    check_cols=['country', 'registered_at', 'recorded_at'],
+    updated_at='updated_at',
+) }}
+
+with
+
+users as (
+
+    select * from {{ ref('stg_retail__users') }}
+
+),
+
+final as (
+
+    select
+
+        ---------- ids
+        customer_id,
+
+        ---------- text
+        country,
+
+        ---------- timestamps
+        registered_at,
+        recorded_at,
+        coalesce(updated_at, recorded_at) as updated_at
+
+    from users
+    where coalesce(updated_at, recorded_at) is not null
+
+)
+
+select * from final
+
+{% endsnapshot %}

@@ -1,0 +1,102 @@
+"""What the assets of this room read and write: typed frames in, exact decimals out, digests kept.
+
+No modelling, no Dagster. Models and decisions are in `store`, the backtest's tables in `cutoffs`.
+"""
+
+from collections.abc import Mapping, Sequence
+from datetime import date
+
+import pandas as pd
+
+from retail_pipeline.clv import dataset
+from retail_pipeline.postgres import Database
+
+
+def as_of_dates(database: Database) -> list[date]:
+    """Return the dates that the features hold."""
+    dates = database.query("select distinct as_of_date from warehouse.customer_features")
+    return [pd.Timestamp(day).date() for day in dates["as_of_date"]]
+
+
+def features(database: Database, dates: Sequence[date]) -> pd.DataFrame:
+    """Return the prepared features of some dates."""
+    return dataset.prepare_features(
+        database.read(
+            "warehouse.customer_features", where="as_of_date = any(%s)", params=[list(dates)]
+        )
+    )
+
+
+def entries(database: Database, as_of: date) -> pd.DataFrame:
+    """Return the prepared ledger as it was known at a date."""
+    return dataset.prepare_entries(
+        database.read(
+            "warehouse.customer_day_entries",
+            dataset.ENTRY_COLUMNS,
+            where="date_day < %s and known_date < %s",
+            params=[as_of, as_of],
+        )
+    )
+
+
+def backtest_metrics(database: Database, as_of: date, horizon_days: int) -> pd.DataFrame:
+    """Return the metrics at the cut-offs that are due at this date; older rows do not vote."""
+    frame = database.read(
+        "clv.backtest_metrics",
+        where="horizon_days = %s order by cutoff_date, model_name",
+        params=[horizon_days],
+    )
+    due = dataset.training_cutoffs(as_of_dates(database), as_of, horizon_days)
+    return frame[frame["cutoff_date"].isin([pd.Timestamp(day) for day in due])]
+
+
+def exact(frame: pd.DataFrame, *money: str) -> pd.DataFrame:
+    """Return the frame with money as shortest exact decimals.
+
+    PostgreSQL casts a double to numeric by 15 digits, so a value would not come back as it went.
+    """
+    return frame.assign(
+        **{name: frame[name].map(_shortest_decimal).astype("string") for name in money}
+    )
+
+
+def digests(database: Database, asset_name: str, horizon_days: int) -> dict[date, str]:
+    """Return what an asset's kept results were computed from, by their date."""
+    rows = database.query(
+        "select for_date, digest from clv.input_digests "
+        "where asset_name = %s and horizon_days = %s",
+        [asset_name, horizon_days],
+    )
+    return {pd.Timestamp(row["for_date"]).date(): row["digest"] for row in rows.to_dict("records")}
+
+
+def forget_digests(
+    database: Database, asset_name: str, horizon_days: int, dates: Sequence[date]
+) -> None:
+    """Declare results out of date before they are written anew: a half-written one is not kept."""
+    database.execute(
+        "delete from clv.input_digests "
+        "where asset_name = %s and horizon_days = %s and for_date = any(%s)",
+        [asset_name, horizon_days, list(dates)],
+    )
+
+
+def keep_digests(
+    database: Database, asset_name: str, horizon_days: int, digests: Mapping[date, str]
+) -> None:
+    """Declare results up to date, once they are written."""
+    frame = pd.DataFrame(
+        {
+            "asset_name": asset_name,
+            "for_date": list(digests),
+            "horizon_days": horizon_days,
+            "digest": list(digests.values()),
+            "made_at": pd.Timestamp.now("UTC"),
+        }
+    )
+    if len(frame):
+        database.publish("clv.input_digests", frame, ["asset_name", "for_date", "horizon_days"])
+
+
+def _shortest_decimal(value: float) -> str:
+    return repr(float(value))

@@ -1,0 +1,96 @@
+"""Versions of products and customers: dated by the records, kept by full refreshes, no leak."""
+
+from datetime import date
+from typing import Any
+
+from retail_pipeline.postgres import Database
+from retail_pipeline_tests.warehouse.dbt_process import DbtWorker
+from retail_pipeline_tests.warehouse.landing import land
+
+HISTORY = ("--select", "+int_product_prices", "+int_customer_attributes")
+CLOCK = date(2024, 7, 1)
+
+
+def _sync(
+    database: Database, dbt: DbtWorker, products: list[dict[str, Any]], *arguments: str
+) -> None:
+    """Land the products as they are now, and build: nobody tells the warehouse what has changed."""
+    database.execute("truncate transactional.products")
+    land(database, "products", products)
+    dbt.build(CLOCK, *HISTORY, *arguments)
+
+
+def _product(price: float, updated: str, *, recorded: str = "2024-01-01") -> dict[str, Any]:
+    return {
+        "product_id": "A1",
+        "price": price,
+        "recorded_at": f"{recorded}T00:00:00Z",
+        "updated_at": f"{updated}T10:00:00Z",
+    }
+
+
+def _prices(database: Database) -> list[tuple[Any, ...]]:
+    with database.connect() as connection:
+        return connection.execute(
+            "select price::float, known_from::text, known_until::text "
+            "from intermediate.int_product_prices where product_id = 'A1' order by known_from"
+        ).fetchall()
+
+
+def _prices_as_of(database: Database, day: str) -> list[tuple[Any, ...]]:
+    with database.connect() as connection:
+        return connection.execute(
+            "select product_id, price::float from intermediate.int_product_prices "
+            "where known_from < %(day)s::date and "
+            "(known_until is null or known_until >= %(day)s::date) order by 1",
+            {"day": day},
+        ).fetchall()
+
+
+def test_versions_are_dated_by_the_records_and_outlive_a_full_refresh(
+    database: Database, dbt: DbtWorker
+) -> None:
+    _sync(database, dbt, [_product(5, "2024-01-01")])
+    _sync(database, dbt, [_product(6, "2024-03-01")])
+    # Delivered again with a later time, content unchanged: no version of its own.
+    _sync(database, dbt, [_product(6, "2024-03-20")])
+    _sync(database, dbt, [_product(7, "2024-04-01")])
+    # A correction that keeps its time replaces what it corrects.
+    _sync(database, dbt, [_product(8, "2024-04-01")])
+    expected = [
+        (5, "2024-01-01", "2024-03-01"),
+        (6, "2024-03-01", "2024-04-01"),
+        (8, "2024-04-01", None),
+    ]
+    assert _prices(database) == expected
+    _sync(database, dbt, [_product(8, "2024-04-01")], "--full-refresh")
+    assert _prices(database) == expected
+    assert [_prices_as_of(database, f"2024-0{month}-15") for month in (2, 3, 5)] == [
+        [("A1", 5)],
+        [("A1", 6)],
+        [("A1", 8)],
+    ]
+
+
+def test_no_version_is_known_before_its_record(database: Database, dbt: DbtWorker) -> None:
+    """Records of D and later, added, changed or removed: what held as of D stays."""
+    day = "2024-03-01"
+    old = _product(5, "2024-01-01")
+    new = {**_product(9, "2023-06-01", recorded=day), "product_id": "B2"}
+    _sync(database, dbt, [old])
+    seen = _versions(database)
+    before = _prices_as_of(database, day)
+    assert before == [("A1", 5)]
+    for products in ([old, new], [old, {**new, "price": 1.0}], [old], [_product(3, day), new]):
+        _sync(database, dbt, products)
+        assert _prices_as_of(database, day) == before
+    assert _prices_as_of(database, "2024-03-02") == [("A1", 3), ("B2", 9)]
+
+    # Where records never change, one build into an emptied table knows what many have seen.
+    database.execute("truncate intermediate.product_versions")
+    _sync(database, dbt, [old])
+    assert _versions(database) == seen
+
+
+def _versions(database: Database) -> list[str]:
+    return sorted(map(str, database.read("intermediate.product_versions").to_dict("records")))

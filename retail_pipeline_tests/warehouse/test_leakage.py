@@ -1,0 +1,137 @@
+"""What becomes known on D or later changes no feature of D or before: hypothesis chooses what.
+
+The simulator's records always; the file that RETAIL_TEST_TRANSACTIONS names beside them. CI tries
+two examples of changes each; RETAIL_TEST_EXAMPLES=20 tries twenty.
+"""
+
+import os
+from datetime import date
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+
+from retail_pipeline.postgres import Database
+from retail_pipeline.retail_api.records import RetailRecords
+from retail_pipeline.retail_api.simulator import simulate
+from retail_pipeline.retail_api.source import default_as_of, open_dataset
+from retail_pipeline.scratch import land_records
+from retail_pipeline.settings import FileSource
+from retail_pipeline_tests.warehouse.dbt_process import DbtWorker
+
+EXAMPLES = int(os.environ.get("RETAIL_TEST_EXAMPLES", "2"))
+FEATURES = ("--select", "+customer_features")
+STREAMS = {"transactions": "transaction_id", "products": "product_id", "users": "user_id"}
+CHANGES = {
+    "transactions": [
+        # Also to a time before D: it became known later all the same.
+        "transacted_at = transacted_at - interval '200 days'",
+        "user_id = (select min(user_id) from transactional.transactions)",
+        "country = 'Atlantis', channel = 'owl', items = jsonb_build_array(jsonb_build_object("
+        "'line_number', 1, 'product_id', 'new', 'quantity', 2, 'amount', 5000))",
+        "type = 'return', items = jsonb_build_array(jsonb_build_object("
+        "'line_number', 1, 'product_id', 'new', 'quantity', -1, 'amount', -1000))",
+    ],
+    "products": ["category = 'Atlantis', price = 999, updated_at = updated_at - interval '1 year'"],
+    "users": ["country = 'Atlantis', updated_at = updated_at - interval '1 year'"],
+}
+"""What may happen to a record, by stream; `recorded_at` never changes."""
+
+SURE = ("transactions", CHANGES["transactions"][2])
+"""In every example, so that later features do change."""
+
+change = st.one_of(
+    st.tuples(st.just(stream), st.sampled_from([*changes, "delete", "add"]))
+    for stream, changes in CHANGES.items()
+)
+
+
+def test_no_feature_of_the_simulator_knows_the_future(database: Database, dbt: DbtWorker) -> None:
+    as_of = date(2024, 1, 1)
+    records = simulate(customers=120, seed=5, until=as_of).records
+    _assert_no_leakage(database, dbt, records, as_of)
+
+
+def test_no_feature_of_a_real_file_knows_the_future(database: Database, dbt: DbtWorker) -> None:
+    path = os.environ.get("RETAIL_TEST_TRANSACTIONS")
+    if not path:
+        pytest.skip("RETAIL_TEST_TRANSACTIONS names no file")
+    source = FileSource(Path(path))
+    _assert_no_leakage(database, dbt, open_dataset(source).records, default_as_of(source))
+
+
+def _assert_no_leakage(
+    database: Database, dbt: DbtWorker, records: RetailRecords, as_of: date
+) -> None:
+    land_records(database, records)
+    dbt.build(as_of, command="seed")
+    dbt.build(as_of, *FEATURES)
+    for stream in STREAMS:
+        database.execute(f"create table public.{stream} as table transactional.{stream}")
+    database.execute("create table public.features as table warehouse.customer_features")
+    dates = list(database.read("warehouse.customer_features")["as_of_date"].unique())
+    seen: list[int] = []
+
+    @settings(
+        max_examples=EXAMPLES,
+        deadline=None,
+        database=None,
+        derandomize=True,
+        phases=[Phase.generate],
+        suppress_health_check=list(HealthCheck),
+    )
+    @given(
+        turn=st.sampled_from(sorted(dates)[1:-1]),
+        changes=st.lists(change, min_size=2, max_size=4),
+        share=st.sampled_from([1, 2, 20]),
+    )
+    def check(turn: date, changes: list[tuple[str, str]], share: int) -> None:
+        _restore(database)
+        for number, (stream, what) in enumerate([SURE, *changes]):
+            _apply(database, stream, what, turn, share, number)
+        dbt.build(as_of, *FEATURES)
+        assert _different(database, f"as_of_date <= '{turn}'") == 0, (turn, changes, share)
+        seen.append(_different(database, f"as_of_date > '{turn}'"))
+
+    check()
+    assert max(seen) > 0, "no change has reached the later features: the test proves nothing"
+
+
+def _restore(database: Database) -> None:
+    for stream in STREAMS:
+        database.execute(f"truncate transactional.{stream}")
+        database.execute(f"insert into transactional.{stream} table public.{stream}")
+
+
+def _apply(database: Database, stream: str, what: str, turn: date, share: int, number: int) -> None:
+    """Change, remove or copy every so-manieth record of the stream that was recorded since."""
+    key = STREAMS[stream]
+    chosen = (
+        f"recorded_at >= '{turn}'::timestamp at time zone 'UTC' "
+        f"and abs(hashtext({key} || '{number}')) % {share} = 0"
+    )
+    table = f"transactional.{stream}"
+    match what:
+        case "delete":
+            database.execute(f"delete from {table} where {chosen}")
+        case "add":
+            database.execute(
+                f"create temporary table copies as select * from {table} where {chosen}; "
+                f"update copies set {key} = {key} || '-copy{number}'; "
+                f"insert into {table} table copies; drop table copies"
+            )
+        case _:
+            database.execute(f"update {table} set {what} where {chosen}")
+
+
+def _different(database: Database, where: str) -> int:
+    """How many rows of the features differ from those before, in either direction."""
+    before = f"select * from public.features where {where}"
+    now = f"select * from warehouse.customer_features where {where}"
+    with database.connect() as connection:
+        row = connection.execute(
+            f"select (select count(*) from ({before} except all {now}) as lost) "
+            f"+ (select count(*) from ({now} except all {before}) as found)"
+        ).fetchone()
+    return int(row[0]) if row else 0
