@@ -2,9 +2,10 @@
 
 Requester, authentication, rate limits, retries, paginator, cursor and STATE are the CDK's; only the
 thread pool, the queue and the work per record between them are replaced. The manifest is the one
-that the stock command runs. `unsupported` lists what this loop would pass over (filters,
+that the stock command runs. `unsupported` finds what this loop would pass over (filters,
 transformations, partitions, ...): with any of it the stock command reads. It knows by name what it
-supports, so that what a later CDK adds is refused as well.
+supports, which is no more than what the contract test compares with the stock command, and the one
+version of the CDK that it was compared with.
 
 It imports the CDK and runs in the source process only.
 """
@@ -15,8 +16,12 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
+from importlib.metadata import version
 from typing import Any, Protocol
 
+import orjson
+import requests
 from airbyte_cdk.entrypoint import AirbyteEntrypoint
 from airbyte_cdk.models import (
     AirbyteMessage,
@@ -25,6 +30,7 @@ from airbyte_cdk.models import (
     StreamDescriptor,
     Type,
 )
+from airbyte_cdk.sources.declarative.models import declarative_component_schema as models
 from airbyte_cdk.sources.types import Record
 from airbyte_cdk.utils.stream_status_utils import as_airbyte_message as status_message
 from airbyte_cdk.utils.traced_exception import AirbyteTracedException
@@ -35,9 +41,9 @@ _ISO_FORMATS = frozenset(
     f"%Y-%m-%dT%H:%M:%S{fraction}{zone}" for fraction in ("", ".%f") for zone in ("Z", "%z")
 )
 _PLAIN_FIELD = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-_ANY = frozenset({"type", "$parameters"})
-_PASSED_DOWN = frozenset({"name", "path", "primary_key"})
-"""Parameters of a stream, which the CDK enters into every component below it."""
+
+_COMPARED_WITH = "7.39.1"
+"""The CDK's version: the loop calls members that the CDK does not promise to keep."""
 
 _SUPPORTED: Mapping[str, frozenset[str]] = {
     "DeclarativeStream": frozenset(
@@ -53,23 +59,16 @@ _SUPPORTED: Mapping[str, frozenset[str]] = {
     "DpathExtractor": frozenset({"field_path"}),
     "NoAuth": frozenset(),
     "BearerAuthenticator": frozenset({"api_token"}),
-    "ApiKeyAuthenticator": frozenset({"api_token", "header", "inject_into"}),
-    "BasicHttpAuthenticator": frozenset({"username", "password"}),
+    "ApiKeyAuthenticator": frozenset({"api_token", "inject_into"}),
     "DefaultErrorHandler": frozenset({"max_retries", "backoff_strategies", "response_filters"}),
     "HttpResponseFilter": frozenset(
         {"http_codes", "action", "failure_type", "error_message", "predicate"}
-        | {"error_message_contains"}
     ),
-    "WaitTimeFromHeader": frozenset({"header", "regex", "max_waiting_time_in_seconds"}),
-    "WaitUntilTimeFromHeader": frozenset({"header", "regex", "min_wait"}),
+    "WaitTimeFromHeader": frozenset({"header", "max_waiting_time_in_seconds"}),
     "ExponentialBackoffStrategy": frozenset({"factor"}),
-    "ConstantBackoffStrategy": frozenset({"backoff_time_in_seconds"}),
     "NoPagination": frozenset(),
-    "DefaultPaginator": frozenset(
-        {"page_size_option", "page_token_option", "pagination_strategy", "url_base"}
-    ),
+    "DefaultPaginator": frozenset({"page_size_option", "page_token_option", "pagination_strategy"}),
     "RequestOption": frozenset({"inject_into", "field_name"}),
-    "RequestPath": frozenset(),
     "CursorPagination": frozenset({"page_size", "cursor_value", "stop_condition"}),
     "OffsetIncrement": frozenset({"page_size", "inject_on_first_request"}),
     "PageIncrement": frozenset({"page_size", "start_from_page", "inject_on_first_request"}),
@@ -78,11 +77,13 @@ _SUPPORTED: Mapping[str, frozenset[str]] = {
         | {"end_datetime", "start_time_option", "end_time_option", "lookback_window"}
         | {"step", "cursor_granularity"}
     ),
-    "MinMaxDatetime": frozenset({"datetime", "datetime_format", "max_datetime", "min_datetime"}),
+    "MinMaxDatetime": frozenset({"datetime", "datetime_format"}),
 }
 """What of each component is understood; a component or property that is not here is not."""
 
-_ACTIONS = frozenset({"SUCCESS", "FAIL", "RETRY", "IGNORE", "RATE_LIMITED"})
+_OF_COMPONENTS = frozenset({"type", "$parameters"})
+_PLAIN_MAPPINGS = frozenset({"request_headers", "request_parameters"})
+_ACTIONS = frozenset({"FAIL", "RETRY", "RATE_LIMITED"})
 _SUPPORTED_SOURCE = frozenset(
     {"version", "type", "check", "definitions", "streams", "concurrency_level", "api_budget"}
     | {"spec", "schemas", "metadata", "description"}
@@ -106,14 +107,19 @@ def unsupported(manifest: Mapping[str, Any], streams: Sequence[str]) -> str | No
         manifest: With its references resolved and its parameters propagated.
         streams: The streams that are to be read.
     """
-    foreign = sorted(set(manifest) - _SUPPORTED_SOURCE - _ANY)
+    present = version("airbyte-cdk")
+    if present != _COMPARED_WITH:
+        return f"airbyte-cdk is {present}, and the loop was compared with {_COMPARED_WITH}"
+    foreign = sorted(set(manifest) - _SUPPORTED_SOURCE - _OF_COMPONENTS)
     if foreign:
         return f"the manifest uses {', '.join(foreign)}"
-    for stream in manifest.get("streams", []):
-        if stream.get("name") in streams:
-            problem = _foreign(stream, f"stream {stream['name']}")
-            if problem:
-                return problem
+    declared = {stream.get("name"): stream for stream in manifest.get("streams", [])}
+    for name in streams:
+        if name not in declared:
+            return f"stream {name} is none of the manifest's plain streams"
+        problem = _foreign(declared[name], f"stream {name}")
+        if problem:
+            return problem
     return None
 
 
@@ -121,19 +127,44 @@ def _foreign(node: Mapping[str, Any], where: str) -> str | None:
     kind = str(node.get("type"))
     if kind not in _SUPPORTED:
         return f"{where} uses {kind}"
-    for name in sorted(set(node) - _ANY - _SUPPORTED[kind] - _PASSED_DOWN):
-        return f"{where}: {kind} uses {name}"
-    if kind == "HttpResponseFilter" and node.get("action", "FAIL") not in _ACTIONS:
-        return f"{where} uses the action {node['action']}"
-    if kind == "DpathExtractor" and not all(map(_PLAIN_FIELD.fullmatch, node["field_path"])):
-        return f"{where} uses the field path {node['field_path']}"
-    for name in sorted(_SUPPORTED[kind] - {"schema", "request_headers", "request_parameters"}):
-        value = node.get(name)
-        for each in value if isinstance(value, list) else [value]:
-            problem = _foreign(each, where) if isinstance(each, dict) else None
-            if problem:
-                return problem
+    for name in sorted(set(node) - _OF_COMPONENTS):
+        problem = _foreign_property(kind, name, node, where)
+        if problem:
+            return problem
     return None
+
+
+def _foreign_property(kind: str, name: str, node: Mapping[str, Any], where: str) -> str | None:
+    value = node[name]
+    if name not in _SUPPORTED[kind]:
+        # The CDK enters a stream's parameters into every component below, known to it or not.
+        ignored = name in node.get("$parameters", {}) and name not in _known_to_cdk(kind)
+        return None if ignored else f"{where}: {kind} uses {name}"
+    if kind == "HttpResponseFilter" and name == "action" and value not in _ACTIONS:
+        return f"{where} uses the action {value}"
+    if kind == "DpathExtractor" and not all(map(_PLAIN_FIELD.fullmatch, value)):
+        return f"{where} uses the field path {value}"
+    if name in _PLAIN_MAPPINGS:
+        return None if _is_plain(value) else f"{where}: {kind} uses components in {name}"
+    if name == "schema":  # JSON schema: no component is in it, and no record is changed by it
+        return None
+    for each in value if isinstance(value, list) else [value]:
+        problem = _foreign(each, where) if isinstance(each, dict) else None
+        if problem:
+            return problem
+    return None
+
+
+def _is_plain(value: Any) -> bool:
+    """Say whether it is a mapping of names to texts and numbers, and to nothing that nests."""
+    return isinstance(value, dict) and all(
+        isinstance(each, str | int | float) for each in value.values()
+    )
+
+
+@cache
+def _known_to_cdk(kind: str) -> frozenset[str]:
+    return frozenset(field.alias for field in getattr(models, kind).__fields__.values())
 
 
 @dataclass(frozen=True)
@@ -153,7 +184,8 @@ class PageLoop:
     def __init__(self, source: Any, sink: Sink) -> None:
         self._source = source
         self._sink = sink
-        self._counts: dict[str, int] = {}
+        self._since_state: dict[str, int] = {}
+        self._running: set[str] = set()
         # The stock command's consumer of this queue is not running: messages go straight out.
         source._message_repository._put_on_queue = self._message
 
@@ -173,6 +205,7 @@ class PageLoop:
             stream.cursor.ensure_at_least_one_state_emitted()
         except Exception as error:
             self._sink.message(error_message(error, stream.name))
+            stream.cursor.ensure_at_least_one_state_emitted()
             self._status(stream, AirbyteStreamStatus.INCOMPLETE)
             return False
         self._status(stream, AirbyteStreamStatus.COMPLETE)
@@ -181,10 +214,12 @@ class PageLoop:
     def _partition(self, stream: Any, partition: Any) -> None:
         observer = _Observer(stream.cursor, stream.name, partition.to_slice())
         for page in _ahead(lambda: _pages(partition._retriever, partition.to_slice())):
-            if page.records and stream.name not in self._counts:
+            if page.records and stream.name not in self._running:
+                self._running.add(stream.name)
                 self._status(stream, AirbyteStreamStatus.RUNNING)
-            self._counts[stream.name] = self._counts.get(stream.name, 0) + len(page.records)
-            self._sink.page(stream.name, page.records, page.emitted_at)
+            count = self._since_state.get(stream.name, 0)
+            self._since_state[stream.name] = count + len(page.records)
+            self._sink.page(stream.name, _without_nulls(page.records), page.emitted_at)
             observer.observe(page.records)
         stream.cursor.close_partition(partition)
 
@@ -194,9 +229,19 @@ class PageLoop:
     def _message(self, message: Any) -> None:
         if message.type == Type.STATE:
             name = message.state.stream.stream_descriptor.name
-            count = float(self._counts.get(name, 0))
+            count = float(self._since_state.pop(name, 0))
             message.state.sourceStats = AirbyteStateStats(recordCount=count)
         self._sink.message(message)
+
+
+def _without_nulls(records: Sequence[dict[str, Any]]) -> Sequence[dict[str, Any]]:
+    """Leave out a record's own fields that are null, as the stock command's messages do."""
+    return [
+        {name: value for name, value in record.items() if value is not None}
+        if None in record.values()
+        else record
+        for record in records
+    ]
 
 
 class _Observer:
@@ -261,7 +306,7 @@ def _pages(retriever: Any, stream_slice: Any) -> Iterator[_Page]:
         response = retriever._fetch_next_page(stream_slice, token)
         if not response:
             return
-        bodies = list(extractor.decoder.decode(response))
+        bodies = _bodies(extractor.decoder, response)
         once.body = bodies[0]
         records = _extracted(extractor, bodies, response)
         yield _Page(records, time.time_ns() // 1_000_000)
@@ -274,6 +319,34 @@ def _pages(retriever: Any, stream_slice: Any) -> Iterator[_Page]:
         )
         if not token:
             return
+
+
+def _bodies(decoder: Any, response: Any) -> Sequence[Any]:
+    """Decode an answer as the stock decoder does, from what error filters have decoded already."""
+    body = _decoded_once(response)
+    if not body:
+        return list(decoder.decode(response))
+    return body if isinstance(body, list) else [body]
+
+
+def _decoded_once(response: Any) -> Any:
+    if not hasattr(response, "_decoded"):
+        try:
+            response._decoded = orjson.loads(response.content)
+        except orjson.JSONDecodeError:
+            response._decoded = None
+    return response._decoded
+
+
+def decode_answers_once() -> None:
+    """Let the CDK's error filters, which look into every answer, share the loop's decoding."""
+    stock_json = requests.Response.json
+
+    def json(response: requests.Response, **options: Any) -> Any:
+        body = None if options else _decoded_once(response)
+        return stock_json(response, **options) if body is None else body
+
+    requests.Response.json = json  # type: ignore[method-assign]
 
 
 def _extracted(extractor: Any, bodies: Sequence[Any], response: Any) -> list[dict[str, Any]]:

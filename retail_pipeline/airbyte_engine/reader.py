@@ -26,6 +26,7 @@ from retail_pipeline.airbyte_engine.child import PAGES, STOCK, ReadRequest
 from retail_pipeline.airbyte_engine.columns import columns_of
 from retail_pipeline.airbyte_engine.page_loop import (
     PageLoop,
+    decode_answers_once,
     error_message,
     serialized,
     unsupported,
@@ -84,6 +85,7 @@ def _read_pages(source: _Source, request: ReadRequest) -> int:
         specification = source.built.spec(entrypoint.logger)
         entrypoint.set_up_secret_filter(source.config, specification.connectionSpecification)
         entrypoint.validate_connection(specification, source.config)
+        decode_answers_once()
         complete = PageLoop(source.built, sink).read(source.catalog)
     except Exception as error:
         sink.message(error_message(error))
