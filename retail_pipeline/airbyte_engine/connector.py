@@ -115,6 +115,11 @@ class Connector:
         """The process id, which is also its process group's."""
         return self._reader.pid
 
+    @property
+    def read_by(self) -> str:
+        """Who reads, and why not the page loop."""
+        return f"{self.reader}: {self.reader_reason}" if self.reader_reason else self.reader
+
     def kill(self) -> None:
         """Kill the source with everything it started; safe to call at any time."""
         self._reader.kill()

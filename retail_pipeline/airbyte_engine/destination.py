@@ -144,6 +144,7 @@ class Loader:
         *,
         bytes_read: int,
         guard: Guard | None = None,
+        reader: str | None = None,
     ) -> Outcome:
         """Merge everything, store the states and end the job, in one transaction.
 
@@ -173,6 +174,7 @@ class Loader:
                 rows_updated=updated,
                 rows_rejected=rejected,
                 rows_suppressed=suppressed,
+                reader=reader,
             )
         return outcome
 

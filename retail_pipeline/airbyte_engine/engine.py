@@ -211,6 +211,7 @@ class _Worker(threading.Thread):
                 states,
                 bytes_read=source.bytes_read,
                 guard=self._engine.guard,
+                reader=source.read_by,
             )
 
     def _beat(self, loader: Loader, source: Connector) -> None:

@@ -71,7 +71,6 @@ _SUPPORTED: Mapping[str, frozenset[str]] = {
     "RequestOption": frozenset({"inject_into", "field_name"}),
     "CursorPagination": frozenset({"page_size", "cursor_value", "stop_condition"}),
     "OffsetIncrement": frozenset({"page_size", "inject_on_first_request"}),
-    "PageIncrement": frozenset({"page_size", "start_from_page", "inject_on_first_request"}),
     "DatetimeBasedCursor": frozenset(
         {"cursor_field", "cursor_datetime_formats", "datetime_format", "start_datetime"}
         | {"end_datetime", "start_time_option", "end_time_option", "lookback_window"}
@@ -140,14 +139,17 @@ def _foreign_property(kind: str, name: str, node: Mapping[str, Any], where: str)
         # The CDK enters a stream's parameters into every component below, known to it or not.
         ignored = name in node.get("$parameters", {}) and name not in _known_to_cdk(kind)
         return None if ignored else f"{where}: {kind} uses {name}"
-    if kind == "HttpResponseFilter" and name == "action" and value not in _ACTIONS:
-        return f"{where} uses the action {value}"
-    if kind == "DpathExtractor" and not all(map(_PLAIN_FIELD.fullmatch, value)):
-        return f"{where} uses the field path {value}"
     if name in _PLAIN_MAPPINGS:
         return None if _is_plain(value) else f"{where}: {kind} uses components in {name}"
-    if name == "schema":  # JSON schema: no component is in it, and no record is changed by it
-        return None
+    if name == "action" and value not in _ACTIONS:
+        return f"{where} uses the action {value}"
+    if name == "field_path" and not all(map(_PLAIN_FIELD.fullmatch, value)):
+        return f"{where} uses the field path {value}"
+    # JSON schema: no component is in it, and it changes no record.
+    return None if name == "schema" else _foreign_part(value, where)
+
+
+def _foreign_part(value: Any, where: str) -> str | None:
     for each in value if isinstance(value, list) else [value]:
         problem = _foreign(each, where) if isinstance(each, dict) else None
         if problem:
@@ -308,8 +310,10 @@ def _pages(retriever: Any, stream_slice: Any) -> Iterator[_Page]:
             return
         bodies = _bodies(extractor.decoder, response)
         once.body = bodies[0]
-        records = _extracted(extractor, bodies, response)
+        records, problem = _objects(_extracted(extractor, bodies, response))
         yield _Page(records, time.time_ns() // 1_000_000)
+        if problem is not None:
+            raise problem
         last = Record(records[-1], retriever.name, stream_slice) if records else None
         token = retriever._next_page_token(
             response=response,
@@ -349,14 +353,14 @@ def decode_answers_once() -> None:
     requests.Response.json = json  # type: ignore[method-assign]
 
 
-def _extracted(extractor: Any, bodies: Sequence[Any], response: Any) -> list[dict[str, Any]]:
+def _extracted(extractor: Any, bodies: Sequence[Any], response: Any) -> list[Any]:
     path = [part.eval(extractor.config) for part in extractor._field_path]
-    records: list[dict[str, Any]] = []
+    records: list[Any] = []
     for body in bodies:
         found = body
         for part in path:
             if type(found) is not dict:  # as in lists, where the stock extractor knows more ways
-                return [dict(record) for record in extractor.extract_records(response)]
+                return list(extractor.extract_records(response))
             found = found.get(part, _ABSENT)
             if found is _ABSENT:
                 found = []
@@ -365,9 +369,20 @@ def _extracted(extractor: Any, bodies: Sequence[Any], response: Any) -> list[dic
             records += found
         elif found:
             records.append(found)
-    if not set(map(type, records)) <= {dict}:
-        return [dict(record) for record in records]  # raises where the stock command does
     return records
+
+
+def _objects(records: list[Any]) -> tuple[list[dict[str, Any]], Exception | None]:
+    """Return the records up to the first that is no object, and why that one is none."""
+    if set(map(type, records)) <= {dict}:
+        return records, None
+    objects: list[dict[str, Any]] = []
+    for record in records:
+        try:
+            objects.append(dict(record))
+        except (TypeError, ValueError) as problem:
+            return objects, problem
+    return objects, None
 
 
 _ABSENT = object()
@@ -400,7 +415,10 @@ def error_message(error: BaseException, stream: str | None = None) -> AirbyteMes
     descriptor = StreamDescriptor(name=stream) if stream else None
     if isinstance(error, AirbyteTracedException):
         return error.as_sanitized_airbyte_message(stream_descriptor=descriptor)
-    traced = AirbyteTracedException.from_exception(error, stream_descriptor=descriptor)
+    told = f"An unexpected error occurred in stream {stream}: {type(error).__name__}"
+    traced = AirbyteTracedException.from_exception(
+        error, stream_descriptor=descriptor, message=told if stream else None
+    )
     return traced.as_sanitized_airbyte_message(stream_descriptor=descriptor)
 
 

@@ -36,6 +36,7 @@ from retail_pipeline.ingestion.checks import (
 from retail_pipeline.ingestion.landing import (
     count_landed,
     count_rejected,
+    read_by,
     sum_transactions,
 )
 from retail_pipeline.ingestion.specs import (
@@ -227,6 +228,12 @@ def _end(settings: Settings, as_of: date) -> str:
     return f"{as_of}T00:00:00Z"
 
 
+def _read_by(database: Database, settings: Settings, result: SyncResult) -> str | None:
+    if settings.airbyte.mode is AirbyteMode.SERVER:
+        return "the Airbyte server"
+    return read_by(database, result.job_id)
+
+
 def _observation(stream: str, api: Clocked) -> AssetObservation:
     metadata: dict[str, Any] = {
         "dagster/row_count": api.totals.records[stream],
@@ -283,6 +290,7 @@ def _materialized(
         "suppressed_records": landed.suppressed,
         "job_id": result.job_id,
         "duration": result.duration,
+        "read_by": _read_by(database, settings, result),
         "seconds": round(seconds, 2),
         "source": api.state.source_id,
         "as_of": str(api.state.as_of),
