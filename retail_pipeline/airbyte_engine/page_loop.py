@@ -350,7 +350,7 @@ def decode_answers_once() -> None:
         body = None if options else _decoded_once(response)
         return stock_json(response, **options) if body is None else body
 
-    requests.Response.json = json  # type: ignore[method-assign]
+    requests.Response.json = json  # type: ignore[method-assign, assignment]
 
 
 def _extracted(extractor: Any, bodies: Sequence[Any], response: Any) -> list[Any]:

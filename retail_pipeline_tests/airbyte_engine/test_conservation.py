@@ -40,7 +40,7 @@ SOUND = st.fixed_dictionaries(
 
 
 @settings(
-    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(st.lists(SOUND | SOUND | DIRTY, max_size=50), st.sampled_from([None, "", 3, {}, "\ud800"]))
 def test_every_record_is_a_row_or_rejected_or_suppressed(
