@@ -25,6 +25,9 @@ _PAGE = 1_000
 
 def engine(api_url: str, database_url: str, folder: Path, streams: Sequence[str]) -> int:
     """The project's own engine, all connections at once."""
+    from retail_pipeline.airbyte_engine.host import HOST
+
+    HOST.warm_up()  # as the landing assets do
     from retail_pipeline.airbyte_engine.engine import Engine
     from retail_pipeline.airbyte_engine.files import AirbyteFolder
     from retail_pipeline.postgres import Database

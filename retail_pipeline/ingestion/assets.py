@@ -26,6 +26,7 @@ from dagster import (
 )
 
 from retail_pipeline.airbyte_engine.files import AirbyteFolder, ConnectionFile, StreamSettings
+from retail_pipeline.airbyte_engine.host import HOST
 from retail_pipeline.errors import PipelineError
 from retail_pipeline.ingestion.checks import (
     MONEY_STREAM,
@@ -131,6 +132,8 @@ def build_landing_asset(
         run_window: RunWindow,
     ) -> Iterator[MaterializeResult]:
         began = time.monotonic()
+        if settings.airbyte.mode is AirbyteMode.EMBEDDED:
+            HOST.warm_up()  # it imports the CDK while the API is opened
         loader = database.as_role(Role.LOADER)
         # The state empties all layers at a rebuild, which only their owner may.
         with _failing_well(), _api(context, settings, database, run_window, folder) as api:
