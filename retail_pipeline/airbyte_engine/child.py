@@ -1,28 +1,168 @@
-"""Entry of the source process: the stock `source-declarative-manifest` command, tied to its parent.
+"""The source host: imports Airbyte's CDK once, then forks a reader for every sync it is asked for.
 
-Run as `python -m retail_pipeline.airbyte_engine.child PARENT_PID read --config …`. The kernel kills
-this process when the thread that started it dies, so that a killed worker leaves no reader behind.
-Nothing but that belongs here: a function run between fork and exec could hang a threaded parent.
+Run as `python -m retail_pipeline.airbyte_engine.child PARENT_PID SOCKET_FD`. Every request on the
+socket is one line of JSON (`ReadRequest`) with three descriptors: where messages go, where logs go,
+and where the host reports the reader's process id and, at its end, its exit code, a line each. The
+parent's end closes the socket, and with the host all its readers die: nothing reads on for a worker
+that was killed. A reader is a process group of its own, so that a sync is ended by killing it.
+
+A reader runs the page loop where it supports the manifest, else the stock command.
 """
 
+import contextlib
 import ctypes
+import json
 import os
+import select
 import signal
+import socket
 import sys
+from dataclasses import asdict, dataclass, field
+from types import FrameType
+from typing import Any
 
 _PR_SET_PDEATHSIG = 1
+_IDLE_SECONDS = 60.0
+_LARGEST_REQUEST = 1 << 20
+STOCK, PAGES = "stock command", "page loop"
+
+
+@dataclass(frozen=True)
+class ReadRequest:
+    """What a reader is asked for.
+
+    Attributes:
+        arguments: The stock command's: `read --config … --catalog … --state … --manifest-path …`.
+        folder: The private folder for what the CDK writes.
+        streams: The streams to read, each with what its rows are rendered by: `schema`, `key` and
+            `cursor`. Without any, records are sent as messages.
+        page_loop: Whether the page loop may read.
+    """
+
+    arguments: list[str]
+    folder: str
+    streams: dict[str, dict[str, Any]] = field(default_factory=dict)
+    page_loop: bool = True
+
+    def encode(self) -> bytes:
+        """Return it as a line."""
+        return json.dumps(asdict(self)).encode() + b"\n"
+
+
+class Host:
+    """Serves requests until its parent is gone or nobody has asked for a while."""
+
+    def __init__(self, requests: socket.socket) -> None:
+        self._requests = requests
+        self._readers: dict[int, int] = {}
+        self._wake, wake = os.pipe()
+        for end in (self._wake, wake):
+            os.set_blocking(end, False)
+        signal.set_wakeup_fd(wake)
+        signal.signal(signal.SIGCHLD, _awake)
+
+    def serve(self) -> None:
+        """Fork readers; returns when the parent is gone or the host has been idle."""
+        while True:
+            timeout = None if self._readers else _IDLE_SECONDS
+            ready, _, _ = select.select([self._requests, self._wake], [], [], timeout)
+            if not ready:
+                return
+            if self._wake in ready:
+                with contextlib.suppress(BlockingIOError):
+                    os.read(self._wake, 4096)
+                self._reap()
+            if self._requests in ready and not self._take():
+                return
+
+    def end(self) -> None:
+        """Kill what still reads."""
+        for pid in self._readers:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(pid, signal.SIGKILL)
+
+    def _take(self) -> bool:
+        line, descriptors, _, _ = socket.recv_fds(self._requests, _LARGEST_REQUEST, 3)
+        if not line:
+            return False
+        while not line.endswith(b"\n"):
+            line += self._requests.recv(_LARGEST_REQUEST)
+        request = ReadRequest(**json.loads(line))
+        messages, log, status = descriptors
+        pid = os.fork()
+        if pid == 0:
+            _become_reader(request, messages, log, [self._requests.fileno(), *self._open(status)])
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.setpgid(pid, pid)  # as the reader does: whoever comes first
+        os.close(messages)
+        os.close(log)
+        self._readers[pid] = status
+        _report(status, pid)
+        return True
+
+    def _open(self, status: int) -> list[int]:
+        return [status, self._wake, *self._readers.values()]
+
+    def _reap(self) -> None:
+        for pid in list(self._readers):
+            ended, code = os.waitpid(pid, os.WNOHANG)
+            if ended:
+                status = self._readers.pop(pid)
+                _report(status, os.waitstatus_to_exitcode(code))
+                os.close(status)
 
 
 def main() -> None:
-    """Tie this process to its parent, then run the command with the remaining arguments."""
-    parent = int(sys.argv.pop(1))
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:  # it died before the signal was set
-        sys.exit(1)
-    from airbyte_cdk.cli.source_declarative_manifest import run
+    """Import the CDK and serve; requests that come meanwhile wait in the socket."""
+    parent, descriptor = int(sys.argv[1]), int(sys.argv[2])
+    host = Host(socket.socket(fileno=descriptor))
+    from retail_pipeline.airbyte_engine import reader
 
-    run()
+    reader.prepare()
+    if os.getppid() != parent:  # it died meanwhile
+        return
+    try:
+        host.serve()
+    finally:
+        host.end()
+
+
+def _become_reader(request: ReadRequest, messages: int, log: int, others: list[int]) -> None:
+    """Turn the forked process into a reader; never returns."""
+    code = 1
+    try:
+        host = os.getppid()
+        signal.set_wakeup_fd(-1)
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        os.setpgid(0, 0)
+        if sys.platform == "linux":
+            ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != host:
+            os._exit(1)
+        for each in others:
+            os.close(each)
+        os.dup2(messages, 1)
+        os.dup2(log, 2)
+        os.environ["TMPDIR"] = request.folder
+        from retail_pipeline.airbyte_engine import reader
+
+        code = reader.read(request)
+    except BaseException:
+        sys.excepthook(*sys.exc_info())
+    finally:
+        with contextlib.suppress(Exception):
+            sys.stdout.flush()
+            sys.stderr.flush()
+        os._exit(code)
+
+
+def _report(status: int, number: int) -> None:
+    with contextlib.suppress(OSError):  # the parent does not listen any more
+        os.write(status, f"{number}\n".encode())
+
+
+def _awake(_signal: int, _frame: FrameType | None) -> None:
+    """Be a handler, so that the signal arrives at the wake-up descriptor."""
 
 
 if __name__ == "__main__":

@@ -7,13 +7,14 @@ Types follow Airbyte's PostgreSQL destination. The rule of what becomes of a mis
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import date, datetime
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import orjson
 
 _NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d{1,3})?")
 _LARGEST_BIGINT = 2**63 - 1
+_WIDEST_OFFSET = timedelta(hours=15)
 
 AIRBYTE_COLUMNS: Mapping[str, str] = {
     "_airbyte_raw_id": "varchar",
@@ -30,7 +31,10 @@ class MisfitError(ValueError):
 
 @dataclass(frozen=True)
 class Column:
-    """A column of a stream: `text(value)` gives PostgreSQL's input text or raises `MisfitError`."""
+    """A column of a stream: `text(value)` gives PostgreSQL's input text or raises `MisfitError`.
+
+    `allowed` are the only values that it takes, where the schema lists them.
+    """
 
     name: str
     sql_type: str
@@ -38,6 +42,7 @@ class Column:
     required: bool
     nullable: bool
     lines: "Lines | None" = None
+    allowed: frozenset[Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -153,7 +158,8 @@ def _column(name: str, declared: Mapping[str, Any], *, required: bool, identity:
     if "enum" in declared:
         text = _one_of(declared["enum"], text)
     nullable = "null" in types and not identity
-    return Column(name, sql_type, text, required, nullable, _lines(declared, types))
+    allowed = frozenset(declared["enum"]) if "enum" in declared else None
+    return Column(name, sql_type, text, required, nullable, _lines(declared, types), allowed)
 
 
 def _types(declared: Mapping[str, Any]) -> set[str]:
@@ -242,10 +248,16 @@ def _boolean(value: Any) -> str:
 def _timestamp(value: Any) -> str:
     try:
         if type(value) is str and len(value) >= 19 and value[4] == "-":
-            return datetime.fromisoformat(value).isoformat()
-    except ValueError:
+            return _within_zones(datetime.fromisoformat(value)).isoformat()
+    except (ValueError, OverflowError):
         pass
     raise MisfitError(f"is {_kind(value)}, not a time like 2011-06-01T00:00:00Z")
+
+
+def _within_zones(at: datetime) -> datetime:
+    """PostgreSQL takes no offset of 16 hours and more; the same instant in UTC it does."""
+    offset = at.utcoffset()
+    return at.astimezone(UTC) if offset and abs(offset) >= _WIDEST_OFFSET else at
 
 
 def _date(value: Any) -> str:

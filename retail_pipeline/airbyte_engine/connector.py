@@ -1,4 +1,4 @@
-"""Airbyte's own source code in a process of its own, and the messages it prints.
+"""Airbyte's source code in a process of its own, and the messages it prints.
 
 The Airbyte CDK never runs inside this process: aborting it hangs the interpreter. What becomes of
 the records is not decided here.
@@ -8,29 +8,25 @@ import fcntl
 import json
 import os
 import shutil
-import signal
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
 import orjson
 
+from retail_pipeline.airbyte_engine.child import ReadRequest
+from retail_pipeline.airbyte_engine.host import HOST, Reader
 from retail_pipeline.errors import PipelineError
 
 _FOLDER_PREFIX = "airbyte-source-"
 _LOCK_FILE = "lock"
 _SWEEP_AFTER_SECONDS = 60
 """A younger folder may not have its lock yet."""
-_STDERR_TAIL_BYTES = 4_000
-_PASSED_ON = ("PATH", "HOME", "LANG", "TZ", "VIRTUAL_ENV", "LD_LIBRARY_PATH", "SYSTEMROOT")
-_PASSED_ON_PREFIXES = ("LC_", "PYTHON", "SSL_CERT", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
-_PROXIES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
+_LOG_TAIL_BYTES = 4_000
 
 
 class ConnectorError(PipelineError):
@@ -63,61 +59,93 @@ class StreamState:
 
 @dataclass(frozen=True)
 class SourceInput:
-    """What the source is started with; `configuration` holds secrets."""
+    """What the source is started with.
+
+    Attributes:
+        manifest: The declarative manifest.
+        configuration: The source's; holds secrets.
+        catalog: The configured catalog: which streams, and how.
+        states: Where each stream goes on.
+        rendering: How streams are rendered in the source process (see `ReadRequest`); without it
+            records come as messages.
+        page_loop: Whether a faster reader than the stock command may read.
+        log: Where the source logs; by default a file that goes with the run.
+    """
 
     manifest: Path
     configuration: Mapping[str, Any]
     catalog: Mapping[str, Any]
     states: Sequence[StreamState]
+    rendering: Mapping[str, dict[str, Any]] = field(default_factory=dict)
+    page_loop: bool = True
+    log: Path | None = None
+
+
+@dataclass(frozen=True)
+class RenderedPage:
+    """Records of a stream as COPY's text: rows for its incoming table, and records kept aside."""
+
+    stream: str
+    records: int
+    rows: bytes
+    rejected: bytes
 
 
 class Connector:
-    """One run of `source-declarative-manifest read`.
+    """One run of a source's `read`.
 
-    Iterating yields `Record` and `StreamState` messages; the end of the iteration means that the
-    source finished its work, otherwise it raises `ConnectorError`.
+    Iterating yields `Record`, `RenderedPage` and `StreamState` messages; the end of the iteration
+    means that the source finished its work, otherwise it raises `ConnectorError`.
     """
 
     def __init__(
-        self, process: subprocess.Popen[bytes], errors: Path, streams: Iterable[str]
+        self, reader: Reader, messages: IO[bytes], log: Path, streams: Iterable[str]
     ) -> None:
-        self._process = process
-        self._errors = errors
+        self._reader = reader
+        self._messages = messages
+        self._log = log
         self._failures: list[ConnectorError] = []
         self._unfinished = set(streams)
         self.bytes_read = 0
+        self.reader = ""
+        self.reader_reason = ""
 
     @property
     def pid(self) -> int:
         """The process id, which is also its process group's."""
-        return self._process.pid
+        return self._reader.pid
+
+    @property
+    def read_by(self) -> str:
+        """Who reads, and why not the page loop."""
+        return f"{self.reader}: {self.reader_reason}" if self.reader_reason else self.reader
 
     def kill(self) -> None:
         """Kill the source with everything it started; safe to call at any time."""
-        if self._process.poll() is None:
-            with suppress(ProcessLookupError):
-                os.killpg(self._process.pid, signal.SIGKILL)
+        self._reader.kill()
 
     def close(self) -> None:
         """Kill the source if it still runs, and wait for its end."""
         self.kill()
-        self._process.wait()
-        if self._process.stdout:
-            self._process.stdout.close()
+        self._reader.wait()
+        self._messages.close()
 
-    def __iter__(self) -> Iterator[Record | StreamState]:
-        output: IO[bytes] | None = self._process.stdout
-        assert output is not None
-        for line in output:
-            self.bytes_read += len(line)
-            message = self._understood(line)
-            if message is not None:
-                yield message
-        self._raise_on_failure(self._process.wait())
+    def __iter__(self) -> Iterator[Record | RenderedPage | StreamState]:
+        with self._log.open("ab") as log:
+            for line in self._messages:
+                self.bytes_read += len(line)
+                message = self._understood(line, log)
+                if message is not None:
+                    yield message
+        self._raise_on_failure(self._reader.wait())
 
-    def _understood(self, line: bytes) -> Record | StreamState | None:
+    def _understood(
+        self, line: bytes, log: IO[bytes]
+    ) -> Record | RenderedPage | StreamState | None:
         message = _parsed(line)
         kind = message.get("type")
+        if kind == "ROWS":
+            return self._page(message)
         if kind == "RECORD":
             record = message["record"]
             return Record(record["stream"], record["data"], record["emitted_at"])
@@ -128,7 +156,20 @@ class Connector:
                 return StreamState(name, stream.get("stream_state") or {})
         elif kind == "TRACE":
             self._note(message["trace"])
+        elif kind == "READER":
+            self.reader, self.reader_reason = message["reader"], message["reason"]
+            log.write(line)
+        else:
+            log.write(line)  # what the stock command logs
         return None
+
+    def _page(self, head: Mapping[str, Any]) -> RenderedPage:
+        rows = self._messages.read(head["rows"])
+        rejected = self._messages.read(head["rejected"])
+        if len(rows) + len(rejected) < head["rows"] + head["rejected"]:
+            rows = rejected = b""  # it was killed in the middle: its exit code will tell
+        self.bytes_read += len(rows) + len(rejected)
+        return RenderedPage(head["stream"], head["records"], rows, rejected)
 
     def _note(self, trace: Mapping[str, Any]) -> None:
         if trace.get("type") == "ERROR":
@@ -150,17 +191,14 @@ class Connector:
                 streams = ", ".join(sorted(self._unfinished))
                 raise ConnectorError(f"the source ended without finishing {streams}")
             return
-        tail = self._errors.read_bytes()[-_STDERR_TAIL_BYTES:].decode(errors="replace").strip()
+        tail = self._log.read_bytes()[-_LOG_TAIL_BYTES:].decode(errors="replace").strip()
         last = tail.splitlines()[-1] if tail else "it printed no reason"
         raise ConnectorError(f"the source ended with exit code {exit_code}: {last}")
 
 
 @contextmanager
 def reading(source: SourceInput) -> Iterator[Connector]:
-    """Start a source; whatever happens, neither its process nor its secrets outlive the block.
-
-    The calling thread must stay alive as long as the block: the source dies with it.
-    """
+    """Start a source; whatever happens, neither its process nor its secrets outlive the block."""
     with _private_folder() as folder:
         arguments = ["read"]
         for option, content in (
@@ -172,12 +210,23 @@ def reading(source: SourceInput) -> Iterator[Connector]:
             path.write_bytes(orjson.dumps(content))
             arguments += [option, str(path)]
         arguments += ["--manifest-path", str(source.manifest)]
-        streams = [each["stream"]["name"] for each in source.catalog["streams"]]
-        connector = _started(arguments, folder, streams)
-        try:
-            yield connector
-        finally:
-            connector.close()
+        log = source.log or folder / "log.txt"
+        request = ReadRequest(
+            arguments, str(folder), dict(source.rendering), page_loop=source.page_loop
+        )
+        receiving, sending = os.pipe()
+        with os.fdopen(receiving, "rb", buffering=1 << 20) as messages:
+            try:
+                with log.open("ab") as logged:
+                    reader = HOST.start(request, sending, logged.fileno())
+            finally:
+                os.close(sending)
+            streams = [each["stream"]["name"] for each in source.catalog["streams"]]
+            connector = Connector(reader, messages, log, streams)
+            try:
+                yield connector
+            finally:
+                connector.close()
 
 
 def sweep() -> None:
@@ -199,40 +248,6 @@ def _private_folder() -> Iterator[Path]:
             yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-
-
-def _started(arguments: Sequence[str], folder: Path, streams: Iterable[str]) -> Connector:
-    errors = folder / "stderr.txt"
-    module = "retail_pipeline.airbyte_engine.child"
-    with errors.open("wb") as stderr:
-        process = subprocess.Popen(
-            [sys.executable, "-m", module, str(os.getpid()), *arguments],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=stderr,
-            env=_environment(folder),
-            bufsize=1 << 20,
-            start_new_session=True,
-        )
-    return Connector(process, errors, streams)
-
-
-def _environment(folder: Path) -> dict[str, str]:
-    """Return what the source may see: no setting of ours, no telemetry, loopback without proxy."""
-    passed = {
-        name: value
-        for name, value in os.environ.items()
-        if name in _PASSED_ON or name.startswith(_PASSED_ON_PREFIXES) or name.lower() in _PROXIES
-    }
-    unproxied = ",".join(filter(None, [os.environ.get("NO_PROXY"), "127.0.0.1,localhost"]))
-    return {
-        **passed,
-        "NO_PROXY": unproxied,
-        "no_proxy": unproxied,
-        "TMPDIR": str(folder),  # the CDK writes its configuration once more, to its own folder
-        "DO_NOT_TRACK": "1",
-        "PYTHONUNBUFFERED": "",
-    }
 
 
 def _parsed(line: bytes) -> dict[str, Any]:

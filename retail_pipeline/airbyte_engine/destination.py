@@ -9,12 +9,11 @@ element of an array of objects leaves the array and is kept aside on its own. A 
 leaves nothing but a digest in `quality.suppressed_records`, so that the counts add up.
 """
 
-import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from functools import cached_property
+from typing import Any, LiteralString
 
-import orjson
 import psycopg
 from psycopg import sql
 
@@ -25,16 +24,17 @@ from retail_pipeline.airbyte_engine.columns import (
     MisfitError,
     columns_of,
     json_text,
-    storable,
 )
-from retail_pipeline.airbyte_engine.connector import Record, StreamState
+from retail_pipeline.airbyte_engine.connector import Record, RenderedPage, StreamState
 from retail_pipeline.airbyte_engine.files import StreamSettings, SyncMode
+from retail_pipeline.airbyte_engine.rendering import Renderer, rejected_line
 from retail_pipeline.airbyte_engine.suppression import Suppression
 
 Guard = Callable[[psycopg.Connection], None]
 """Called in the merging transaction; raises where the rows must not be committed any more."""
 
 _CHUNK_BYTES = 1 << 20
+_MANY_ROWS = 20_000
 
 
 @dataclass(frozen=True)
@@ -55,6 +55,11 @@ class Landing:
     def table(self) -> sql.Identifier:
         """The table, as an SQL identifier."""
         return sql.Identifier(self.schema, self.settings.name)
+
+    @cached_property
+    def renderer(self) -> Renderer:
+        """What turns the stream's records into rows."""
+        return Renderer(self.settings.name, self.columns, self.settings.key)
 
     @property
     def names(self) -> list[str]:
@@ -112,36 +117,25 @@ class Loader:
         Raises:
             KeyError: The stream is none of this sync's.
         """
-        self.rows_read += 1
         landing = self._landings[record.stream]
+        self.rows_read += 1
         if self._suppression is not None and self._keeps_out(self._suppression, landing, record):
             return
-        values: list[str | None] = [str(self.rows_read), str(record.emitted_at), None]
-        changes: list[dict[str, str]] = []
-        for column in landing.columns:
-            value = record.data.get(column.name)
-            if value is None:
-                if column.required and not column.nullable:
-                    self._reject(record.stream, record.data, f"{column.name} is missing")
-                    return
-                values.append(None)
-                continue
-            try:
-                if column.lines is not None and type(value) is list:
-                    value = self._lines(landing, column, record, value, changes)
-                values.append(column.text(value))
-            except MisfitError as misfit:
-                if column.required:
-                    self._reject(record.stream, record.data, f"{column.name} {misfit}")
-                    return
-                values.append(None)
-                changes.append(_change(column.name))
-        if any(record.data[name] == "" for name in landing.settings.key):
-            self._reject(record.stream, record.data, "the key is empty")
-            return
-        if changes:
-            values[2] = json_text(changes)
-        self._buffers[record.stream].add(values)
+        rendered = landing.renderer.render(
+            [record.data], first=self.rows_read, emitted_at=record.emitted_at
+        )
+        self._buffers[record.stream].add(rendered.rows)
+        self._rejected.add(rendered.rejected)
+
+    def add_rendered(self, page: RenderedPage) -> None:
+        """Take records that were rendered by the same rules in the source process.
+
+        Raises:
+            KeyError: The stream is none of this sync's.
+        """
+        self.rows_read += page.records
+        self._buffers[page.stream].write(page.rows)
+        self._rejected.write(page.rejected)
 
     def commit(
         self,
@@ -150,6 +144,7 @@ class Loader:
         *,
         bytes_read: int,
         guard: Guard | None = None,
+        reader: str | None = None,
     ) -> Outcome:
         """Merge everything, store the states and end the job, in one transaction.
 
@@ -179,6 +174,7 @@ class Loader:
                 rows_updated=updated,
                 rows_rejected=rejected,
                 rows_suppressed=suppressed,
+                reader=reader,
             )
         return outcome
 
@@ -213,47 +209,42 @@ class Loader:
                     _delete_keys(cursor, self._landings[stream], list(records.values()))
         return sum(map(len, self._suppressed.values()))
 
-    def _lines(
-        self,
-        landing: Landing,
-        column: Column,
-        record: Record,
-        elements: list[Any],
-        changes: list[dict[str, str]],
-    ) -> list[Any]:
-        assert column.lines is not None
-        if column.lines.sound(elements):
-            return elements
-        result = column.lines.sorted_out(elements)
-        key = {name: record.data.get(name) for name in landing.settings.key}
-        for position, element, problem in result.rejected:
-            aside = {**key, "position": position, "line": element}
-            self._reject(f"{record.stream}.{column.name}", aside, problem)
-            changes.append(_change(f"{column.name}[{position}]"))
-        changes.extend(_change(f"{column.name}{place}") for place in result.nulled)
-        return result.kept
-
-    def _reject(self, stream: str, record: Mapping[str, Any], reason: str) -> None:
-        self._rejected.add([stream, record_hash(record), json_text(record), storable(reason)])
-
     def _merge(self, landing: Landing, incoming: sql.Identifier) -> tuple[int, int]:
         connection = self._connection
         _prepare(connection, landing)
         overwrite = landing.settings.sync_mode is SyncMode.FULL_REFRESH_OVERWRITE
         if overwrite:
             connection.execute(sql.SQL("delete from {}").format(landing.table))
-        parts = self._parts(landing, incoming)
+        if self._buffers[landing.settings.name].is_empty:
+            return 0, 0
         empty = connection.execute(
             sql.SQL("select not exists (select from {})").format(landing.table)
         ).fetchone()
         if overwrite or (empty and empty[0]):
-            inserted = connection.execute(_INSERT.format(where=sql.SQL("true"), **parts)).rowcount
-            connection.execute(sql.SQL("analyze {}").format(landing.table))
-            return inserted, 0
+            return self._fill(landing, incoming), 0
         connection.execute(sql.SQL("analyze {}").format(incoming))
+        parts = self._parts(landing, incoming)
         updated = connection.execute(_UPDATE.format(**parts)).rowcount
         absent = sql.SQL("not exists (select from {table} t where {matches})").format(**parts)
         return connection.execute(_INSERT.format(where=absent, **parts)).rowcount, updated
+
+    def _fill(self, landing: Landing, incoming: sql.Identifier) -> int:
+        """Insert into an empty table: nothing to look up, and its indexes are built at once."""
+        connection = self._connection
+        parts = self._parts(landing, incoming)
+        if not landing.settings.key or not _has_duplicates(connection, landing, incoming):
+            parts["latest"] = sql.SQL("select * from {}").format(incoming)
+        # Only where there is much to index: dropping an index locks readers out until the commit.
+        indexes = _indexes(connection, landing) if self.rows_read >= _MANY_ROWS else []
+        for name, _ in indexes:
+            connection.execute(
+                sql.SQL("drop index {}").format(sql.Identifier(landing.schema, name))
+            )
+        inserted = connection.execute(_INSERT.format(where=sql.SQL("true"), **parts)).rowcount
+        for _, definition in indexes:
+            connection.execute(sql.SQL(definition))
+        connection.execute(sql.SQL("analyze {}").format(landing.table))
+        return inserted
 
     def _parts(self, landing: Landing, incoming: sql.Identifier) -> dict[str, sql.Composable]:
         key, cursor = landing.settings.key, landing.settings.cursor
@@ -262,9 +253,11 @@ class Loader:
         newest = [sql.SQL("{} desc nulls last").format(sql.Identifier(cursor))] if cursor else []
         airbyte = sql.SQL(
             "gen_random_uuid()::varchar, to_timestamp(n._emitted / 1000.0), "
-            "jsonb_build_object('sync_id', {job}::bigint, "
-            "'changes', coalesce(n._changes, '[]'::jsonb)), {generation}::bigint"
-        ).format(job=self._job_id, generation=self._generation)
+            "case when n._changes is null then {meta}::jsonb "
+            "else jsonb_set({meta}::jsonb, '{{changes}}', n._changes) end, {generation}::bigint"
+        ).format(
+            meta=json_text({"sync_id": self._job_id, "changes": []}), generation=self._generation
+        )
         distinct = sql.SQL("distinct on ({})").format(comma.join(order)) if key else sql.SQL("")
         return {
             "table": landing.table,
@@ -316,8 +309,7 @@ def reject(
         records: Each with its reason.
     """
     buffer = _rejected_buffer(connection)
-    for record, reason in records:
-        buffer.add([stream, record_hash(record), json_text(record), storable(reason)])
+    buffer.add([rejected_line(stream, record, reason) for record, reason in records])
     buffer.flush()
     kept = _keep_aside(connection, buffer.table)
     connection.execute(sql.SQL("drop table {}").format(buffer.table))
@@ -346,29 +338,27 @@ class _Buffer:
         )
         self._lines: list[str] = []
         self._size = 0
+        self.is_empty = True
 
-    def add(self, values: Sequence[str | None]) -> None:
-        line = "\t".join(["\\N" if v is None else _escaped(v) for v in values])
-        self._lines.append(line)
-        self._size += len(line)
+    def add(self, lines: Sequence[str]) -> None:
+        """Take lines, each with its end; written once there are enough of them."""
+        self._lines += lines
+        self._size += sum(map(len, lines))
         if self._size > _CHUNK_BYTES:
             self.flush()
 
     def flush(self) -> None:
-        if not self._lines:
-            return
-        self._lines.append("")
-        with self._connection.cursor() as cursor, cursor.copy(self._copy) as copy:
-            copy.write("\n".join(self._lines))
-        self._lines, self._size = [], 0
+        """Write the lines that wait."""
+        if self._lines:
+            waiting, self._lines, self._size = self._lines, [], 0
+            self.write("".join(waiting).encode())
 
-
-def _escaped(text: str) -> str:
-    if "\\" in text:
-        text = text.replace("\\", "\\\\")
-    if "\n" in text or "\t" in text or "\r" in text:
-        text = text.replace("\n", "\\n").replace("\t", "\\t").replace("\r", "\\r")
-    return text
+    def write(self, block: bytes) -> None:
+        """Write lines at once."""
+        if block:
+            self.is_empty = False
+            with self._connection.cursor() as cursor, cursor.copy(self._copy) as copy:
+                copy.write(block)
 
 
 def _stream_buffer(connection: psycopg.Connection, number: int, landing: Landing) -> _Buffer:
@@ -445,6 +435,29 @@ def _create_landing(connection: psycopg.Connection, landing: Landing) -> None:
         )
 
 
+def _has_duplicates(
+    connection: psycopg.Connection, landing: Landing, incoming: sql.Identifier
+) -> bool:
+    key = sql.SQL(", ").join(map(sql.Identifier, landing.settings.key))
+    found = connection.execute(
+        sql.SQL("select exists (select from {} group by {} having count(*) > 1)").format(
+            incoming, key
+        )
+    ).fetchone()
+    return bool(found and found[0])
+
+
+def _indexes(connection: psycopg.Connection, landing: Landing) -> list[tuple[str, LiteralString]]:
+    """Return the table's indexes by name with their definitions; none that a constraint needs."""
+    return connection.execute(
+        "select c.relname, pg_get_indexdef(i.indexrelid) from pg_index i "
+        "join pg_class c on c.oid = i.indexrelid "
+        "where i.indrelid = to_regclass(%s) and not exists "
+        "(select from pg_constraint k where k.conindid = i.indexrelid)",
+        [landing.table.as_string(connection)],
+    ).fetchall()
+
+
 def _keep_aside(connection: psycopg.Connection, rejected: sql.Identifier) -> int:
     return connection.execute(
         sql.SQL(
@@ -459,7 +472,13 @@ def _forget_mended(
     connection: psycopg.Connection, landing: Landing, incoming: sql.Identifier
 ) -> None:
     """Drop what was kept aside of earlier versions of the records that have now landed."""
-    if not landing.settings.key:
+    stream = landing.settings.name
+    aside = connection.execute(
+        "select exists (select from quality.rejected_records "
+        "where stream = %(stream)s or starts_with(stream, %(stream)s || '.'))",
+        {"stream": stream},
+    ).fetchone()
+    if not landing.settings.key or aside == (False,):
         return
     same_key = sql.SQL(" and ").join(
         sql.SQL("r.record ->> {} = n.{}::text").format(name, sql.Identifier(name))
@@ -469,7 +488,7 @@ def _forget_mended(
         sql.SQL(
             "delete from quality.rejected_records r using {incoming} n "
             "where (r.stream = {stream} or starts_with(r.stream, {stream} || '.')) and {same_key}"
-        ).format(incoming=incoming, stream=landing.settings.name, same_key=same_key)
+        ).format(incoming=incoming, stream=stream, same_key=same_key)
     )
 
 
@@ -486,13 +505,3 @@ def _delete_keys(cursor: psycopg.Cursor, landing: Landing, keys: Sequence[list[A
             continue  # no row can have this key
     if columns and fit:
         cursor.executemany(sql.SQL("delete from {} where {}").format(landing.table, same), fit)
-
-
-def _change(place: str) -> dict[str, str]:
-    return {"field": place, "change": "NULLED", "reason": "DESTINATION_TYPECAST_ERROR"}
-
-
-def record_hash(record: Mapping[str, Any]) -> str:
-    """Return a hash of a record's content, the same for every order of its fields."""
-    text = orjson.dumps(storable(record), option=orjson.OPT_SORT_KEYS)
-    return hashlib.sha256(text).hexdigest()

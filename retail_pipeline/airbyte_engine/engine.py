@@ -7,6 +7,7 @@ and sees to it that every job ends with a status and a reason.
 import threading
 from collections.abc import Mapping
 from contextlib import suppress
+from pathlib import Path
 from types import TracebackType
 from typing import Any
 
@@ -18,6 +19,7 @@ from retail_pipeline.airbyte_engine.connector import (
     Connector,
     ConnectorError,
     Record,
+    RenderedPage,
     SourceInput,
     StreamState,
 )
@@ -43,6 +45,8 @@ class Engine:
         suppression: Which records are kept out.
         heartbeat_seconds: How often a running job signs its row, and notices a cancellation that
             came through another process.
+        page_loop: Whether the page loop may read where it supports the manifest.
+        logs: The folder for the sources' logs, one file per job; None keeps none.
     """
 
     def __init__(
@@ -55,6 +59,8 @@ class Engine:
         guard: Guard | None = None,
         suppression: Suppression | None = None,
         heartbeat_seconds: float = 1.0,
+        page_loop: bool = True,
+        logs: Path | None = None,
     ) -> None:
         self.folder = folder
         self.database = database
@@ -63,6 +69,8 @@ class Engine:
         self.guard = guard
         self.suppression = suppression
         self.heartbeat_seconds = heartbeat_seconds
+        self.page_loop = page_loop
+        self.logs = logs
         self.jobs = JobStore(database)
         self._workers: dict[int, _Worker] = {}
 
@@ -76,6 +84,13 @@ class Engine:
         trace: TracebackType | None,
     ) -> None:
         self.close()
+
+    def log_path(self, job_id: int) -> Path | None:
+        """Return where the source of a job logs; the folder is made if need be."""
+        if self.logs is None:
+            return None
+        self.logs.mkdir(parents=True, exist_ok=True)
+        return self.logs / f"sync-{job_id}.log"
 
     def start(self, connection_id: str) -> Job:
         """Start a sync and return at once with its job.
@@ -185,7 +200,9 @@ class _Worker(threading.Thread):
                 source.kill()
             threading.Thread(target=self._beat, args=(loader, source), daemon=True).start()
             for message in source:
-                if isinstance(message, Record):
+                if isinstance(message, RenderedPage):
+                    loader.add_rendered(message)
+                elif isinstance(message, Record):
                     loader.add(message)
                 else:
                     states[message.stream] = message
@@ -194,6 +211,7 @@ class _Worker(threading.Thread):
                 states,
                 bytes_read=source.bytes_read,
                 guard=self._engine.guard,
+                reader=source.read_by,
             )
 
     def _beat(self, loader: Loader, source: Connector) -> None:
@@ -224,7 +242,22 @@ class _Worker(threading.Thread):
             configuration=self._configuration,
             catalog=configured_catalog(folder, self._connection),
             states=stored_states(self._session, self._connection.name),
+            # Records that may have to be kept out are looked at here, one by one.
+            rendering={} if self._engine.suppression is not None else self._rendering(),
+            page_loop=self._engine.page_loop,
+            log=self._engine.log_path(self._job_id),
         )
+
+    def _rendering(self) -> dict[str, dict[str, Any]]:
+        folder, connection = self._engine.folder, self._connection
+        return {
+            stream.name: {
+                "schema": folder.schema(connection, stream.name),
+                "key": stream.key,
+                "cursor": stream.cursor_field,
+            }
+            for stream in connection.streams
+        }
 
     def _secrets(self) -> list[str]:
         manifest = yaml.safe_load(

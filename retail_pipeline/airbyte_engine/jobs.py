@@ -44,7 +44,8 @@ class JobOverError(PipelineError):
 class Job:
     """A row of `quality.sync_jobs`; counts are of records.
 
-    `failure_type` is Airbyte's: `config_error` where trying again cannot help.
+    `failure_type` is Airbyte's: `config_error` where trying again cannot help. `reader` tells of a
+    finished job who read: the page loop, or the stock command and why.
     """
 
     job_id: int
@@ -62,6 +63,7 @@ class Job:
     rows_rejected: int
     bytes_read: int
     rows_suppressed: int
+    reader: str | None = None
 
     @property
     def duration(self) -> timedelta:
@@ -169,6 +171,7 @@ def finish(
     rows_updated: int,
     rows_rejected: int,
     rows_suppressed: int = 0,
+    reader: str | None = None,
 ) -> None:
     """Mark a job as succeeded, inside the transaction that also bears its rows and its state.
 
@@ -178,11 +181,11 @@ def finish(
     touched = connection.execute(
         "update quality.sync_jobs set status = 'succeeded', heartbeat_at = clock_timestamp(), "
         "finished_at = clock_timestamp(), rows_read = %s, bytes_read = %s, rows_inserted = %s, "
-        "rows_updated = %s, rows_rejected = %s, rows_suppressed = %s "
+        "rows_updated = %s, rows_rejected = %s, rows_suppressed = %s, reader = %s "
         "where job_id = %s and status = 'running'",
         [
             *(rows_read, bytes_read, rows_inserted, rows_updated, rows_rejected),
-            *(rows_suppressed, job_id),
+            *(rows_suppressed, reader, job_id),
         ],
     ).rowcount
     if touched != 1:

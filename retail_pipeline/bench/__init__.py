@@ -8,6 +8,7 @@ pipeline may import this room.
 from collections.abc import Mapping
 
 BENCHES: Mapping[str, str] = {
+    "ingestion": "retail_pipeline.bench.ingestion",
     "warehouse": "retail_pipeline.bench.warehouse",
     "clv": "retail_pipeline.bench.clv",
 }

@@ -26,6 +26,7 @@ from dagster import (
 )
 
 from retail_pipeline.airbyte_engine.files import AirbyteFolder, ConnectionFile, StreamSettings
+from retail_pipeline.airbyte_engine.host import HOST
 from retail_pipeline.errors import PipelineError
 from retail_pipeline.ingestion.checks import (
     MONEY_STREAM,
@@ -36,6 +37,7 @@ from retail_pipeline.ingestion.checks import (
 from retail_pipeline.ingestion.landing import (
     count_landed,
     count_rejected,
+    read_by,
     sum_transactions,
 )
 from retail_pipeline.ingestion.specs import (
@@ -130,6 +132,8 @@ def build_landing_asset(
         run_window: RunWindow,
     ) -> Iterator[MaterializeResult]:
         began = time.monotonic()
+        if settings.airbyte.mode is AirbyteMode.EMBEDDED:
+            HOST.warm_up()  # it imports the CDK while the API is opened
         loader = database.as_role(Role.LOADER)
         # The state empties all layers at a rebuild, which only their owner may.
         with _failing_well(), _api(context, settings, database, run_window, folder) as api:
@@ -227,6 +231,12 @@ def _end(settings: Settings, as_of: date) -> str:
     return f"{as_of}T00:00:00Z"
 
 
+def _read_by(database: Database, settings: Settings, result: SyncResult) -> str | None:
+    if settings.airbyte.mode is AirbyteMode.SERVER:
+        return "the Airbyte server"
+    return read_by(database, result.job_id)
+
+
 def _observation(stream: str, api: Clocked) -> AssetObservation:
     metadata: dict[str, Any] = {
         "dagster/row_count": api.totals.records[stream],
@@ -283,6 +293,7 @@ def _materialized(
         "suppressed_records": landed.suppressed,
         "job_id": result.job_id,
         "duration": result.duration,
+        "read_by": _read_by(database, settings, result),
         "seconds": round(seconds, 2),
         "source": api.state.source_id,
         "as_of": str(api.state.as_of),

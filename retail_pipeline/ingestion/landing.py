@@ -89,3 +89,9 @@ def sum_transactions(database: Database) -> LandedMoney:
         ).fetchone()
     assert row is not None
     return LandedMoney(*row)
+
+
+def read_by(database: Database, job_id: int) -> str | None:
+    """Return who read in a sync of the embedded engine; None where it does not know the job."""
+    found = database.query("select reader from quality.sync_jobs where job_id = %s", [job_id])
+    return None if found.empty else found["reader"].iloc[0]

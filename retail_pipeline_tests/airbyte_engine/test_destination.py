@@ -14,11 +14,11 @@ from retail_pipeline.airbyte_engine.destination import (
     Landing,
     Loader,
     Outcome,
-    record_hash,
     stored_states,
 )
 from retail_pipeline.airbyte_engine.files import StreamSettings, SyncMode
 from retail_pipeline.airbyte_engine.jobs import JobOverError, JobStatus, JobStore
+from retail_pipeline.airbyte_engine.rendering import record_hash
 from retail_pipeline.postgres import Database
 
 SCHEMA = {

@@ -89,6 +89,7 @@ def test_an_increment_moves_what_is_new_and_equals_a_full_run(database: Database
     assert len(checks(first)) == 4
     before = metadata(first, "transactions")
     assert before["dagster/row_count"] == before["rows_synced"] > 0
+    assert before["read_by"] == "page loop"
 
     second = run(database, SIMULATOR, streams=["transactions"], as_of="2024-07-01")
     after = metadata(second, "transactions")

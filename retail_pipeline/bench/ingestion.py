@@ -1,0 +1,173 @@
+"""Reading an API into PostgreSQL: the engine against its peers and against a limit.
+
+All read the same records of one mock API into databases of one embedded server, one after another
+in one run: a first load, then a sync that finds nothing new, then one per cent of new records. Wall
+time is that of a whole process, its start and its imports included. The stock command only reads.
+"""
+
+import importlib.util
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import psycopg
+
+from retail_pipeline.bench.ingestion_engines import CONTESTANTS
+from retail_pipeline.bench.processes import Measured, measured
+from retail_pipeline.bench.results import Result
+from retail_pipeline.errors import PipelineError
+from retail_pipeline.postgres import Database
+from retail_pipeline.postgres.open import sibling_url
+from retail_pipeline.postgres.server import EmbeddedServer
+
+NAME = "ingestion"
+SIZES = (10_000, 100_000, 1_000_000)
+"""Transactions."""
+
+FIRST, NOTHING_NEW, NEW = "first load", "nothing new", "1 % new"
+THREE = "nothing new, all connections"
+_STREAM = "transactions"
+_NEAR = 0.001
+"""A sync reads its cursor's last instant again: few records more are no difference."""
+
+
+@dataclass
+class _Api:
+    process: "subprocess.Popen[str]"
+    url: str
+    early: int
+    all: int
+
+    def serve(self, what: str) -> None:
+        assert self.process.stdin is not None and self.process.stdout is not None
+        self.process.stdin.write(what + "\n")
+        self.process.stdin.flush()
+        self.process.stdout.readline()
+
+
+def run(sizes: Sequence[int], *, note: Callable[[Result], None]) -> list[Result]:
+    """Measure; return a result per case, size and engine.
+
+    Raises:
+        PipelineError: A contestant failed or did not read all records.
+    """
+    results: list[Result] = []
+    with tempfile.TemporaryDirectory(prefix="bench-") as scratch:
+        server = EmbeddedServer(Path(scratch) / "postgres")
+        try:
+            for size in sizes:
+                for result in _of_size(size, server.start(), Path(scratch)):
+                    note(result)
+                    results.append(result)
+        finally:
+            server.stop()
+    return results
+
+
+def contestants() -> list[str]:
+    """Return who is here: dlt is an optional dependency, the extra `bench`."""
+    present = importlib.util.find_spec("dlt") is not None
+    return [name for name in CONTESTANTS if name != "dlt" or present]
+
+
+def _of_size(size: int, server_url: str, scratch: Path) -> Iterator[Result]:
+    rounds = 1 if size > 100_000 else 3
+    taken: dict[tuple[str, str], list[Measured]] = {}
+    with _api(size) as api:
+        for number in range(rounds):
+            for case, engine, one in _round(api, server_url, scratch / f"{size}-{number}"):
+                taken.setdefault((case, engine), []).append(one)
+    for (case, engine), runs in taken.items():
+        new = {FIRST: size, NEW: size // 100}.get(case, 0)
+        seconds = statistics.median(each.seconds for each in runs)
+        peaks = [each.peak_mib for each in runs if each.peak_mib is not None]
+        rate = round(new / seconds, 1)
+        yield Result(
+            NAME, case, size, engine, round(seconds, 4), rate, max(peaks) if peaks else None
+        )
+
+
+def _round(api: _Api, server_url: str, scratch: Path) -> Iterator[tuple[str, str, Measured]]:
+    names = contestants()
+    databases = {name: _database(server_url, number) for number, name in enumerate(names)}
+    folders = {name: scratch / name.replace(" ", "_") for name in names}
+    for folder in folders.values():
+        folder.mkdir(parents=True)
+
+    def one(name: str, streams: Sequence[str], expected: int | None) -> Measured:
+        module = "retail_pipeline.bench.ingestion_engines"
+        command = [sys.executable, "-m", module, name, api.url, databases[name]]
+        result = measured([*command, str(folders[name]), *streams])
+        read = json.loads(result.output.splitlines()[-1])["records"]
+        if expected is not None and abs(read - expected) > max(5, _NEAR * api.early):
+            raise PipelineError(f"{name} read {read} records instead of {expected}")
+        return result
+
+    api.serve("early")
+    for case, expected in ((FIRST, api.early), (NOTHING_NEW, 0), (NEW, api.all - api.early)):
+        if case == NEW:
+            api.serve("all")
+        for name in names:
+            yield case, name, one(name, [_STREAM], expected)
+    one("engine", ["products", "users"], None)
+    yield THREE, "engine", one("engine", ["products", "users", _STREAM], None)
+    specification = Path(sys.executable).with_name("source-declarative-manifest")
+    yield THREE, "bare spec command", measured([str(specification), "spec"])
+    _check_rows(databases, api)
+    for url in databases.values():
+        _drop(server_url, url)
+
+
+def _check_rows(databases: dict[str, str], api: _Api) -> None:
+    tables = {
+        "engine": "transactional.transactions",
+        "limit": "plain.transactions",
+        "dlt": "dlt.transactions",
+    }
+    for name in databases.keys() & tables.keys():
+        found = Database(databases[name]).query(
+            f"select count(*) as rows, count(distinct transaction_id) as ids from {tables[name]}"
+        )
+        if found.iloc[0].tolist() != [api.all, api.all]:
+            raise PipelineError(f"{name} holds {found.iloc[0].tolist()}, not {api.all} records")
+
+
+def _database(server_url: str, number: int) -> str:
+    name = f"bench_{number}"
+    with psycopg.connect(server_url, autocommit=True) as connection:
+        connection.execute(f"drop database if exists {name} with (force)")
+        connection.execute(f"create database {name}")
+    url = sibling_url(server_url, name)
+    Database(url).migrate()
+    return url
+
+
+def _drop(server_url: str, url: str) -> None:
+    with psycopg.connect(server_url, autocommit=True) as connection:
+        name = Database(url).name
+        connection.execute(f"drop database if exists {name} with (force)")
+
+
+@contextmanager
+def _api(size: int) -> Iterator[_Api]:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "retail_pipeline.bench.api_server", str(size)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert process.stdout is not None
+        told = json.loads(process.stdout.readline() or "{}")
+        if "port" not in told:
+            raise PipelineError("the bench's API did not start")
+        yield _Api(process, f"http://127.0.0.1:{told['port']}", told["early"], told["all"])
+    finally:
+        process.kill()
+        process.wait()

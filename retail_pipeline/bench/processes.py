@@ -1,0 +1,102 @@
+"""Running a command as a process of its own: its wall time and the peak memory of its tree.
+
+Linux only where memory is concerned: elsewhere it is unknown. A process that leaves the tree (the
+database's server) is not counted.
+"""
+
+import subprocess
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from retail_pipeline.errors import PipelineError
+
+_SAMPLE_SECONDS = 0.05
+_TAIL = 2_000
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What a command took and printed; memory in MiB, None where it cannot be told."""
+
+    seconds: float
+    peak_mib: float | None
+    output: str
+
+
+def measured(command: Sequence[str], environment: Mapping[str, str] | None = None) -> Measured:
+    """Run a command to its end.
+
+    Raises:
+        PipelineError: It failed; the message ends with what it printed last.
+    """
+    began = time.perf_counter()
+    process = subprocess.Popen(
+        command,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=None if environment is None else dict(environment),
+    )
+    memory = _Memory(process.pid)
+    memory.start()
+    try:
+        output, errors = process.communicate()
+    except BaseException:
+        process.kill()
+        process.wait()
+        raise
+    finally:
+        memory.over.set()
+    seconds = time.perf_counter() - began
+    memory.join()
+    if process.returncode != 0:
+        raise PipelineError(f"{command[0]} ended with {process.returncode}: {errors[-_TAIL:]}")
+    return Measured(seconds, memory.peak_mib, output)
+
+
+def tree_mib(pid: int) -> float | None:
+    """Return the memory of a process and all below it now, in MiB; shared pages count once."""
+    kib = [_proportional_kib(each) for each in (pid, *_below(pid))]
+    known = [each for each in kib if each is not None]
+    return sum(known) / 1024 if known else None
+
+
+class _Memory(threading.Thread):
+    """Samples the memory of a process tree until it is over."""
+
+    def __init__(self, pid: int) -> None:
+        super().__init__(daemon=True)
+        self.over = threading.Event()
+        self.peak_mib: float | None = None
+        self._pid = pid
+
+    def run(self) -> None:
+        while not self.over.wait(_SAMPLE_SECONDS):
+            now = tree_mib(self._pid)
+            if now is not None:
+                self.peak_mib = round(max(now, self.peak_mib or 0.0), 1)
+
+
+def _below(pid: int) -> Iterator[int]:
+    for tasks in Path(f"/proc/{pid}/task").glob("*/children"):
+        try:
+            children = [int(word) for word in tasks.read_text().split()]
+        except OSError:
+            continue  # it has ended
+        for child in children:
+            yield child
+            yield from _below(child)
+
+
+def _proportional_kib(pid: int) -> int | None:
+    try:
+        for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
+            if line.startswith("Pss:"):
+                return int(line.split()[1])
+    except OSError:
+        pass  # it has ended, or is not ours
+    return None

@@ -1,0 +1,97 @@
+"""Dirty pages: records served = rows + rejected + suppressed, whichever way they are rendered."""
+
+from typing import Any
+
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from retail_pipeline.airbyte_engine.connector import Record, RenderedPage
+from retail_pipeline.airbyte_engine.destination import Landing, Loader, Outcome
+from retail_pipeline.airbyte_engine.jobs import JobStore
+from retail_pipeline.airbyte_engine.suppression import Suppression
+from retail_pipeline.postgres import Database
+from retail_pipeline_tests.airbyte_engine.test_destination import JSON, SCHEMA, SETTINGS
+
+LANDING = Landing.of("transactional", SETTINGS, SCHEMA)
+AT = 1_600_000_000_000
+SECRETS = Suppression({"things": "note"}, str, frozenset(["secret"]))
+
+DIRTY = st.fixed_dictionaries(
+    {},
+    optional={
+        "kind": st.sampled_from(["a", "b", "b", 1, None]),
+        "changed_at": st.sampled_from(
+            ["2020-01-01T00:00:00Z", "2020-01-02T00:00:00.5+23:59", "2020-02-30T00:00:00Z", None]
+        ),
+        "note": st.sampled_from(["secret", "tab\tline\nback\\slash", "\x00", "\ud800", "Zoë"])
+        | JSON,
+        "lines": st.lists(st.fixed_dictionaries({"amount": JSON, "text": JSON}), max_size=3) | JSON,
+        **dict.fromkeys(("price", "size", "day", "unknown"), JSON),
+    },
+)
+SOUND = st.fixed_dictionaries(
+    {
+        "kind": st.just("a"),
+        "changed_at": st.just("2020-01-01T00:00:00Z"),
+        "price": st.floats(allow_nan=False, allow_infinity=False) | st.integers(),
+        "lines": st.just([{"amount": 1, "text": "x\\y"}]),
+    }
+)
+
+
+@settings(
+    max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(st.lists(SOUND | SOUND | DIRTY, max_size=50), st.sampled_from([None, "", 3, {}, "\ud800"]))
+def test_every_record_is_a_row_or_rejected_or_suppressed(
+    database: Database, records: list[dict[str, Any]], bad_key: Any
+) -> None:
+    for number, record in enumerate(records):
+        record["id"] = bad_key if number % 7 == 3 else f"id{number}"
+        record["n"] = number  # no column: it makes every record one of its own
+    by_page, pages = landed(database, records, None)
+    one_by_one, singles = landed(database, records, Suppression({}, str, frozenset()))
+    assert pages == singles
+    kept_out, _ = landed(database, records, SECRETS)
+    secret = sum(record.get("note") == "secret" for record in records)
+    assert (by_page.rows_suppressed, kept_out.rows_suppressed) == (0, secret)
+    assert by_page.rows_read == one_by_one.rows_read == kept_out.rows_read == len(records)
+
+
+def landed(
+    database: Database, records: list[dict[str, Any]], suppression: Suppression | None
+) -> tuple[Outcome, list[tuple]]:
+    """Load into nothing, check the sum; return the outcome, rows and rejected records."""
+    with database.connect(autocommit=True) as session:
+        session.execute("drop table if exists transactional.things")
+        session.execute("truncate quality.rejected_records, quality.suppressed_records")
+        job = JobStore(database).start(session, connection_id="c", connection_name="c")
+        loader = Loader(
+            session, {"things": LANDING}, job_id=job, generation=1, suppression=suppression
+        )
+        if suppression is None:
+            for start in range(0, len(records), 20):
+                loader.add_rendered(rendered(records[start : start + 20], start + 1))
+        else:
+            for record in records:
+                loader.add(Record("things", record, AT))
+        outcome = loader.commit("c", {}, bytes_read=0)
+        rows = session.execute(
+            "select to_jsonb(t) - '_airbyte_raw_id', t._airbyte_meta -> 'changes' "
+            "from transactional.things t"
+        ).fetchall()
+        aside = session.execute(
+            "select stream, record_hash, record, reason from quality.rejected_records"
+        ).fetchall()
+    rejected = sum(stream == "things" for stream, *_ in aside)
+    assert outcome.rows_inserted == len(rows)
+    assert len(rows) + rejected + outcome.rows_suppressed == len(records)
+    for row, _ in rows:
+        del row["_airbyte_meta"]["sync_id"]
+    return outcome, sorted([*rows, *aside], key=str)
+
+
+def rendered(records: list[dict[str, Any]], first: int) -> RenderedPage:
+    page = LANDING.renderer.render(records, first=first, emitted_at=AT)
+    rows, rejected = "".join(page.rows).encode(), "".join(page.rejected).encode()
+    return RenderedPage("things", len(records), rows, rejected)
