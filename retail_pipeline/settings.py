@@ -77,6 +77,8 @@ class AirbyteSettings:
     workspace_id: str | None = None
     client_id: str | None = None
     client_secret: str | None = field(default=None, repr=False)
+    database_url: str | None = field(default=None, repr=False)
+    """The warehouse as the server reaches it; None where that is `RETAIL_DATABASE_URL`."""
 
 
 @dataclass(frozen=True)
@@ -246,11 +248,11 @@ def _simulator_source(text: str) -> SimulatorSource:
     return source
 
 
-def _database_url(given: Mapping[str, str]) -> str | None:
-    url = given.get("RETAIL_DATABASE_URL")
+def _database_url(given: Mapping[str, str], name: str = "RETAIL_DATABASE_URL") -> str | None:
+    url = given.get(name)
     if url is None:
         return None
-    shape = "RETAIL_DATABASE_URL must look like postgresql://user:password@host:port/database"
+    shape = f"{name} must look like postgresql://user:password@host:port/database"
     if not url.startswith(("postgresql://", "postgres://")) or url.count("@") > 1:
         raise UsageError(f"{shape}; write @ within a password as %40")
     try:
@@ -280,6 +282,7 @@ def _airbyte(given: Mapping[str, str]) -> AirbyteSettings:
         workspace_id=given.get("AIRBYTE_WORKSPACE_ID"),
         client_id=given.get("AIRBYTE_CLIENT_ID"),
         client_secret=given.get("AIRBYTE_CLIENT_SECRET"),
+        database_url=_database_url(given, "AIRBYTE_DATABASE_URL"),
     )
     missing = [n for n in ("AIRBYTE_URL", "AIRBYTE_WORKSPACE_ID") if n not in given]
     if settings.mode is AirbyteMode.SERVER and missing:

@@ -64,6 +64,14 @@ class DestinationFile(_File):
     definition_id: str | None = None
     configuration: dict[str, Any]
 
+    def resolved(self, values: Mapping[str, str | None]) -> dict[str, Any]:
+        """Return the configuration with every `${REFERENCE}` filled, as that of a source.
+
+        Raises:
+            PipelineError: A reference is not among the values.
+        """
+        return _resolve(self.configuration, values, f"destination {self.name}")
+
 
 class StreamSettings(BaseModel):
     """One stream of a connection: how it is read, ordered and identified."""

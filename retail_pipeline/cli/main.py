@@ -9,7 +9,17 @@ from typing import Annotated
 
 import typer
 
-from retail_pipeline.cli import bench, database, evaluate, forget, inspect, model, run, services
+from retail_pipeline.cli import (
+    airbyte,
+    bench,
+    database,
+    evaluate,
+    forget,
+    inspect,
+    model,
+    run,
+    services,
+)
 from retail_pipeline.errors import PipelineError, UsageError
 
 FAILED, WRONG_USE = 1, 2
@@ -47,6 +57,7 @@ app.command("db-url")(services.db_url)
 api.command("serve")(services.serve_api)
 db.command("migrate")(database.migrate)
 db.command("check")(database.check)
+app.add_typer(airbyte.app, name="airbyte")
 app.add_typer(api, name="api")
 app.add_typer(db, name="db")
 app.add_typer(model.app, name="model")

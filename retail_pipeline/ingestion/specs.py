@@ -25,6 +25,7 @@ from retail_pipeline.settings import PROJECT_ROOT
 API_LAYER = "retail_api"
 LANDING_LAYER = "transactional"
 OWNER = "team:data-platform"
+AIRBYTE_FOLDER = PROJECT_ROOT / "airbyte"
 
 _AIRBYTE_DESCRIPTIONS: Mapping[str, str] = {
     "_airbyte_raw_id": "Identifier that the loader gave to this version of the record.",
@@ -68,7 +69,7 @@ def load_folder() -> AirbyteFolder:
     Raises:
         PipelineError: A file is missing or wrong; the message names it.
     """
-    return AirbyteFolder.load(PROJECT_ROOT / "airbyte")
+    return AirbyteFolder.load(AIRBYTE_FOLDER)
 
 
 def api_key(stream: str) -> AssetKey:

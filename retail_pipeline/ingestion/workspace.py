@@ -3,7 +3,6 @@
 In both cases the client is dagster-airbyte's own, unmodified `AirbyteWorkspace`.
 """
 
-import json
 import os
 import warnings
 from collections.abc import Iterator, Mapping
@@ -19,6 +18,8 @@ from dagster_airbyte import AirbyteWorkspace
 from retail_pipeline.airbyte_engine.files import AirbyteFolder, ConnectionFile
 from retail_pipeline.airbyte_engine.suppression import Suppression
 from retail_pipeline.errors import PipelineError
+from retail_pipeline.ingestion.server_api import CONNECTION
+from retail_pipeline.ingestion.server_plan import ids_path, read_ids
 from retail_pipeline.ingestion.suppression import read_suppression, refuse_newly_forgotten
 from retail_pipeline.postgres import Database
 from retail_pipeline.settings import AirbyteMode, Settings
@@ -141,22 +142,16 @@ def known_connection_ids(settings: Settings, folder: AirbyteFolder) -> dict[str,
     """Return the ids that are known without contacting anything.
 
     Embedded, they follow from the names; of a server's, `airbyte/workspaces/<environment>.json`
-    may tell them.
+    may tell them, which `airbyte apply` writes.
 
     Raises:
         PipelineError: The file is there but unreadable.
     """
     if settings.airbyte.mode is AirbyteMode.EMBEDDED:
         return {name: connection.id for name, connection in folder.connections.items()}
-    path = folder.root / "workspaces" / f"{settings.environment.value}.json"
-    if not path.exists():
-        return {}
-    try:
-        return dict(json.loads(path.read_text(encoding="utf-8"))["connections"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise PipelineError(
-            f'{path} cannot be read ({error!r}); it must hold {{"connections": {{name: id}}}}'
-        ) from None
+    return read_ids(ids_path(settings, folder), str(settings.airbyte.workspace_id)).get(
+        CONNECTION.plural, {}
+    )
 
 
 def _server_workspace(settings: Settings, folder: AirbyteFolder) -> Workspace:
@@ -175,7 +170,7 @@ def _server_workspace(settings: Settings, folder: AirbyteFolder) -> Workspace:
     if missing:
         raise PipelineError(
             f"the Airbyte workspace at {base} has no connection {', '.join(map(str, missing))}: "
-            "create it there with the name and streams of airbyte/connections"
+            "`retail-pipeline airbyte apply` creates it"
         )
     return Workspace(client, ids)
 

@@ -52,7 +52,16 @@ class PagedApi:
 @contextmanager
 def serving(api: PagedApi) -> Iterator[PagedApi]:
     """Serve it on a free loopback port and note its address."""
-    app = Starlette(routes=[Route("/v1/{stream}", api.answer)])
+    with listening(Starlette(routes=[Route("/v1/{stream}", api.answer)])) as address:
+        api.address = address
+        yield api
+        if api.hold is not None:
+            api.hold.set()
+
+
+@contextmanager
+def listening(app: Starlette) -> Iterator[str]:
+    """Serve an application on a free loopback port; yield its address."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         server = uvicorn.Server(uvicorn.Config(app, log_level="error", lifespan="off"))
@@ -60,10 +69,7 @@ def serving(api: PagedApi) -> Iterator[PagedApi]:
         thread.start()
         while not server.started:
             time.sleep(0.005)
-        api.address = f"http://127.0.0.1:{listener.getsockname()[1]}"
-        yield api
-        if api.hold is not None:
-            api.hold.set()
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
         server.should_exit = True
         thread.join()
 

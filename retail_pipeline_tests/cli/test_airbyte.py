@@ -1,0 +1,221 @@
+"""`airbyte plan|apply|check` against a stand-in of a server's management API."""
+
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+from starlette.responses import JSONResponse
+
+from retail_pipeline.cli import main
+from retail_pipeline.settings import PROJECT_ROOT
+from retail_pipeline_tests.cli.command import DONE, FAILED, WRONG_USE
+from retail_pipeline_tests.ingestion import management_api
+from retail_pipeline_tests.ingestion.management_api import (
+    CLIENT_ID,
+    CLIENT_SECRET,
+    WORKSPACE,
+    Management,
+)
+
+API_KEY, PASSWORD = "the-api-key", "the-db-password"
+SECRETS = (API_KEY, PASSWORD, CLIENT_SECRET)
+
+
+class Airbyte:
+    """The commands on a folder of their own, in this process: each call says how it ended."""
+
+    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch, capture) -> None:
+        self.folder = folder
+        self._patch, self._capture = monkeypatch, capture
+
+    def __call__(self, *arguments: str, **environment: str) -> tuple[int, str]:
+        with self._patch.context() as patch:
+            for name, value in environment.items():
+                patch.setenv(name, value)
+            patch.setattr("sys.argv", ["retail-pipeline", "airbyte", *arguments])
+            try:
+                main.main()
+                code: object = DONE
+            except SystemExit as end:
+                code = end.code
+        shown = self._capture.readouterr()
+        output = shown.out + shown.err
+        assert not any(secret in output for secret in SECRETS)
+        return int(str(code or 0)), output
+
+    def edit(self, name: str, old: str, new: str) -> None:
+        path = self.folder / name
+        text = path.read_text()
+        assert old in text
+        path.write_text(text.replace(old, new))
+
+    def ids(self) -> dict[str, dict[str, str]]:
+        return json.loads((self.folder / "workspaces" / "local.json").read_text())
+
+
+@pytest.fixture
+def server() -> Iterator[Management]:
+    with management_api.serving(Management()) as management:
+        yield management
+
+
+@pytest.fixture
+def airbyte(server: Management, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> Airbyte:
+    folder = tmp_path / "airbyte"
+    shutil.copytree(PROJECT_ROOT / "airbyte", folder)
+    monkeypatch.setattr("retail_pipeline.ingestion.specs.AIRBYTE_FOLDER", folder)
+    for name, value in {
+        "AIRBYTE_URL": server.address,
+        "AIRBYTE_WORKSPACE_ID": WORKSPACE,
+        "AIRBYTE_CLIENT_ID": CLIENT_ID,
+        "AIRBYTE_CLIENT_SECRET": CLIENT_SECRET,
+        "RETAIL_SOURCE": "https://retail.example.com",
+        "RETAIL_API_KEY": API_KEY,
+        "RETAIL_DATABASE_URL": f"postgresql://loader:{PASSWORD}@db.example.com:5433/retail",
+    }.items():
+        monkeypatch.setenv(name, value)
+    return Airbyte(folder, monkeypatch, capsys)
+
+
+def test_the_first_apply_creates_the_second_changes_nothing(
+    airbyte: Airbyte, server: Management
+) -> None:
+    code, shown = airbyte("plan")
+    assert (code, server.writes) == (DONE, [])
+    assert "6 to create, 0 to change, 0 to delete" in shown
+    assert airbyte("check")[0] == FAILED
+
+    code, shown = airbyte("apply")
+    assert code == DONE, shown
+    kinds = ["definitions", "sources", "destinations", *["connections"] * 3]
+    assert server.writes == [("POST", kind) for kind in kinds]
+    source = server.named("sources")["retail_api"]
+    assert source["configuration"] == {"api_url": "https://retail.example.com", "api_key": API_KEY}
+    warehouse = server.named("destinations")["warehouse"]["configuration"]
+    assert (warehouse["host"], warehouse["port"]) == ("db.example.com", 5433)
+    assert warehouse["password"] == PASSWORD
+    connection = server.named("connections")["retail_api_users"]
+    assert connection["namespaceFormat"] == "transactional"
+    assert connection["schedule"] == {"scheduleType": "manual"}
+    recorded = airbyte.ids()
+    assert recorded["workspace_id"] == WORKSPACE
+    assert recorded["connections"]["retail_api_users"] == connection["connectionId"]
+
+    code, shown = airbyte("apply")
+    assert (code, len(server.writes)) == (DONE, 6)
+    assert "0 to create, 0 to change, 0 to delete" in shown
+    assert airbyte("check")[0] == DONE
+
+
+def test_an_edit_changes_one_thing_and_says_which(airbyte: Airbyte, server: Management) -> None:
+    airbyte("apply")
+    server.writes.clear()
+    airbyte.edit("connections/users.yaml", "transactional", "elsewhere")
+    code, shown = airbyte("check")
+    assert code == FAILED
+    assert "~ connection retail_api_users" in shown
+    assert 'namespaceFormat: "transactional" → "elsewhere"' in shown
+    airbyte("apply")
+    assert server.writes == [("PATCH", "connections")]
+
+    airbyte.edit("sources/retail_api/manifest.yaml", "page_size: 1000", "page_size: 500")
+    _, shown = airbyte("apply")
+    assert "page_size: 1000 → 500" in shown
+    assert server.writes[1:] == [("PUT", "definitions")]
+
+    # What somebody changes there is told and set back; a secret only where it is asked for.
+    server.named("sources")["retail_api"]["configuration"]["start_date"] = "2020-01-01T00:00:00Z"
+    _, shown = airbyte("apply")
+    assert 'configuration.start_date: "2020-01-01T00:00:00Z" → nothing' in shown
+    assert "start_date" not in server.named("sources")["retail_api"]["configuration"]
+    assert airbyte("apply", RETAIL_API_KEY="another-key")[0] == DONE
+    assert server.named("sources")["retail_api"]["configuration"]["api_key"] == API_KEY
+    airbyte("apply", "--renew-secrets", RETAIL_API_KEY="another-key")
+    assert server.named("sources")["retail_api"]["configuration"]["api_key"] == "another-key"
+    assert airbyte("check")[0] == DONE
+
+
+def test_nothing_is_deleted_without_prune_and_only_what_was_made_here(
+    airbyte: Airbyte, server: Management
+) -> None:
+    airbyte("apply")
+    users = server.named("connections")["retail_api_users"]
+    by_hand = {**users, "connectionId": "by-hand", "name": "made in the UI"}
+    server.objects["connections"]["by-hand"] = by_hand
+    (airbyte.folder / "connections" / "users.yaml").unlink()
+    server.writes.clear()
+    code, shown = airbyte("apply")
+    assert (code, server.writes) == (DONE, [])
+    assert "! connection retail_api_users is no longer in the files" in shown
+    assert airbyte("apply", "--prune")[0] == DONE
+    assert server.writes == [("DELETE", "connections")]
+    assert set(server.named("connections")) == {
+        "made in the UI",
+        "retail_api_products",
+        "retail_api_transactions",
+    }
+    assert airbyte("check")[0] == DONE
+
+
+def test_objects_are_found_by_name_and_by_id(airbyte: Airbyte, server: Management) -> None:
+    airbyte("apply")
+    server.writes.clear()
+    (airbyte.folder / "workspaces" / "local.json").unlink()
+    assert airbyte("check")[0] == FAILED  # the ids have to be written down again
+    assert airbyte("apply")[0] == DONE
+    assert server.writes == []
+    server.named("connections")["retail_api_users"]["name"] = "renamed in the UI"
+    _, shown = airbyte("apply")
+    assert 'name: "renamed in the UI" → "retail_api_users"' in shown
+    assert server.writes == [("PATCH", "connections")]
+
+    users = server.named("connections")["retail_api_users"]
+    server.objects["connections"]["twin"] = {**users, "connectionId": "twin"}
+    (airbyte.folder / "workspaces" / "local.json").unlink()
+    code, shown = airbyte("apply")
+    assert code == FAILED
+    assert "holds 2 connections of the name 'retail_api_users'" in shown
+
+
+def test_a_failure_is_one_message_and_the_next_apply_goes_on(
+    airbyte: Airbyte, server: Management
+) -> None:
+    code, shown = airbyte("apply", AIRBYTE_CLIENT_SECRET="a-wrong-secret")
+    assert code == FAILED
+    assert "refuses the credentials (HTTP 401): check AIRBYTE_CLIENT_ID" in shown
+    code, shown = airbyte("plan", AIRBYTE_URL="http://127.0.0.1:9")
+    assert code == FAILED
+    assert "the Airbyte server at http://127.0.0.1:9 does not answer" in shown
+    code, shown = airbyte("plan", AIRBYTE_WORKSPACE_ID="another")
+    assert code == FAILED
+    assert "has no workspace another: check AIRBYTE_WORKSPACE_ID" in shown
+    code, shown = airbyte("plan", AIRBYTE_CLIENT_ID="")
+    assert (code, "AIRBYTE_CLIENT_ID" in shown) == (WRONG_USE, True)
+    code, shown = airbyte("plan", RETAIL_SOURCE="simulator:?customers=10&seed=1")
+    assert (code, "set RETAIL_SOURCE to https://" in shown) == (WRONG_USE, True)
+    assert server.writes == []
+
+    told = f"a check with {PASSWORD} failed"
+    server.refuse = lambda method, path: (
+        JSONResponse({"detail": told}, status_code=422)
+        if (method, path) == ("POST", "destinations")
+        else None
+    )
+    code, shown = airbyte("apply")
+    assert code == FAILED
+    assert "refuses to create the destination warehouse (HTTP 422: a check with ******" in shown
+    assert set(airbyte.ids()["sources"]) == {"retail_api"}
+    server.refuse = lambda method, path: None
+    assert airbyte("apply")[0] == DONE
+    assert len(server.objects["sources"]) == 1
+    assert airbyte("check")[0] == DONE
+
+
+def test_the_manifest_is_sent_as_it_is(airbyte: Airbyte, server: Management) -> None:
+    airbyte("apply")
+    manifest = (PROJECT_ROOT / "airbyte/sources/retail_api/manifest.yaml").read_text()
+    sent = server.named("definitions")["retail_api"]["manifest"]
+    assert sent == yaml.safe_load(manifest)
