@@ -7,7 +7,7 @@ two. scikit-learn and SciPy are imported while an asset runs only. The checks ar
 import json
 import time
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -22,15 +22,18 @@ from dagster import (
     Definitions,
     DynamicPartitionsDefinition,
     MaterializeResult,
-    MetadataValue,
     ResourceParam,
-    TableColumn,
-    TableSchema,
-    asset,
 )
 
+from retail_pipeline.clv.asset_parts import (
+    GROUP,
+    clv_asset,
+    markdown,
+    result,
+    served_predictions,
+    window,
+)
 from retail_pipeline.clv.checks import build_checks
-from retail_pipeline.errors import PipelineError
 from retail_pipeline.postgres import Database, Role
 from retail_pipeline.run_window import RunWindow
 from retail_pipeline.settings import Settings
@@ -41,9 +44,6 @@ if TYPE_CHECKING:
 
 # Dagster is pinned exactly, so a beta parameter cannot change; saying so at each load helps nobody.
 warnings.filterwarnings("ignore", message=".*backfill_policy", category=BetaWarning)
-
-GROUP = "clv"
-OWNER = "team:data-science"
 
 CUTOFFS = DynamicPartitionsDefinition(name="cutoff")
 """Past cut-offs of the backtest (ISO dates): `clv/backtest_summary` adds and removes them."""
@@ -76,7 +76,7 @@ def build_clv() -> Definitions:
 def training_set() -> AssetsDefinition:
     """Return the asset `clv/training_set`."""
 
-    @_clv_asset("training_set", [_FEATURES, _ENTRIES], _TABLE_KINDS)
+    @clv_asset("training_set", [_FEATURES, _ENTRIES], _TABLE_KINDS)
     def build(
         database: ResourceParam[Database],
         settings: ResourceParam[Settings],
@@ -86,7 +86,7 @@ def training_set() -> AssetsDefinition:
         from retail_pipeline.clv import dataset, inputs, tables
 
         started, database = time.monotonic(), database.as_role(Role.SCIENTIST)
-        as_of, horizon_days = _window(database, settings, run_window)
+        as_of, horizon_days = window(database, settings, run_window)
         cutoffs = dataset.training_cutoffs(tables.as_of_dates(database), as_of, horizon_days)
         features = tables.features(database, [*cutoffs, as_of])
         entries = tables.entries(database, as_of)
@@ -100,7 +100,7 @@ def training_set() -> AssetsDefinition:
             frame = dataset.training_set(features, entries, as_of, horizon_days)
             rows = _publish_training_set(database, frame, horizon_days)
             tables.keep_digests(database, "training_set", horizon_days, {as_of: digest})
-        return _result(
+        return result(
             database,
             "clv.training_set",
             rows,
@@ -116,7 +116,7 @@ def training_set() -> AssetsDefinition:
 def candidates() -> AssetsDefinition:
     """Return the asset `clv/candidates`."""
 
-    @_clv_asset("candidates", [AssetKey([GROUP, "training_set"]), _FEATURES], _MODEL_KINDS)
+    @clv_asset("candidates", [AssetKey([GROUP, "training_set"]), _FEATURES], _MODEL_KINDS)
     def build(
         database: ResourceParam[Database],
         settings: ResourceParam[Settings],
@@ -127,7 +127,7 @@ def candidates() -> AssetsDefinition:
         from retail_pipeline.clv.backtest import fit_candidates
 
         started, database = time.monotonic(), database.as_role(Role.SCIENTIST)
-        as_of, horizon_days = _window(database, settings, run_window)
+        as_of, horizon_days = window(database, settings, run_window)
         today = dataset.population(tables.features(database, [as_of]), as_of)
         learned_from = tables.digests(database, "training_set", horizon_days).get(as_of)
         digest = inputs.digest([inputs.code_version(), learned_from, inputs.of_rows(today)])
@@ -150,12 +150,12 @@ def candidates() -> AssetsDefinition:
             store.save_candidates(database, fitted, training)
             tables.keep_digests(database, "candidates", horizon_days, {as_of: digest})
         table = store.training_report(database, as_of, horizon_days)
-        return _result(
+        return result(
             database,
             "clv.model_versions",
             int(table["version"].notna().sum()),
             started,
-            models=_markdown(table.round(3)),
+            models=markdown(table.round(3)),
             fit_seconds=0.0 if kept else round(float(table["fit seconds"].sum()), 3),
             artifact_kib=round(float(table["KiB"].sum()), 1),
             reused=kept,
@@ -173,7 +173,7 @@ def backtest() -> AssetsDefinition:
     there are none yet. `clv/backtest_summary` fills and reports the partitions of a run.
     """
 
-    @_clv_asset(
+    @clv_asset(
         "backtest",
         [_FEATURES, _ENTRIES],
         _MODEL_KINDS,
@@ -190,7 +190,7 @@ def backtest() -> AssetsDefinition:
         from retail_pipeline.clv import cutoffs, tables
 
         started, database = time.monotonic(), database.as_role(Role.SCIENTIST)
-        as_of, horizon_days = _window(database, settings, run_window)
+        as_of, horizon_days = window(database, settings, run_window)
         asked = {key: date.fromisoformat(key) for key in context.partition_keys}
         done = cutoffs.test(database, as_of, horizon_days, list(asked.values()))
         metrics = tables.backtest_metrics(database, as_of, horizon_days)
@@ -201,7 +201,7 @@ def backtest() -> AssetsDefinition:
                     f"complete as of {as_of} ({_listed(done.due)}): nothing was tested there"
                 )
             context.add_asset_metadata(_of_cutoff(metrics, cutoff, horizon_days), partition_key=key)
-        return _result(
+        return result(
             database,
             "clv.backtest_metrics",
             int(metrics["cutoff_date"].isin([pd.Timestamp(day) for day in done.tested]).sum()),
@@ -218,7 +218,7 @@ def backtest_summary() -> AssetsDefinition:
     """Return the asset `clv/backtest_summary`, which brings `clv/backtest` up to date."""
 
     # Not on clv/backtest: what was never materialized upstream, the UI asks about before it starts.
-    @_clv_asset(
+    @clv_asset(
         "backtest_summary", [AssetKey([GROUP, "candidates"]), _FEATURES, _ENTRIES], _MODEL_KINDS
     )
     def build(
@@ -231,7 +231,7 @@ def backtest_summary() -> AssetsDefinition:
         from retail_pipeline.clv import cutoffs, tables
 
         started, database = time.monotonic(), database.as_role(Role.SCIENTIST)
-        as_of, horizon_days = _window(database, settings, run_window)
+        as_of, horizon_days = window(database, settings, run_window)
         done = cutoffs.bring_up_to_date(
             database, as_of, horizon_days, afresh=run_window.full_refresh
         )
@@ -243,7 +243,7 @@ def backtest_summary() -> AssetsDefinition:
             ["model_name", "horizon_days"],
             replace_where=f"horizon_days = {horizon_days}",
         )
-        return _result(
+        return result(
             database,
             "clv.backtest_summary",
             rows,
@@ -251,8 +251,8 @@ def backtest_summary() -> AssetsDefinition:
             cutoffs=_listed(done.due),
             tested=len(done.tested),
             reused=len(done.kept),
-            metrics=_markdown(_mean_metrics(metrics)),
-            abstentions=_markdown(cutoffs.abstentions(database, horizon_days, done.due)),
+            metrics=markdown(_mean_metrics(metrics)),
+            abstentions=markdown(cutoffs.abstentions(database, horizon_days, done.due)),
             predictions=done.predictions,
         )
 
@@ -262,7 +262,7 @@ def backtest_summary() -> AssetsDefinition:
 def model() -> AssetsDefinition:
     """Return the asset `clv/model`."""
 
-    @_clv_asset("model", [AssetKey([GROUP, "candidates"]), _SUMMARY], _MODEL_KINDS)
+    @clv_asset("model", [AssetKey([GROUP, "candidates"]), _SUMMARY], _MODEL_KINDS)
     def build(
         context: AssetExecutionContext,
         database: ResourceParam[Database],
@@ -273,7 +273,7 @@ def model() -> AssetsDefinition:
         from retail_pipeline.clv import selection, store, tables
 
         started, database = time.monotonic(), database.as_role(Role.SCIENTIST)
-        as_of, horizon_days = _window(database, settings, run_window)
+        as_of, horizon_days = window(database, settings, run_window)
         versions = store.candidate_versions(database, as_of, horizon_days)
         metrics = tables.backtest_metrics(database, as_of, horizon_days)
         decision = selection.choose(metrics, versions, as_of)
@@ -281,7 +281,7 @@ def model() -> AssetsDefinition:
         served = store.serving_record(database, as_of, horizon_days)
         if not served.validated or served.is_pinned:
             context.log.warning(served.reason)
-        return _result(
+        return result(
             database,
             "clv.model_decisions",
             1,
@@ -292,7 +292,7 @@ def model() -> AssetsDefinition:
             pinned=served.is_pinned,
             reason=served.reason,
             incumbent=decision.incumbent,
-            leaderboard=_markdown(_leaderboard(decision)),
+            leaderboard=markdown(_leaderboard(decision)),
             artifact_kib=round(served.artifact_bytes / 1024, 1),
             load_seconds=round(served.load_seconds, 4),
         )
@@ -303,7 +303,7 @@ def model() -> AssetsDefinition:
 def predictions() -> AssetsDefinition:
     """Return the asset `clv/predictions`."""
 
-    @_clv_asset("predictions", [AssetKey([GROUP, "model"]), _FEATURES], _TABLE_KINDS)
+    @clv_asset("predictions", [AssetKey([GROUP, "model"]), _FEATURES], _TABLE_KINDS)
     def build(
         database: ResourceParam[Database],
         settings: ResourceParam[Settings],
@@ -313,7 +313,7 @@ def predictions() -> AssetsDefinition:
         from retail_pipeline.clv import dataset, store, tables, valuation
 
         started, database = time.monotonic(), database.as_role(Role.SCIENTIST)
-        as_of, horizon_days = _window(database, settings, run_window)
+        as_of, horizon_days = window(database, settings, run_window)
         serving = store.load_serving(database, as_of, horizon_days)
         past = database.read(
             "clv.backtest_predictions",
@@ -330,7 +330,7 @@ def predictions() -> AssetsDefinition:
             ["customer_id", "as_of_date", "horizon_days"],
             replace_where=f"as_of_date = '{as_of}' and horizon_days = {horizon_days}",
         )
-        return _result(
+        return result(
             database,
             "clv.predictions",
             rows,
@@ -346,7 +346,7 @@ def predictions() -> AssetsDefinition:
 def segments() -> AssetsDefinition:
     """Return the asset `clv/segments`."""
 
-    @_clv_asset("segments", [AssetKey([GROUP, "predictions"])], _TABLE_KINDS)
+    @clv_asset("segments", [AssetKey([GROUP, "predictions"])], _TABLE_KINDS)
     def build(
         database: ResourceParam[Database],
         settings: ResourceParam[Settings],
@@ -356,8 +356,8 @@ def segments() -> AssetsDefinition:
         from retail_pipeline.clv.segments import past_worth, summarise
 
         started, database = time.monotonic(), database.as_role(Role.SCIENTIST)
-        as_of, horizon_days = _window(database, settings, run_window)
-        served = _served(database, as_of, horizon_days)
+        as_of, horizon_days = window(database, settings, run_window)
+        served = served_predictions(database, as_of, horizon_days)
         past = database.read(
             "clv.backtest_predictions",
             ["cutoff_date", "predicted_value", "probability_active", "actual_value"],
@@ -367,12 +367,12 @@ def segments() -> AssetsDefinition:
         table = summarise(served).join(past_worth(past, horizon_days), on="segment")
         table["past_customers"] = table["past_customers"].fillna(0).astype(int)
         rows = _publish_sizes(database, "segments", "segment", table, as_of, horizon_days)
-        return _result(
+        return result(
             database,
             "clv.segments",
             rows,
             started,
-            segments=_markdown(table.round(3)),
+            segments=markdown(table.round(3)),
             model_version=str(served["model_version"].iloc[0]),
         )
 
@@ -382,7 +382,7 @@ def segments() -> AssetsDefinition:
 def rfm_segments() -> AssetsDefinition:
     """Return the asset `clv/rfm_segments`."""
 
-    @_clv_asset("rfm_segments", [AssetKey([GROUP, "predictions"]), _RFM], _TABLE_KINDS)
+    @clv_asset("rfm_segments", [AssetKey([GROUP, "predictions"]), _RFM], _TABLE_KINDS)
     def build(
         database: ResourceParam[Database],
         settings: ResourceParam[Settings],
@@ -392,12 +392,14 @@ def rfm_segments() -> AssetsDefinition:
         from retail_pipeline.clv.segments import summarise_rfm
 
         started, database = time.monotonic(), database.as_role(Role.SCIENTIST)
-        as_of, horizon_days = _window(database, settings, run_window)
+        as_of, horizon_days = window(database, settings, run_window)
         named = database.read("warehouse.customer_rfm", ["customer_id", "rfm_segment"])
-        table = summarise_rfm(_served(database, as_of, horizon_days).merge(named, on="customer_id"))
+        table = summarise_rfm(
+            served_predictions(database, as_of, horizon_days).merge(named, on="customer_id")
+        )
         rows = _publish_sizes(database, "rfm_segments", "rfm_segment", table, as_of, horizon_days)
-        return _result(
-            database, "clv.rfm_segments", rows, started, segments=_markdown(table.round(3))
+        return result(
+            database, "clv.rfm_segments", rows, started, segments=markdown(table.round(3))
         )
 
     return build
@@ -406,7 +408,7 @@ def rfm_segments() -> AssetsDefinition:
 def segment_changes() -> AssetsDefinition:
     """Return the asset `clv/segment_changes`."""
 
-    @_clv_asset("segment_changes", [AssetKey([GROUP, "predictions"]), _FEATURES], _TABLE_KINDS)
+    @clv_asset("segment_changes", [AssetKey([GROUP, "predictions"]), _FEATURES], _TABLE_KINDS)
     def build(
         database: ResourceParam[Database],
         settings: ResourceParam[Settings],
@@ -417,7 +419,7 @@ def segment_changes() -> AssetsDefinition:
         from retail_pipeline.clv.segments import assign, changes, rfm
 
         started, database = time.monotonic(), database.as_role(Role.SCIENTIST)
-        as_of, horizon_days = _window(database, settings, run_window)
+        as_of, horizon_days = window(database, settings, run_window)
         earlier = [day for day in tables.as_of_dates(database) if day < as_of and day.day == 1]
         since = max(earlier, default=as_of)
         features = tables.features(database, sorted({since, as_of}))
@@ -447,7 +449,7 @@ def segment_changes() -> AssetsDefinition:
             ["as_of_date", "horizon_days", "scheme", "label_before", "label_after"],
             replace_where=f"as_of_date = '{as_of}' and horizon_days = {horizon_days}",
         )
-        return _result(
+        return result(
             database,
             "clv.segment_changes",
             rows_written,
@@ -457,24 +459,6 @@ def segment_changes() -> AssetsDefinition:
         )
 
     return build
-
-
-def _clv_asset(
-    name: str, deps: Sequence[AssetKey], kinds: set[str], **options: Any
-) -> Callable[[Callable[..., MaterializeResult]], AssetsDefinition]:
-    """Return `asset` with what all assets of this room share; the docstring is the description."""
-    return asset(
-        key=AssetKey([GROUP, name]),
-        deps=deps,
-        group_name=GROUP,
-        owners=[OWNER],
-        kinds=kinds,
-        **options,
-    )
-
-
-def _window(database: Database, settings: Settings, run_window: RunWindow) -> tuple[date, int]:
-    return run_window.landed_as_of(settings, database), run_window.horizon(settings)
 
 
 def _is_kept(
@@ -518,29 +502,6 @@ def _publish_training_set(database: Database, frame: pd.DataFrame, horizon_days:
         replace_where=f"horizon_days = {horizon_days}",
         create=True,
     )
-
-
-def _served(database: Database, as_of: date, horizon_days: int) -> pd.DataFrame:
-    """Return the served predictions in the order of the customers.
-
-    Raises:
-        PipelineError: There are none.
-    """
-    served = database.read(
-        "clv.predictions",
-        [
-            *("customer_id", "segment", "predicted_value", "probability_active"),
-            *("model_name", "model_version"),
-        ],
-        where="as_of_date = %s and horizon_days = %s",
-        params=[as_of, horizon_days],
-    )
-    if served.empty:
-        raise PipelineError(
-            f"there are no predictions as of {as_of} for {horizon_days} days: "
-            "materialize clv/predictions first"
-        )
-    return served.sort_values("customer_id", ignore_index=True)
 
 
 def _publish_sizes(
@@ -591,7 +552,7 @@ def _of_cutoff(metrics: pd.DataFrame, cutoff: date, horizon_days: int) -> dict[s
     return {
         "dagster/partition_row_count": len(here),
         "horizon_days": horizon_days,
-        "metrics": _markdown(table.sort_values("tweedie_deviance")),
+        "metrics": markdown(table.sort_values("tweedie_deviance")),
     }
 
 
@@ -634,49 +595,13 @@ def _changed_without_purchase(moves: pd.DataFrame) -> dict[str, Any]:
             f"{scheme}_without_purchase": idle,
             f"{scheme}_changed_without_purchase": changed,
             f"{scheme}_share_changed": round(changed / idle, 4) if idle else None,
-            f"{scheme}_moves": _markdown(
+            f"{scheme}_moves": markdown(
                 moved.sort_values("customers_without_purchase", ascending=False)[
                     ["label_before", "label_after", "customers", "customers_without_purchase"]
                 ]
             ),
         }
     return {name: value for name, value in found.items() if value is not None}
-
-
-def _result(
-    database: Database, table: str, rows: int, started: float, **metadata: Any
-) -> MaterializeResult:
-    """Return the materialization with row count, column schema, seconds and what is given."""
-    return MaterializeResult(
-        metadata={
-            "dagster/row_count": rows,
-            "dagster/column_schema": _schema(database, table),
-            "dagster/table_name": table,
-            "seconds": round(time.monotonic() - started, 3),
-            **metadata,
-        }
-    )
-
-
-def _schema(database: Database, table: str) -> TableSchema:
-    """Return a table's columns with their comments; feature columns borrow the mart's."""
-    columns = database.query(
-        "select own.attname as name, format_type(own.atttypid, own.atttypmod) as type, "
-        "coalesce(col_description(own.attrelid, own.attnum), "
-        "col_description(mart.attrelid, mart.attnum)) as description "
-        "from pg_attribute as own left join pg_attribute as mart "
-        "on mart.attrelid = to_regclass('warehouse.customer_features') "
-        "and mart.attname = own.attname "
-        "where own.attrelid = %s::regclass and own.attnum > 0 and not own.attisdropped "
-        "order by own.attnum",
-        [table],
-    )
-    return TableSchema(
-        [
-            TableColumn(name=row["name"], type=row["type"], description=row["description"] or None)
-            for row in columns.to_dict("records")
-        ]
-    )
 
 
 def _mean_metrics(metrics: pd.DataFrame) -> pd.DataFrame:
@@ -691,12 +616,6 @@ def _mean_metrics(metrics: pd.DataFrame) -> pd.DataFrame:
 def _leaderboard(decision: "Decision") -> pd.DataFrame:
     board = decision.leaderboard
     return board.round(dict.fromkeys(board.select_dtypes("number").columns, 3))
-
-
-def _markdown(table: pd.DataFrame) -> MetadataValue:
-    lines = [list(map(str, table.columns)), ["---"] * len(table.columns)]
-    lines += [["" if pd.isna(cell) else str(cell) for cell in row] for row in table.to_numpy()]
-    return MetadataValue.md("\n".join(f"| {' | '.join(line)} |" for line in lines))
 
 
 def _listed(cutoffs: Sequence[date]) -> str:
