@@ -1,73 +1,36 @@
-"""How good the customer values are: models beside each other, the policy, intervals, speed.
+"""How fast BG/NBD is fitted and scored, beside the package `lifetimes` on the same customers.
 
-`run` measures fit and score of BG/NBD beside the package `lifetimes`, where that is installed (the
-extra `peers`). `judge_file` takes a transactions file through the pipeline's own marts and judges,
-at origins whose outcome the file holds, what would have been predicted there. Table A holds each
-model everywhere, Table B what the selection would have served, the third table the intervals.
-
-Sources of the measures: `clv.metrics`; Winkler (1972) for the interval score.
+Each engine has a process of its own, with one thread: `python -m retail_pipeline.bench.clv ENGINE
+CUSTOMERS` is what it runs. A peer that is not installed (the extra `peers`) is left out, and named.
+How good the predictions are is measured in `clv_quality`.
 """
 
-import resource
-import threading
+import json
+import os
+import statistics
+import sys
 import time
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
-from datetime import date
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import Final
 
 import numpy as np
-import pandas as pd
-from sklearn.ensemble import HistGradientBoostingRegressor
 
+from retail_pipeline.bench.processes import measured
 from retail_pipeline.bench.results import Result
-from retail_pipeline.clv import dataset, intervals, metrics
-from retail_pipeline.clv.btyd import BGNBD, Array, Purchases
-from retail_pipeline.clv.estimators import MODELS
-from retail_pipeline.clv.selection import INCUMBENT
-from retail_pipeline.clv.tree_models import FEATURES, matrix
-from retail_pipeline.clv.valuation import Valuation, value_customers
-from retail_pipeline.retail_api.source import default_as_of, open_dataset
-from retail_pipeline.scratch import land_records, scratch_database
-from retail_pipeline.settings import FileSource, Settings
-from retail_pipeline.warehouse.run import dbt_build
+from retail_pipeline.clv.btyd import BGNBD, Purchases
 
 SIZES: Final = (10_000, 100_000)
 """Customers."""
 
-CHALLENGER: Final = "boosted_pareto_nbd"
-COMPARED: Final = ("mae", "mae_one_total", "normalized_gini", "r2", "tweedie_deviance", "log_bias")
-_DRAWS = 200
+HORIZON_DAYS: Final = 180
+_REPEATS = 5
 _SEED = 20_231
+_ONE_THREAD = {
+    name: "1" for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+}
 
 Note = Callable[[Result], None]
-
-
-@dataclass(frozen=True)
-class Origin:
-    """A date to stand at, and how far to look from there."""
-
-    cutoff: date
-    horizon_days: int
-
-
-@dataclass(frozen=True)
-class Report:
-    """What the bench found.
-
-    Attributes:
-        models: Table A: one row per origin and model with all metrics, the Brier score, the
-            reliability of `probability_active`, and the MAE after scaling to the actual total.
-        differences: Challenger against incumbent per origin, with 95 % bootstrap intervals.
-        policy: Table B: one row per origin: who served, why, and its metrics over the incumbent's.
-        intervals: One row per origin, method and stratum (predicted deciles).
-    """
-
-    models: pd.DataFrame
-    differences: pd.DataFrame
-    policy: pd.DataFrame
-    intervals: pd.DataFrame
 
 
 def run(sizes: Sequence[int], *, note: Note) -> list[Result]:
@@ -79,283 +42,89 @@ def run(sizes: Sequence[int], *, note: Note) -> list[Result]:
 
     Returns:
         Per size and engine the fit (its case bears the mean log-likelihood at the parameters found,
-        by one function for both) and the score of everyone.
+        by one function for both) and the score of everyone: expected purchases and probability of
+        being active. Seconds are medians; the memory is the high-water mark of the process.
     """
     results = []
-    for measured in speed(sizes):
-        of_fit = f"BG/NBD fit, mean log-likelihood {measured.log_likelihood:.5f}"
-        for case, seconds in (
-            (of_fit, measured.fit_seconds),
-            ("BG/NBD score", measured.score_seconds),
-        ):
-            result = Result.of(
-                "clv", case, measured.customers, measured.engine, seconds, measured.peak_mib
-            )
-            note(result)
-            results.append(result)
+    for customers in sizes:
+        for engine in ENGINES:
+            found = _in_a_process(engine, customers)
+            if found is None:
+                sys.stderr.write(f"{engine} is not installed and is left out (extra `peers`)\n")
+                continue
+            fit = f"BG/NBD fit, mean log-likelihood {found['log_likelihood']:.6f}"
+            for case, seconds in ((fit, found["fit"]), ("BG/NBD score", found["score"])):
+                result = Result.of("clv", case, customers, engine, seconds, found["peak_mib"])
+                note(result)
+                results.append(result)
     return results
 
 
-def judge_file(transactions: Path, origins: Sequence[Origin], settings: Settings) -> Report:
-    """Judge models, policy and intervals on a transactions file.
-
-    Args:
-        transactions: A Parquet or CSV file of order lines.
-        origins: Where to stand; the outcomes must be complete.
-        settings: Which PostgreSQL holds the scratch database.
-    """
-    features, entries = marts(transactions, settings)
-    return judge(features, entries, origins)
+def _in_a_process(engine: str, customers: int) -> dict[str, float] | None:
+    command = [sys.executable, "-m", __name__, engine, str(customers)]
+    done = measured(command, environment=os.environ | _ONE_THREAD)
+    found: dict[str, float] | None = json.loads(done.output)
+    return found
 
 
-def marts(transactions: Path, settings: Settings) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Return features at all month firsts and the ledger of a transactions file."""
-    source = FileSource(transactions)
-    with scratch_database(settings) as scratch:
-        land_records(scratch, open_dataset(source).records)
-        names = ("customer_features", "customer_day_entries")
-        dbt_build(
-            scratch.url,
-            select=[f"+{name}" for name in names],
-            variables={"as_of_date": default_as_of(source).isoformat()},
-        )
-        features, entries = (scratch.read(f"warehouse.{name}") for name in names)
-    return features, entries
-
-
-def judge(features: pd.DataFrame, entries: pd.DataFrame, origins: Iterable[Origin]) -> Report:
-    """Judge models, policy and intervals on prepared marts.
-
-    Args:
-        features: Rows of `warehouse.customer_features`, at least at the origins and the month
-            firsts before them.
-        entries: Rows of `warehouse.customer_day_entries`, the outcomes included.
-        origins: Where to stand.
-    """
-    features, entries = dataset.prepare_features(features), dataset.prepare_entries(entries)
-    models, differences, policy, strata = [], [], [], []
-    for origin in origins:
-        known = features[features["as_of_date"] <= pd.Timestamp(origin.cutoff)]
-        valuation = value_customers(known, entries, origin.cutoff, origin.horizon_days)
-        outcome = dataset.outcomes(
-            entries, valuation.population["customer_id"], origin.cutoff, origin.horizon_days
-        )
-        key = {"cutoff": origin.cutoff, "horizon_days": origin.horizon_days}
-        predicted = {
-            name: frame for name in MODELS if (frame := valuation.predictions_of(name)) is not None
-        }
-        rows = {name: _measured(frame, outcome) for name, frame in predicted.items()}
-        models += [{**key, "model": name, **row} for name, row in rows.items()]
-        if {CHALLENGER, INCUMBENT} <= set(predicted):
-            differences.append({**key, **_difference(predicted, outcome)})
-        policy.append({**key, **_policy(valuation, rows)})
-        strata += [{**key, **row} for row in _strata(valuation, outcome, predicted)]
-    return Report(*(pd.DataFrame(table) for table in (models, differences, policy, strata)))
-
-
-def _measured(frame: pd.DataFrame, outcome: pd.DataFrame) -> dict[str, Any]:
-    actual = outcome["future_value"].to_numpy(float)
-    predicted = frame["predicted_value"].to_numpy(float)
-    active = frame["probability_active"].to_numpy(float)
-    came = np.sign(outcome["future_orders"].to_numpy(float))
+def _measure(engine: str, customers: int) -> dict[str, float] | None:
+    """Fit and score some times; None where the engine is not installed."""
+    fit_and_score = ENGINES[engine]()
+    if fit_and_score is None:
+        return None
+    data = simulated_purchases(customers)
+    times = [fit_and_score(data) for _ in range(_REPEATS)]
     return {
-        "customers": len(frame),
-        **metrics.evaluate(frame, actual),
-        "mae_one_total": metrics.mae(predicted * actual.sum() / predicted.sum(), actual),
-        "log_bias": abs(float(np.log(predicted.sum() / actual.sum()))),
-        "brier_score": metrics.brier_score(active, came),
-        "reliability_gap": metrics.reliability_gap(active, came),
+        "log_likelihood": float(times[-1][0].log_likelihood(data).mean()),
+        "fit": statistics.median(fitted for _, fitted, _ in times),
+        "score": statistics.median(scored for _, _, scored in times),
+        "peak_mib": _high_water_mib(),
     }
 
 
-def _compared(predicted: Array, actual: Array) -> dict[str, float]:
-    with np.errstate(divide="ignore", invalid="ignore"):
-        return {
-            "mae": metrics.mae(predicted, actual),
-            "mae_one_total": metrics.mae(predicted * actual.sum() / predicted.sum(), actual),
-            "normalized_gini": metrics.normalized_gini(predicted, actual),
-            "r2": metrics.r2(predicted, actual),
-            "tweedie_deviance": metrics.tweedie_deviance(predicted, actual),
-            "log_bias": abs(float(np.log(predicted.sum() / actual.sum()))),
-        }
+FitAndScore = Callable[[Purchases], tuple[BGNBD, float, float]]
 
 
-def _difference(predicted: dict[str, pd.DataFrame], outcome: pd.DataFrame) -> dict[str, float]:
-    """Return challenger over incumbent with paired bootstrap intervals over customers.
+def _ours() -> FitAndScore:
+    def fit_and_score(data: Purchases) -> tuple[BGNBD, float, float]:
+        data = Purchases(data.repeats, data.last, data.age)  # it remembers nothing
+        started = time.perf_counter()
+        model = BGNBD.fit(data)
+        fitted = time.perf_counter()
+        model.expected_purchases(data, HORIZON_DAYS)
+        model.probability_alive(data)
+        return model, fitted - started, time.perf_counter() - fitted
 
-    MAE and deviance as relative changes, the others as differences.
-    """
-    actual = outcome["future_value"].to_numpy(float)
-    new, old = (predicted[name]["predicted_value"].to_numpy() for name in (CHALLENGER, INCUMBENT))
-
-    def change(rows: np.ndarray) -> dict[str, float]:
-        a, b = _compared(new[rows], actual[rows]), _compared(old[rows], actual[rows])
-        relative = ("mae", "mae_one_total", "tweedie_deviance")
-        return {n: a[n] / b[n] - 1 if n in relative else a[n] - b[n] for n in COMPARED}
-
-    random = np.random.default_rng(_SEED)
-    everyone = np.arange(len(actual))
-    draws = pd.DataFrame([change(random.choice(everyone, len(everyone))) for _ in range(_DRAWS)])
-    row: dict[str, float] = {}
-    for name, value in change(everyone).items():
-        low, high = np.nanquantile(draws[name], [0.025, 0.975])
-        row |= {name: value, f"{name}_low": float(low), f"{name}_high": float(high)}
-    return row
+    return fit_and_score
 
 
-def _policy(valuation: Valuation, rows: dict[str, dict[str, Any]]) -> dict[str, Any]:
-    decision = valuation.decision
-    served, old = rows[decision.model_name], rows.get(INCUMBENT)
-    row = {"served": decision.model_name, "validated": decision.validated}
-    row |= {"past_cutoffs": len(decision.cutoffs), "reason": decision.reason}
-    if old is not None:
-        row |= {name: served[name] / old[name] - 1 for name in ("mae", "tweedie_deviance")}
-    return row
-
-
-def _strata(
-    valuation: Valuation,
-    outcome: pd.DataFrame,
-    predicted: dict[str, pd.DataFrame],
-) -> list[dict[str, Any]]:
-    """Return coverage, width and Winkler score per predicted decile, for models and yardsticks."""
-    actual = outcome["future_value"].to_numpy(float)
-    methods = {
-        name: (f["lower_80"].to_numpy(float), f["upper_80"].to_numpy(float))
-        for name, f in predicted.items()
-    }
-    reference = predicted.get(INCUMBENT, predicted["mean"])
-    value = reference["predicted_value"].to_numpy(float)
-    methods |= _yardsticks(valuation, value)
-    rows = []
-    for name, (low, high) in methods.items():
-        own = predicted.get(name, reference)["predicted_value"].to_numpy(float)
-        score = metrics.winkler_score(low, high, actual)
-        deciles = metrics.groups_by_rank(own)
-        for decile in np.unique(deciles):
-            of = deciles == decile
-            rows.append(
-                {
-                    "method": name,
-                    "decile": int(decile),
-                    "customers": int(of.sum()),
-                    "zeros": float((actual[of] == 0).mean()),
-                    "coverage": metrics.coverage(low[of], high[of], actual[of]),
-                    "width": float((high - low)[of].mean()),
-                    "winkler": float(score[of].mean()),
-                    "mean_value": float(actual.mean()),
-                }
-            )
-    return rows
-
-
-def _yardsticks(valuation: Valuation, value: Array) -> dict[str, tuple[Array, Array]]:
-    """Return a constant interval per predicted decile, and quantile boosting."""
-    past = valuation.backtest.predictions
-    past = past[past["model_name"] == INCUMBENT]
-    found = {}
-    if len(past) >= intervals.FEWEST_CALIBRATION_ROWS:
-        deciles = np.concatenate(
-            [metrics.groups_by_rank(p["predicted_value"].to_numpy()) for _, p in _by_cutoff(past)]
-        )
-        actual = np.concatenate([p["actual_value"].to_numpy(float) for _, p in _by_cutoff(past)])
-        now = metrics.groups_by_rank(value)
-        low, high = np.zeros(len(value)), np.zeros(len(value))
-        for decile in np.unique(now):
-            some = np.sort(actual[deciles == decile])[None, :]
-            if some.size:
-                ends = intervals.shortest_intervals(some)
-                low[now == decile], high[now == decile] = ends[0][0], ends[1][0]
-        found["constant per decile"] = (low, high)
-    known = valuation.training_set
-    if len(known) >= intervals.FEWEST_CALIBRATION_ROWS:
-        design = matrix(known, FEATURES)
-        quantiles = []
-        for share in (0.1, 0.9):
-            model = HistGradientBoostingRegressor(loss="quantile", quantile=share, max_iter=60)
-            model.fit(design, known["future_value"])
-            said = model.predict(matrix(valuation.population, FEATURES))
-            quantiles.append(np.maximum(said, 0.0))
-        found["quantile boosting"] = (np.minimum(*quantiles), np.maximum(*quantiles))
-    return found
-
-
-def _by_cutoff(past: pd.DataFrame) -> Iterable[tuple[Any, pd.DataFrame]]:
-    return past.groupby("cutoff_date")
-
-
-@dataclass(frozen=True)
-class Speed:
-    """One engine's fit and score of BG/NBD on one frame.
-
-    Attributes:
-        customers: Rows of the frame.
-        engine: Who did it.
-        fit_seconds: Wall time of the fit.
-        score_seconds: Wall time of expected purchases and probability of being active for everyone.
-        log_likelihood: Mean per customer, at the parameters found, by one function for both.
-        peak_mib: Highest memory of the process during it, above what it held before.
-    """
-
-    customers: int
-    engine: str
-    fit_seconds: float
-    score_seconds: float
-    log_likelihood: float
-    peak_mib: float
-
-
-def speed(sizes: Sequence[int], horizon_days: int = 180) -> list[Speed]:
-    """Measure BG/NBD here and in `lifetimes` on the same simulated frames.
-
-    Args:
-        sizes: Customers per frame.
-        horizon_days: What the score looks ahead.
-    """
-    found = []
-    for customers in sizes:
-        data = _simulated_purchases(customers)
-        engines = {"retail-data-pipeline": _ours, "lifetimes": _theirs}
-        for engine, fit_and_score in engines.items():
-            with _MemoryWatch() as memory:
-                fitted = fit_and_score(data, horizon_days)
-            if fitted is None:
-                continue
-            model, fit_seconds, score_seconds = fitted
-            likelihood = float(model.log_likelihood(data).mean())
-            found.append(
-                Speed(customers, engine, fit_seconds, score_seconds, likelihood, memory.peak_mib)
-            )
-    return found
-
-
-def _ours(data: Purchases, horizon_days: int) -> tuple[BGNBD, float, float]:
-    started = time.perf_counter()
-    model = BGNBD.fit(data)
-    fitted = time.perf_counter()
-    model.expected_purchases(data, horizon_days)
-    model.probability_alive(data)
-    return model, fitted - started, time.perf_counter() - fitted
-
-
-def _theirs(data: Purchases, horizon_days: int) -> tuple[BGNBD, float, float] | None:
-    """Return the fit of `lifetimes`; None where it is not installed."""
+def _lifetimes() -> FitAndScore | None:
     try:
         from lifetimes import BetaGeoFitter  # type: ignore[import-not-found,unused-ignore]
     except ImportError:
         return None
-    started = time.perf_counter()
-    fitter = BetaGeoFitter().fit(data.repeats, data.last, data.age)
-    fitted = time.perf_counter()
-    columns = (data.repeats, data.last, data.age)
-    fitter.conditional_expected_number_of_purchases_up_to_time(horizon_days, *columns)
-    fitter.conditional_probability_alive(*columns)
-    scored = time.perf_counter()
-    model = BGNBD(**{name: float(value) for name, value in fitter.params_.items()})
-    return model, fitted - started, scored - fitted
+
+    def fit_and_score(data: Purchases) -> tuple[BGNBD, float, float]:
+        columns = (data.repeats, data.last, data.age)
+        started = time.perf_counter()
+        fitter = BetaGeoFitter().fit(*columns)
+        fitted = time.perf_counter()
+        fitter.conditional_expected_number_of_purchases_up_to_time(HORIZON_DAYS, *columns)
+        fitter.conditional_probability_alive(*columns)
+        scored = time.perf_counter()
+        model = BGNBD(**{name: float(value) for name, value in fitter.params_.items()})
+        return model, fitted - started, scored - fitted
+
+    return fit_and_score
 
 
-def _simulated_purchases(customers: int) -> Purchases:
+ENGINES: Final[dict[str, Callable[[], FitAndScore | None]]] = {
+    "retail-data-pipeline": _ours,
+    "lifetimes": _lifetimes,
+}
+
+
+def simulated_purchases(customers: int) -> Purchases:
     """Draw histories of a BG/NBD population over two years, in whole days."""
     random = np.random.default_rng(_SEED)
     age = random.integers(30, 730, customers).astype(float)
@@ -369,27 +138,13 @@ def _simulated_purchases(customers: int) -> Purchases:
     return Purchases(repeats, np.where(repeats > 0, np.floor(last), 0.0), age)
 
 
-class _MemoryWatch:
-    """The highest resident memory of this process within a block, above that at its start."""
+def _high_water_mib() -> float:
+    """Return the highest resident memory that this process has had; 0 where it cannot be told."""
+    status = Path("/proc/self/status")
+    lines = status.read_text().splitlines() if status.exists() else []
+    kib = [int(line.split()[1]) for line in lines if line.startswith("VmHWM:")]
+    return round(kib[0] / 1024, 1) if kib else 0.0
 
-    peak_mib = 0.0
 
-    def __enter__(self) -> Self:
-        self._before = self._resident()
-        self._done = threading.Event()
-        self._thread = threading.Thread(target=self._watch, daemon=True)
-        self._thread.start()
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self._done.set()
-        self._thread.join()
-
-    def _watch(self) -> None:
-        while not self._done.wait(0.005):
-            self.peak_mib = max(self.peak_mib, self._resident() - self._before)
-
-    @staticmethod
-    def _resident() -> float:
-        pages = int(Path("/proc/self/statm").read_text().split()[1])
-        return pages * resource.getpagesize() / 2**20
+if __name__ == "__main__":
+    sys.stdout.write(json.dumps(_measure(sys.argv[1], int(sys.argv[2]))))

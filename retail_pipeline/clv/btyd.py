@@ -21,7 +21,8 @@ import numpy as np
 from numpy.polynomial.legendre import leggauss
 from numpy.typing import NDArray
 from scipy.optimize import OptimizeResult, minimize
-from scipy.special import digamma, exprel, gammaln, hyp2f1
+from scipy.special import digamma, expit, exprel, gammaln, hyp2f1
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 Array = NDArray[np.float64]
 
@@ -71,9 +72,30 @@ class Purchases:
 
     @cached_property
     def levels(self) -> tuple[Array, NDArray[np.int64]]:
-        """The distinct numbers of repeats, and each customer's place among them: they are few."""
-        values, places = np.unique(self.repeats, return_inverse=True)
-        return values, places
+        """All numbers of repeats up to the highest, and each customer's place among them."""
+        places = self.repeats.astype(np.int64)
+        return np.arange(places.max(initial=0) + 1.0), places
+
+    @cached_property
+    def pairs(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """A row of each distinct pair of repeats and age, and each customer's place among these.
+
+        Days are whole, so a population has far fewer pairs than customers.
+        """
+        days = self.age.astype(np.int64)
+        cells = (self.repeats.max(initial=0) + 1) * (self.age.max(initial=0) + 1)
+        if np.any(days != self.age) or cells > _MOST_CELLS_PER_ROW * len(self):
+            return np.arange(len(self)), np.arange(len(self))
+        cell = self.levels[1] * (days.max(initial=0) + 1) + days
+        row = np.full(int(cells), -1)
+        row[cell] = np.arange(len(self))
+        taken = np.flatnonzero(row >= 0)
+        chosen = row[taken]
+        row[taken] = np.arange(len(taken))
+        return chosen, row[cell]
+
+
+_MOST_CELLS_PER_ROW = 50
 
 
 def _weighted_histories(history: Purchases) -> tuple[Purchases, Array, float]:
@@ -103,7 +125,8 @@ def _most_likely(
     """Return the parameters of the highest likelihood, searched on their logarithms.
 
     Every starting point is followed on evenly spaced histories; the best end of these is followed
-    on all of them. One input has one answer.
+    on all of them. One input has one answer: sums over customers are taken in one thread, as they
+    are too short for more and the way threads share a sum changes its last bits.
 
     Raises:
         FitError: No finite maximum was found.
@@ -121,12 +144,13 @@ def _most_likely(
         )
 
     some = np.unique(np.linspace(0, len(distinct) - 1, _ROUGH_ROWS).astype(int))
-    rough = [follow(np.log(start), distinct.rows(some), counts[some]) for start in starts]
-    ends = [found for found in rough if np.isfinite(found.fun)]
-    if ends:
-        best = follow(min(ends, key=lambda found: found.fun).x, distinct, counts)
-        if np.isfinite(best.fun):
-            return [float(value) for value in np.exp(best.x)]
+    with threadpool_limits(limits=1):
+        rough = [follow(np.log(start), distinct.rows(some), counts[some]) for start in starts]
+        ends = [found for found in rough if np.isfinite(found.fun)]
+        if ends:
+            best = follow(min(ends, key=lambda found: found.fun).x, distinct, counts)
+            if np.isfinite(best.fun):
+                return [float(value) for value in np.exp(best.x)]
     raise FitError(f"the {name} likelihood has no finite maximum on these data")
 
 
@@ -370,28 +394,46 @@ class BGNBD:
 
     def log_likelihood(self, history: Purchases) -> Array:
         """Return each customer's log-likelihood (Fader, Hardie, Lee 2005, equation 6)."""
-        return _bg_nbd_terms(self, history)[0]
+        r, alpha, a, b = self.r, self.alpha, self.a, self.b
+        x, place = history.levels
+        constant = gammaln(r + x) - gammaln(r) + r * np.log(alpha)
+        constant += gammaln(a + b) + gammaln(b + x) - gammaln(b) - gammaln(a + b + x)
+        stayed = -(r + history.repeats) * np.log(alpha + history.age)
+        left = self._log_gone(x)[place] - (r + history.repeats) * np.log(alpha + history.last)
+        return constant[place] + np.logaddexp(stayed, left)
 
     def probability_alive(self, history: Purchases) -> Array:
         """Return each customer's probability of not having dropped out; 1 for one-timers."""
-        return 1 - _bg_nbd_terms(self, history)[1]
+        x, place = history.levels
+        silent = np.log((self.alpha + history.age) / (self.alpha + history.last))
+        return expit(-(self._log_gone(x)[place] + (self.r + history.repeats) * silent))
+
+    def _log_gone(self, repeats: Array) -> Array:
+        """Return log(a / (b + x - 1)), the odds of dropout at the last of x repeats; none at 0."""
+        odds = np.log(self.a) - np.log(np.maximum(self.b + repeats - 1, 1e-300))
+        return np.where(repeats > 0, odds, -np.inf)
 
     def expected_purchases(self, history: Purchases, days: float) -> Array:
-        """Return each customer's expected purchases in the next `days` (the paper's equation 10).
+        """Return each customer's expected purchases in the next `days` (the paper's equation 10)."""
+        rows, place = history.pairs
+        if_alive = self._purchases_if_alive(history.repeats[rows], history.age[rows], days)
+        return self.probability_alive(history) * if_alive[place]
+
+    def _purchases_if_alive(self, repeats: Array, age: Array, days: float) -> Array:
+        """Return the expected purchases of customers who have not dropped out.
 
         Euler's transformation of the hypergeometric function takes its large powers away; a is
         kept off 1, where the expression is 0 / 0.
         """
         gone = self.a - 1 if abs(self.a - 1) > _OFF_ONE else _OFF_ONE
-        b = self.b + history.repeats
-        z = days / (self.alpha + history.age + days)
-        series = hyp2f1(gone + b - self.r - history.repeats, gone, gone + b, z)
+        b = self.b + repeats
+        z = days / (self.alpha + age + days)
+        series = hyp2f1(gone + b - self.r - repeats, gone, gone + b, z)
         with np.errstate(invalid="ignore", over="ignore"):
             purchases = (gone + b) / gone * (1 - (1 - z) ** gone * series)
-        most = (self.r + history.repeats) / (self.alpha + history.age) * days
+        most = (self.r + repeats) / (self.alpha + age) * days
         # Where the series does not converge the customer buys so often that only the rate counts.
-        bounded = np.clip(np.where(np.isfinite(purchases), purchases, most), 0.0, most)
-        return self.probability_alive(history) * bounded
+        return np.clip(np.where(np.isfinite(purchases), purchases, most), 0.0, most)
 
     def probability_of_purchase(self, history: Purchases, days: float) -> Array:
         """Return each customer's probability of at least one purchase in the next `days`."""
@@ -413,19 +455,6 @@ class BGNBD:
 
 
 _OFF_ONE = 1e-5
-
-
-def _bg_nbd_terms(model: BGNBD, h: Purchases) -> tuple[Array, Array]:
-    """Return the log-likelihood and the probability of having dropped out at the last purchase."""
-    r, alpha, a, b = model.r, model.alpha, model.a, model.b
-    alive = -(r + h.repeats) * np.log(alpha + h.age)
-    before = np.maximum(b + h.repeats - 1, 1e-300)
-    gone = np.log(a) - np.log(before) - (r + h.repeats) * np.log(alpha + h.last)
-    gone = np.where(h.repeats > 0, gone, -np.inf)
-    both = np.logaddexp(alive, gone)
-    constant = gammaln(r + h.repeats) - gammaln(r) + r * np.log(alpha)
-    constant += gammaln(a + b) + gammaln(b + h.repeats) - gammaln(b) - gammaln(a + b + h.repeats)
-    return constant + both, np.exp(gone - both)
 
 
 def _bg_nbd_loss(logs: Array, history: Purchases, counts: Array) -> tuple[float, Array]:

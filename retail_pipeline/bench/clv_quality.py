@@ -1,0 +1,248 @@
+"""How good the customer values are: models beside each other, the policy, intervals.
+
+`judge_file` takes a transactions file through the pipeline's own marts and judges,
+at origins whose outcome the file holds, what would have been predicted there. Table A holds each
+model everywhere, Table B what the selection would have served, the third table the intervals.
+
+Sources of the measures: `clv.metrics`; Winkler (1972) for the interval score.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import pandas as pd
+from sklearn.ensemble import HistGradientBoostingRegressor
+
+from retail_pipeline.clv import dataset, intervals, metrics
+from retail_pipeline.clv.btyd import Array
+from retail_pipeline.clv.estimators import MODELS
+from retail_pipeline.clv.selection import INCUMBENT
+from retail_pipeline.clv.tree_models import FEATURES, matrix
+from retail_pipeline.clv.valuation import Valuation, value_customers
+from retail_pipeline.retail_api.source import default_as_of, open_dataset
+from retail_pipeline.scratch import land_records, scratch_database
+from retail_pipeline.settings import FileSource, Settings
+from retail_pipeline.warehouse.run import dbt_build
+
+CHALLENGER: Final = "boosted_pareto_nbd"
+COMPARED: Final = ("mae", "mae_one_total", "normalized_gini", "r2", "tweedie_deviance", "log_bias")
+_DRAWS = 200
+_SEED = 20_231
+
+
+@dataclass(frozen=True)
+class Origin:
+    """A date to stand at, and how far to look from there."""
+
+    cutoff: date
+    horizon_days: int
+
+
+@dataclass(frozen=True)
+class Report:
+    """What the bench found.
+
+    Attributes:
+        models: Table A: one row per origin and model with all metrics, the Brier score, the
+            reliability of `probability_active`, and the MAE after scaling to the actual total.
+        differences: Challenger against incumbent per origin, with 95 % bootstrap intervals.
+        policy: Table B: one row per origin: who served, why, and its metrics over the incumbent's.
+        intervals: One row per origin, method and stratum (predicted deciles).
+    """
+
+    models: pd.DataFrame
+    differences: pd.DataFrame
+    policy: pd.DataFrame
+    intervals: pd.DataFrame
+
+
+def judge_file(transactions: Path, origins: Sequence[Origin], settings: Settings) -> Report:
+    """Judge models, policy and intervals on a transactions file.
+
+    Args:
+        transactions: A Parquet or CSV file of order lines.
+        origins: Where to stand; the outcomes must be complete.
+        settings: Which PostgreSQL holds the scratch database.
+    """
+    features, entries = marts(transactions, settings)
+    return judge(features, entries, origins)
+
+
+def marts(transactions: Path, settings: Settings) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return features at all month firsts and the ledger of a transactions file."""
+    source = FileSource(transactions)
+    with scratch_database(settings) as scratch:
+        land_records(scratch, open_dataset(source).records)
+        names = ("customer_features", "customer_day_entries")
+        dbt_build(
+            scratch.url,
+            select=[f"+{name}" for name in names],
+            variables={"as_of_date": default_as_of(source).isoformat()},
+        )
+        features, entries = (scratch.read(f"warehouse.{name}") for name in names)
+    return features, entries
+
+
+def judge(features: pd.DataFrame, entries: pd.DataFrame, origins: Iterable[Origin]) -> Report:
+    """Judge models, policy and intervals on prepared marts.
+
+    Args:
+        features: Rows of `warehouse.customer_features`, at least at the origins and the month
+            firsts before them.
+        entries: Rows of `warehouse.customer_day_entries`, the outcomes included.
+        origins: Where to stand.
+    """
+    features, entries = dataset.prepare_features(features), dataset.prepare_entries(entries)
+    models, differences, policy, strata = [], [], [], []
+    for origin in origins:
+        known = features[features["as_of_date"] <= pd.Timestamp(origin.cutoff)]
+        valuation = value_customers(known, entries, origin.cutoff, origin.horizon_days)
+        outcome = dataset.outcomes(
+            entries, valuation.population["customer_id"], origin.cutoff, origin.horizon_days
+        )
+        key = {"cutoff": origin.cutoff, "horizon_days": origin.horizon_days}
+        predicted = {
+            name: frame for name in MODELS if (frame := valuation.predictions_of(name)) is not None
+        }
+        rows = {name: _measured(frame, outcome) for name, frame in predicted.items()}
+        models += [{**key, "model": name, **row} for name, row in rows.items()]
+        if {CHALLENGER, INCUMBENT} <= set(predicted):
+            differences.append({**key, **_difference(predicted, outcome)})
+        policy.append({**key, **_policy(valuation, rows)})
+        strata += [{**key, **row} for row in _strata(valuation, outcome, predicted)]
+    return Report(*(pd.DataFrame(table) for table in (models, differences, policy, strata)))
+
+
+def _measured(frame: pd.DataFrame, outcome: pd.DataFrame) -> dict[str, Any]:
+    actual = outcome["future_value"].to_numpy(float)
+    predicted = frame["predicted_value"].to_numpy(float)
+    active = frame["probability_active"].to_numpy(float)
+    came = np.sign(outcome["future_orders"].to_numpy(float))
+    return {
+        "customers": len(frame),
+        **metrics.evaluate(frame, actual),
+        "mae_one_total": metrics.mae(predicted * actual.sum() / predicted.sum(), actual),
+        "log_bias": abs(float(np.log(predicted.sum() / actual.sum()))),
+        "brier_score": metrics.brier_score(active, came),
+        "reliability_gap": metrics.reliability_gap(active, came),
+    }
+
+
+def _compared(predicted: Array, actual: Array) -> dict[str, float]:
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return {
+            "mae": metrics.mae(predicted, actual),
+            "mae_one_total": metrics.mae(predicted * actual.sum() / predicted.sum(), actual),
+            "normalized_gini": metrics.normalized_gini(predicted, actual),
+            "r2": metrics.r2(predicted, actual),
+            "tweedie_deviance": metrics.tweedie_deviance(predicted, actual),
+            "log_bias": abs(float(np.log(predicted.sum() / actual.sum()))),
+        }
+
+
+def _difference(predicted: dict[str, pd.DataFrame], outcome: pd.DataFrame) -> dict[str, float]:
+    """Return challenger over incumbent with paired bootstrap intervals over customers.
+
+    MAE and deviance as relative changes, the others as differences.
+    """
+    actual = outcome["future_value"].to_numpy(float)
+    new, old = (predicted[name]["predicted_value"].to_numpy() for name in (CHALLENGER, INCUMBENT))
+
+    def change(rows: np.ndarray) -> dict[str, float]:
+        a, b = _compared(new[rows], actual[rows]), _compared(old[rows], actual[rows])
+        relative = ("mae", "mae_one_total", "tweedie_deviance")
+        return {n: a[n] / b[n] - 1 if n in relative else a[n] - b[n] for n in COMPARED}
+
+    random = np.random.default_rng(_SEED)
+    everyone = np.arange(len(actual))
+    draws = pd.DataFrame([change(random.choice(everyone, len(everyone))) for _ in range(_DRAWS)])
+    row: dict[str, float] = {}
+    for name, value in change(everyone).items():
+        low, high = np.nanquantile(draws[name], [0.025, 0.975])
+        row |= {name: value, f"{name}_low": float(low), f"{name}_high": float(high)}
+    return row
+
+
+def _policy(valuation: Valuation, rows: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    decision = valuation.decision
+    served, old = rows[decision.model_name], rows.get(INCUMBENT)
+    row = {"served": decision.model_name, "validated": decision.validated}
+    row |= {"past_cutoffs": len(decision.cutoffs), "reason": decision.reason}
+    if old is not None:
+        row |= {name: served[name] / old[name] - 1 for name in ("mae", "tweedie_deviance")}
+    return row
+
+
+def _strata(
+    valuation: Valuation,
+    outcome: pd.DataFrame,
+    predicted: dict[str, pd.DataFrame],
+) -> list[dict[str, Any]]:
+    """Return coverage, width and Winkler score per predicted decile, for models and yardsticks."""
+    actual = outcome["future_value"].to_numpy(float)
+    methods = {
+        name: (f["lower_80"].to_numpy(float), f["upper_80"].to_numpy(float))
+        for name, f in predicted.items()
+    }
+    reference = predicted.get(INCUMBENT, predicted["mean"])
+    value = reference["predicted_value"].to_numpy(float)
+    methods |= _yardsticks(valuation, value)
+    rows = []
+    for name, (low, high) in methods.items():
+        own = predicted.get(name, reference)["predicted_value"].to_numpy(float)
+        score = metrics.winkler_score(low, high, actual)
+        deciles = metrics.groups_by_rank(own)
+        for decile in np.unique(deciles):
+            of = deciles == decile
+            rows.append(
+                {
+                    "method": name,
+                    "decile": int(decile),
+                    "customers": int(of.sum()),
+                    "zeros": float((actual[of] == 0).mean()),
+                    "coverage": metrics.coverage(low[of], high[of], actual[of]),
+                    "width": float((high - low)[of].mean()),
+                    "winkler": float(score[of].mean()),
+                    "mean_value": float(actual.mean()),
+                }
+            )
+    return rows
+
+
+def _yardsticks(valuation: Valuation, value: Array) -> dict[str, tuple[Array, Array]]:
+    """Return a constant interval per predicted decile, and quantile boosting."""
+    past = valuation.backtest.predictions
+    past = past[past["model_name"] == INCUMBENT]
+    found = {}
+    if len(past) >= intervals.FEWEST_CALIBRATION_ROWS:
+        deciles = np.concatenate(
+            [metrics.groups_by_rank(p["predicted_value"].to_numpy()) for _, p in _by_cutoff(past)]
+        )
+        actual = np.concatenate([p["actual_value"].to_numpy(float) for _, p in _by_cutoff(past)])
+        now = metrics.groups_by_rank(value)
+        low, high = np.zeros(len(value)), np.zeros(len(value))
+        for decile in np.unique(now):
+            some = np.sort(actual[deciles == decile])[None, :]
+            if some.size:
+                ends = intervals.shortest_intervals(some)
+                low[now == decile], high[now == decile] = ends[0][0], ends[1][0]
+        found["constant per decile"] = (low, high)
+    known = valuation.training_set
+    if len(known) >= intervals.FEWEST_CALIBRATION_ROWS:
+        design = matrix(known, FEATURES)
+        quantiles = []
+        for share in (0.1, 0.9):
+            model = HistGradientBoostingRegressor(loss="quantile", quantile=share, max_iter=60)
+            model.fit(design, known["future_value"])
+            said = model.predict(matrix(valuation.population, FEATURES))
+            quantiles.append(np.maximum(said, 0.0))
+        found["quantile boosting"] = (np.minimum(*quantiles), np.maximum(*quantiles))
+    return found
+
+
+def _by_cutoff(past: pd.DataFrame) -> Iterable[tuple[Any, pd.DataFrame]]:
+    return past.groupby("cutoff_date")
