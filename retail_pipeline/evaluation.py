@@ -83,13 +83,12 @@ def evaluate_file(
     valuation = value_customers(features, entries, cutoff, horizon_days)
     predictions = _predictions(valuation, model)
     complete = default_as_of(source) >= cutoff + timedelta(days=horizon_days)
-    predictions["actual_value"] = (
-        _outcomes(entries, predictions["customer_id"], cutoff, horizon_days) if complete else np.nan
-    )
+    outcomes = _outcomes(entries, predictions["customer_id"], cutoff, horizon_days)
+    predictions["actual_value"] = outcomes["future_value"] if complete else np.nan
     return Evaluation(
         valuation=valuation,
         predictions=predictions[list(OUTPUT_COLUMNS)],
-        metrics=_metrics(predictions) if complete else pd.DataFrame(),
+        metrics=_metrics(predictions, outcomes["future_orders"]) if complete else pd.DataFrame(),
         rejected_lines=rejected,
     )
 
@@ -129,15 +128,15 @@ def _abstention(valuation: Valuation, name: str) -> str:
 
 def _outcomes(
     entries: pd.DataFrame, customer_ids: pd.Series, cutoff: date, horizon_days: int
-) -> pd.Series:
+) -> pd.DataFrame:
     """The same outcome that the models are trained on, as the whole file knows it."""
     prepared = dataset.prepare_entries(entries)
-    return dataset.outcomes(prepared, customer_ids, cutoff, horizon_days)["future_value"]
+    return dataset.outcomes(prepared, customer_ids, cutoff, horizon_days)
 
 
-def _metrics(predictions: pd.DataFrame) -> pd.DataFrame:
-    rows = [
-        {"model_name": name, **metrics.evaluate(group, group["actual_value"].to_numpy(float))}
-        for name, group in predictions.groupby("model_name", sort=False)
-    ]
+def _metrics(predictions: pd.DataFrame, orders: pd.Series) -> pd.DataFrame:
+    rows = []
+    for name, group in predictions.groupby("model_name", sort=False):
+        actual, days = (of.to_numpy(float) for of in (group["actual_value"], orders[group.index]))
+        rows.append({"model_name": name, **metrics.evaluate(group, actual, days)})
     return pd.DataFrame(rows)

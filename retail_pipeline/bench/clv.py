@@ -26,9 +26,7 @@ SIZES: Final = (10_000, 100_000)
 HORIZON_DAYS: Final = 180
 _REPEATS = 5
 _SEED = 20_231
-_ONE_THREAD = {
-    name: "1" for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
-}
+_ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 
 Note = Callable[[Result], None]
 

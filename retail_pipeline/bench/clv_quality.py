@@ -120,15 +120,12 @@ def judge(features: pd.DataFrame, entries: pd.DataFrame, origins: Iterable[Origi
 def _measured(frame: pd.DataFrame, outcome: pd.DataFrame) -> dict[str, Any]:
     actual = outcome["future_value"].to_numpy(float)
     predicted = frame["predicted_value"].to_numpy(float)
-    active = frame["probability_active"].to_numpy(float)
-    came = np.sign(outcome["future_orders"].to_numpy(float))
+    orders = outcome["future_orders"].to_numpy(float)
     return {
         "customers": len(frame),
-        **metrics.evaluate(frame, actual),
+        **metrics.evaluate(frame, actual, orders),
         "mae_one_total": metrics.mae(predicted * actual.sum() / predicted.sum(), actual),
         "log_bias": abs(float(np.log(predicted.sum() / actual.sum()))),
-        "brier_score": metrics.brier_score(active, came),
-        "reliability_gap": metrics.reliability_gap(active, came),
     }
 
 

@@ -145,7 +145,7 @@ def run(
         known = _as_known_at(past, entries, cutoff, horizon_days)
         actual = dataset.outcomes(entries, today["customer_id"], cutoff, horizon_days, as_of)
         tested = [
-            _test(candidate, candidate.model, today, known, actual["future_value"], cutoff)
+            _test(candidate, candidate.model, today, known, actual, cutoff)
             for candidate in candidates
             if candidate.model is not None
         ]
@@ -187,7 +187,7 @@ def _test(
     model: ValueModel,
     today: pd.DataFrame,
     known: pd.DataFrame,
-    actual: pd.Series,
+    actual: pd.DataFrame,
     cutoff: date,
 ) -> tuple[pd.DataFrame, dict[str, Any]]:
     calibration = intervals.calibrate(known[known["model_name"] == candidate.model_name], cutoff)
@@ -197,8 +197,9 @@ def _test(
         "cutoff_date": pd.Timestamp(cutoff),
         "horizon_days": model.horizon_days,
     }
-    predictions = predicted.assign(**key, actual_value=actual.to_numpy())[PREDICTION_COLUMNS]
-    measured = metrics.evaluate(predicted, actual.to_numpy(float))
+    value, orders = (actual[name].to_numpy(float) for name in dataset.LABELS)
+    predictions = predicted.assign(**key, actual_value=value)[PREDICTION_COLUMNS]
+    measured = metrics.evaluate(predicted, value, orders)
     row = {
         **key,
         "customers": len(today),

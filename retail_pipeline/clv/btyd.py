@@ -414,7 +414,7 @@ class BGNBD:
         return np.where(repeats > 0, odds, -np.inf)
 
     def expected_purchases(self, history: Purchases, days: float) -> Array:
-        """Return each customer's expected purchases in the next `days` (the paper's equation 10)."""
+        """Return each customer's expected purchases in the next `days` (equation 10 there)."""
         rows, place = history.pairs
         if_alive = self._purchases_if_alive(history.repeats[rows], history.age[rows], days)
         return self.probability_alive(history) * if_alive[place]

@@ -35,16 +35,21 @@ METRICS: Final = (
     "decile_calibration",
     "top_decile_capture",
     "coverage_80",
+    "brier_score",
+    "reliability_gap",
 )
 
 
-def evaluate(predictions: pd.DataFrame, actual: Array) -> dict[str, float | None]:
-    """Return all metrics of the contract.
+def evaluate(
+    predictions: pd.DataFrame, actual: Array, orders: Array | None = None
+) -> dict[str, float | None]:
+    """Return all metrics of the contract, and how good the probability of being active is.
 
     Args:
-        predictions: `predicted_value`, and `lower_80`, `upper_80` (may be absent), one row per
-            customer.
+        predictions: `predicted_value`, and `lower_80`, `upper_80`, `probability_active` (may be
+            absent), one row per customer.
         actual: The outcomes, at least 0, in the same order.
+        orders: Purchase days in the horizon; without them the last two metrics are not known.
     """
     predicted = predictions["predicted_value"].to_numpy(float)
     functions: dict[str, Callable[[Array, Array], float]] = {
@@ -64,6 +69,10 @@ def evaluate(predictions: pd.DataFrame, actual: Array) -> dict[str, float | None
     if {"lower_80", "upper_80"} <= set(predictions.columns):
         lower, upper = (predictions[name].to_numpy(float) for name in ("lower_80", "upper_80"))
         values["coverage_80"] = coverage(lower, upper, actual)
+    if orders is not None and "probability_active" in predictions:
+        active, came = predictions["probability_active"].to_numpy(float), np.sign(orders)
+        values["brier_score"] = brier_score(active, came)
+        values["reliability_gap"] = reliability_gap(active, came)
     return {name: _defined(values.get(name, np.nan)) for name in METRICS}
 
 

@@ -19,6 +19,7 @@ from psycopg.types.json import Jsonb
 from retail_pipeline.clv.backtest import Candidate
 from retail_pipeline.clv.estimators import MODELS, ValueModel
 from retail_pipeline.clv.metrics import METRICS
+from retail_pipeline.clv.readable import TERM_COLUMNS, terms
 from retail_pipeline.clv.selection import Decision
 from retail_pipeline.errors import PipelineError, UsageError
 from retail_pipeline.postgres import Database
@@ -443,6 +444,7 @@ def _save(
         "values (%s, %s, %s) on conflict (model_version) do nothing",
         [version, candidate.model_name, Jsonb(content)],
     )
+    _save_terms(connection, version, candidate)
     # An equal model that serves goes on serving: its status is left alone.
     connection.execute(
         "insert into clv.model_versions (model_version, model_name, status, trained_at, "
@@ -458,6 +460,19 @@ def _save(
             *(len(json.dumps(content)), training.code_version),
         ],
     )
+
+
+def _save_terms(connection: psycopg.Connection, version: str, candidate: Candidate) -> None:
+    if candidate.model is None:
+        return
+    rows = terms(candidate.model).astype(object).replace({float("nan"): None})
+    names = ", ".join(["model_version", "model_name", *TERM_COLUMNS])
+    marks = ", ".join(["%s"] * (len(TERM_COLUMNS) + 2))
+    with connection.cursor() as cursor:
+        cursor.executemany(
+            f"insert into clv.model_terms ({names}) values ({marks}) on conflict do nothing",
+            [[version, candidate.model_name, *row] for row in rows.to_numpy().tolist()],
+        )
 
 
 def _judge(

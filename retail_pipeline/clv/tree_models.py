@@ -99,6 +99,7 @@ class _LeafMeans(ValueModel):
         grown = self._grow(design, value)
         self.trees_ = Trees.of_forest(grown, [tree.tree_.value[:, 0, 0] for tree in grown])
         leaves = self.trees_.leaves(_single(design))
+        self.rows_ = np.bincount(leaves.ravel(), minlength=len(self.trees_.left))
         self.means_ = np.column_stack(
             [self._leaf_means(leaves, target) for target in (value, orders, np.sign(orders))]
         )
@@ -111,16 +112,18 @@ class _LeafMeans(ValueModel):
         return predictions(frame, value, orders, np.minimum(active, 1.0))
 
     def parameters(self) -> dict[str, Any]:
-        """Return the trees and what their leaves say."""
+        """Return the trees, what their leaves say and how many past rows each leaf has."""
         return {
             "features": list(self.columns),
             "trees": self.trees_.parameters(),
+            "rows": self.rows_.tolist(),
             "means": self.means_.tolist(),
         }
 
     def restore(self, parameters: dict[str, Any]) -> Self:
-        """Take over the trees and what their leaves say."""
+        """Take over the trees and their leaves."""
         self.trees_ = Trees.restore(parameters["trees"])
+        self.rows_ = np.array(parameters["rows"], np.int64)
         self.means_ = np.array(parameters["means"], float)
         return self
 
@@ -130,13 +133,10 @@ class _LeafMeans(ValueModel):
 
     def _leaf_means(self, leaves: np.ndarray, target: Array) -> Array:
         """Return the mean of a target per node; what no row reaches takes the overall mean."""
-        nodes = len(self.trees_.left)
-        counts = np.zeros(nodes)
-        sums = np.zeros(nodes)
+        sums = np.zeros(len(self.rows_))
         for tree in leaves.T:
-            counts += np.bincount(tree, minlength=nodes)
-            sums += np.bincount(tree, target.astype(float), minlength=nodes)
-        return np.where(counts > 0, sums / np.maximum(counts, 1), float(np.mean(target)))
+            sums += np.bincount(tree, target.astype(float), minlength=len(sums))
+        return np.where(self.rows_ > 0, sums / np.maximum(self.rows_, 1), float(np.mean(target)))
 
 
 class DecisionTree(_LeafMeans):

@@ -125,6 +125,17 @@ def test_the_assets_give_what_the_pure_functions_give(database: Database) -> Non
     assert database.read("clv.segments")["customers"].sum() == len(served)
     assert len(database.read("clv.training_set")) == len(expected.training_set)
 
+    readable = database.query(
+        "select model_name, count(coefficient) as coefficients, count(customers) as nodes "
+        "from clv.model_terms join clv.model_versions using (model_version, model_name) "
+        "group by 1 order by 1"
+    )
+    assert readable["model_name"].tolist() == ["decision_tree", "linear_regression"]
+    assert readable["nodes"][0] > 2 and readable["coefficients"][1] > 20
+    metrics = database.read("clv.backtest_metrics")
+    assert metrics["brier_score"].between(0, 1).all()
+    assert metrics["reliability_gap"].between(0, 1).all()
+
     assert failed_checks(result) == {}
     for name in (
         *("training_set", "candidates", "backtest_summary", "model", "predictions"),

@@ -10,7 +10,9 @@ from threadpoolctl import threadpool_limits
 from retail_pipeline.clv import dataset
 from retail_pipeline.clv.backtest import fit_candidates
 from retail_pipeline.clv.boosted_models import BoostedParetoNBD
-from retail_pipeline.clv.estimators import MODELS
+from retail_pipeline.clv.estimators import MODELS, LinearRegression
+from retail_pipeline.clv.readable import terms
+from retail_pipeline.clv.tree_models import DecisionTree
 from retail_pipeline.clv.trees import Bins, Trees
 from retail_pipeline.clv.valuation import Valuation, value_customers
 from retail_pipeline.errors import PipelineError
@@ -166,6 +168,37 @@ def test_the_combination_keeps_the_total_of_the_incumbent(ledger: pd.DataFrame) 
     # A row's prediction is its own: the rest of the frame does not matter.
     part = boosted.predict(valuation.population.iloc[:7])["predicted_value"]
     assert part.to_numpy() == pytest.approx(ours["predicted_value"].to_numpy()[:7], rel=1e-12)
+
+
+def test_the_readable_models_can_be_read_to_their_predictions(ledger: pd.DataFrame) -> None:
+    valuation = valued(ledger)
+    models = {c.model_name: c.model for c in valuation.candidates}
+    regression, tree = models["linear_regression"], models["decision_tree"]
+    assert isinstance(regression, LinearRegression) and isinstance(tree, DecisionTree)
+    rows = valuation.population
+
+    scaled = regression.regression_[0].transform(regression._design(rows).to_numpy())
+    said = terms(regression).set_index("feature")["coefficient"]
+    root = np.maximum(said["intercept"] + scaled @ said.iloc[1:].to_numpy(), 0.0)
+    assert root**2 * regression.value_level_ == pytest.approx(
+        regression.predict(rows)["predicted_value"].to_numpy()
+    )
+
+    nodes = terms(tree).set_index("term_number")
+    assert nodes.loc[0, "customers"] == tree.training_rows_ == len(valuation.training_set)
+    assert nodes.loc[0, "mean_value"] == pytest.approx(valuation.training_set.future_value.mean())
+    children = {(row.parent_number, row.branch): number for number, row in nodes.iterrows()}
+
+    def leaf(row: pd.Series) -> float:
+        node = 0
+        while nodes.loc[node, "feature"] is not None:
+            yes = np.float32(row[nodes.loc[node, "feature"]]) <= nodes.loc[node, "threshold"]
+            node = children[node, "yes" if yes else "no"]
+        return nodes.loc[node, "mean_value"]
+
+    by_hand = [leaf(row) for _, row in rows.iterrows()]
+    assert tree.predict(rows)["predicted_value"].to_numpy() == pytest.approx(np.array(by_hand))
+    assert terms(models["mean"]).empty
 
 
 def test_trees_predict_what_scikit_learn_predicts() -> None:

@@ -1,0 +1,32 @@
+-- What readable models say, and how good the probability of a purchase is.
+set local client_min_messages = warning;
+
+create table if not exists clv.model_terms (
+    model_version text not null,
+    term_number integer not null,
+    model_name text not null,
+    feature text,
+    coefficient double precision,
+    parent_number integer,
+    branch text check (branch in ('yes', 'no')),
+    threshold double precision,
+    mean_value double precision,
+    customers integer,
+    primary key (model_version, term_number)
+);
+comment on table clv.model_terms is 'A term of a readable model: a coefficient of the linear regression, or a node of the decision tree.';
+comment on column clv.model_terms.model_version is 'The version in clv.model_versions.';
+comment on column clv.model_terms.term_number is 'Its place: 0 is the intercept, or the root of the tree.';
+comment on column clv.model_terms.model_name is 'The kind of model.';
+comment on column clv.model_terms.feature is 'What the coefficient belongs to, or what the node asks about; null at a leaf.';
+comment on column clv.model_terms.coefficient is 'What one standard deviation of the feature adds to the root of value; null for a node.';
+comment on column clv.model_terms.parent_number is 'The node above; null at the root and for a coefficient.';
+comment on column clv.model_terms.branch is 'yes: the parent''s feature is at most its threshold; no: it is above.';
+comment on column clv.model_terms.threshold is 'Customers whose feature is at most this go to the child yes; null at a leaf.';
+comment on column clv.model_terms.mean_value is 'Mean outcome of the past customers who came by the node.';
+comment on column clv.model_terms.customers is 'How many they are, counted once per past cut-off.';
+
+alter table clv.backtest_metrics add column if not exists brier_score double precision;
+alter table clv.backtest_metrics add column if not exists reliability_gap double precision;
+comment on column clv.backtest_metrics.brier_score is 'Mean squared error of probability_active against whether there was a purchase.';
+comment on column clv.backtest_metrics.reliability_gap is 'Mean gap, over tenths by probability_active, between it and the share who purchased.';
