@@ -5,7 +5,6 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import pandas as pd
 import typer
 from rich.console import Console
 from rich.table import Table
@@ -15,6 +14,8 @@ from retail_pipeline.errors import UsageError
 from retail_pipeline.settings import Settings, parse_as_of, parse_horizon
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from retail_pipeline.evaluation import Evaluation
 
 _FIGURES = (".png", ".svg", ".pdf")
@@ -149,8 +150,10 @@ def _print(result: "Evaluation", written: dict[str, Path | None]) -> None:
             console.print(f"{what}: {path}", soft_wrap=True, highlight=False)
 
 
-def _metrics_table(metrics: pd.DataFrame) -> Table:
+def _metrics_table(metrics: "pd.DataFrame") -> Table:
     """A row per metric and a narrow column per model, so that many models fit on a screen."""
+    import pandas as pd
+
     table = Table(box=None, pad_edge=False)
     table.add_column("")
     for name in metrics["model_name"]:

@@ -16,9 +16,12 @@ STORAGE_VARIABLE = "DAGSTER_POSTGRES_URL"
 _CONFIGURATION = f"""\
 # Written by retail-pipeline; the address is in the environment, so that no secret is in a file.
 storage:
-  postgres:
-    postgres_url:
-      env: {STORAGE_VARIABLE}
+  custom:
+    module: retail_pipeline.dagster_storage
+    class: PooledPostgresStorage
+    config:
+      postgres_url:
+        env: {STORAGE_VARIABLE}
 telemetry:
   enabled: false
 nux:

@@ -3,9 +3,8 @@
 import json
 import sys
 from datetime import UTC, datetime
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
-import pandas as pd
 import typer
 from rich.table import Table
 
@@ -13,6 +12,9 @@ from retail_pipeline.cli.run import refresh_serving
 from retail_pipeline.cli.summary import open_console, print_serving
 from retail_pipeline.postgres import Database, Role, open_database
 from retail_pipeline.settings import Settings, parse_horizon
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 app = typer.Typer(help="The stored models and which one serves.", no_args_is_help=True)
 
@@ -97,7 +99,9 @@ def _database(settings: Settings) -> Database:
     return open_database(settings).as_role(Role.SCIENTIST)
 
 
-def _table(versions: pd.DataFrame) -> Table:
+def _table(versions: "pd.DataFrame") -> Table:
+    import pandas as pd
+
     table = Table(box=None, pad_edge=False)
     headings = ("version", "status", "as of", "days", "deviance", "validated", "KiB", "served")
     for position, heading in enumerate(headings):

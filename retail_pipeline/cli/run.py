@@ -171,11 +171,11 @@ def _execute(
     *,
     any_source: bool = False,
 ) -> tuple[Progress, float]:
-    from retail_pipeline.build import build_definitions
     from retail_pipeline.cli.instance import open_instance
+    from retail_pipeline.cli.preparation import prepare
 
     began = time.monotonic()
-    definitions = build_definitions(settings)
+    definitions = prepare(settings, syncs=select is None)
     selected = _selected(definitions, select)
     ingests = selected is None or any(key.path[0] == "transactional" for key in selected)
     if not ingests and not any_source:

@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, TextIO
 
-import pandas as pd
 from rich.console import Console
 from rich.table import Table
 
@@ -166,4 +165,6 @@ def _table(console: Console, headings: Sequence[str], rows: Sequence[Sequence[st
 
 
 def _number(value: Any) -> str:
+    import pandas as pd
+
     return "-" if pd.isna(value) else f"{value:.3f}"

@@ -6,9 +6,8 @@ No asset is defined here.
 import time
 from collections.abc import Callable, Sequence
 from datetime import date
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import pandas as pd
 from dagster import (
     AssetKey,
     AssetsDefinition,
@@ -23,6 +22,9 @@ from retail_pipeline.errors import PipelineError
 from retail_pipeline.postgres import Database
 from retail_pipeline.run_window import RunWindow
 from retail_pipeline.settings import Settings
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 GROUP = "clv"
 OWNER = "team:data-science"
@@ -66,7 +68,7 @@ def result(
     )
 
 
-def served_predictions(database: Database, as_of: date, horizon_days: int) -> pd.DataFrame:
+def served_predictions(database: Database, as_of: date, horizon_days: int) -> "pd.DataFrame":
     """Return the served predictions in the order of the customers.
 
     Raises:
@@ -110,8 +112,10 @@ def _schema(database: Database, table: str) -> TableSchema:
     )
 
 
-def markdown(table: pd.DataFrame) -> MetadataValue:
+def markdown(table: "pd.DataFrame") -> MetadataValue:
     """Return a frame as a Markdown table; what is missing is an empty cell."""
+    import pandas as pd
+
     lines = [list(map(str, table.columns)), ["---"] * len(table.columns)]
     lines += [["" if pd.isna(cell) else str(cell) for cell in row] for row in table.to_numpy()]
     return MetadataValue.md("\n".join(f"| {' | '.join(line)} |" for line in lines))

@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, Any
 
-import pandas as pd
 from dagster import (
     AssetExecutionContext,
     AssetKey,
@@ -40,6 +39,8 @@ from retail_pipeline.settings import Settings
 from retail_pipeline.state import read_state
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from retail_pipeline.clv.selection import Decision
 
 # Dagster is pinned exactly, so a beta parameter cannot change; saying so at each load helps nobody.
@@ -187,6 +188,8 @@ def backtest() -> AssetsDefinition:
         run_window: RunWindow,
     ) -> MaterializeResult:
         """A model at a past cut-off: what it would have predicted, and how good that was."""
+        import pandas as pd
+
         from retail_pipeline.clv import cutoffs, tables
 
         started, database = time.monotonic(), database.as_role(Role.SCIENTIST)
@@ -310,6 +313,8 @@ def predictions() -> AssetsDefinition:
         run_window: RunWindow,
     ) -> MaterializeResult:
         """A customer's predicted value over the horizon, with interval, decile and segment."""
+        import pandas as pd
+
         from retail_pipeline.clv import dataset, store, tables, valuation
 
         started, database = time.monotonic(), database.as_role(Role.SCIENTIST)
@@ -415,6 +420,8 @@ def segment_changes() -> AssetsDefinition:
         run_window: RunWindow,
     ) -> MaterializeResult:
         """A move of customers between two labels since the month first before, bought or not."""
+        import pandas as pd
+
         from retail_pipeline.clv import dataset, store, tables
         from retail_pipeline.clv.segments import assign, changes, rfm
 
@@ -481,7 +488,7 @@ def _count(database: Database, table: str, where: str) -> int:
     return int(rows["rows"].iloc[0])
 
 
-def _publish_training_set(database: Database, frame: pd.DataFrame, horizon_days: int) -> int:
+def _publish_training_set(database: Database, frame: "pd.DataFrame", horizon_days: int) -> int:
     from retail_pipeline.clv import dataset, tables
 
     days = [name for name in (*dataset.DATES, "as_of_date") if name in frame]
@@ -505,8 +512,10 @@ def _publish_training_set(database: Database, frame: pd.DataFrame, horizon_days:
 
 
 def _publish_sizes(
-    database: Database, name: str, label: str, table: pd.DataFrame, as_of: date, horizon_days: int
+    database: Database, name: str, label: str, table: "pd.DataFrame", as_of: date, horizon_days: int
 ) -> int:
+    import pandas as pd
+
     from retail_pipeline.clv import tables
 
     dated = table.assign(as_of_date=pd.Timestamp(as_of), horizon_days=horizon_days)
@@ -522,7 +531,7 @@ def _note_partitions(
     context: AssetExecutionContext,
     cutoffs: set[date],
     done: Any,
-    metrics: pd.DataFrame,
+    metrics: "pd.DataFrame",
     horizon_days: int,
 ) -> None:
     """Make the partitions those that the tables hold; report each that was made or is unknown."""
@@ -543,8 +552,10 @@ def _note_partitions(
             )
 
 
-def _of_cutoff(metrics: pd.DataFrame, cutoff: date, horizon_days: int) -> dict[str, Any]:
+def _of_cutoff(metrics: "pd.DataFrame", cutoff: date, horizon_days: int) -> dict[str, Any]:
     """Return what a partition shows: its rows, and each model's metrics there."""
+    import pandas as pd
+
     from retail_pipeline.clv.metrics import METRICS
 
     here = metrics[metrics["cutoff_date"] == pd.Timestamp(cutoff)]
@@ -556,7 +567,9 @@ def _of_cutoff(metrics: pd.DataFrame, cutoff: date, horizon_days: int) -> dict[s
     }
 
 
-def _summary(metrics: pd.DataFrame, as_of: date, horizon_days: int) -> pd.DataFrame:
+def _summary(metrics: "pd.DataFrame", as_of: date, horizon_days: int) -> "pd.DataFrame":
+    import pandas as pd
+
     from retail_pipeline.clv.metrics import METRICS
 
     rows = [
@@ -584,7 +597,7 @@ def _summary(metrics: pd.DataFrame, as_of: date, horizon_days: int) -> pd.DataFr
     return frame.astype({"horizon_days": int, "cutoffs": int}) if rows else frame.astype("string")
 
 
-def _changed_without_purchase(moves: pd.DataFrame) -> dict[str, Any]:
+def _changed_without_purchase(moves: "pd.DataFrame") -> dict[str, Any]:
     """Return, per scheme, how many customers who bought nothing have another label than before."""
     found: dict[str, Any] = {}
     for scheme, rows in moves.groupby("scheme"):
@@ -604,7 +617,7 @@ def _changed_without_purchase(moves: pd.DataFrame) -> dict[str, Any]:
     return {name: value for name, value in found.items() if value is not None}
 
 
-def _mean_metrics(metrics: pd.DataFrame) -> pd.DataFrame:
+def _mean_metrics(metrics: "pd.DataFrame") -> "pd.DataFrame":
     from retail_pipeline.clv.metrics import METRICS
 
     means = metrics.groupby("model_name").agg(
@@ -613,7 +626,7 @@ def _mean_metrics(metrics: pd.DataFrame) -> pd.DataFrame:
     return means.round(3).sort_values("tweedie_deviance").reset_index()
 
 
-def _leaderboard(decision: "Decision") -> pd.DataFrame:
+def _leaderboard(decision: "Decision") -> "pd.DataFrame":
     board = decision.leaderboard
     return board.round(dict.fromkeys(board.select_dtypes("number").columns, 3))
 

@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from datetime import date
 from typing import Any
 
-import pandas as pd
 from dagster import (
     AssetCheckResult,
     AssetChecksDefinition,
@@ -297,6 +296,8 @@ def _window(database: Database, settings: Settings, run_window: RunWindow) -> tu
 
 def _one(database: Database, statement: str, params: dict[str, Any]) -> dict[str, Any]:
     """Return the only row as plain values, None for null; nothing where there is no row."""
+    import pandas as pd
+
     frame = database.as_role(Role.SCIENTIST).query(statement, params)
     if frame.empty:
         return {}

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from datetime import date
 from typing import TYPE_CHECKING, Any
 
-import pandas as pd
 from dagster import (
     AssetKey,
     AssetsDefinition,
@@ -26,6 +25,8 @@ from retail_pipeline.run_window import RunWindow
 from retail_pipeline.settings import Settings
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from retail_pipeline.figures.style import Plot
 
 GROUP = "figures"
@@ -96,7 +97,7 @@ class Tables:
 
     def backtest(
         self, table: str, columns: Sequence[str], model: str | None = None
-    ) -> pd.DataFrame:
+    ) -> "pd.DataFrame":
         """Return the rows of this run's cut-offs: the latest twelve months with an outcome.
 
         Older cut-offs stay in the tables; the choice of the model does not count them either.

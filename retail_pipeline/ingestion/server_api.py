@@ -9,13 +9,14 @@ import time
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
-
-import httpx
 
 from retail_pipeline.errors import PipelineError, UsageError
 from retail_pipeline.settings import AirbyteSettings
+
+if TYPE_CHECKING:
+    import httpx
 
 _PAGE = 100
 _TIMEOUT_SECONDS = 300
@@ -89,6 +90,8 @@ class AirbyteServer:
         if address.scheme not in ("http", "https") or not address.hostname:
             raise UsageError("AIRBYTE_URL must be an address like https://airbyte.example.com")
         self.location = address._replace(netloc=address.netloc.rpartition("@")[2]).geturl()
+        import httpx
+
         self._client = httpx.Client(
             base_url=f"{address.geturl()}/api/public/v1/",
             timeout=httpx.Timeout(_TIMEOUT_SECONDS, connect=10),
@@ -184,7 +187,7 @@ class AirbyteServer:
         *,
         params: Mapping[str, Any] | None = None,
         absent: str | None = None,
-    ) -> httpx.Response:
+    ) -> "httpx.Response":
         if self._token is None:
             self._token = self._new_token()
         answer = self._send(method, path, body, params)
@@ -212,7 +215,9 @@ class AirbyteServer:
         path: str,
         body: Mapping[str, Any] | None,
         params: Mapping[str, Any] | None = None,
-    ) -> httpx.Response:
+    ) -> "httpx.Response":
+        import httpx
+
         headers = {"Authorization": f"Bearer {self._token}"} if self._token else {}
         # Only reading is repeated: a second POST would make a second object.
         attempts = _ATTEMPTS if method == "GET" else 1
@@ -255,7 +260,7 @@ class AirbyteServer:
             raise PipelineError(self._foreign)
         return str(self._field(answer, "access_token"))
 
-    def _field(self, answer: httpx.Response, name: str) -> Any:
+    def _field(self, answer: "httpx.Response", name: str) -> Any:
         try:
             return answer.json()[name]
         except (ValueError, KeyError, TypeError):
@@ -275,7 +280,7 @@ class AirbyteServer:
             "check AIRBYTE_WORKSPACE_ID"
         )
 
-    def _detail(self, answer: httpx.Response) -> str:
+    def _detail(self, answer: "httpx.Response") -> str:
         try:
             content = answer.json()
             told = content.get("detail") or content.get("message") or content.get("title")

@@ -3,11 +3,12 @@
 import time
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
-from typing import Any
-
-import httpx
+from typing import TYPE_CHECKING, Any
 
 from retail_pipeline.errors import PipelineError
+
+if TYPE_CHECKING:
+    import httpx
 
 _TIMEOUT_SECONDS = 120
 _ATTEMPTS = 3
@@ -37,6 +38,8 @@ def fetch_totals(api_url: str, api_key: str, until: str) -> ApiTotals:
         ApiUnavailableError: It does not answer, or is overloaded, three times in a row.
         PipelineError: It refuses the key or the request, or its answer cannot be read.
     """
+    import httpx
+
     for attempt in range(_ATTEMPTS):
         try:
             answer = _ask(api_url, api_key, until)
@@ -54,7 +57,9 @@ def fetch_totals(api_url: str, api_key: str, until: str) -> ApiTotals:
     )
 
 
-def _ask(api_url: str, api_key: str, until: str) -> httpx.Response:
+def _ask(api_url: str, api_key: str, until: str) -> "httpx.Response":
+    import httpx
+
     loopback = api_url.startswith(("http://127.0.0.1", "http://localhost"))
     return httpx.get(
         f"{api_url}/v1/totals",
@@ -65,12 +70,12 @@ def _ask(api_url: str, api_key: str, until: str) -> httpx.Response:
     )
 
 
-def _retry_after(answer: httpx.Response) -> float:
+def _retry_after(answer: "httpx.Response") -> float:
     text = answer.headers.get("Retry-After", "")
     return min(float(text), _LONGEST_WAIT_SECONDS) if text.isdigit() else 1.0
 
 
-def _understood(answer: httpx.Response) -> ApiTotals:
+def _understood(answer: "httpx.Response") -> ApiTotals:
     if not answer.is_success:
         raise PipelineError(
             f"the retail API refuses /v1/totals with HTTP {answer.status_code}: "

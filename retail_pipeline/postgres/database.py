@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-import pandas as pd
 import psycopg
 from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict
@@ -18,6 +17,8 @@ from retail_pipeline.errors import PipelineError
 from retail_pipeline.postgres.session import Role, session_url, with_role
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from retail_pipeline.postgres.migrate import Differences
 
 Parameters = Mapping[str, Any] | Sequence[Any]
@@ -91,7 +92,7 @@ class Database:
         with self.connect() as connection:
             return connection.execute(statement, params).rowcount
 
-    def query(self, statement: str, params: Parameters | None = None) -> pd.DataFrame:
+    def query(self, statement: str, params: Parameters | None = None) -> "pd.DataFrame":
         """Return a result as a frame.
 
         `numeric` arrives as float64, `date` as datetime64[ns] at midnight, `timestamptz` as
@@ -114,7 +115,7 @@ class Database:
         columns: Sequence[str] | None = None,
         where: str | None = None,
         params: Parameters | None = None,
-    ) -> pd.DataFrame:
+    ) -> "pd.DataFrame":
         """Return a table, or some columns and rows of it; types as in `query`.
 
         Args:
@@ -130,7 +131,7 @@ class Database:
     def publish(
         self,
         table: str,
-        frame: pd.DataFrame,
+        frame: "pd.DataFrame",
         key: Sequence[str],
         *,
         replace_where: str | None = None,
@@ -232,7 +233,7 @@ class Database:
         )
 
 
-def _to_pandas(table: Any) -> pd.DataFrame:
+def _to_pandas(table: Any) -> "pd.DataFrame":
     import pyarrow as pa
 
     for position, field in enumerate(table.schema):
@@ -244,7 +245,7 @@ def _to_pandas(table: Any) -> pd.DataFrame:
     return table.to_pandas(date_as_object=False, coerce_temporal_nanoseconds=True)
 
 
-def _to_arrow(frame: pd.DataFrame) -> Any:
+def _to_arrow(frame: "pd.DataFrame") -> Any:
     import pyarrow as pa
 
     plain = frame.copy(deep=False)

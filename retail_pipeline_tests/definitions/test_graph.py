@@ -22,7 +22,7 @@ def refuse(*args, **kwargs):
 socket.socket.connect = refuse
 from retail_pipeline.definitions import defs
 keys = defs.resolve_asset_graph().get_all_asset_keys()
-heavy = sorted({"sklearn", "matplotlib", "airbyte_cdk"} & set(sys.modules))
+heavy = sorted({"airbyte_cdk", "httpx", "matplotlib", "pandas", "sklearn"} & set(sys.modules))
 print(len(keys), heavy)
 """
 

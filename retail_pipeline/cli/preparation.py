@@ -1,0 +1,50 @@
+"""What a run needs before its first step, made ready side by side: most of it is waiting.
+
+The database's server, its tables and Dagster's are one thread's, dbt's manifest and the warm
+process of Airbyte's sources another's, while this one imports Dagster and builds the definitions.
+"""
+
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
+
+from retail_pipeline.airbyte_engine.host import HOST
+from retail_pipeline.cli.instance import STORAGE_VARIABLE, dagster_environment
+from retail_pipeline.settings import AirbyteMode, Settings
+from retail_pipeline.warehouse.project import prepare_manifest
+
+if TYPE_CHECKING:
+    from dagster import Definitions
+
+
+def prepare(settings: Settings, *, syncs: bool) -> "Definitions":
+    """Return the pipeline's definitions, with the database and Dagster's storage ready.
+
+    Args:
+        settings: The environment.
+        syncs: Whether Airbyte's sources will be needed soon.
+
+    Raises:
+        PipelineError: The database cannot be reached or the dbt project does not parse.
+    """
+    with ThreadPoolExecutor(thread_name_prefix="prepare") as others:
+        environment = others.submit(dagster_environment, settings)
+        others.submit(_prepare_sources, settings, syncs)
+
+        from retail_pipeline.dagster_storage import PooledPostgresStorage
+
+        # Its tables are made while the rest is imported; what loads nothing of Dagster may overlap.
+        storage = others.submit(
+            lambda: PooledPostgresStorage(environment.result()[STORAGE_VARIABLE])
+        )
+
+        from retail_pipeline.build import build_definitions
+
+        definitions = build_definitions(settings)
+        storage.result()
+    return definitions
+
+
+def _prepare_sources(settings: Settings, syncs: bool) -> None:
+    prepare_manifest()  # a failure is told by the definitions, which ask for it again
+    if syncs and settings.airbyte.mode is AirbyteMode.EMBEDDED:
+        HOST.warm_up()
