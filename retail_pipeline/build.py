@@ -7,7 +7,7 @@ from typing import Any
 
 from dagster import Definitions, in_process_executor
 
-from retail_pipeline.automation import build_automation
+from retail_pipeline.automation import build_automation, with_conditions
 from retail_pipeline.clv.assets import build_clv
 from retail_pipeline.figures.assets import build_figures
 from retail_pipeline.ingestion import build_ingestion
@@ -34,11 +34,11 @@ def build_definitions(settings: Settings | None = None, **overrides: Any) -> Def
         "run_window": RunWindow(),
         **overrides,
     }
+    assets = Definitions.merge(
+        build_ingestion(settings), build_warehouse(settings), build_clv(), build_figures()
+    )
     return Definitions.merge(
-        build_ingestion(settings),
-        build_warehouse(settings),
-        build_clv(),
-        build_figures(),
+        with_conditions(assets),
         build_automation(settings),
         # In one process: on a laptop a step's process would cost more than its work.
         Definitions(resources=resources, executor=in_process_executor),

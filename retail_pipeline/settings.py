@@ -5,6 +5,7 @@ date, the horizon) has its default here and its run-time value in `run_window`.
 """
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
@@ -26,6 +27,7 @@ DEFAULT_API_KEY = "local-api-key"
 DEFAULT_HORIZON_DAYS = 180
 LONGEST_HORIZON_DAYS = 1095
 SHORTEST_SUPPRESSION_KEY = 32
+DEFAULT_DAGSTER_URL = "http://127.0.0.1:3000"
 
 
 class Environment(StrEnum):
@@ -81,6 +83,20 @@ class AirbyteSettings:
     """The warehouse as the server reaches it; None where that is `RETAIL_DATABASE_URL`."""
 
 
+Routes = Mapping[str, tuple[str, ...]]
+"""Addresses by team; those under the empty name are for every team that has none of its own."""
+
+
+@dataclass(frozen=True)
+class AlertSettings:
+    """Where alerts go beside the log; `dagster_url` is what links to runs begin with."""
+
+    webhooks: Routes = field(default_factory=dict, repr=False)
+    emails: Routes = field(default_factory=dict)
+    smtp_url: str | None = field(default=None, repr=False)
+    dagster_url: str = DEFAULT_DAGSTER_URL
+
+
 @dataclass(frozen=True)
 class Settings:
     """The validated environment of one process.
@@ -96,7 +112,7 @@ class Settings:
     api_key: str = field(default=DEFAULT_API_KEY, repr=False)
     as_of: date | None = None
     horizon_days: int = DEFAULT_HORIZON_DAYS
-    alert_webhook: str | None = field(default=None, repr=False)
+    alerts: AlertSettings = field(default_factory=AlertSettings)
     suppression_key: str | None = field(default=None, repr=False)
     airbyte: AirbyteSettings = field(default_factory=AirbyteSettings)
 
@@ -126,7 +142,7 @@ class Settings:
             horizon_days=parse_horizon(
                 given.get("RETAIL_HORIZON_DAYS", str(DEFAULT_HORIZON_DAYS)), "RETAIL_HORIZON_DAYS"
             ),
-            alert_webhook=given.get("RETAIL_ALERT_WEBHOOK"),
+            alerts=_alerts(given),
             suppression_key=_suppression_key(given),
             airbyte=_airbyte(given),
         )
@@ -195,6 +211,9 @@ _KNOWN = {
     "RETAIL_AS_OF",
     "RETAIL_HORIZON_DAYS",
     "RETAIL_ALERT_WEBHOOK",
+    "RETAIL_ALERT_EMAIL",
+    "RETAIL_SMTP_URL",
+    "RETAIL_DAGSTER_URL",
     "RETAIL_SUPPRESSION_KEY",
 }
 _OWN_PREFIXES = ("RETAIL_DBT_", "RETAIL_TEST_")
@@ -273,6 +292,47 @@ def _suppression_key(given: Mapping[str, str]) -> str | None:
             "characters, such as `openssl rand -hex 32` makes"
         )
     return key
+
+
+_ROUTE = re.compile(r"(?:(?P<team>[a-z][a-z0-9-]*)=)?(?P<address>\S+)")
+
+
+def _alerts(given: Mapping[str, str]) -> AlertSettings:
+    webhooks = _addresses(given, "RETAIL_ALERT_WEBHOOK", ("http://", "https://"))
+    emails = _addresses(given, "RETAIL_ALERT_EMAIL", ())
+    for address in (each for addresses in emails.values() for each in addresses):
+        if address.count("@") != 1:
+            raise UsageError(f"RETAIL_ALERT_EMAIL holds {address!r}, which is no e-mail address")
+    smtp_url = given.get("RETAIL_SMTP_URL")
+    if smtp_url is not None and not (
+        smtp_url.startswith(("smtp://", "smtps://")) and _hostname(smtp_url)
+    ):
+        raise UsageError(
+            "RETAIL_SMTP_URL must look like smtp://user:password@host:587?from=pipeline@example.org"
+        )
+    if emails and smtp_url is None:
+        raise UsageError("RETAIL_ALERT_EMAIL needs RETAIL_SMTP_URL, the server that sends")
+    dagster_url = given.get("RETAIL_DAGSTER_URL", DEFAULT_DAGSTER_URL).rstrip("/")
+    if not (dagster_url.startswith(("http://", "https://")) and _hostname(dagster_url)):
+        raise UsageError("RETAIL_DAGSTER_URL must be the address of Dagster's UI: https://…")
+    return AlertSettings(webhooks, emails, smtp_url, dagster_url)
+
+
+def _addresses(given: Mapping[str, str], name: str, schemes: tuple[str, ...]) -> Routes:
+    """Read addresses parted by spaces: `TEAM=ADDRESS` for one team's, else for all others."""
+    routes: dict[str, tuple[str, ...]] = {}
+    for position, word in enumerate(given.get(name, "").split(), start=1):
+        match = _ROUTE.fullmatch(word)
+        address = match["address"] if match else ""
+        if not address or (schemes and not (address.startswith(schemes) and _hostname(address))):
+            # The address may be a secret: it is not repeated.
+            raise UsageError(
+                f"{name}: entry {position} must be an address, or TEAM=ADDRESS; "
+                "entries are parted by spaces"
+            )
+        team = match["team"] or "" if match else ""
+        routes[team] = (*routes.get(team, ()), address)
+    return routes
 
 
 def _airbyte(given: Mapping[str, str]) -> AirbyteSettings:

@@ -4,54 +4,80 @@ A job that holds a partitioned asset asks for partitions when it is launched, an
 has none: `clv/backtest` has a job of its own; in the others `clv/backtest_summary` does its work.
 """
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Union
 
-from dagster import AssetKey, AssetSelection, define_asset_job
+from dagster import AssetKey, AssetSelection, JobDefinition, define_asset_job
+from dagster._core.storage.tags import MAX_RUNTIME_SECONDS_TAG
+
+from retail_pipeline.automation.upkeep import build_upkeep_job
 
 if TYPE_CHECKING:  # Dagster does not export the type of what it returns
     from dagster._core.definitions.unresolved_asset_job_definition import (
         UnresolvedAssetJobDefinition,
     )
 
+Job = Union["UnresolvedAssetJobDefinition", JobDefinition]
+
 INGESTION = "ingestion"
 REFRESH = "refresh"
 CLV = "clv"
+SCORE = "score"
 BACKTEST = "backtest"
 PIPELINE = "pipeline"
+UPKEEP = "upkeep"
 
 PARTITIONED = AssetKey(["clv", "backtest"])
+PREDICTIONS = AssetKey(["clv", "predictions"])
+
+_HOUR = 3600
+LONGEST_HOURS = {INGESTION: 4, REFRESH: 6, CLV: 4, SCORE: 2, BACKTEST: 6, PIPELINE: 10, UPKEEP: 1}
+"""A run that takes longer is stuck: run monitoring ends it and its alert says so. First loads of
+years of history stay below; a night's increment takes minutes."""
 
 
-def build_jobs() -> "list[UnresolvedAssetJobDefinition]":
-    """Return the five jobs; a group's selection includes the checks of its assets."""
+def build_jobs() -> list[Job]:
+    """Return the jobs; a group's selection includes the checks of its assets."""
     cutoffs = AssetSelection.assets(PARTITIONED)
+    clv = AssetSelection.groups("clv")
     return [
-        define_asset_job(
+        _job(
             INGESTION,
-            selection=AssetSelection.groups("transactional"),
-            description="Sync the retail API into PostgreSQL and check what was landed.",
+            AssetSelection.groups("transactional"),
+            "Sync the retail API into PostgreSQL and check what was landed.",
         ),
-        define_asset_job(
+        _job(
             REFRESH,
-            selection=AssetSelection.groups(
-                "transactional", "staging", "intermediate", "warehouse"
-            ),
-            description="Sync the retail API and rebuild the warehouse on it; the sensor goes on.",
+            AssetSelection.groups("transactional", "staging", "intermediate", "warehouse"),
+            "Sync the retail API and rebuild the warehouse on it.",
         ),
-        define_asset_job(
+        _job(
             CLV,
-            selection=AssetSelection.groups("clv", "figures") - cutoffs,
-            description="Train, test and choose the model on the features that are there; predict, "
-            "segment, draw.",
+            AssetSelection.groups("clv", "figures") - cutoffs,
+            "Train, test and choose the model on the features that are there; predict, segment, "
+            "draw.",
         ),
-        define_asset_job(
+        _job(
+            SCORE,
+            AssetSelection.assets(PREDICTIONS).downstream() & clv,
+            "Refresh predictions and segments with the model that serves.",
+        ),
+        _job(
             BACKTEST,
-            selection=cutoffs,
-            description="Test the models again at chosen past cut-offs, for any horizon.",
+            cutoffs,
+            "Test the models again at chosen past cut-offs, for any horizon.",
         ),
-        define_asset_job(
+        _job(
             PIPELINE,
-            selection=AssetSelection.all() - cutoffs,
-            description="Everything: from the retail API to predictions and figures.",
+            AssetSelection.all() - cutoffs,
+            "Everything: from the retail API to predictions and figures.",
         ),
+        build_upkeep_job(UPKEEP, _limits(UPKEEP)),
     ]
+
+
+def _job(name: str, selection: AssetSelection, description: str) -> Job:
+    return define_asset_job(name, selection, description=description, tags=_limits(name))
+
+
+def _limits(name: str) -> dict[str, str]:
+    return {MAX_RUNTIME_SECONDS_TAG: str(LONGEST_HOURS[name] * _HOUR)}

@@ -1,37 +1,46 @@
-"""What starts by the clock, in UTC, and in which environment it does so unasked."""
+"""What starts by the clock, in UTC."""
 
-from dagster import DefaultScheduleStatus, ScheduleDefinition
+from dagster import ScheduleDefinition
 
-from retail_pipeline.automation.jobs import REFRESH
+from retail_pipeline.automation.environments import (
+    DAILY_INGESTION,
+    WEEKLY_UPKEEP,
+    schedule_status,
+)
+from retail_pipeline.automation.jobs import INGESTION, UPKEEP
 from retail_pipeline.settings import Environment
 
 DAILY_INGESTION_CRON = "30 2 * * *"
 """Half past two at night in UTC: the European business day is over and nobody waits for the
 database."""
-
-_STATUS = {
-    # A laptop must not start work by itself; the UI can switch the schedule on.
-    Environment.LOCAL: DefaultScheduleStatus.STOPPED,
-    # Staging shares the source's rate limits with production: it syncs when someone asks.
-    Environment.STAGING: DefaultScheduleStatus.STOPPED,
-    Environment.PRODUCTION: DefaultScheduleStatus.RUNNING,
-}
+WEEKLY_UPKEEP_CRON = "30 5 * * 0"
+"""On Sunday morning, when the night's runs are over."""
 
 
 def build_schedules(environment: Environment) -> list[ScheduleDefinition]:
     """Return the schedules with the status that the environment gives them.
+
+    After a downtime Dagster's scheduler starts the latest missed time alone: one run, not one for
+    each night.
 
     Raises:
         KeyError: An environment was added and nobody decided what runs in it.
     """
     return [
         ScheduleDefinition(
-            name="daily_ingestion",
-            job_name=REFRESH,
+            name=DAILY_INGESTION,
+            job_name=INGESTION,
             cron_schedule=DAILY_INGESTION_CRON,
             execution_timezone="UTC",
-            default_status=_STATUS[environment],
-            description="Syncs the retail API once a night and rebuilds the warehouse; the sensor "
-            "clv_after_new_features goes on from there.",
-        )
+            default_status=schedule_status(DAILY_INGESTION, environment),
+            description="Syncs the retail API once a night; the sensors go on from there.",
+        ),
+        ScheduleDefinition(
+            name=WEEKLY_UPKEEP,
+            job_name=UPKEEP,
+            cron_schedule=WEEKLY_UPKEEP_CRON,
+            execution_timezone="UTC",
+            default_status=schedule_status(WEEKLY_UPKEEP, environment),
+            description="Removes runs, events and logs that are older than they are kept.",
+        ),
     ]

@@ -1,147 +1,153 @@
-"""What starts because something else happened: the CLV job after new features."""
+"""What starts because something else happened: the model after new features, alerts after runs.
 
-from collections.abc import Mapping
-from typing import Any
+Only the wiring: what new features call for is decided in `retraining`, what deserves an alert in
+`alerts`, how it is sent in `delivery`.
+"""
+
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
 
 from dagster import (
     AssetKey,
-    AssetRecordsFilter,
     DagsterEventType,
     DagsterInstance,
-    DefaultSensorStatus,
     EventLogRecord,
-    RunRequest,
+    RunStatusChangeRecordsFilter,
     SensorDefinition,
     SensorEvaluationContext,
     SensorResult,
     SkipReason,
     sensor,
 )
+from dagster._core.storage.runs import SqlRunStorage
 
-from retail_pipeline.automation.jobs import CLV
-from retail_pipeline.settings import Environment
+from retail_pipeline.automation.alerts import Alert, Owners, outcome_of
+from retail_pipeline.automation.delivery import Book, deliver, post
+from retail_pipeline.automation.environments import (
+    ALERTS,
+    CLV_AFTER_NEW_FEATURES,
+    sensor_status,
+)
+from retail_pipeline.automation.jobs import CLV, SCORE, Job
+from retail_pipeline.automation.retraining import runs_for_new_features
+from retail_pipeline.errors import PipelineError
+from retail_pipeline.settings import AlertSettings, Settings
 
-FEATURES = AssetKey(["warehouse", "customer_features"])
-MODEL = AssetKey(["clv", "model"])
+_AT_ONCE = 50
+"""Ended runs looked at per tick; the rest waits for the next one."""
 
-_AT_ONCE = 25
-"""Materializations looked at per tick; the rest waits for the next one."""
-
-_STATUS = {
-    # A laptop must not start work by itself; the UI can switch the sensor on.
-    Environment.LOCAL: DefaultSensorStatus.STOPPED,
-    Environment.STAGING: DefaultSensorStatus.RUNNING,
-    Environment.PRODUCTION: DefaultSensorStatus.RUNNING,
-}
+_ENDS = (DagsterEventType.RUN_SUCCESS, DagsterEventType.RUN_FAILURE)
 
 
-def build_sensors(environment: Environment) -> list[SensorDefinition]:
+def build_sensors(settings: Settings, jobs: Sequence[Job]) -> list[SensorDefinition]:
     """Return the sensors with the status that the environment gives them.
+
+    Args:
+        settings: Its environment decides what runs unasked.
+        jobs: Those that sensors start are among them.
 
     Raises:
         KeyError: An environment was added and nobody decided what runs in it.
     """
 
     @sensor(
-        name="clv_after_new_features",
-        job_name=CLV,
+        name=CLV_AFTER_NEW_FEATURES,
+        jobs=[job for job in jobs if job.name in (CLV, SCORE)],
         minimum_interval_seconds=30,
-        default_status=_STATUS[environment],
-        description="Starts the CLV job when warehouse/customer_features was materialized by a run "
-        "that ended well and did not itself go on to clv/model: one run per materialization.",
+        default_status=sensor_status(CLV_AFTER_NEW_FEATURES, settings.environment),
+        description="After new features: trains and chooses a model anew when they have a new "
+        "month or enough new transactions, else refreshes predictions with the model that serves.",
     )
     def clv_after_new_features(context: SensorEvaluationContext) -> SensorResult:
         return runs_for_new_features(context.instance, context.cursor)
 
-    return [clv_after_new_features]
+    @sensor(
+        name=ALERTS,
+        minimum_interval_seconds=30,
+        default_status=sensor_status(ALERTS, settings.environment),
+        description="Tells the owners of failed runs and checks, once per cause; what could not be "
+        "sent waits for the next tick.",
+    )
+    def alerts(context: SensorEvaluationContext) -> SkipReason:
+        return SkipReason(
+            send_alerts(context.instance, settings.home, settings.alerts, _owners_in(context))
+        )
+
+    return [clv_after_new_features, alerts]
 
 
-def runs_for_new_features(instance: DagsterInstance, cursor: str | None) -> SensorResult:
-    """Return the CLV runs that materializations of the features after the cursor call for.
-
-    Dagster's own asset sensor looks at the latest materialization alone; this one looks at each, so
-    that none is lost behind a later one of a run that goes on to the model. The cursor is the
-    storage id of the last one looked at. A sensor that was never evaluated before starts with the
-    latest one: history is no news.
+def send_alerts(
+    instance: DagsterInstance, home: Path, settings: AlertSettings, owners: Owners
+) -> str:
+    """Alert what the runs ended since the last call call for, and what waits from earlier calls.
 
     Args:
-        instance: Whose event log is read.
-        cursor: What the last evaluation returned; None at the first one.
+        instance: Whose runs are looked at.
+        home: Where the book of alerts is kept.
+        settings: The addresses.
+        owners: Whose an asset is.
+
+    Returns:
+        What was done, in words.
+
+    Raises:
+        PipelineError: A channel did not take an alert; nothing is lost, the next call repeats it.
     """
-    records = _up_to_the_first_at_work(instance, _new_materializations(instance, cursor))
-    if not records:
-        return SensorResult(
-            skip_reason=SkipReason("there are no new features since the last look"),
-            cursor=cursor or "0",
+    path = home / "alerts" / "book.json"
+    book = Book.read(path)
+    ended = _ended_runs(instance, book)
+    alerts: list[Alert] = []
+    for run in (instance.get_run_by_id(record.run_id) for record in ended):
+        if run is not None:
+            url = f"{settings.dagster_url}/runs/{run.run_id}"
+            alert = partial(Alert, job=run.job_name, run_id=run.run_id, run_url=url)
+            alerts += book.take(outcome_of(instance, run, owners), alert)
+    post(book, alerts, settings)
+    # Before anything is sent: whatever happens then, nothing is forgotten.
+    book.write(path)
+    failed = deliver(book, settings)
+    book.write(path)
+    if failed:
+        raise PipelineError(
+            f"{len(book.outbox)} alerts wait to be sent again at the next tick; "
+            + "; ".join(failed)
         )
-    requests = [
-        _request(instance, record)
-        for record in records
-        if _ended_well(instance, record.run_id)
-        and not _goes_on_to_the_model(instance, record.run_id)
-    ]
-    return SensorResult(
-        run_requests=requests,
-        skip_reason=None
-        if requests
-        else SkipReason("the runs with new features failed or do the rest"),
-        cursor=str(records[-1].storage_id),
-    )
+    return f"{len(ended)} runs ended, {len(alerts)} alerts"
 
 
-def _new_materializations(instance: DagsterInstance, cursor: str | None) -> list[EventLogRecord]:
-    if cursor is None:
-        return list(instance.fetch_materializations(FEATURES, limit=1).records)
-    after = AssetRecordsFilter(FEATURES, after_storage_id=int(cursor))
-    return list(instance.fetch_materializations(after, limit=_AT_ONCE, ascending=True).records)
-
-
-def _up_to_the_first_at_work(
-    instance: DagsterInstance, records: list[EventLogRecord]
-) -> list[EventLogRecord]:
-    """Return the records before the first whose run is not over: its tests may still fail."""
-    for position, record in enumerate(records):
-        run = instance.get_run_by_id(record.run_id) if record.run_id else None
-        if run is not None and not run.is_finished:
-            return records[:position]
+def _ended_runs(instance: DagsterInstance, book: Book) -> Sequence[EventLogRecord]:
+    """Return the ends of runs since the last look, in order; a first look starts with none."""
+    runs = instance.run_storage
+    assert isinstance(runs, SqlRunStorage)  # as every storage of Dagster's is
+    storage = runs.get_run_storage_id()
+    if storage not in book.seen:
+        latest = [_ends(instance, kind, None, newest=True) for kind in _ENDS]
+        book.seen[storage] = max((r.storage_id for records in latest for r in records), default=0)
+        return []
+    found = [_ends(instance, kind, book.seen[storage]) for kind in _ENDS]
+    # Where one kind has more to come, the other must not run ahead of it.
+    full = [records[-1].storage_id for records in found if len(records) == _AT_ONCE]
+    records = sorted((r for each in found for r in each), key=lambda record: record.storage_id)
+    if full:
+        records = [record for record in records if record.storage_id <= min(full)]
+    if records:
+        book.seen[storage] = records[-1].storage_id
     return records
 
 
-def _ended_well(instance: DagsterInstance, run_id: str) -> bool:
-    # A materialization that was reported by hand has no run that could have failed.
-    run = instance.get_run_by_id(run_id) if run_id else None
-    return run is None or run.is_success
+def _ends(
+    instance: DagsterInstance, kind: DagsterEventType, after: int | None, *, newest: bool = False
+) -> Sequence[EventLogRecord]:
+    wanted = RunStatusChangeRecordsFilter(kind, after_storage_id=after)  # type: ignore[arg-type]
+    limit = 1 if newest else _AT_ONCE
+    return instance.fetch_run_status_changes(wanted, limit=limit, ascending=not newest).records
 
 
-def _goes_on_to_the_model(instance: DagsterInstance, run_id: str) -> bool:
-    # A run's selection is None where it is its whole job; what it plans is recorded either way.
-    if not run_id:
-        return False
-    planned = instance.get_records_for_run(
-        run_id, of_type=DagsterEventType.ASSET_MATERIALIZATION_PLANNED
-    ).records
-    events = (record.event_log_entry.dagster_event for record in planned)
-    return any(event is not None and event.asset_key == MODEL for event in events)
+def _owners_in(context: SensorEvaluationContext) -> Owners:
+    graph = context.repository_def.asset_graph if context.repository_def else None
 
+    def owners(key: AssetKey) -> Sequence[str]:
+        return graph.get(key).owners if graph is not None and graph.has(key) else ()
 
-def _request(instance: DagsterInstance, record: EventLogRecord) -> RunRequest:
-    # A materialization that was reported by hand has no run; its own id stands in.
-    cause = record.run_id or f"reported-{record.storage_id}"
-    return RunRequest(
-        run_key=cause,
-        run_config=_same_window(instance, record.run_id),
-        tags={"retail/features_from": cause},
-    )
-
-
-def _same_window(instance: DagsterInstance, run_id: str) -> Mapping[str, Any]:
-    """Return the as-of date and horizon that the features' run was given, as run configuration.
-
-    Not its full refresh: nothing that the CLV job does should empty a layer.
-    """
-    run = instance.get_run_by_id(run_id) if run_id else None
-    given: Any = run.run_config if run else {}
-    for name in ("resources", "run_window", "config"):
-        given = given.get(name) or {}
-    window = {name: given[name] for name in ("as_of", "horizon_days") if given.get(name)}
-    return {"resources": {"run_window": {"config": window}}} if window else {}
+    return owners

@@ -129,8 +129,8 @@ def the_champion_served(
     found = _one(
         database,
         "with decision as (select model_version, model_name from clv.model_decisions "
-        "where as_of_date = %(as_of)s and horizon_days = %(horizon)s "
-        "order by decided_at desc limit 1) "
+        "where as_of_date <= %(as_of)s and horizon_days = %(horizon)s "
+        "order by as_of_date desc, decided_at desc limit 1) "
         "select (select model_version from decision) as model_version, "
         "(select status from clv.model_versions join decision using (model_version)) as status, "
         "(select count(*) from clv.backtest_metrics where horizon_days = %(horizon)s "

@@ -1,0 +1,124 @@
+"""Declarative automation: which assets follow which, as conditions on the assets themselves.
+
+The warehouse follows the landing tables, figures and the report follow what they show. A condition
+is put on by an asset's group, here and nowhere else. Work whose start depends on numbers, not on
+freshness alone, is a sensor: see `retraining`.
+"""
+
+from collections.abc import Sequence
+from functools import reduce
+from operator import and_, or_
+
+from dagster import (
+    AssetKey,
+    AssetsDefinition,
+    AssetSelection,
+    AssetSpec,
+    AutomationCondition,
+    AutomationConditionSensorDefinition,
+    Definitions,
+)
+
+from retail_pipeline.automation.environments import (
+    FIGURES_AFTER_PREDICTIONS,
+    WAREHOUSE_AFTER_LANDING,
+    sensor_status,
+)
+from retail_pipeline.settings import Environment
+
+LANDING = "transactional"
+WAREHOUSE = ("staging", "intermediate", "warehouse")
+CLV = "clv"
+SHOWN = ("figures", "report")
+
+_INTERVAL_SECONDS = 30
+
+
+def build_condition_sensors(
+    environment: Environment,
+) -> list[AutomationConditionSensorDefinition]:
+    """Return the sensors that evaluate the conditions, one per stage, so that each has a switch."""
+    return [
+        AutomationConditionSensorDefinition(
+            WAREHOUSE_AFTER_LANDING,
+            target=AssetSelection.groups(*WAREHOUSE),
+            minimum_interval_seconds=_INTERVAL_SECONDS,
+            default_status=sensor_status(WAREHOUSE_AFTER_LANDING, environment),
+            description="Builds and tests the whole warehouse, in one run, when new data has "
+            "landed in all streams and passed its checks.",
+        ),
+        AutomationConditionSensorDefinition(
+            FIGURES_AFTER_PREDICTIONS,
+            target=AssetSelection.groups(*SHOWN),
+            minimum_interval_seconds=_INTERVAL_SECONDS,
+            default_status=sensor_status(FIGURES_AFTER_PREDICTIONS, environment),
+            description="Draws what shows predictions when these are new, and the other figures "
+            "when the warehouse is.",
+        ),
+    ]
+
+
+def with_conditions(definitions: Definitions) -> Definitions:
+    """Return the definitions with a condition on each asset whose group has one."""
+    landing = sorted(
+        spec.key
+        for assets in definitions.assets or []
+        if isinstance(assets, AssetsDefinition)
+        for spec in assets.specs
+        if spec.group_name == LANDING
+    )
+
+    def condition(spec: AssetSpec) -> AssetSpec:
+        if spec.group_name in WAREHOUSE and landing:
+            return spec.replace_attributes(automation_condition=all_landed(landing))
+        if spec.group_name in SHOWN:
+            return spec.replace_attributes(automation_condition=sources_renewed(spec))
+        return spec
+
+    return definitions.map_asset_specs(func=condition)
+
+
+def all_landed(landing: Sequence[AssetKey]) -> AutomationCondition:
+    """True once after new data: all streams are in, none is being read, their checks passed.
+
+    The same for every asset of the warehouse, so that they are asked for in one run, as one `dbt
+    build`. A failed build is not repeated before new data: the same data fails the same way.
+    """
+
+    def each(condition: AutomationCondition) -> list[AutomationCondition]:
+        return [AutomationCondition.asset_matches(key, condition) for key in landing]
+
+    checked = AutomationCondition.all_checks_match(
+        AutomationCondition.check_passed(), blocking_only=True
+    )
+    handled = (
+        AutomationCondition.newly_requested()
+        | AutomationCondition.newly_updated()
+        | AutomationCondition.execution_failed().newly_true()
+        | AutomationCondition.initial_evaluation()
+    )
+    is_new = reduce(or_, each(AutomationCondition.newly_updated()))
+    return (
+        is_new.since(handled)
+        & reduce(and_, each(~AutomationCondition.in_progress()))
+        & reduce(and_, each(~AutomationCondition.missing()))
+        & reduce(and_, each(checked))
+        & ~AutomationCondition.in_progress()
+    )
+
+
+def sources_renewed(spec: AssetSpec) -> AutomationCondition:
+    """True once after what an asset shows was renewed, and nothing of it is at work.
+
+    What shows predictions waits for these and not for the warehouse: between the two the figure
+    would find no predictions of its date.
+    """
+    renewed = AutomationCondition.any_deps_updated()
+    if any(dep.asset_key.path[0] == CLV for dep in spec.deps):
+        renewed = renewed.allow(AssetSelection.groups(CLV))
+    return (
+        renewed.since_last_handled().with_label("what is shown was renewed")
+        & ~AutomationCondition.any_deps_missing()
+        & ~AutomationCondition.any_deps_in_progress()
+        & ~AutomationCondition.in_progress()
+    )

@@ -1,0 +1,198 @@
+"""One alert for one cause, to whose it is; what cannot be sent waits and is shown."""
+
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from dagster import AssetCheckSeverity, DagsterInstance, build_sensor_context
+
+from retail_pipeline.automation.environments import ALERTS
+from retail_pipeline.automation.sensors import build_sensors
+from retail_pipeline.errors import UsageError
+from retail_pipeline.settings import AlertSettings, Settings
+from retail_pipeline_tests.automation.receivers import Receiver, mail_server, webhook
+from retail_pipeline_tests.automation.world import Daemon, World
+
+UI = "https://dagster.example"
+
+
+class Alerting:
+    """The sensor of alerts in a world."""
+
+    def __init__(self, world: World, instance: DagsterInstance, settings: AlertSettings) -> None:
+        self.world, self.instance, self.settings = world, instance, settings
+        self.tick()
+
+    def tick(self) -> str:
+        settings = Settings(home=self.world.home, alerts=self.settings)
+        [sensor] = [each for each in build_sensors(settings, []) if each.name == ALERTS]
+        context = build_sensor_context(
+            instance=self.instance, definitions=self.world.definitions(), sensor_name=ALERTS
+        )
+        return str(sensor.evaluate_tick(context).skip_message)
+
+
+@pytest.fixture
+def receiver() -> Iterator[Receiver]:
+    with webhook() as running:
+        yield running
+
+
+@pytest.fixture
+def alerting(world: World, instance: DagsterInstance, receiver: Receiver) -> Alerting:
+    address = f"http://127.0.0.1:{receiver.port}/secret-path"
+    return Alerting(world, instance, AlertSettings(webhooks={"": (address,)}, dagster_url=UI))
+
+
+def test_a_failing_asset_is_one_alert_with_asset_cause_owner_and_run_link(
+    alerting: Alerting, receiver: Receiver, daemon: Daemon, world: World
+) -> None:
+    world.failing = {"clv/model": "no convergence after 17 steps"}
+    run = daemon.run()
+    alerting.tick()
+    world.failing = {"clv/model": "no convergence after 18 steps"}
+    daemon.run("clv/model")
+    alerting.tick()
+    alerting.tick()
+    [alert] = receiver.received
+    assert alert["title"] == "clv/model failed"
+    assert alert["assets"] == ["clv/model"]
+    assert alert["cause"] == "RuntimeError: no convergence after 17 steps"
+    assert alert["owners"] == ["team:data-science"]
+    assert alert["run_url"] == f"{UI}/runs/{run}"
+    assert all(alert[name] in alert["text"] for name in ("title", "cause", "run_url"))
+
+
+def test_another_cause_or_the_same_one_after_a_recovery_is_alerted(
+    alerting: Alerting, receiver: Receiver, daemon: Daemon, world: World
+) -> None:
+    for reason in ("out of memory", "out of memory", "no such column", "", "no such column"):
+        world.failing = {"clv/model": reason} if reason else {}
+        daemon.run("clv/model")
+    alerting.tick()
+    assert [alert["cause"] for alert in receiver.received] == [
+        "RuntimeError: out of memory",
+        "RuntimeError: no such column",
+        "RuntimeError: no such column",
+    ]
+
+
+def test_what_fails_for_one_reason_is_one_alert(
+    alerting: Alerting, receiver: Receiver, daemon: Daemon, world: World
+) -> None:
+    daemon.run()
+    world.failing = dict.fromkeys(("clv/segments", "figures/gain_curve"), "the database is gone")
+    daemon.run("clv/segments", "figures/gain_curve")
+    alerting.tick()
+    assert receiver.titles == ["clv/segments and 1 more failed"]
+    owners = ["team:analytics-engineering", "team:data-science"]
+    assert receiver.received[0]["owners"] == owners
+
+
+def test_a_blocking_check_is_the_cause_not_the_step_that_it_stopped(
+    alerting: Alerting, receiver: Receiver, daemon: Daemon, world: World
+) -> None:
+    world.wrong = {"transactional/users": AssetCheckSeverity.ERROR}
+    daemon.run()
+    daemon.run()
+    alerting.tick()
+    assert receiver.titles == ["transactional/users: check is_right did not pass"]
+    assert receiver.received[0]["cause"] == "transactional/users is not right"
+
+
+def test_a_warning_is_alerted_when_it_has_stayed_for_three_runs(
+    alerting: Alerting, receiver: Receiver, daemon: Daemon, world: World
+) -> None:
+    seen = []
+    for wrong in (True, True, False, True, True, True, True):
+        world.wrong = {"clv/model": AssetCheckSeverity.WARN} if wrong else {}
+        daemon.run("clv/model")
+        alerting.tick()
+        seen.append(len(receiver.received))
+    assert seen == [0, 0, 0, 0, 0, 1, 1]
+    assert "in 3 runs in a row" in receiver.received[0]["text"]
+
+
+def test_a_webhook_that_is_down_harms_no_run_is_shown_and_loses_no_alert(
+    alerting: Alerting, receiver: Receiver, daemon: Daemon, world: World, tmp_path: Path
+) -> None:
+    world.failing = {"clv/model": "first"}
+    daemon.run("clv/model")
+    receiver.status = 503
+    for _ in range(2):
+        with pytest.raises(Exception, match=r"1 alerts wait.*webhook: it answered 503") as shown:
+            alerting.tick()
+        assert "secret-path" not in str(shown.value)
+    world.failing = {"clv/predictions": "second"}
+    daemon.run("clv/model", "clv/predictions")
+    with pytest.raises(Exception, match="2 alerts wait"):
+        alerting.tick()
+    book = world.home / "alerts" / "book.json"
+    assert stat.S_IMODE(book.stat().st_mode) == 0o600
+    assert "secret-path" not in book.read_text()
+    receiver.status = 200
+    alerting.tick()
+    alerting.tick()
+    assert receiver.titles == ["clv/model failed", "clv/predictions failed"]
+
+
+def test_five_days_without_a_daemon_lose_no_failure(
+    alerting: Alerting, receiver: Receiver, daemon: Daemon, world: World
+) -> None:
+    for day in ("one", "two", "three", "four", "five"):
+        world.failing = {"clv/model": f"the reason of day {day}"}
+        daemon.run("clv/model")
+    Alerting(world, daemon.instance, alerting.settings).tick()
+    assert len(receiver.received) == 5
+
+
+def test_history_before_the_first_look_is_no_news(
+    world: World, daemon: Daemon, receiver: Receiver
+) -> None:
+    world.failing = {"clv/model": "long ago"}
+    daemon.run("clv/model")
+    address = f"http://127.0.0.1:{receiver.port}"
+    Alerting(world, daemon.instance, AlertSettings(webhooks={"": (address,)})).tick()
+    assert receiver.received == []
+
+
+def test_alerts_go_to_the_owners_address_and_by_mail(
+    world: World, daemon: Daemon, receiver: Receiver
+) -> None:
+    with mail_server() as post, webhook() as others:
+        settings = Settings.from_environment(
+            {
+                "RETAIL_ALERT_WEBHOOK": f"data-science=http://127.0.0.1:{receiver.port}/a?b=c "
+                f"http://127.0.0.1:{others.port}",
+                "RETAIL_ALERT_EMAIL": "data-platform=platform@example.org",
+                "RETAIL_SMTP_URL": f"smtp://127.0.0.1:{post.port}?from=pipeline@example.org",
+            }
+        ).alerts
+        alerting = Alerting(world, daemon.instance, settings)
+        world.failing = {"clv/model": "a", "figures/revenue_over_time": "b"}
+        daemon.run()
+        world.failing = {"transactional/users": "c"}
+        daemon.run()
+        alerting.tick()
+    assert receiver.titles == ["clv/model failed"]
+    assert others.titles == ["figures/revenue_over_time failed", "transactional/users failed"]
+    [mail] = post.received
+    assert "Subject: [retail-pipeline] transactional/users failed" in mail
+    assert "To: platform@example.org" in mail
+
+
+@pytest.mark.parametrize(
+    ("environment", "words"),
+    [
+        ({"RETAIL_ALERT_WEBHOOK": "https://good.example team=hidden"}, "entry 2"),
+        ({"RETAIL_ALERT_EMAIL": "someone@example.org"}, "needs RETAIL_SMTP_URL"),
+        ({"RETAIL_ALERT_EMAIL": "someone", "RETAIL_SMTP_URL": "smtp://h"}, "no e-mail address"),
+        ({"RETAIL_SMTP_URL": "mail.example.org"}, "smtp://"),
+        ({"RETAIL_DAGSTER_URL": "localhost:3000"}, "RETAIL_DAGSTER_URL"),
+    ],
+)
+def test_a_wrong_address_is_one_clear_error(environment: dict[str, str], words: str) -> None:
+    with pytest.raises(UsageError, match=words) as error:
+        Settings.from_environment(environment)
+    assert "hidden" not in str(error.value)

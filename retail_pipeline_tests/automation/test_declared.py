@@ -1,0 +1,71 @@
+"""What is declared: who runs what unasked, which job holds what, the table in the docs."""
+
+import re
+
+import pytest
+from dagster import DefaultScheduleStatus, DefaultSensorStatus, Definitions
+
+from retail_pipeline.automation import build_automation
+from retail_pipeline.automation.environments import DAILY_INGESTION, EVERYTHING, RUNS_UNASKED
+from retail_pipeline.automation.jobs import LONGEST_HOURS
+from retail_pipeline.settings import PROJECT_ROOT, Environment, Settings
+from retail_pipeline_tests.automation.world import CLV, FIGURES, STREAMS, WAREHOUSE, World
+
+
+def unasked(environment: Environment) -> set[str]:
+    declared = build_automation(Settings(environment=environment))
+    running = {DefaultScheduleStatus.RUNNING, DefaultSensorStatus.RUNNING}
+    automation = [*(declared.schedules or []), *(declared.sensors or [])]
+    assert {each.name for each in automation} == EVERYTHING
+    return {each.name for each in automation if each.default_status in running}
+
+
+@pytest.mark.parametrize("environment", list(Environment))
+def test_every_environment_is_decided_and_declared_so(environment: Environment) -> None:
+    assert unasked(environment) == RUNS_UNASKED[environment]
+
+
+def test_a_laptop_starts_nothing_and_only_production_ingests_unasked() -> None:
+    assert RUNS_UNASKED[Environment.LOCAL] == frozenset()
+    ingesting = [env for env, names in RUNS_UNASKED.items() if DAILY_INGESTION in names]
+    assert ingesting == [Environment.PRODUCTION]
+
+
+def test_the_docs_show_the_same_table() -> None:
+    text = (PROJECT_ROOT / "docs" / "operations.md").read_text()
+    shown: dict[str, set[Environment]] = {}
+    for line in text.splitlines():
+        cells = [cell.strip() for cell in line.strip().strip("|").split("|")]
+        if len(cells) == 3 + len(Environment) and re.fullmatch(r"`\w+`", cells[0]):
+            environments = zip(Environment, cells[-len(Environment) :], strict=True)
+            shown[cells[0].strip("`")] = {env for env, cell in environments if cell == "yes"}
+    declared = {
+        name: {env for env, names in RUNS_UNASKED.items() if name in names} for name in EVERYTHING
+    }
+    assert shown == declared
+
+
+@pytest.fixture
+def definitions(world: World) -> Definitions:
+    return world.definitions()
+
+
+@pytest.mark.parametrize(
+    ("job", "assets"),
+    [
+        ("ingestion", {*STREAMS}),
+        ("refresh", {*STREAMS, *WAREHOUSE}),
+        ("clv", {*CLV, *FIGURES}),
+        ("score", {"clv/predictions", "clv/segments"}),
+        ("pipeline", {*STREAMS, *WAREHOUSE, *CLV, *FIGURES}),
+    ],
+)
+def test_the_jobs_select_by_group(definitions: Definitions, job: str, assets: set[str]) -> None:
+    layer = definitions.resolve_job_def(job).asset_layer
+    assert {key.to_user_string() for key in layer.executable_asset_keys} == assets
+
+
+def test_every_job_has_its_longest_time(definitions: Definitions) -> None:
+    for job, hours in LONGEST_HOURS.items():
+        tags = definitions.resolve_job_def(job).tags
+        assert tags["dagster/max_runtime"] == str(hours * 3600)
