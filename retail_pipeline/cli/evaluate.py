@@ -88,7 +88,7 @@ def _write(result: "Evaluation", output: Path) -> None:
 
 def _draw(result: "Evaluation", file_name: str, path: Path) -> None:
     """Draw one model's predictions against what came, or the comparison of all models."""
-    from retail_pipeline.figures import images, models
+    from retail_pipeline.figures import images, models, outcomes
 
     as_of, days = result.valuation.as_of, result.valuation.horizon_days
     source = f"Source: {file_name}, cut-off {as_of}."
@@ -103,7 +103,7 @@ def _draw(result: "Evaluation", file_name: str, path: Path) -> None:
             source=source,
         )
     else:
-        plot = models.predicted_against_actual(
+        plot = outcomes.predicted_against_actual(
             result.predictions.rename(columns={"as_of_date": "cutoff_date"}),
             currency="",
             as_of=as_of,

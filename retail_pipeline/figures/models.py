@@ -1,4 +1,4 @@
-"""How good the predictions were: out-of-time predictions against what came, model against model.
+"""Model against model over the backtest's cut-offs.
 
 Pure: frames in, figures out; no reading, no Dagster. Metrics are drawn as the backtest measured
 them, none is computed here.
@@ -12,43 +12,37 @@ import pandas as pd
 from matplotlib.axes import Axes
 from numpy.typing import NDArray
 
+from retail_pipeline.figures.backtests import METRICS, cutoffs_in_words, no_outcome, source_of
+from retail_pipeline.figures.page import page, room_for, words
 from retail_pipeline.figures.style import (
-    ACCENT,
-    ACCENT_INK,
     INK,
     MAIN,
     NEUTRAL,
     QUIET_INK,
     RULE,
     Plot,
-    brief,
     counted,
-    day,
-    framed,
     in_house_style,
-    money,
-    money_axis,
+    readable,
     share,
-    share_axis,
     three_digits,
-    unit,
-    words,
 )
 
-_ORDINALS = {10: "tenth", 5: "fifth", 4: "quarter", 3: "third", 2: "half"}
-_READABLE = {
-    "mean": "Mean",
-    "last_window": "Last window",
-    "linear_regression": "Linear regression",
-    "decision_tree": "Decision tree",
-    "random_forest": "Random forest",
-    "gradient_boosting": "Gradient boosting",
-    "bg_nbd_gamma_gamma": "BG/NBD + Gamma-Gamma",
-    "pareto_nbd_gamma_gamma": "Pareto/NBD + Gamma-Gamma",
-    "boosted_pareto_nbd": "Boosted Pareto/NBD",
-}
+METRIC_COLUMNS = (
+    "model_name",
+    "cutoff_date",
+    "tweedie_deviance",
+    "normalized_gini",
+    "bias",
+    "mae_over_mean",
+)
+"""What `model_comparison` draws of `clv.backtest_metrics`."""
+
 _ACCEPTED_BIAS = (0.75, 1.33)
 """The selection rule's band: outside it a model cannot become champion."""
+
+_FARTHEST = 1.0
+"""Deviance beyond twice the served model's is drawn at the edge: the others are told apart."""
 
 Floats = NDArray[np.float64]
 
@@ -63,127 +57,9 @@ class _Panel(NamedTuple):
 _PANELS = (
     _Panel("tweedie_deviance", "Tweedie deviance", "lower is better", None),
     _Panel("normalized_gini", "Normalised Gini", "higher is better", None),
-    _Panel("bias", "Bias", "predicted ÷ actual, 1 is right", 1.0),
+    _Panel("bias", "Bias", "predicted ÷ actual", 1.0),
     _Panel("mae_over_mean", "MAE ÷ mean", "lower is better", None),
 )
-
-
-def readable(model_name: str) -> str:
-    """Return a model's name as people write it, unbreakable; an unknown one keeps its words."""
-    name = _READABLE.get(model_name, model_name.replace("_", " ").capitalize())
-    return name.replace(" ", "\u00a0")
-
-
-@in_house_style
-def predicted_against_actual(
-    predictions: pd.DataFrame,
-    *,
-    currency: str,
-    as_of: date,
-    horizon_days: int,
-    model_name: str,
-    source: str | None = None,
-) -> Plot:
-    """Draw mean predicted and mean actual value of customers grouped by their prediction's rank.
-
-    Customers are ranked within each cut-off; a group's mean is over the customers of all cut-offs.
-    With ten customers and more there are ten groups.
-
-    Args:
-        predictions: `cutoff_date, customer_id, predicted_value, actual_value` of one model,
-            out-of-time; rows whose actual value is missing are not over yet and do not count.
-        currency: ISO code of the amounts, or empty.
-        as_of: The day before which data count.
-        horizon_days: Days after the cut-off whose value was predicted.
-        model_name: The model that predicted.
-        source: Where the predictions come from; by default the backtest's table.
-    """
-    source = (source or _source("clv.backtest_predictions", as_of)) + unit(currency)
-    known = _with_outcome(predictions)
-    if known.empty:
-        return _no_outcome(horizon_days, as_of, source)
-    groups = _by_rank(known)
-    top, name = groups.iloc[-1], _ORDINALS.get(len(groups), "group")
-    figure = framed(
-        _against_title(top, name, currency),
-        f"Mean net revenue of a customer over {counted(horizon_days, 'day')}, by rank of the "
-        f"prediction. {readable(model_name)}, {_cutoffs(known)}",
-        source,
-        height=5.8,
-    )
-    above, below = figure.subplots(2, 1, sharex=True, height_ratios=[3.2, 1])
-    _paired_bars(above, groups, currency)
-    _ratios(below, groups)
-    below.set_xlabel(
-        f"Customers by predicted value: 1 the lowest {name}, {len(groups)} the highest"
-    )
-    total = known[["predicted_value", "actual_value"]].sum()
-    return Plot(
-        figure,
-        {
-            "model_name": model_name,
-            "cutoffs": int(known["cutoff_date"].nunique()),
-            "customer_outcomes": len(known),
-            "top_group_predicted_mean": float(top["predicted_value"]),
-            "top_group_actual_mean": float(top["actual_value"]),
-            "predicted_over_actual": _ratio(total["predicted_value"], total["actual_value"])
-            or "no actual value",
-        },
-    )
-
-
-@in_house_style
-def gain_curve(
-    predictions: pd.DataFrame, *, as_of: date, horizon_days: int, model_name: str
-) -> Plot:
-    """Draw which share of the actual value the customers ranked highest by prediction brought.
-
-    The curve is the mean over the cut-offs, thin lines are single cut-offs. Equal predictions share
-    their value evenly: their order is nobody's merit.
-
-    Args:
-        predictions: As in `predicted_against_actual`.
-        as_of: The day before which data count.
-        horizon_days: Days after the cut-off whose value was predicted.
-        model_name: The model that predicted.
-    """
-    source = _source("clv.backtest_predictions", as_of)
-    known = _with_outcome(predictions)
-    if known.empty:
-        return _no_outcome(horizon_days, as_of, source)
-    curves = _curves(known, "predicted_value")
-    if not curves:
-        return words(
-            "Nobody bought anything after any past cut-off",
-            [f"There is no value to gain: {counted(len(known), 'customer outcome')}, all zero."],
-            source,
-        )
-    grid = np.linspace(0.0, 1.0, 101)
-    mean, best = np.mean(curves, axis=0), np.mean(_curves(known, "actual_value"), axis=0)
-    figure = framed(
-        f"The 20% of customers ranked highest brought {share(mean[20])} of what was really spent",
-        f"Share of the net revenue of {counted(horizon_days, 'day')}, customers in the order of "
-        f"their prediction. {readable(model_name)}, {_cutoffs(known)}",
-        source,
-        height=5.8,
-    )
-    axes = figure.subplots()
-    for curve in curves if len(curves) > 1 else []:
-        axes.plot(grid, curve, color=NEUTRAL, linewidth=0.8, zorder=1.5)
-    axes.plot(grid, best, color=ACCENT, linestyle="--", label="perfect order")
-    axes.plot(grid, mean, color=MAIN, linewidth=2.6, label="prediction")
-    axes.plot(grid, grid, color=QUIET_INK, linewidth=1.2, linestyle=":", label="random order")
-    _name_the_curves(axes, mean, best)
-    return Plot(
-        figure,
-        {
-            "model_name": model_name,
-            "cutoffs": len(curves),
-            "share_of_value_top_10_percent": float(mean[10]),
-            "share_of_value_top_20_percent": float(mean[20]),
-            "perfect_share_top_20_percent": float(best[20]),
-        },
-    )
 
 
 @in_house_style
@@ -209,33 +85,40 @@ def model_comparison(
         validated: Whether that model met the selection's rule; the title says where it did not.
         source: Where the metrics come from; by default the backtest's table.
     """
-    source = source or _source("clv.backtest_metrics", as_of)
+    source = source or source_of(METRICS, as_of)
     columns = [panel.column for panel in _PANELS]
     frame = metrics[["model_name", "cutoff_date", *columns]].replace([np.inf, -np.inf], np.nan)
     frame[columns] = frame[columns].apply(pd.to_numeric).astype(float)
     frame = _common_cutoffs(frame.dropna(subset=columns, how="all"))
     if frame.empty:
-        return _no_outcome(horizon_days, as_of, source)
+        return no_outcome(horizon_days, as_of, source)
     means = frame.groupby("model_name")[columns].mean()
     means = means.sort_values(["tweedie_deviance", "normalized_gini"], ascending=[True, False])
-    figure = framed(
+    sheet = page(
         _comparison_title(means, served, "serves" if validated else "serves unvalidated"),
-        f"Out-of-time backtest over {counted(horizon_days, 'day')}, {_cutoffs(frame)}: a dot is a "
-        "cut-off, the bold line and the number are the mean"
+        f"Out-of-time backtest over {counted(horizon_days, 'day')}, {cutoffs_in_words(frame)}: "
+        "a dot is a cut-off, the bold line and the number are the mean"
         + (", blue is the model that serves" if served in means.index else ""),
         f"{source} Triangles point to values beyond the scale. Grey band: bias that the selection "
         "accepts.",
-        height=2.6 + 0.42 * max(2, len(means)),
-        gap=0.08,
+        height=2.5 + 0.42 * max(2, len(means)),
     )
-    panels = figure.subplots(1, len(_PANELS), sharey=True)
+    names = [readable(str(name)) for name in means.index]
+    panels = sheet.panels(
+        1,
+        len(_PANELS),
+        sharey=True,
+        left=room_for(names, weight="bold"),
+        above=0.5,
+        gap=0.18,
+    )
     for axes, panel in zip(panels, _PANELS, strict=True):
         _metric_panel(axes, frame, means, panel, served)
-    panels[0].set_yticks(range(len(means)), [readable(str(name)) for name in means.index])
+    panels[0].set_yticks(range(len(means)), names)
     for label, name in zip(panels[0].get_yticklabels(), means.index, strict=True):
         label.set(color=INK, weight="bold" if name == served else "normal")
     return Plot(
-        figure,
+        sheet.figure,
         {
             "models": len(means),
             "cutoffs": int(frame["cutoff_date"].nunique()),
@@ -248,38 +131,72 @@ def model_comparison(
                 if np.isfinite(means.iloc[0][column])
             },
         },
+        rows=len(frame),
     )
 
 
-def _source(table: str, as_of: date) -> str:
-    return f"Source: {table}, data before {day(as_of)}."
+@in_house_style
+def model_differences(
+    metrics: pd.DataFrame, *, as_of: date, horizon_days: int, served: str | None
+) -> Plot:
+    """Draw by how much each model's deviance differs from the served model's, cut-off by cut-off.
 
+    A difference within a cut-off says more than two means: both models met the same months.
 
-def _no_outcome(horizon_days: int, as_of: date, source: str) -> Plot:
-    return words(
-        "No past prediction can be checked yet",
-        [
-            f"No cut-off lies {counted(horizon_days, 'day')} before {day(as_of)} with customers to "
-            "predict, so there is no complete past outcome to compare with.",
-            "Predictions are served unvalidated until there is one.",
-        ],
-        source,
+    Args:
+        metrics: `model_name, cutoff_date, tweedie_deviance`, a row per model and cut-off.
+        as_of: The day before which data count.
+        horizon_days: Days after the cut-off whose value was predicted.
+        served: The model to compare with; the best by mean deviance where it was not tested.
+    """
+    source = source_of(METRICS, as_of)
+    frame = metrics[["model_name", "cutoff_date", "tweedie_deviance"]].copy()
+    frame["tweedie_deviance"] = pd.to_numeric(frame["tweedie_deviance"]).astype(float)
+    table = frame.replace([np.inf, -np.inf], np.nan).pivot_table(
+        index="cutoff_date", columns="model_name", values="tweedie_deviance"
     )
-
-
-def _with_outcome(predictions: pd.DataFrame) -> pd.DataFrame:
-    frame = predictions[["cutoff_date", "customer_id", "predicted_value", "actual_value"]].copy()
-    values = ["predicted_value", "actual_value"]
-    frame[values] = frame[values].apply(pd.to_numeric).astype(float)
-    return frame.replace([np.inf, -np.inf], np.nan).dropna(subset=values)
-
-
-def _cutoffs(frame: pd.DataFrame) -> str:
-    days = pd.to_datetime(frame["cutoff_date"])
-    first, last = days.min(), days.max()
-    if first == last:
-        return f"cut-off {day(first)}"
-    return f"{days.nunique()} cut-offs from {day(first)} to {day(last)}"
+    table = table.loc[:, table.notna().any()]
+    if table.empty:
+        return no_outcome(horizon_days, as_of, source)
+    reference = served if served and served in table else str(table.mean().idxmin())
+    base = table[reference].where(table[reference] > 0)
+    apart = table.drop(columns=reference).div(base, axis=0).sub(1.0).dropna(how="all")
+    apart = apart.dropna(axis="columns", how="all")
+    if apart.empty:
+        return words(
+            f"{readable(reference)} has no other model to compare with",
+            ["No other model was tested at the same cut-offs."],
+            source,
+        )
+    order = apart.mean().sort_values().index
+    apart = apart[order]
+    tested = pd.DataFrame({"cutoff_date": apart.index})
+    sheet = page(
+        _differences_title(apart, reference),
+        f"Tweedie deviance relative to {readable(reference)} at the same cut-off: a dot is a "
+        f"cut-off, the bold line their mean. Horizon {counted(horizon_days, 'day')}, "
+        f"{cutoffs_in_words(tested)}",
+        f"{source} Left of zero is better. Outcomes of neighbouring cut-offs overlap: their dots "
+        "are no independent tests. Triangles point to values beyond the scale.",
+        height=2.4 + 0.42 * max(2, apart.shape[1]),
+    )
+    names = [readable(str(name)) for name in apart.columns]
+    axes = sheet.panels(left=room_for(names), right=1.9, below=0.35, above=0.3)[0]
+    _draw_differences(axes, apart)
+    axes.set_yticks(range(len(names)), names)
+    for label in axes.get_yticklabels():
+        label.set_color(INK)
+    return Plot(
+        sheet.figure,
+        {
+            "reference": reference,
+            "models": int(apart.shape[1]),
+            "cutoffs": len(apart),
+            "closest": str(order[0]),
+            "closest_mean_difference": float(apart[order[0]].mean()),
+        },
+        rows=int(apart.notna().to_numpy().sum()),
+    )
 
 
 def _common_cutoffs(metrics: pd.DataFrame) -> pd.DataFrame:
@@ -287,123 +204,6 @@ def _common_cutoffs(metrics: pd.DataFrame) -> pd.DataFrame:
     models = tested.groupby("cutoff_date")["model_name"].nunique()
     common = models.index[models == tested["model_name"].nunique()]
     return metrics[metrics["cutoff_date"].isin(common)] if len(common) else metrics
-
-
-def _by_rank(known: pd.DataFrame) -> pd.DataFrame:
-    frame = known.sort_values(["cutoff_date", "predicted_value", "customer_id"])
-    customers = frame.groupby("cutoff_date")["customer_id"].transform("size")
-    groups = int(min(10, customers.max()))
-    rank = frame.groupby("cutoff_date").cumcount()
-    frame["group"] = (rank * groups // customers).astype(int) + 1
-    return frame.groupby("group")[["predicted_value", "actual_value"]].mean()
-
-
-def _against_title(top: pd.Series, name: str, currency: str) -> str:
-    predicted, actual = top["predicted_value"], top["actual_value"]
-    return (
-        f"The top {name} by prediction spent {money(actual, currency)} each, "
-        f"{money(predicted, currency)} was predicted"
-    )
-
-
-def _ratio(predicted: float, actual: float) -> float | None:
-    return float(predicted / actual) if actual else None
-
-
-def _paired_bars(axes: Axes, groups: pd.DataFrame, currency: str) -> None:
-    places = groups.index.to_numpy(float)
-    for shift, column, colour in (
-        (-0.21, "predicted", MAIN),
-        (0.21, "actual", ACCENT),
-    ):
-        values = groups[f"{column}_value"]
-        bars = axes.bar(places + shift, values, width=0.4, color=colour, label=column)
-        axes.bar_label(bars, [brief(v) for v in values], padding=2, size=8, color=INK)
-    axes.legend(
-        loc="lower left",
-        bbox_to_anchor=(0, 1),
-        ncols=2,
-        frameon=False,
-        borderpad=0,
-        borderaxespad=0.4,
-        handlelength=0.9,
-        handleheight=0.9,
-    )
-    axes.margins(y=0.12)
-    axes.axhline(0, color=INK, linewidth=0.8)
-    money_axis(axes, currency)
-    axes.tick_params(axis="x", length=0)
-
-
-def _ratios(axes: Axes, groups: pd.DataFrame) -> None:
-    ratios = groups["predicted_value"] / groups["actual_value"].where(groups["actual_value"] > 0)
-    away = float((ratios - 1).abs().max()) if ratios.notna().any() else 0.0
-    low, high = 1 - min(max(away, 0.25), 1.0), 1 + min(max(away, 0.25), 2.0)
-    shown = ratios.clip(low, high)
-    axes.axhline(1, color=INK, linewidth=0.8)
-    axes.vlines(groups.index, 1, shown, color=QUIET_INK, linewidth=1.2)
-    axes.scatter(groups.index, shown, color=QUIET_INK, s=26, zorder=3)
-    for group, ratio, height in zip(groups.index, ratios, shown.fillna(1.0), strict=True):
-        upward = not ratio < 1
-        axes.annotate(
-            "no actual" if np.isnan(ratio) else f"{ratio:.2f}",
-            (group, height),
-            xytext=(0, 5 if upward else -5),
-            textcoords="offset points",
-            ha="center",
-            va="bottom" if upward else "top",
-            size=8,
-        )
-    room = 0.45 * (high - low)
-    axes.set_title("Predicted ÷ actual")
-    axes.set_ylim(low - room, high + room)
-    axes.locator_params(axis="y", nbins=4)
-    axes.set_xticks(groups.index)
-    axes.set_xlim(0.4, len(groups) + 0.6)
-
-
-def _curves(known: pd.DataFrame, order_by: str) -> list[Floats]:
-    """Return, per cut-off with any value, the cumulated share of value by share of people."""
-    grid = np.linspace(0.0, 1.0, 101)
-    curves = []
-    for _, customers in known.groupby("cutoff_date"):
-        value = customers["actual_value"].clip(lower=0.0)
-        if value.sum() <= 0:
-            continue
-        tied = value.groupby(customers[order_by]).agg(["sum", "size"]).sort_index(ascending=False)
-        people = np.append(0.0, tied["size"].cumsum() / len(customers))
-        curves.append(np.interp(grid, people, np.append(0.0, tied["sum"].cumsum() / value.sum())))
-    return curves
-
-
-def _name_the_curves(axes: Axes, mean: Floats, best: Floats) -> None:
-    axes.set(xlim=(0, 1), ylim=(0, 1.02), xlabel="Share of customers, highest prediction first")
-    share_axis(axes)
-    share_axis(axes, "x")
-    axes.set_title("Share of actual net revenue")
-    axes.plot([0.2, 0.2], [0, mean[20]], color=INK, linewidth=0.8)
-    axes.scatter([0.2], [mean[20]], color=MAIN, s=46, zorder=4)
-    beside: dict[str, Any] = {
-        "textcoords": "offset points",
-        "weight": "bold",
-        "bbox": {"facecolor": "white", "edgecolor": "none", "pad": 1.0, "alpha": 0.8},
-    }
-    axes.annotate(
-        f"by prediction: {share(mean[20])}",
-        (0.2, mean[20]),
-        xytext=(12, -14),
-        color=MAIN,
-        **beside,
-    )
-    axes.annotate(
-        f"perfect order: {share(best[20])}",
-        (0.2, best[20]),
-        xytext=(-8, 6),
-        ha="right",
-        color=ACCENT_INK,
-        **beside,
-    )
-    axes.annotate("random order: 20%", (0.2, 0.2), xytext=(12, -14), color=QUIET_INK, **beside)
 
 
 def _comparison_title(means: pd.DataFrame, served: str | None, serves: str) -> str:
@@ -490,3 +290,60 @@ def _mean_mark(axes: Axes, row: int, mean: float, limits: tuple[float, float], c
         color=colour,
         bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.6, "alpha": 0.8},
     )
+
+
+def _differences_title(apart: pd.DataFrame, reference: str) -> str:
+    best = apart.columns[0]
+    values = apart[best].dropna()
+    better, mean = int((values < 0).sum()), float(values.mean())
+    side = "lower" if mean < 0 else "higher"
+    return (
+        f"{readable(str(best))} comes closest to {readable(reference)}: deviance "
+        f"{share(abs(mean))} {side} on average, lower at {better} of "
+        f"{counted(len(values), 'cut-off')}"
+    )
+
+
+def _draw_differences(axes: Axes, apart: pd.DataFrame) -> None:
+    values = apart.to_numpy(float)
+    reach = float(np.nanmax(np.abs(values))) if np.isfinite(values).any() else 0.0
+    low = max(float(np.nanmin(values)), -_FARTHEST)
+    high = min(float(np.nanmax(values)), _FARTHEST)
+    low, high = min(low, -0.05 * min(reach, 1.0)), max(high, 0.05 * min(reach, 1.0))
+    if high - low < 1e-9:
+        low, high = -0.05, 0.05
+    axes.axvline(0, color=INK, linewidth=1.0)
+    for row, name in enumerate(apart.columns):
+        column = apart[name].dropna().to_numpy(float)
+        mean = float(column.mean())
+        colour = MAIN if mean < 0 else QUIET_INK
+        inside = column[(column >= low) & (column <= high)]
+        if len(inside) > 1:
+            axes.hlines(row, inside.min(), inside.max(), color=NEUTRAL, linewidth=1.4, zorder=1.5)
+        axes.scatter(
+            inside, np.full(len(inside), row), s=24, color=colour, alpha=0.5, linewidth=0, zorder=2
+        )
+        _beyond(axes, row, column, (low, high), colour)
+        if low <= mean <= high:
+            axes.plot([mean, mean], [row - 0.25, row + 0.25], color=colour, linewidth=3, zorder=4)
+        text = f"lower at {int((column < 0).sum())} of {len(column)}"
+        beside: dict[str, Any] = {
+            "transform": axes.get_yaxis_transform(),
+            "va": "center",
+            "size": 9,
+        }
+        axes.text(1.1, row, _signed(mean), ha="right", weight="bold", **beside)
+        axes.text(1.125, row, text, **beside)
+    room = 0.05 * (high - low)
+    axes.set_xlim(low - room, high + room)
+    axes.set_ylim(apart.shape[1] - 0.45, -0.6)
+    axes.xaxis.set_major_formatter(lambda value, _: _signed(value))
+    axes.locator_params(axis="x", nbins=7)
+    axes.set_title("Deviance against the served model's")
+    axes.grid(visible=False, axis="y")
+    axes.grid(visible=True, axis="x")
+
+
+def _signed(part: float) -> str:
+    text = share(part)
+    return f"+{text}" if part > 0 and not text.startswith("<") else text

@@ -1,5 +1,6 @@
 """Revenue over time. Pure: a frame in, a figure out; no reading, no Dagster."""
 
+from collections.abc import Callable
 from datetime import date
 from typing import NamedTuple
 
@@ -7,26 +8,28 @@ import matplotlib.dates as mdates
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
 
+from retail_pipeline.figures.page import page, words
 from retail_pipeline.figures.style import (
     ACCENT,
     INK,
     MAIN,
     NEUTRAL,
+    QUIET_INK,
     Plot,
+    count,
     counted,
     day,
-    framed,
     in_house_style,
     money,
-    money_axis,
     share,
     unit,
-    words,
 )
 
 _DAILY_UP_TO_DAYS, _WEEKLY_UP_TO_DAYS = 45, 800
 _YEAR = 365
+_GIANT = 4.0
 _FEWEST_BARS = 8
 """One day's bar across the whole width would look like a wall."""
 
@@ -38,13 +41,13 @@ class _Period(NamedTuple):
 
 @in_house_style
 def revenue_over_time(revenue_daily: pd.DataFrame, *, currency: str, as_of: date) -> Plot:
-    """Draw net revenue and returns by day, week or month, whichever fits the time covered.
+    """Draw net revenue, orders and returns by day, week or month, whichever fits the time covered.
 
     Periods that the data cover in part are drawn light: they are no drop in revenue.
 
     Args:
-        revenue_daily: `date_day, sales_amount, returns_amount, net_amount`, a row per day; days
-            without a row or a value count as zero.
+        revenue_daily: `date_day, sales_amount, returns_amount, net_amount, orders`, a row per day;
+            days without a row or a value count as zero.
         currency: ISO code of the amounts, or empty.
         as_of: The day before which data count.
     """
@@ -62,37 +65,43 @@ def revenue_over_time(revenue_daily: pd.DataFrame, *, currency: str, as_of: date
 
     span = day(first) if first == last else f"{day(first)} to {day(last)}"
 
-    figure = framed(
+    sheet = page(
         _title(daily["net_amount"], currency),
-        f"Sales less returns, and returns, by {period.name}: {span}",
+        f"Sales less returns, orders, and returns, by {period.name}: {span}",
         source + light,
+        height=6.2,
     )
-    above, below = figure.subplots(2, 1, sharex=True, height_ratios=[3, 1])
-    _bars(above, periods, "net_amount", MAIN, currency)
-    _bars(below, periods, "returns_amount", ACCENT, currency)
+    above, middle, below = sheet.panels(3, 1, sharex=True, heights=[3, 1.2, 1.2], left=0.72)
+    _bars(above, periods, "net_amount", MAIN, lambda value: money(value, currency))
+    _bars(middle, periods, "orders", QUIET_INK, count)
+    _bars(below, periods, "returns_amount", ACCENT, lambda value: money(value, currency))
     above.set_title(f"Net revenue per {period.name}")
+    middle.set_title(_orders_title(daily, currency))
     of_sales = f", {share(rate)} of sales" if np.isfinite(rate) else ""
     below.set_title(f"Returns {money(returned, currency)}{of_sales} (on a scale of their own)")
     above.axhline(0, color=INK, linewidth=0.8)
-    above.tick_params(axis="x", length=0)
+    for axes in (above, middle):
+        axes.tick_params(axis="x", length=0)
     _name_the_peak(above, periods, period, currency)
     _date_axis(below, periods)
     return Plot(
-        figure,
+        sheet.figure,
         {
             "net_revenue": float(daily["net_amount"].sum()),
             "sales": float(daily["sales_amount"].sum()),
             "returns": float(returned),
             "returns_rate": float(rate) if np.isfinite(rate) else "no sales",
+            "orders": int(daily["orders"].sum()),
             "days": len(daily),
             "periods": len(periods),
             "period": period.name,
         },
+        rows=len(revenue_daily),
     )
 
 
 def _daily(revenue_daily: pd.DataFrame) -> pd.DataFrame:
-    amounts = ["sales_amount", "returns_amount", "net_amount"]
+    amounts = ["sales_amount", "returns_amount", "net_amount", "orders"]
     frame = revenue_daily[amounts].apply(pd.to_numeric).astype(float)
     frame.index = pd.DatetimeIndex(pd.to_datetime(revenue_daily["date_day"]))
     frame = frame.groupby(level=0).sum()
@@ -134,7 +143,17 @@ def _title(net: pd.Series, currency: str) -> str:
     return f"{title}, {share(abs(year / before - 1))} {more} than the year before"
 
 
-def _bars(axes: Axes, periods: pd.DataFrame, column: str, colour: str, currency: str) -> None:
+def _orders_title(daily: pd.DataFrame, currency: str) -> str:
+    orders = float(daily["orders"].sum())
+    if orders <= 0:
+        return "Orders: none"
+    each = money(daily["sales_amount"].sum() / orders, currency)
+    return f"Orders {count(orders)}, with {each} of sales each"
+
+
+def _bars(
+    axes: Axes, periods: pd.DataFrame, column: str, colour: str, write: Callable[[float], str]
+) -> None:
     for complete, shade in ((True, colour), (False, NEUTRAL)):
         chosen = periods[periods["is_complete"] == complete]
         axes.bar(
@@ -145,8 +164,35 @@ def _bars(axes: Axes, periods: pd.DataFrame, column: str, colour: str, currency:
             edgecolor=colour,
             linewidth=0.0 if complete else 0.8,
         )
-    money_axis(axes, currency)
-    axes.locator_params(axis="y", nbins=5 if column == "net_amount" else 2)
+    axes.yaxis.set_major_formatter(lambda value, _: write(value))
+    _cut_off_giant(axes, periods, column, write)
+    axes.yaxis.set_major_locator(
+        MaxNLocator(5 if column == "net_amount" else 2, integer=column == "orders")
+    )
+
+
+def _cut_off_giant(
+    axes: Axes, periods: pd.DataFrame, column: str, write: Callable[[float], str]
+) -> None:
+    """Let one bar leave the scale, its value beside it, where it would flatten all others."""
+    values = periods[column].to_numpy(float)
+    if len(values) < 8 or column == "net_amount":
+        return
+    giant, others = float(values.max()), float(np.partition(values, -2)[-2])
+    if giant <= _GIANT * others or others <= 0:
+        return
+    axes.set_ylim(0, 1.5 * others)
+    at = periods["middle"].iloc[int(values.argmax())]
+    on_right = values.argmax() < len(values) / 2
+    axes.annotate(
+        f"{write(giant)}, beyond the scale",
+        (mdates.date2num(at), 1.5 * others),
+        xytext=(6 if on_right else -6, -3),
+        textcoords="offset points",
+        ha="left" if on_right else "right",
+        va="top",
+        size=9,
+    )
 
 
 def _name_the_peak(axes: Axes, periods: pd.DataFrame, period: _Period, currency: str) -> None:

@@ -1,21 +1,19 @@
-"""The house style: type, colours, the frame around every plot, and how numbers are written.
+"""The house style: type, colours, and how numbers are written.
 
 Nothing here knows what a figure shows, and nothing touches pyplot or leaves matplotlib's global
-settings changed: figures are built and saved inside `house_style()`.
+settings changed: figures are built and saved inside `house_style()`. The page is in `page`.
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from functools import wraps
-from typing import Any, ParamSpec, TypeVar
+from typing import ParamSpec, TypeVar
 
 import matplotlib.style
-import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 
@@ -33,17 +31,15 @@ ACCENT_INK = "#8A5600"
 
 SEQUENCE = LinearSegmentedColormap.from_list("retail", ["#F4F7FA", "#B3CEE5", "#5C93C1", MAIN])
 
-WIDTH = 10.0
-"""Inches; every figure has the same width, so that pages of them align."""
-
-_MARGIN = 0.3
-_TITLE, _SUBTITLE, _FOOTER = 14.0, 10.5, 8.5
+TYPEFACE = "DejaVu Sans"
+"""Bundled with matplotlib, hence the same on every machine: the layout is what was looked at."""
 
 _RC = {
-    # Bundled with matplotlib, hence the same on every machine: the layout is what was looked at.
-    "font.family": ["DejaVu Sans"],
+    "font.family": [TYPEFACE],
     "font.size": 10,
     "text.color": INK,
+    # Two amounts in dollars are no formula.
+    "text.parse_math": False,
     "axes.labelcolor": QUIET_INK,
     "axes.labelsize": 9.5,
     "axes.edgecolor": RULE,
@@ -72,6 +68,18 @@ _RC = {
 
 MISSING = "\N{EN DASH}"
 
+_READABLE = {
+    "mean": "Mean",
+    "last_window": "Last window",
+    "linear_regression": "Linear regression",
+    "decision_tree": "Decision tree",
+    "random_forest": "Random forest",
+    "gradient_boosting": "Gradient boosting",
+    "bg_nbd_gamma_gamma": "BG/NBD + Gamma-Gamma",
+    "pareto_nbd_gamma_gamma": "Pareto/NBD + Gamma-Gamma",
+    "boosted_pareto_nbd": "Boosted Pareto/NBD",
+}
+
 _SYMBOLS = {"GBP": "£", "USD": "$", "EUR": "€", "JPY": "¥"}
 _STEPS = ((1e9, "B"), (1e6, "M"), (1e3, "k"), (1.0, ""))
 
@@ -82,10 +90,17 @@ Number = float | int
 
 @dataclass(frozen=True)
 class Plot:
-    """A drawn figure and the key numbers that it shows (plain numbers and words, by name)."""
+    """A drawn figure.
+
+    Attributes:
+        figure: The figure; save it inside `house_style()`.
+        numbers: The key numbers that it shows (plain numbers and words, by name).
+        rows: Rows of the frame that are drawn, 0 where the figure says in words why there are none.
+    """
 
     figure: Figure
     numbers: dict[str, float | int | str] = field(default_factory=dict)
+    rows: int = 0
 
 
 def house_style() -> AbstractContextManager[None]:
@@ -102,65 +117,6 @@ def in_house_style(draw: Callable[P, R]) -> Callable[P, R]:
             return draw(*args, **kwargs)
 
     return drawn
-
-
-def framed(
-    title: str, subtitle: str, footer: str, *, height: float = 5.4, gap: float = 0.02
-) -> Figure:
-    """Return an empty figure with its words in place; axes added to it fill the rest.
-
-    Args:
-        title: A sentence that says what is seen, with its number.
-        subtitle: What is drawn, in which unit, over which time.
-        footer: Source, as-of date and caveats.
-        height: Inches.
-        gap: Space between axes, as a share of their size.
-    """
-    figure = Figure(figsize=(WIDTH, height))
-    FigureCanvasAgg(figure)
-    headline = wrapped(figure, title, _TITLE, weight="bold", balanced=True)
-    below_title = _stack(figure, headline, _TITLE, height - _MARGIN, weight="bold", color=INK)
-    lines = wrapped(figure, subtitle, _SUBTITLE, balanced=True)
-    below_words = _stack(figure, lines, _SUBTITLE, below_title - 0.06, color=QUIET_INK)
-    lines = wrapped(figure, footer, _FOOTER)
-    floor = 0.2 + _line_height(_FOOTER) * len(lines)
-    _stack(figure, lines, _FOOTER, floor, color=QUIET_INK)
-    left, room = _MARGIN / WIDTH, 1 - 2 * _MARGIN / WIDTH
-    bottom, top = (floor + 0.14) / height, (below_words - 0.14) / height
-    rect = (left, bottom, room, top - bottom)
-    figure.set_layout_engine("constrained", rect=rect, hspace=gap, wspace=gap)
-    return figure
-
-
-@in_house_style
-def words(title: str, sentences: Sequence[str], footer: str) -> Plot:
-    """Return a figure that says in words why there is nothing to draw."""
-    figure = framed(title, " ".join(sentences), footer, height=1.9)
-    return Plot(figure, {"drawn": "words only: " + title})
-
-
-def wrapped(
-    figure: Figure, text: str, size: float, *, weight: str = "normal", balanced: bool = False
-) -> list[str]:
-    """Return the text's lines as they fit into the figure's width, measured, not guessed.
-
-    Args:
-        figure: The figure that will bear them.
-        text: Words between spaces; a no-break space is kept.
-        size: Points.
-        weight: Of the type.
-        balanced: Make the lines about equally long, so that no word is alone on the last one.
-    """
-    pieces = text.split(" ")
-    widths = [_width(figure, piece, size, weight) for piece in pieces]
-    gap = _width(figure, "n", size, weight) * 0.55
-    room = (WIDTH - 2 * _MARGIN) * figure.dpi
-    lines = _filled(pieces, widths, gap, room)
-    for part in np.linspace(0.5, 0.98, 25) if balanced else ():
-        even = _filled(pieces, widths, gap, room * part)
-        if len(even) == len(lines):
-            return even
-    return lines
 
 
 def money(value: Number, currency: str = "") -> str:
@@ -215,13 +171,19 @@ def count(value: Number) -> str:
 
 
 def counted(value: Number, noun: str, plural: str | None = None) -> str:
-    """Write a number of things: `1 customer`, `12,345 customers`."""
-    return f"{count(value)} {noun if round(value) == 1 else plural or noun + 's'}"
+    """Write a number of things: `1 customer`, `12,345 customers`; no line is broken in it."""
+    return f"{count(value)}\u00a0{noun if round(value) == 1 else plural or noun + 's'}"
 
 
 def day(value: date | datetime) -> str:
     """Write a day: `1 Jun 2011`, with spaces at which no line is broken."""
     return f"{value.day} {value:%b %Y}".replace(" ", "\u00a0")
+
+
+def readable(model_name: str) -> str:
+    """Return a model's name as people write it, unbreakable; an unknown one keeps its words."""
+    name = _READABLE.get(model_name, model_name.replace("_", " ").capitalize())
+    return name.replace(" ", "\u00a0")
 
 
 def unit(currency: str) -> str:
@@ -236,9 +198,9 @@ def money_axis(axes: Axes, currency: str, axis: str = "y") -> None:
 
 
 def share_axis(axes: Axes, axis: str = "y") -> None:
-    """Write an axis' ticks as whole percentages."""
+    """Write an axis' ticks as percentages."""
     chosen = axes.yaxis if axis == "y" else axes.xaxis
-    chosen.set_major_formatter(lambda value, _: f"{100 * value:.0f}%")
+    chosen.set_major_formatter(lambda value, _: f"{round(100 * value, 6):g}%")
 
 
 def _short(size: float) -> str:
@@ -259,47 +221,3 @@ def _three_digits(number: float, *, whole: bool) -> str:
     decimals = max(0, 2 - math.floor(math.log10(number)))
     text = f"{number:.{decimals}f}"
     return text.rstrip("0").rstrip(".") if "." in text else text
-
-
-def _filled(pieces: list[str], widths: list[float], gap: float, room: float) -> list[str]:
-    lines, used = [pieces[0]], widths[0]
-    for piece, width in zip(pieces[1:], widths[1:], strict=True):
-        if used + gap + width <= room:
-            lines[-1], used = f"{lines[-1]} {piece}", used + gap + width
-        else:
-            lines.append(piece)
-            used = width
-    return lines
-
-
-def _stack(
-    figure: Figure,
-    lines: Sequence[str],
-    size: float,
-    top: float,
-    *,
-    color: str,
-    weight: str = "normal",
-) -> float:
-    style: dict[str, Any] = {
-        "size": size,
-        "weight": weight,
-        "color": color,
-        "va": "top",
-        "parse_math": False,
-    }
-    for line in lines:
-        figure.text(_MARGIN / WIDTH, top / figure.get_figheight(), line, **style)
-        top -= _line_height(size)
-    return top
-
-
-def _line_height(size: float) -> float:
-    return 1.4 * size / 72
-
-
-def _width(figure: Figure, text: str, size: float, weight: str) -> float:
-    probe = figure.text(0, 0, text, size=size, weight=weight, parse_math=False)
-    extent = probe.get_window_extent(FigureCanvasAgg(figure).get_renderer())
-    probe.remove()
-    return float(extent.width)

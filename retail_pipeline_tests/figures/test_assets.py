@@ -12,20 +12,26 @@ import pytest
 from dagster import DagsterInstance, materialize
 
 from retail_pipeline.errors import PipelineError
+from retail_pipeline.figures import reading
 from retail_pipeline.figures.assets import build_figures
+from retail_pipeline.figures.gallery import GALLERY
+from retail_pipeline.figures.reading import Tables
 from retail_pipeline.postgres import Database
 from retail_pipeline.run_window import RunWindow
 from retail_pipeline.settings import Settings
 from retail_pipeline.state import begin
 
 AS_OF = date(2011, 6, 1)
-NAMES = {
-    "revenue_over_time",
-    "cohort_retention",
-    "segments",
+KEY = ["customer_id", "as_of_date", "horizon_days"]
+NAMES = {exhibit.name for exhibit in GALLERY}
+OF_PAST_OUTCOMES = {
     "predicted_against_actual",
     "gain_curve",
+    "residuals",
+    "interval_coverage",
+    "activity_reliability",
     "model_comparison",
+    "model_differences",
 }
 
 
@@ -35,10 +41,10 @@ def served(database: Database) -> Iterator[Database]:
     begin(database, source_id="test", as_of=AS_OF, run_id="a run")
     database.execute(
         "create table warehouse.revenue_daily (date_day date, sales_amount numeric, "
-        "returns_amount numeric, net_amount numeric, currency text)"
+        "returns_amount numeric, net_amount numeric, orders integer, currency text)"
     )
     database.execute(
-        "insert into warehouse.revenue_daily select d, 10, 1, 9, 'GBP' "
+        "insert into warehouse.revenue_daily select d, 10, 1, 9, 1, 'GBP' "
         "from generate_series(date '2011-03-01', date '2011-05-31', '1 day') d"
     )
     database.execute(
@@ -46,9 +52,8 @@ def served(database: Database) -> Iterator[Database]:
         "as months_since, 20 as cohort_customers, 20 / (m + 1) as active_customers "
         "from generate_series(0, 2) m"
     )
-    database.publish(
-        "clv.predictions", predictions(), ["customer_id", "as_of_date", "horizon_days"]
-    )
+    add_customers(database)
+    database.publish("clv.predictions", predictions(), KEY)
     database.execute(
         "insert into clv.model_versions (model_version, model_name, status, validated, trained_at, "
         "training_rows, data_version, as_of_date, horizon_days) values ('v1', 'last_window', "
@@ -60,6 +65,33 @@ def served(database: Database) -> Iterator[Database]:
         "from clv.predictions group by 1, 2, 3"
     )
     yield database
+
+
+def add_customers(database: Database) -> None:
+    """Add 20 customers: customer i buys for i on each i-th day from 1 March to 31 May 2011."""
+    database.execute(
+        "create table warehouse.customer_day_entries as select 'c' || i as customer_id, "
+        "cast(d as date) as date_day, cast(d as date) as known_date, cast(i as numeric) "
+        "as net_amount from generate_series(0, 19) i cross join "
+        "generate_series(date '2011-03-01', date '2011-05-31', '1 day') d "
+        "where extract(doy from d)::integer % (i + 1) = 0"
+    )
+    database.execute(
+        "create table warehouse.customer_days as select customer_id, date_day, net_amount, "
+        "net_amount > 0 as is_purchase from warehouse.customer_day_entries"
+    )
+    database.execute(
+        "create table warehouse.fct_transactions as select customer_id || date_day as "
+        "transaction_id, 'sale' as transaction_type, net_amount + 1 as net_amount, "
+        "1::numeric as excluded_net_amount, false as is_excluded from warehouse.customer_days"
+    )
+    database.execute(
+        "create table warehouse.customer_rfm as select customer_id, "
+        "date '2011-06-01' - max(date_day) as recency_days, count(*) as frequency, "
+        "sum(net_amount) as monetary, 3 as r_score, case when count(*) > 9 then 5 else 1 end as "
+        "f_score, case when count(*) > 9 then 'Loyal customers' else 'About to sleep' end as "
+        "rfm_segment from warehouse.customer_days group by customer_id"
+    )
 
 
 def predictions() -> pd.DataFrame:
@@ -136,10 +168,14 @@ def test_every_figure_is_kept_and_shown_even_without_a_past_outcome(
         assert metadata["path"] == str(path)
         assert metadata["figure"].startswith("![")
         assert metadata["as_of_date"] == "2011-06-01"
+        assert metadata["source"].count(".") >= 1
+        assert (metadata["rows_drawn"] == 0) == ("drawn" in metadata)
     assert shown["revenue_over_time"]["net_revenue"] == 92 * 9
     assert shown["segments"]["predicted_value"] == 190.0
-    for name in ("predicted_against_actual", "gain_curve", "model_comparison"):
+    for name in OF_PAST_OUTCOMES:
         assert "No past prediction" in shown[name]["drawn"]
+    assert "No served prediction" in shown["realised_against_predicted"]["drawn"]
+    assert "no earlier month" in shown["segment_movement"]["drawn"]
 
 
 def test_the_backtest_of_the_served_model_over_the_runs_cutoffs_is_drawn(
@@ -154,6 +190,63 @@ def test_the_backtest_of_the_served_model_over_the_runs_cutoffs_is_drawn(
     assert shown["model_comparison"]["validated"] == "yes"
     assert shown["model_comparison"]["best_by_deviance"] == "last_window"
     assert shown["gain_curve"]["cutoffs"] == 2
+    assert all("drawn" not in shown[name] for name in OF_PAST_OUTCOMES)
+
+
+def test_counts_and_sums_are_those_of_the_rows(served: Database):
+    tables = Tables(served, AS_OF, 30)
+    days = served.read("warehouse.customer_days")
+    buys = days[days["is_purchase"]].sort_values(["customer_id", "date_day"])
+    gaps = buys.groupby("customer_id")["date_day"].diff().dropna().dt.days.value_counts()
+    found = tables.purchase_gaps().set_index("gap_days")["gaps"]
+    pd.testing.assert_series_equal(
+        found.sort_index(), gaps.sort_index(), check_names=False, check_index_type=False
+    )
+    orders = tables.order_values()
+    assert orders["amount"].sum() == days["net_amount"].sum()
+    assert orders.loc[orders["step"].isna(), "orders"].sum() == (days["net_amount"] == 0).sum()
+    assert (
+        orders.loc[orders["step"] == 100, "amount"].sum()
+        == days.loc[days["net_amount"] == 10, "net_amount"].sum()
+    )
+    groups = tables.value_groups()
+    sums = groups.groupby("kind")[["customers", "value"]].sum()
+    assert sums.loc["past"].tolist() == [20, days["net_amount"].sum()]
+    assert sums.loc["predicted"].tolist() == [20, 190]
+    cells = tables.rfm_cells()
+    assert cells["customers"].sum() == 20
+    assert cells["monetary"].sum() == days["net_amount"].sum()
+    assert tables.customers() == (20, int((days.groupby("customer_id").size() == 1).sum()))
+
+
+def test_what_came_of_an_earlier_date_is_summed_once_its_horizon_is_over(served: Database):
+    earlier = predictions().assign(as_of_date=date(2011, 4, 1), upper_80=150.0)
+    served.publish("clv.predictions", earlier, KEY)
+    realised = Tables(served, AS_OF, 30).realised().iloc[0]
+    april = "date_day between '2011-04-01' and '2011-04-30'"
+    days = served.read("warehouse.customer_days", where=april)
+    by_customer = days.groupby("customer_id")["net_amount"].sum()
+    assert realised["as_of_date"] == pd.Timestamp("2011-04-01")
+    assert realised["customers"] == 20
+    assert realised["predicted_value"] == 190
+    assert realised["actual_value"] == days["net_amount"].sum()
+    assert realised["inside"] == (by_customer <= 150).sum() + 20 - len(by_customer)
+    assert Tables(served, date(2011, 4, 30), 30).realised().empty
+
+
+def test_beyond_the_limit_a_fixed_sample_of_customers_stands_for_all(
+    served: Database, monkeypatch: pytest.MonkeyPatch
+):
+    for cutoff in (date(2011, 3, 1), date(2011, 4, 1)):
+        add_backtest(served, cutoff)
+    whole = Tables(served, AS_OF, 30).outcomes("upper_80")
+    assert (len(whole.frame), whole.sampled) == (40, 1)
+    monkeypatch.setattr(reading, "MOST_OUTCOMES", 20)
+    once, again = (Tables(served, AS_OF, 30).outcomes() for _ in range(2))
+    assert once.sampled == 2
+    assert 0 < len(once.frame) < 40
+    assert sorted(once.frame["customer_id"]) == sorted(again.frame["customer_id"])
+    assert (once.frame.groupby("customer_id").size() == 2).all(), "at all cut-offs, or at none"
 
 
 def test_a_horizon_that_was_not_predicted_is_an_error_with_its_remedy(

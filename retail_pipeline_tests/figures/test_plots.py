@@ -8,14 +8,23 @@ import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.axes import Axes
+from matplotlib.container import BarContainer
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
-from retail_pipeline.figures.customers import cohort_retention, segments
+from retail_pipeline.figures.behaviour import order_values, purchase_gaps, revenue_concentration
 from retail_pipeline.figures.images import png
-from retail_pipeline.figures.models import gain_curve, model_comparison, predicted_against_actual
+from retail_pipeline.figures.models import model_comparison, model_differences
+from retail_pipeline.figures.outcomes import (
+    gain_curve,
+    predicted_against_actual,
+    realised_against_predicted,
+)
+from retail_pipeline.figures.retention import cohort_retention
 from retail_pipeline.figures.revenue import revenue_over_time
+from retail_pipeline.figures.segments import rfm_map, segment_movement, segments
 from retail_pipeline.figures.style import Plot
+from retail_pipeline.figures.trust import activity_reliability, interval_coverage, residuals
 
 AS_OF = date(2011, 6, 1)
 WINDOW = {"as_of": AS_OF, "horizon_days": 180}
@@ -28,13 +37,17 @@ def words_of(figure: Figure) -> str:
     return " ".join(texts).replace("\u00a0", " ")
 
 
+def bars_of(plot: Plot, panel: int = 0) -> list[BarContainer]:
+    return [c for c in plot.figure.axes[panel].containers if isinstance(c, BarContainer)]
+
+
 def heights(axes: Axes) -> list[float]:
     return [bar.get_height() for container in axes.containers for bar in container]
 
 
 def revenue(days: pd.DatetimeIndex, sales: list[float], returns: list[float]) -> pd.DataFrame:
     frame = pd.DataFrame({"date_day": days, "sales_amount": sales, "returns_amount": returns})
-    return frame.assign(net_amount=frame["sales_amount"] - frame["returns_amount"])
+    return frame.assign(net_amount=frame["sales_amount"] - frame["returns_amount"], orders=2)
 
 
 def outcomes(customers: int, cutoffs: int = 1, seed: int = 1) -> pd.DataFrame:
@@ -57,11 +70,12 @@ class TestRevenue:
         plot = revenue_over_time(
             revenue(days, [10.0] * len(days), [1.0] * len(days)), currency="GBP", as_of=AS_OF
         )
-        above, below = plot.figure.axes
+        above, middle, below = plot.figure.axes
         complete, partial = ([bar.get_height() for bar in bars] for bars in above.containers)
         assert set(complete) == {63.0}
         assert sorted(partial) == [18.0, 45.0]
         assert sum(heights(below)) == len(days)
+        assert sum(heights(middle)) == plot.numbers["orders"] == 2 * len(days)
         assert "£1.32k over 147 days" in words_of(plot.figure)
 
     def test_absent_days_missing_values_and_more_returns_than_sales(self):
@@ -77,6 +91,15 @@ class TestRevenue:
         sales = [100.0] * 365 + [110.0] * 365
         plot = revenue_over_time(revenue(days, sales, [0.0] * 730), currency="CHF", as_of=AS_OF)
         assert "40.1k CHF, 10% more than the year before" in words_of(plot.figure)
+
+    def test_a_giant_return_leaves_the_scale_and_bears_its_amount(self):
+        days = pd.date_range("2011-03-01", periods=20)
+        returns = [1.0] * 20
+        returns[7] = 5_000.0
+        plot = revenue_over_time(revenue(days, [10.0] * 20, returns), currency="GBP", as_of=AS_OF)
+        below = plot.figure.axes[2]
+        assert below.get_ylim() == (0, 1.5)
+        assert "£5k, beyond the scale" in words_of(plot.figure)
 
     @pytest.mark.parametrize("sales", [[12.5], [0.0], []])
     def test_a_single_day_or_none(self, sales: list[float]):
@@ -174,9 +197,7 @@ class TestPredictedAgainstActual:
             for cutoff, scale in (("2010-03-01", 1.0), ("2010-04-01", 3.0))
         )
         plot = predicted_against_actual(frame.sample(frac=1, random_state=1), currency="", **BTYD)
-        predicted, actual = (
-            [bar.get_height() for bar in bars] for bars in plot.figure.axes[0].containers
-        )
+        predicted, actual = ([bar.get_height() for bar in bars] for bars in bars_of(plot))
         np.testing.assert_allclose(predicted, 4 * np.arange(10) + 1)
         np.testing.assert_allclose(actual, 2 * np.array(predicted))
         assert "spent 74 each, 37 was predicted" in words_of(plot.figure)
@@ -185,7 +206,7 @@ class TestPredictedAgainstActual:
     @pytest.mark.parametrize("customers", [1, 2, 7, 20])
     def test_few_customers_make_few_groups(self, customers: int):
         plot = predicted_against_actual(outcomes(customers), currency="GBP", **BTYD)
-        assert len(plot.figure.axes[0].containers[0]) == min(10, customers)
+        assert len(bars_of(plot)[0]) == min(10, customers)
         assert png(plot.figure)
 
     def test_nothing_bought_and_missing_outcomes(self):
@@ -254,20 +275,279 @@ class TestModelComparison:
         assert png(model_comparison(metrics(models, 1), served=None, **WINDOW).figure)
 
 
+def steps(values: list[float], per_decade: int = 100) -> pd.DataFrame:
+    frame = pd.DataFrame({"net": np.array(values, float)})
+    positive = frame["net"].where(frame["net"] > 0)
+    frame["step"] = np.floor(per_decade * np.log10(positive))
+    found = frame.groupby("step", dropna=False)["net"].agg(["size", "sum"]).reset_index()
+    return found.rename(columns={"size": "orders", "sum": "amount"})
+
+
+class TestPurchaseGaps:
+    def draw(self, days: list[int], **others: int) -> Plot:
+        counts = pd.Series(days, dtype=int).value_counts()
+        frame = pd.DataFrame({"gap_days": counts.index, "gaps": counts.to_numpy()})
+        return purchase_gaps(frame, **{"customers": 30, "single": 10, **others}, **WINDOW)
+
+    def test_bars_are_shares_and_the_last_one_holds_the_rest(self):
+        plot = self.draw([*[7] * 50, *[30] * 30, *[100] * 19, 4000])
+        bars = heights(plot.figure.axes[0])
+        assert sum(bars) == pytest.approx(1.0)
+        assert bars[-1] == pytest.approx(0.01)
+        assert max(bars) == pytest.approx(0.5)
+        assert plot.numbers["median_gap_days"] == 7
+        assert plot.numbers["gap_days_90_percent"] == 100
+        assert "within 7 days, nine in ten within 100 days" in words_of(plot.figure)
+        assert "100 gaps of 20 customers, 33% of customers bought once" in words_of(plot.figure)
+
+    @pytest.mark.parametrize("days", [[1], [5, 5], list(range(1, 80))])
+    def test_few_gaps(self, days: list[int]):
+        plot = self.draw(days)
+        assert sum(heights(plot.figure.axes[0])) == pytest.approx(1.0)
+
+    def test_no_second_purchase_is_said_in_words(self):
+        assert "Nobody has bought a second time yet" in words_of(self.draw([]).figure)
+
+
+class TestOrderValues:
+    def test_bars_are_shares_of_orders_and_of_value(self):
+        plot = order_values(
+            steps([1.0] * 100 + [10.0] * 100 + [100.0] * 50 + [0.0, -5.0]),
+            steps_per_decade=100,
+            currency="GBP",
+            as_of=AS_OF,
+        )
+        orders, value = (heights(axes) for axes in plot.figure.axes)
+        assert sorted(orders)[-3:] == pytest.approx([0.2, 0.4, 0.4])
+        assert sorted(value)[-3:] == pytest.approx([100 / 6100, 1000 / 6100, 5000 / 6100])
+        assert plot.numbers["orders"] == 250
+        assert plot.numbers["median_order_value_about"] == pytest.approx(10, rel=0.012)
+        assert "2 orders of zero or less" in words_of(plot.figure)
+
+    @pytest.mark.parametrize("values", [[12.0], [0.001, 5e6], list(range(1, 20))])
+    def test_few_orders(self, values: list[float]):
+        plot = order_values(steps(values), steps_per_decade=100, currency="", as_of=AS_OF)
+        assert sum(heights(plot.figure.axes[0])) == pytest.approx(1.0)
+
+    def test_nothing_sold_is_said_in_words(self):
+        plot = order_values(steps([0.0]), steps_per_decade=100, currency="", as_of=AS_OF)
+        assert "no order with a value" in words_of(plot.figure)
+
+
+def value_groups(past: list[float], predicted: list[float]) -> pd.DataFrame:
+    return pd.concat(
+        pd.DataFrame(
+            {
+                "kind": kind,
+                "place": range(1, len(values) + 1),
+                "customers": 1,
+                "value": np.maximum(sorted(values, reverse=True), 0.0),
+                "negative": (np.array(sorted(values, reverse=True)) < 0).astype(int),
+            }
+        )
+        for kind, values in (("past", past), ("predicted", predicted))
+        if values
+    )
+
+
+class TestConcentration:
+    def test_lines_are_cumulated_shares_from_the_rich_end(self):
+        groups = value_groups([5.0, 80.0, 10.0, 5.0, -2.0], [20.0] * 5)
+        plot = revenue_concentration(groups, currency="GBP", **WINDOW)
+        lines = plot.figure.axes[0].lines
+        by_end = [line.get_ydata() for line in lines if len(line.get_ydata()) == 6]
+        np.testing.assert_allclose(by_end[0], [0, 0.8, 0.9, 0.95, 1.0, 1.0])
+        np.testing.assert_allclose(by_end[1], np.linspace(0, 1, 6))
+        assert plot.numbers["past_share_of_top_20_percent"] == pytest.approx(0.8)
+        assert plot.numbers["predicted_gini"] == pytest.approx(0.0)
+        assert "1 customer with a negative sum count as zero" in words_of(plot.figure)
+
+    def test_no_value_at_all_is_said_in_words(self):
+        plot = revenue_concentration(value_groups([-1.0], [0.0]), currency="", **WINDOW)
+        assert "no value to be shared out" in words_of(plot.figure)
+
+
+def rfm_cells(scores: list[tuple[int, int]]) -> pd.DataFrame:
+    return pd.DataFrame(
+        {
+            "r_score": [r for r, _ in scores],
+            "f_score": [f for _, f in scores],
+            "rfm_segment": ["Champions" if r == 5 else "Potential loyalists" for r, _ in scores],
+            "customers": range(1, len(scores) + 1),
+            "monetary": [100.0 * r - 150 for r, _ in scores],
+            "recency_min": [10 * (5 - r) for r, _ in scores],
+            "recency_max": [10 * (5 - r) + 9 for r, _ in scores],
+            "frequency_min": [f for _, f in scores],
+            "frequency_max": [f for _, f in scores],
+        }
+    )
+
+
+class TestRfmMap:
+    def test_each_cell_bears_its_customers_and_revenue(self):
+        cells = rfm_cells([(r, f) for r in range(1, 6) for f in range(1, 6)])
+        plot = rfm_map(cells, currency="GBP", as_of=AS_OF)
+        words = words_of(plot.figure)
+        assert all(f"{n} customer" in words for n in range(1, 26))
+        assert words.count("Champions") == 1
+        assert words.count("Potential loyalists") == 2  # in the title and once on the map
+        assert "-£50" in words
+        assert plot.numbers["customers"] == 325
+
+    def test_a_single_cell(self):
+        plot = rfm_map(rfm_cells([(1, 1)]), currency="", as_of=AS_OF)
+        assert "100% of the customers" in words_of(plot.figure)
+
+    def test_nobody_is_said_in_words(self):
+        plot = rfm_map(rfm_cells([]), currency="", as_of=AS_OF)
+        assert "no customer to score" in words_of(plot.figure)
+
+
+def changes(moves: list[tuple[str, str, int]]) -> pd.DataFrame:
+    frame = pd.DataFrame(moves, columns=["label_before", "label_after", "customers"])
+    return frame.assign(since_date=pd.Timestamp("2011-05-01"))
+
+
+class TestSegmentMovement:
+    def test_rows_are_shares_of_the_customers_before(self):
+        moves = changes([("a", "a", 30), ("a", "b", 10), ("b", "b", 5), ("c", "a", 1)])
+        plot = segment_movement(moves, order=["b", "a"], **WINDOW)
+        drawn = np.ma.filled(plot.figure.axes[0].collections[0].get_array(), 0.0)
+        np.testing.assert_allclose(drawn, [[1, 0, 0], [0.25, 0.75, 0], [0, 1, 0]])
+        assert plot.numbers["share_that_stayed"] == pytest.approx(35 / 46)
+        assert "10, went from “a” to “b”" in words_of(plot.figure)
+
+    def test_one_segment_that_nobody_leaves(self):
+        plot = segment_movement(changes([("a", "a", 20)]), order=["a"], **WINDOW)
+        assert "100% of customers" in words_of(plot.figure)
+
+    def test_no_earlier_month_is_said_in_words(self):
+        plot = segment_movement(changes([]), order=["a"], **WINDOW)
+        assert "no earlier month" in words_of(plot.figure)
+
+
+def judged(customers: int, cutoffs: int = 1, seed: int = 1) -> pd.DataFrame:
+    frame = outcomes(customers, cutoffs, seed)
+    return frame.assign(
+        lower_80=0.0,
+        upper_80=3 * frame["predicted_value"],
+        probability_active=np.random.default_rng(seed).random(len(frame)),
+    )
+
+
+class TestResiduals:
+    def test_marks_are_the_quantiles_and_means_of_the_errors(self):
+        frame = judged(200, 3)
+        plot = residuals(frame, currency="GBP", **BTYD)
+        errors = frame["actual_value"] - frame["predicted_value"]
+        assert plot.numbers["mean_error"] == pytest.approx(errors.mean())
+        ranks = frame.groupby("cutoff_date")["predicted_value"].rank(method="first") - 1
+        by_tenth = errors.groupby((ranks // 20).to_numpy())
+        medians, means = (c.get_offsets()[:, 1] for c in plot.figure.axes[0].collections[2:4])
+        np.testing.assert_allclose(medians, by_tenth.median())
+        np.testing.assert_allclose(means, by_tenth.mean())
+
+    def test_predictions_that_are_all_right(self):
+        frame = judged(20).assign(actual_value=lambda f: f["predicted_value"])
+        assert "predictions were right" in words_of(residuals(frame, currency="", **BTYD).figure)
+
+
+class TestIntervalCoverage:
+    def test_dots_are_shares_by_tenth_and_by_cutoff(self):
+        frame = judged(100, 2)
+        plot = interval_coverage(frame, **BTYD)
+        inside = frame["actual_value"].between(frame["lower_80"], frame["upper_80"])
+        left, right = (a.collections[1].get_offsets()[:, 1] for a in plot.figure.axes)
+        assert len(left) == 10
+        np.testing.assert_allclose(right, inside.groupby(frame["cutoff_date"]).mean())
+        assert plot.numbers["coverage_80"] == pytest.approx(inside.mean())
+
+    def test_intervals_of_cutoffs_that_overlap_are_those_of_one(self):
+        alone, twelve = judged(100), judged(100, 12)
+        for frame in (alone, twelve):
+            frame["actual_value"] = frame["predicted_value"]
+        lengths = [
+            np.ptp(interval_coverage(f, **BTYD).figure.axes[0].collections[0].get_segments()[0])
+            for f in (alone, twelve)
+        ]
+        assert lengths[0] == pytest.approx(lengths[1])
+
+
+class TestActivityReliability:
+    def test_dots_are_the_shares_who_bought_among_equal_probabilities(self):
+        frame = judged(40).assign(probability_active=[0.25] * 20 + [1.0] * 20)
+        frame["actual_value"] = [5.0] * 5 + [0.0] * 15 + [1.0] * 20
+        plot = activity_reliability(frame, **BTYD)
+        dots = plot.figure.axes[0].collections[1].get_offsets()
+        np.testing.assert_allclose(dots, [[0.25, 0.25], [1.0, 1.0]])
+        assert plot.numbers["brier_score"] == pytest.approx((5 * 0.75**2 + 15 * 0.25**2) / 40)
+        assert heights(plot.figure.axes[1]) == [20, 20]
+
+
+class TestRealised:
+    def test_dots_are_the_totals_of_each_date(self):
+        totals = pd.DataFrame(
+            {
+                "as_of_date": pd.to_datetime(["2010-06-01", "2010-12-01"]),
+                "customers": [20, 25],
+                "predicted_value": [100.0, 200.0],
+                "actual_value": [120.0, 160.0],
+                "inside": [16, 25],
+            }
+        )
+        plot = realised_against_predicted(totals, currency="GBP", **WINDOW)
+        predicted, actual = (c.get_offsets()[:, 0] for c in plot.figure.axes[0].collections[1:3])
+        np.testing.assert_allclose(predicted, [100, 200])
+        np.testing.assert_allclose(actual, [120, 160])
+        assert plot.numbers["predicted_over_actual"] == 1.25
+        assert "£160 came of the £200" in words_of(plot.figure)
+
+    def test_a_horizon_that_is_not_over_is_said_in_words_with_its_end(self):
+        plot = realised_against_predicted(
+            pd.DataFrame(), currency="GBP", earliest=date(2011, 5, 1), **WINDOW
+        )
+        assert "complete on 28 Oct 2011" in words_of(plot.figure)
+
+
+class TestModelDifferences:
+    def test_dots_are_ratios_to_the_served_model_at_the_same_cutoff(self):
+        frame = metrics({"a": 20.0, "b": 30.0, "c": 10.0})
+        frame.loc[0, "tweedie_deviance"] = 40.0  # a at the first cut-off
+        plot = model_differences(frame, served="a", **WINDOW)
+        axes = plot.figure.axes[0]
+        names = [label.get_text() for label in axes.get_yticklabels()]
+        assert names == ["C", "B"]
+        assert plot.numbers["closest_mean_difference"] == pytest.approx((-0.75 - 0.5) / 2)
+        assert "lower at 1 of 2" in words_of(plot.figure)
+
+    def test_a_model_alone_is_said_in_words(self):
+        plot = model_differences(metrics({"a": 1.0}), served="a", **WINDOW)
+        assert "no other model to compare with" in words_of(plot.figure)
+
+    def test_a_served_model_that_was_not_tested_leaves_the_best_to_compare_with(self):
+        plot = model_differences(metrics({"a": 2.0, "b": 1.0}), served="c", **WINDOW)
+        assert plot.numbers["reference"] == "b"
+
+
 def without_outcome() -> list[Plot]:
-    empty = outcomes(20).assign(actual_value=np.nan)
+    empty = judged(20).assign(actual_value=np.nan)
     return [
         predicted_against_actual(empty, currency="GBP", **BTYD),
         gain_curve(empty.iloc[:0], **BTYD),
+        residuals(empty, currency="GBP", **BTYD),
+        interval_coverage(empty, **BTYD),
+        activity_reliability(empty.iloc[:0], **BTYD),
         model_comparison(metrics({}), served="mean", **WINDOW),
+        model_differences(metrics({}), served="mean", **WINDOW),
     ]
 
 
 def test_no_complete_past_outcome_is_said_in_words():
     for plot in without_outcome():
         assert not plot.figure.axes
+        assert plot.rows == 0
         assert "no complete past outcome" in words_of(plot.figure)
-        assert png(plot.figure)
+    assert png(plot.figure)
 
 
 def test_drawing_leaves_no_trace_in_matplotlib(monkeypatch: pytest.MonkeyPatch):
@@ -281,27 +561,71 @@ def test_drawing_leaves_no_trace_in_matplotlib(monkeypatch: pytest.MonkeyPatch):
     assert plt.get_fignums() == []
 
 
-def test_no_words_overlap_or_leave_the_page():
+def crowded() -> Iterator[Plot]:
+    """Every figure with long names, large numbers, twelve segments and twelve models."""
     many = {f"model_number_{i}": 20.0 + i for i in range(12)}
-    for plot in (
-        segments(
-            pd.DataFrame(
-                {
-                    "segment": [f"medium value, dormant {i}" for i in range(12)],
-                    "customers": [10**6] * 12,
-                    "predicted_value": [1.5e9, *[1.0] * 11],
-                }
-            ),
-            currency="CHF",
-            **BTYD,
+    names = [f"medium value, dormant {i}" for i in range(12)]
+    days = pd.date_range(end="2011-05-31", periods=700)
+    yield revenue_over_time(
+        revenue(days, [1e6] * 700, [1e4] * 699 + [1e7]), currency="CHF", as_of=AS_OF
+    )
+    yield cohort_retention(retention(list(TestRetention.ROWS)), as_of=AS_OF)
+    yield TestPurchaseGaps().draw([*range(1, 400), 5000] * 100, customers=10**6)
+    yield order_values(
+        steps([*np.random.default_rng(1).lognormal(4, 1.5, 5000).tolist(), 0.001]),
+        steps_per_decade=100,
+        currency="CHF",
+        as_of=AS_OF,
+    )
+    yield revenue_concentration(
+        value_groups([10.0 ** (i / 9) for i in range(50)], [1.5**i for i in range(50)]),
+        currency="CHF",
+        **WINDOW,
+    )
+    yield rfm_map(
+        rfm_cells([(r, f) for r in range(1, 6) for f in range(1, 6)]).assign(
+            customers=10**6, monetary=123_456_789.0, recency_max=5000, frequency_max=5000
         ),
-        model_comparison(metrics(many, 12), served="model_number_3", **WINDOW),
-        predicted_against_actual(outcomes(500, 3), currency="CHF", **BTYD),
-        gain_curve(outcomes(500, 3), **BTYD),
-        cohort_retention(retention(list(TestRetention.ROWS)), as_of=AS_OF),
-    ):
+        currency="CHF",
+        as_of=AS_OF,
+    )
+    yield segments(
+        pd.DataFrame(
+            {"segment": names, "customers": [10**6] * 12, "predicted_value": [1.5e9, *[1.0] * 11]}
+        ),
+        currency="CHF",
+        **BTYD,
+    )
+    yield segment_movement(
+        changes([(a, b, 10**5) for a in names for b in names]), order=names, **WINDOW
+    )
+    yield predicted_against_actual(outcomes(500, 3), currency="CHF", **BTYD)
+    yield gain_curve(outcomes(500, 3), **BTYD)
+    yield residuals(judged(500, 3), currency="CHF", **BTYD)
+    yield interval_coverage(judged(500, 12), **BTYD)
+    yield activity_reliability(judged(500, 12), **BTYD)
+    yield realised_against_predicted(
+        pd.DataFrame(
+            {
+                "as_of_date": pd.date_range("2010-01-01", periods=12, freq="MS"),
+                "customers": 10**6,
+                "predicted_value": 123_456_789.0,
+                "actual_value": np.linspace(1e8, 2e8, 12),
+                "inside": 812_345,
+            }
+        ),
+        currency="CHF",
+        **WINDOW,
+    )
+    yield model_comparison(metrics(many, 12), served="model_number_3", **WINDOW)
+    yield model_differences(metrics(many, 12), served="model_number_3", **WINDOW)
+
+
+def test_no_words_overlap_or_leave_the_page():
+    for plot in crowded():
         png(plot.figure, dpi=100)
         assert_words_are_apart(plot.figure)
+        assert plot.rows > 0
 
 
 def assert_words_are_apart(figure: Figure) -> None:

@@ -10,11 +10,13 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image
 
-from retail_pipeline.figures import style
+from retail_pipeline.figures import page, style
 from retail_pipeline.figures.images import (
+    DPI,
     INLINE_LIMIT_BYTES,
     inline_markdown,
     png,
@@ -106,8 +108,51 @@ def test_a_file_is_replaced_whole_and_leaves_no_draft(tmp_path: Path):
 
 
 def test_a_long_title_is_balanced_over_its_lines():
-    figure = Figure(figsize=(style.WIDTH, 3))
-    lines = style.wrapped(figure, "word " * 29 + "end", 14, weight="bold", balanced=True)
+    lines = page.wrapped("word " * 29 + "end", 14, weight="bold", balanced=True)
     assert len(lines) == 2
     assert abs(len(lines[0]) - len(lines[1])) <= 10
-    assert png(figure)
+
+
+def test_text_is_measured_as_it_is_drawn():
+    figure = Figure(figsize=(page.WIDTH, 3))
+    FigureCanvasAgg(figure)
+    for text, size, weight in (("Mean net revenue, £1.2k", 9.5, "normal"), ("Title", 14, "bold")):
+        with style.house_style():
+            drawn = figure.text(0, 0, text, size=size, weight=weight).get_window_extent()
+        assert page.text_width(text, size, weight) == pytest.approx(
+            drawn.width / figure.dpi, rel=0.03
+        )
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.text("Aii Wm,·", max_size=60), st.floats(min_value=0.3, max_value=3))
+def test_a_shortened_name_fits_its_room(name: str, room: float):
+    short = page.shortened(name, room, 9.5)
+    assert page.text_width(short, 9.5) <= room
+    assert short == name or short.endswith("…")
+
+
+def test_panels_fill_the_page_between_its_words():
+    sheet = page.page("Title", "Subtitle", "Footer", height=5)
+    panels = sheet.panels(2, 2, left=0.5, right=0.2, below=0.3, above=0.4, gap=0.6)
+    boxes = [axes.get_position() for axes in panels]
+    left, right = boxes[0].x0 * page.WIDTH, boxes[1].x1 * page.WIDTH
+    assert (left, right) == pytest.approx((page.MARGIN + 0.5, page.WIDTH - page.MARGIN - 0.2))
+    assert (boxes[1].x0 - boxes[0].x1) * page.WIDTH == pytest.approx(0.6)
+    assert (boxes[0].y0 - boxes[2].y1) * 5 == pytest.approx(0.6)
+    assert boxes[0].y1 * 5 == pytest.approx(sheet.top - 0.4)
+    assert page.size_of(panels[0])[0] == pytest.approx(boxes[0].width * page.WIDTH)
+
+
+def test_an_image_has_few_colours_white_paper_and_keeps_within_the_inline_limit():
+    sheet = page.page("Title", "Subtitle", "Footer", height=5)
+    with style.house_style():
+        for axes, colour in zip(sheet.panels(1, 2), (style.MAIN, style.ACCENT), strict=True):
+            axes.bar([1, 2], [3, 4], color=colour)
+    image = png(sheet.figure)
+    assert len(image) < INLINE_LIMIT_BYTES / 2
+    opened = Image.open(io.BytesIO(image))
+    assert opened.mode == "P"
+    assert opened.width == round(page.WIDTH * DPI)
+    assert opened.convert("RGB").getpixel((2, 2)) == (255, 255, 255)
+    assert base64.b64encode(image).decode() in inline_markdown(image, "as it is")

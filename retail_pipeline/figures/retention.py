@@ -1,32 +1,24 @@
-"""Who the customers are: cohorts that come back, segments by size and value.
+"""How customers come back: monthly cohorts.
 
 Pure: frames in, figures out; no reading, no Dagster.
 """
 
-from collections.abc import Callable
 from datetime import date
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
+from retail_pipeline.figures.page import Page, page, room_for, words
 from retail_pipeline.figures.style import (
-    ACCENT,
-    INK,
-    MAIN,
     QUIET_INK,
     SEQUENCE,
     Plot,
     count,
     counted,
     day,
-    framed,
     in_house_style,
-    money,
     share,
-    unit,
-    words,
 )
 
 _ALL = "all cohorts"
@@ -60,67 +52,22 @@ def cohort_retention(retention: pd.DataFrame, *, as_of: date) -> Plot:
             source,
         )
     average = _weighted(rates, sizes)
-    figure = framed(
+    sheet = page(
         _retention_title(rates, sizes),
         f"Share of a cohort's customers who buy in each month after their first: "
         f"{counted(len(rates), 'cohort')}, {_customers(sizes)}",
         source,
-        height=min(9.0, max(3.4, 2.5 + 0.235 * (len(rates) + 1))),
-        gap=0.0,
+        height=min(9.0, max(3.4, 2.6 + 0.235 * (len(rates) + 1))),
     )
-    _draw_retention(figure, rates, average, sizes)
+    _draw_retention(sheet, rates, average, sizes)
     return Plot(
-        figure,
+        sheet.figure,
         {
             "cohorts": len(rates),
             "customers": int(sizes.sum()),
             **{f"retention_month_{m}": float(average[m]) for m in (1, 3, 6, 12) if m in average},
         },
-    )
-
-
-@in_house_style
-def segments(
-    table: pd.DataFrame, *, currency: str, as_of: date, horizon_days: int, model_name: str
-) -> Plot:
-    """Draw each segment's number of customers and predicted value.
-
-    Args:
-        table: `segment, customers, predicted_value`, a row per segment; missing numbers are zero.
-        currency: ISO code of the amounts, or empty.
-        as_of: The prediction's date.
-        horizon_days: Days ahead whose value is predicted.
-        model_name: The model that was served.
-    """
-    source = f"Source: clv.segments as of {day(as_of)}, predicted by {model_name}.{unit(currency)}"
-    if table.empty:
-        return words("There are no segments yet", ["No customer was predicted."], source)
-    frame = _segments_by_value(table)
-    figure = framed(
-        _segments_title(frame, currency, horizon_days),
-        f"Customers and their predicted net revenue over the {counted(horizon_days, 'day')} from "
-        f"{day(as_of)}: {_customers(frame['customers'])}, "
-        f"{money(frame['predicted_value'].sum(), currency)}",
-        source,
-        height=2.3 + 0.33 * max(2, len(frame)),
-    )
-    left, right, last = figure.subplots(1, 3, sharey=True, width_ratios=[5, 5, 1.4])
-    _segment_bars(left, frame, "customers", ACCENT, count, "Customers")
-    _segment_bars(
-        right, frame, "predicted_value", MAIN, lambda v: money(v, currency), "Predicted value"
-    )
-    _per_customer(last, frame, currency)
-    top = frame.iloc[0]
-    return Plot(
-        figure,
-        {
-            "segments": len(frame),
-            "customers": int(frame["customers"].sum()),
-            "predicted_value": float(frame["predicted_value"].sum()),
-            "top_segment": str(top["segment"]),
-            "top_segment_share_of_value": float(top["predicted_value_share"]),
-            "top_segment_share_of_customers": float(top["customers_share"]),
-        },
+        rows=len(retention),
     )
 
 
@@ -162,17 +109,23 @@ def _retention_title(rates: pd.DataFrame, sizes: pd.Series) -> str:
     )
 
 
-def _draw_retention(
-    figure: Figure, rates: pd.DataFrame, average: pd.Series, sizes: pd.Series
-) -> None:
+def _draw_retention(sheet: Page, rates: pd.DataFrame, average: pd.Series, sizes: pd.Series) -> None:
     import seaborn as sns
 
-    upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=[len(rates), 1])
+    names = [f"{month:%b %Y}  {count(sizes[month])}" for month in rates.index]
+    upper, lower = sheet.panels(
+        2,
+        1,
+        sharex=True,
+        heights=[len(rates), 1],
+        left=room_for([*names, _ALL]),
+        below=0.5,
+        gap=0.06,
+    )
     most_months, most_cohorts = _LABELLED_CELLS_UP_TO
     labelled = rates.shape[1] <= most_months and len(rates) <= most_cohorts
     # Not the maximum: a cohort of three customers would pale all others.
     ceiling = max(float(np.nanpercentile(rates.to_numpy(), 98)), 0.01)
-    names = [f"{month:%b %Y}  {count(sizes[month])}" for month in rates.index]
     for axes, frame, labels, cells in (
         (upper, rates, names, labelled),
         (lower, average.to_frame().T, [_ALL], rates.shape[1] <= most_months),
@@ -223,62 +176,3 @@ def _percent(rate: float) -> str:
 
 def _customers(sizes: pd.Series) -> str:
     return counted(float(sizes.sum()), "customer")
-
-
-def _segments_by_value(table: pd.DataFrame) -> pd.DataFrame:
-    frame = table[["segment", "customers", "predicted_value"]].copy()
-    frame["segment"] = frame["segment"].fillna("(none)").astype(str)
-    for column in ("customers", "predicted_value"):
-        frame[column] = pd.to_numeric(frame[column]).fillna(0.0).astype(float)
-        total = frame[column].sum()
-        frame[f"{column}_share"] = frame[column] / total if total else 0.0
-    return frame.sort_values(
-        ["predicted_value", "customers", "segment"], ascending=[False, False, True]
-    ).reset_index(drop=True)
-
-
-def _segments_title(frame: pd.DataFrame, currency: str, horizon_days: int) -> str:
-    top = frame.iloc[0]
-    if len(frame) == 1:
-        return (
-            f"All {_customers(frame['customers'])} are in one segment, worth "
-            f"{money(top['predicted_value'], currency)} over {counted(horizon_days, 'day')}"
-        )
-    return (
-        f"“{top['segment']}” holds {share(top['customers_share'])} of the customers and "
-        f"{share(top['predicted_value_share'])} of the predicted value"
-    )
-
-
-def _segment_bars(
-    axes: Axes,
-    frame: pd.DataFrame,
-    column: str,
-    colour: str,
-    write: Callable[[float], str],
-    title: str,
-) -> None:
-    rows = np.arange(len(frame))
-    bars = axes.barh(rows, frame[column], height=0.68, color=colour)
-    labels = [
-        f"{write(value)}  {share(part)}"
-        for value, part in zip(frame[column], frame[f"{column}_share"], strict=True)
-    ]
-    axes.bar_label(bars, labels, padding=4, size=9.5, color=INK)
-    axes.set_yticks(rows, frame["segment"])
-    axes.set_ylim(len(frame) - 0.5, -0.5)
-    axes.set_title(title)
-    axes.set_xticks([])
-    axes.grid(visible=False)
-    axes.spines["bottom"].set_visible(False)
-    lowest, highest = min(0.0, frame[column].min()), max(0.0, frame[column].max())
-    axes.set_xlim(lowest, lowest + ((highest - lowest) or 1.0) * 1.45)
-
-
-def _per_customer(axes: Axes, frame: pd.DataFrame, currency: str) -> None:
-    mean = frame["predicted_value"] / frame["customers"].replace(0, np.nan)
-    for row, value in enumerate(mean):
-        axes.text(1.0, row, money(value, currency), ha="right", va="center", size=9.5)
-    axes.set_title("Per customer", loc="right")
-    axes.set_xlim(0, 1)
-    axes.set_axis_off()
