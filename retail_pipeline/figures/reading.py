@@ -8,11 +8,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
 from functools import cached_property
-
-import pandas as pd
+from typing import TYPE_CHECKING
 
 from retail_pipeline.errors import PipelineError
 from retail_pipeline.postgres import Database
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 MOST_OUTCOMES = 250_000
 """Of past outcomes that are read one by one; beyond, a fixed sample of customers stands for all."""
@@ -33,7 +35,7 @@ class Outcomes:
         sampled: One customer in so many is in it.
     """
 
-    frame: pd.DataFrame
+    frame: "pd.DataFrame"
     sampled: int
 
 
@@ -93,7 +95,7 @@ class Tables:
             )
         return str(found["model_name"].iloc[0]), bool(found["validated"].iloc[0])
 
-    def metrics(self, columns: Sequence[str]) -> pd.DataFrame:
+    def metrics(self, columns: Sequence[str]) -> "pd.DataFrame":
         """Return the backtest's metrics, a row per model and cut-off of this run."""
         return self.database.read(
             "clv.backtest_metrics", columns, where=self._of_this_run(), params=self._params()
@@ -123,17 +125,17 @@ class Tables:
         )
         return Outcomes(frame, sampled)
 
-    def revenue_by_day(self) -> pd.DataFrame:
+    def revenue_by_day(self) -> "pd.DataFrame":
         """Return `warehouse.revenue_daily`: a row per day."""
         columns = ["date_day", "sales_amount", "returns_amount", "net_amount", "orders"]
         return self.database.read("warehouse.revenue_daily", columns)
 
-    def cohorts(self) -> pd.DataFrame:
+    def cohorts(self) -> "pd.DataFrame":
         """Return `warehouse.cohort_retention`: a row per cohort and month."""
         columns = ["cohort_month", "months_since", "cohort_customers", "active_customers"]
         return self.database.read("warehouse.cohort_retention", columns)
 
-    def purchase_gaps(self) -> pd.DataFrame:
+    def purchase_gaps(self) -> "pd.DataFrame":
         """Return how often so many days passed between two purchases: `gap_days, gaps`."""
         return self.database.query(
             "select gap_days, count(*) as gaps from ("
@@ -150,7 +152,7 @@ class Tables:
         )
         return int(found["customers"].iloc[0]), int(found["single"].iloc[0])
 
-    def order_values(self) -> pd.DataFrame:
+    def order_values(self) -> "pd.DataFrame":
         """Return how many orders are how large: `step, orders, amount`, see `order_values`."""
         return self.database.query(
             f"select case when net > 0 then cast(floor({STEPS_PER_DECADE} * log(net)) as integer) "
@@ -160,14 +162,14 @@ class Tables:
             ") as sales group by 1"
         )
 
-    def value_groups(self) -> pd.DataFrame:
+    def value_groups(self) -> "pd.DataFrame":
         """Return past and predicted value by rank: `kind, place, customers, value, negative`."""
         past = _grouped("past", "monetary", "warehouse.customer_rfm", "monetary is not null")
         of_run = "as_of_date = %(as_of)s and horizon_days = %(horizon)s"
         predicted = _grouped("predicted", "predicted_value", "clv.predictions", of_run)
         return self.database.query(f"{past} union all {predicted}", self._params())
 
-    def rfm_cells(self) -> pd.DataFrame:
+    def rfm_cells(self) -> "pd.DataFrame":
         """Return customers and revenue by pair of scores, with the ranges behind them."""
         return self.database.query(
             "select r_score, f_score, rfm_segment, count(*) as customers, "
@@ -177,7 +179,7 @@ class Tables:
             "from warehouse.customer_rfm group by 1, 2, 3"
         )
 
-    def segments(self) -> pd.DataFrame:
+    def segments(self) -> "pd.DataFrame":
         """Return the segments of this run, the most valuable customers first."""
         return self.database.read(
             "clv.segments",
@@ -187,7 +189,7 @@ class Tables:
             params=self._params(),
         )
 
-    def segment_changes(self) -> pd.DataFrame:
+    def segment_changes(self) -> "pd.DataFrame":
         """Return the moves between segments since the month first before."""
         return self.database.read(
             "clv.segment_changes",
@@ -196,7 +198,7 @@ class Tables:
             params=self._params(),
         )
 
-    def realised(self) -> pd.DataFrame:
+    def realised(self) -> "pd.DataFrame":
         """Return, per earlier date whose horizon is over, what was served and what came of it."""
         return self.database.query(_REALISED, self._params())
 
@@ -206,7 +208,8 @@ class Tables:
             "select min(as_of_date) as day from clv.predictions where horizon_days = %(horizon)s",
             self._params(),
         )
-        return None if found["day"].isna().all() else pd.Timestamp(found["day"].iloc[0]).date()
+        earliest: date | None = None if found["day"].isna().all() else found["day"].iloc[0].date()
+        return earliest
 
     def _params(self) -> dict[str, object]:
         return {
