@@ -47,7 +47,7 @@ class RetailRecords:
 
     def before(self, as_of: date) -> "RetailRecords":
         """The records with `recorded_at < as_of` (00:00 UTC)."""
-        transactions, items = _transactions_before(self.transactions, self.items, as_of)
+        transactions, items = transactions_before(self.transactions, self.items, as_of)
         return RetailRecords(
             products=_before(self.products, as_of),
             users=_before(self.users, as_of),
@@ -122,9 +122,10 @@ def _before(frame: pd.DataFrame, as_of: date) -> pd.DataFrame:
     return frame if known.all() else frame[known].reset_index(drop=True)
 
 
-def _transactions_before(
+def transactions_before(
     transactions: pd.DataFrame, items: pd.DataFrame, as_of: date
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The transactions with `recorded_at < as_of` (00:00 UTC), and their lines."""
     known = (transactions["recorded_at"] < pd.Timestamp(as_of)).to_numpy()
     if known.all():
         return transactions, items

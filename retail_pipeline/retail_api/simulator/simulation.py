@@ -18,6 +18,7 @@ from retail_pipeline.retail_api.records import (
     categorical,
     line_positions,
     ordered,
+    transactions_before,
 )
 from retail_pipeline.retail_api.simulator.calendar import (
     ShoppingCalendar,
@@ -36,7 +37,6 @@ from retail_pipeline.retail_api.simulator.ground_truth import GroundTruth
 from retail_pipeline.retail_api.simulator.orders import (
     Lines,
     Orders,
-    Returns,
     order_lines,
     purchases,
     returned_lines,
@@ -53,6 +53,7 @@ from retail_pipeline.retail_api.simulator.people import (
 CURRENCY = "GBP"
 
 _SIGN_UP_SECONDS = 1_800
+_ORDERS_AT_A_TIME = 250_000
 _KIND_SUFFIXES = ("", "-B", "-X")
 
 
@@ -82,10 +83,7 @@ def simulate(*, customers: int, seed: int, until: date) -> Simulation:
     people = population(draws, customers=customers, until=days, calendar=calendar)
     orders = purchases(draws, people, calendar, days)
     catalogue = build_catalogue(draws)
-    lines = order_lines(draws, people, orders, catalogue)
-    returns = returns_of(draws, orders)
-    back = returned_lines(draws, orders, lines, returns)
-    transactions, items = _transactions(draws, people, orders, lines, returns, back, catalogue)
+    transactions, items = _transactions(draws, people, orders, catalogue, until)
     everything = RetailRecords(
         products=_products(catalogue),
         users=_users(draws, people, orders),
@@ -132,42 +130,61 @@ def _users(draws: Draws, people: Customers, orders: Orders) -> pd.DataFrame:
 
 
 def _transactions(
-    draws: Draws,
-    people: Customers,
-    orders: Orders,
-    lines: Lines,
-    returns: Returns,
-    back: Lines,
-    catalogue: Catalogue,
+    draws: Draws, people: Customers, orders: Orders, catalogue: Catalogue, until: date
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """What is known at the clock of sales and returns, in the API's order, with the lines."""
+    ids = user_ids(people.number)
+    parts = []
+    for start, stop in _slices(len(orders.day)):
+        some = orders.take(np.arange(start, stop))
+        drawn = _some_transactions(draws, people, ids, some, catalogue)
+        parts.append(transactions_before(*drawn, until))
+    frame = pd.concat([part for part, _ in parts], ignore_index=True)
+    items = pd.concat([lines for _, lines in parts], ignore_index=True)
+    del parts
+    position = ordered(frame, "transaction_id")
+    counts = frame["line_count"].to_numpy()
+    starts = np.cumsum(counts) - counts
+    items = items.take(line_positions(starts[position], counts[position])).reset_index(drop=True)
+    return frame.take(position).reset_index(drop=True), items
+
+
+def _slices(orders: int) -> list[tuple[int, int]]:
+    """From and to of the orders that are drawn together: it bounds the memory of the draws."""
+    starts = range(0, max(orders, 1), _ORDERS_AT_A_TIME)
+    return [(start, min(start + _ORDERS_AT_A_TIME, orders)) for start in starts]
+
+
+def _some_transactions(
+    draws: Draws, people: Customers, ids: np.ndarray, orders: Orders, catalogue: Catalogue
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    lines = order_lines(draws, people, orders, catalogue)
+    returns = returns_of(draws, orders)
+    back = returned_lines(draws, orders, lines, returns)
     returned = orders.take(returns.order)
     sale_ids, return_ids = _ids("S", orders), _ids("R", returned)
     all_orders = np.concatenate([np.arange(len(orders.day)), returns.order])
-    buyer = orders.customer[all_orders]
     late = np.concatenate([np.zeros_like(orders.day), returns.late_days])
     day = np.concatenate([orders.day, returns.day])
     second = np.concatenate([orders.second, returns.second])
+    buyer, number = orders.customer[all_orders], orders.number[all_orders]
     channel = channel_numbers(draws, orders.number, orders.purchase)[all_orders]
     recorded_at = timestamps(day + late, second)
     frame = pd.DataFrame(
         {
             "transaction_id": pd.Series(sale_ids + return_ids, dtype=object),
-            "user_id": user_ids(people.number)[buyer],
+            "user_id": ids[buyer],
             "transacted_at": timestamps(day, second),
             "recorded_at": recorded_at,
             "updated_at": recorded_at,
-            "type": _labels((late.shape[0] - len(return_ids), len(return_ids))),
+            "type": _labels((len(sale_ids), len(return_ids))),
             "currency": categorical(np.zeros_like(day), [CURRENCY]),
-            "country": categorical(country_numbers(draws, people.number)[buyer], COUNTRIES),
+            "country": categorical(country_numbers(draws, number), COUNTRIES),
             "channel": categorical(channel, CHANNELS),
             "line_count": np.concatenate([lines.counts, back.counts]),
         }
     )
-    position = ordered(frame, "transaction_id")
-    counts = frame["line_count"].to_numpy()
-    starts = np.cumsum(counts) - counts
-    items = _items(lines, back, catalogue, line_positions(starts[position], counts[position]))
-    return frame.iloc[position].reset_index(drop=True)[list(TRANSACTION_COLUMNS)], items
+    return frame[list(TRANSACTION_COLUMNS)], _items(lines, back, catalogue)
 
 
 def _labels(counts: tuple[int, int]) -> pd.Categorical:
@@ -179,17 +196,17 @@ def _ids(letter: str, orders: Orders) -> list[str]:
     return [f"{letter}{n:07d}-{p + 1:04d}{_KIND_SUFFIXES[k]}" for n, p, k in rows]
 
 
-def _items(lines: Lines, back: Lines, catalogue: Catalogue, position: Ints) -> pd.DataFrame:
+def _items(lines: Lines, back: Lines, catalogue: Catalogue) -> pd.DataFrame:
     def both(name: str) -> Ints:
-        return np.concatenate([getattr(lines, name), getattr(back, name)])[position]
+        return np.concatenate([getattr(lines, name), getattr(back, name)])
 
     goods = catalogue.frame["product_id"][:-1].tolist()
     codes = [*goods, POSTAGE, *TEST_PRODUCTS, *(code.lower() for code in goods)]
     frame = pd.DataFrame(
         {
-            "line_number": both("line_number"),
+            "line_number": both("line_number").astype(np.int32),
             "product_id": categorical(both("product"), codes),
-            "quantity": both("quantity"),
+            "quantity": both("quantity").astype(np.int32),
             "unit_price": both("price_cents") / 100,
             "discount": both("discount_cents") / 100,
             "amount": both("amount_cents") / 100,
