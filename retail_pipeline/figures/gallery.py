@@ -158,6 +158,20 @@ def _model_differences(tables: Tables) -> "Plot":
     return model_differences(metrics, served=tables.served_model, **_window(tables))
 
 
+def _coefficients(tables: Tables) -> "Plot":
+    from retail_pipeline.figures.explanation import coefficients
+
+    terms, abstention = tables.terms("linear_regression")
+    return coefficients(terms, abstention=abstention, **_window(tables))
+
+
+def _decision_tree(tables: Tables) -> "Plot":
+    from retail_pipeline.figures.explanation import decision_tree
+
+    terms, abstention = tables.terms("decision_tree")
+    return decision_tree(terms, abstention=abstention, currency=tables.currency, **_window(tables))
+
+
 def _window(tables: Tables) -> dict[str, Any]:
     return {"as_of": tables.as_of, "horizon_days": tables.horizon_days}
 
@@ -173,6 +187,7 @@ _DAYS, _RFM, _ORDERS = (
     "warehouse/fct_transactions",
 )
 _BACKTEST, _PREDICTIONS = "clv/backtest_summary", "clv/predictions"
+_CANDIDATES = "clv/candidates"
 _PAST = ("clv.backtest_predictions",)
 
 GALLERY = (
@@ -287,6 +302,20 @@ GALLERY = (
         ("clv.backtest_metrics",),
         (_BACKTEST, _PREDICTIONS),
         _model_differences,
+    ),
+    Exhibit(
+        "coefficients",
+        "What one standard deviation of each feature adds in the linear regression.",
+        ("clv.model_terms",),
+        (_CANDIDATES,),
+        _coefficients,
+    ),
+    Exhibit(
+        "decision_tree",
+        "The tree of questions that part customers by value, and the groups that it ends in.",
+        ("clv.model_terms",),
+        (_CANDIDATES, _REVENUE),
+        _decision_tree,
     ),
 )
 """In the order in which a reader goes through them."""

@@ -19,8 +19,8 @@ DPI = 140
 INLINE_LIMIT_BYTES = 100_000
 """An event's metadata is one row of the event log: an image in it must stay small."""
 
-_COLOURS = 96
-"""A figure has a dozen colours and the shades at the edges of its letters."""
+_COLOURS = 256
+"""A dozen colours, the shades of a scale, and those at the edges of letters."""
 
 _SMALLER_WIDTHS = (1100, 900, 700, 500, 350, 200)
 _SMALLER_COLOURS = (96, 32)

@@ -151,7 +151,7 @@ def gain_curve(
         f"The 20% of customers ranked highest brought {share(mean[20])} of what was really spent",
         f"Share of the net revenue of {counted(horizon_days, 'day')}, customers in the order of "
         f"their prediction. {readable(model_name)}, {cutoffs_in_words(known)}",
-        source,
+        f"{source} Thin lines: single cut-offs." if len(curves) > 1 else source,
         height=5.8,
     )
     axes = sheet.panels(left=0.55, below=0.5)[0]

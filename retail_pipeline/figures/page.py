@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties, findfont, get_font
 
@@ -104,8 +103,8 @@ def page(title: str, subtitle: str, footer: str, *, height: float = 5.4) -> Page
         footer: Source, as-of date and caveats.
         height: Inches.
     """
+    # Without a canvas of Agg: seaborn's heatmap would draw all of it to see whether ticks touch.
     figure = Figure(figsize=(WIDTH, height))
-    FigureCanvasAgg(figure)
     lines = wrapped(title, _TITLE, weight="bold", balanced=True)
     below_title = _stack(figure, lines, _TITLE, height - MARGIN, weight="bold", color=INK)
     lines = wrapped(subtitle, _SUBTITLE, balanced=True)
@@ -136,11 +135,11 @@ def size_of(axes: Axes) -> tuple[float, float]:
     return float(box.width * inches[0]), float(box.height * inches[1])
 
 
-def shortened(text: str, room: float, size: float) -> str:
+def shortened(text: str, room: float, size: float, *, weight: str = "normal") -> str:
     """Return the text, or as much of it as fits into the room (inches) with an ellipsis."""
-    if text_width(text, size) <= room:
+    if text_width(text, size, weight) <= room:
         return text
-    while text and text_width(text + "…", size) > room:
+    while text and text_width(text + "…", size, weight) > room:
         text = text[:-1]
     return text.rstrip() + "…"
 

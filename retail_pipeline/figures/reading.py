@@ -198,6 +198,27 @@ class Tables:
             params=self._params(),
         )
 
+    def terms(self, model_name: str) -> tuple["pd.DataFrame", str | None]:
+        """Return what a readable model of this run says, and why it abstained where it did.
+
+        Args:
+            model_name: `linear_regression` or `decision_tree`.
+        """
+        params = {**self._params(), "model": model_name}
+        terms = self.database.query(
+            "select * from clv.model_terms where model_version = ("
+            "select model_version from clv.model_versions where model_name = %(model)s "
+            "and as_of_date = %(as_of)s and horizon_days = %(horizon)s "
+            "order by trained_at desc limit 1) order by term_number",
+            params,
+        )
+        reasons = self.database.query(
+            "select reason from clv.abstentions where model_name = %(model)s "
+            "and as_of_date = %(as_of)s and horizon_days = %(horizon)s",
+            params,
+        )["reason"]
+        return terms, None if reasons.empty else str(reasons.iloc[0])
+
     def realised(self) -> "pd.DataFrame":
         """Return, per earlier date whose horizon is over, what was served and what came of it."""
         return self.database.query(_REALISED, self._params())

@@ -138,6 +138,8 @@ def _draw_retention(sheet: Page, rates: pd.DataFrame, average: pd.Series, sizes:
             vmin=0,
             vmax=ceiling,
             cbar=False,
+            xticklabels=False,
+            yticklabels=False,
             linewidths=0.8 if labelled else 0.2,
             linecolor="white",
             annot=np.vectorize(_percent)(values) if cells else False,

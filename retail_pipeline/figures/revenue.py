@@ -73,7 +73,7 @@ def revenue_over_time(revenue_daily: pd.DataFrame, *, currency: str, as_of: date
     )
     above, middle, below = sheet.panels(3, 1, sharex=True, heights=[3, 1.2, 1.2], left=0.72)
     _bars(above, periods, "net_amount", MAIN, lambda value: money(value, currency))
-    _bars(middle, periods, "orders", QUIET_INK, count)
+    _bars(middle, periods, "orders", QUIET_INK, money)
     _bars(below, periods, "returns_amount", ACCENT, lambda value: money(value, currency))
     above.set_title(f"Net revenue per {period.name}")
     middle.set_title(_orders_title(daily, currency))

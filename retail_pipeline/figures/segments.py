@@ -303,6 +303,8 @@ def _draw_moves(
         vmin=0,
         vmax=1,
         cbar=False,
+        xticklabels=False,
+        yticklabels=False,
         linewidths=1.2,
         linecolor="white",
         annot=np.vectorize(lambda part: share(part) if part > 0 else "")(values),

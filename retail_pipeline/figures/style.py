@@ -137,11 +137,11 @@ def money(value: Number, currency: str = "") -> str:
 
 
 def brief(value: Number) -> str:
-    """Write an amount with two digits that matter and no currency, for labels beside an axis."""
-    if not math.isfinite(value) or value == 0:
+    """Write an amount with two digits that matter, three from 100 on, for labels beside an axis."""
+    if not math.isfinite(value) or value == 0 or abs(value) >= 100:
         return money(value)
     rounded = float(f"{value:.2g}")
-    return f"{rounded:.0f}" if 10 <= abs(rounded) < 1000 else money(rounded)
+    return f"{rounded:.0f}" if abs(rounded) >= 10 else money(rounded)
 
 
 def three_digits(value: Number) -> str:

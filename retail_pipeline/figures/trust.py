@@ -149,7 +149,7 @@ def interval_coverage(
     left.set_title(f"By {name} of the prediction (line: 80%)")
     left.set_xlabel(f"1 the lowest {name}, {len(by_group)} the highest")
     right.set_title("By cut-off (line: 80%)")
-    left.set_ylim(max(0.0, low - 0.08), 1.02)
+    left.set_ylim(max(0.0, min(low, 0.8) - 0.08), 1.02)
     share_axis(left)
     return Plot(
         sheet.figure,
@@ -321,11 +321,11 @@ def _draw_reliability(axes: Axes, groups: pd.DataFrame, cutoffs: int) -> None:
     axes.vlines(groups["given"], low, high, color=MAIN, linewidth=1.4)
     axes.scatter(groups["given"], groups["bought"], s=42, color=MAIN, zorder=3)
     for given, bought in zip(groups["given"], groups["bought"], strict=True):
-        under = bought < given and bought > 0.08
+        under = bought < given or given < 0.1
         axes.annotate(
             share(bought),
             (given, bought),
-            xytext=(7, -11) if under else (-7, 5),
+            xytext=(8, -5 if bought < 0.08 else -11) if under else (-7, 5),
             textcoords="offset points",
             ha="left" if under else "right",
             size=8.5,

@@ -234,6 +234,28 @@ def test_what_came_of_an_earlier_date_is_summed_once_its_horizon_is_over(served:
     assert Tables(served, date(2011, 4, 30), 30).realised().empty
 
 
+def test_readable_models_are_read_by_date_and_say_why_they_abstained(served: Database):
+    served.execute(
+        "insert into clv.model_versions (model_version, model_name, status, trained_at, "
+        "training_rows, data_version, as_of_date, horizon_days) select 'l' || n, "
+        "'linear_regression', 'challenger', now() + n * interval '1 hour', 20, 'test', "
+        "'2011-06-01', 30 from generate_series(1, 2) n"
+    )
+    served.execute(
+        "insert into clv.model_terms (model_version, term_number, model_name, feature, coefficient)"
+        " select 'l' || n, n, 'linear_regression', 'orders', n from generate_series(1, 2) n"
+    )
+    served.execute(
+        "insert into clv.abstentions values ('decision_tree', '2011-06-01', 30, 'too few rows')"
+    )
+    terms, abstention = Tables(served, AS_OF, 30).terms("linear_regression")
+    assert terms["coefficient"].tolist() == [2.0], "of the version trained last"
+    assert abstention is None
+    terms, abstention = Tables(served, AS_OF, 30).terms("decision_tree")
+    assert terms.empty
+    assert abstention == "too few rows"
+
+
 def test_beyond_the_limit_a_fixed_sample_of_customers_stands_for_all(
     served: Database, monkeypatch: pytest.MonkeyPatch
 ):

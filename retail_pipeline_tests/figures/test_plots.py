@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 
 from retail_pipeline.figures.behaviour import order_values, purchase_gaps, revenue_concentration
+from retail_pipeline.figures.explanation import coefficients, decision_tree, feature_in_words
 from retail_pipeline.figures.images import png
 from retail_pipeline.figures.models import model_comparison, model_differences
 from retail_pipeline.figures.outcomes import (
@@ -158,16 +159,20 @@ class TestRetention:
         assert "No cohort is a full month old yet" in words_of(plot.figure)
 
 
+def segment_table(number: int) -> pd.DataFrame:
+    return pd.DataFrame(
+        {
+            "segment": [f"segment {i}" for i in range(number)],
+            "customers": range(1, number + 1),
+            "predicted_value": np.arange(number) * 100.0,
+        }
+    )
+
+
 class TestSegments:
     @pytest.mark.parametrize("number", [1, 2, 12])
     def test_bars_are_customers_and_value_highest_value_first(self, number: int):
-        table = pd.DataFrame(
-            {
-                "segment": [f"segment {i}" for i in range(number)],
-                "customers": range(1, number + 1),
-                "predicted_value": np.arange(number) * 100.0,
-            }
-        )
+        table = segment_table(number)
         plot = segments(table, currency="GBP", **BTYD)
         widths = [[bar.get_width() for bar in a.containers[0]] for a in plot.figure.axes[:2]]
         assert widths[0] == list(range(number, 0, -1))
@@ -529,6 +534,88 @@ class TestModelDifferences:
         assert plot.numbers["reference"] == "b"
 
 
+class TestCoefficients:
+    def terms(self, values: dict[str, float]) -> pd.DataFrame:
+        features = ["intercept", *values]
+        return pd.DataFrame({"feature": features, "coefficient": [99.0, *values.values()]})
+
+    def test_bars_are_the_coefficients_the_largest_effect_on_top(self):
+        terms = self.terms({"log_net_amount_90d": 0.5, "recency_days": -2.0, "orders": 1.0})
+        axes = coefficients(terms, **WINDOW).figure.axes[0]
+        assert [bar.get_width() for bar in axes.containers[0]] == [-2.0, 1.0, 0.5]
+        names = [label.get_text() for label in axes.get_yticklabels()]
+        assert names == ["days since purchase", "orders", "log of net amount, 90 days"]
+
+    def test_many_features_are_cut_with_a_word(self):
+        plot = coefficients(self.terms({f"feature_{i}": i + 1.0 for i in range(40)}), **WINDOW)
+        assert plot.rows == 24
+        assert "Not drawn: 16 smaller ones" in words_of(plot.figure)
+
+    def test_a_model_that_abstained_says_why(self):
+        plot = coefficients(self.terms({}).iloc[:0], abstention="no past outcome", **WINDOW)
+        assert not plot.figure.axes
+        assert "It says: no past outcome." in words_of(plot.figure)
+
+
+def tree_terms(depth: int) -> pd.DataFrame:
+    rows = []
+    for number in range(2 ** (depth + 1) - 1):
+        level = int(np.log2(number + 1))
+        leaf = level == depth
+        rows.append(
+            {
+                "term_number": number,
+                "feature": None if leaf else ("net_amount_90d", "recency_days")[level % 2],
+                "parent_number": (number - 1) // 2 if number else None,
+                "branch": None if not number else "yes" if number % 2 else "no",
+                "threshold": None if leaf else 12.5 * (number + 1),
+                "mean_value": float(number),
+                "customers": 2 ** (depth - level) * 10,
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+class TestDecisionTree:
+    def test_groups_are_the_leaves_smaller_values_above(self):
+        plot = decision_tree(tree_terms(2), currency="GBP", **WINDOW)
+        bars = heights_of_bars(plot.figure.axes[0])
+        assert [round(y) for y, _ in bars] == [0, 1, 2, 3]
+        widths = np.array([width for _, width in bars])
+        np.testing.assert_allclose(widths / widths[-1], np.array([3, 4, 5, 6]) / 6)
+        words = words_of(plot.figure)
+        assert "≤ £12.50" in words
+        assert "> 25 " in words, "a number of days is whole"
+        assert "£6, 25%" in words
+        assert plot.numbers["best_group_share_of_customers"] == 0.25
+
+    def test_a_tree_without_a_question(self):
+        plot = decision_tree(tree_terms(0), currency="", **WINDOW)
+        assert plot.numbers["groups"] == 1
+
+    def test_a_model_that_abstained_says_so(self):
+        plot = decision_tree(tree_terms(0).iloc[:0], currency="", **WINDOW)
+        assert "has not been fitted" in words_of(plot.figure)
+
+
+def heights_of_bars(axes: Axes) -> list[tuple[float, float]]:
+    bars = [bar for container in axes.containers for bar in container]
+    return sorted((bar.get_y() + bar.get_height() / 2, bar.get_width()) for bar in bars)
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("net_amount_365d", "net amount, 365 days"),
+        ("log_purchase_days_90d", "log of purchases, 90 days"),
+        ("sqrt_value_ahead", "root of value to expect"),
+        ("something_else", "something else"),
+    ],
+)
+def test_features_are_named_in_words(name: str, words: str):
+    assert feature_in_words(name) == words
+
+
 def without_outcome() -> list[Plot]:
     empty = judged(20).assign(actual_value=np.nan)
     return [
@@ -619,6 +706,11 @@ def crowded() -> Iterator[Plot]:
     )
     yield model_comparison(metrics(many, 12), served="model_number_3", **WINDOW)
     yield model_differences(metrics(many, 12), served="model_number_3", **WINDOW)
+    yield coefficients(
+        TestCoefficients().terms({f"a_feature_with_a_long_name_{i}": i - 20.0 for i in range(40)}),
+        **WINDOW,
+    )
+    yield decision_tree(tree_terms(4), currency="CHF", **WINDOW)
 
 
 def test_no_words_overlap_or_leave_the_page():

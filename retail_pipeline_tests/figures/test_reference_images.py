@@ -1,0 +1,60 @@
+"""The style by eye: a few small images that were looked at, compared with a tolerance.
+
+After a wanted change: RETAIL_TEST_UPDATE_GOLDEN=1 draws them anew; look at them before committing.
+"""
+
+import io
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from retail_pipeline.figures.images import png
+from retail_pipeline.figures.outcomes import gain_curve
+from retail_pipeline.figures.page import words
+from retail_pipeline.figures.retention import cohort_retention
+from retail_pipeline.figures.segments import segments
+from retail_pipeline.figures.style import Plot
+from retail_pipeline_tests.figures import test_plots as frames
+
+FOLDER = Path(__file__).parent / "reference"
+DPI = 50
+TOLERANCE = 4.0
+"""Root of the mean squared difference, of 255: other letters pass, another layout does not."""
+
+DRAWN: dict[str, Callable[[], Plot]] = {
+    "words": lambda: words(
+        "There is nothing yet", ["It comes with the first run."], "Source: none."
+    ),
+    "bars": lambda: segments(frames.segment_table(4), currency="GBP", **frames.BTYD),
+    "cells": lambda: cohort_retention(
+        frames.retention(list(frames.TestRetention.ROWS)), as_of=frames.AS_OF
+    ),
+    "lines": lambda: gain_curve(frames.outcomes(200, 3), **frames.BTYD),
+}
+
+
+def pixels(image: bytes) -> np.ndarray:
+    return np.asarray(Image.open(io.BytesIO(image)).convert("RGB"), dtype=float)
+
+
+@pytest.mark.parametrize("name", DRAWN)
+def test_a_figure_looks_as_it_was_seen(name: str) -> None:
+    drawn, path = png(DRAWN[name]().figure, dpi=DPI), FOLDER / f"{name}.png"
+    if os.environ.get("RETAIL_TEST_UPDATE_GOLDEN"):
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(drawn)
+    now, then = pixels(drawn), pixels(path.read_bytes())
+    assert now.shape == then.shape
+    assert np.sqrt(np.mean((now - then) ** 2)) < TOLERANCE
+
+
+def test_the_tolerance_notices_another_colour_or_place() -> None:
+    then = pixels((FOLDER / "bars.png").read_bytes())
+    recoloured = then[..., ::-1]
+    moved = np.roll(then, 6, axis=1)
+    for other in (recoloured, moved):
+        assert np.sqrt(np.mean((other - then) ** 2)) > TOLERANCE
