@@ -11,6 +11,7 @@ A reader runs the page loop where it supports the manifest, else the stock comma
 
 import contextlib
 import ctypes
+import gc
 import json
 import os
 import select
@@ -24,6 +25,8 @@ from typing import Any
 _PR_SET_PDEATHSIG = 1
 _IDLE_SECONDS = 60.0
 _LARGEST_REQUEST = 1 << 20
+_OBJECTS_BETWEEN_COLLECTIONS = 100_000
+"""More than a page of records has: it is decoded without a collection in between."""
 STOCK, PAGES = "stock command", "page loop"
 
 
@@ -116,15 +119,29 @@ def main() -> None:
     """Import the CDK and serve; requests that come meanwhile wait in the socket."""
     parent, descriptor = int(sys.argv[1]), int(sys.argv[2])
     host = Host(socket.socket(fileno=descriptor))
-    from retail_pipeline.airbyte_engine import reader
-
-    reader.prepare()
+    _import_cdk()
     if os.getppid() != parent:  # it died meanwhile
         return
     try:
         host.serve()
     finally:
         host.end()
+
+
+def _import_cdk() -> None:
+    """Import what readers need, and keep it in memory that they share with the host."""
+    gc.disable()
+    import serpyco_rs._main
+
+    # The CDK's serializers would describe themselves by parsing their source: half of its import,
+    # and nobody asks for the description.
+    serpyco_rs._main.get_json_schema = lambda t: {}  # noqa: ARG005
+    from retail_pipeline.airbyte_engine import reader
+
+    reader.prepare()
+    gc.freeze()
+    gc.set_threshold(_OBJECTS_BETWEEN_COLLECTIONS)
+    gc.enable()
 
 
 def _become_reader(request: ReadRequest, messages: int, log: int, others: list[int]) -> None:

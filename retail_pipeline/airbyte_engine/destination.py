@@ -9,7 +9,7 @@ element of an array of objects leaves the array and is kept aside on its own. A 
 leaves nothing but a digest in `quality.suppressed_records`, so that the counts add up.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, LiteralString
@@ -158,11 +158,10 @@ class Loader:
             if guard is not None:
                 guard(self._connection)
             for name, landing in self._landings.items():
-                added, changed = self._merge(landing, self._buffers[name].table)
+                added, changed = self._merge(landing, self._buffers[name])
                 inserted, updated = inserted + added, updated + changed
-                _forget_mended(self._connection, landing, self._buffers[name].table)
             suppressed = self._store_suppressed()
-            rejected = _keep_aside(self._connection, self._rejected.table)
+            rejected = _keep_aside(self._connection, self._rejected)
             self._store_states(connection_name, states)
             outcome = Outcome(self.rows_read, inserted, updated, rejected, suppressed)
             jobs.finish(
@@ -209,14 +208,15 @@ class Loader:
                     _delete_keys(cursor, self._landings[stream], list(records.values()))
         return sum(map(len, self._suppressed.values()))
 
-    def _merge(self, landing: Landing, incoming: sql.Identifier) -> tuple[int, int]:
-        connection = self._connection
+    def _merge(self, landing: Landing, buffer: "_Buffer") -> tuple[int, int]:
+        connection, incoming = self._connection, buffer.table
         _prepare(connection, landing)
         overwrite = landing.settings.sync_mode is SyncMode.FULL_REFRESH_OVERWRITE
         if overwrite:
             connection.execute(sql.SQL("delete from {}").format(landing.table))
-        if self._buffers[landing.settings.name].is_empty:
+        if buffer.is_empty:
             return 0, 0
+        _forget_mended(connection, landing, incoming)
         empty = connection.execute(
             sql.SQL("select not exists (select from {})").format(landing.table)
         ).fetchone()
@@ -243,7 +243,13 @@ class Loader:
         inserted = connection.execute(_INSERT.format(where=sql.SQL("true"), **parts)).rowcount
         for _, definition in indexes:
             connection.execute(sql.SQL(definition))
-        connection.execute(sql.SQL("analyze {}").format(landing.table))
+        # Statistics of JSON cost half as much as the rows, and no plan depends on them.
+        plain = [column.name for column in landing.columns if column.sql_type != "jsonb"]
+        connection.execute(
+            sql.SQL("analyze {} ({})").format(
+                landing.table, _listed(["_airbyte_extracted_at", *plain])
+            )
+        )
         return inserted
 
     def _parts(self, landing: Landing, incoming: sql.Identifier) -> dict[str, sql.Composable]:
@@ -311,8 +317,8 @@ def reject(
     buffer = _rejected_buffer(connection)
     buffer.add([rejected_line(stream, record, reason) for record, reason in records])
     buffer.flush()
-    kept = _keep_aside(connection, buffer.table)
-    connection.execute(sql.SQL("drop table {}").format(buffer.table))
+    kept = _keep_aside(connection, buffer)
+    buffer.drop()
     return kept
 
 
@@ -326,19 +332,20 @@ def stored_states(connection: psycopg.Connection, connection_name: str) -> list[
 
 
 class _Buffer:
-    """Rows on their way into a temporary table, copied chunk by chunk in COPY's text format."""
+    """Rows on their way into a temporary table, which is made when there is something to write."""
 
     def __init__(
-        self, connection: psycopg.Connection, table: sql.Identifier, columns: Sequence[str]
+        self, connection: psycopg.Connection, name: str, columns: Mapping[str, str]
     ) -> None:
-        self.table = table
+        self.table = sql.Identifier("pg_temp", name)
+        self.is_empty = True
         self._connection = connection
-        self._copy = sql.SQL("copy {} ({}) from stdin").format(
-            table, sql.SQL(", ").join(map(sql.Identifier, columns))
+        self._create = sql.SQL("create temporary table {} ({})").format(
+            sql.Identifier(name), _definitions(columns)
         )
+        self._copy = sql.SQL("copy {} ({}) from stdin").format(self.table, _listed(columns))
         self._lines: list[str] = []
         self._size = 0
-        self.is_empty = True
 
     def add(self, lines: Sequence[str]) -> None:
         """Take lines, each with its end; written once there are enough of them."""
@@ -354,11 +361,20 @@ class _Buffer:
             self.write("".join(waiting).encode())
 
     def write(self, block: bytes) -> None:
-        """Write lines at once."""
-        if block:
+        """Write lines of COPY's text format at once."""
+        if not block:
+            return
+        if self.is_empty:
+            self._connection.execute(self._create)
             self.is_empty = False
-            with self._connection.cursor() as cursor, cursor.copy(self._copy) as copy:
-                copy.write(block)
+        with self._connection.cursor() as cursor, cursor.copy(self._copy) as copy:
+            copy.write(block)
+
+    def drop(self) -> None:
+        """Drop the table."""
+        if not self.is_empty:
+            self._connection.execute(sql.SQL("drop table {}").format(self.table))
+            self.is_empty = True
 
 
 def _stream_buffer(connection: psycopg.Connection, number: int, landing: Landing) -> _Buffer:
@@ -368,25 +384,16 @@ def _stream_buffer(connection: psycopg.Connection, number: int, landing: Landing
         "_changes": "jsonb",
         **{column.name: column.sql_type for column in landing.columns},
     }
-    table = _temporary(connection, f"incoming_{number}", columns)
-    return _Buffer(connection, table, list(columns))
+    return _Buffer(connection, f"incoming_{number}", columns)
 
 
 def _rejected_buffer(connection: psycopg.Connection) -> _Buffer:
     columns = {"stream": "text", "record_hash": "text", "record": "jsonb", "reason": "text"}
-    table = _temporary(connection, "rejected", columns)
-    return _Buffer(connection, table, list(columns))
+    return _Buffer(connection, "rejected", columns)
 
 
-def _temporary(
-    connection: psycopg.Connection, name: str, columns: Mapping[str, str]
-) -> sql.Identifier:
-    connection.execute(
-        sql.SQL("create temporary table {} ({})").format(
-            sql.Identifier(name), _definitions(columns)
-        )
-    )
-    return sql.Identifier("pg_temp", name)
+def _listed(names: Iterable[str]) -> sql.Composed:
+    return sql.SQL(", ").join(map(sql.Identifier, names))
 
 
 def _definitions(columns: Mapping[str, str]) -> sql.Composed:
@@ -438,7 +445,7 @@ def _create_landing(connection: psycopg.Connection, landing: Landing) -> None:
 def _has_duplicates(
     connection: psycopg.Connection, landing: Landing, incoming: sql.Identifier
 ) -> bool:
-    key = sql.SQL(", ").join(map(sql.Identifier, landing.settings.key))
+    key = _listed(landing.settings.key)
     found = connection.execute(
         sql.SQL("select exists (select from {} group by {} having count(*) > 1)").format(
             incoming, key
@@ -458,13 +465,15 @@ def _indexes(connection: psycopg.Connection, landing: Landing) -> list[tuple[str
     ).fetchall()
 
 
-def _keep_aside(connection: psycopg.Connection, rejected: sql.Identifier) -> int:
+def _keep_aside(connection: psycopg.Connection, rejected: _Buffer) -> int:
+    if rejected.is_empty:
+        return 0
     return connection.execute(
         sql.SQL(
             "insert into quality.rejected_records (stream, record_hash, record, reason) "
             "select distinct on (stream, record_hash) stream, record_hash, record, reason from {} "
             "on conflict (stream, record_hash) do nothing"
-        ).format(rejected)
+        ).format(rejected.table)
     ).rowcount
 
 

@@ -23,13 +23,20 @@ from retail_pipeline.airbyte_engine.connector import (
     SourceInput,
     StreamState,
 )
-from retail_pipeline.airbyte_engine.destination import Guard, Landing, Loader, stored_states
+from retail_pipeline.airbyte_engine.destination import (
+    Guard,
+    Landing,
+    Loader,
+    Outcome,
+    stored_states,
+)
 from retail_pipeline.airbyte_engine.files import AirbyteFolder, ConnectionFile, SyncMode
 from retail_pipeline.airbyte_engine.jobs import Job, JobOverError, JobStatus, JobStore
 from retail_pipeline.airbyte_engine.suppression import Suppression
 from retail_pipeline.errors import PipelineError
 from retail_pipeline.postgres import Database
 
+LOGS_KEPT = 200
 _MASK = "**********"
 
 
@@ -46,7 +53,8 @@ class Engine:
         heartbeat_seconds: How often a running job signs its row, and notices a cancellation that
             came through another process.
         page_loop: Whether the page loop may read where it supports the manifest.
-        logs: The folder for the sources' logs, one file per job; None keeps none.
+        logs: The folder for the syncs' logs, one file per job, the latest `LOGS_KEPT`; None keeps
+            none.
     """
 
     def __init__(
@@ -86,11 +94,8 @@ class Engine:
         self.close()
 
     def log_path(self, job_id: int) -> Path | None:
-        """Return where the source of a job logs; the folder is made if need be."""
-        if self.logs is None:
-            return None
-        self.logs.mkdir(parents=True, exist_ok=True)
-        return self.logs / f"sync-{job_id}.log"
+        """Return where a job logs, if logs are kept."""
+        return None if self.logs is None else log_path(self.logs, job_id)
 
     def start(self, connection_id: str) -> Job:
         """Start a sync and return at once with its job.
@@ -104,6 +109,8 @@ class Engine:
             raise PipelineError(f"no airbyte connection has the id {connection_id}")
         source = self.folder.sources[connection.source].resolved(self.values)
         connector.sweep()
+        if self.logs is not None:
+            _sweep_logs(self.logs)
         session = self.database.connect(autocommit=True)
         try:
             job_id = self.jobs.start(
@@ -112,6 +119,9 @@ class Engine:
         except BaseException:
             session.close()
             raise
+        log = self.log_path(job_id)
+        if log is not None:  # of a job of the same number in a database that is gone
+            log.unlink(missing_ok=True)
         worker = _Worker(self, connection, source, session, job_id)
         self._workers[job_id] = worker
         worker.start()
@@ -167,15 +177,18 @@ class _Worker(threading.Thread):
         """Sync, and enter the outcome into the books whatever it is."""
         try:
             with self._session:
-                self._sync()
-        except JobOverError:
-            pass  # whoever ended the job has written why
+                self._log(str(self._sync()))
+        except JobOverError as over:
+            self._log(str(over))  # whoever ended the job has written why
         except Exception as error:
             reason = _masked(str(error) or type(error).__name__, self._secrets())
             kind = error.failure_type if isinstance(error, ConnectorError) else "system_error"
+            told = f"failed: {reason}"
             # Without the database the row stays as it is; the next sync finds the lock gone.
             with suppress(PipelineError, psycopg.Error):
-                self._engine.jobs.stop(self._job_id, JobStatus.FAILED, reason, kind)
+                if not self._engine.jobs.stop(self._job_id, JobStatus.FAILED, reason, kind):
+                    told = "it was ended from outside; quality.sync_jobs tells why"
+            self._log(told)
         finally:
             self._over.set()
 
@@ -185,7 +198,13 @@ class _Worker(threading.Thread):
         if self._source is not None:
             self._source.kill()
 
-    def _sync(self) -> None:
+    def _log(self, line: str) -> None:
+        path = self._engine.log_path(self._job_id)
+        if path is not None:
+            with suppress(OSError), path.open("a", encoding="utf-8") as log:
+                log.write(f"{line}\n")
+
+    def _sync(self) -> Outcome:
         loader = Loader(
             self._session,
             self._landings(),
@@ -206,7 +225,7 @@ class _Worker(threading.Thread):
                     loader.add(message)
                 else:
                     states[message.stream] = message
-            loader.commit(
+            return loader.commit(
                 self._connection.name,
                 states,
                 bytes_read=source.bytes_read,
@@ -269,6 +288,19 @@ class _Worker(threading.Thread):
             for name, declared in properties.items()
             if declared.get("airbyte_secret") and self._configuration.get(name)
         ]
+
+
+def log_path(logs: Path, job_id: int) -> Path:
+    """Return where a job logs."""
+    return logs / f"sync-{job_id}.log"
+
+
+def _sweep_logs(logs: Path) -> None:
+    """Make the folder, for its owner alone; drop the oldest logs."""
+    logs.mkdir(mode=0o700, parents=True, exist_ok=True)
+    by_age = sorted(logs.glob("sync-*.log"), key=lambda path: path.stat().st_mtime)
+    for path in by_age[: -LOGS_KEPT + 1]:
+        path.unlink(missing_ok=True)
 
 
 def configured_catalog(folder: AirbyteFolder, connection: ConnectionFile) -> dict[str, Any]:

@@ -3,7 +3,9 @@
 A job's worker holds a session-level advisory lock on its connection for as long as it lives; the
 lock goes when the worker's database session does, however the worker ended. So a row that says
 `running` without a held lock belongs to a dead worker. Process ids are not used: across containers
-they mean nothing. Reading and writing records is not done here.
+they mean nothing. A worker that hangs keeps its lock, but not its lease: once it has not signed its
+row for `LEASE_SECONDS`, the next sync ends its session and goes on. Reading and writing records is
+not done here.
 """
 
 import time
@@ -13,6 +15,7 @@ from enum import StrEnum
 from typing import Any
 
 import psycopg
+from psycopg import sql
 from psycopg.rows import class_row
 
 from retail_pipeline.errors import PipelineError
@@ -21,6 +24,9 @@ from retail_pipeline.postgres import Database
 _LOCK_SPACE = 0x41_49_52  # first key of the advisory locks: this engine's own
 _LOCK_ATTEMPTS = 4
 _LOCK_WAIT_SECONDS = 0.1
+
+LEASE_SECONDS = 60.0
+"""How long a running job may go without a sign of life; workers sign about every second."""
 
 
 class JobStatus(StrEnum):
@@ -74,8 +80,9 @@ class Job:
 class JobStore:
     """Job rows of one database."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, *, lease_seconds: float = LEASE_SECONDS) -> None:
         self._database = database
+        self._lease_seconds = lease_seconds
 
     def start(
         self, connection: psycopg.Connection, *, connection_id: str, connection_name: str
@@ -88,9 +95,10 @@ class JobStore:
             connection_name: Its name.
 
         Raises:
-            AlreadyRunningError: Another session holds the lock.
+            AlreadyRunningError: Another session holds the lock, and signs its row.
         """
-        if not _lock(connection, connection_id):
+        _hold_on_to_network(connection)
+        if not _lock(connection, connection_id) and not self._take_over(connection, connection_id):
             raise AlreadyRunningError(f"a sync of connection {connection_name} is already running")
         _bury_dead(connection, connection_id)
         row = connection.execute(
@@ -100,6 +108,30 @@ class JobStore:
         ).fetchone()
         assert row is not None
         return int(row[0])
+
+    def _take_over(self, session: psycopg.Connection, connection_id: str) -> bool:
+        """End a job whose lease has run out, and the session that holds its lock."""
+        expired = session.execute(
+            "update quality.sync_jobs set status = 'failed', finished_at = now(), "
+            "reason = 'the worker of this sync gave no sign of life and was given up' "
+            "where connection_id = %s and status = 'running' "
+            "and heartbeat_at < now() - make_interval(secs => %s)",
+            [connection_id, self._lease_seconds],
+        ).rowcount
+        if not expired:
+            return False
+        role = session.execute("select current_role").fetchone()
+        assert role is not None
+        # Sessions belong to the login, whatever role they have taken.
+        session.execute("set role none")
+        session.execute(
+            "select pg_terminate_backend(pid, 1000) from pg_locks where locktype = 'advisory' "
+            "and classid = %s and objid = hashtext(%s)::oid and objsubid = 2 and granted "
+            "and database = (select oid from pg_database where datname = current_database())",
+            [_LOCK_SPACE, connection_id],
+        )
+        session.execute(sql.SQL("set role {}").format(sql.Identifier(role[0])))
+        return _lock(session, connection_id)
 
     def heartbeat(self, job_id: int, *, rows_read: int, bytes_read: int) -> bool:
         """Sign the job as alive; return False where it is not running any more."""
@@ -208,6 +240,12 @@ def _running(session: psycopg.Connection, connection_id: str | None) -> list[str
         {"id": connection_id},
     ).fetchall()
     return [row[0] for row in rows]
+
+
+def _hold_on_to_network(session: psycopg.Connection) -> None:
+    """Let the server notice within half a minute that the machine of a worker has vanished."""
+    for name, value in (("idle", 15), ("interval", 5), ("count", 3)):
+        session.execute(f"set tcp_keepalives_{name} = {value}")
 
 
 def _lock(session: psycopg.Connection, connection_id: str) -> bool:

@@ -7,7 +7,6 @@ bytes as it says. A line `{"type": "READER", ...}` tells who reads, and why.
 It imports the CDK: only the source process may import this module.
 """
 
-import gc
 import json
 import logging
 import os
@@ -39,8 +38,6 @@ def prepare() -> None:
     cached = lru_cache(declarative.get_declarative_component_schema)
     declarative.get_declarative_component_schema = cached
     cached()
-    gc.collect()
-    gc.freeze()  # readers share these objects' memory with the host
 
 
 def read(request: ReadRequest) -> int:

@@ -98,7 +98,7 @@ def dlt(api_url: str, database_url: str, folder: Path, streams: Sequence[str]) -
         }
     )
     source.max_table_nesting = 0
-    pipeline = library.pipeline(
+    pipeline: Any = library.pipeline(
         "bench",
         destination=postgres(credentials=database_url),
         dataset_name="dlt",

@@ -25,6 +25,7 @@ from dagster import (
     multi_asset,
 )
 
+from retail_pipeline.airbyte_engine.child import STOCK
 from retail_pipeline.airbyte_engine.files import AirbyteFolder, ConnectionFile, StreamSettings
 from retail_pipeline.airbyte_engine.host import HOST
 from retail_pipeline.errors import PipelineError
@@ -56,6 +57,7 @@ from retail_pipeline.ingestion.workspace import (
     SyncResult,
     known_connection_ids,
     open_workspace,
+    sync_log,
 )
 from retail_pipeline.postgres import Database, Role
 from retail_pipeline.run_window import RunWindow
@@ -136,7 +138,7 @@ def build_landing_asset(
             HOST.warm_up()  # it imports the CDK while the API is opened
         loader = database.as_role(Role.LOADER)
         # The state empties all layers at a rebuild, which only their owner may.
-        with _failing_well(), _api(context, settings, database, run_window, folder) as api:
+        with _failing_well(settings), _api(context, settings, database, run_window, folder) as api:
             for stream in connection.streams:
                 context.log_event(_observation(stream.name, api))
             with open_workspace(
@@ -148,6 +150,9 @@ def build_landing_asset(
                 state=api.state,
             ) as workspace:
                 result = workspace.sync(connection.name)
+            reader = _read_by(loader, settings, result)
+            if reader.startswith(STOCK):
+                context.log.warning(f"{connection.name} was read by the {reader}")
             if settings.airbyte.mode is AirbyteMode.SERVER:
                 sweep(settings, loader, connection)
             if any(stream.name == MONEY_STREAM for stream in connection.streams):
@@ -158,20 +163,20 @@ def build_landing_asset(
                 note_landed(
                     loader, stream=stream.name, state=api.state, run_id=_first_run_id(context)
                 )
-                yield _materialized(loader, settings, stream, schema, api, result, seconds)
+                yield _materialized(loader, settings, stream, schema, api, result, reader, seconds)
 
     return sync
 
 
 @contextmanager
-def _failing_well() -> Iterator[None]:
+def _failing_well(settings: Settings) -> Iterator[None]:
     """Turn our errors into failures with the reason; only those that may pass are tried again."""
     try:
         yield
     except SyncError as error:
         raise Failure(
             description=str(error),
-            metadata={"job_id": error.job_id} if error.job_id is not None else {},
+            metadata={} if error.job_id is None else _job_metadata(settings, error.job_id),
             allow_retries=not error.permanent,
         ) from error
     except PipelineError as error:
@@ -231,10 +236,15 @@ def _end(settings: Settings, as_of: date) -> str:
     return f"{as_of}T00:00:00Z"
 
 
-def _read_by(database: Database, settings: Settings, result: SyncResult) -> str | None:
+def _read_by(database: Database, settings: Settings, result: SyncResult) -> str:
     if settings.airbyte.mode is AirbyteMode.SERVER:
         return "the Airbyte server"
-    return read_by(database, result.job_id)
+    return read_by(database, result.job_id) or "unknown"
+
+
+def _job_metadata(settings: Settings, job_id: int) -> dict[str, Any]:
+    log = sync_log(settings, job_id)
+    return {"job_id": job_id} | ({} if log is None else {"log": MetadataValue.path(str(log))})
 
 
 def _observation(stream: str, api: Clocked) -> AssetObservation:
@@ -281,6 +291,7 @@ def _materialized(
     schema: dict[str, Any],
     api: Clocked,
     result: SyncResult,
+    reader: str,
     seconds: float,
 ) -> MaterializeResult:
     landed = count_landed(database, stream.name, stream.key)
@@ -291,9 +302,9 @@ def _materialized(
         "rows_synced": result.rows_synced,
         "rejected_records": rejected,
         "suppressed_records": landed.suppressed,
-        "job_id": result.job_id,
+        **_job_metadata(settings, result.job_id),
         "duration": result.duration,
-        "read_by": _read_by(database, settings, result),
+        "read_by": reader,
         "seconds": round(seconds, 2),
         "source": api.state.source_id,
         "as_of": str(api.state.as_of),

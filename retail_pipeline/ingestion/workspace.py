@@ -8,6 +8,7 @@ import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -125,6 +126,7 @@ def open_workspace(
         generation=state.generation,
         guard=_guard(state, suppression),
         suppression=suppression,
+        logs=_logs(settings),
     )
     with engine, serving(engine) as stand_in:
         client = AirbyteWorkspace(
@@ -136,6 +138,19 @@ def open_workspace(
             poll_interval=_EMBEDDED_POLL_SECONDS,
         )
         yield Workspace(client, {name: each.id for name, each in folder.connections.items()})
+
+
+def sync_log(settings: Settings, job_id: int) -> Path | None:
+    """Return the log of a sync of the embedded engine; a server keeps its own."""
+    from retail_pipeline.airbyte_engine.engine import log_path
+
+    if settings.airbyte.mode is AirbyteMode.SERVER:
+        return None
+    return log_path(_logs(settings), job_id)
+
+
+def _logs(settings: Settings) -> Path:
+    return settings.home / "logs" / "syncs"
 
 
 def known_connection_ids(settings: Settings, folder: AirbyteFolder) -> dict[str, str]:
