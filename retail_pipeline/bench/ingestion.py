@@ -3,6 +3,7 @@
 All read the same records of one mock API into databases of one embedded server, one after another
 in one run: a first load, then a sync that finds nothing new, then one per cent of new records. Wall
 time is that of a whole process, its start and its imports included. The stock command only reads.
+What the mock API costs is measured beside it: the processor time of its process.
 """
 
 import importlib.util
@@ -19,7 +20,7 @@ from pathlib import Path
 import psycopg
 
 from retail_pipeline.bench.ingestion_engines import CONTESTANTS
-from retail_pipeline.bench.processes import Measured, measured
+from retail_pipeline.bench.processes import Measured, measured, processor_seconds
 from retail_pipeline.bench.results import Result
 from retail_pipeline.errors import PipelineError
 from retail_pipeline.postgres import Database
@@ -32,6 +33,7 @@ SIZES = (10_000, 100_000, 1_000_000)
 
 FIRST, NOTHING_NEW, NEW = "first load", "nothing new", "1 % new"
 THREE = "nothing new, all connections"
+COST = "the API's own time in a first load"
 _STREAM = "transactions"
 _NEAR = 0.001
 """A sync reads its cursor's last instant again: few records more are no difference."""
@@ -51,8 +53,18 @@ class _Api:
         self.process.stdout.readline()
 
 
-def run(sizes: Sequence[int], *, note: Callable[[Result], None]) -> list[Result]:
+def run(
+    sizes: Sequence[int],
+    *,
+    note: Callable[[Result], None],
+    engines: Sequence[str] | None = None,
+) -> list[Result]:
     """Measure; return a result per case, size and engine.
+
+    Args:
+        sizes: Numbers of transactions.
+        note: Takes each finished result.
+        engines: Some of `contestants()`; by default all.
 
     Raises:
         PipelineError: A contestant failed or did not read all records.
@@ -62,7 +74,8 @@ def run(sizes: Sequence[int], *, note: Callable[[Result], None]) -> list[Result]
         server = EmbeddedServer(Path(scratch) / "postgres")
         try:
             for size in sizes:
-                for result in _of_size(size, server.start(), Path(scratch)):
+                names = engines or contestants()
+                for result in _of_size(size, names, server.start(), Path(scratch)):
                     note(result)
                     results.append(result)
         finally:
@@ -71,30 +84,31 @@ def run(sizes: Sequence[int], *, note: Callable[[Result], None]) -> list[Result]
 
 
 def contestants() -> list[str]:
-    """Return who is here: dlt is an optional dependency, the extra `bench`."""
+    """Return who is here: dlt is an optional dependency, the extra `peers`."""
     present = importlib.util.find_spec("dlt") is not None
     return [name for name in CONTESTANTS if name != "dlt" or present]
 
 
-def _of_size(size: int, server_url: str, scratch: Path) -> Iterator[Result]:
+def _of_size(size: int, names: Sequence[str], server_url: str, scratch: Path) -> Iterator[Result]:
     rounds = 1 if size > 100_000 else 3
     taken: dict[tuple[str, str], list[Measured]] = {}
     with _api(size) as api:
         for number in range(rounds):
-            for case, engine, one in _round(api, server_url, scratch / f"{size}-{number}"):
+            folder = scratch / f"{size}-{number}"
+            for case, engine, one in _round(api, names, server_url, folder):
                 taken.setdefault((case, engine), []).append(one)
     for (case, engine), runs in taken.items():
-        new = {FIRST: size, NEW: size // 100}.get(case, 0)
         seconds = statistics.median(each.seconds for each in runs)
         peaks = [each.peak_mib for each in runs if each.peak_mib is not None]
-        rate = round(new / seconds, 1)
-        yield Result(
-            NAME, case, size, engine, round(seconds, 4), rate, max(peaks) if peaks else None
-        )
+        peak = max(peaks) if peaks else None
+        new = {FIRST: size, NEW: size // 100}.get(case, 0)
+        rate = round(new / seconds, 1) if seconds else 0.0
+        yield Result(NAME, case, size, engine, round(seconds, 4), rate, peak)
 
 
-def _round(api: _Api, server_url: str, scratch: Path) -> Iterator[tuple[str, str, Measured]]:
-    names = contestants()
+def _round(
+    api: _Api, names: Sequence[str], server_url: str, scratch: Path
+) -> Iterator[tuple[str, str, Measured]]:
     databases = {name: _database(server_url, number) for number, name in enumerate(names)}
     folders = {name: scratch / name.replace(" ", "_") for name in names}
     for folder in folders.values():
@@ -114,7 +128,11 @@ def _round(api: _Api, server_url: str, scratch: Path) -> Iterator[tuple[str, str
         if case == NEW:
             api.serve("all")
         for name in names:
+            before = processor_seconds(api.process.pid)
             yield case, name, one(name, [_STREAM], expected)
+            if case == FIRST:
+                used = processor_seconds(api.process.pid) - before
+                yield COST, name, Measured(used, None, "")
     one("engine", ["products", "users"], None)
     yield THREE, "engine", one("engine", ["products", "users", _STREAM], None)
     specification = Path(sys.executable).with_name("source-declarative-manifest")

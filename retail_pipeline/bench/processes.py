@@ -4,6 +4,7 @@ Linux only where memory is concerned: elsewhere it is unknown. A process that le
 database's server) is not counted.
 """
 
+import os
 import subprocess
 import threading
 import time
@@ -63,6 +64,15 @@ def tree_mib(pid: int) -> float | None:
     kib = [_proportional_kib(each) for each in (pid, *_below(pid))]
     known = [each for each in kib if each is not None]
     return sum(known) / 1024 if known else None
+
+
+def processor_seconds(pid: int) -> float:
+    """Return what a process has used of processors so far; 0 where that cannot be told."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return 0.0
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 class _Memory(threading.Thread):
