@@ -1,7 +1,7 @@
 """The PostgreSQL destination: records into a temporary table, then one merging transaction.
 
-Tables are laid out as Airbyte's PostgreSQL destination (direct load) lays them out. Rows, connector
-state, rejected records and the end of the job commit together or not at all.
+Rows, connector state, rejected records and the end of the job commit together or not at all. What
+the tables look like is in `landing_table`.
 
 The rule for a value that does not fit: a key, the cursor or a required field sends the record to
 `quality.rejected_records`; any other field is nulled and noted in `_airbyte_meta.changes`; a bad
@@ -9,10 +9,9 @@ element of an array of objects leaves the array and is kept aside on its own. A 
 leaves nothing but a digest in `quality.suppressed_records`, so that the counts add up.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
-from typing import Any, LiteralString
+from typing import Any
 
 import psycopg
 from psycopg import sql
@@ -20,14 +19,19 @@ from psycopg import sql
 from retail_pipeline.airbyte_engine import jobs
 from retail_pipeline.airbyte_engine.columns import (
     AIRBYTE_COLUMNS,
-    Column,
     MisfitError,
-    columns_of,
     json_text,
 )
 from retail_pipeline.airbyte_engine.connector import Record, RenderedPage, StreamState
-from retail_pipeline.airbyte_engine.files import StreamSettings, SyncMode
-from retail_pipeline.airbyte_engine.rendering import Renderer, rejected_line
+from retail_pipeline.airbyte_engine.files import SyncMode
+from retail_pipeline.airbyte_engine.landing_table import (
+    Landing,
+    definitions,
+    dropped_indexes,
+    listed,
+    prepare,
+)
+from retail_pipeline.airbyte_engine.rendering import rejected_line
 from retail_pipeline.airbyte_engine.suppression import Suppression
 
 Guard = Callable[[psycopg.Connection], None]
@@ -35,36 +39,6 @@ Guard = Callable[[psycopg.Connection], None]
 
 _CHUNK_BYTES = 1 << 20
 _MANY_ROWS = 20_000
-
-
-@dataclass(frozen=True)
-class Landing:
-    """Where a stream lands and how."""
-
-    schema: str
-    settings: StreamSettings
-    columns: Sequence[Column]
-
-    @classmethod
-    def of(cls, schema: str, settings: StreamSettings, json_schema: Mapping[str, Any]) -> "Landing":
-        """Build it from a connection's stream and the stream's JSON schema."""
-        identity = [*settings.key, *settings.cursor_field]
-        return cls(schema, settings, columns_of(json_schema, identity=identity))
-
-    @property
-    def table(self) -> sql.Identifier:
-        """The table, as an SQL identifier."""
-        return sql.Identifier(self.schema, self.settings.name)
-
-    @cached_property
-    def renderer(self) -> Renderer:
-        """What turns the stream's records into rows."""
-        return Renderer(self.settings.name, self.columns, self.settings.key)
-
-    @property
-    def names(self) -> list[str]:
-        """The stream's columns."""
-        return [column.name for column in self.columns]
 
 
 @dataclass(frozen=True)
@@ -210,7 +184,7 @@ class Loader:
 
     def _merge(self, landing: Landing, buffer: "_Buffer") -> tuple[int, int]:
         connection, incoming = self._connection, buffer.table
-        _prepare(connection, landing)
+        prepare(connection, landing)
         overwrite = landing.settings.sync_mode is SyncMode.FULL_REFRESH_OVERWRITE
         if overwrite:
             connection.execute(sql.SQL("delete from {}").format(landing.table))
@@ -229,25 +203,24 @@ class Loader:
         return connection.execute(_INSERT.format(where=absent, **parts)).rowcount, updated
 
     def _fill(self, landing: Landing, incoming: sql.Identifier) -> int:
-        """Insert into an empty table: nothing to look up, and its indexes are built at once."""
+        """Insert into an emptied table: nothing to look up, and its indexes are built at once."""
         connection = self._connection
         parts = self._parts(landing, incoming)
         if not landing.settings.key or not _has_duplicates(connection, landing, incoming):
             parts["latest"] = sql.SQL("select * from {}").format(incoming)
-        # Only where there is much to index: dropping an index locks readers out until the commit.
-        indexes = _indexes(connection, landing) if self.rows_read >= _MANY_ROWS else []
-        for name, _ in indexes:
-            connection.execute(
-                sql.SQL("drop index {}").format(sql.Identifier(landing.schema, name))
-            )
+        # Only where there is much to write: both lock readers out until the commit.
+        many = self.rows_read >= _MANY_ROWS
+        indexes = dropped_indexes(connection, landing) if many else []
+        if many:  # rows in a new file are not logged (wal_level minimal)
+            connection.execute(sql.SQL("truncate {}").format(landing.table))
         inserted = connection.execute(_INSERT.format(where=sql.SQL("true"), **parts)).rowcount
-        for _, definition in indexes:
+        for definition in indexes:
             connection.execute(sql.SQL(definition))
         # Statistics of JSON cost half as much as the rows, and no plan depends on them.
         plain = [column.name for column in landing.columns if column.sql_type != "jsonb"]
         connection.execute(
             sql.SQL("analyze {} ({})").format(
-                landing.table, _listed(["_airbyte_extracted_at", *plain])
+                landing.table, listed(["_airbyte_extracted_at", *plain])
             )
         )
         return inserted
@@ -341,9 +314,9 @@ class _Buffer:
         self.is_empty = True
         self._connection = connection
         self._create = sql.SQL("create temporary table {} ({})").format(
-            sql.Identifier(name), _definitions(columns)
+            sql.Identifier(name), definitions(columns)
         )
-        self._copy = sql.SQL("copy {} ({}) from stdin").format(self.table, _listed(columns))
+        self._copy = sql.SQL("copy {} ({}) from stdin").format(self.table, listed(columns))
         self._lines: list[str] = []
         self._size = 0
 
@@ -392,77 +365,16 @@ def _rejected_buffer(connection: psycopg.Connection) -> _Buffer:
     return _Buffer(connection, "rejected", columns)
 
 
-def _listed(names: Iterable[str]) -> sql.Composed:
-    return sql.SQL(", ").join(map(sql.Identifier, names))
-
-
-def _definitions(columns: Mapping[str, str]) -> sql.Composed:
-    return sql.SQL(", ").join(
-        sql.SQL("{} {}").format(sql.Identifier(name), sql.SQL(sql_type))
-        for name, sql_type in columns.items()
-    )
-
-
-def _prepare(connection: psycopg.Connection, landing: Landing) -> None:
-    """Create the landing table where it is missing; add the columns that are new."""
-    rows = connection.execute(
-        "select column_name from information_schema.columns "
-        "where table_schema = %s and table_name = %s",
-        [landing.schema, landing.settings.name],
-    ).fetchall()
-    present = {row[0] for row in rows}
-    if not present:
-        _create_landing(connection, landing)
-        return
-    for column in landing.columns:
-        if column.name not in present:
-            connection.execute(
-                sql.SQL("alter table {} add column {}").format(
-                    landing.table, _definitions({column.name: column.sql_type})
-                )
-            )
-
-
-def _create_landing(connection: psycopg.Connection, landing: Landing) -> None:
-    airbyte = {name: f"{sql_type} not null" for name, sql_type in AIRBYTE_COLUMNS.items()}
-    own = {column.name: column.sql_type for column in landing.columns}
-    # Even `if not exists` asks for the right to create schemas, which the loader lacks.
-    schema = connection.execute("select to_regnamespace(%s)", [landing.schema]).fetchone()
-    if schema == (None,):
-        connection.execute(sql.SQL("create schema {}").format(sql.Identifier(landing.schema)))
-    connection.execute(
-        sql.SQL("create table {} ({})").format(landing.table, _definitions({**airbyte, **own}))
-    )
-    indexed = [landing.settings.key, landing.settings.cursor_field, ["_airbyte_extracted_at"]]
-    for names in filter(None, indexed):
-        connection.execute(
-            sql.SQL("create index on {} ({})").format(
-                landing.table, sql.SQL(", ").join(map(sql.Identifier, names))
-            )
-        )
-
-
 def _has_duplicates(
     connection: psycopg.Connection, landing: Landing, incoming: sql.Identifier
 ) -> bool:
-    key = _listed(landing.settings.key)
+    key = listed(landing.settings.key)
     found = connection.execute(
         sql.SQL("select exists (select from {} group by {} having count(*) > 1)").format(
             incoming, key
         )
     ).fetchone()
     return bool(found and found[0])
-
-
-def _indexes(connection: psycopg.Connection, landing: Landing) -> list[tuple[str, LiteralString]]:
-    """Return the table's indexes by name with their definitions; none that a constraint needs."""
-    return connection.execute(
-        "select c.relname, pg_get_indexdef(i.indexrelid) from pg_index i "
-        "join pg_class c on c.oid = i.indexrelid "
-        "where i.indrelid = to_regclass(%s) and not exists "
-        "(select from pg_constraint k where k.conindid = i.indexrelid)",
-        [landing.table.as_string(connection)],
-    ).fetchall()
 
 
 def _keep_aside(connection: psycopg.Connection, rejected: _Buffer) -> int:

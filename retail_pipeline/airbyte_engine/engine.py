@@ -17,21 +17,15 @@ import yaml
 from retail_pipeline.airbyte_engine import connector
 from retail_pipeline.airbyte_engine.connector import (
     Connector,
-    ConnectorError,
     Record,
     RenderedPage,
     SourceInput,
     StreamState,
 )
-from retail_pipeline.airbyte_engine.destination import (
-    Guard,
-    Landing,
-    Loader,
-    Outcome,
-    stored_states,
-)
+from retail_pipeline.airbyte_engine.destination import Guard, Loader, Outcome, stored_states
 from retail_pipeline.airbyte_engine.files import AirbyteFolder, ConnectionFile, SyncMode
 from retail_pipeline.airbyte_engine.jobs import Job, JobOverError, JobStatus, JobStore
+from retail_pipeline.airbyte_engine.landing_table import Landing
 from retail_pipeline.airbyte_engine.suppression import Suppression
 from retail_pipeline.errors import PipelineError
 from retail_pipeline.postgres import Database
@@ -182,7 +176,7 @@ class _Worker(threading.Thread):
             self._log(str(over))  # whoever ended the job has written why
         except Exception as error:
             reason = _masked(str(error) or type(error).__name__, self._secrets())
-            kind = error.failure_type if isinstance(error, ConnectorError) else "system_error"
+            kind = getattr(error, "failure_type", "system_error")
             told = f"failed: {reason}"
             # Without the database the row stays as it is; the next sync finds the lock gone.
             with suppress(PipelineError, psycopg.Error):

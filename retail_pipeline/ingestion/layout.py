@@ -4,7 +4,7 @@
 """
 
 from retail_pipeline.airbyte_engine.columns import AIRBYTE_COLUMNS
-from retail_pipeline.airbyte_engine.destination import Landing
+from retail_pipeline.airbyte_engine.landing_table import Landing
 from retail_pipeline.ingestion.specs import load_folder
 from retail_pipeline.postgres import Database
 

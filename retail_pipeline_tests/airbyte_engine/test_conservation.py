@@ -6,8 +6,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from retail_pipeline.airbyte_engine.connector import Record, RenderedPage
-from retail_pipeline.airbyte_engine.destination import Landing, Loader, Outcome
+from retail_pipeline.airbyte_engine.destination import Loader, Outcome
 from retail_pipeline.airbyte_engine.jobs import JobStore
+from retail_pipeline.airbyte_engine.landing_table import Landing
 from retail_pipeline.airbyte_engine.suppression import Suppression
 from retail_pipeline.postgres import Database
 from retail_pipeline_tests.airbyte_engine.test_destination import JSON, SCHEMA, SETTINGS

@@ -11,13 +11,13 @@ from hypothesis import strategies as st
 from retail_pipeline.airbyte_engine.columns import MisfitError, columns_of
 from retail_pipeline.airbyte_engine.connector import Record, StreamState
 from retail_pipeline.airbyte_engine.destination import (
-    Landing,
     Loader,
     Outcome,
     stored_states,
 )
 from retail_pipeline.airbyte_engine.files import StreamSettings, SyncMode
 from retail_pipeline.airbyte_engine.jobs import JobOverError, JobStatus, JobStore
+from retail_pipeline.airbyte_engine.landing_table import ColumnTypeError, Landing
 from retail_pipeline.airbyte_engine.rendering import record_hash
 from retail_pipeline.postgres import Database
 
@@ -172,6 +172,34 @@ def test_new_columns_are_added_and_a_full_refresh_overwrites(database: Database)
     wider = {**SCHEMA, "properties": {**SCHEMA["properties"], "extra": {"type": "boolean"}}}
     load(database, [thing("3", extra=True), thing("3", extra=False)], OVERWRITE, wider)
     assert rows(database, "id, extra") == [("3", False)]
+
+
+def test_a_column_that_is_gone_is_kept_and_a_wider_type_widens(database: Database) -> None:
+    load(database, [thing("1", size=5, note="kept")])
+    properties = {**SCHEMA["properties"], "size": {"type": ["null", "number"]}}
+    del properties["note"]
+    load(
+        database,
+        [thing("1", "2020-01-02T00:00:00Z", size=0.001)],
+        schema={**SCHEMA, "properties": properties},
+    )
+    assert rows(database, "id, size, note") == [("1", Decimal("0.001"), "kept")]
+
+
+def test_a_type_that_may_lose_values_fails_and_leaves_everything(database: Database) -> None:
+    load(database, [thing("1", price=0.001)])
+    before = rows(database, "to_jsonb(t)", "transactional.things t")
+
+    def declared(name: str, kind: str) -> dict:
+        return {**SCHEMA, "properties": {**SCHEMA["properties"], name: {"type": ["null", kind]}}}
+
+    with pytest.raises(ColumnTypeError, match="price is numeric, and the manifest declares bigint"):
+        load(database, [thing("2", price=3)], schema=declared("price", "integer"))
+    with database.connect() as session:
+        session.execute("create view public.sizes as select size from transactional.things")
+    with pytest.raises(ColumnTypeError, match="view sizes depends on column"):
+        load(database, [thing("2", size=3)], schema=declared("size", "number"))
+    assert rows(database, "to_jsonb(t)", "transactional.things t") == before
 
 
 def test_a_job_that_was_ended_commits_nothing(database: Database) -> None:

@@ -4,8 +4,9 @@ import hashlib
 from collections.abc import Sequence
 
 from retail_pipeline.airbyte_engine.connector import Record
-from retail_pipeline.airbyte_engine.destination import Landing, Loader, Outcome
+from retail_pipeline.airbyte_engine.destination import Loader, Outcome
 from retail_pipeline.airbyte_engine.jobs import JobStore
+from retail_pipeline.airbyte_engine.landing_table import Landing
 from retail_pipeline.airbyte_engine.suppression import Suppression
 from retail_pipeline.postgres import Database
 from retail_pipeline_tests.airbyte_engine.test_destination import SCHEMA, SETTINGS, rows, thing

@@ -2,8 +2,9 @@
 
 import dataclasses
 
-from retail_pipeline.airbyte_engine.destination import Landing, Loader
+from retail_pipeline.airbyte_engine.destination import Loader
 from retail_pipeline.airbyte_engine.jobs import JobStore
+from retail_pipeline.airbyte_engine.landing_table import Landing
 from retail_pipeline.ingestion.layout import layout_differences
 from retail_pipeline.ingestion.specs import load_folder
 from retail_pipeline.postgres import Database
