@@ -15,13 +15,12 @@ from dagster import (
     AssetExecutionContext,
     AssetObservation,
     AssetsDefinition,
-    Backoff,
     Definitions,
     Failure,
     MaterializeResult,
     MetadataValue,
     ResourceParam,
-    RetryPolicy,
+    RetryRequested,
     multi_asset,
 )
 
@@ -65,8 +64,11 @@ from retail_pipeline.settings import AirbyteMode, ApiSource, FileSource, Setting
 from retail_pipeline.state import PipelineState, begin, note_landed
 
 POOL = "airbyte"
-RETRIES = RetryPolicy(max_retries=1, delay=3, backoff=Backoff.EXPONENTIAL)
-"""The connector has repeated every request before; one more try bears a restart of the API."""
+RETRIES, RETRY_SECONDS = 1, 3.0
+"""The connector has repeated every request before; one more try bears a restart of the API.
+
+It is asked for where it may help. A retry policy would also try again after a run was terminated.
+"""
 
 
 @dataclass(frozen=True)
@@ -124,7 +126,6 @@ def build_landing_asset(
         description=f"Syncs the Airbyte connection {connection.name}.",
         specs=specs,
         check_specs=[check for each in connection.streams for check in check_specs(each.name)],
-        retry_policy=RETRIES,
         pool=POOL,
     )
     def sync(
@@ -173,15 +174,18 @@ def _failing_well(settings: Settings) -> Iterator[None]:
     """Turn our errors into failures with the reason; only those that may pass are tried again."""
     try:
         yield
-    except SyncError as error:
-        raise Failure(
-            description=str(error),
-            metadata={} if error.job_id is None else _job_metadata(settings, error.job_id),
-            allow_retries=not error.permanent,
-        ) from error
     except PipelineError as error:
-        passing = isinstance(error, ApiUnavailableError)
-        raise Failure(description=str(error), allow_retries=passing) from error
+        job_id = error.job_id if isinstance(error, SyncError) else None
+        failure = Failure(
+            description=str(error),
+            metadata={} if job_id is None else _job_metadata(settings, job_id),
+        )
+        if isinstance(error, ApiUnavailableError) or (
+            isinstance(error, SyncError) and not error.permanent
+        ):
+            failure.__cause__ = error
+            raise RetryRequested(max_retries=RETRIES, seconds_to_wait=RETRY_SECONDS) from failure
+        raise failure from error
 
 
 @contextmanager
