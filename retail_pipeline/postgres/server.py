@@ -146,7 +146,11 @@ class EmbeddedServer:
             started = self._pg_ctl("-w", "-l", str(self._log), "-o", _options(credentials), "start")
             if started.returncode == 0:
                 break
-            # After `kill -9` the dead server's pid file and backends linger for a second or two.
+            # After `kill -9` the dead server's pid file and backends linger for a second or two;
+            # one that lost a backend only restarts itself, and answers again then.
+            url = self.running_url()
+            if url is not None:
+                return url
             if time.monotonic() > deadline:
                 raise PipelineError(
                     f"the embedded PostgreSQL does not start; its log is {self._log}:\n"

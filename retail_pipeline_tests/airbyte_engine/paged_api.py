@@ -23,6 +23,8 @@ class PagedApi:
     streams: dict[str, list[dict]]
     page: int = 100
     refuse_every: int | None = None
+    refuse_with: tuple[int, ...] = (429,)
+    seconds: float = 0.0
     hold: threading.Event | None = None
     requests: list[dict[str, str]] = field(default_factory=list)
     address: str = ""
@@ -31,8 +33,10 @@ class PagedApi:
         self.requests.append(dict(request.query_params))
         if request.headers.get("authorization") != f"Bearer {KEY}":
             return JSONResponse({"error": "unauthorized"}, status_code=401)
+        time.sleep(self.seconds)
         if self.refuse_every and len(self.requests) % self.refuse_every == 0:
-            return Response(status_code=429, headers={"Retry-After": "0.01"})
+            turn = len(self.requests) // self.refuse_every % len(self.refuse_with)
+            return Response(status_code=self.refuse_with[turn], headers={"Retry-After": "0.01"})
         if self.hold is not None and len(self.requests) > 1:
             self.hold.wait(30)
         query = request.query_params
@@ -50,9 +54,10 @@ class PagedApi:
 
 
 @contextmanager
-def serving(api: PagedApi) -> Iterator[PagedApi]:
-    """Serve it on a free loopback port and note its address."""
-    with listening(Starlette(routes=[Route("/v1/{stream}", api.answer)])) as address:
+def serving(api: PagedApi, *, port: int = 0) -> Iterator[PagedApi]:
+    """Serve it on a loopback port, by default a free one, and note its address."""
+    app = Starlette(routes=[Route("/v1/{stream}", api.answer)])
+    with listening(app, port=port) as address:
         api.address = address
         yield api
         if api.hold is not None:
@@ -60,10 +65,11 @@ def serving(api: PagedApi) -> Iterator[PagedApi]:
 
 
 @contextmanager
-def listening(app: Starlette) -> Iterator[str]:
-    """Serve an application on a free loopback port; yield its address."""
+def listening(app: Starlette, *, port: int = 0) -> Iterator[str]:
+    """Serve an application on a loopback port, by default a free one; yield its address."""
     with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(("127.0.0.1", port))
         server = uvicorn.Server(uvicorn.Config(app, log_level="error", lifespan="off"))
         thread = threading.Thread(target=server.run, args=([listener],), daemon=True)
         thread.start()
@@ -86,6 +92,35 @@ def products(count: int, *, day: str = "2011-01-01") -> list[dict]:
             "currency": "GBP",
             "recorded_at": f"{day}T00:00:00Z",
             "updated_at": f"{day}T{number // 60 % 24:02}:{number % 60:02}:00Z",
+        }
+        for number in range(count)
+    ]
+
+
+def transactions(count: int, *, day: str = "2011-01-01") -> list[dict]:
+    """Return transactions whose lines' amounts no float adds up exactly."""
+    return [
+        {
+            "transaction_id": f"T{number:05}",
+            "user_id": f"U{number % 7}",
+            "transacted_at": "2010-12-31T23:59:59.125Z",
+            "recorded_at": "2010-12-31T23:59:59.250000Z",
+            "updated_at": f"{day}T{number // 60 % 24:02}:{number % 60:02}:00Z",
+            "type": "return" if number % 9 == 4 else "sale",
+            "currency": "GBP",
+            "country": 'Élan\t\\ "quoted"' if number % 5 == 0 else None,
+            "channel": None,
+            "items": [
+                {
+                    "line_number": line,
+                    "product_id": f"P{line}",
+                    "quantity": 1,
+                    "unit_price": 0.1 * line,
+                    "discount": None,
+                    "amount": round(0.001 * number + 0.1 * line, 3),
+                }
+                for line in range(1, 1 + number % 4)
+            ],
         }
         for number in range(count)
     ]
