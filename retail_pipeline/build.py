@@ -9,6 +9,7 @@ from dagster import Definitions, in_process_executor
 
 from retail_pipeline.automation import build_automation, with_conditions
 from retail_pipeline.clv.assets import build_clv
+from retail_pipeline.clv.oversight.assets import build_oversight
 from retail_pipeline.figures.assets import build_figures
 from retail_pipeline.ingestion import build_ingestion
 from retail_pipeline.postgres import open_database
@@ -35,7 +36,11 @@ def build_definitions(settings: Settings | None = None, **overrides: Any) -> Def
         **overrides,
     }
     assets = Definitions.merge(
-        build_ingestion(settings), build_warehouse(settings), build_clv(), build_figures()
+        build_ingestion(settings),
+        build_warehouse(settings),
+        build_clv(),
+        build_oversight(),
+        build_figures(),
     )
     return Definitions.merge(
         with_conditions(assets),

@@ -3,6 +3,7 @@
 import os
 import secrets
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import psycopg
@@ -43,9 +44,16 @@ def migrated_template(server_url: str) -> str:
 @pytest.fixture
 def database(server_url: str, migrated_template: str) -> Iterator[Database]:
     """A fresh database with all migrations applied."""
+    with fresh_database(server_url, migrated_template) as database:
+        yield database
+
+
+@contextmanager
+def fresh_database(server_url: str, template: str) -> Iterator[Database]:
+    """A database made from a template, dropped at the end."""
     name = f"test_{secrets.token_hex(6)}"
     with psycopg.connect(server_url, autocommit=True) as connection:
-        connection.execute(f"create database {name} template {migrated_template}")
+        connection.execute(f"create database {name} template {template}")
     yield Database(_sibling(server_url, name))
     with psycopg.connect(server_url, autocommit=True) as connection:
         connection.execute(f"drop database {name} with (force)")

@@ -114,6 +114,7 @@ def test_a_forgotten_person_is_nowhere_and_stays_away(
     assert removed["transactional.users"] == removed["warehouse.dim_customers"] == 1
     assert removed["quality.rejected_records"] == 2
     assert removed["clv.backtest_predictions"] > 0
+    assert removed["clv.prediction_reasons"] == 1
     assert removed["dagster: event_logs.event"] >= 1
     assert forget(settings, customer_id) == []
     key = settings.home / "suppression.key"
@@ -163,6 +164,7 @@ def leave_traces(
         ("predictions", f"('{customer_id}', now(), 60, 1, 0, 2, 1, 1, 1, 's', 'm', 'v', now())"),
         ("backtest_predictions", f"('m', '2024-03-01', 60, '{customer_id}', 1, 0, 2, 1, 1, 1)"),
         ("training_set", f"('{customer_id}', '2024-03-01', 60, 1, 1)"),
+        ("prediction_reasons", f"('{customer_id}', now(), 60, 1, 'recency', 1, 'bought late')"),
     ):
         database.as_role(Role.SCIENTIST).execute(f"insert into clv.{table} values {values}")
     instance.report_runless_asset_event(

@@ -6,19 +6,19 @@ doubtful quality and thin data are warnings. No check passes because it had noth
 
 import json
 from collections.abc import Sequence
-from datetime import date
 from typing import Any
 
 from dagster import (
     AssetCheckResult,
     AssetChecksDefinition,
-    AssetCheckSeverity,
     AssetKey,
     ResourceParam,
     asset_check,
 )
 
-from retail_pipeline.postgres import Database, Role
+from retail_pipeline.clv.asset_parts import window
+from retail_pipeline.clv.check_parts import failed, one_row, passed, warned
+from retail_pipeline.postgres import Database
 from retail_pipeline.run_window import RunWindow
 from retail_pipeline.settings import Settings
 
@@ -55,8 +55,8 @@ def outcomes_are_complete(
     database: ResourceParam[Database], settings: ResourceParam[Settings], run_window: RunWindow
 ) -> AssetCheckResult:
     """No training row's outcome reaches beyond the run's date; none is missing or negative."""
-    as_of, horizon_days = _window(database, settings, run_window)
-    found = _one(
+    as_of, horizon_days = window(database, settings, run_window)
+    found = one_row(
         database,
         "select count(*) as rows, count(distinct as_of_date) as cutoffs, "
         "count(*) filter (where as_of_date + horizon_days > %(as_of)s) as incomplete, "
@@ -65,10 +65,10 @@ def outcomes_are_complete(
         {"as_of": as_of, "horizon": horizon_days},
     )
     if found["incomplete"] or found["negative"]:
-        return _failed(found, "some outcomes are incomplete or negative")
+        return failed(found, "some outcomes are incomplete or negative")
     if not found["rows"]:
-        return _warned(found, f"no past cut-off has a complete outcome of {horizon_days} days yet")
-    return _passed(found)
+        return warned(found, f"no past cut-off has a complete outcome of {horizon_days} days yet")
+    return passed(found)
 
 
 @asset_check(asset=_PREDICTIONS, blocking=True)
@@ -76,8 +76,8 @@ def everyone_is_scored(
     database: ResourceParam[Database], settings: ResourceParam[Settings], run_window: RunWindow
 ) -> AssetCheckResult:
     """Each customer with a purchase before the date has a prediction, and nobody else."""
-    as_of, horizon_days = _window(database, settings, run_window)
-    found = _one(
+    as_of, horizon_days = window(database, settings, run_window)
+    found = one_row(
         database,
         "with wanted as (select customer_id from warehouse.customer_features "
         "where as_of_date = %(as_of)s), scored as (select customer_id from clv.predictions "
@@ -89,8 +89,8 @@ def everyone_is_scored(
         {"as_of": as_of, "horizon": horizon_days},
     )
     if not found["customers"] or found["missing"] or found["unexpected"]:
-        return _failed(found, "the predictions are not those of the population")
-    return _passed(found)
+        return failed(found, "the predictions are not those of the population")
+    return passed(found)
 
 
 @asset_check(asset=_PREDICTIONS, blocking=True)
@@ -98,8 +98,8 @@ def predictions_are_possible(
     database: ResourceParam[Database], settings: ResourceParam[Settings], run_window: RunWindow
 ) -> AssetCheckResult:
     """No prediction is negative or not a number, no interval upside down, no probability wrong."""
-    as_of, horizon_days = _window(database, settings, run_window)
-    found = _one(
+    as_of, horizon_days = window(database, settings, run_window)
+    found = one_row(
         database,
         "select count(*) as predictions, "
         "count(*) filter (where predicted_value in ('NaN', 'Infinity') or predicted_value < 0) "
@@ -116,8 +116,8 @@ def predictions_are_possible(
     )
     wrong = sum(count for name, count in found.items() if name != "predictions")
     if not found["predictions"] or wrong:
-        return _failed(found, "some predictions are impossible, or there are none")
-    return _passed(found)
+        return failed(found, "some predictions are impossible, or there are none")
+    return passed(found)
 
 
 @asset_check(asset=_PREDICTIONS, blocking=True)
@@ -125,8 +125,8 @@ def the_champion_served(
     database: ResourceParam[Database], settings: ResourceParam[Settings], run_window: RunWindow
 ) -> AssetCheckResult:
     """All predictions are of one version: the latest decision's, the champion, tested by name."""
-    as_of, horizon_days = _window(database, settings, run_window)
-    found = _one(
+    as_of, horizon_days = window(database, settings, run_window)
+    found = one_row(
         database,
         "with decision as (select model_version, model_name from clv.model_decisions "
         "where as_of_date <= %(as_of)s and horizon_days = %(horizon)s "
@@ -141,8 +141,8 @@ def the_champion_served(
         {"as_of": as_of, "horizon": horizon_days},
     )
     if found["model_version"] is None or found["served_by_others"]:
-        return _failed(found, "predictions are not those of the model that was decided on")
-    return _passed(found)
+        return failed(found, "predictions are not those of the model that was decided on")
+    return passed(found)
 
 
 @asset_check(asset=_PREDICTIONS)
@@ -150,8 +150,8 @@ def total_is_near_the_recent_past(
     database: ResourceParam[Database], settings: ResourceParam[Settings], run_window: RunWindow
 ) -> AssetCheckResult:
     """The predicted total is between half and twice the net amount of the window before."""
-    as_of, horizon_days = _window(database, settings, run_window)
-    found = _one(
+    as_of, horizon_days = window(database, settings, run_window)
+    found = one_row(
         database,
         "with entries as (select date_day, net_amount from warehouse.customer_day_entries "
         "where date_day < %(as_of)s and known_date < %(as_of)s) select "
@@ -164,15 +164,15 @@ def total_is_near_the_recent_past(
     )
     predicted, recent = found["predicted_total"], found["recent_total"]
     if predicted is None or recent is None or recent <= 0:
-        return _warned(found, "there is no recent net amount to compare with")
+        return warned(found, "there is no recent net amount to compare with")
     found["ratio"] = predicted / (recent * horizon_days / found["recent_days"])
     if not LOWEST_TOTAL <= found["ratio"] <= HIGHEST_TOTAL:
-        return _warned(
+        return warned(
             found,
             f"predicted total / recent total is {found['ratio']:.2f}, "
             f"outside {LOWEST_TOTAL}-{HIGHEST_TOTAL}",
         )
-    return _passed(found)
+    return passed(found)
 
 
 @asset_check(asset=_MODEL)
@@ -180,8 +180,8 @@ def champion_beats_last_window(
     database: ResourceParam[Database], settings: ResourceParam[Settings], run_window: RunWindow
 ) -> AssetCheckResult:
     """Over the decision's cut-offs, the champion predicts and ranks better than the last window."""
-    as_of, horizon_days = _window(database, settings, run_window)
-    decision = _one(
+    as_of, horizon_days = window(database, settings, run_window)
+    decision = one_row(
         database,
         "select model_name, validated, reason, numbers from clv.model_decisions "
         "where as_of_date = %(as_of)s and horizon_days = %(horizon)s "
@@ -189,21 +189,21 @@ def champion_beats_last_window(
         {"as_of": as_of, "horizon": horizon_days},
     )
     if not decision:
-        return _failed({}, f"no decision was made as of {as_of} for {horizon_days} days")
+        return failed({}, f"no decision was made as of {as_of} for {horizon_days} days")
     numbers = json.loads(decision.pop("numbers"))
     board = {row["model_name"]: row for row in numbers["leaderboard"]}
     champion, rival = board.get(decision["model_name"]), board.get("last_window")
     found: dict[str, Any] = decision | {"cutoffs": len(numbers["cutoffs"])}
     if champion is None or rival is None or not decision["validated"]:
-        return _warned(found, str(decision["reason"]))
+        return warned(found, str(decision["reason"]))
     for name in ("tweedie_deviance", "normalized_gini"):
         found |= {f"champion_{name}": champion[name], f"last_window_{name}": rival[name]}
     if champion is not rival and not (
         champion["tweedie_deviance"] < rival["tweedie_deviance"]
         and champion["normalized_gini"] >= rival["normalized_gini"]
     ):
-        return _warned(found, "the champion is no better than repeating the last window")
-    return _passed(found)
+        return warned(found, "the champion is no better than repeating the last window")
+    return passed(found)
 
 
 @asset_check(asset=_BACKTEST)
@@ -213,8 +213,8 @@ def intervals_cover_four_in_five(
     """The 80 % intervals of the reference model held about that share of past outcomes."""
     from retail_pipeline.clv.selection import INCUMBENT
 
-    as_of, horizon_days = _window(database, settings, run_window)
-    found = _one(
+    as_of, horizon_days = window(database, settings, run_window)
+    found = one_row(
         database,
         "select count(*) as cutoffs, avg(coverage_80) as mean_coverage, "
         "min(coverage_80) as lowest_coverage, max(coverage_80) as highest_coverage "
@@ -223,14 +223,14 @@ def intervals_cover_four_in_five(
         {"model": INCUMBENT, "as_of": as_of, "horizon": horizon_days},
     )
     if not found["cutoffs"]:
-        return _warned(found, f"{INCUMBENT} was not tested at any past cut-off")
+        return warned(found, f"{INCUMBENT} was not tested at any past cut-off")
     if not LOWEST_COVERAGE <= found["mean_coverage"] <= HIGHEST_COVERAGE:
-        return _warned(
+        return warned(
             found,
             f"mean coverage {found['mean_coverage']:.2f} is outside "
             f"{LOWEST_COVERAGE}-{HIGHEST_COVERAGE}",
         )
-    return _passed(found)
+    return passed(found)
 
 
 @asset_check(asset=_SEGMENTS)
@@ -238,8 +238,8 @@ def segments_bring_what_they_say(
     database: ResourceParam[Database], settings: ResourceParam[Settings], run_window: RunWindow
 ) -> AssetCheckResult:
     """After the past cut-offs a customer of high value brought more than one of medium or low."""
-    as_of, horizon_days = _window(database, settings, run_window)
-    found = _one(
+    as_of, horizon_days = window(database, settings, run_window)
+    found = one_row(
         database,
         "select sum(predicted_value) as predicted_value, "
         + ", ".join(
@@ -256,14 +256,14 @@ def segments_bring_what_they_say(
         {"as_of": as_of, "horizon": horizon_days},
     )
     if found["predicted_value"] is None:
-        return _failed({}, f"there are no segments as of {as_of} for {horizon_days} days")
+        return failed({}, f"there are no segments as of {as_of} for {horizon_days} days")
     means = [found[f"{tier}_past_mean"] for tier in ("high", "medium", "low")]
     if means[0] is None:
-        return _warned(found, "no past cut-off tells what the segments were worth")
+        return warned(found, "no past cut-off tells what the segments were worth")
     known = [mean for mean in means if mean is not None]
     if known != sorted(known, reverse=True):
-        return _warned(found, "a tier of higher predicted value brought less per customer")
-    return _passed(found)
+        return warned(found, "a tier of higher predicted value brought less per customer")
+    return passed(found)
 
 
 @asset_check(asset=_SEGMENT_CHANGES)
@@ -271,8 +271,8 @@ def labels_follow_the_mart(
     database: ResourceParam[Database], settings: ResourceParam[Settings], run_window: RunWindow
 ) -> AssetCheckResult:
     """The RFM labels that changes are counted by are those of the mart, in number."""
-    as_of, horizon_days = _window(database, settings, run_window)
-    found = _one(
+    as_of, horizon_days = window(database, settings, run_window)
+    found = one_row(
         database,
         "with counted as (select label_after as label, sum(customers) as customers "
         "from clv.segment_changes where as_of_date = %(as_of)s and horizon_days = %(horizon)s "
@@ -286,44 +286,5 @@ def labels_follow_the_mart(
         {"as_of": as_of, "horizon": horizon_days},
     )
     if found["differing"] or not found["labels"]:
-        return _failed(found, "the rule in clv.segments is no longer that of customer_rfm")
-    return _passed(found)
-
-
-def _window(database: Database, settings: Settings, run_window: RunWindow) -> tuple[date, int]:
-    return run_window.landed_as_of(settings, database), run_window.horizon(settings)
-
-
-def _one(database: Database, statement: str, params: dict[str, Any]) -> dict[str, Any]:
-    """Return the only row as plain values, None for null; nothing where there is no row."""
-    import pandas as pd
-
-    frame = database.as_role(Role.SCIENTIST).query(statement, params)
-    if frame.empty:
-        return {}
-    row = {str(name): frame[name].iloc[0] for name in frame}
-    return {
-        name: None if pd.isna(value) else value.item() if hasattr(value, "item") else value
-        for name, value in row.items()
-    }
-
-
-def _passed(numbers: dict[str, Any]) -> AssetCheckResult:
-    return AssetCheckResult(passed=True, metadata=_known(numbers))
-
-
-def _failed(numbers: dict[str, Any], description: str) -> AssetCheckResult:
-    return AssetCheckResult(passed=False, metadata=_known(numbers), description=description)
-
-
-def _warned(numbers: dict[str, Any], description: str) -> AssetCheckResult:
-    return AssetCheckResult(
-        passed=False,
-        severity=AssetCheckSeverity.WARN,
-        metadata=_known(numbers),
-        description=description,
-    )
-
-
-def _known(numbers: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in numbers.items() if value is not None}
+        return failed(found, "the rule in clv.segments is no longer that of customer_rfm")
+    return passed(found)

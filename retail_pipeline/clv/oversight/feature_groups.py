@@ -1,0 +1,206 @@
+"""Features in groups that people understand, and customers who are typical in some of them.
+
+Features hang together: nobody bought more often in the last quarter than ever, and nobody's last
+purchase is older than the first. A customer is therefore taken apart on the own scale: windows as
+shares of the total, money as multiples of the mean purchase, recency as a share of age. A group may
+then be taken from somebody else, and what is put together again is still a possible customer. No
+model is known here.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any, Final
+
+import numpy as np
+import pandas as pd
+
+AGE, COUNT, UNIT = SCALES = ("age_days", "purchase_days", "mean_purchase_value")
+"""The three scales of a customer: days since the first purchase, purchases, money per purchase."""
+
+_DECIMALS: Final = 6
+_TWICE: Final = 1.5
+
+_COUNT_WINDOWS: Final = tuple(f"purchase_days_{days}d" for days in (30, 90, 180, 365))
+_VALUE_WINDOWS: Final = tuple(f"net_amount_{days}d" for days in (7, 30, 60, 90, 180, 365))
+
+_OF_AGE: Final = ("recency_days",)
+_OF_COUNT: Final = (
+    *_COUNT_WINDOWS,
+    *("active_months", "orders", "lines", "quantity", "return_orders"),
+    *("distinct_products", "distinct_categories"),
+)
+_OF_UNIT: Final = tuple(f"{kind}_purchase_value" for kind in ("sd", "max", "first", "last"))
+_OF_TOTAL: Final = (
+    *("total_net_amount", "purchase_amount", "returns_amount", "trend_90d"),
+    *_VALUE_WINDOWS,
+    *("net_amount_ewm_90d", "net_amount_prev_90d"),
+    *("net_amount_year_ago_90d", "net_amount_year_ago_180d"),
+)
+
+
+class Kind(Enum):
+    """How the value of a headline feature is written."""
+
+    DAYS = "days"
+    MONEY = "money"
+    PRODUCTS = "different products"
+    SHARE = "share"
+    TEXT = "text"
+
+
+@dataclass(frozen=True)
+class FeatureGroup:
+    """Features that are taken together.
+
+    Attributes:
+        name: Fit for a table.
+        columns: Of `warehouse.customer_features`; those that a frame lacks are passed over.
+        headline: The one of them that is told of a customer.
+        sentence: How it is told, with braces for the value.
+        kind: How the value is written.
+    """
+
+    name: str
+    columns: tuple[str, ...]
+    headline: str
+    sentence: str
+    kind: Kind
+
+    def value(self, headline: Any, currency: str) -> str:
+        """Return the headline's value in words, such as `9 days`."""
+        if pd.isna(headline):
+            return "unknown"
+        if self.kind is Kind.TEXT:
+            return str(headline)
+        if self.kind is Kind.SHARE:
+            return f"{headline:.0%}"
+        if self.kind is Kind.MONEY:
+            digits = 0 if abs(headline) >= 100 else 2
+            return f"{headline:,.{digits}f} {currency}".rstrip()
+        number = f"{headline:,.0f}"
+        return f"{number} {self.kind.value[:-1] if number == '1' else self.kind.value}"
+
+
+GROUPS: Final = (
+    FeatureGroup(
+        "lifetime",
+        (AGE, "days_since_registration"),
+        *(AGE, "customer for {}", Kind.DAYS),
+    ),
+    FeatureGroup(
+        "recency",
+        ("recency_days", "recency_over_gap"),
+        *("recency_days", "last bought {} ago", Kind.DAYS),
+    ),
+    FeatureGroup(
+        "frequency",
+        (COUNT, "active_months"),
+        *(COUNT, "bought on {} in all", Kind.DAYS),
+    ),
+    FeatureGroup(
+        "value per purchase",
+        (UNIT, *_OF_UNIT, "total_net_amount", "purchase_amount"),
+        *(UNIT, "spends {} per purchase", Kind.MONEY),
+    ),
+    FeatureGroup(
+        "recent purchases",
+        (
+            *(*_COUNT_WINDOWS, *_VALUE_WINDOWS),
+            *("net_amount_ewm_90d", "net_amount_prev_90d", "trend_90d"),
+        ),
+        *("purchase_days_365d", "bought on {} of the last 365", Kind.DAYS),
+    ),
+    FeatureGroup(
+        "same season a year ago",
+        ("net_amount_year_ago_90d", "net_amount_year_ago_180d"),
+        *("net_amount_year_ago_180d", "spent {} in this half-year a year ago", Kind.MONEY),
+    ),
+    FeatureGroup(
+        "rhythm",
+        ("gap_mean_days", "gap_sd_days", "gap_median_days", "gap_cv"),
+        *("gap_mean_days", "time between purchases: {}", Kind.DAYS),
+    ),
+    FeatureGroup(
+        "basket",
+        (
+            *("orders", "lines", "quantity", "lines_per_order", "distinct_products"),
+            *("distinct_categories", "mean_unit_price", "mean_list_price"),
+        ),
+        *("distinct_products", "bought {}", Kind.PRODUCTS),
+    ),
+    FeatureGroup(
+        "returns",
+        ("returns_amount", "returns_rate", "return_orders", "days_since_return"),
+        *("returns_rate", "returned {} of the value bought", Kind.SHARE),
+    ),
+    FeatureGroup(
+        "place and time",
+        ("country", "channel", "weekend_share", "mean_hour", "month_of_year"),
+        *("country", "buys from {}", Kind.TEXT),
+    ),
+)
+"""Every group, in the order in which a story would tell them."""
+
+
+def taken_apart(features: pd.DataFrame) -> pd.DataFrame:
+    """Return feature rows on the customers' own scale; what has no scale stays as it is."""
+    return _scaled(features, np.divide)
+
+
+def put_together(parts: pd.DataFrame) -> pd.DataFrame:
+    """Return the feature rows of parts that `taken_apart` made, perhaps mixed since.
+
+    Who bought once did so on the first day: the share of age is not asked. Amounts are rounded far
+    below a cent, so that a count is a whole number again and falls on the same side of a tree's
+    threshold as it did.
+    """
+    if "recency_days" in parts:
+        once = parts[COUNT].to_numpy(float) < _TWICE
+        parts = parts.assign(recency_days=np.where(once, 1.0, parts["recency_days"]))
+    return _scaled(parts, lambda part, scale: np.round(part * scale, _DECIMALS))
+
+
+def typical(parts: pd.DataFrame) -> pd.Series:
+    """Return the typical customer: of each part the median, of texts the most frequent."""
+    values: dict[str, object] = {}
+    for name in parts.columns:
+        column = parts[name]
+        if pd.api.types.is_numeric_dtype(column):
+            values[name] = float(column.median())
+        else:
+            modes = column.mode()
+            values[name] = modes.iloc[0] if len(modes) else None
+    return pd.Series(values, dtype=object)
+
+
+def groups_in(frame: pd.DataFrame) -> list[FeatureGroup]:
+    """Return the groups of which a frame has a column."""
+    return [group for group in GROUPS if grouped_columns(group, frame)]
+
+
+def grouped_columns(group: FeatureGroup, frame: pd.DataFrame) -> list[str]:
+    """Return the columns of a group that a frame has."""
+    return [name for name in group.columns if name in frame]
+
+
+def _scaled(
+    frame: pd.DataFrame, operation: Callable[[np.ndarray, np.ndarray], np.ndarray]
+) -> pd.DataFrame:
+    """Return the frame with each scaled column divided by, or multiplied with, its scale."""
+    age, count, unit = (
+        np.maximum(np.nan_to_num(frame[name].to_numpy(float)), least)
+        for name, least in ((AGE, 1.0), (COUNT, 1.0), (UNIT, 1e-9))
+    )
+    scales = (
+        *((name, age) for name in _OF_AGE),
+        *((name, count) for name in _OF_COUNT),
+        *((name, unit) for name in _OF_UNIT),
+        *((name, unit * count) for name in _OF_TOTAL),
+    )
+    changed = {
+        name: operation(frame[name].to_numpy(float), scale)
+        for name, scale in scales
+        if name in frame
+    }
+    return frame.assign(**changed)

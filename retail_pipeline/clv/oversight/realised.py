@@ -1,0 +1,59 @@
+"""Past predictions whose horizon has passed, beside what came, by decile.
+
+Frames in, frames out. Which predictions are due is decided in `assets`.
+"""
+
+from typing import Final
+
+import numpy as np
+import pandas as pd
+
+COLUMNS: Final = [
+    *("clv_decile", "customers", "predicted_value", "realised_value"),
+    *("inside_80", "expected_active", "realised_active"),
+]
+
+
+def by_decile(predictions: pd.DataFrame) -> pd.DataFrame:
+    """Return one row per decile of one population.
+
+    Args:
+        predictions: `clv_decile`, `predicted_value`, `lower_80`, `upper_80`, `probability_active`,
+            and `actual_value`, what came.
+
+    Returns:
+        `COLUMNS`, the lowest decile first.
+    """
+    actual = predictions["actual_value"]
+    inside = (predictions["lower_80"] <= actual) & (actual <= predictions["upper_80"])
+    frame = pd.DataFrame(
+        {
+            "clv_decile": predictions["clv_decile"].astype(int),
+            "customers": 1,
+            "predicted_value": predictions["predicted_value"],
+            "realised_value": actual,
+            "inside_80": inside.astype(int),
+            "expected_active": predictions["probability_active"],
+            "realised_active": (actual > 0).astype(int),
+        }
+    )
+    return frame.groupby("clv_decile").sum().reset_index()[COLUMNS]
+
+
+def summary(deciles: pd.DataFrame) -> dict[str, float]:
+    """Return what `by_decile` comes to: totals, their ratio, and the share inside the intervals.
+
+    Args:
+        deciles: Rows of one date and origin.
+    """
+    sums = deciles[[name for name in COLUMNS if name != "clv_decile"]].sum()
+    predicted, realised = float(sums["predicted_value"]), float(sums["realised_value"])
+    return {
+        "customers": int(sums["customers"]),
+        "predicted_value": predicted,
+        "realised_value": realised,
+        "realised_over_predicted": realised / predicted if predicted > 0 else np.nan,
+        "share_inside_80": float(sums["inside_80"]) / max(float(sums["customers"]), 1.0),
+        "expected_active": float(sums["expected_active"]),
+        "realised_active": int(sums["realised_active"]),
+    }
