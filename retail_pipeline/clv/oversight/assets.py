@@ -75,7 +75,7 @@ def prediction_reasons() -> AssetsDefinition:
         against = reasons.reference(served.model, everyone)
         customers = tables.best_customers(database, as_of, horizon_days, MOST_EXPLAINED)
         rows, stale = 0, f"horizon_days = {horizon_days}"
-        counts: "pd.Series" = pd.Series(dtype=int)
+        counts: pd.Series = pd.Series(dtype=int)
         for start in range(0, len(customers), _CHUNK):
             chunk = _features_of(database, customers[start : start + _CHUNK], as_of)
             found = reasons.explain(served.model, chunk, against, currency)
