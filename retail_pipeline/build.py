@@ -13,6 +13,7 @@ from retail_pipeline.clv.oversight.assets import build_oversight
 from retail_pipeline.figures.assets import build_figures
 from retail_pipeline.ingestion import build_ingestion
 from retail_pipeline.postgres import open_database
+from retail_pipeline.report.assets import build_report, inventory
 from retail_pipeline.run_window import RunWindow
 from retail_pipeline.settings import Settings
 from retail_pipeline.warehouse import build_warehouse
@@ -35,15 +36,15 @@ def build_definitions(settings: Settings | None = None, **overrides: Any) -> Def
         "run_window": RunWindow(),
         **overrides,
     }
-    assets = Definitions.merge(
+    rooms = [
         build_ingestion(settings),
         build_warehouse(settings),
         build_clv(),
         build_oversight(),
         build_figures(),
-    )
+    ]
     return Definitions.merge(
-        with_conditions(assets),
+        with_conditions(Definitions.merge(*rooms, build_report(inventory(rooms)))),
         build_automation(settings),
         # In one process: on a laptop a step's process would cost more than its work.
         Definitions(resources=resources, executor=in_process_executor),

@@ -52,9 +52,9 @@ def build_jobs() -> list[Job]:
         ),
         _job(
             CLV,
-            AssetSelection.groups("clv", "figures") - cutoffs,
+            AssetSelection.groups("clv", "figures", "report") - cutoffs,
             "Train, test and choose the model on the features that are there; predict, segment, "
-            "draw.",
+            "draw, report.",
         ),
         _job(
             SCORE,
@@ -69,7 +69,7 @@ def build_jobs() -> list[Job]:
         _job(
             PIPELINE,
             AssetSelection.all() - cutoffs,
-            "Everything: from the retail API to predictions and figures.",
+            "Everything: from the retail API to predictions, figures and the report.",
         ),
         build_upkeep_job(UPKEEP, _limits(UPKEEP)),
     ]

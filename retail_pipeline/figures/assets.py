@@ -63,11 +63,12 @@ def _keep(plot: "Plot", exhibit: Exhibit, settings: Settings) -> dict[str, Any]:
     """Write the image to its file; return it and the numbers as metadata."""
     from retail_pipeline.figures.images import inline_markdown, png, write_atomically
 
-    image = png(plot.figure)
+    image, finding = png(plot.figure), str(plot.figure.get_label())
     path = settings.home / GROUP / f"{exhibit.name}.png"
     write_atomically(image, path)
     return {
-        "figure": MetadataValue.md(inline_markdown(image, exhibit.name.replace("_", " "))),
+        "figure": MetadataValue.md(inline_markdown(image, finding)),
+        "finding": MetadataValue.text(finding),
         "path": MetadataValue.path(path),
         "source": MetadataValue.text(", ".join(exhibit.sources)),
         "rows_drawn": MetadataValue.int(plot.rows),

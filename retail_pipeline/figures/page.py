@@ -105,6 +105,7 @@ def page(title: str, subtitle: str, footer: str, *, height: float = 5.4) -> Page
     """
     # Without a canvas of Agg: seaborn's heatmap would draw all of it to see whether ticks touch.
     figure = Figure(figsize=(WIDTH, height))
+    figure.set_label(title)
     lines = wrapped(title, _TITLE, weight="bold", balanced=True)
     below_title = _stack(figure, lines, _TITLE, height - MARGIN, weight="bold", color=INK)
     lines = wrapped(subtitle, _SUBTITLE, balanced=True)

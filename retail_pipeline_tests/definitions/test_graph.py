@@ -93,7 +93,7 @@ def test_every_asset_says_what_a_row_is_and_whose_it_is(definitions: Definitions
 
 
 def test_the_exposures_are_what_is_read_of_the_marts(definitions: Definitions) -> None:
-    readers = {"clv": "customer_lifetime_value", "figures": "figures"}
+    readers = {"clv": "customer_lifetime_value", "figures": "figures", "report": "report"}
     read: dict[str, set[str]] = {name: set() for name in readers.values()}
     for node in definitions.resolve_asset_graph().asset_nodes:
         marts = {key.path[-1] for key in node.parent_keys if key.path[0] == "warehouse"}

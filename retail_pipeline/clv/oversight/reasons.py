@@ -18,6 +18,7 @@ import pandas as pd
 
 from retail_pipeline.clv.btyd import Array
 from retail_pipeline.clv.oversight.feature_groups import (
+    COUNT,
     SCALES,
     FeatureGroup,
     grouped_columns,
@@ -171,6 +172,9 @@ def _headlines(
         needed = [name for name in dict.fromkeys([*SCALES, group.headline]) if name in features]
         told = group.headline in features
         replaced = {name: against.parts[name] for name in grouped_columns(group, parts[needed])}
+        if group.headline == "recency_days":
+            # Of who bought once it is the age; told is that of somebody who came back.
+            replaced[COUNT] = np.maximum(parts[COUNT].to_numpy(float), 2.0)
         mixed = put_together(parts[needed].assign(**replaced))
         own.append(features[group.headline].tolist() if told else [None] * len(features))
         usual.append(mixed[group.headline].tolist() if told else [None] * len(features))

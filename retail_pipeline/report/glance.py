@@ -1,0 +1,46 @@
+"""The few numbers at the head of the report."""
+
+from collections.abc import Sequence
+
+from retail_pipeline.report.document import MISSING, Facts, number
+from retail_pipeline.report.facts import RunFacts
+from retail_pipeline.report.verdicts import Outcome, Verdict
+
+
+def subtitle(facts: RunFacts) -> str:
+    """Return what the report covers, in a sentence."""
+    last = str(facts.data["last_day"])[:10]
+    return (
+        f"Transactions to {last}, and the value predicted for {facts.horizon_days} days after "
+        f"{facts.as_of}. Source: {facts.source}."
+    )
+
+
+def facts(run: RunFacts, judged: Sequence[Verdict]) -> Facts:
+    """Return the numbers that most readers want.
+
+    Args:
+        run: The run's facts.
+        judged: The checks' verdicts.
+    """
+    means = run.spread.set_index("metric")["mean"].to_dict()
+    passed = sum(each.outcome is Outcome.PASSED for each in judged)
+    best = run.segments.iloc[0] if len(run.segments) else None
+    items = [
+        ("Customers predicted", number(run.predictions["customers"])),
+        ("Predicted value", run.money(run.predictions["predicted_value"])),
+        ("Expected to buy", f"{number(round(run.predictions['expected_active']))} customers"),
+        ("Served model", run.model_name),
+        ("Ranking (normalized Gini, past)", number(means.get("normalized_gini"))),
+        ("Past outcomes inside the 80 % interval", _share(means.get("coverage_80"))),
+        ("Checks passed", f"{passed} of {len(judged)}"),
+    ]
+    if best is not None:
+        items.insert(
+            3, ("Largest segment by value", f"{best['segment']}: {best['share_of_value']:.0%}")
+        )
+    return Facts(items)
+
+
+def _share(value: float | None) -> str:
+    return MISSING if value is None else f"{value:.0%}"

@@ -1,0 +1,200 @@
+"""The report: one file that asks for nothing and says what the tables say, whatever was drawn."""
+
+import io
+import re
+from collections import Counter
+from datetime import date
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from dagster import (
+    AssetCheckResult,
+    AssetCheckSeverity,
+    AssetKey,
+    AssetsDefinition,
+    Definitions,
+    MaterializeResult,
+    asset,
+    asset_check,
+    materialize,
+)
+from PIL import Image as Pillow
+
+from retail_pipeline.clv import metrics
+from retail_pipeline.errors import PipelineError
+from retail_pipeline.postgres import Database
+from retail_pipeline.report import document, images, uncertainty
+from retail_pipeline.report.assets import build_report, inventory
+from retail_pipeline.report.page import LARGEST_BYTES
+from retail_pipeline.run_window import RunWindow
+from retail_pipeline.settings import Settings
+from retail_pipeline.state import begin
+
+AS_OF = date(2024, 7, 1)
+FINDING = 'One customer in five brings "most" of <all> & more'
+
+
+class Page(HTMLParser):
+    """What a page holds: tags, addresses, ids, attributes by tag."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: Counter[str] = Counter()
+        self.addresses: list[str] = []
+        self.ids: Counter[str] = Counter()
+        self.attributes: dict[str, list[dict[str, str | None]]] = {}
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags[tag] += 1
+        found = dict(attrs)
+        self.attributes.setdefault(tag, []).append(found)
+        self.ids.update([str(found["id"])] if "id" in found else [])
+        self.addresses += [str(found[name]) for name in ("src", "href") if name in found]
+
+
+def noise(width: int, height: int) -> bytes:
+    """A PNG that cannot be compressed."""
+    pixels = np.random.default_rng(1).integers(0, 256, (height, width, 3), dtype=np.uint8)
+    buffer = io.BytesIO()
+    Pillow.fromarray(pixels).save(buffer, format="PNG")
+    return buffer.getvalue()
+
+
+@pytest.fixture
+def served(database: Database) -> Database:
+    """A database as a first run leaves it: ten customers predicted, no past outcome."""
+    begin(database, source_id="test", as_of=AS_OF, run_id="a run")
+    for statement in (
+        "create table warehouse.fct_transactions as select timestamptz '2024-06-30' "
+        "as transacted_at, 'c' || n as customer_id, 10.5 as net_amount "
+        "from generate_series(1, 10) n",
+        "create table warehouse.revenue_daily as select 'EUR' as currency",
+        "insert into clv.model_decisions values ('2024-07-01', 30, now(), 'mean', 'mean-1', false, "
+        "'mean serves unvalidated: <no> past', '{\"leaderboard\": []}')",
+        "insert into clv.predictions select 'c' || n, '2024-07-01', 30, 100, 0, 200, 1, 0.5, n, "
+        "'high value, active', 'mean', 'mean-1', now() from generate_series(1, 10) n",
+        "insert into clv.segments values ('2024-07-01', 30, 'high value, active', 10, 1000, 1, 1, "
+        "100, 0.5)",
+    ):
+        database.execute(statement)
+    return database
+
+
+def figure(home: Path, name: str, png: bytes) -> AssetsDefinition:
+    """A figure that writes its file."""
+
+    @asset(key=AssetKey(["figures", name]), group_name="figures")
+    def drawn() -> MaterializeResult:
+        path = home / f"{name}.png"
+        path.write_bytes(png)
+        return MaterializeResult(metadata={"path": str(path), "finding": FINDING, "share": 0.2})
+
+    return drawn
+
+
+def report(database: Database, home: Path, pngs: list[bytes]) -> tuple[str, dict]:
+    """Materialize a table with two checks, figures, card and report; return the page."""
+
+    @asset(key=AssetKey(["warehouse", "fct_transactions"]), group_name="warehouse")
+    def table() -> MaterializeResult:
+        return MaterializeResult(metadata={"dagster/row_count": 12345})
+
+    @asset_check(asset=table)
+    def rows_are_there() -> AssetCheckResult:
+        return AssetCheckResult(passed=True)
+
+    @asset_check(asset=table)
+    def rows_are_many() -> AssetCheckResult:
+        few = "only <few> rows"
+        return AssetCheckResult(passed=False, severity=AssetCheckSeverity.WARN, description=few)
+
+    figures = [figure(home, f"figure_{number}", png) for number, png in enumerate(pngs)]
+    before = Definitions(assets=[table, *figures], asset_checks=[rows_are_there, rows_are_many])
+    pages = build_report(inventory([before])).assets or []
+    result = materialize(
+        [table, rows_are_there, rows_are_many, *figures, *pages],  # type: ignore[list-item]
+        resources={
+            "database": database,
+            "settings": Settings(home=home, horizon_days=30),
+            "run_window": RunWindow(),
+        },
+    )
+    [event] = [
+        each
+        for each in result.get_asset_materialization_events()
+        if each.asset_key == AssetKey(["report", "run_report"])
+    ]
+    metadata = {name: each.value for name, each in event.materialization.metadata.items()}
+    return Path(metadata["path"]).read_text(), metadata
+
+
+@pytest.mark.parametrize("count", [0, 3])
+def test_the_report_is_one_complete_and_well_formed_page(
+    served: Database, tmp_path: Path, count: int
+) -> None:
+    text, metadata = report(served, tmp_path, [noise(40, 30)] * count)
+    page = Page(text)
+    assert all(re.match(r"#|data:image/png;base64,", each) for each in page.addresses)
+    assert not re.search(r"https?://(?!www\.w3\.org/2000/svg)|@import|url\(|<script", text)
+    assert page.attributes["html"][0]["lang"] == "en"
+    assert page.tags["h1"] == page.tags["main"] == page.tags["nav"] == page.tags["footer"] == 1
+    assert all(each.get("scope") in ("row", "col") for each in page.attributes["th"])
+    assert set(page.ids.values()) == {1}
+    anchors = {each[1:] for each in page.addresses if each.startswith("#")}
+    assert anchors <= set(page.ids)
+    assert [each["alt"] for each in page.attributes.get("img", [])] == [FINDING] * count
+    assert metadata["figures"] == count
+
+    assert "1,000 EUR" in text and "12,345" in text
+    assert "&lt;no&gt; past" in text and "only &lt;few&gt; rows" in text
+    assert metadata["checks"] == "Of 2 checks: 1 passed, 1 warned."
+    card = (tmp_path / "report" / "model_card.md").read_text()
+    assert "No past outcome has confirmed this model" in card and "1,000 EUR" in card
+
+
+def test_large_figures_are_reduced_until_the_page_is_small_enough(
+    served: Database, tmp_path: Path
+) -> None:
+    large = noise(1500, 900)
+    assert 3 * len(large) > LARGEST_BYTES
+    text, metadata = report(served, tmp_path, [large] * 3)
+    assert metadata["bytes"] == len(text.encode()) < LARGEST_BYTES
+    assert images.fitted([large], limit=len(large)) == [large]
+
+
+def test_without_predictions_the_remedy_is_named(served: Database, tmp_path: Path) -> None:
+    served.execute("delete from clv.predictions")
+    with pytest.raises(PipelineError, match="materialize clv/predictions first"):
+        report(served, tmp_path, [])
+
+
+def test_intervals_hold_the_metric_and_narrow_with_more_customers() -> None:
+    random = np.random.default_rng(3)
+    widths = []
+    for customers in (300, 6000):
+        actual = random.gamma(0.4, 200, customers) * (random.random(customers) < 0.5)
+        frame = pd.DataFrame(
+            {
+                "predicted_value": actual * random.lognormal(0, 0.5, customers) + 10,
+                "lower_80": 0.0,
+                "upper_80": 150.0,
+                "actual_value": actual,
+            }
+        )
+        table = uncertainty.intervals(frame).set_index("metric")
+        exact = metrics.evaluate(frame, actual)
+        for name, row in table.iterrows():
+            assert row["value"] == pytest.approx(exact[str(name)], abs=1e-9)
+            assert row["low"] < row["value"] < row["high"]
+        widths.append((table["high"] - table["low"])["normalized_gini"])
+    assert widths[1] < widths[0] / 2
+
+
+def test_markdown_bears_any_cell() -> None:
+    frame = pd.DataFrame({"name": ["a|b"], "value": [0.123456], "missing": [None], "whole": [3.0]})
+    text = document.as_markdown("Title", [document.Section("S", [document.table("A row", frame)])])
+    assert f"| a\\|b | 0.123 | {document.MISSING} | 3 |" in text
