@@ -1,4 +1,4 @@
-"""What the readable models say: the regression's coefficients and the tree.
+"""What models say: the regression's coefficients, the tree, which features matter.
 
 Pure: frames in, figures out; no reading, no Dagster. Nothing is fitted here.
 """
@@ -159,6 +159,52 @@ def decision_tree(
     )
 
 
+@in_house_style
+def feature_importance(importance: pd.DataFrame, *, as_of: date, horizon_days: int) -> Plot:
+    """Draw how much worse the served kind of model predicts without each group of features.
+
+    Args:
+        importance: `feature_group, deviance_increase, deviance_increase_sd, model_name,
+            cutoff_date, customers`, a row per group; the increase is a share of the deviance.
+        as_of: The date of the run.
+        horizon_days: Days after the cut-off whose value was predicted.
+    """
+    source = f"Source: clv.feature_importance as of {day(as_of)}."
+    frame = importance.dropna(subset=["deviance_increase"])
+    if frame.empty:
+        return words(
+            "It cannot be told yet which features matter",
+            [
+                f"There is no past cut-off whose outcome of {counted(horizon_days, 'day')} is "
+                "complete, so nothing can be tested without them."
+            ],
+            source,
+        )
+    frame = frame.sort_values("deviance_increase", ascending=False).reset_index(drop=True)
+    top, names = frame.iloc[0], [str(name).replace("_", " ") for name in frame["feature_group"]]
+    names = [shortened(name, _LONGEST_NAME, 9.5) for name in names]
+    sheet = page(
+        f"Without “{names[0]}”, the deviance is {share(top['deviance_increase'])} higher",
+        "By how much the Tweedie deviance grows when a group of features is shuffled among "
+        f"customers. {readable(str(top['model_name']))}, cut-off "
+        f"{day(pd.Timestamp(top['cutoff_date']))}, {counted(top['customers'], 'customer')}",
+        f"{source} Whiskers: twice the standard deviation over the repeated shuffles.",
+        height=2.3 + 0.33 * max(2, len(frame)),
+    )
+    axes = sheet.panels(left=room_for(names), right=0.6, below=0.1, above=0.1)[0]
+    _draw_importance(axes, frame, names)
+    return Plot(
+        sheet.figure,
+        {
+            "model_name": str(top["model_name"]),
+            "groups": len(frame),
+            "most_important": str(top["feature_group"]),
+            "deviance_increase_of_most_important": float(top["deviance_increase"]),
+        },
+        rows=len(frame),
+    )
+
+
 @dataclass
 class _Node:
     number: int
@@ -210,6 +256,24 @@ def _draw_coefficients(axes: Axes, values: np.ndarray, names: list[str]) -> None
     low, high = min(0.0, float(values.min())), max(0.0, float(values.max()))
     room = 0.12 * ((high - low) or 1.0)
     axes.set_xlim(low - (room if low < 0 else 0.0), high + room)
+    _only_rows(axes, names)
+
+
+def _draw_importance(axes: Axes, frame: pd.DataFrame, names: list[str]) -> None:
+    rows, values = np.arange(len(frame)), frame["deviance_increase"].to_numpy(float)
+    spread = 2 * frame["deviance_increase_sd"].fillna(0.0).to_numpy(float)
+    axes.barh(rows, values, height=0.62, color=MAIN)
+    axes.errorbar(values, rows, xerr=spread, fmt="none", ecolor=INK, elinewidth=1.1, capsize=2.5)
+    axes.axvline(0, color=INK, linewidth=0.8)
+    for row, value, reach in zip(rows, values, spread, strict=True):
+        axes.annotate(
+            share(value),
+            (max(value + reach, 0.0), row),
+            xytext=(5, 0),
+            textcoords="offset points",
+            va="center",
+            size=9,
+        )
     _only_rows(axes, names)
 
 

@@ -172,6 +172,18 @@ def _decision_tree(tables: Tables) -> "Plot":
     return decision_tree(terms, abstention=abstention, currency=tables.currency, **_window(tables))
 
 
+def _feature_importance(tables: Tables) -> "Plot":
+    from retail_pipeline.figures.explanation import feature_importance
+
+    return feature_importance(tables.importance(), **_window(tables))
+
+
+def _drift(tables: Tables) -> "Plot":
+    from retail_pipeline.figures.drift import drift
+
+    return drift(tables.drift(), **_window(tables))
+
+
 def _window(tables: Tables) -> dict[str, Any]:
     return {"as_of": tables.as_of, "horizon_days": tables.horizon_days}
 
@@ -284,9 +296,9 @@ GALLERY = (
     ),
     Exhibit(
         "realised_against_predicted",
-        "What was served at earlier dates against what came of it, once the horizon is over.",
-        ("clv.predictions", "warehouse.customer_day_entries"),
-        (_PREDICTIONS, "warehouse/customer_day_entries", _REVENUE),
+        "What was predicted at earlier dates against what came of it, once the horizon is over.",
+        ("clv.realised_predictions",),
+        ("clv/realised_predictions", _REVENUE),
         _realised_against_predicted,
     ),
     Exhibit(
@@ -316,6 +328,20 @@ GALLERY = (
         ("clv.model_terms",),
         (_CANDIDATES, _REVENUE),
         _decision_tree,
+    ),
+    Exhibit(
+        "feature_importance",
+        "How much worse the served model predicts without each group of features, out-of-time.",
+        ("clv.feature_importance",),
+        ("clv/feature_importance",),
+        _feature_importance,
+    ),
+    Exhibit(
+        "drift",
+        "How far features and predictions have moved from what the model learned from.",
+        ("clv.drift",),
+        ("clv/drift",),
+        _drift,
     ),
 )
 """In the order in which a reader goes through them."""

@@ -241,7 +241,7 @@ def _metric_panel(
     axes.set_title(panel.title, pad=18)
     axes.text(0, 1.02, panel.advice, transform=axes.transAxes, size=8.5, color=QUIET_INK)
     axes.set_xlim(low - 0.05 * (high - low), high + 0.05 * (high - low))
-    axes.set_ylim(len(means) - 0.45, -0.7)
+    axes.set_ylim(len(means) - 0.45, -0.9)
     axes.locator_params(axis="x", nbins=4)
     axes.grid(visible=False, axis="y")
     axes.grid(visible=True, axis="x")

@@ -45,6 +45,8 @@ from retail_pipeline.figures.style import (
     unit,
 )
 
+_MOST_DATES = 24
+
 Floats = NDArray[np.float64]
 
 
@@ -183,33 +185,34 @@ def realised_against_predicted(
     horizon_days: int,
     earliest: date | None = None,
 ) -> Plot:
-    """Draw what was served against what then came, a row per earlier date of prediction.
+    """Draw what was predicted against what then came, a row per earlier date of prediction.
 
     Args:
-        totals: `as_of_date, customers, predicted_value, actual_value, inside` (customers whose
-            outcome lay in their interval), a row per date whose horizon is over.
+        totals: `as_of_date, origin, customers, predicted_value, actual_value, inside` (customers
+            whose outcome lay in their interval), a row per date whose horizon is over and origin:
+            "served" was in use then, "backtest" is what the model now in use would have said.
         currency: ISO code of the amounts, or empty.
         as_of: The day before which data count.
         horizon_days: Of the predictions.
         earliest: The earliest date that was served, for the sentence where none is over yet.
     """
-    source = (
-        f"Source: clv.predictions and warehouse.customer_day_entries, data before {day(as_of)}."
-        + unit(currency)
-    )
+    source = f"Source: clv.realised_predictions, data before {day(as_of)}.{unit(currency)}"
     if totals.empty:
         return _not_over(as_of, horizon_days, earliest, source)
-    frame = totals.sort_values("as_of_date").tail(24).reset_index(drop=True)
+    frame = totals.sort_values(["as_of_date", "origin"], ascending=[True, False])
+    frame = frame.tail(_MOST_DATES).reset_index(drop=True)
     values = ["customers", "predicted_value", "actual_value", "inside"]
     frame[values] = frame[values].apply(pd.to_numeric).fillna(0.0).astype(float)
-    latest = frame.iloc[-1]
+    served = frame[frame["origin"] == "served"]
+    latest = served.iloc[-1] if len(served) else frame.iloc[-1]
     sheet = page(
-        f"{money(latest['actual_value'], currency)} came of the "
-        f"{money(latest['predicted_value'], currency)} that were served on "
-        f"{day(pd.Timestamp(latest['as_of_date']))}",
-        f"Net revenue of {counted(horizon_days, 'day')} as it was served, and as it came: "
-        f"{counted(len(frame), 'date')} whose horizon is over",
-        source,
+        _realised_title(latest, currency),
+        f"Net revenue of {counted(horizon_days, 'day')} as predicted and as it came, by date of "
+        f"prediction: {counted(len(served), 'date')} that were served, "
+        f"{len(frame) - len(served)} of the backtest",
+        source
+        + " Hollow: what the model now in use would have said, from the backtest."
+        * (len(served) < len(frame)),
         height=2.3 + 0.36 * max(2, len(frame)),
     )
     axes = sheet.panels(left=1.0, right=2.3, below=0.35, above=0.35)[0]
@@ -218,6 +221,8 @@ def realised_against_predicted(
         sheet.figure,
         {
             "dates": len(frame),
+            "dates_served": len(served),
+            "origin": str(latest["origin"]),
             "customers": int(latest["customers"]),
             "predicted_value": float(latest["predicted_value"]),
             "actual_value": float(latest["actual_value"]),
@@ -296,6 +301,12 @@ def _name_the_bars(axes: Axes) -> None:
             color=ink if tall else INK,
             weight="bold",
             size=9.5,
+            zorder=5,
+            bbox={
+                "facecolor": bar.get_facecolor() if tall else "white",
+                "edgecolor": "none",
+                "pad": 0.5,
+            },
         )
 
 
@@ -396,6 +407,14 @@ def _not_over(as_of: date, horizon_days: int, earliest: date | None, source: str
     )
 
 
+def _realised_title(latest: pd.Series, currency: str) -> str:
+    came, said = (money(latest[f"{name}_value"], currency) for name in ("actual", "predicted"))
+    when = day(pd.Timestamp(latest["as_of_date"]))
+    if latest["origin"] == "served":
+        return f"{came} came of the {said} that were served on {when}"
+    return f"{came} came after {when}; the model now in use would have predicted {said}"
+
+
 def _draw_totals(axes: Axes, frame: pd.DataFrame, currency: str) -> None:
     rows = np.arange(len(frame))
     axes.hlines(rows, frame["predicted_value"], frame["actual_value"], color=NEUTRAL, linewidth=3)
@@ -403,7 +422,10 @@ def _draw_totals(axes: Axes, frame: pd.DataFrame, currency: str) -> None:
         ("predicted_value", MAIN, "predicted"),
         ("actual_value", ACCENT, "came"),
     ):
-        axes.scatter(frame[column], rows, s=60, color=colour, zorder=3)
+        faces = [colour if origin == "served" else "white" for origin in frame["origin"]]
+        axes.scatter(
+            frame[column], rows, s=60, facecolor=faces, edgecolor=colour, linewidth=1.8, zorder=3
+        )
         first, other = frame[column].iloc[0], frame[["predicted_value", "actual_value"]].iloc[0]
         left = first < other.max() or (other.min() == other.max() and column == "predicted_value")
         axes.annotate(

@@ -23,7 +23,7 @@ STEPS_PER_DECADE = 100
 """Order values are counted in steps of 2.3 %: fine enough to read quantiles from."""
 
 _CONCENTRATION_GROUPS = 200
-_MOST_REALISED_DATES = 12
+_OF_THIS_RUN = "as_of_date = %(as_of)s and horizon_days = %(horizon)s"
 
 
 @dataclass(frozen=True)
@@ -165,8 +165,7 @@ class Tables:
     def value_groups(self) -> "pd.DataFrame":
         """Return past and predicted value by rank: `kind, place, customers, value, negative`."""
         past = _grouped("past", "monetary", "warehouse.customer_rfm", "monetary is not null")
-        of_run = "as_of_date = %(as_of)s and horizon_days = %(horizon)s"
-        predicted = _grouped("predicted", "predicted_value", "clv.predictions", of_run)
+        predicted = _grouped("predicted", "predicted_value", "clv.predictions", _OF_THIS_RUN)
         return self.database.query(f"{past} union all {predicted}", self._params())
 
     def rfm_cells(self) -> "pd.DataFrame":
@@ -184,8 +183,7 @@ class Tables:
         return self.database.read(
             "clv.segments",
             ["segment", "customers", "predicted_value"],
-            where="as_of_date = %(as_of)s and horizon_days = %(horizon)s "
-            "order by mean_predicted_value desc, segment",
+            where=f"{_OF_THIS_RUN} order by mean_predicted_value desc, segment",
             params=self._params(),
         )
 
@@ -194,7 +192,7 @@ class Tables:
         return self.database.read(
             "clv.segment_changes",
             ["label_before", "label_after", "customers", "since_date"],
-            where="as_of_date = %(as_of)s and horizon_days = %(horizon)s and scheme = 'decision'",
+            where=f"{_OF_THIS_RUN} and scheme = 'decision'",
             params=self._params(),
         )
 
@@ -220,8 +218,29 @@ class Tables:
         return terms, None if reasons.empty else str(reasons.iloc[0])
 
     def realised(self) -> "pd.DataFrame":
-        """Return, per earlier date whose horizon is over, what was served and what came of it."""
-        return self.database.query(_REALISED, self._params())
+        """Return, per origin and earlier date whose horizon is over, what was said and came."""
+        return self.database.query(
+            "select as_of_date, origin, sum(customers) as customers, "
+            "sum(predicted_value) as predicted_value, sum(realised_value) as actual_value, "
+            "sum(inside_80) as inside from clv.realised_predictions "
+            "where horizon_days = %(horizon)s and as_of_date + horizon_days <= %(as_of)s "
+            "group by 1, 2",
+            self._params(),
+        )
+
+    def drift(self) -> "pd.DataFrame":
+        """Return `clv.drift` of this run: a row per quantity and reference."""
+        columns = ["quantity", "is_prediction", "reference", "reference_date"]
+        columns += ["stability_index", "chance_95"]
+        return self.database.read("clv.drift", columns, where=_OF_THIS_RUN, params=self._params())
+
+    def importance(self) -> "pd.DataFrame":
+        """Return `clv.feature_importance` of this run: a row per group of features."""
+        columns = ["feature_group", "deviance_increase", "deviance_increase_sd", "model_name"]
+        columns += ["cutoff_date", "customers"]
+        return self.database.read(
+            "clv.feature_importance", columns, where=_OF_THIS_RUN, params=self._params()
+        )
 
     def earliest_served(self) -> date | None:
         """Return the earliest date with predictions over this horizon."""
@@ -236,7 +255,6 @@ class Tables:
         return {
             "as_of": self.as_of,
             "horizon": self.horizon_days,
-            "dates": _MOST_REALISED_DATES,
         }
 
     def _of_this_run(self) -> str:
@@ -248,38 +266,6 @@ class Tables:
             "horizon_days = %(horizon)s and cutoff_date + horizon_days <= %(as_of)s "
             "and cutoff_date > %(as_of)s::date - %(horizon)s - interval '12 months'"
         )
-
-
-_REALISED = """
-with dates as (
-    select distinct as_of_date from clv.predictions
-    where horizon_days = %(horizon)s and as_of_date + horizon_days <= %(as_of)s
-    order by as_of_date desc limit %(dates)s
-),
-came as (
-    select dates.as_of_date, entries.customer_id, greatest(sum(entries.net_amount), 0) as value
-    from dates
-    inner join warehouse.customer_day_entries as entries
-        on entries.date_day >= dates.as_of_date
-        and entries.date_day < dates.as_of_date + %(horizon)s
-        and entries.known_date < %(as_of)s
-    group by 1, 2
-)
-select
-    served.as_of_date,
-    count(*) as customers,
-    sum(served.predicted_value) as predicted_value,
-    sum(coalesce(came.value, 0)) as actual_value,
-    count(*) filter (
-        where coalesce(came.value, 0) between served.lower_80 and served.upper_80
-    ) as inside
-from clv.predictions as served
-inner join dates on served.as_of_date = dates.as_of_date
-left join came
-    on served.as_of_date = came.as_of_date and served.customer_id = came.customer_id
-where served.horizon_days = %(horizon)s
-group by served.as_of_date
-"""
 
 
 def _grouped(kind: str, value: str, table: str, where: str) -> str:

@@ -346,7 +346,6 @@ def _range(cells: pd.DataFrame, score: str, value: int, column: str, noun: str) 
 def _draw_cells(axes: Axes, cells: pd.DataFrame, total: float, currency: str) -> None:
     parts = cells["monetary"].clip(lower=0.0) / total if total > 0 else cells["monetary"] * 0.0
     ceiling = max(float(parts.max()), 1e-9)
-    named: set[str] = set()
     names = {
         (int(r), int(f)): name
         for r, f, name in zip(cells["r_score"], cells["f_score"], cells["rfm_segment"], strict=True)
@@ -359,8 +358,8 @@ def _draw_cells(axes: Axes, cells: pd.DataFrame, total: float, currency: str) ->
         )
         ink = "white" if cell["part"] / ceiling > 0.62 else INK
         name = cell["rfm_segment"]
-        _write_cell(axes, (x, y), cell, currency, ink, "" if name in named else name)
-        named.add(name)
+        told = name in (names.get((x, y + 1)), names.get((x + 1, y + 2)))
+        _write_cell(axes, (x, y), cell, currency, ink, "" if told else name)
     _draw_borders(axes, names)
     axes.set(xlim=(-0.01, 5.01), ylim=(-0.01, 5.01))
     axes.tick_params(length=0)

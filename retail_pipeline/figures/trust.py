@@ -309,14 +309,6 @@ def _short_days(values: pd.Index) -> list[str]:
 def _draw_reliability(axes: Axes, groups: pd.DataFrame, cutoffs: int) -> None:
     low, high = wilson(groups["bought"], per_cutoff(groups["size"], cutoffs))
     axes.plot([0, 1], [0, 1], color=QUIET_INK, linewidth=1.2, linestyle=":")
-    axes.annotate(
-        "as expected",
-        (0.93, 0.93),
-        xytext=(-6, 6),
-        textcoords="offset points",
-        ha="right",
-        color=QUIET_INK,
-    )
     axes.plot(groups["given"], groups["bought"], color=MAIN, linewidth=1.6)
     axes.vlines(groups["given"], low, high, color=MAIN, linewidth=1.4)
     axes.scatter(groups["given"], groups["bought"], s=42, color=MAIN, zorder=3)
@@ -331,7 +323,7 @@ def _draw_reliability(axes: Axes, groups: pd.DataFrame, cutoffs: int) -> None:
             size=8.5,
         )
     axes.set(xlim=(0, 1), ylim=(0, 1.05))
-    axes.set_title("Share who bought")
+    axes.set_title("Share who bought (dotted: as expected)")
     share_axis(axes)
 
 

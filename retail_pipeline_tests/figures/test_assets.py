@@ -1,7 +1,7 @@
 """The assets read real tables, keep the file, and show image, date and numbers as metadata."""
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from datetime import date
 from pathlib import Path
 from subprocess import run
@@ -136,8 +136,10 @@ def add_backtest(database: Database, cutoff: date) -> None:
     database.publish("clv.backtest_metrics", metrics, ["model_name", "cutoff_date", "horizon_days"])
 
 
-def draw(database: Database, home: Path, horizon_days: int = 30) -> dict[str, dict]:
-    figures = list(build_figures().assets or [])
+def draw(
+    database: Database, home: Path, horizon_days: int = 30, names: Collection[str] = NAMES
+) -> dict[str, dict]:
+    figures = [a for a in build_figures().assets or [] if a.key.path[-1] in names]  # type: ignore[union-attr]
     with DagsterInstance.ephemeral() as instance:
         result = materialize(
             figures,  # type: ignore[arg-type]
@@ -183,7 +185,7 @@ def test_the_backtest_of_the_served_model_over_the_runs_cutoffs_is_drawn(
 ):
     for cutoff in (date(2010, 5, 1), date(2010, 6, 1), date(2011, 5, 1), date(2011, 5, 3)):
         add_backtest(served, cutoff)  # the first is too old, the last has no complete outcome
-    shown = draw(served, tmp_path)
+    shown = draw(served, tmp_path, names=OF_PAST_OUTCOMES)
     assert shown["predicted_against_actual"]["model_name"] == "last_window"
     assert shown["predicted_against_actual"]["customer_outcomes"] == 40
     assert shown["model_comparison"]["cutoffs"] == 2
@@ -219,19 +221,34 @@ def test_counts_and_sums_are_those_of_the_rows(served: Database):
     assert tables.customers() == (20, int((days.groupby("customer_id").size() == 1).sum()))
 
 
-def test_what_came_of_an_earlier_date_is_summed_once_its_horizon_is_over(served: Database):
-    earlier = predictions().assign(as_of_date=date(2011, 4, 1), upper_80=150.0)
-    served.publish("clv.predictions", earlier, KEY)
-    realised = Tables(served, AS_OF, 30).realised().iloc[0]
-    april = "date_day between '2011-04-01' and '2011-04-30'"
-    days = served.read("warehouse.customer_days", where=april)
-    by_customer = days.groupby("customer_id")["net_amount"].sum()
-    assert realised["as_of_date"] == pd.Timestamp("2011-04-01")
-    assert realised["customers"] == 20
-    assert realised["predicted_value"] == 190
-    assert realised["actual_value"] == days["net_amount"].sum()
-    assert realised["inside"] == (by_customer <= 150).sum() + 20 - len(by_customer)
-    assert Tables(served, date(2011, 4, 30), 30).realised().empty
+def test_what_came_of_earlier_dates_is_summed_over_deciles_once_the_horizon_is_over(
+    served: Database,
+):
+    served.execute(
+        "insert into clv.realised_predictions select d, 30, 'served', decile, 'last_window', 2, "
+        "10 * decile, 8 * decile, 1, 1.5, 1, '2011-06-01' "
+        "from generate_series(1, 10) decile, (values (date '2011-04-01'), ('2011-05-03')) as t (d)"
+    )
+    found = Tables(served, AS_OF, 30).realised()
+    assert found["as_of_date"].tolist() == [pd.Timestamp("2011-04-01")]
+    columns = ["customers", "predicted_value", "actual_value", "inside"]
+    assert found[columns].iloc[0].tolist() == [20, 550, 440, 10]
+
+
+def test_drift_and_importance_are_those_of_the_run(served: Database, tmp_path: Path):
+    served.execute(
+        "insert into clv.drift select d, 30, 'training', 'orders', false, date '2011-04-01', 20, "
+        "20, .3, .1, 1, 2, '[]' from (values (date '2011-06-01'), ('2011-05-01')) as t (d)"
+    )
+    served.execute(
+        "insert into clv.feature_importance select d, 30, 'recency', 'last_window', "
+        "date '2011-04-01', 20, 5, .3, .1, .1 "
+        "from (values (date '2011-06-01'), ('2011-05-01')) as t (d)"
+    )
+    shown = draw(served, tmp_path, names={"drift", "feature_importance"})
+    assert shown["drift"]["rows_drawn"] == 1
+    assert shown["drift"]["largest_index"] == 0.3
+    assert shown["feature_importance"]["most_important"] == "recency"
 
 
 def test_readable_models_are_read_by_date_and_say_why_they_abstained(served: Database):
@@ -275,7 +292,7 @@ def test_a_horizon_that_was_not_predicted_is_an_error_with_its_remedy(
     served: Database, tmp_path: Path
 ):
     with pytest.raises(PipelineError, match="materialize clv/predictions"):
-        draw(served, tmp_path, horizon_days=7)
+        draw(served, tmp_path, horizon_days=7, names={"segments"})
 
 
 def test_each_figure_has_owner_kind_group_and_description():

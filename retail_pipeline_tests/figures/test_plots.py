@@ -8,12 +8,19 @@ import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.container import BarContainer
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
 from retail_pipeline.figures.behaviour import order_values, purchase_gaps, revenue_concentration
-from retail_pipeline.figures.explanation import coefficients, decision_tree, feature_in_words
+from retail_pipeline.figures.drift import drift
+from retail_pipeline.figures.explanation import (
+    coefficients,
+    decision_tree,
+    feature_importance,
+    feature_in_words,
+)
 from retail_pipeline.figures.images import png
 from retail_pipeline.figures.models import model_comparison, model_differences
 from retail_pipeline.figures.outcomes import (
@@ -24,7 +31,7 @@ from retail_pipeline.figures.outcomes import (
 from retail_pipeline.figures.retention import cohort_retention
 from retail_pipeline.figures.revenue import revenue_over_time
 from retail_pipeline.figures.segments import rfm_map, segment_movement, segments
-from retail_pipeline.figures.style import Plot
+from retail_pipeline.figures.style import Plot, house_style
 from retail_pipeline.figures.trust import activity_reliability, interval_coverage, residuals
 
 AS_OF = date(2011, 6, 1)
@@ -39,7 +46,11 @@ def words_of(figure: Figure) -> str:
 
 
 def bars_of(plot: Plot, panel: int = 0) -> list[BarContainer]:
-    return [c for c in plot.figure.axes[panel].containers if isinstance(c, BarContainer)]
+    return bars_in(plot.figure.axes[panel])
+
+
+def bars_in(axes: Axes) -> list[BarContainer]:
+    return [c for c in axes.containers if isinstance(c, BarContainer)]
 
 
 def heights(axes: Axes) -> list[float]:
@@ -396,6 +407,8 @@ class TestRfmMap:
         assert all(f"{n} customer" in words for n in range(1, 26))
         assert words.count("Champions") == 1
         assert words.count("Potential loyalists") == 2  # in the title and once on the map
+        apart = rfm_map(rfm_cells([(1, 1), (3, 1), (4, 3)]), currency="", as_of=AS_OF)
+        assert words_of(apart.figure).count("Potential loyalists") == 4
         assert "-£50" in words
         assert plot.numbers["customers"] == 325
 
@@ -493,19 +506,35 @@ class TestRealised:
     def test_dots_are_the_totals_of_each_date(self):
         totals = pd.DataFrame(
             {
-                "as_of_date": pd.to_datetime(["2010-06-01", "2010-12-01"]),
-                "customers": [20, 25],
-                "predicted_value": [100.0, 200.0],
-                "actual_value": [120.0, 160.0],
-                "inside": [16, 25],
+                "as_of_date": pd.to_datetime(["2010-06-01", "2010-12-01", "2010-12-01"]),
+                "origin": ["served", "served", "backtest"],
+                "customers": [20, 25, 25],
+                "predicted_value": [100.0, 200.0, 170.0],
+                "actual_value": [120.0, 160.0, 160.0],
+                "inside": [16, 25, 20],
             }
         )
         plot = realised_against_predicted(totals, currency="GBP", **WINDOW)
         predicted, actual = (c.get_offsets()[:, 0] for c in plot.figure.axes[0].collections[1:3])
-        np.testing.assert_allclose(predicted, [100, 200])
-        np.testing.assert_allclose(actual, [120, 160])
+        np.testing.assert_allclose(predicted, [100, 200, 170])
+        np.testing.assert_allclose(actual, [120, 160, 160])
         assert plot.numbers["predicted_over_actual"] == 1.25
         assert "£160 came of the £200" in words_of(plot.figure)
+
+    def test_dates_that_nothing_was_served_for_are_those_of_the_model_now_in_use(self):
+        totals = pd.DataFrame(
+            {
+                "as_of_date": [pd.Timestamp("2010-06-01")],
+                "origin": ["backtest"],
+                "customers": [20],
+                "predicted_value": [100.0],
+                "actual_value": [0.0],
+                "inside": [16],
+            }
+        )
+        plot = realised_against_predicted(totals, currency="", **WINDOW)
+        assert "the model now in use would have predicted 100" in words_of(plot.figure)
+        assert plot.numbers["predicted_over_actual"] == "no actual value"
 
     def test_a_horizon_that_is_not_over_is_said_in_words_with_its_end(self):
         plot = realised_against_predicted(
@@ -603,6 +632,62 @@ def heights_of_bars(axes: Axes) -> list[tuple[float, float]]:
     return sorted((bar.get_y() + bar.get_height() / 2, bar.get_width()) for bar in bars)
 
 
+def importance(groups: list[str]) -> pd.DataFrame:
+    return pd.DataFrame(
+        {
+            "feature_group": groups,
+            "deviance_increase": np.linspace(-0.01, 0.4, len(groups)),
+            "deviance_increase_sd": 0.01,
+            "model_name": "pareto_nbd_gamma_gamma",
+            "cutoff_date": pd.Timestamp("2010-12-01"),
+            "customers": 20,
+        }
+    )
+
+
+class TestFeatureImportance:
+    def test_bars_are_the_increases_the_most_important_on_top(self):
+        axes = feature_importance(importance(["a", "b", "c"]), **WINDOW).figure.axes[0]
+        bars = [bar.get_width() for bar in bars_in(axes)[0]]
+        assert bars == pytest.approx([0.4, 0.195, -0.01])
+
+    def test_no_past_outcome_is_said_in_words(self):
+        plot = feature_importance(importance([]), **WINDOW)
+        assert "cannot be told yet which features matter" in words_of(plot.figure)
+
+
+class TestDrift:
+    def indices(self, training: dict[str, float]) -> pd.DataFrame:
+        frame = pd.DataFrame({"quantity": list(training), "stability_index": training.values()})
+        frame = frame.assign(
+            is_prediction=False, reference_date=pd.Timestamp("2011-01-01"), chance_95=0.02
+        )
+        return pd.concat(
+            [
+                frame.assign(reference="training"),
+                frame.assign(reference="previous", stability_index=frame["stability_index"] / 10),
+            ]
+        )
+
+    def test_dots_are_the_indices_the_largest_on_top(self):
+        plot = drift(self.indices({"a": 0.05, "b": 0.4, "c": 0.2}), **WINDOW)
+        previous, training = (c.get_offsets()[:, 0] for c in plot.figure.axes[0].collections[:2])
+        np.testing.assert_allclose(training, [0.4, 0.2, 0.05])
+        np.testing.assert_allclose(previous, [0.04, 0.02, 0.005])
+        assert "1 of 3 distributions has changed much, “b” most: 0.400" in words_of(plot.figure)
+
+    def test_predictions_are_drawn_however_little_they_moved(self):
+        frame = self.indices({f"feature_{i}": 1.0 + i for i in range(30)} | {"value": 0.001})
+        frame["is_prediction"] = frame["quantity"] == "value"
+        names = [t.get_text() for t in drift(frame, **WINDOW).figure.axes[0].get_yticklabels()]
+        assert len(names) == 22
+        assert names[-1] == "value"
+
+    def test_no_reference_is_said_in_words(self):
+        plot = drift(self.indices({}), **WINDOW)
+        assert "nothing earlier to compare" in words_of(plot.figure)
+
+
 @pytest.mark.parametrize(
     ("name", "words"),
     [
@@ -695,6 +780,7 @@ def crowded() -> Iterator[Plot]:
         pd.DataFrame(
             {
                 "as_of_date": pd.date_range("2010-01-01", periods=12, freq="MS"),
+                "origin": ["backtest", "served"] * 6,
                 "customers": 10**6,
                 "predicted_value": 123_456_789.0,
                 "actual_value": np.linspace(1e8, 2e8, 12),
@@ -711,34 +797,31 @@ def crowded() -> Iterator[Plot]:
         **WINDOW,
     )
     yield decision_tree(tree_terms(4), currency="CHF", **WINDOW)
+    yield feature_importance(importance([f"a_group_of_features_{i}" for i in range(12)]), **WINDOW)
+    yield drift(TestDrift().indices({f"a_feature_{i}_365d": i / 40 for i in range(40)}), **WINDOW)
 
 
 def test_no_words_overlap_or_leave_the_page():
     for plot in crowded():
-        png(plot.figure, dpi=100)
+        with house_style():
+            plot.figure.set_dpi(100)
+            FigureCanvasAgg(plot.figure).draw()
         assert_words_are_apart(plot.figure)
         assert plot.rows > 0
 
 
 def assert_words_are_apart(figure: Figure) -> None:
-    renderer = figure.canvas.get_renderer()
-    shown = [
-        *figure.texts,
-        *(text for axes in figure.axes for text in words_in(axes)),
-    ]
-    boxes = [
-        (text.get_text(), text.get_window_extent(renderer))
-        for text in shown
-        if text.get_visible() and text.get_text().strip()
-    ]
+    shown = [*figure.texts, *(text for axes in figure.axes for text in words_in(axes))]
+    shown = [text for text in shown if text.get_visible() and text.get_text().strip()]
+    words = [text.get_text() for text in shown]
+    x0, y0, x1, y1 = np.array([text.get_window_extent().extents for text in shown]).T
     page = figure.bbox
-    for index, (words, box) in enumerate(boxes):
-        assert page.x0 <= box.x0 and box.x1 <= page.x1, words
-        assert page.y0 <= box.y0 and box.y1 <= page.y1, words
-        for other, box_of_other in boxes[index + 1 :]:
-            wide = min(box.x1, box_of_other.x1) - max(box.x0, box_of_other.x0)
-            high = min(box.y1, box_of_other.y1) - max(box.y0, box_of_other.y0)
-            assert wide <= 1.5 or high <= 3.0, (words, other)
+    outside = (x0 < page.x0) | (x1 > page.x1) | (y0 < page.y0) | (y1 > page.y1)
+    assert not outside.any(), [words[i] for i in np.flatnonzero(outside)]
+    wide = np.minimum.outer(x1, x1) - np.maximum.outer(x0, x0)
+    high = np.minimum.outer(y1, y1) - np.maximum.outer(y0, y0)
+    touching = np.argwhere(np.triu((wide > 1.5) & (high > 3.0), k=1))
+    assert not len(touching), [(words[i], words[j]) for i, j in touching]
 
 
 def words_in(axes: Axes) -> Iterator[Text]:
