@@ -138,6 +138,12 @@ class Engine:
         assert job is not None
         return job
 
+    def settle(self, job_id: int, seconds: float) -> None:
+        """Wait no longer than this for a job of this engine to end."""
+        worker = self._workers.get(job_id)
+        if worker is not None:
+            worker.join(seconds)
+
     def close(self) -> None:
         """Cancel what still runs and wait for it."""
         for job_id, worker in self._workers.items():

@@ -29,7 +29,7 @@ from retail_pipeline.state import PipelineState
 # dagster-airbyte is pinned exactly because it is beta; saying so at every sync helps nobody.
 warnings.filterwarnings("ignore", message=".*Airbyte", category=BetaWarning)
 
-_EMBEDDED_POLL_SECONDS = 0.25
+_EMBEDDED_POLL_SECONDS = 0.05  # the stand-in waits before it answers
 _SERVER_POLL_SECONDS = 10.0
 _REASON_TIMEOUT_SECONDS = 15
 

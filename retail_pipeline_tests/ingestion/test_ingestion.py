@@ -90,6 +90,7 @@ def test_an_increment_moves_what_is_new_and_equals_a_full_run(database: Database
     before = metadata(first, "transactions")
     assert before["dagster/row_count"] == before["rows_synced"] > 0
     assert before["read_by"] == "page loop"
+    assert f"rows_read={before['rows_synced']}" in Path(before["log"]).read_text()
 
     second = run(database, SIMULATOR, streams=["transactions"], as_of="2024-07-01")
     after = metadata(second, "transactions")
