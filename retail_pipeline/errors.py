@@ -8,5 +8,9 @@ class PipelineError(Exception):
     """The work failed for a reason that its message explains (exit code 1)."""
 
 
+class UnavailableError(PipelineError):
+    """Something that is needed is away; the same attempt may work in a moment."""
+
+
 class UsageError(PipelineError):
     """The command or a setting is wrong and the message says how to mend it (exit code 2)."""

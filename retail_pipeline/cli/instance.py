@@ -1,34 +1,21 @@
 """Dagster's instance for the command line and `make dev`: its home, its storage in PostgreSQL."""
 
+import fcntl
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from retail_pipeline.postgres.open import dagster_database_url
-from retail_pipeline.settings import Settings
+from retail_pipeline.settings import PROJECT_ROOT, Settings
 
 if TYPE_CHECKING:
     from dagster import DagsterInstance
 
 STORAGE_VARIABLE = "DAGSTER_POSTGRES_URL"
 
-_CONFIGURATION = f"""\
-# Written by retail-pipeline; the address is in the environment, so that no secret is in a file.
-storage:
-  custom:
-    module: retail_pipeline.dagster_storage
-    class: PooledPostgresStorage
-    config:
-      postgres_url:
-        env: {STORAGE_VARIABLE}
-telemetry:
-  enabled: false
-nux:
-  enabled: false
-freshness:
-  enabled: true
-"""
+_CONFIGURATION = PROJECT_ROOT / "deploy" / "dagster.yaml"
 
 
 def dagster_environment(settings: Settings) -> dict[str, str]:
@@ -36,8 +23,9 @@ def dagster_environment(settings: Settings) -> dict[str, str]:
     home = settings.home / "dagster"
     home.mkdir(parents=True, exist_ok=True)
     configuration = home / "dagster.yaml"
-    if not configuration.exists() or configuration.read_text() != _CONFIGURATION:
-        configuration.write_text(_CONFIGURATION)
+    wanted = _CONFIGURATION.read_text()
+    if not configuration.exists() or configuration.read_text() != wanted:
+        configuration.write_text(wanted)
     return {"DAGSTER_HOME": str(home), STORAGE_VARIABLE: dagster_database_url(settings)}
 
 
@@ -49,3 +37,38 @@ def open_instance(settings: Settings) -> Iterator["DagsterInstance"]:
     os.environ.update(dagster_environment(settings))
     with DagsterInstance.get() as instance:
         yield instance
+
+
+@contextmanager
+def at_work(instance: "DagsterInstance", settings: Settings, run_id: str) -> Iterator[None]:
+    """Hold a file's lock while this process is at work on a run, and end runs whose process died.
+
+    The system gives up the lock of a process that was killed: a run that nobody holds any more is
+    called failed here, and its places in pools are free for the next one.
+    """
+    folder = settings.home / "dagster" / "at_work"
+    folder.mkdir(parents=True, exist_ok=True)
+    for path in folder.glob("*.lock"):
+        _end_if_dead(instance, path)
+    own = folder / f"{run_id}.lock"
+    with own.open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        try:
+            yield
+        finally:
+            own.unlink(missing_ok=True)
+
+
+def _end_if_dead(instance: "DagsterInstance", path: Path) -> None:
+    try:
+        with path.open("r+") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            run = instance.get_run_by_id(path.stem)
+            if run is not None and not run.is_finished:
+                instance.report_run_failed(
+                    run, "the process of this run ended without a word: it was killed, or crashed"
+                )
+            instance.event_log_storage.free_concurrency_slots_for_run(path.stem)
+            path.unlink(missing_ok=True)
+    except (BlockingIOError, FileNotFoundError):
+        return  # at work, or ended meanwhile

@@ -171,7 +171,7 @@ def _execute(
     *,
     any_source: bool = False,
 ) -> tuple[Progress, float]:
-    from retail_pipeline.cli.instance import open_instance
+    from retail_pipeline.cli.instance import at_work, open_instance
     from retail_pipeline.cli.preparation import prepare
 
     began = time.monotonic()
@@ -181,7 +181,7 @@ def _execute(
     if not ingests and not any_source:
         _refuse_new_data(settings, window)
     progress, run_id = Progress(console), str(uuid.uuid4())
-    with open_instance(settings) as instance:
+    with open_instance(settings) as instance, at_work(instance, settings, run_id):
         instance.add_event_listener(run_id, progress.on_entry)
         prepared = time.monotonic() - began
         definitions.resolve_job_def(JOB).execute_in_process(

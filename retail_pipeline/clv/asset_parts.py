@@ -20,6 +20,7 @@ from dagster import (
 
 from retail_pipeline.errors import PipelineError
 from retail_pipeline.postgres import Database
+from retail_pipeline.retrying import retried
 from retail_pipeline.run_window import RunWindow
 from retail_pipeline.settings import Settings
 
@@ -34,7 +35,7 @@ def clv_asset(
     name: str, deps: Sequence[AssetKey], kinds: set[str], **options: Any
 ) -> Callable[[Callable[..., MaterializeResult]], AssetsDefinition]:
     """Return `asset` with what all assets of this room share; the docstring is the description."""
-    return asset(
+    declare = asset(
         key=AssetKey([GROUP, name]),
         deps=deps,
         group_name=GROUP,
@@ -42,6 +43,7 @@ def clv_asset(
         kinds=kinds,
         **options,
     )
+    return lambda build: declare(retried(build))
 
 
 def window(database: Database, settings: Settings, run_window: RunWindow) -> tuple[date, int]:

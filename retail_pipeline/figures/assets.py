@@ -19,6 +19,7 @@ from dagster import (
 from retail_pipeline.figures.gallery import GALLERY, Exhibit
 from retail_pipeline.figures.reading import Tables
 from retail_pipeline.postgres import Database, Role
+from retail_pipeline.retrying import retried
 from retail_pipeline.run_window import RunWindow
 from retail_pipeline.settings import Settings
 
@@ -43,6 +44,7 @@ def _figure(exhibit: Exhibit) -> AssetsDefinition:
         owners=[OWNER],
         kinds={"matplotlib"},
     )
+    @retried
     def figure(
         database: ResourceParam[Database],
         settings: ResourceParam[Settings],

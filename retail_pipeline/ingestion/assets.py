@@ -27,7 +27,7 @@ from dagster import (
 from retail_pipeline.airbyte_engine.child import STOCK
 from retail_pipeline.airbyte_engine.files import AirbyteFolder, ConnectionFile, StreamSettings
 from retail_pipeline.airbyte_engine.host import HOST
-from retail_pipeline.errors import PipelineError
+from retail_pipeline.errors import PipelineError, UnavailableError
 from retail_pipeline.ingestion.checks import (
     MONEY_STREAM,
     check_money,
@@ -180,7 +180,7 @@ def _failing_well(settings: Settings) -> Iterator[None]:
             description=str(error),
             metadata={} if job_id is None else _job_metadata(settings, job_id),
         )
-        if isinstance(error, ApiUnavailableError) or (
+        if isinstance(error, ApiUnavailableError | UnavailableError) or (
             isinstance(error, SyncError) and not error.permanent
         ):
             failure.__cause__ = error

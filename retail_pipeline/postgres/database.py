@@ -13,7 +13,7 @@ import psycopg
 from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict
 
-from retail_pipeline.errors import PipelineError
+from retail_pipeline.errors import PipelineError, UnavailableError
 from retail_pipeline.postgres.session import Role, session_url, with_role
 
 if TYPE_CHECKING:
@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
 Parameters = Mapping[str, Any] | Sequence[Any]
 
+
+_REFUSALS = ("authentication failed", "no pg_hba.conf entry", "does not exist", "permission denied")
+"""What a server says that is there and will say the same again."""
 
 _MIGRATION_ATTEMPTS = 5
 _PASSING_ERRORS = (
@@ -226,7 +229,9 @@ class Database:
 
     def _unusable(self, error: Exception) -> PipelineError:
         words = str(error).strip().splitlines() or [type(error).__name__]
-        return PipelineError(
+        refused = any(sign in str(error) for sign in _REFUSALS)
+        kind = PipelineError if refused else UnavailableError
+        return kind(
             f"PostgreSQL at {self.location} cannot be used: {words[0]}. "
             "Check RETAIL_DATABASE_URL and that the server is up "
             "(without the setting, the embedded server is used)."

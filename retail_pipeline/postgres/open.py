@@ -1,5 +1,9 @@
 """From settings to a usable database: the given server or the embedded one, migrated."""
 
+from contextlib import suppress
+
+import psycopg
+
 from retail_pipeline.postgres.database import Database
 from retail_pipeline.postgres.server import EmbeddedServer
 from retail_pipeline.settings import Settings
@@ -28,7 +32,8 @@ def dagster_database_url(settings: Settings) -> str:
     with warehouse.connect(autocommit=True) as connection:
         found = connection.execute("select 1 from pg_database where datname = %s", [name])
         if found.fetchone() is None:
-            connection.execute(f'create database "{name}"')
+            with suppress(psycopg.errors.DuplicateDatabase):  # by a service that starts beside
+                connection.execute(f'create database "{name}"')
             connection.execute(f'revoke all on database "{name}" from public')
     return sibling_url(warehouse.url, name)
 

@@ -16,7 +16,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from functools import cache
 from importlib.util import find_spec
@@ -142,7 +142,8 @@ class EmbeddedServer:
             credentials = self._initialise()
         deadline = time.monotonic() + START_PATIENCE_SECONDS
         while True:
-            credentials = _Credentials(port=_free_port(), password=credentials.password)
+            port = _free_port(credentials.port)
+            credentials = _Credentials(port=port, password=credentials.password)
             started = self._pg_ctl("-w", "-l", str(self._log), "-o", _options(credentials), "start")
             if started.returncode == 0:
                 break
@@ -215,10 +216,14 @@ def _options(credentials: _Credentials) -> str:
     return " ".join(f"-c {name}={value}" for name, value in settings.items())
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+def _free_port(last: int) -> int:
+    """Return the last port if it is free, so that clients of before find the server again."""
+    for port in (last, 0):
+        with socket.socket() as probe, suppress(OSError):
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(("127.0.0.1", port))
+            return int(probe.getsockname()[1])
+    raise PipelineError("no port is free on 127.0.0.1")
 
 
 def _create_database(url: str) -> None:

@@ -27,6 +27,7 @@ from dagster_dbt.compat import DBT_PYTHON_VERSION
 from packaging.version import Version
 
 from retail_pipeline.postgres import Database, Role
+from retail_pipeline.retrying import retry, says_lost_connection
 from retail_pipeline.run_window import RunWindow
 from retail_pipeline.settings import Settings
 from retail_pipeline.warehouse.outcome import failure_message
@@ -42,6 +43,9 @@ from retail_pipeline.warehouse.project import (
     recall,
 )
 from retail_pipeline.warehouse.translator import WarehouseTranslator
+
+POOL = "warehouse"
+"""One build at a time: two would rewrite the same tables."""
 
 
 class DbtWithoutVersionCall(DbtCliResource):
@@ -70,6 +74,7 @@ def build_warehouse_assets(settings: Settings) -> Definitions:
         manifest=manifest,
         project=project,
         dagster_dbt_translator=WarehouseTranslator(),
+        pool=POOL,
     )
     def dbt_build(
         context: AssetExecutionContext,
@@ -174,6 +179,8 @@ def _raise_failure(invocation: DbtCliInvocation, artifacts: Path) -> None:
         message = failure_message(artifacts)
     except FileNotFoundError:
         message = None
+    if says_lost_connection(message or str(error)):
+        raise retry() from error
     raise Failure(
         description=message or str(error),
         metadata={"artifacts": str(artifacts)},
