@@ -23,6 +23,8 @@ lint: .venv
 	@.venv/bin/ruff format --check .
 	@.venv/bin/ruff check .
 	@.venv/bin/mypy
+	@.venv/bin/check-jsonschema -q --builtin-schema vendor.compose-spec docker-compose.yml
+	@.venv/bin/check-jsonschema -q --builtin-schema vendor.github-workflows .github/workflows/ci.yml
 	@.venv/bin/sqlfluff lint --disable-progress-bar dbt_project/models dbt_project/tests/marts database
 
 # Stops what is running for this checkout and removes what it made: state, then the environment.

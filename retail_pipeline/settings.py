@@ -124,11 +124,13 @@ class Settings:
             UsageError: A value is not valid, a variable of the project's prefix is unknown, or the
                 production environment lacks what it must be given.
         """
-        given = {
-            k: v.strip()
-            for k, v in (os.environ if environ is None else environ).items()
-            if v.strip()
-        }
+        given = _with_secrets(
+            {
+                k: v.strip()
+                for k, v in (os.environ if environ is None else environ).items()
+                if v.strip()
+            }
+        )
         _refuse_unknown(given)
         settings = cls(
             environment=_choice(given, "RETAIL_ENV", Environment, Environment.LOCAL),
@@ -216,10 +218,41 @@ _KNOWN = {
     "RETAIL_DAGSTER_URL",
     "RETAIL_SUPPRESSION_KEY",
 }
+_SECRETS = (
+    "RETAIL_DATABASE_URL",
+    "RETAIL_API_KEY",
+    "RETAIL_SUPPRESSION_KEY",
+    "RETAIL_ALERT_WEBHOOK",
+    "RETAIL_SMTP_URL",
+    "AIRBYTE_CLIENT_SECRET",
+)
+"""Each may be given as a file instead, as containers get secrets: NAME_FILE holds the path."""
 _OWN_PREFIXES = ("RETAIL_DBT_", "RETAIL_TEST_")
 """Set by the project for its child processes and its tests; not settings."""
 
 _E = TypeVar("_E", bound=StrEnum)
+
+
+def _with_secrets(given: dict[str, str]) -> dict[str, str]:
+    """Return the variables with the secrets that are given as files read.
+
+    Raises:
+        UsageError: A secret is given twice, or its file cannot be read.
+    """
+    read = dict(given)
+    for name in _SECRETS:
+        path = read.pop(f"{name}_FILE", None)
+        if path is None:
+            continue
+        if name in read:
+            raise UsageError(f"{name} and {name}_FILE are both set: give one of them")
+        try:
+            read[name] = Path(path).read_text().strip()
+        except (OSError, UnicodeDecodeError):
+            raise UsageError(f"{name}_FILE: {path} cannot be read as text") from None
+        if not read[name]:
+            raise UsageError(f"{name}_FILE: {path} is empty")
+    return read
 
 
 def _refuse_unknown(given: Mapping[str, str]) -> None:

@@ -9,6 +9,7 @@ from retail_pipeline.errors import UsageError
 from retail_pipeline.settings import (
     AirbyteMode,
     AirbyteSettings,
+    AlertSettings,
     ApiSource,
     Environment,
     FileSource,
@@ -43,7 +44,7 @@ def test_every_variable_reaches_its_setting() -> None:
         api_key="the-key",
         as_of=date(2024, 5, 1),
         horizon_days=90,
-        alert_webhook="https://hooks.example/x",
+        alerts=AlertSettings(webhooks={"": ("https://hooks.example/x",)}),
         airbyte=AirbyteSettings(AirbyteMode.SERVER, "https://airbyte.example", "w-1", "c-1", "s-1"),
     )
 
@@ -101,3 +102,26 @@ def test_sources_are_read_as_they_are_spelled() -> None:
     assert parse_source("simulator:?customers=50&seed=3") == SimulatorSource(50, 3)
     assert parse_source("simulator:") == SimulatorSource()
     assert parse_source("file:/data/x.csv") == FileSource(Path("/data/x.csv"))
+
+
+def test_a_secret_may_come_from_a_file(tmp_path: Path) -> None:
+    (tmp_path / "key").write_text("from-a-file\n")
+    settings = Settings.from_environment({"RETAIL_API_KEY_FILE": str(tmp_path / "key")})
+    assert settings.api_key == "from-a-file"
+
+
+@pytest.mark.parametrize(
+    ("environment", "words"),
+    [
+        ({"RETAIL_API_KEY_FILE": "/nowhere/key"}, "RETAIL_API_KEY_FILE: /nowhere/key cannot"),
+        ({"RETAIL_API_KEY_FILE": "/dev/null"}, "is empty"),
+        ({"RETAIL_API_KEY_FILE": "/x", "RETAIL_API_KEY": "hidden"}, "both set"),
+        ({"RETAIL_HOME_FILE": "/x"}, "RETAIL_HOME_FILE is not a setting"),
+    ],
+)
+def test_a_secret_file_that_cannot_be_used_is_named(
+    environment: dict[str, str], words: str
+) -> None:
+    with pytest.raises(UsageError, match=words) as error:
+        Settings.from_environment(environment)
+    assert "hidden" not in str(error.value)

@@ -1,8 +1,9 @@
-"""Commands that start, stop or remove: `up`, `down`, `dev`, `reset`, `api serve`."""
+"""Commands that start, stop or remove: `up`, `down`, `dev`, `exec`, `reset`, `api serve`."""
 
 import os
 import shutil
 import sys
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -14,7 +15,7 @@ from retail_pipeline.postgres import Role, open_database
 from retail_pipeline.postgres.open import embedded_server
 from retail_pipeline.settings import PROJECT_ROOT, Settings, parse_as_of, parse_source
 
-_STATE = ("postgres", "dagster", "figures", "dbt", "logs")
+_STATE = ("postgres", "dagster", "figures", "dbt", "logs", "alerts")
 
 
 def up() -> None:
@@ -83,6 +84,23 @@ def dev(
     if program is None:
         raise UsageError("the command `dagster` is not installed: run `make .venv`")
     os.execv(program, [program, "dev", "--host", "127.0.0.1", "--port", str(port)])
+
+
+def execute(
+    command: Annotated[list[str], typer.Argument(help="A program and its arguments.")],
+) -> None:
+    """Become another program, in the environment of this pipeline's Dagster instance.
+
+    DAGSTER_HOME and the address of its storage are set, the database is there and migrated: so run
+    the services' webserver and daemon, and Dagster's own commands.
+    Example: retail-pipeline exec dagster-daemon liveness-check
+    """
+    os.environ.update(dagster_environment(Settings.from_environment()))
+    beside = Path(sys.executable).with_name(command[0])
+    program = str(beside) if beside.exists() else shutil.which(command[0])
+    if program is None:
+        raise UsageError(f"there is no program {command[0]!r} here")
+    os.execv(program, [program, *command[1:]])
 
 
 def serve_api(

@@ -1,0 +1,232 @@
+"""docker-compose.yml without Docker: each command is started on loopback and gets healthy.
+
+Commands, variables and health checks are the file's own; what a container would give (secrets as
+files, a volume, names of hosts) is given as folders and loopback addresses. The graph that the
+webserver then shows is the reviewed one, as it is from every other entry.
+"""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from retail_pipeline.postgres.server import EmbeddedServer, _binaries, _free_port, _unprivileged
+from retail_pipeline.settings import PROJECT_ROOT
+from retail_pipeline_tests.definitions.test_graph import GOLDEN
+
+COMPOSE = PROJECT_ROOT / "docker-compose.yml"
+PATIENCE_SECONDS = 240
+PORTS = {"3000": "webserver", "4000": "code-location", "8080": "retail-api"}
+
+GRAPH = "{assetNodes{assetKey{path} groupName dependencyKeys{path}}}"
+
+
+def services() -> dict[str, Any]:
+    return dict(yaml.safe_load(COMPOSE.read_text())["services"])
+
+
+def test_every_service_is_confined_and_watched() -> None:
+    for name, service in services().items():
+        assert service["read_only"], name
+        assert service["cap_drop"] == ["ALL"], name
+        assert service["security_opt"] == ["no-new-privileges:true"], name
+        assert service["healthcheck"]["test"], name
+        assert "privileged" not in service, name
+    published = {name: each["ports"] for name, each in services().items() if "ports" in each}
+    assert published == {"webserver": ["127.0.0.1:3000:3000"]}
+    assert "\nUSER retail\n" in (PROJECT_ROOT / "Dockerfile").read_text()
+
+
+def test_no_secret_is_in_the_file_or_can_get_into_the_image() -> None:
+    for service in services().values():
+        for name, value in service["environment"].items():
+            if re.search("PASSWORD|KEY|SECRET|DATABASE_URL|WEBHOOK|SMTP", name):
+                assert name.endswith("_FILE") or re.fullmatch(r"\$\{\w+:-\}", value), name
+    ignored = (PROJECT_ROOT / ".dockerignore").read_text().splitlines()
+    assert {"secrets", ".env", ".retail"} <= set(ignored)
+
+
+class Host:
+    """What Compose and Docker would be: variables, secrets, a volume, ports."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.ports = {port: str(_free_port(0)) for port in PORTS}
+        self.server = EmbeddedServer(folder / "postgres")
+        secrets = folder / "secrets"
+        secrets.mkdir()
+        (secrets / "database_url").write_text(self.server.start())
+        (secrets / "api_key").write_text("key-of-the-test")
+        (secrets / "suppression_key").write_text("s" * 32)
+
+    def words(self, text: str) -> str:
+        """Return a value as Compose and the container's mounts make it, on this machine's ports."""
+        given = {
+            "BIND_HOST": "127.0.0.1",
+            "CODE_LOCATION_HOST": "127.0.0.1",
+            "RETAIL_SOURCE": f"http://127.0.0.1:{self.ports['8080']}",
+        }
+        text = re.sub(r"\$\{(\w+):-([^}]*)\}", lambda m: given.get(m[1], m[2]), text)
+        text = text.replace("/run/secrets/", f"{self.folder}/secrets/")
+        return re.sub(r"\b(3000|4000|8080)\b", lambda m: self.ports[m[1]], text)
+
+    def environment(self, service: dict[str, Any]) -> dict[str, str]:
+        """Return the service's variables, and of this machine's only what an image has."""
+        own = {name: self.words(str(value)) for name, value in service["environment"].items()}
+        return {
+            "PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin",
+            "HOME": str(self.folder),
+            "RETAIL_HOME": str(self.folder / "home"),
+            **own,
+        }
+
+    def command(self, words: list[str]) -> list[str]:
+        """Return a command as it stands in the file, with the workspace on this machine's port."""
+        workspace = self.folder / "workspace.yaml"
+        text = (PROJECT_ROOT / "deploy" / "workspace.yaml").read_text()
+        workspace.write_text(self.words(text))
+        asked = [self.words(word) for word in words]
+        return [str(workspace) if word == "deploy/workspace.yaml" else word for word in asked]
+
+    @contextmanager
+    def running(self, name: str) -> Iterator[None]:
+        """Start a service's command, wait until its own health check passes, stop it."""
+        service = services()[name]
+        log = self.folder / f"{name}.log"
+        with log.open("w") as file:
+            process = subprocess.Popen(
+                self.command(service["command"]),
+                cwd=PROJECT_ROOT,
+                env=self.environment(service),
+                stdout=file,
+                stderr=subprocess.STDOUT,
+            )
+        try:
+            self._wait(service, process, log)
+            yield
+        finally:
+            process.terminate()
+            process.wait(60)
+
+    def _wait(self, service: dict[str, Any], process: subprocess.Popen[bytes], log: Path) -> None:
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        check = self.command(service["healthcheck"]["test"][1:])
+        while True:
+            done = subprocess.run(
+                check,
+                env=self.environment(service),
+                cwd=PROJECT_ROOT,
+                capture_output=True,
+                check=False,
+            )
+            if done.returncode == 0:
+                return
+            assert process.poll() is None, log.read_text()
+            assert time.monotonic() < deadline, done.stderr.decode() + log.read_text()
+            time.sleep(1)
+
+    def graph(self) -> dict[str, Any]:
+        """Return the asset graph that the webserver shows."""
+        request = urllib.request.Request(
+            f"http://127.0.0.1:{self.ports['3000']}/graphql",
+            json.dumps({"query": GRAPH}).encode(),
+            {"content-type": "application/json"},
+        )
+        with urllib.request.urlopen(request, timeout=60) as answer:
+            nodes = json.load(answer)["data"]["assetNodes"]
+        return {
+            "/".join(node["assetKey"]["path"]): {
+                "upstream": sorted("/".join(key["path"]) for key in node["dependencyKeys"]),
+                "group": node["groupName"],
+            }
+            for node in nodes
+        }
+
+
+@pytest.fixture
+def host(tmp_path: Path) -> Iterator[Host]:
+    host = Host(tmp_path)
+    yield host
+    host.server.remove()
+
+
+def reviewed() -> dict[str, Any]:
+    golden = json.loads(GOLDEN.read_text())
+    return {
+        name: {"upstream": node["upstream"], "group": node["group"]}
+        for name, node in golden.items()
+    }
+
+
+def test_each_command_gets_healthy_and_shows_the_reviewed_graph(host: Host) -> None:
+    with (
+        host.running("code-location"),
+        host.running("retail-api"),
+        host.running("webserver"),
+        host.running("daemon"),
+    ):
+        assert host.graph() == reviewed()
+
+
+def test_postgresql_takes_the_options_of_its_command(tmp_path: Path) -> None:
+    server = EmbeddedServer(tmp_path / "postgres")
+    server.start()
+    server.stop()
+    command = services()["postgres"]["command"]
+    options = [*("-D", str(server.folder / "data"), "-c", "listen_addresses=127.0.0.1")]
+    options += ["-c", f"port={_free_port(0)}", "-c", "unix_socket_directories="]
+    program = [*_unprivileged(), str(_binaries() / command[0])]
+    done = _run(*program, *options, *command[1:], "-C", "port")
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("entry", ["bare", "command line"])
+def test_bare_dagster_and_the_command_line_load_the_reviewed_graph(
+    tmp_path: Path, entry: str
+) -> None:
+    [location] = yaml.safe_load((PROJECT_ROOT / "workspace.yaml").read_text())["load_from"]
+    module = location["python_module"]["module_name"]
+    assert module in services()["code-location"]["command"]
+    load = {
+        "bare": f"from {module} import defs",
+        "command line": "from retail_pipeline.cli.preparation import prepare\n"
+        "from retail_pipeline.settings import Settings\n"
+        "defs = prepare(Settings.from_environment(), syncs=False)",
+    }[entry]
+    show = (
+        "\nimport json\nfrom retail_pipeline_tests.definitions.test_graph import graph"
+        "\nprint(json.dumps(graph(defs)))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", load + show],
+        cwd=PROJECT_ROOT,
+        env={"PATH": os.environ["PATH"], "HOME": str(tmp_path), "RETAIL_HOME": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    EmbeddedServer(tmp_path / "postgres").remove()
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout.splitlines()[-1]) == json.loads(GOLDEN.read_text())
+
+
+def _run(*command: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def test_compose_itself_accepts_the_file_where_it_is_installed() -> None:
+    if shutil.which("docker") is None or _run("docker", "compose", "version").returncode:
+        pytest.skip("docker compose is not installed")
+    done = _run("docker", "compose", "--file", str(COMPOSE), "config", "--quiet")
+    assert done.returncode == 0, done.stderr
