@@ -1,0 +1,231 @@
+"""Faults in the middle of a run: running again repairs it, and the tables are an undisturbed run's.
+
+Each case starts from a copy of one state, disturbs the run that brings it a month further, and then
+simply runs again. A case costs two runs, so by default one is tried, a kill of the very first run.
+RETAIL_TEST_FAULTS=all tries five restarts of PostgreSQL, ten kills, a full disk and a step out of
+memory; RETAIL_TEST_FAULTS_SEED chooses other moments.
+"""
+
+import logging
+import os
+import random
+import resource
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from retail_pipeline.postgres.server import EmbeddedServer
+
+_LOG = logging.getLogger(__name__)
+
+ALL = os.environ.get("RETAIL_TEST_FAULTS") == "all"
+SEED = int(os.environ.get("RETAIL_TEST_FAULTS_SEED", "6"))
+RESTARTS, KILLS = (5, 10) if ALL else (0, 1)
+
+SOURCE = "simulator:?customers=300&seed=7"
+BEFORE, AFTER = "2024-06-01", "2024-07-01"
+PATIENCE_SECONDS = 1200
+
+_SCHEMAS = ("transactional", "staging", "intermediate", "warehouse", "clv")
+_OF_THE_RUN = (
+    # When and how long, not what: these differ between any two runs.
+    *("predicted_at", "trained_at", "decided_at", "scored_at", "fit_seconds", "load_seconds"),
+    *("dbt_updated_at", "run_id", "seconds", "made_at"),
+)
+
+
+@dataclass
+class Home:
+    """A RETAIL_HOME with its own PostgreSQL, and the command line in it."""
+
+    folder: Path
+
+    @property
+    def server(self) -> EmbeddedServer:
+        return EmbeddedServer(self.folder / "postgres")
+
+    def start(self, as_of: str) -> subprocess.Popen[str]:
+        given = {"RETAIL_HOME": str(self.folder), "PYTHONUNBUFFERED": "1"}
+        return subprocess.Popen(
+            [
+                *(sys.executable, "-m", "retail_pipeline.cli", "run"),
+                *("--source", SOURCE, "--as-of", as_of, "--horizon-days", "60"),
+            ],
+            env={**os.environ, **given},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+
+    def run(self, as_of: str) -> None:
+        """Run to the end, which has to be a good one."""
+        process = self.start(as_of)
+        said, _ = process.communicate(timeout=PATIENCE_SECONDS)
+        assert process.returncode == 0, said
+
+    def tables(self) -> dict[str, str]:
+        """Return a fingerprint of each table's rows, without what differs between any two runs."""
+        with psycopg.connect(self.server.start()) as connection:
+            columns = connection.execute(
+                "select format('%%I.%%I', table_schema, table_name), "
+                "string_agg(format('%%I', column_name), ', ' order by column_name) "
+                "from information_schema.columns join information_schema.tables "
+                "using (table_schema, table_name) where table_schema = any(%s) "
+                "and table_type = 'BASE TABLE' and column_name <> all(%s) "
+                "and column_name not like '\\_airbyte%%' group by 1 order by 1",
+                [list(_SCHEMAS), list(_OF_THE_RUN)],
+            ).fetchall()
+            return {table: _fingerprint(connection, table, names) for table, names in columns}
+
+
+def _fingerprint(connection: psycopg.Connection, table: str, columns: str) -> str:
+    # Deciding twice on the same numbers is two rows that say the same.
+    row = connection.execute(
+        f"select count(*) || ':' || coalesce(md5(string_agg(r::text, '|' order by r::text)), '') "
+        f"from (select distinct {columns} from {table}) as r"
+    ).fetchone()
+    assert row is not None
+    return str(row[0])
+
+
+@dataclass(frozen=True)
+class Start:
+    """The state that each case begins with, and what comes of it undisturbed."""
+
+    folder: Path
+    tables: dict[str, str]
+    seconds: float
+
+
+@pytest.fixture(scope="module")
+def start(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Start]:
+    home = Home(tmp_path_factory.mktemp("faults") / "home")
+    home.folder.mkdir()
+    if ALL:
+        home.run(BEFORE)
+        home.server.stop()
+    kept = home.folder.with_name("kept")
+    shutil.copytree(home.folder, kept, symlinks=True)
+    began = time.monotonic()
+    home.run(AFTER)
+    seconds = time.monotonic() - began
+    tables = home.tables()
+    home.server.remove()
+    yield Start(kept, tables, seconds)
+    shutil.rmtree(kept)
+
+
+@contextmanager
+def copied(start: Start, folder: Path) -> Iterator[Home]:
+    home = Home(folder)
+    shutil.copytree(start.folder, folder, symlinks=True, dirs_exist_ok=True)
+    try:
+        yield home
+    finally:
+        home.server.remove()
+
+
+def disturbed(home: Home, disturb: Callable[[subprocess.Popen[str]], None]) -> tuple[int, str]:
+    """Run with a disturbance; return how it ended and what it said."""
+    process = home.start(AFTER)
+    disturb(process)
+    said, _ = process.communicate(timeout=PATIENCE_SECONDS)
+    return process.returncode, said
+
+
+def moments(kind: str, count: int) -> list[float]:
+    """Return shares of a run's length at which to disturb it."""
+    chance = random.Random(f"{kind} {SEED}")
+    return [round(chance.uniform(0.05, 0.95), 3) for _ in range(count)]
+
+
+def repair(home: Home, start: Start) -> None:
+    home.run(AFTER)
+    tables = home.tables()
+    assert {name for name in tables if tables[name] != start.tables.get(name)} == set()
+    assert tables.keys() == start.tables.keys()
+
+
+@pytest.mark.parametrize("moment", moments("restart", RESTARTS))
+def test_postgresql_restarted_in_a_run(start: Start, tmp_path: Path, moment: float) -> None:
+    with copied(start, tmp_path / "home") as home:
+
+        def restart(process: subprocess.Popen[str]) -> None:
+            time.sleep(moment * start.seconds)
+            home.server.stop()
+            home.server.start()
+
+        code, said = disturbed(home, restart)
+        _LOG.warning("restart at %s: exit %s %s", moment, code, said[-300:] if code else "")
+        assert code in (0, 1)
+        assert "Traceback" not in said
+        repair(home, start)
+
+
+@pytest.mark.parametrize("moment", moments("kill", KILLS))
+def test_the_process_killed_in_a_run(start: Start, tmp_path: Path, moment: float) -> None:
+    with copied(start, tmp_path / "home") as home:
+
+        def kill(process: subprocess.Popen[str]) -> None:
+            time.sleep(moment * start.seconds)
+            process.kill()
+
+        code, _ = disturbed(home, kill)
+        _LOG.warning("kill at %s: exit %s", moment, code)
+        repair(home, start)
+
+
+@pytest.mark.skipif(not ALL, reason="two runs; RETAIL_TEST_FAULTS=all")
+def test_a_disk_that_fills_up_in_a_run(start: Start, tmp_path: Path) -> None:
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    used = sum(path.lstat().st_size for path in start.folder.rglob("*")) // 2**20
+    with _file_system(disk, used + 6), copied(start, disk) as home:
+        code, said = disturbed(home, lambda process: None)
+        _LOG.warning("disk full: exit %s %s", code, said[-300:])
+        assert code == 1
+        assert "Traceback" not in said
+        subprocess.run(["mount", "-o", f"remount,size={used + 2048}m", str(disk)], check=True)
+        repair(home, start)
+
+
+@pytest.mark.skipif(not ALL, reason="two runs; RETAIL_TEST_FAULTS=all")
+def test_a_step_out_of_memory(start: Start, tmp_path: Path) -> None:
+    with copied(start, tmp_path / "home") as home:
+
+        def limit(process: subprocess.Popen[str]) -> None:
+            assert process.stdout is not None
+            for line in process.stdout:
+                if "warehouse/" in line:
+                    break
+            status = Path(f"/proc/{process.pid}/status").read_text()
+            size = int(status.split("VmSize:")[1].split()[0]) * 1024
+            resource.prlimit(process.pid, resource.RLIMIT_AS, (size, size))
+
+        code, said = disturbed(home, limit)
+        _LOG.warning("out of memory: exit %s %s", code, said[-300:])
+        assert code != 0
+        repair(home, start)
+
+
+@contextmanager
+def _file_system(folder: Path, mebibytes: int) -> Iterator[None]:
+    mounting = ["mount", "-t", "tmpfs", "-o", f"size={mebibytes}m", "tmpfs", str(folder)]
+    try:
+        done = subprocess.run(mounting, check=False, capture_output=True)
+    except FileNotFoundError:
+        pytest.skip("no mount command")
+    if done.returncode != 0:
+        pytest.skip("a file system of its own needs root")
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", "-l", str(folder)], check=True)
