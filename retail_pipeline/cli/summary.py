@@ -64,6 +64,9 @@ def print_summary(
     print_serving(database, console)
     print_segments(database, console)
     console.print(f"[bold]Figures[/]        {settings.home / 'figures'}", soft_wrap=True)
+    report = settings.home / "report" / "report.html"
+    if report.exists():
+        console.print(f"[bold]Report[/]         {report}", soft_wrap=True)
     console.print(
         "[bold]Predictions[/]    table clv.predictions "
         "(psql $(retail-pipeline db-url)), or `make dev` for the graph"

@@ -9,7 +9,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from graphlib import TopologicalSorter
 from pathlib import Path
-from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 from dagster import (
@@ -99,7 +98,7 @@ def inventory(definitions: Iterable[Definitions]) -> Inventory:
 
 
 def _groups_in_order(specs: Mapping[AssetKey, AssetSpec]) -> list[str]:
-    """Return the groups by how deep their assets lie on average: some layers read each other."""
+    """Return the groups by how deep their deepest asset lies: some layers read each other."""
     parents = {
         key: {each.asset_key for each in spec.deps if each.asset_key in specs}
         for key, spec in specs.items()
@@ -107,10 +106,11 @@ def _groups_in_order(specs: Mapping[AssetKey, AssetSpec]) -> list[str]:
     depth: dict[AssetKey, int] = {}
     for key in TopologicalSorter(parents).static_order():
         depth[key] = 1 + max((depth[parent] for parent in parents[key]), default=0)
-    depths: dict[str, list[int]] = {}
+    deepest: dict[str, int] = {}
     for key, spec in specs.items():
-        depths.setdefault(spec.group_name or "", []).append(depth[key])
-    return sorted(depths, key=lambda group: fmean(depths[group]))
+        group = spec.group_name or ""
+        deepest[group] = max(deepest.get(group, 0), depth[key])
+    return sorted(deepest, key=lambda group: deepest[group])
 
 
 def build_report(graph: Inventory) -> Definitions:
@@ -291,7 +291,7 @@ def _report(
     run_id: str,
 ) -> Any:
     from retail_pipeline.report import card, glance, lineage, verdicts
-    from retail_pipeline.report.document import Section, Table, number
+    from retail_pipeline.report.document import Section, Table, number, written
     from retail_pipeline.report.page import Report
 
     checks = Counter(each.asset_key for each in graph.checks)
@@ -312,7 +312,7 @@ def _report(
     ]
     table = Table("A table that a run has filled", ("Asset", "Rows"), counted, frozenset({1}))
     return Report(
-        title=f"Retail pipeline: report as of {facts.as_of.day} {facts.as_of:%B %Y}",
+        title=f"Retail pipeline: report as of {written(facts.as_of)}",
         subtitle=glance.subtitle(facts),
         glance=glance.facts(facts, judged),
         figures=figures,

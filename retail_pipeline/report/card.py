@@ -17,24 +17,27 @@ from retail_pipeline.report.document import (
     as_markdown,
     number,
     table,
+    written,
 )
 from retail_pipeline.report.facts import METRICS, RunFacts
 
 MEANINGS: Final = {
-    "normalized_gini": "ranking, 1 is perfect",
-    "tweedie_deviance": "the measure that models are chosen by, lower is better",
-    "mae_over_mean": "absolute error over the mean outcome",
-    "r2": "explained variance, decided by the largest customers",
-    "bias": "predicted over actual total, 1 is right",
-    "coverage_80": "outcomes inside the 80 % interval, .8 is right",
+    "normalized_gini": ("Gini", "ranking, 1 is perfect"),
+    "tweedie_deviance": ("Deviance", "the measure that models are chosen by, lower is better"),
+    "mae_over_mean": ("MAE/mean", "absolute error over the mean outcome"),
+    "r2": ("R2", "explained variance, decided by the largest customers"),
+    "bias": ("Bias", "predicted over actual total, 1 is right"),
+    "coverage_80": ("Coverage", "outcomes inside the 80 % interval, .8 is right"),
 }
+"""Each metric's name on the page, and what it means."""
+
 _SHOWN_DRIFT = 10
 _SHOWN_DATES = 12
 
 
 def title(facts: RunFacts) -> str:
     """Return the card's heading."""
-    return f"Model card: customer value over {facts.horizon_days} days as of {facts.as_of}"
+    return f"Model card: customer value over {facts.horizon_days} days as of {written(facts.as_of)}"
 
 
 def markdown(facts: RunFacts) -> str:
@@ -115,8 +118,8 @@ def _quality(facts: RunFacts) -> list[str | Facts | Table]:
             ("Metric", "Mean", "Lowest", "Highest", "Meaning"),
             [
                 [
-                    *(name, *(number(spread.loc[name, kind]) for kind in _KINDS)),
-                    MEANINGS[name],
+                    *(MEANINGS[name][0], *(number(spread.loc[name, kind]) for kind in _KINDS)),
+                    MEANINGS[name][1],
                 ]
                 for name in METRICS
                 if name in spread.index
@@ -132,7 +135,10 @@ def _quality(facts: RunFacts) -> list[str | Facts | Table]:
                 "(95 % intervals, bootstrap over customers)",
                 ("Metric", "Value", "From", "To"),
                 [
-                    [row["metric"], *(number(row[name]) for name in ("value", "low", "high"))]
+                    [
+                        MEANINGS[row["metric"]][0],
+                        *(number(row[name]) for name in ("value", "low", "high")),
+                    ]
                     for row in facts.uncertainty.to_dict("records")
                 ],
                 frozenset({1, 2, 3}),
@@ -140,7 +146,8 @@ def _quality(facts: RunFacts) -> list[str | Facts | Table]:
         )
     if len(facts.leaderboard):
         shown = ["model_name", *(name for name in METRICS if name in facts.leaderboard)]
-        board = facts.leaderboard[shown].rename(columns={"model_name": "Model"})
+        names = {"model_name": "Model"} | {name: short for name, (short, _) in MEANINGS.items()}
+        board = facts.leaderboard[shown].rename(columns=names)
         blocks.append(table("A model: mean metrics over the common cut-offs", board))
     return blocks
 

@@ -5,6 +5,7 @@ The same sections become Markdown (`as_markdown`) and HTML (`page`).
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from datetime import date
 from typing import Final
 
 import pandas as pd
@@ -66,13 +67,19 @@ def table(caption: str, frame: pd.DataFrame) -> Table:
 
 
 def number(value: object) -> str:
-    """Write a number: whole ones and large ones without decimals, others with three digits."""
+    """Write a number: whole ones and large ones without decimals, others to three digits or so."""
     if value is None or pd.isna(value):  # type: ignore[call-overload]
         return MISSING
-    amount = float(value) + 0.0  # type: ignore[arg-type]  # no negative zero
-    if amount == round(amount) or abs(amount) >= 1000:
+    amount = float(value)  # type: ignore[arg-type]
+    if amount == round(amount) or abs(amount) >= 100:
         return f"{amount:,.0f}"
-    return f"{amount:#.3g}".rstrip(".")
+    written = f"{amount:.3f}" if abs(amount) < 1 else f"{amount:.2f}"
+    return written.removeprefix("-") if float(written) == 0 else written
+
+
+def written(day: date) -> str:
+    """Write a date in words, so that no line breaks inside of it."""
+    return f"{day.day}\N{NO-BREAK SPACE}{day:%B}\N{NO-BREAK SPACE}{day.year}"
 
 
 def as_markdown(title: str, sections: Sequence[Section]) -> str:
