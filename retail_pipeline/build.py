@@ -8,6 +8,7 @@ from typing import Any
 from dagster import Definitions, in_process_executor
 
 from retail_pipeline.automation import build_automation, with_conditions
+from retail_pipeline.catalog import catalogued
 from retail_pipeline.clv.assets import build_clv
 from retail_pipeline.clv.oversight.assets import build_oversight
 from retail_pipeline.figures.assets import build_figures
@@ -43,8 +44,9 @@ def build_definitions(settings: Settings | None = None, **overrides: Any) -> Def
         build_oversight(),
         build_figures(),
     ]
+    stages = [*rooms, build_report(inventory(rooms))]
     return Definitions.merge(
-        with_conditions(Definitions.merge(*rooms, build_report(inventory(rooms)))),
+        with_conditions(Definitions.merge(*map(catalogued, stages))),
         build_automation(settings),
         # In one process: on a laptop a step's process would cost more than its work.
         Definitions(resources=resources, executor=in_process_executor),

@@ -23,6 +23,7 @@ from retail_pipeline.postgres import Database
 from retail_pipeline.retrying import retried
 from retail_pipeline.run_window import RunWindow
 from retail_pipeline.settings import Settings
+from retail_pipeline.state import read_state
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -58,12 +59,13 @@ def window(database: Database, settings: Settings, run_window: RunWindow) -> tup
 def result(
     database: Database, table: str, rows: int, started: float, **metadata: Any
 ) -> MaterializeResult:
-    """Return the materialization with row count, column schema, seconds and what is given."""
+    """Return the materialization: rows, as-of date, column schema, seconds and what is given."""
     return MaterializeResult(
         metadata={
             "dagster/row_count": rows,
             "dagster/column_schema": _schema(database, table),
             "dagster/table_name": table,
+            "as_of": read_state(database).as_of.isoformat(),
             "seconds": round(time.monotonic() - started, 3),
             **metadata,
         }

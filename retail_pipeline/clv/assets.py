@@ -298,6 +298,7 @@ def model() -> AssetsDefinition:
             leaderboard=markdown(_leaderboard(decision)),
             artifact_kib=round(served.artifact_bytes / 1024, 1),
             load_seconds=round(served.load_seconds, 4),
+            **_numbers_of(decision, served.model_name),
         )
 
     return build
@@ -624,6 +625,19 @@ def _mean_metrics(metrics: "pd.DataFrame") -> "pd.DataFrame":
         cutoffs=("cutoff_date", "nunique"), **{name: (name, "mean") for name in METRICS}
     )
     return means.round(3).sort_values("tweedie_deviance").reset_index()
+
+
+def _numbers_of(decision: "Decision", model_name: str) -> dict[str, float]:
+    """Return a model's row of the leaderboard as numbers, which Dagster plots over time."""
+    board = decision.leaderboard
+    if model_name not in set(board.get("model_name", ())):
+        return {}
+    row = board.set_index("model_name").loc[model_name].dropna()
+    return {
+        str(name): round(float(value), 4)
+        for name, value in row.items()
+        if isinstance(value, int | float)
+    }
 
 
 def _leaderboard(decision: "Decision") -> "pd.DataFrame":

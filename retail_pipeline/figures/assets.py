@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any
 from dagster import (
     AssetKey,
     AssetsDefinition,
+    CodeReferencesMetadataValue,
     Definitions,
+    LocalFileCodeReference,
     MaterializeResult,
     MetadataValue,
     ResourceParam,
@@ -43,6 +45,7 @@ def _figure(exhibit: Exhibit) -> AssetsDefinition:
         group_name=GROUP,
         owners=[OWNER],
         kinds={"matplotlib"},
+        metadata={"dagster/code_references": _drawn_in(exhibit)},
     )
     @retried
     def figure(
@@ -59,6 +62,14 @@ def _figure(exhibit: Exhibit) -> AssetsDefinition:
         return MaterializeResult(metadata=metadata)
 
     return figure
+
+
+def _drawn_in(exhibit: Exhibit) -> CodeReferencesMetadataValue:
+    code = exhibit.draw.__code__
+    place = LocalFileCodeReference(
+        file_path=code.co_filename, line_number=code.co_firstlineno, label="how it is drawn"
+    )
+    return CodeReferencesMetadataValue(code_references=[place])
 
 
 def _keep(plot: "Plot", exhibit: Exhibit, settings: Settings) -> dict[str, Any]:

@@ -55,7 +55,7 @@ class RetailTranslator(DagsterAirbyteTranslator):
         return spec.replace_attributes(
             key=landing_key(stream),
             deps=[api_key(stream)],
-            description=f"{props.json_schema.get('description', '')} Landed by Airbyte.".strip(),
+            description=_sentence(props.json_schema, "landed by Airbyte"),
             group_name=LANDING_LAYER,
             owners=[OWNER],
             kinds={"airbyte", "postgres"},
@@ -88,11 +88,11 @@ def api_specs(folder: AirbyteFolder) -> list[AssetSpec]:
     for connection in folder.connections.values():
         for stream in connection.streams:
             schema = folder.schema(connection, stream.name)
-            description = str(schema.get("description", "")).replace("One row", "One record")
+            description = _sentence(schema, "served by the retail API")
             specs.append(
                 AssetSpec(
                     key=api_key(stream.name),
-                    description=f"{description} Served by the retail API.",
+                    description=description.replace("One row", "One record"),
                     group_name=API_LAYER,
                     owners=[OWNER],
                     kinds={"api"},
@@ -145,6 +145,10 @@ def landing_lineage(stream: str, schema: Mapping[str, Any]) -> TableColumnLineag
             for name in schema["properties"]
         }
     )
+
+
+def _sentence(schema: Mapping[str, Any], end: str) -> str:
+    return f"{str(schema.get('description', '')).rstrip('.')}; {end}."
 
 
 def _own_columns(schema: Mapping[str, Any]) -> list[TableColumn]:

@@ -117,7 +117,10 @@ def _build(
         )
     with transformer.connect(autocommit=True) as connection:
         for event in invocation.stream().fetch_column_metadata():
-            yield _described(event, connection, invocation) if isinstance(event, Output) else event
+            if isinstance(event, Output):
+                described = _described(event, connection, invocation)
+                event = described.with_metadata({**described.metadata, "as_of": as_of.isoformat()})  # noqa: PLW2901
+            yield event
     keep(parsed, artifacts)
     _raise_failure(invocation, artifacts)
     if requested and not context.is_subset:

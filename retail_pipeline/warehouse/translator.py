@@ -25,7 +25,9 @@ class WarehouseTranslator(DagsterDbtTranslator):
 
     def __init__(self) -> None:
         # What the source tables hold is said by the assets that fill them.
-        super().__init__(DagsterDbtTranslatorSettings(enable_source_metadata=False))
+        super().__init__(
+            DagsterDbtTranslatorSettings(enable_source_metadata=False, enable_code_references=True)
+        )
 
     def get_asset_spec(
         self, manifest: Mapping[str, Any], unique_id: str, project: DbtProject | None

@@ -87,9 +87,31 @@ def test_a_real_airbyte_changes_no_asset(definitions: Definitions) -> None:
     assert graph(build_definitions(Settings(airbyte=server))) == graph(definitions)
 
 
-def test_every_asset_says_what_a_row_is_and_whose_it_is(definitions: Definitions) -> None:
+def test_every_asset_says_what_it_is_whose_it_is_and_where_its_code_is(
+    definitions: Definitions,
+) -> None:
+    for node in definitions.resolve_asset_graph().asset_nodes:
+        name = node.key.to_user_string()
+        assert node.description and node.description.count(". ") == 0, f"{name}: one sentence"
+        assert node.description.endswith("."), name
+        assert node.group_name == node.key.path[0], f"{name}: the layer is the group"
+        assert node.owners and node.kinds, name
+        assert node.tags["data"] in ("personal", "pseudonymous", "aggregate"), name
+        code = node.metadata["dagster/code_references"].code_references
+        assert code and all(Path(each.file_path).is_file() for each in code), name
+
+
+def test_nothing_personal_is_called_anything_else(definitions: Definitions) -> None:
     nodes = definitions.resolve_asset_graph().asset_nodes
-    assert [n.key.to_user_string() for n in nodes if not n.description or not n.owners] == []
+    personal = {node.key.to_user_string() for node in nodes if node.tags["data"] == "personal"}
+    named = {
+        node.key.to_user_string()
+        for node in nodes
+        if {"name", "email", "phone", "address"}
+        <= {c.name for c in getattr(node.metadata.get("dagster/column_schema"), "columns", ())}
+    }
+    assert named
+    assert named == personal
 
 
 def test_the_exposures_are_what_is_read_of_the_marts(definitions: Definitions) -> None:

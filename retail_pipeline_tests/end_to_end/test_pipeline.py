@@ -3,6 +3,7 @@
 import hashlib
 from datetime import date
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 from dagster import AssetKey, ExecuteInProcessResult
@@ -34,6 +35,34 @@ def rows_synced(result: ExecuteInProcessResult) -> dict[str, int]:
     }
 
 
+def materialized(result: ExecuteInProcessResult) -> dict[str, dict[str, Any]]:
+    """What each whole asset's materialization tells, by the names that the UI shows."""
+    return {
+        event.asset_key.to_user_string(): {
+            name: getattr(value, "value", None)
+            for name, value in event.materialization.metadata.items()
+        }
+        for event in result.all_events
+        if event.is_step_materialization and event.partition is None
+    }
+
+
+def missing(told: dict[str, Any]) -> set[str]:
+    """What a person asks of an asset and these metadata do not answer."""
+    size = "path" if "path" in told else "dagster/row_count"  # a picture has no rows
+    day = "as_of_date" if "as_of_date" in told else "as_of"
+    return {name for name in (size, day, "seconds") if told.get(name) is None}
+
+
+def misnamed(result: ExecuteInProcessResult, name: str, told: dict[str, Any]) -> bool:
+    """Whether the tag hides that the table has rows of customers, or claims it without any."""
+    node = result.job_def.asset_layer.asset_graph.get(AssetKey(name.split("/")))
+    ids = {"customer_id", "user_id"} & {
+        column.name for column in getattr(told.get("dagster/column_schema"), "columns", ())
+    }
+    return bool(ids) != (node.tags["data"] != "aggregate")
+
+
 def test_every_asset_is_made_and_every_check_passes(
     run: Run, database: Database, settings: Settings
 ) -> None:
@@ -42,6 +71,11 @@ def test_every_asset_is_made_and_every_check_passes(
     made = {event.asset_key for event in result.all_events if event.is_step_materialization}
     wanted = result.job_def.asset_layer.executable_asset_keys
     assert made == wanted | {AssetKey(["clv", "backtest"])}
+    assert [name for name, told in materialized(result).items() if missing(told)] == []
+    assert [
+        name for name, told in materialized(result).items() if misnamed(result, name, told)
+    ] == []
+    assert {"normalized_gini", "bias"} <= set(materialized(result)["clv/model"])
     checks = result.get_asset_check_evaluations()
     assert len(checks) > 30
     assert [c.check_name for c in checks if not c.passed] == []
