@@ -15,7 +15,11 @@ from retail_pipeline.errors import UsageError
 
 def bench(
     name: Annotated[
-        str | None, typer.Argument(help=f"One of {', '.join(BENCHES)}; all without it.")
+        str | None,
+        typer.Argument(
+            help=f"One of {', '.join(BENCHES)}; all without it.",
+            autocompletion=lambda: list(BENCHES),
+        ),
     ] = None,
     json_file: Annotated[
         Path | None, typer.Option("--json", help="Write the results to this file as JSON.")

@@ -22,6 +22,12 @@ _FIGURES = (".png", ".svg", ".pdf")
 _WRITERS = {".parquet": "to_parquet", ".csv": "to_csv"}
 
 
+def _model_names() -> list[str]:
+    from retail_pipeline.clv.estimators import MODELS
+
+    return [*MODELS, "all"]
+
+
 def evaluate(
     transactions: Annotated[Path, typer.Option(help="A Parquet or CSV file of order lines.")],
     cutoff: Annotated[str, typer.Option(help="Lines before this date are known (YYYY-MM-DD).")],
@@ -30,7 +36,11 @@ def evaluate(
         typer.Option(help="Days of the outcome, 1 to 1095; default: RETAIL_HORIZON_DAYS."),
     ] = None,
     model: Annotated[
-        str | None, typer.Option(help="A model's name, or all; default: the one served.")
+        str | None,
+        typer.Option(
+            help="A model's name, or all; default: the one served.",
+            autocompletion=_model_names,
+        ),
     ] = None,
     output: Annotated[
         Path | None, typer.Option(help="Write the predictions to a .parquet or .csv file.")

@@ -1,8 +1,13 @@
 """The command `status`: what is running and what the layers hold; starts nothing."""
 
-from rich.console import Console
+import dataclasses
+import json
+import sys
+from typing import Annotated, Any
 
-from retail_pipeline.cli.summary import print_layers, print_serving
+import typer
+
+from retail_pipeline.cli.summary import open_console, print_layers, print_serving, read_summary
 from retail_pipeline.errors import PipelineError
 from retail_pipeline.postgres import Database
 from retail_pipeline.postgres.open import embedded_server
@@ -10,14 +15,38 @@ from retail_pipeline.settings import Settings
 from retail_pipeline.state import read_state
 
 
-def status() -> None:
+def status(
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON for machines.")] = False,
+) -> None:
     """Show what is running and what the layers hold; starts nothing."""
-    settings, console = Settings.from_environment(), Console()
+    settings = Settings.from_environment()
     url = settings.database_url or embedded_server(settings).running_url()
-    if url is None:
+    database = Database(url) if url else None
+    if as_json:
+        sys.stdout.write(json.dumps(_as_json(database), indent=1) + "\n")
+    else:
+        _print(database)
+
+
+def _as_json(database: Database | None) -> dict[str, Any]:
+    found: dict[str, Any] = {"running": database is not None, "postgres": None, "state": None}
+    if database is None:
+        return found
+    database.execute("select 1")
+    found["postgres"] = database.location
+    try:
+        state = read_state(database)
+    except PipelineError:
+        return found
+    found["state"] = {**dataclasses.asdict(state), "as_of": state.as_of.isoformat()}
+    return {**found, **read_summary(database)}
+
+
+def _print(database: Database | None) -> None:
+    console = open_console()
+    if database is None:
         console.print("PostgreSQL   embedded, not running (`retail-pipeline up` starts it)")
         return
-    database = Database(url)
     database.execute("select 1")
     console.print(f"PostgreSQL   {database.location}")
     try:

@@ -13,6 +13,7 @@ from retail_pipeline.cli import (
     airbyte,
     bench,
     database,
+    doctor,
     evaluate,
     forget,
     inspect,
@@ -20,6 +21,7 @@ from retail_pipeline.cli import (
     run,
     services,
 )
+from retail_pipeline.cli.examples import teach
 from retail_pipeline.errors import PipelineError, UsageError
 
 FAILED, WRONG_USE = 1, 2
@@ -28,7 +30,7 @@ app = typer.Typer(
     name="retail-pipeline",
     help="From a retail API through Airbyte, PostgreSQL and dbt to customer lifetime value.",
     no_args_is_help=True,
-    add_completion=False,
+    epilog="Each command's --help ends with examples; `retail-pipeline doctor` checks the machine.",
     pretty_exceptions_enable=False,
 )
 api = typer.Typer(help="The bundled retail API.", no_args_is_help=True)
@@ -47,6 +49,7 @@ def options(
 app.command("run")(run.run)
 app.command("evaluate")(evaluate.evaluate)
 app.command("status")(inspect.status)
+app.command("doctor")(doctor.doctor)
 app.command("up")(services.up)
 app.command("down")(services.down)
 app.command("dev")(services.dev)
@@ -62,6 +65,7 @@ app.add_typer(airbyte.app, name="airbyte")
 app.add_typer(api, name="api")
 app.add_typer(db, name="db")
 app.add_typer(model.app, name="model")
+teach(app)
 
 
 def main() -> None:

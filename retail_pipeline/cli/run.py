@@ -1,23 +1,23 @@
 """The command `run`: the main job in this process, its progress, and the summary at the end."""
 
 import dataclasses
-import logging
+import json
 import os
 import sys
 import time
 import uuid
-from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
 import typer
 from rich.console import Console
 
-from retail_pipeline.cli.summary import open_console, print_summary
+from retail_pipeline.cli.progress import Course, Progress
+from retail_pipeline.cli.summary import open_console, print_summary, read_summary
 from retail_pipeline.errors import PipelineError, UsageError
+from retail_pipeline.postgres import open_database
 from retail_pipeline.settings import (
     FileSource,
     Settings,
@@ -25,65 +25,13 @@ from retail_pipeline.settings import (
     parse_horizon,
     parse_source,
 )
+from retail_pipeline.state import read_state
 
 if TYPE_CHECKING:
-    from dagster import AssetKey, DagsterEvent, Definitions, EventLogEntry
+    from dagster import AssetKey, Definitions
 
 JOB = "pipeline"
 _FROM_THE_DECISION = 'key:"clv/model"+'
-_OWN_ERRORS = "retail_pipeline."
-"""How Dagster starts the message of an error class of ours."""
-
-
-@dataclass
-class Progress:
-    """Prints one line per finished asset and adds up the seconds of each stage."""
-
-    console: Console
-    seconds: dict[str, float] = field(default_factory=lambda: defaultdict(float))
-    failures: list[PipelineError] = field(default_factory=list)
-    failed_checks: list[str] = field(default_factory=list)
-    warned_checks: list[str] = field(default_factory=list)
-    _stage_of_step: dict[str, str] = field(default_factory=dict)
-
-    def on_entry(self, entry: "EventLogEntry") -> None:
-        """Take one entry of the run's log: an event, or words that an asset logged."""
-        if entry.dagster_event is not None:
-            self._on_event(entry.dagster_event)
-        elif entry.level == logging.WARNING:
-            self.console.print(f"  [yellow]![/] {entry.user_message}", highlight=False)
-
-    def _on_event(self, event: "DagsterEvent") -> None:
-        if event.is_step_materialization and event.asset_key and event.partition is None:
-            self._materialized(event)
-        elif event.event_type_value == "ASSET_CHECK_EVALUATION":
-            self._checked(event)
-        elif event.is_step_success:
-            stage = self._stage_of_step.get(str(event.step_key), "other")
-            self.seconds[stage] += event.step_success_data.duration_ms / 1000
-        elif event.is_step_failure:
-            self.failures.append(_failure(event))
-
-    def _materialized(self, event: "DagsterEvent") -> None:
-        assert event.asset_key is not None
-        stage, name = event.asset_key.path[0], event.asset_key.path[-1]
-        self._stage_of_step[str(event.step_key)] = (
-            "dbt" if stage in ("staging", "intermediate", "warehouse") else stage
-        )
-        metadata = event.step_materialization_data.materialization.metadata
-        rows = metadata.get("dagster/row_count")
-        count = f"{rows.value:>12,} rows" if rows is not None else ""
-        if synced := metadata.get("rows_synced"):
-            count += f", {synced.value:,} synced"
-        self.console.print(f"  [green]✓[/] {f'{stage}/{name}':<42}{count}", highlight=False)
-
-    def _checked(self, event: "DagsterEvent") -> None:
-        check: Any = event.asset_check_evaluation_data
-        if check.passed:
-            return
-        name = f"{check.asset_key.to_user_string()}: {check.check_name}"
-        warned = check.severity.value == "WARN"
-        (self.warned_checks if warned else self.failed_checks).append(name)
 
 
 def run(
@@ -105,6 +53,9 @@ def run(
     full_refresh: Annotated[
         bool, typer.Option("--full-refresh", help="Rebuild every layer from the source.")
     ] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print the outcome as JSON; progress goes to stderr.")
+    ] = False,
 ) -> None:
     """Run the pipeline: API, Airbyte, PostgreSQL, dbt, model, predictions, figures."""
     started = time.monotonic()
@@ -115,11 +66,21 @@ def run(
         window["as_of"] = parse_as_of(as_of, "--as-of").isoformat()
     if horizon_days is not None:
         window["horizon_days"] = parse_horizon(horizon_days, "--horizon-days")
-    with _quiet_output(settings.home / "logs" / "run.log") as terminal:
-        console = open_console(terminal)
-        with console.status("starting …"):
-            progress, seconds = _execute(settings, window, select, console)
-        _conclude(settings, progress, seconds, time.monotonic() - started, console)
+    told: dict[str, Any] = {}
+    try:
+        with _quiet_output(settings, to_stderr=as_json) as terminal:
+            console = open_console(terminal)
+            progress, prepared = _execute(settings, window, select, console)
+            seconds = {"set-up": prepared, **progress.seconds}
+            if as_json:
+                told = _told(settings, progress, seconds)
+            _conclude(settings, progress, seconds, time.monotonic() - started, console)
+    except PipelineError as error:
+        if as_json:
+            _print_json({"status": "failed", "error": str(error), **told})
+        raise
+    if as_json:
+        _print_json({"status": "done", "error": None, **told})
 
 
 def refresh_serving(settings: Settings, horizon_days: int) -> None:
@@ -135,10 +96,9 @@ def refresh_serving(settings: Settings, horizon_days: int) -> None:
         PipelineError: A step failed; the message is its reason.
     """
     window: dict[str, Any] = {"horizon_days": horizon_days}
-    with _quiet_output(settings.home / "logs" / "run.log") as terminal:
+    with _quiet_output(settings) as terminal:
         console = open_console(terminal)
-        with console.status("deciding …"):
-            progress, _ = _execute(settings, window, _FROM_THE_DECISION, console, any_source=True)
+        progress, _ = _execute(settings, window, _FROM_THE_DECISION, console, any_source=True)
         if progress.failures:
             raise progress.failures[-1]
 
@@ -174,26 +134,32 @@ def _execute(
     from retail_pipeline.cli.instance import at_work, open_instance
     from retail_pipeline.cli.preparation import prepare
 
-    began = time.monotonic()
-    definitions = prepare(settings, syncs=select is None)
-    selected = _selected(definitions, select)
-    ingests = selected is None or any(key.path[0] == "transactional" for key in selected)
-    if not ingests and not any_source:
-        _refuse_new_data(settings, window)
-    progress, run_id = Progress(console), str(uuid.uuid4())
-    with open_instance(settings) as instance, at_work(instance, settings, run_id):
-        instance.add_event_listener(run_id, progress.on_entry)
-        prepared = time.monotonic() - began
-        definitions.resolve_job_def(JOB).execute_in_process(
-            instance=instance,
-            run_id=run_id,
-            asset_selection=selected,
-            raise_on_error=False,
-            run_config={
-                "resources": {"run_window": {"config": window}},
-                "loggers": {"console": {"config": {"log_level": "WARNING"}}},
-            },
-        )
+    began, progress = time.monotonic(), Progress(console, "starting …")
+    with console.status(progress):
+        definitions = prepare(settings, syncs=select is None)
+        selected = _selected(definitions, select)
+        ingests = selected is None or any(key.path[0] == "transactional" for key in selected)
+        if not ingests and not any_source:
+            _refuse_new_data(settings, window)
+        run_id, job = str(uuid.uuid4()), definitions.resolve_job_def(JOB)
+        keys = selected or job.asset_layer.executable_asset_keys
+        kept = settings.home / "logs" / f"course-{'some' if selected else 'all'}.json"
+        progress.course = Course({key.to_user_string() for key in keys}, Course.read(kept))
+        with open_instance(settings) as instance, at_work(instance, settings, run_id):
+            instance.add_event_listener(run_id, progress.on_entry)
+            prepared = time.monotonic() - began
+            job.execute_in_process(
+                instance=instance,
+                run_id=run_id,
+                asset_selection=selected,
+                raise_on_error=False,
+                run_config={
+                    "resources": {"run_window": {"config": window}},
+                    "loggers": {"console": {"config": {"log_level": "WARNING"}}},
+                },
+            )
+    if not progress.failures:
+        progress.course.write(kept)
     return progress, prepared
 
 
@@ -216,9 +182,7 @@ def _selected(definitions: "Definitions", select: str | None) -> "list[AssetKey]
 
 def _refuse_new_data(settings: Settings, window: dict[str, Any]) -> None:
     """Refuse a source or a full refresh that a selection without ingestion would pass over."""
-    from retail_pipeline.postgres import open_database
     from retail_pipeline.retail_api.source import source_id
-    from retail_pipeline.state import read_state
 
     if window["full_refresh"]:
         raise UsageError("--full-refresh needs the transactional assets in --select")
@@ -230,22 +194,33 @@ def _refuse_new_data(settings: Settings, window: dict[str, Any]) -> None:
         )
 
 
-def _failure(event: "DagsterEvent") -> PipelineError:
-    """The innermost cause of a step's failure, as the error that the command line would raise."""
-    error = event.step_failure_data.error
-    while error is not None and error.cause is not None:
-        error = error.cause
-    if error is None:
-        return PipelineError(f"{event.step_key} failed and gave no reason")
-    kind = UsageError if error.cls_name == UsageError.__name__ else PipelineError
-    words = error.message.strip()
-    if words.startswith(_OWN_ERRORS):
-        words = words.partition(": ")[2]
-    return kind(f"{event.step_key}: {words}")
+def _told(settings: Settings, progress: Progress, seconds: Mapping[str, float]) -> dict[str, Any]:
+    """Return what is told to machines; of a run that failed, not what the tables hold."""
+    told = {
+        "seconds": {stage: round(spent, 2) for stage, spent in seconds.items()},
+        "assets": sorted(progress.course.ready_after),
+        "failed_checks": progress.failed_checks,
+        "warned_checks": progress.warned_checks,
+        "figures": str(settings.home / "figures"),
+    }
+    if progress.failures:
+        return told
+    database = open_database(settings)
+    state = read_state(database)
+    about = {"source": state.source_id, "as_of": state.as_of.isoformat()}
+    return {**about, **told, **read_summary(database)}
+
+
+def _print_json(told: Mapping[str, Any]) -> None:
+    sys.stdout.write(json.dumps(told, indent=1) + "\n")
 
 
 def _conclude(
-    settings: Settings, progress: Progress, prepared: float, total: float, console: Console
+    settings: Settings,
+    progress: Progress,
+    seconds: Mapping[str, float],
+    total: float,
+    console: Console,
 ) -> None:
     if progress.failures:
         *others, first = reversed(progress.failures)
@@ -254,7 +229,7 @@ def _conclude(
         for other in reversed(others):
             console.print(f"[red]✗[/] {other}", highlight=False)
         raise first
-    print_summary(settings, {"set-up": prepared, **progress.seconds}, total, console)
+    print_summary(settings, seconds, total, console)
     for name in progress.warned_checks:
         console.print(f"[yellow]warning[/] check {name}")
     if progress.failed_checks:
@@ -262,13 +237,14 @@ def _conclude(
 
 
 @contextmanager
-def _quiet_output(log: Path) -> Iterator[TextIO]:
+def _quiet_output(settings: Settings, *, to_stderr: bool = False) -> Iterator[TextIO]:
     """Send what libraries and child processes print to a log; yield the real terminal."""
+    log = settings.home / "logs" / "run.log"
     log.parent.mkdir(parents=True, exist_ok=True)
     sys.stdout.flush()
     sys.stderr.flush()
     terminals = os.dup(1), os.dup(2)
-    with log.open("w") as file, os.fdopen(os.dup(1), "w") as terminal:
+    with log.open("w") as file, os.fdopen(os.dup(2 if to_stderr else 1), "w") as terminal:
         os.dup2(file.fileno(), 1)
         os.dup2(file.fileno(), 2)
         try:

@@ -79,8 +79,8 @@ def dev(
     settings = Settings.from_environment()
     os.environ.update(dagster_environment(settings))
     os.chdir(PROJECT_ROOT)
-    dagster = str(PROJECT_ROOT / ".venv" / "bin" / "dagster")
-    program = dagster if os.access(dagster, os.X_OK) else shutil.which("dagster")
+    beside = str(Path(sys.executable).with_name("dagster"))
+    program = beside if os.access(beside, os.X_OK) else shutil.which("dagster")
     if program is None:
         raise UsageError("the command `dagster` is not installed: run `make .venv`")
     os.execv(program, [program, "dev", "--host", "127.0.0.1", "--port", str(port)])
@@ -93,7 +93,6 @@ def execute(
 
     DAGSTER_HOME and the address of its storage are set, the database is there and migrated: so run
     the services' webserver and daemon, and Dagster's own commands.
-    Example: retail-pipeline exec dagster-daemon liveness-check
     """
     os.environ.update(dagster_environment(Settings.from_environment()))
     beside = Path(sys.executable).with_name(command[0])

@@ -1,5 +1,9 @@
-"""What a run ends with, on one screen: rows, leaderboard, champion, segments, where things are."""
+"""What a run ends with: rows, leaderboard, champion, segments, where things are.
 
+Each is read by one function, as plain values for JSON, and printed by another on one screen.
+"""
+
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any, TextIO
 
@@ -75,87 +79,128 @@ def print_summary(
     console.print(f"[bold]Seconds[/]        {total:.1f} in all: {stages}", highlight=False)
 
 
+def read_summary(database: Database) -> dict[str, Any]:
+    """Return the summary's tables as plain values: `None` and empty lists where nothing is yet."""
+    return {
+        "rows": read_layers(database),
+        "leaderboard": read_leaderboard(database),
+        "champion": read_serving(database),
+        "segments": read_segments(database),
+    }
+
+
+def read_layers(database: Database) -> dict[str, dict[str, int]]:
+    """Return the number of rows by layer and table."""
+    names = "', '".join
+    tables = _records(
+        database,
+        "select schemaname as layer, tablename as name from pg_tables where schemaname in "
+        f"('{names(LAYERS)}') and tablename not in ('{names(_UNCOUNTED)}') order by 1, 2",
+    )
+    if not tables:
+        return {}
+    counts = _records(
+        database,
+        " union all ".join(
+            f"select '{layer}' as layer, '{name}' as name, count(*) as rows "
+            f'from "{layer}"."{name}"'
+            for layer, name in (table.values() for table in tables)
+        ),
+    )
+    found: dict[str, dict[str, int]] = {layer: {} for layer in LAYERS}
+    for each in counts:
+        found[each["layer"]][each["name"]] = each["rows"]
+    return found
+
+
 def print_layers(database: Database, console: Console) -> None:
     """Print the number of rows of every table, a line per layer."""
-    tables = database.query(
-        "select schemaname as layer, tablename as name from pg_tables "
-        "where schemaname = any(%s) and tablename <> all(%s) order by 1, 2",
-        [list(LAYERS), list(_UNCOUNTED)],
-    )
-    if tables.empty:
-        return
-    counts = database.query(
-        " union all ".join(
-            f"select '{row.layer}' as layer, '{row.name}' as name, count(*) as rows "
-            f'from "{row.layer}"."{row.name}"'
-            for row in tables.itertuples()
-        )
-    )
     grid = Table.grid(padding=(0, 2))
-    for layer in LAYERS:
-        here = counts[counts["layer"] == layer]
-        words = ", ".join(f"{row.name} {row.rows:,}" for row in here.itertuples())
+    for layer, tables in read_layers(database).items():
+        words = ", ".join(f"{name} {rows:,}" for name, rows in tables.items())
         grid.add_row(f"[bold]{layer}[/]", words)
-    console.print(grid)
+    if grid.row_count:
+        console.print(grid)
+
+
+def read_leaderboard(database: Database) -> list[dict[str, Any]]:
+    """Return the models' numbers of the latest decision: means over the common cut-offs."""
+    return _records(database, _LEADERBOARD)
 
 
 def print_leaderboard(database: Database, console: Console) -> None:
     """Print the numbers of the latest decision: means over the cut-offs common to all models."""
-    board = database.query(_LEADERBOARD)
-    if board.empty:
+    board = read_leaderboard(database)
+    if not board:
         console.print(
             "[bold]Leaderboard[/]    no past cut-off tells the models apart yet", highlight=False
         )
         return
     headings = ("deviance", "MAE/mean", "R2", "nGini", "bias", "coverage 80")
-    rows = [
-        (row[0], f"{row[1]:.2f}", *(_number(value) for value in row[2:]))
-        for row in board.itertuples(index=False)
-    ]
+    rows = []
+    for model in board:
+        name, deviance, *others = model.values()
+        rows.append((name, f"{deviance:.2f}", *map(_number, others)))
     _table(console, ("Leaderboard", *headings), rows)
+
+
+def read_serving(database: Database) -> dict[str, Any] | None:
+    """Return the latest decision on which model serves; None where there was none."""
+    if not _records(database, "select 1 where to_regclass('clv.model_decisions') is not null"):
+        return None
+    decisions = _records(
+        database,
+        "select model_name, model_version, validated, reason, as_of_date, horizon_days "
+        "from clv.model_decisions order by decided_at desc limit 1",
+    )
+    return decisions[0] if decisions else None
 
 
 def print_serving(database: Database, console: Console) -> None:
     """Print which model serves, and how it got there."""
-    if database.query("select to_regclass('clv.model_decisions') as name")["name"].isna().all():
+    served = read_serving(database)
+    if served is None:
         return
-    decision = database.query(
-        "select model_name, model_version, validated, reason, as_of_date, horizon_days "
-        "from clv.model_decisions order by decided_at desc limit 1"
-    )
-    if decision.empty:
-        return
-    row = decision.iloc[0]
-    mark = "" if row["validated"] else " [yellow](validated = false)[/]"
+    mark = "" if served["validated"] else " [yellow](validated = false)[/]"
     console.print(
-        f"[bold]Champion[/]       {row['model_name']}{mark}, version {row['model_version']}\n"
-        f"               {row['reason']}",
+        f"[bold]Champion[/]       {served['model_name']}{mark}, version {served['model_version']}\n"
+        f"               {served['reason']}",
         highlight=False,
+    )
+
+
+def read_segments(database: Database) -> list[dict[str, Any]]:
+    """Return the segments of the latest predictions, the most valuable first."""
+    return _records(
+        database,
+        "select segment, customers, predicted_value, share_of_value, mean_probability_active "
+        "from clv.segments where (as_of_date, horizon_days) = (select as_of_date, horizon_days "
+        "from clv.predictions order by predicted_at desc limit 1) "
+        "order by predicted_value desc limit 6",
     )
 
 
 def print_segments(database: Database, console: Console) -> None:
     """Print the segments of the latest predictions, the most valuable first."""
-    segments = database.query(
-        "select segment, customers, predicted_value, share_of_value, mean_probability_active "
-        "from clv.segments where (as_of_date, horizon_days) = (select as_of_date, horizon_days "
-        "from clv.predictions order by predicted_at desc limit 1) "
-        "order by predicted_value desc limit 6"
-    )
     rows = [
         (
-            str(row.segment),
-            f"{row.customers:,}",
-            f"{row.predicted_value:,.0f}",
-            f"{row.share_of_value:.0%}",
-            _number(row.mean_probability_active),
+            str(each["segment"]),
+            f"{each['customers']:,}",
+            f"{each['predicted_value']:,.0f}",
+            f"{each['share_of_value']:.0%}",
+            _number(each["mean_probability_active"]),
         )
-        for row in segments.itertuples()
+        for each in read_segments(database)
     ]
     if not rows:
         return
     headings = ("Top segments", "customers", "predicted value", "share", "mean P(active)")
     _table(console, headings, rows)
+
+
+def _records(database: Database, statement: str) -> list[dict[str, Any]]:
+    """Return a result's rows as JSON would hold them: dates as text, no NaN."""
+    return list(json.loads(database.query(statement).to_json(orient="records", date_format="iso")))
 
 
 def _table(console: Console, headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
@@ -167,7 +212,5 @@ def _table(console: Console, headings: Sequence[str], rows: Sequence[Sequence[st
     console.print(table)
 
 
-def _number(value: Any) -> str:
-    import pandas as pd
-
-    return "-" if pd.isna(value) else f"{value:.3f}"
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"

@@ -244,6 +244,22 @@ def _binaries() -> Path:
     return Path(spec.origin).parent / "pginstall18" / "bin"
 
 
+def binaries_problem() -> str | None:
+    """Return why the server's programs cannot be used here, or None."""
+    try:
+        program = _binaries() / "postgres"
+    except PipelineError as error:
+        return str(error)
+    return None if os.access(program, os.X_OK) else f"{program} cannot be executed"
+
+
+def account_problem() -> str | None:
+    """Return why no account can run the server here, or None: PostgreSQL refuses to run as root."""
+    if os.geteuid() != 0 or _unprivileged() or _fallback_account() is not None:
+        return None
+    return "root may not run PostgreSQL, and here are neither user namespaces nor another account"
+
+
 @cache
 def _unprivileged() -> tuple[str, ...]:
     """The command prefix under which PostgreSQL, which refuses to run as root, runs as nobody."""

@@ -144,6 +144,7 @@ def model_card() -> AssetsDefinition:
                 "card": MetadataValue.md(text),
                 "path": MetadataValue.path(path),
                 "champion": facts.model_name,
+                "as_of": facts.as_of.isoformat(),
                 "seconds": round(time.monotonic() - started, 3),
             }
         )
@@ -189,6 +190,7 @@ def run_report(graph: Inventory) -> AssetsDefinition:
             metadata={
                 "report": MetadataValue.path(latest),
                 "path": MetadataValue.path(path),
+                "as_of": facts.as_of.isoformat(),
                 "figures": len(figures),
                 "bytes": len(text.encode()),
                 "checks": verdicts.summary(judged) if judged else "no check was evaluated",

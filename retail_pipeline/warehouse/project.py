@@ -66,6 +66,11 @@ def prepare_manifest(project: Path = PROJECT_FOLDER) -> Path:
     return target / "manifest.json"
 
 
+def manifest_is_fresh(project: Path = PROJECT_FOLDER) -> bool:
+    """Return whether the manifest is that of the project's files and of this dbt."""
+    return _is_fresh(project / "target", _digest(project))
+
+
 def read_manifest(database_name: str, project: Path = PROJECT_FOLDER) -> dict[str, Any]:
     """Return dbt's manifest, prepared if needed, with the database that will be built in.
 

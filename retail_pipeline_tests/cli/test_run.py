@@ -1,5 +1,6 @@
 """The command as people use it: what it ends with, and one clear message for each bad input."""
 
+import json
 from pathlib import Path
 
 import pandas as pd
@@ -50,8 +51,18 @@ def test_unreadable_dates_are_kept_aside_with_their_reason_and_the_rest_goes_thr
     lines = order_lines(100)
     lines.loc[::100, "ts"] = "sometime"
     lines.to_csv(tmp_path / "dates.csv", index=False)
-    done = cli("run", "--transactions", str(tmp_path / "dates.csv"))
+    done = cli("run", "--transactions", str(tmp_path / "dates.csv"), "--json")
     assert done.returncode == DONE, done.stderr
+    told = json.loads(done.stdout)
+    assert told["status"] == "done" and told["failed_checks"] == []
+    assert told["rows"]["clv"]["predictions"] == len(database.read("clv.predictions")) > 0
+    assert {"set-up", "dbt", "clv"} <= set(told["seconds"])
+    assert f"{len(told['assets'])}/{len(told['assets'])}" in done.stderr
+    assert "\x1b" not in done.stdout + done.stderr
+    status = json.loads(cli("status", "--json").stdout)
+    assert {name: status[name] for name in ("rows", "champion")} == {
+        name: told[name] for name in ("rows", "champion")
+    }
     rejected = database.read("quality.rejected_records")
     landed = database.query(
         "select sum(jsonb_array_length(items)) as n from transactional.transactions"
@@ -88,8 +99,10 @@ def test_a_file_that_cannot_be_used_is_named_and_nothing_is_touched(
 def test_a_wrong_setting_gets_one_message_and_its_exit_code(
     cli: Cli, environment: dict[str, str], code: int, words: str
 ) -> None:
-    done = cli("run", **environment)
+    done = cli("run", "--json", **environment)
     assert done.returncode == code
+    if code == FAILED:
+        assert json.loads(done.stdout)["status"] == "failed"
     assert words in done.stderr
     assert "Traceback" not in done.stderr
     assert "hidden" not in done.stdout + done.stderr

@@ -1,0 +1,52 @@
+"""`--help` teaches by examples that are right, and shells complete."""
+
+import os
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.main import get_command
+
+from retail_pipeline.cli.examples import EXAMPLES
+from retail_pipeline.cli.main import app
+from retail_pipeline_tests.cli.command import DONE, Cli
+
+
+def commands(group: Any = None, path: str = "") -> Iterator[tuple[str, Any]]:
+    for name, command in (group or get_command(app)).commands.items():
+        if hasattr(command, "commands"):
+            yield from commands(command, f"{path}{name} ")
+        else:
+            yield f"{path}{name}", command
+
+
+def test_every_command_has_examples_and_no_example_is_of_nothing() -> None:
+    assert {path for path, _ in commands()} == set(EXAMPLES)
+
+
+@pytest.mark.parametrize(("path", "command"), list(commands()), ids=str)
+def test_each_example_is_a_call_that_the_command_takes(path: str, command: Any) -> None:
+    for arguments, meaning in EXAMPLES[path]:
+        with command.make_context(path, shlex.split(arguments)):
+            assert meaning
+        assert f"retail-pipeline {path} {arguments}".rstrip() in command.epilog
+
+
+def test_help_and_completion_are_plain_text_where_there_is_no_terminal(cli: Cli) -> None:
+    shown = cli("model", "pin", "--help", TERMINAL_WIDTH="120")
+    assert shown.returncode == DONE
+    assert "retail-pipeline model pin pareto" in shown.stdout
+    assert "\x1b" not in shown.stdout
+    asked = {"COMP_WORDS": "retail-pipeline bench wa", "COMP_CWORD": "2"}
+    completed = subprocess.run(
+        [str(Path(sys.executable).with_name("retail-pipeline"))],
+        env={**os.environ, **asked, "_RETAIL_PIPELINE_COMPLETE": "complete_bash"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert completed.stdout.split() == ["warehouse"]
