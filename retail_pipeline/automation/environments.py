@@ -15,6 +15,7 @@ DAILY_INGESTION = "daily_ingestion"
 WEEKLY_UPKEEP = "weekly_upkeep"
 WAREHOUSE_AFTER_LANDING = "warehouse_after_landing"
 CLV_AFTER_NEW_FEATURES = "clv_after_new_features"
+REALISED_AFTER_HORIZON = "realised_after_horizon"
 FIGURES_AFTER_PREDICTIONS = "figures_after_predictions"
 ALERTS = "alerts"
 
@@ -24,6 +25,7 @@ EVERYTHING = frozenset(
         WEEKLY_UPKEEP,
         WAREHOUSE_AFTER_LANDING,
         CLV_AFTER_NEW_FEATURES,
+        REALISED_AFTER_HORIZON,
         FIGURES_AFTER_PREDICTIONS,
         ALERTS,
     }

@@ -22,15 +22,26 @@ INGESTION = "ingestion"
 REFRESH = "refresh"
 CLV = "clv"
 SCORE = "score"
+REALISED = "realised"
 BACKTEST = "backtest"
 PIPELINE = "pipeline"
 UPKEEP = "upkeep"
 
 PARTITIONED = AssetKey(["clv", "backtest"])
 PREDICTIONS = AssetKey(["clv", "predictions"])
+REALISED_PREDICTIONS = AssetKey(["clv", "realised_predictions"])
 
 _HOUR = 3600
-LONGEST_HOURS = {INGESTION: 4, REFRESH: 6, CLV: 4, SCORE: 2, BACKTEST: 6, PIPELINE: 10, UPKEEP: 1}
+LONGEST_HOURS = {
+    INGESTION: 4,
+    REFRESH: 6,
+    CLV: 4,
+    SCORE: 2,
+    REALISED: 1,
+    BACKTEST: 6,
+    PIPELINE: 10,
+    UPKEEP: 1,
+}
 """A run that takes longer is stuck: run monitoring ends it and its alert says so. First loads of
 years of history stay below; a night's increment takes minutes."""
 
@@ -60,6 +71,11 @@ def build_jobs() -> list[Job]:
             SCORE,
             AssetSelection.assets(PREDICTIONS).downstream() & clv,
             "Refresh predictions and segments with the model that serves.",
+        ),
+        _job(
+            REALISED,
+            AssetSelection.assets(REALISED_PREDICTIONS),
+            "Compare served predictions whose horizon has passed with what came.",
         ),
         _job(
             BACKTEST,

@@ -69,16 +69,16 @@ def runs_for_new_features(instance: DagsterInstance, cursor: str | None) -> Sens
     usable = [record for record in found if _ended_well(instance, record.run_id)]
     if not usable:
         return _nothing("the runs with new features failed", seen)
-    latest = usable[-1]
-    work, reason = work_for(instance, latest)
+    newest = usable[-1]
+    work, reason = work_for(instance, newest)
     if work is None:
         return _nothing(reason, seen)
-    return SensorResult(run_requests=[_request(instance, latest, work, reason)], cursor=seen)
+    return SensorResult(run_requests=[_request(instance, newest, work, reason)], cursor=seen)
 
 
 def work_for(instance: DagsterInstance, features: EventLogRecord) -> tuple[Work | None, str]:
     """Return what a materialization of the features calls for, and why."""
-    trained, predicted = _latest(instance, MODEL), _latest(instance, PREDICTIONS)
+    trained, predicted = latest(instance, MODEL), latest(instance, PREDICTIONS)
     if trained is not None and trained.storage_id > features.storage_id:
         return None, "a model was trained on these features"
     now = landing_at(instance, features)
@@ -111,7 +111,7 @@ def landing_at(instance: DagsterInstance, record: EventLogRecord) -> Landing | N
         instance: Whose event log is read.
         record: The materialization of what was made.
     """
-    landed = _latest(instance, LANDED, before=record.storage_id)
+    landed = latest(instance, LANDED, before=record.storage_id)
     made = landed.asset_materialization if landed else None
     if made is None:
         return None
@@ -129,9 +129,10 @@ def _nothing(reason: str, cursor: str) -> SensorResult:
     return SensorResult(skip_reason=SkipReason(reason), cursor=cursor)
 
 
-def _latest(
+def latest(
     instance: DagsterInstance, key: AssetKey, before: int | None = None
 ) -> EventLogRecord | None:
+    """Return an asset's latest materialization, of those before an id of the event log if given."""
     wanted = AssetRecordsFilter(key, before_storage_id=before)
     return next(iter(instance.fetch_materializations(wanted, limit=1).records), None)
 

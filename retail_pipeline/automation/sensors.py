@@ -1,7 +1,7 @@
-"""What starts because something else happened: the model after new features, alerts after runs.
+"""What starts because something else happened: work after new features, alerts after runs.
 
-Only the wiring: what new features call for is decided in `retraining`, what deserves an alert in
-`alerts`, how it is sent in `delivery`.
+Only the wiring: what new features call for is decided in `retraining` and `horizons`, what deserves
+an alert in `alerts`, how it is sent in `delivery`.
 """
 
 from collections.abc import Sequence
@@ -27,9 +27,11 @@ from retail_pipeline.automation.delivery import Book, deliver, post
 from retail_pipeline.automation.environments import (
     ALERTS,
     CLV_AFTER_NEW_FEATURES,
+    REALISED_AFTER_HORIZON,
     sensor_status,
 )
-from retail_pipeline.automation.jobs import CLV, SCORE, Job
+from retail_pipeline.automation.horizons import runs_for_passed_horizons
+from retail_pipeline.automation.jobs import CLV, REALISED, SCORE, Job
 from retail_pipeline.automation.retraining import runs_for_new_features
 from retail_pipeline.errors import PipelineError
 from retail_pipeline.settings import AlertSettings, Settings
@@ -63,6 +65,17 @@ def build_sensors(settings: Settings, jobs: Sequence[Job]) -> list[SensorDefinit
         return runs_for_new_features(context.instance, context.cursor)
 
     @sensor(
+        name=REALISED_AFTER_HORIZON,
+        jobs=[job for job in jobs if job.name == REALISED],
+        minimum_interval_seconds=60,
+        default_status=sensor_status(REALISED_AFTER_HORIZON, settings.environment),
+        description="Compares served predictions with what came, once the data reaches past their "
+        "horizon: one run per horizon.",
+    )
+    def realised_after_horizon(context: SensorEvaluationContext) -> SensorResult:
+        return runs_for_passed_horizons(context.instance, context.cursor, settings.horizon_days)
+
+    @sensor(
         name=ALERTS,
         minimum_interval_seconds=30,
         default_status=sensor_status(ALERTS, settings.environment),
@@ -74,7 +87,7 @@ def build_sensors(settings: Settings, jobs: Sequence[Job]) -> list[SensorDefinit
             send_alerts(context.instance, settings.home, settings.alerts, _owners_in(context))
         )
 
-    return [clv_after_new_features, alerts]
+    return [clv_after_new_features, realised_after_horizon, alerts]
 
 
 def send_alerts(

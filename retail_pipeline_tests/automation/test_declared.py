@@ -56,7 +56,8 @@ def definitions(world: World) -> Definitions:
         ("ingestion", {*STREAMS}),
         ("refresh", {*STREAMS, *WAREHOUSE}),
         ("clv", {*CLV, *FIGURES}),
-        ("score", {"clv/predictions", "clv/segments"}),
+        ("score", {*CLV} - {"clv/model"}),
+        ("realised", {"clv/realised_predictions"}),
         ("pipeline", {*STREAMS, *WAREHOUSE, *CLV, *FIGURES}),
     ],
 )

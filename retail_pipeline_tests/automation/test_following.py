@@ -7,6 +7,7 @@ from dagster import AssetCheckSeverity, AssetMaterialization, DagsterInstance
 
 from retail_pipeline.automation.environments import (
     FIGURES_AFTER_PREDICTIONS,
+    REALISED_AFTER_HORIZON,
     WAREHOUSE_AFTER_LANDING,
 )
 from retail_pipeline.automation.retraining import FEATURES
@@ -88,14 +89,14 @@ def test_five_days_without_a_daemon_are_one_catch_up(
         lands(world)
         settled.run(job="ingestion")
         settled.run(*WAREHOUSE)
-    restarted = Daemon(world, instance, settled.condition_cursors, settled.sensor_cursor)
+    restarted = Daemon(world, instance, settled.condition_cursors, settled.sensor_cursors)
     done = restarted.tick_until_quiet()
     assert (done.count(BUILD), done.count(TRAIN) + done.count(REFRESH)) == (0, 1)
 
     for _ in range(5):
         lands(world)
         settled.run(job="ingestion")
-    again = Daemon(world, instance, restarted.condition_cursors, restarted.sensor_cursor)
+    again = Daemon(world, instance, restarted.condition_cursors, restarted.sensor_cursors)
     done = again.tick_until_quiet()
     assert (done.count(BUILD), done.count(TRAIN) + done.count(REFRESH)) == (1, 1)
 
@@ -152,7 +153,7 @@ def test_a_first_look_takes_the_latest_features_and_a_lost_cursor_asks_for_the_s
 ) -> None:
     runs = [daemon.run(*STREAMS, *WAREHOUSE) for _ in range(3)]
     first = daemon.ask_sensor()
-    daemon.sensor_cursor = None
+    daemon.sensor_cursors.clear()
     assert keys(first) == keys(daemon.ask_sensor()) == runs[-1:]
     assert daemon.ask_sensor() == []
 
@@ -174,3 +175,34 @@ def test_date_and_horizon_are_handed_on_and_a_full_refresh_is_not(
     [request] = daemon.ask_sensor()
     handed = {"as_of": "2011-06-01", "horizon_days": 90}
     assert request.run_config == {"resources": {"run_window": {"config": handed}}}
+
+
+def test_a_passed_horizon_is_filled_in_once_and_after_a_downtime_too(
+    settled: Daemon, world: World, instance: DagsterInstance
+) -> None:
+    def asked(daemon: Daemon) -> list[tuple[str | None, str | None]]:
+        requests = daemon.ask_sensor(REALISED_AFTER_HORIZON)
+        return [(request.job_name, request.run_key) for request in requests]
+
+    settled.run("clv/predictions", window={"horizon_days": 30})
+    assert asked(settled) == []
+    lands(world, days=29)
+    settled.run(*STREAMS, *WAREHOUSE)
+    assert asked(settled) == []
+    lands(world, days=5)
+    settled.run(*STREAMS)
+    assert asked(settled) == [], "the warehouse is not built on it yet"
+    settled.run(*WAREHOUSE)
+    restarted = Daemon(world, instance, sensor_cursors=settled.sensor_cursors)
+    assert asked(restarted) == [("realised", "realised-1-2024-06-10-30")]
+    assert asked(restarted) == []
+    lands(world, days=146)
+    settled.run(*STREAMS, *WAREHOUSE)
+    assert asked(restarted) == [("realised", "realised-1-2024-06-10-180")]
+
+
+def test_predictions_of_data_that_was_rebuilt_never_come_due(settled: Daemon, world: World) -> None:
+    world.generation += 1
+    lands(world, days=400)
+    settled.run(*STREAMS, *WAREHOUSE)
+    assert settled.ask_sensor(REALISED_AFTER_HORIZON) == []

@@ -30,7 +30,7 @@ from retail_pipeline.settings import Environment, Settings
 
 STREAMS = ("transactional/transactions", "transactional/users")
 WAREHOUSE = ("staging/stg_transactions", "warehouse/customer_features", "warehouse/revenue_daily")
-CLV = ("clv/model", "clv/predictions", "clv/segments")
+CLV = ("clv/model", "clv/predictions", "clv/segments", "clv/realised_predictions")
 FIGURES = ("figures/gain_curve", "figures/revenue_over_time")
 
 _UPSTREAM = {
@@ -41,6 +41,7 @@ _UPSTREAM = {
     "clv/model": ["warehouse/customer_features"],
     "clv/predictions": ["clv/model", "warehouse/customer_features"],
     "clv/segments": ["clv/predictions"],
+    "clv/realised_predictions": ["clv/predictions"],
     "figures/gain_curve": ["clv/predictions", "warehouse/revenue_daily"],
     "figures/revenue_over_time": ["warehouse/revenue_daily"],
 }
@@ -115,7 +116,7 @@ class Daemon:
     world: World
     instance: DagsterInstance
     condition_cursors: dict[str, object] = field(default_factory=dict)
-    sensor_cursor: str | None = None
+    sensor_cursors: dict[str, str | None] = field(default_factory=dict)
 
     def run(self, *names: str, job: str = "pipeline", window: dict | None = None) -> str:
         """Run a job, or some of its assets; return the run's id."""
@@ -149,17 +150,17 @@ class Daemon:
             if result.get_num_requested(AssetKey(name.split("/")))
         }
 
-    def ask_sensor(self) -> list[RunRequest]:
-        """Return the runs that the sensor of new features asks for in one tick."""
+    def ask_sensor(self, name: str = CLV_AFTER_NEW_FEATURES) -> list[RunRequest]:
+        """Return the runs that a sensor asks for in one tick."""
         definitions = self.world.definitions()
         context = build_sensor_context(
             instance=self.instance,
-            cursor=self.sensor_cursor,
+            cursor=self.sensor_cursors.get(name),
             definitions=definitions,
-            sensor_name=CLV_AFTER_NEW_FEATURES,
+            sensor_name=name,
         )
-        data = definitions.resolve_sensor_def(CLV_AFTER_NEW_FEATURES).evaluate_tick(context)
-        self.sensor_cursor = data.cursor
+        data = definitions.resolve_sensor_def(name).evaluate_tick(context)
+        self.sensor_cursors[name] = data.cursor
         return list(data.run_requests or [])
 
     def tick(self) -> list[str]:

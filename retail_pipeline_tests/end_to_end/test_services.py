@@ -100,24 +100,29 @@ class Host:
         return [str(workspace) if word == "deploy/workspace.yaml" else word for word in asked]
 
     @contextmanager
-    def running(self, name: str) -> Iterator[None]:
-        """Start a service's command, wait until its own health check passes, stop it."""
+    def running(self, *names: str) -> Iterator[None]:
+        """Start services' commands, wait until their own health checks pass, stop them."""
+        started = {name: self._start(name) for name in names}
+        try:
+            for name, process in started.items():
+                self._wait(services()[name], process, self.folder / f"{name}.log")
+            yield
+        finally:
+            for process in started.values():
+                process.terminate()
+            for process in started.values():
+                process.wait(60)
+
+    def _start(self, name: str) -> subprocess.Popen[bytes]:
         service = services()[name]
-        log = self.folder / f"{name}.log"
-        with log.open("w") as file:
-            process = subprocess.Popen(
+        with (self.folder / f"{name}.log").open("w") as file:
+            return subprocess.Popen(
                 self.command(service["command"]),
                 cwd=PROJECT_ROOT,
                 env=self.environment(service),
                 stdout=file,
                 stderr=subprocess.STDOUT,
             )
-        try:
-            self._wait(service, process, log)
-            yield
-        finally:
-            process.terminate()
-            process.wait(60)
 
     def _wait(self, service: dict[str, Any], process: subprocess.Popen[bytes], log: Path) -> None:
         deadline = time.monotonic() + PATIENCE_SECONDS
@@ -170,12 +175,7 @@ def reviewed() -> dict[str, Any]:
 
 
 def test_each_command_gets_healthy_and_shows_the_reviewed_graph(host: Host) -> None:
-    with (
-        host.running("code-location"),
-        host.running("retail-api"),
-        host.running("webserver"),
-        host.running("daemon"),
-    ):
+    with host.running("code-location"), host.running("retail-api", "webserver", "daemon"):
         assert host.graph() == reviewed()
 
 
@@ -191,25 +191,21 @@ def test_postgresql_takes_the_options_of_its_command(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
 
 
-@pytest.mark.parametrize("entry", ["bare", "command line"])
-def test_bare_dagster_and_the_command_line_load_the_reviewed_graph(
-    tmp_path: Path, entry: str
-) -> None:
+def test_bare_dagster_and_the_command_line_load_the_reviewed_graph(tmp_path: Path) -> None:
     [location] = yaml.safe_load((PROJECT_ROOT / "workspace.yaml").read_text())["load_from"]
     module = location["python_module"]["module_name"]
     assert module in services()["code-location"]["command"]
-    load = {
-        "bare": f"from {module} import defs",
-        "command line": "from retail_pipeline.cli.preparation import prepare\n"
-        "from retail_pipeline.settings import Settings\n"
-        "defs = prepare(Settings.from_environment(), syncs=False)",
-    }[entry]
-    show = (
-        "\nimport json\nfrom retail_pipeline_tests.definitions.test_graph import graph"
-        "\nprint(json.dumps(graph(defs)))"
-    )
+    script = f"""
+import json
+from {module} import defs as bare
+from retail_pipeline.cli.preparation import prepare
+from retail_pipeline.settings import Settings
+from retail_pipeline_tests.definitions.test_graph import graph
+from_command_line = prepare(Settings.from_environment(), syncs=False)
+print(json.dumps([graph(bare), graph(from_command_line)]))
+"""
     done = subprocess.run(
-        [sys.executable, "-c", load + show],
+        [sys.executable, "-c", script],
         cwd=PROJECT_ROOT,
         env={"PATH": os.environ["PATH"], "HOME": str(tmp_path), "RETAIL_HOME": str(tmp_path)},
         capture_output=True,
@@ -218,7 +214,8 @@ def test_bare_dagster_and_the_command_line_load_the_reviewed_graph(
     )
     EmbeddedServer(tmp_path / "postgres").remove()
     assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout.splitlines()[-1]) == json.loads(GOLDEN.read_text())
+    golden = json.loads(GOLDEN.read_text())
+    assert json.loads(done.stdout.splitlines()[-1]) == [golden, golden]
 
 
 def _run(*command: str) -> subprocess.CompletedProcess[str]:
