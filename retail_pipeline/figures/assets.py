@@ -55,8 +55,9 @@ def _figure(exhibit: Exhibit) -> AssetsDefinition:
     ) -> MaterializeResult:
         started = time.monotonic()
         as_of = run_window.landed_as_of(settings, database)
-        tables = Tables(database.as_role(Role.READER), as_of, run_window.horizon(settings))
-        metadata = _keep(exhibit.draw(tables), exhibit, settings)
+        with database.as_role(Role.READER).kept_open() as reader:
+            plot = exhibit.draw(Tables(reader, as_of, run_window.horizon(settings)))
+        metadata = _keep(plot, exhibit, settings)
         metadata["as_of_date"] = MetadataValue.text(as_of.isoformat())
         metadata["seconds"] = MetadataValue.float(round(time.monotonic() - started, 3))
         return MaterializeResult(metadata=metadata)

@@ -6,7 +6,7 @@ Arrow between PostgreSQL and pandas (ADBC), psycopg for everything else. No SQL 
 import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 import psycopg
@@ -49,6 +49,7 @@ class Database:
     def __init__(self, url: str | Callable[[], str], role: Role | None = None) -> None:
         self._url = url
         self.role = role
+        self._kept: tuple[psycopg.Connection, Any] | None = None
 
     @property
     def url(self) -> str:
@@ -62,6 +63,18 @@ class Database:
         set the role back; a login of its own for each role is in `docs/operations.md`.
         """
         return Database(self._owner_url, role)
+
+    @contextmanager
+    def kept_open(self) -> Iterator["Database"]:
+        """Yield the same database for a few reads over connections that stay open for the block.
+
+        A connection for Arrow learns all types of the database first, which takes longer than a
+        small query. Not for threads, and not for writing: the reads are in one transaction.
+        """
+        kept = Database(self._owner_url, self.role)
+        with self.connect() as connection, self._connect_arrow() as arrow:
+            kept._kept = (connection, arrow)
+            yield kept
 
     def _owner_url(self) -> str:
         if callable(self._url):
@@ -106,7 +119,7 @@ class Database:
             params: Values for the placeholders.
         """
         if params is not None:
-            with self.connect() as connection:
+            with nullcontext(self._kept[0]) if self._kept else self.connect() as connection:
                 statement = psycopg.ClientCursor(connection).mogrify(statement, params)
         with self._connect_arrow() as connection, connection.cursor() as cursor:
             cursor.execute(statement)
@@ -220,6 +233,9 @@ class Database:
     def _connect_arrow(self) -> Iterator[Any]:
         from adbc_driver_postgresql import dbapi
 
+        if self._kept:
+            yield self._kept[1]
+            return
         try:
             connection = dbapi.connect(session_url(self.url))
         except dbapi.OperationalError as error:
