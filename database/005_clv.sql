@@ -64,12 +64,12 @@ create table if not exists clv.backtest_predictions (
     cutoff_date date not null,
     horizon_days integer not null,
     customer_id text not null,
-    predicted_value numeric not null,
-    lower_80 numeric not null,
-    upper_80 numeric not null,
+    predicted_value double precision not null,
+    lower_80 double precision not null,
+    upper_80 double precision not null,
     expected_orders double precision not null,
     probability_active double precision not null,
-    actual_value numeric not null,
+    actual_value double precision not null,
     primary key (model_name, cutoff_date, horizon_days, customer_id)
 );
 comment on table clv.backtest_predictions is 'A customer at a past cut-off as a model predicted it out of time, with what came.';

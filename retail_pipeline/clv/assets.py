@@ -125,7 +125,7 @@ def candidates() -> AssetsDefinition:
     ) -> MaterializeResult:
         """A model fitted as of this run's date, stored as plain parameters; a challenger so far."""
         from retail_pipeline.clv import dataset, inputs, store, tables
-        from retail_pipeline.clv.backtest import fit_candidates
+        from retail_pipeline.clv.candidates import fit_candidates
 
         started, database = time.monotonic(), database.as_role(Role.SCIENTIST)
         as_of, horizon_days = window(database, settings, run_window)

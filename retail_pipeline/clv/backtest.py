@@ -5,17 +5,17 @@ cut-offs up to c - h with outcomes known before c, intervals calibrated on earli
 outcome was complete at c. Only the judgement uses what is known today. No choice is made here.
 """
 
-import time
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import Any, Final
 
 import pandas as pd
-from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
-from retail_pipeline.clv import dataset, intervals, metrics
-from retail_pipeline.clv.estimators import MODELS, PREDICTED, AbstainError, ValueModel
+from retail_pipeline.clv import dataset, intervals, metrics, parallel
+from retail_pipeline.clv.btyd import Array
+from retail_pipeline.clv.candidates import Abstention, AtCutoff, Candidate
+from retail_pipeline.clv.estimators import PREDICTED, ValueModel
 
 PREDICTION_COLUMNS: Final = [
     "model_name",
@@ -29,36 +29,6 @@ PREDICTION_COLUMNS: Final = [
     "probability_active",
     "actual_value",
 ]
-
-
-@dataclass(frozen=True)
-class Abstention:
-    """A model that could not be fitted, and why."""
-
-    model_name: str
-    reason: str
-
-    def __str__(self) -> str:
-        return self.reason
-
-
-@dataclass(frozen=True)
-class Candidate:
-    """A model fitted at one date, or the reason why it was not.
-
-    Attributes:
-        model_name: Its name.
-        model: The fitted model; None for an abstention.
-        abstention: Why it was not fitted, or None.
-        training_rows: Rows it learned from.
-        seconds: Time the fit took.
-    """
-
-    model_name: str
-    model: ValueModel | None
-    abstention: Abstention | None
-    training_rows: int
-    seconds: float
 
 
 @dataclass(frozen=True)
@@ -77,24 +47,6 @@ class Backtest:
     abstentions: dict[date, list[Abstention]]
 
 
-def fit_candidates(
-    labelled: pd.DataFrame,
-    today: pd.DataFrame,
-    horizon_days: int,
-    names: Collection[str] = tuple(MODELS),
-) -> list[Candidate]:
-    """Fit every model on past outcomes and today's population; abstentions are results too.
-
-    Args:
-        labelled: `dataset.training_set`, perhaps empty.
-        today: The population at the date of the fit.
-        horizon_days: Length of the outcome.
-        names: The models wanted.
-    """
-    frame = dataset.learning_frame(labelled, today)
-    return [_fit(MODELS[name](horizon_days), frame) for name in MODELS if name in names]
-
-
 def predict(
     model: ValueModel, today: pd.DataFrame, calibration: intervals.Calibration | None
 ) -> pd.DataFrame:
@@ -108,12 +60,7 @@ def predict(
     Returns:
         `customer_id`, the three predictions, `lower_80` and `upper_80`.
     """
-    frame = pd.concat([today[["customer_id"]], model.predict(today)[PREDICTED]], axis=1)
-    predicted = frame["predicted_value"].to_numpy(float)
-    lower, upper = (
-        calibration.apply(predicted) if calibration else intervals.from_model(model, today)
-    )
-    return frame.assign(lower_80=lower, upper_80=upper)
+    return _with_intervals(model, today, model.predict(today)[PREDICTED], calibration)
 
 
 def run(
@@ -138,21 +85,22 @@ def run(
     needed = [c for c in due if c in wanted or any(c + horizon <= w for w in wanted)]
     past, rows = _no_predictions(), []
     abstentions: dict[date, list[Abstention]] = {}
-    for cutoff in needed:
+    # Where no earlier outcome is complete, nothing calibrates: the models draw their intervals.
+    drawn = [not any(c + horizon <= cutoff for c in needed) for cutoff in needed]
+    fitted = parallel.fit_at_cutoffs(features, entries, needed, horizon_days, drawn)
+    for cutoff, here in zip(needed, fitted, strict=True):
         today = dataset.at_date(features, cutoff)
-        labelled = dataset.training_set(features, entries, cutoff, horizon_days)
-        candidates = fit_candidates(labelled, today, horizon_days)
         known = _as_known_at(past, entries, cutoff, horizon_days)
         actual = dataset.outcomes(entries, today["customer_id"], cutoff, horizon_days, as_of)
         tested = [
-            _test(candidate, candidate.model, today, known, actual, cutoff)
-            for candidate in candidates
+            _test(candidate, candidate.model, here, today, known, actual, cutoff)
+            for candidate in here.candidates
             if candidate.model is not None
         ]
         found = [predictions for predictions, _ in tested]
         past = pd.concat([past, *found] if len(past) else found, ignore_index=True)
         rows += [row for _, row in tested]
-        abstentions[cutoff] = [c.abstention for c in candidates if c.abstention]
+        abstentions[cutoff] = [c.abstention for c in here.candidates if c.abstention]
     return _reported(past, rows, abstentions, wanted)
 
 
@@ -165,33 +113,34 @@ def calibration_of(
     return intervals.calibrate(own.sort_values(["cutoff_date", "customer_id"]), as_of)
 
 
-def _fit(model: ValueModel, frame: pd.DataFrame) -> Candidate:
-    """Fit in one thread, linear algebra and boosting alike.
-
-    The problems are small: threads would wait for each other 100 times longer than they work, and
-    how they share a sum could change its last bit.
-    """
-    started = time.perf_counter()
-    try:
-        with threadpool_limits(limits=1):
-            model.fit(frame)
-    except AbstainError as error:
-        abstention = Abstention(model.name, str(error))
-        return Candidate(model.name, None, abstention, 0, time.perf_counter() - started)
-    seconds = time.perf_counter() - started
-    return Candidate(model.name, model, None, model.training_rows_, seconds)
+def _with_intervals(
+    model: ValueModel,
+    today: pd.DataFrame,
+    predicted: pd.DataFrame,
+    calibration: intervals.Calibration | None,
+    drawn: tuple[Array, Array] | None = None,
+) -> pd.DataFrame:
+    value = predicted["predicted_value"].to_numpy(float)
+    if calibration is not None:
+        lower, upper = calibration.apply(value)
+    else:
+        lower, upper = drawn or intervals.from_model(model, today)
+    frame = pd.concat([today[["customer_id"]], predicted], axis=1)
+    return frame.assign(lower_80=lower, upper_80=upper)
 
 
 def _test(
     candidate: Candidate,
     model: ValueModel,
+    here: AtCutoff,
     today: pd.DataFrame,
     known: pd.DataFrame,
     actual: pd.DataFrame,
     cutoff: date,
 ) -> tuple[pd.DataFrame, dict[str, Any]]:
     calibration = intervals.calibrate(known[known["model_name"] == candidate.model_name], cutoff)
-    predicted = predict(model, today, calibration)
+    drawn = here.drawn.get(model.name)
+    predicted = _with_intervals(model, today, here.predicted[model.name], calibration, drawn)
     key: dict[str, Any] = {
         "model_name": model.name,
         "cutoff_date": pd.Timestamp(cutoff),

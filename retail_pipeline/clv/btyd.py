@@ -62,13 +62,19 @@ class Purchases:
 
     def distinct(self) -> tuple["Purchases", Array]:
         """Return the distinct histories and how often each occurs: one-timers collapse."""
+        rows, place = self.alike
+        return self.rows(rows), np.bincount(place, minlength=len(rows)).astype(float)
+
+    @cached_property
+    def alike(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """A row of each distinct history, and each customer's place among these."""
         order = np.lexsort((self.age, self.last, self.repeats))
-        ordered = self.rows(order)
-        columns = (ordered.repeats, ordered.last, ordered.age)
+        columns = [column[order] for column in (self.repeats, self.last, self.age)]
         changes = np.any([column[1:] != column[:-1] for column in columns], axis=0)
-        starts = np.flatnonzero(np.concatenate([[True], changes]))
-        counts = np.diff(np.concatenate([starts, [len(self)]]))
-        return ordered.rows(starts), counts.astype(float)
+        first = np.concatenate([np.ones(min(len(self), 1), bool), changes])
+        place = np.empty(len(self), np.int64)
+        place[order] = np.cumsum(first) - 1
+        return order[first], place
 
     @cached_property
     def levels(self) -> tuple[Array, NDArray[np.int64]]:
@@ -132,7 +138,9 @@ def _most_likely(
         FitError: No finite maximum was found.
     """
 
-    def follow(start: Array, history: Purchases, weights: Array) -> OptimizeResult:
+    def follow(
+        start: Array, history: Purchases, weights: Array, ftol: float, gtol: float
+    ) -> OptimizeResult:
         return minimize(
             loss,
             start,
@@ -140,15 +148,18 @@ def _most_likely(
             jac=True,
             method="L-BFGS-B",
             bounds=np.log(bounds),
-            options={"maxiter": 500, "ftol": 1e-12, "gtol": 1e-7},
+            options={"maxiter": 500, "ftol": ftol, "gtol": gtol},
         )
 
     some = np.unique(np.linspace(0, len(distinct) - 1, _ROUGH_ROWS).astype(int))
     with threadpool_limits(limits=1):
-        rough = [follow(np.log(start), distinct.rows(some), counts[some]) for start in starts]
+        rough = [
+            follow(np.log(start), distinct.rows(some), counts[some], 1e-7, 1e-4) for start in starts
+        ]
         ends = [found for found in rough if np.isfinite(found.fun)]
         if ends:
-            best = follow(min(ends, key=lambda found: found.fun).x, distinct, counts)
+            nearest = min(ends, key=lambda found: found.fun).x
+            best = follow(nearest, distinct, counts, 1e-12, 1e-7)
             if np.isfinite(best.fun):
                 return [float(value) for value in np.exp(best.x)]
     raise FitError(f"the {name} likelihood has no finite maximum on these data")

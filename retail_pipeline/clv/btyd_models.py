@@ -52,6 +52,11 @@ class _GammaGammaModel(DrawingModel):
         """Return itself: it knows each customer's posterior."""
         return self, np.ones(len(frame))
 
+    def alike(self, frame: pd.DataFrame) -> tuple[np.ndarray, np.ndarray, Array]:
+        """Return the distinct histories: between customers of one history value is a scale."""
+        counts, means = _values(frame)
+        return *_purchases(frame).alike, self.values_.gamma + counts * means
+
     def sample(self, frame: pd.DataFrame, draws: int, random: np.random.Generator) -> Array:
         """Draw outcomes from each customer's posterior."""
         purchases = self.purchases_.simulate_purchases(

@@ -163,11 +163,10 @@ def _replace(
     tables.forget_digests(database, ASSET, horizon_days, cutoffs)
     listed = ", ".join(f"'{cutoff.isoformat()}'" for cutoff in cutoffs)
     stale = f"horizon_days = {horizon_days} and cutoff_date in ({listed})"
-    money = ("predicted_value", "lower_80", "upper_80", "actual_value")
     database.publish(
         "clv.backtest_predictions",
         # In the order of the key: its index grows at one end.
-        tables.exact(tested.predictions.sort_values("model_name", kind="stable"), *money),
+        tested.predictions.sort_values("model_name", kind="stable"),
         [*_METRICS_KEY, "customer_id"],
         replace_where=stale,
     )

@@ -152,10 +152,22 @@ def outcomes(
     inside = (day >= start) & (day < start + pd.Timedelta(days=horizon_days))
     if known_before is not None:
         inside &= entries["known_date"] < pd.Timestamp(known_before)
-    days = entries[inside].groupby(["customer_id", "date_day"])["net_amount"].sum()
-    days = days.round(_MONEY_DECIMALS)
-    by_customer = pd.DataFrame({"value": days, "order": (days > 0).astype(float)})
-    sums = by_customer.groupby("customer_id").sum().reindex(customer_ids.to_numpy()).fillna(0.0)
+    chosen = inside.to_numpy()
+    who, when = (entries[name].to_numpy()[chosen] for name in ("customer_id", "date_day"))
+    amounts = entries["net_amount"].to_numpy()[chosen]
+    # The ledger is ordered by customer and day, so that equal ones are neighbours.
+    by_day = _starts(who, when)
+    days = np.add.reduceat(amounts, by_day).round(_MONEY_DECIMALS) if len(who) else amounts
+    who = who[by_day]
+    by_customer = _starts(who)
+    sums = pd.DataFrame(
+        {
+            "value": np.add.reduceat(days, by_customer) if len(who) else days,
+            "order": np.add.reduceat((days > 0).astype(float), by_customer) if len(who) else days,
+        },
+        index=who[by_customer],
+    )
+    sums = sums.reindex(customer_ids.to_numpy()).fillna(0.0)
     return pd.DataFrame(
         {
             "future_value": np.maximum(sums["value"].to_numpy().round(_MONEY_DECIMALS), 0.0),
@@ -201,6 +213,14 @@ def learning_frame(labelled: pd.DataFrame, today: pd.DataFrame) -> pd.DataFrame:
     unknown = today.assign(future_value=np.nan, future_orders=np.nan)
     parts = [labelled[unknown.columns], unknown] if len(labelled) else [unknown]
     return pd.concat(parts, ignore_index=True)
+
+
+def _starts(*columns: np.ndarray) -> np.ndarray:
+    """Return where rows begin that differ from the one before in any column."""
+    if not len(columns[0]):
+        return np.zeros(0, int)
+    changes = np.any([column[1:] != column[:-1] for column in columns], axis=0)
+    return np.flatnonzero(np.concatenate([[True], changes]))
 
 
 def _plain_date(value: object) -> date:

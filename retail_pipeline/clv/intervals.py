@@ -113,8 +113,8 @@ def weighted_interval(samples: Array, weights: Array) -> tuple[float, float]:
 def from_model(model: ValueModel, frame: pd.DataFrame) -> tuple[Array, Array]:
     """Return intervals as the model believes them, not as they were tested.
 
-    Draws start from a fixed seed and go by blocks of rows, so one input has one answer. Models that
-    share a sampler share its draws.
+    Draws start from a fixed seed and go by blocks, so one input has one answer. Customers whose
+    outcomes differ by a factor alone share draws, and so do models that share a sampler.
     """
     found = model.sampler(frame)
     if found is None:
@@ -130,16 +130,15 @@ def _drawn(sampler: DrawingModel, frame: pd.DataFrame) -> tuple[Array, Array]:
     known = [sampler.name, sampler.horizon_days, sampler.parameters(), numbers.shape]
     key = hashlib.sha256(json.dumps(known).encode() + numbers.tobytes()).hexdigest()
     if key not in _DRAWN:
+        kinds, place, scale = sampler.alike(frame)
         random = np.random.default_rng(_SEED)
-        blocks = [frame.iloc[at : at + _CHUNK_ROWS] for at in range(0, len(frame), _CHUNK_ROWS)]
-        ends = [
-            shortest_intervals(np.sort(sampler.sample(rows, _DRAWS, random), axis=1))
-            for rows in blocks
-        ]
-        _DRAWN[key] = (
-            np.concatenate([low for low, _ in ends]),
-            np.concatenate([high for _, high in ends]),
-        )
+        ends = []
+        for at in range(0, len(kinds), _CHUNK_ROWS):
+            some = kinds[at : at + _CHUNK_ROWS]
+            draws = sampler.sample(frame.iloc[some], _DRAWS, random) / scale[some, None]
+            ends.append(shortest_intervals(np.sort(draws, axis=1)))
+        low, high = (np.concatenate(column)[place] * scale for column in zip(*ends, strict=True))
+        _DRAWN[key] = (low, high)
         while len(_DRAWN) > _MOST_REMEMBERED:
             _DRAWN.popitem(last=False)
     return _DRAWN[key]

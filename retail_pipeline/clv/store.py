@@ -16,7 +16,7 @@ import pandas as pd
 import psycopg
 from psycopg.types.json import Jsonb
 
-from retail_pipeline.clv.backtest import Candidate
+from retail_pipeline.clv.candidates import Candidate
 from retail_pipeline.clv.estimators import MODELS, ValueModel
 from retail_pipeline.clv.metrics import METRICS
 from retail_pipeline.clv.readable import TERM_COLUMNS, terms

@@ -4,7 +4,7 @@ A tree that was stored predicts what the fitted one did, without any code of sci
 trees belongs to scikit-learn, what they mean to the models.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -128,20 +128,33 @@ class Trees:
         """Return the leaf of each row (rows) in each tree (columns)."""
         found = np.empty((len(design), len(self.roots)), dtype=np.int64)
         for start in range(0, len(design), _CHUNK_ROWS):
-            part = design[start : start + _CHUNK_ROWS]
-            rows = np.arange(len(part))[:, None]
-            node = np.broadcast_to(self.roots, (len(part), len(self.roots)))
-            for _ in range(self.depth):
-                seen = part[rows, self.feature[node]]
-                missing = np.isnan(seen)
-                goes_left = np.where(missing, self.missing_left[node], seen <= self.threshold[node])
-                node = np.where(goes_left, self.left[node], self.right[node])
-            found[start : start + _CHUNK_ROWS] = node
+            part = _Columns(design[start : start + _CHUNK_ROWS])
+            for number, root in enumerate(self.roots):
+                found[start : start + _CHUNK_ROWS, number] = self._follow(part, root, _itself)
         return found
 
     def sums(self, design: Array) -> Array:
         """Return the sum of the trees' values for each row."""
-        return self.value[self.leaves(design)].sum(axis=1)
+        total = np.zeros(len(design))
+        for start in range(0, len(design), _CHUNK_ROWS):
+            part = _Columns(design[start : start + _CHUNK_ROWS])
+            for root in self.roots:
+                total[start : start + _CHUNK_ROWS] += self._follow(part, root, self.value.item)
+        return total
+
+    def _follow(self, rows: "_Columns", node: int, leaf: Callable[[int], float]) -> Any:
+        """Return what `leaf` says of the leaf that each row falls into, from a node on.
+
+        Whole columns at a time: a node splits all rows, those that are elsewhere as well.
+        """
+        left, right = int(self.left[node]), int(self.right[node])
+        if left == node:
+            return leaf(int(node))
+        column = int(self.feature[node])
+        goes_left = rows.values[column] <= self.threshold[node]
+        if self.missing_left[node] and rows.missing[column] is not None:
+            goes_left |= rows.missing[column]
+        return np.where(goes_left, self._follow(rows, left, leaf), self._follow(rows, right, leaf))
 
     def parameters(self) -> dict[str, Any]:
         """Return the arrays as JSON values."""
@@ -157,6 +170,19 @@ class Trees:
         for name in ("threshold", "value"):
             arrays[name] = np.array(parameters[name], float)
         return cls(**arrays, depth=int(parameters["depth"]))
+
+
+class _Columns:
+    """A design by columns, and which values of each are missing (None: none is)."""
+
+    def __init__(self, design: Array) -> None:
+        self.values = np.ascontiguousarray(design.T)
+        missing = np.isnan(self.values)
+        self.missing = [column if column.any() else None for column in missing]
+
+
+def _itself(node: int) -> int:
+    return node
 
 
 def _depth(roots: NDArray[np.int64], left: NDArray[np.int64], right: NDArray[np.int64]) -> int:

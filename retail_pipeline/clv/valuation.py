@@ -12,7 +12,8 @@ import pandas as pd
 
 from retail_pipeline.clv import backtest as backtesting
 from retail_pipeline.clv import dataset, segments, selection
-from retail_pipeline.clv.backtest import Backtest, Candidate
+from retail_pipeline.clv.backtest import Backtest
+from retail_pipeline.clv.candidates import Candidate, fit_candidates
 from retail_pipeline.clv.estimators import ValueModel
 from retail_pipeline.clv.selection import INCUMBENT, Decision
 
@@ -93,7 +94,7 @@ def value_customers(
     entries = dataset.prepare_entries(entries)
     today = dataset.population(features, as_of)
     labelled = dataset.training_set(features, entries, as_of, horizon_days)
-    candidates = backtesting.fit_candidates(labelled, today, horizon_days)
+    candidates = fit_candidates(labelled, today, horizon_days)
     backtest = backtesting.run(features, entries, as_of, horizon_days)
     fitted = {c.model_name: c.model for c in candidates if c.model is not None}
     decision = selection.choose(backtest.metrics, fitted, as_of, incumbent)

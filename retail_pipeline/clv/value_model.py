@@ -75,18 +75,35 @@ class DrawingModel(ValueModel):
     """A model that knows the distribution of each customer's outcome."""
 
     @abstractmethod
+    def alike(self, frame: pd.DataFrame) -> tuple[np.ndarray, np.ndarray, Array]:
+        """Return which customers have the same outcomes but for a factor.
+
+        Returns:
+            A row of each kind of customer; each customer's place among these; each customer's
+            scale: outcomes over scale are distributed alike within a kind.
+        """
+
+    @abstractmethod
     def sample(self, frame: pd.DataFrame, draws: int, random: np.random.Generator) -> Array:
         """Draw outcomes: values, one row per customer, one column per draw."""
 
 
 def labelled_rows(frame: pd.DataFrame) -> pd.DataFrame:
     """Return the rows of a learning frame whose outcome is known."""
-    return frame[frame["future_value"].notna()]
+    return _rows(frame, frame["future_value"].notna().to_numpy())
 
 
 def latest_rows(frame: pd.DataFrame) -> pd.DataFrame:
     """Return the rows of a learning frame at its latest date: everyone, as seen today."""
-    return frame[frame["as_of_date"] == frame["as_of_date"].max()]
+    return _rows(frame, (frame["as_of_date"] == frame["as_of_date"].max()).to_numpy())
+
+
+def _rows(frame: pd.DataFrame, chosen: np.ndarray) -> pd.DataFrame:
+    """Return the chosen rows: without a copy where they are neighbours, as in a learning frame."""
+    found = np.flatnonzero(chosen)
+    if len(found) and found[-1] - found[0] + 1 == len(found):
+        return frame.iloc[found[0] : found[-1] + 1]
+    return frame[chosen]
 
 
 def past_outcomes(frame: pd.DataFrame) -> pd.DataFrame:

@@ -8,8 +8,8 @@ import pytest
 from threadpoolctl import threadpool_limits
 
 from retail_pipeline.clv import dataset
-from retail_pipeline.clv.backtest import fit_candidates
 from retail_pipeline.clv.boosted_models import BoostedParetoNBD
+from retail_pipeline.clv.candidates import fit_candidates
 from retail_pipeline.clv.estimators import MODELS, LinearRegression
 from retail_pipeline.clv.readable import terms
 from retail_pipeline.clv.tree_models import DecisionTree

@@ -1,0 +1,109 @@
+"""Models at many past cut-offs, on all cores: the costly part of a backtest.
+
+The cut-offs do not depend on each other, so where they are worth it they go to a process of their
+own (`python -m retail_pipeline.clv.parallel`), which forks a worker per core. That process is young
+and has one thread; the caller, perhaps a server with many, is never forked. Each fit runs in one
+thread either way, so the results do not depend on where it ran, to the bit.
+"""
+
+import multiprocessing
+import os
+import pickle
+import subprocess
+import sys
+from collections.abc import Sequence
+from datetime import date
+from typing import Final, NamedTuple
+
+import pandas as pd
+
+from retail_pipeline.clv.candidates import AtCutoff, fit_at_cutoff
+
+FEWEST_ROWS: Final = 30_000
+"""Customers at all cut-offs together; fewer are fitted before a process has even started."""
+
+_ONE_THREAD: Final = dict.fromkeys(
+    ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1"
+)
+_TAIL: Final = 2_000
+
+
+class _Work(NamedTuple):
+    """What the process is handed: inputs, and per cut-off whether intervals are drawn."""
+
+    features: pd.DataFrame
+    entries: pd.DataFrame
+    horizon_days: int
+    cutoffs: list[tuple[date, bool]]
+
+    def at(self, number: int) -> AtCutoff:
+        cutoff, drawn = self.cutoffs[number]
+        known = self.features[self.features["as_of_date"] <= pd.Timestamp(cutoff)]
+        return fit_at_cutoff(known, self.entries, cutoff, self.horizon_days, drawn=drawn)
+
+
+def fit_at_cutoffs(
+    features: pd.DataFrame,
+    entries: pd.DataFrame,
+    cutoffs: Sequence[date],
+    horizon_days: int,
+    drawn: Sequence[bool],
+) -> list[AtCutoff]:
+    """Fit every model at each cut-off, in the order of the cut-offs.
+
+    Args:
+        features: Prepared features.
+        entries: The prepared ledger.
+        cutoffs: The dates.
+        horizon_days: Length of the outcome.
+        drawn: Per cut-off whether the models' own intervals are wanted.
+
+    Raises:
+        RuntimeError: The process broke; the message ends with what it said last.
+    """
+    work = _Work(features, entries, horizon_days, list(zip(cutoffs, drawn, strict=True)))
+    rows = features["as_of_date"].isin([pd.Timestamp(cutoff) for cutoff in cutoffs]).sum()
+    if len(cutoffs) < 2 or rows < FEWEST_ROWS or _cores() < 2:
+        return [work.at(number) for number in range(len(cutoffs))]
+    return _in_a_process(work)
+
+
+def _in_a_process(work: _Work) -> list[AtCutoff]:
+    done = subprocess.run(
+        [sys.executable, "-m", __name__],
+        input=pickle.dumps(work, pickle.HIGHEST_PROTOCOL),
+        capture_output=True,
+        env=os.environ | _ONE_THREAD,
+        check=False,
+    )
+    if done.returncode != 0:
+        said = done.stderr.decode(errors="replace")[-_TAIL:]
+        raise RuntimeError(f"the backtest's process ended with {done.returncode}: {said}")
+    found: list[AtCutoff] = pickle.loads(done.stdout)
+    return found
+
+
+def _cores() -> int:
+    """Return how many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+_WORK: list[_Work] = []
+"""What forked workers inherit."""
+
+
+def _at(number: int) -> AtCutoff:
+    return _WORK[0].at(number)
+
+
+def _main() -> None:
+    _WORK.append(pickle.load(sys.stdin.buffer))
+    numbers = range(len(_WORK[0].cutoffs))
+    # The latest cut-offs have most to learn from: they go first, so that no core waits at the end.
+    with multiprocessing.get_context("fork").Pool(min(_cores(), len(numbers))) as pool:
+        found = pool.map(_at, reversed(numbers), chunksize=1)
+    pickle.dump(found[::-1], sys.stdout.buffer, pickle.HIGHEST_PROTOCOL)
+
+
+if __name__ == "__main__":
+    _main()
