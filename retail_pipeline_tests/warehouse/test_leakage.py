@@ -1,4 +1,6 @@
-"""What becomes known on D or later changes no feature of D or before: hypothesis chooses what.
+"""What becomes known on D or later changes no feature and no prediction of D: hypothesis chooses.
+
+From records to predictions in one piece, by the steps of `evaluate`: land, dbt, value.
 
 The simulator's records always; the file that RETAIL_TEST_TRANSACTIONS names beside them. CI tries
 two examples of changes each; RETAIL_TEST_EXAMPLES=20 tries twenty.
@@ -8,10 +10,13 @@ import os
 from datetime import date
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
+from retail_pipeline.clv.estimators import MODELS
+from retail_pipeline.clv.valuation import value_customers
 from retail_pipeline.postgres import Database
 from retail_pipeline.retail_api.records import RetailRecords
 from retail_pipeline.retail_api.simulator import simulate
@@ -21,7 +26,8 @@ from retail_pipeline.settings import FileSource
 from retail_pipeline_tests.warehouse.dbt_process import DbtWorker
 
 EXAMPLES = int(os.environ.get("RETAIL_TEST_EXAMPLES", "2"))
-FEATURES = ("--select", "+customer_features")
+FEATURES = ("--select", "+customer_features", "+customer_day_entries")
+HORIZON_DAYS = 60
 STREAMS = {"transactions": "transaction_id", "products": "product_id", "users": "user_id"}
 _SAVED = [
     *(f"transactional.{stream}" for stream in STREAMS),
@@ -53,10 +59,12 @@ change = st.one_of(
 )
 
 
-def test_no_feature_of_the_simulator_knows_the_future(database: Database, dbt: DbtWorker) -> None:
+def test_no_feature_and_no_prediction_of_the_simulator_knows_the_future(
+    database: Database, dbt: DbtWorker
+) -> None:
     as_of = date(2024, 1, 1)
     records = simulate(customers=120, seed=5, until=as_of).records
-    _assert_no_leakage(database, dbt, records, as_of)
+    _assert_no_leakage(database, dbt, records, as_of, predictions=True)
 
 
 def test_no_feature_of_a_real_file_knows_the_future(database: Database, dbt: DbtWorker) -> None:
@@ -68,14 +76,20 @@ def test_no_feature_of_a_real_file_knows_the_future(database: Database, dbt: Dbt
 
 
 def _assert_no_leakage(
-    database: Database, dbt: DbtWorker, records: RetailRecords, as_of: date
+    database: Database,
+    dbt: DbtWorker,
+    records: RetailRecords,
+    as_of: date,
+    *,
+    predictions: bool = False,
 ) -> None:
     land_records(database, records)
     dbt.build(as_of, command="seed")
     dbt.build(as_of, *FEATURES)
     for table in _SAVED:
         database.execute(f"create table public.{table.split('.')[1]} as table {table}")
-    database.execute("create table public.features as table warehouse.customer_features")
+    for saved, table in (("features", "customer_features"), ("entries", "customer_day_entries")):
+        database.execute(f"create table public.{saved} as table warehouse.{table}")
     dates = list(database.read("warehouse.customer_features")["as_of_date"].unique())
     seen: list[int] = []
 
@@ -98,10 +112,24 @@ def _assert_no_leakage(
             _apply(database, stream, what, turn, share, number)
         dbt.build(as_of, *FEATURES)
         assert _different(database, f"as_of_date <= '{turn}'") == 0, (turn, changes, share)
+        if predictions:
+            before = _predictions(database, "public.features", "public.entries", turn)
+            marts = ("warehouse.customer_features", "warehouse.customer_day_entries")
+            now = _predictions(database, *marts, turn)
+            pd.testing.assert_frame_equal(now, before, check_exact=True)
         seen.append(_different(database, f"as_of_date > '{turn}'"))
 
     check()
     assert max(seen) > 0, "no change has reached the later features: the test proves nothing"
+
+
+def _predictions(database: Database, features: str, entries: str, turn: date) -> pd.DataFrame:
+    """Return what every model predicts at D, the served one's first, from the marts alone."""
+    valuation = value_customers(
+        database.read(features), database.read(entries), pd.Timestamp(turn).date(), HORIZON_DAYS
+    )
+    frames = [valuation.predictions, *map(valuation.predictions_of, sorted(MODELS))]
+    return pd.concat([frame for frame in frames if frame is not None], ignore_index=True)
 
 
 def _restore(database: Database) -> None:
