@@ -7,6 +7,7 @@ model everywhere, Table B what the selection would have served, the third table 
 Sources of the measures: `clv.metrics`; Winkler (1972) for the interval score.
 """
 
+import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date
@@ -243,3 +244,81 @@ def _yardsticks(valuation: Valuation, value: Array) -> dict[str, tuple[Array, Ar
 
 def _by_cutoff(past: pd.DataFrame) -> Iterable[tuple[Any, pd.DataFrame]]:
     return past.groupby("cutoff_date")
+
+
+def as_text(report: Report) -> str:
+    """Return the report's tables, as docs/methodology.md shows them."""
+    shown = ["mae_over_mean", "mae_one_total_over_mean", "r2", "normalized_gini"]
+    shown += ["tweedie_deviance", "bias", "coverage_80", "brier_score", "reliability_gap"]
+    models = report.models.assign(
+        mae_one_total_over_mean=lambda t: t["mae_one_total"] * t["mae_over_mean"] / t["mae"]
+    )
+    by_model = models.groupby(["horizon_days", "model"])[shown].agg(["mean", "std"])
+    intervals_of = report.intervals.assign(under_80=lambda t: t["zeros"] < _MOSTLY_ZERO)
+    parts = {
+        "Table A: mean and standard deviation over the origins": by_model,
+        "Challenger over incumbent, with 95 % bootstrap intervals": report.differences,
+        "Table B: the policy over the incumbent": report.policy,
+        "Intervals by origin": _interval_table(intervals_of, ["method", "horizon_days", "cutoff"]),
+        "Intervals over the origins": _interval_table(intervals_of, ["method"]),
+        "Strata over the origins": intervals_of.groupby(["method", "decile"])[
+            ["coverage", "zeros"]
+        ].mean(),
+    }
+    with pd.option_context("display.width", 250, "display.max_columns", None):
+        return "\n\n".join(
+            f"{title}\n{table.round(4).to_string()}" for title, table in parts.items()
+        )
+
+
+_MOSTLY_ZERO = 0.8
+
+
+def _interval_table(strata: pd.DataFrame, by: list[str]) -> pd.DataFrame:
+    """Return coverage and scores, customers weighing alike within an origin."""
+
+    def measures(rows: pd.DataFrame) -> pd.Series:
+        def mean(column: str, of: pd.DataFrame) -> float:
+            return float(np.average(of[column], weights=of["customers"])) if len(of) else np.nan
+
+        level = float(rows["mean_value"].mean())
+        return pd.Series(
+            {
+                "coverage": mean("coverage", rows),
+                "coverage_under_80_zeros": mean("coverage", rows[rows["under_80"]]),
+                "coverage_top": mean("coverage", rows[rows["decile"] == rows["decile"].max()]),
+                "width_over_mean": mean("width", rows) / level,
+                "winkler_over_mean": mean("winkler", rows) / level,
+            }
+        )
+
+    origins = strata.groupby(["method", "horizon_days", "cutoff"]).apply(
+        measures, include_groups=False
+    )
+    return origins.groupby(by).mean()
+
+
+ORIGINS: Final = tuple(
+    Origin(date.fromisoformat(day), horizon_days)
+    for horizon_days, days in (
+        (180, ("2011-03-01", "2011-04-01", "2011-05-01", "2011-06-01")),
+        (90, ("2011-03-01", "2011-05-01", "2011-07-01", "2011-09-01")),
+    )
+    for day in days
+)
+"""Where the tables of docs/methodology.md stand, on Online Retail II."""
+
+
+def main() -> None:
+    """Judge a file: `python -m retail_pipeline.bench.clv_quality FILE [DATE:DAYS ...]`."""
+    file, *origins = sys.argv[1:]
+    wanted = [
+        Origin(date.fromisoformat(day), int(days))
+        for day, days in (text.split(":") for text in origins)
+    ]
+    report = judge_file(Path(file), wanted or ORIGINS, Settings.from_environment())
+    sys.stdout.write(as_text(report) + "\n")
+
+
+if __name__ == "__main__":
+    main()

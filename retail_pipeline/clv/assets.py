@@ -4,7 +4,6 @@ No modelling here: the steps and their order are those of `valuation`, with a ta
 two. scikit-learn and SciPy are imported while an asset runs only. The checks are in `checks`.
 """
 
-import json
 import time
 import warnings
 from collections.abc import Sequence
@@ -99,7 +98,7 @@ def training_set() -> AssetsDefinition:
             rows = _count(database, "clv.training_set", f"horizon_days = {horizon_days}")
         else:
             frame = dataset.training_set(features, entries, as_of, horizon_days)
-            rows = _publish_training_set(database, frame, horizon_days)
+            rows = tables.publish_training_set(database, frame, horizon_days)
             tables.keep_digests(database, "training_set", horizon_days, {as_of: digest})
         return result(
             database,
@@ -242,7 +241,7 @@ def backtest_summary() -> AssetsDefinition:
         _note_partitions(context, cutoffs.all_cutoffs(database), done, metrics, horizon_days)
         rows = database.publish(
             "clv.backtest_summary",
-            _summary(metrics, as_of, horizon_days),
+            cutoffs.summary(metrics, as_of, horizon_days),
             ["model_name", "horizon_days"],
             replace_where=f"horizon_days = {horizon_days}",
         )
@@ -254,7 +253,7 @@ def backtest_summary() -> AssetsDefinition:
             cutoffs=_listed(done.due),
             tested=len(done.tested),
             reused=len(done.kept),
-            metrics=markdown(_mean_metrics(metrics)),
+            metrics=markdown(cutoffs.mean_metrics(metrics)),
             abstentions=markdown(cutoffs.abstentions(database, horizon_days, done.due)),
             predictions=done.predictions,
         )
@@ -359,6 +358,7 @@ def segments() -> AssetsDefinition:
         run_window: RunWindow,
     ) -> MaterializeResult:
         """A segment of customers: how many they are and how much value is predicted for them."""
+        from retail_pipeline.clv import tables
         from retail_pipeline.clv.segments import past_worth, summarise
 
         started, database = time.monotonic(), database.as_role(Role.SCIENTIST)
@@ -372,7 +372,7 @@ def segments() -> AssetsDefinition:
         )
         table = summarise(served).join(past_worth(past, horizon_days), on="segment")
         table["past_customers"] = table["past_customers"].fillna(0).astype(int)
-        rows = _publish_sizes(database, "segments", "segment", table, as_of, horizon_days)
+        rows = tables.publish_sizes(database, "segments", "segment", table, as_of, horizon_days)
         return result(
             database,
             "clv.segments",
@@ -395,6 +395,7 @@ def rfm_segments() -> AssetsDefinition:
         run_window: RunWindow,
     ) -> MaterializeResult:
         """A named RFM segment, for communication: its size and the value predicted for it."""
+        from retail_pipeline.clv import tables
         from retail_pipeline.clv.segments import summarise_rfm
 
         started, database = time.monotonic(), database.as_role(Role.SCIENTIST)
@@ -403,7 +404,9 @@ def rfm_segments() -> AssetsDefinition:
         table = summarise_rfm(
             served_predictions(database, as_of, horizon_days).merge(named, on="customer_id")
         )
-        rows = _publish_sizes(database, "rfm_segments", "rfm_segment", table, as_of, horizon_days)
+        rows = tables.publish_sizes(
+            database, "rfm_segments", "rfm_segment", table, as_of, horizon_days
+        )
         return result(
             database, "clv.rfm_segments", rows, started, segments=markdown(table.round(3))
         )
@@ -423,30 +426,16 @@ def segment_changes() -> AssetsDefinition:
         """A move of customers between two labels since the month first before, bought or not."""
         import pandas as pd
 
-        from retail_pipeline.clv import dataset, store, tables
-        from retail_pipeline.clv.segments import assign, changes, rfm
+        from retail_pipeline.clv import store, tables
+        from retail_pipeline.clv.segments import idle_changes, moves
 
         started, database = time.monotonic(), database.as_role(Role.SCIENTIST)
         as_of, horizon_days = window(database, settings, run_window)
         earlier = [day for day in tables.as_of_dates(database) if day < as_of and day.day == 1]
         since = max(earlier, default=as_of)
         features = tables.features(database, sorted({since, as_of}))
-        # One model labels both dates, so that a change is the customers' and not the model's.
         served = store.load_serving(database, as_of, horizon_days).model
-        moves = []
-        for scheme in ("decision", "rfm"):
-            labels = {}
-            for day in (since, as_of):
-                rows = dataset.at_date(features, day)
-                labels[day] = rows[["customer_id", "last_purchase_date"]].assign(
-                    label=assign(served.predict(rows), horizon_days)["segment"]
-                    if scheme == "decision"
-                    else rfm(rows)
-                )
-            before = labels[since].drop(columns="last_purchase_date")
-            found = changes(before, labels[as_of], pd.Timestamp(since))
-            moves.append(found.assign(scheme=scheme))
-        table = pd.concat(moves, ignore_index=True)
+        table = moves(features, since, as_of, served.predict, horizon_days)
         rows_written = database.publish(
             "clv.segment_changes",
             table.assign(
@@ -463,7 +452,8 @@ def segment_changes() -> AssetsDefinition:
             rows_written,
             started,
             since=since.isoformat(),
-            **_changed_without_purchase(table),
+            **idle_changes(table),
+            **_moves_by_scheme(table),
         )
 
     return build
@@ -487,45 +477,6 @@ def _is_kept(
 def _count(database: Database, table: str, where: str) -> int:
     rows = database.query(f"select count(*) as rows from {table} where {where}")
     return int(rows["rows"].iloc[0])
-
-
-def _publish_training_set(database: Database, frame: "pd.DataFrame", horizon_days: int) -> int:
-    from retail_pipeline.clv import dataset, tables
-
-    days = [name for name in (*dataset.DATES, "as_of_date") if name in frame]
-    texts = [name for name in dataset.TEXTS if name in frame]
-    typed = frame.assign(
-        **{name: frame[name].dt.date for name in days},
-        **{name: frame[name].astype("string") for name in texts},
-    )
-    # Of one horizon the table holds one training set: what earlier dates were given is gone.
-    database.execute(
-        "delete from clv.input_digests where asset_name = 'training_set' and horizon_days = %s",
-        [horizon_days],
-    )
-    return database.publish(
-        "clv.training_set",
-        tables.exact(typed, "future_value"),
-        ["customer_id", "as_of_date", "horizon_days"],
-        replace_where=f"horizon_days = {horizon_days}",
-        create=True,
-    )
-
-
-def _publish_sizes(
-    database: Database, name: str, label: str, table: "pd.DataFrame", as_of: date, horizon_days: int
-) -> int:
-    import pandas as pd
-
-    from retail_pipeline.clv import tables
-
-    dated = table.assign(as_of_date=pd.Timestamp(as_of), horizon_days=horizon_days)
-    return database.publish(
-        f"clv.{name}",
-        tables.exact(dated, "predicted_value", "mean_predicted_value"),
-        ["as_of_date", "horizon_days", label],
-        replace_where=f"as_of_date = '{as_of}' and horizon_days = {horizon_days}",
-    )
 
 
 def _note_partitions(
@@ -568,63 +519,11 @@ def _of_cutoff(metrics: "pd.DataFrame", cutoff: date, horizon_days: int) -> dict
     }
 
 
-def _summary(metrics: "pd.DataFrame", as_of: date, horizon_days: int) -> "pd.DataFrame":
-    import pandas as pd
-
-    from retail_pipeline.clv.metrics import METRICS
-
-    rows = [
-        {
-            "model_name": name,
-            "horizon_days": horizon_days,
-            "as_of_date": as_of.isoformat(),
-            "cutoffs": int(own["cutoff_date"].nunique()),
-            "first_cutoff_date": str(own["cutoff_date"].min().date()),
-            "last_cutoff_date": str(own["cutoff_date"].max().date()),
-            "metrics": json.dumps(
-                {
-                    metric: None if pd.isna(mean) else float(mean)
-                    for metric, mean in own[list(METRICS)].mean().items()
-                }
-            ),
-        }
-        for name, own in metrics.groupby("model_name")
-    ]
-    columns = [
-        *("model_name", "horizon_days", "as_of_date", "cutoffs"),
-        *("first_cutoff_date", "last_cutoff_date", "metrics"),
-    ]
-    frame = pd.DataFrame(rows, columns=columns)
-    return frame.astype({"horizon_days": int, "cutoffs": int}) if rows else frame.astype("string")
-
-
-def _changed_without_purchase(moves: "pd.DataFrame") -> dict[str, Any]:
-    """Return, per scheme, how many customers who bought nothing have another label than before."""
-    found: dict[str, Any] = {}
-    for scheme, rows in moves.groupby("scheme"):
-        idle = int(rows["customers_without_purchase"].sum())
-        moved = rows[rows["label_before"] != rows["label_after"]]
-        changed = int(moved["customers_without_purchase"].sum())
-        found |= {
-            f"{scheme}_without_purchase": idle,
-            f"{scheme}_changed_without_purchase": changed,
-            f"{scheme}_share_changed": round(changed / idle, 4) if idle else None,
-            f"{scheme}_moves": markdown(
-                moved.sort_values("customers_without_purchase", ascending=False)[
-                    ["label_before", "label_after", "customers", "customers_without_purchase"]
-                ]
-            ),
-        }
-    return {name: value for name, value in found.items() if value is not None}
-
-
-def _mean_metrics(metrics: "pd.DataFrame") -> "pd.DataFrame":
-    from retail_pipeline.clv.metrics import METRICS
-
-    means = metrics.groupby("model_name").agg(
-        cutoffs=("cutoff_date", "nunique"), **{name: (name, "mean") for name in METRICS}
-    )
-    return means.round(3).sort_values("tweedie_deviance").reset_index()
+def _moves_by_scheme(moves: "pd.DataFrame") -> dict[str, Any]:
+    moved = moves[moves["label_before"] != moves["label_after"]]
+    moved = moved.sort_values("customers_without_purchase", ascending=False)
+    columns = ["label_before", "label_after", "customers", "customers_without_purchase"]
+    return {f"{scheme}_moves": markdown(own[columns]) for scheme, own in moved.groupby("scheme")}
 
 
 def _numbers_of(decision: "Decision", model_name: str) -> dict[str, float]:

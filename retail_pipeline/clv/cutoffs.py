@@ -4,6 +4,7 @@ A cut-off's rows stand in `clv.backtest_predictions`, `clv.backtest_metrics` and
 `clv.backtest_abstentions`, under the horizon. The tests themselves are in `backtest`; no Dagster.
 """
 
+import json
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
@@ -12,6 +13,7 @@ import pandas as pd
 
 from retail_pipeline.clv import backtest as backtesting
 from retail_pipeline.clv import dataset, inputs, tables
+from retail_pipeline.clv.metrics import METRICS
 from retail_pipeline.errors import PipelineError
 from retail_pipeline.postgres import Database
 
@@ -109,6 +111,41 @@ def all_cutoffs(database: Database) -> set[date]:
     """Return every cut-off that the tables hold, at any horizon."""
     rows = database.query("select distinct cutoff_date from clv.backtest_metrics")
     return {pd.Timestamp(day).date() for day in rows["cutoff_date"]}
+
+
+def summary(metrics: pd.DataFrame, as_of: date, horizon_days: int) -> pd.DataFrame:
+    """Return the rows of `clv.backtest_summary`: each model's mean metrics over the cut-offs."""
+    rows = [
+        {
+            "model_name": name,
+            "horizon_days": horizon_days,
+            "as_of_date": as_of.isoformat(),
+            "cutoffs": int(own["cutoff_date"].nunique()),
+            "first_cutoff_date": str(own["cutoff_date"].min().date()),
+            "last_cutoff_date": str(own["cutoff_date"].max().date()),
+            "metrics": json.dumps(
+                {
+                    metric: None if pd.isna(mean) else float(mean)
+                    for metric, mean in own[list(METRICS)].mean().items()
+                }
+            ),
+        }
+        for name, own in metrics.groupby("model_name")
+    ]
+    columns = [
+        *("model_name", "horizon_days", "as_of_date", "cutoffs"),
+        *("first_cutoff_date", "last_cutoff_date", "metrics"),
+    ]
+    frame = pd.DataFrame(rows, columns=columns)
+    return frame.astype({"horizon_days": int, "cutoffs": int}) if rows else frame.astype("string")
+
+
+def mean_metrics(metrics: pd.DataFrame) -> pd.DataFrame:
+    """Return each model's mean metrics over the cut-offs, the best deviance first, for people."""
+    means = metrics.groupby("model_name").agg(
+        cutoffs=("cutoff_date", "nunique"), **{name: (name, "mean") for name in METRICS}
+    )
+    return means.round(3).sort_values("tweedie_deviance").reset_index()
 
 
 def _inputs(

@@ -5,11 +5,14 @@ purchase. The ten RFM segments are the warehouse's (`customer_rfm`); their rule 
 dates that the mart does not hold. What segments are worth, and who changes them, is counted here.
 """
 
+from collections.abc import Callable
+from datetime import date
 from typing import Final
 
 import numpy as np
 import pandas as pd
 
+from retail_pipeline.clv import dataset
 from retail_pipeline.clv.btyd import Array
 from retail_pipeline.clv.metrics import groups_by_rank
 
@@ -140,6 +143,57 @@ def changes(before: pd.DataFrame, after: pd.DataFrame, since: pd.Timestamp) -> p
         customers=("idle", "size"), customers_without_purchase=("idle", "sum")
     )
     return moves.astype({"customers_without_purchase": int})
+
+
+def moves(
+    features: pd.DataFrame,
+    since: date,
+    as_of: date,
+    predict: Callable[[pd.DataFrame], pd.DataFrame],
+    horizon_days: int,
+) -> pd.DataFrame:
+    """Return the changes of both schemes of labels between two dates.
+
+    Args:
+        features: Prepared features of both dates.
+        since: The earlier date.
+        as_of: The later one.
+        predict: One model for both dates, so that a change is the customers' and not the model's.
+        horizon_days: Its horizon.
+
+    Returns:
+        The columns of `changes` and `scheme` ("decision" or "rfm").
+    """
+    rows = {day: dataset.at_date(features, day) for day in (since, as_of)}
+    schemes: dict[str, Callable[[pd.DataFrame], pd.Series]] = {
+        "decision": lambda those: assign(predict(those), horizon_days)["segment"],
+        "rfm": rfm,
+    }
+    found = []
+    for scheme, label in schemes.items():
+        before, after = (
+            those[["customer_id", "last_purchase_date"]].assign(label=label(those))
+            for those in (rows[since], rows[as_of])
+        )
+        earlier = before.drop(columns="last_purchase_date")
+        found.append(changes(earlier, after, pd.Timestamp(since)).assign(scheme=scheme))
+    return pd.concat(found, ignore_index=True)
+
+
+def idle_changes(moved: pd.DataFrame) -> dict[str, float]:
+    """Return, per scheme, how many bought nothing, and how many of them changed their label."""
+    found: dict[str, float] = {}
+    for scheme, rows in moved.groupby("scheme"):
+        idle = int(rows["customers_without_purchase"].sum())
+        elsewhere = rows[rows["label_before"] != rows["label_after"]]
+        changed = int(elsewhere["customers_without_purchase"].sum())
+        found |= {
+            f"{scheme}_without_purchase": idle,
+            f"{scheme}_changed_without_purchase": changed,
+        }
+        if idle:
+            found[f"{scheme}_share_changed"] = round(changed / idle, 4)
+    return found
 
 
 def _sizes(predictions: pd.DataFrame, by: str) -> pd.DataFrame:

@@ -51,6 +51,41 @@ def backtest_metrics(database: Database, as_of: date, horizon_days: int) -> pd.D
     return frame[frame["cutoff_date"].isin([pd.Timestamp(day) for day in due])]
 
 
+def publish_training_set(database: Database, frame: pd.DataFrame, horizon_days: int) -> int:
+    """Replace the training set of a horizon; its columns follow the features."""
+    days = [name for name in (*dataset.DATES, "as_of_date") if name in frame]
+    texts = [name for name in dataset.TEXTS if name in frame]
+    typed = frame.assign(
+        **{name: frame[name].dt.date for name in days},
+        **{name: frame[name].astype("string") for name in texts},
+    )
+    # Of one horizon the table holds one training set: what earlier dates were given is gone.
+    database.execute(
+        "delete from clv.input_digests where asset_name = 'training_set' and horizon_days = %s",
+        [horizon_days],
+    )
+    return database.publish(
+        "clv.training_set",
+        exact(typed, "future_value"),
+        ["customer_id", "as_of_date", "horizon_days"],
+        replace_where=f"horizon_days = {horizon_days}",
+        create=True,
+    )
+
+
+def publish_sizes(
+    database: Database, name: str, label: str, table: pd.DataFrame, as_of: date, horizon_days: int
+) -> int:
+    """Replace the sizes and values of segments at a date and horizon (`clv.<name>`)."""
+    dated = table.assign(as_of_date=pd.Timestamp(as_of), horizon_days=horizon_days)
+    return database.publish(
+        f"clv.{name}",
+        exact(dated, "predicted_value", "mean_predicted_value"),
+        ["as_of_date", "horizon_days", label],
+        replace_where=f"as_of_date = '{as_of}' and horizon_days = {horizon_days}",
+    )
+
+
 def exact(frame: pd.DataFrame, *money: str) -> pd.DataFrame:
     """Return the frame with money as shortest exact decimals.
 

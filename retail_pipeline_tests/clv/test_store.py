@@ -9,7 +9,7 @@ import psycopg
 import pytest
 
 from retail_pipeline.clv import dataset, store
-from retail_pipeline.clv.backtest import Abstention, Candidate, fit_candidates
+from retail_pipeline.clv.candidates import Abstention, Candidate, fit_candidates
 from retail_pipeline.clv.estimators import Mean
 from retail_pipeline.clv.selection import INCUMBENT, Decision
 from retail_pipeline.errors import PipelineError

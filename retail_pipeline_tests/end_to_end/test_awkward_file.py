@@ -1,0 +1,62 @@
+"""One file with everything awkward, through `evaluate` in one piece: lines, marts, all models."""
+
+from datetime import date
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from retail_pipeline.clv.estimators import MODELS
+from retail_pipeline.evaluation import evaluate_file
+from retail_pipeline.settings import Settings
+from retail_pipeline_tests.clv import world
+
+CUTOFF = date(2021, 3, 1)
+
+
+def lines() -> pd.DataFrame:
+    """Ordinary customers, and of each awkward kind one."""
+    ordinary = world.ledger(customers=150).rename(
+        columns={"date_day": "ts", "net_amount": "amount"}
+    )
+    start, year = pd.Timestamp("2020-02-01"), pd.date_range("2020-02-01", periods=390)
+    kinds = {
+        "only-returns": (year[::60], -20.0),
+        "tiny": (year[::30], 1e-6),
+        "huge": (year[::30], 1e9),
+        "same-instant": ([start + pd.Timedelta(hours=9)] * 5, 7.0),
+        "ten-thousand-orders": (start + np.arange(10_000) * pd.Timedelta(minutes=55), 3.0),
+        "one-timer": ([start], 5.0),
+    }
+    awkward = [
+        pd.DataFrame({"customer_id": kind, "ts": times, "amount": amount})
+        for kind, (times, amount) in kinds.items()
+    ]
+    frame = pd.concat([ordinary[["customer_id", "ts", "amount"]], *awkward], ignore_index=True)
+    return frame.assign(order_id=[f"o{number}" for number in range(len(frame))])
+
+
+def test_every_model_values_everyone_or_says_why_not(settings: Settings, tmp_path: Path) -> None:
+    path = tmp_path / "awkward.parquet"
+    lines().to_parquet(path, index=False)
+    found = evaluate_file(settings, path, cutoff=CUTOFF, horizon_days=90, model="all")
+
+    wanted = {"tiny", "huge", "same-instant", "ten-thousand-orders", "one-timer"}
+    for name, rows in found.predictions.groupby("model_name"):
+        customers = set(rows["customer_id"])
+        assert wanted <= customers and "only-returns" not in customers, name
+        numbers = rows.select_dtypes("number")
+        assert np.isfinite(numbers).all(axis=None) and (numbers >= 0).all(axis=None), name
+        assert (rows["lower_80"] <= rows["upper_80"]).all(), name
+        assert (rows["probability_active"] <= 1).all(), name
+    fitted = {c.model_name for c in found.valuation.candidates if c.model is not None}
+    assert set(found.predictions["model_name"]) == fitted
+    assert all(str(c.abstention) for c in found.valuation.candidates if c.model is None)
+    assert fitted | {c.model_name for c in found.valuation.candidates} == set(MODELS)
+    served = found.predictions[
+        found.predictions["model_name"] == found.valuation.decision.model_name
+    ]
+    values = served.set_index("customer_id")["predicted_value"]
+    assert values["huge"] > 1e8 and values["tiny"] < 1.0
+    orders = served.set_index("customer_id")["expected_orders"]
+    assert orders["ten-thousand-orders"] > 60
