@@ -292,9 +292,9 @@ def _interval_table(strata: pd.DataFrame, by: list[str]) -> pd.DataFrame:
             }
         )
 
-    origins = strata.groupby(["method", "horizon_days", "cutoff"]).apply(
-        measures, include_groups=False
-    )
+    keys = ["method", "horizon_days", "cutoff"]
+    origins = pd.DataFrame({key: measures(rows) for key, rows in strata.groupby(keys)}).T
+    origins.index.names = keys
     return origins.groupby(by).mean()
 
 

@@ -319,7 +319,7 @@ def _fitted_at(
 ) -> "ValueModel | None":
     """Return a kind of model as it would have been fitted at a past date; None if it abstains."""
     from retail_pipeline.clv import dataset
-    from retail_pipeline.clv.backtest import fit_candidates
+    from retail_pipeline.clv.candidates import fit_candidates
 
     labelled = dataset.training_set(features, entries, cutoff, horizon_days)
     then = dataset.at_date(features, cutoff)
