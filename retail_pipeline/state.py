@@ -132,6 +132,10 @@ def begin(
             "on conflict do nothing",
             [list(streams)],
         )
+        if streams:  # one that the files no longer have would hold all stages back
+            connection.execute(
+                "delete from quality.landed_streams where stream <> all(%s)", [list(streams)]
+            )
         stored = _stored(connection)
         if stored is None:
             return _enter(connection, PipelineState(source_id, as_of, 1), run_id, None)

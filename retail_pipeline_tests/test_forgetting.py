@@ -212,19 +212,20 @@ def observed(instance: DagsterInstance) -> list[dict]:
 def test_another_key_is_refused_before_anybody_could_come_back(
     settings: Settings, database: Database
 ) -> None:
+    from retail_pipeline.ingestion.specs import load_folder
     from retail_pipeline.ingestion.suppression import read_suppression
 
-    assert read_suppression(settings, database) is None
+    assert read_suppression(settings, database, load_folder()) is None
     assert forget(settings, "nobody") == []
     assert not mentions(database, ["nobody"])
     (settings.home / "suppression.key").write_text("another key altogether")
     with pytest.raises(PipelineError, match="is not the one"):
-        read_suppression(settings, database)
+        read_suppression(settings, database, load_folder())
     with pytest.raises(PipelineError, match="is not the one"):
         forget(settings, "somebody")
     (settings.home / "suppression.key").unlink()
     with pytest.raises(PipelineError, match="RETAIL_SUPPRESSION_KEY"):
-        read_suppression(settings, database)
+        read_suppression(settings, database, load_folder())
     with pytest.raises(UsageError):
         forget(settings, " ")
 

@@ -185,7 +185,7 @@ class Loader:
     def _merge(self, landing: Landing, buffer: "_Buffer") -> tuple[int, int]:
         connection, incoming = self._connection, buffer.table
         prepare(connection, landing)
-        overwrite = landing.settings.sync_mode is SyncMode.FULL_REFRESH_OVERWRITE
+        overwrite = landing.settings.sync_mode.overwrites
         if overwrite:
             connection.execute(sql.SQL("delete from {}").format(landing.table))
         if buffer.is_empty:

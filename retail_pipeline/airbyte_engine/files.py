@@ -27,6 +27,12 @@ class SyncMode(StrEnum):
 
     INCREMENTAL_DEDUPED = "incremental_deduped_history"
     FULL_REFRESH_OVERWRITE = "full_refresh_overwrite"
+    FULL_REFRESH_OVERWRITE_DEDUPED = "full_refresh_overwrite_deduped"
+
+    @property
+    def overwrites(self) -> bool:
+        """Whether each sync replaces the table's rows by what it has read."""
+        return self is not SyncMode.INCREMENTAL_DEDUPED
 
 
 class _File(BaseModel):
@@ -40,11 +46,36 @@ class _File(BaseModel):
         return str(uuid.uuid5(_NAMESPACE, f"{type(self).__name__}/{self.name}"))
 
 
+class StreamTotals(BaseModel):
+    """Where an API says how much of a stream it holds; not Airbyte's, but for checking a sync.
+
+    Attributes:
+        path: Below the API's address.
+        parameters: Of the request; references are filled as in a configuration.
+        fields: The answer's fields by what they tell, such as `records`.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    path: str
+    parameters: dict[str, str] = Field(default_factory=dict)
+    fields: dict[str, str]
+
+    def resolved(self, values: Mapping[str, str | None]) -> dict[str, Any]:
+        """Return the parameters with every `${REFERENCE}` filled.
+
+        Raises:
+            PipelineError: A reference is not among the values.
+        """
+        return _resolve(self.parameters, values, f"totals of {self.path}")
+
+
 class SourceFile(_File):
     """A configured source; `connector` is the folder of its manifest."""
 
     connector: str
     configuration: dict[str, Any]
+    totals: dict[str, StreamTotals] = Field(default_factory=dict)
 
     def resolved(self, values: Mapping[str, str | None]) -> dict[str, Any]:
         """Return the configuration with every `${REFERENCE}` filled.
@@ -74,7 +105,10 @@ class DestinationFile(_File):
 
 
 class StreamSettings(BaseModel):
-    """One stream of a connection: how it is read, ordered and identified."""
+    """One stream of a connection: how it is read, ordered and identified.
+
+    `person_field` is the column that names the person whom a record is about, if any.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -82,6 +116,7 @@ class StreamSettings(BaseModel):
     sync_mode: SyncMode
     cursor_field: list[str] = Field(default_factory=list, max_length=1)
     primary_key: list[list[str]] = Field(default_factory=list)
+    person_field: str | None = None
 
     @property
     def cursor(self) -> str | None:
@@ -135,6 +170,7 @@ class AirbyteFolder:
         )
         for connection in folder.connections.values():
             folder._check(connection)
+        folder._check_tables()
         return folder
 
     def connection_by_id(self, connection_id: str) -> ConnectionFile | None:
@@ -166,15 +202,35 @@ class AirbyteFolder:
             raise PipelineError(f"{where} names the unknown destination {connection.destination!r}")
         if destination.type != "postgres":
             raise PipelineError(f"{where}: the destination type {destination.type!r} is not known")
-        declared = self._schemas[self.sources[connection.source].connector]
+        source = self.sources[connection.source]
+        declared = self._schemas[source.connector]
+        for name in source.totals:
+            if name not in declared:
+                raise PipelineError(
+                    f"airbyte source {source.name}: totals of an unknown stream {name!r}"
+                )
         for stream in connection.streams:
             if stream.name not in declared:
                 raise PipelineError(f"{where}: the manifest has no stream {stream.name!r}")
             _check_stream(stream, declared[stream.name], where)
 
+    def _check_tables(self) -> None:
+        """Refuse two streams of one table: each sync would undo the other's."""
+        tables: dict[tuple[str, str], str] = {}
+        for connection in self.connections.values():
+            for stream in connection.streams:
+                table = connection.namespace, stream.name
+                if table in tables:
+                    raise PipelineError(
+                        f"airbyte connections {tables[table]} and {connection.name} both fill the "
+                        f"table {'.'.join(table)}"
+                    )
+                tables[table] = connection.name
+
 
 def _check_stream(stream: StreamSettings, schema: Mapping[str, Any], where: str) -> None:
-    named = [*stream.key, *stream.cursor_field]
+    person = [stream.person_field] if stream.person_field else []
+    named = [*stream.key, *stream.cursor_field, *person]
     unknown = [name for name in named if name not in schema["properties"]]
     if unknown:
         raise PipelineError(f"{where}: stream {stream.name} has no column {', '.join(unknown)}")

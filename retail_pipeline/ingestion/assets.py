@@ -29,7 +29,6 @@ from retail_pipeline.airbyte_engine.files import AirbyteFolder, ConnectionFile, 
 from retail_pipeline.airbyte_engine.host import HOST
 from retail_pipeline.errors import PipelineError, UnavailableError
 from retail_pipeline.ingestion.checks import (
-    MONEY_STREAM,
     check_money,
     check_rows,
     check_specs,
@@ -50,12 +49,19 @@ from retail_pipeline.ingestion.specs import (
     load_folder,
 )
 from retail_pipeline.ingestion.suppression import FILE_LINES, read_suppression, sweep
-from retail_pipeline.ingestion.totals import ApiTotals, ApiUnavailableError, fetch_totals
+from retail_pipeline.ingestion.totals import (
+    MONEY_STREAM,
+    ApiTotals,
+    ApiUnavailableError,
+    declared_totals,
+    fetch_totals,
+)
 from retail_pipeline.ingestion.workspace import (
     SyncError,
     SyncResult,
     known_connection_ids,
     open_workspace,
+    source_values,
     sync_log,
 )
 from retail_pipeline.postgres import Database, Role
@@ -125,7 +131,11 @@ def build_landing_asset(
         name=f"sync_{connection.name}",
         description=f"Syncs the Airbyte connection {connection.name}.",
         specs=specs,
-        check_specs=[check for each in connection.streams for check in check_specs(each.name)],
+        check_specs=[
+            check
+            for each in connection.streams
+            for check in check_specs(each.name, declared_totals(folder, each.name))
+        ],
         pool=POOL,
     )
     def sync(
@@ -155,9 +165,9 @@ def build_landing_asset(
             if reader.startswith(STOCK):
                 context.log.warning(f"{connection.name} was read by the {reader}")
             if settings.airbyte.mode is AirbyteMode.SERVER:
-                sweep(settings, loader, connection)
+                sweep(settings, loader, folder, connection)
             if any(stream.name == MONEY_STREAM for stream in connection.streams):
-                _keep_file_lines_aside(settings, loader, api.state.as_of)
+                _keep_file_lines_aside(settings, loader, folder, api.state.as_of)
             for stream in connection.streams:
                 schema = folder.schema(connection, stream.name)
                 seconds = time.monotonic() - began
@@ -209,7 +219,7 @@ def _api(
     # Served first: a source that cannot be used must not empty the layers.
     with serving(source, as_of, settings.api_key) as url:
         end = _end(settings, as_of)
-        totals = fetch_totals(url, settings.api_key, end)
+        totals = fetch_totals(folder, source_values(settings, url, end))
         transition = begin(
             database,
             source_id=source_id(source),
@@ -253,17 +263,20 @@ def _job_metadata(settings: Settings, job_id: int) -> dict[str, Any]:
 
 def _observation(stream: str, api: Clocked) -> AssetObservation:
     metadata: dict[str, Any] = {
-        "dagster/row_count": api.totals.records[stream],
         "source": api.state.source_id,
         "as_of": str(api.state.as_of),
     }
-    if stream == MONEY_STREAM:
-        metadata["lines"] = api.totals.lines
-        metadata["net_amount"] = float(api.totals.net_amount)
+    if stream in api.totals.records:
+        metadata["dagster/row_count"] = api.totals.records[stream]
+    if stream == MONEY_STREAM and api.totals.money is not None:
+        metadata["lines"] = api.totals.money.lines
+        metadata["net_amount"] = float(api.totals.money.net_amount)
     return AssetObservation(asset_key=api_key(stream), metadata=metadata)
 
 
-def _keep_file_lines_aside(settings: Settings, database: Database, as_of: date) -> None:
+def _keep_file_lines_aside(
+    settings: Settings, database: Database, folder: AirbyteFolder, as_of: date
+) -> None:
     """Put the bad lines of a transactions file where all rejected records are."""
     if not isinstance(settings.source, FileSource):
         return
@@ -271,7 +284,7 @@ def _keep_file_lines_aside(settings: Settings, database: Database, as_of: date) 
     from retail_pipeline.retail_api import open_dataset
 
     bad = open_dataset(settings.source, as_of).rejected
-    suppression = read_suppression(settings, database)
+    suppression = read_suppression(settings, database, folder)
     records = [
         (record, reason)
         for record, reason in zip(bad["record"], bad["reason"], strict=True)
@@ -300,7 +313,9 @@ def _materialized(
 ) -> MaterializeResult:
     landed = count_landed(database, stream.name, stream.key)
     rejected = count_rejected(database, stream.name)
-    checks = [check_rows(stream.name, landed, api.totals, still=api.is_still)]
+    checks = []
+    if stream.name in api.totals.records:
+        checks.append(check_rows(stream.name, landed, api.totals, still=api.is_still))
     metadata: dict[str, Any] = {
         "dagster/row_count": landed.rows,
         "rows_synced": result.rows_synced,
@@ -316,21 +331,21 @@ def _materialized(
         "dagster/column_schema": landing_columns(schema),
         "dagster/column_lineage": landing_lineage(stream.name, schema),
     }
-    if stream.name == MONEY_STREAM:
+    if stream.name == MONEY_STREAM and api.totals.money is not None:
         money = sum_transactions(database)
         checks.append(
             check_money(
                 money,
-                api.totals,
+                api.totals.money,
                 rejected=rejected,
                 suppressed=landed.suppressed,
                 still=api.is_still,
             )
         )
         metadata["lines"] = money.lines
-        if isinstance(settings.source, FileSource):
-            metadata["rejected_file_lines"] = count_rejected(database, FILE_LINES)
-            metadata["nulled_values"] = _nulled_values(settings.source, api.state.as_of)
+    if stream.name == MONEY_STREAM and isinstance(settings.source, FileSource):
+        metadata["rejected_file_lines"] = count_rejected(database, FILE_LINES)
+        metadata["nulled_values"] = _nulled_values(settings.source, api.state.as_of)
     return MaterializeResult(
         asset_key=landing_key(stream.name), metadata=metadata, check_results=checks
     )

@@ -8,27 +8,35 @@ from decimal import Decimal
 
 from dagster import AssetCheckResult, AssetCheckSeverity, AssetCheckSpec
 
+from retail_pipeline.airbyte_engine.files import StreamTotals
 from retail_pipeline.ingestion.landing import Landed, LandedMoney
 from retail_pipeline.ingestion.specs import landing_key
-from retail_pipeline.ingestion.totals import ApiTotals
+from retail_pipeline.ingestion.totals import MONEY_STREAM, ApiMoney, ApiTotals, tells_money
 
 ROWS = "rows_equal_the_api"
 MONEY = "money_equals_the_api"
-MONEY_STREAM = "transactions"
 _PARTS = ("lines", "sales_amount", "returns_amount")
 
 
-def check_specs(stream: str) -> list[AssetCheckSpec]:
-    """Return the checks of a stream's landing table."""
-    specs = [
-        AssetCheckSpec(
-            ROWS,
-            asset=landing_key(stream),
-            description="Rows, rejected and suppressed records together are what the API counts.",
-            blocking=True,
+def check_specs(stream: str, totals: StreamTotals | None) -> list[AssetCheckSpec]:
+    """Return the checks of a stream's landing table.
+
+    Args:
+        stream: The stream.
+        totals: Where its API says how much it holds; None where it does not.
+    """
+    specs = []
+    if totals is not None:
+        specs.append(
+            AssetCheckSpec(
+                ROWS,
+                asset=landing_key(stream),
+                description="Rows, rejected and suppressed records together are what the API "
+                "counts.",
+                blocking=True,
+            )
         )
-    ]
-    if stream == MONEY_STREAM:
+    if tells_money(stream, totals):
         specs.append(
             AssetCheckSpec(
                 MONEY,
@@ -70,7 +78,7 @@ def check_rows(
 
 def check_money(
     landed: LandedMoney,
-    totals: ApiTotals,
+    totals: ApiMoney,
     *,
     rejected: int,
     suppressed: int = 0,

@@ -7,14 +7,14 @@ import hashlib
 import hmac
 import os
 import secrets
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import psycopg
 from psycopg import sql
 
-from retail_pipeline.airbyte_engine.files import ConnectionFile, StreamSettings
+from retail_pipeline.airbyte_engine.files import AirbyteFolder, ConnectionFile, StreamSettings
 from retail_pipeline.airbyte_engine.suppression import Suppression
 from retail_pipeline.errors import PipelineError
 from retail_pipeline.postgres import Database
@@ -23,12 +23,7 @@ from retail_pipeline.settings import Settings
 FILE_LINES = "transactions_file"
 """Stream name under which bad lines of a transactions file are kept aside."""
 
-CUSTOMER_FIELDS: Mapping[str, str] = {
-    "users": "user_id",
-    "transactions": "user_id",
-    FILE_LINES: "customer_id",
-}
-"""Where a stream's records name their customer."""
+_FILE_LINES_FIELD = "customer_id"
 
 KEY_FILE = "suppression.key"
 _KEY_BYTES = 32
@@ -86,8 +81,21 @@ class SuppressionKey:
         ).hexdigest()
 
 
-def read_suppression(settings: Settings, database: Database) -> Suppression | None:
+def person_fields(streams: Iterable[StreamSettings]) -> dict[str, str]:
+    """Return where streams' records, and the bad lines of a file, name their customer."""
+    named = {stream.name: stream.person_field for stream in streams if stream.person_field}
+    return {FILE_LINES: _FILE_LINES_FIELD, **named}
+
+
+def read_suppression(
+    settings: Settings, database: Database, folder: AirbyteFolder
+) -> Suppression | None:
     """Return whom the loader keeps out, or None where nobody was forgotten.
+
+    Args:
+        settings: Where the key is.
+        database: Where the list is.
+        folder: The connection files, which say where records name their customer.
 
     Raises:
         PipelineError: The key is missing, or is not the one that the list was made with.
@@ -107,8 +115,9 @@ def read_suppression(settings: Settings, database: Database) -> Suppression | No
             "the suppression key is not the one that forgotten customers were listed with: with "
             "another key they would come back; set RETAIL_SUPPRESSION_KEY to the old one"
         )
+    streams = [each for one in folder.connections.values() for each in one.streams]
     return Suppression(
-        CUSTOMER_FIELDS,
+        person_fields(streams),
         key.digest,
         frozenset(each for each, _ in rows),
         frozenset(each for (each,) in kept_out),
@@ -146,11 +155,11 @@ def remove_landed(
         stream: A stream; one that names no customer is left alone.
         customer_ids: The customers.
     """
-    customer = CUSTOMER_FIELDS.get(stream.name)
+    customer = stream.person_field
     if customer is None or not customer_ids:
         return 0
     rows = connection.execute(
-        sql.SQL("delete from {} where {} = any(%s) returning {}").format(
+        sql.SQL("delete from {} where {}::text = any(%s) returning {}").format(
             sql.Identifier(namespace, stream.name),
             sql.Identifier(customer),
             sql.SQL(", ").join(map(sql.Identifier, stream.key)),
@@ -169,7 +178,7 @@ def enter_suppressed(
     records: Sequence[Mapping[str, Any]],
 ) -> None:
     """Count records as suppressed from now on, by digests of their keys."""
-    suppression = Suppression(CUSTOMER_FIELDS, digest, frozenset())
+    suppression = Suppression({}, digest, frozenset())
     with connection.cursor() as cursor:
         cursor.executemany(
             "insert into quality.suppressed_records values (%s, %s) on conflict do nothing",
@@ -180,18 +189,20 @@ def enter_suppressed(
         )
 
 
-def sweep(settings: Settings, database: Database, connection_file: ConnectionFile) -> None:
+def sweep(
+    settings: Settings, database: Database, folder: AirbyteFolder, connection_file: ConnectionFile
+) -> None:
     """Remove what a server's Airbyte has landed of forgotten customers: it knows no list."""
-    suppression = read_suppression(settings, database)
+    suppression = read_suppression(settings, database, folder)
     if suppression is None:
         return
     with database.connect() as connection:
         for stream in connection_file.streams:
-            customer = CUSTOMER_FIELDS.get(stream.name)
+            customer = stream.person_field
             if customer is None:
                 continue
             rows = connection.execute(
-                sql.SQL("select distinct {0} from {1} where {0} is not null").format(
+                sql.SQL("select distinct {0}::text from {1} where {0} is not null").format(
                     sql.Identifier(customer),
                     sql.Identifier(connection_file.namespace, stream.name),
                 )

@@ -1,15 +1,26 @@
-"""What the API says it holds: counts per stream, and the money of the transactions."""
+"""What the API says it holds: counts per stream, and the money of the transactions.
+
+Where it says so is in the source's file, under `totals`; what it does not tell is not checked.
+"""
 
 import time
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING, Any
 
+from retail_pipeline.airbyte_engine.files import AirbyteFolder, StreamTotals
 from retail_pipeline.errors import PipelineError
 
 if TYPE_CHECKING:
-    import httpx
+    import httpx  # at run time where it is used: code that loads asks nobody
 
+ADDRESS, KEY = "RETAIL_API_URL", "RETAIL_API_KEY"
+MONEY_STREAM = "transactions"
+"""The stream whose lines and amounts are checked where the API tells them."""
+
+_RECORDS = "records"
+_MONEY_FIELDS = frozenset({"lines", "net_amount", "sales_amount", "returns_amount"})
 _TIMEOUT_SECONDS = 120
 _ATTEMPTS = 3
 _TRANSIENT = (429, 500, 502, 503, 504)
@@ -17,54 +28,109 @@ _LONGEST_WAIT_SECONDS = 60.0
 
 
 @dataclass(frozen=True)
-class ApiTotals:
-    """The answer of `/v1/totals`: records by stream, lines, and exact amounts."""
+class ApiMoney:
+    """Lines and exact amounts of all transactions; returns are positive."""
 
-    records: dict[str, int]
     lines: int
     net_amount: Decimal
     sales_amount: Decimal
     returns_amount: Decimal
 
 
+@dataclass(frozen=True)
+class ApiTotals:
+    """The API's own numbers: records by stream, and money; None or absent where it tells none."""
+
+    records: dict[str, int] = field(default_factory=dict)
+    money: ApiMoney | None = None
+
+
 class ApiUnavailableError(PipelineError):
     """The API does not answer now; trying again later may help."""
 
 
-def fetch_totals(api_url: str, api_key: str, until: str) -> ApiTotals:
-    """Ask the API for its totals over records updated before an instant.
+def declared_totals(folder: AirbyteFolder, stream: str) -> StreamTotals | None:
+    """Return where the API says how much of a stream it holds, if it does."""
+    for connection in folder.connections.values():
+        if any(each.name == stream for each in connection.streams):
+            return folder.sources[connection.source].totals.get(stream)
+    return None
+
+
+def tells_money(stream: str, totals: StreamTotals | None) -> bool:
+    """Say whether a stream's totals tell lines and amounts that can be checked."""
+    return stream == MONEY_STREAM and totals is not None and set(totals.fields) >= _MONEY_FIELDS
+
+
+def fetch_totals(folder: AirbyteFolder, values: Mapping[str, str | None]) -> ApiTotals:
+    """Ask the API for all numbers that the files say it tells.
+
+    Args:
+        folder: The connection files.
+        values: What references stand for, as for the sources.
 
     Raises:
         ApiUnavailableError: It does not answer, or is overloaded, three times in a row.
         PipelineError: It refuses the key or the request, or its answer cannot be read.
     """
+    answers: dict[str, Any] = {}
+    records: dict[str, int] = {}
+    money = None
+    for connection in folder.connections.values():
+        source = folder.sources[connection.source]
+        takes_key = f"${{{KEY}}}" in str(source.configuration)
+        for name in (each.name for each in connection.streams):
+            totals = source.totals.get(name)
+            if totals is None:
+                continue
+            request = totals.resolved(values)
+            label = f"{totals.path}?{sorted(request.items())}"
+            if label not in answers:
+                answers[label] = _answer(totals.path, request, values, takes_key)
+            try:
+                records[name] = int(answers[label][totals.fields[_RECORDS]])
+                if tells_money(name, totals):
+                    money = _money(answers[label], totals.fields)
+            except (KeyError, TypeError, ValueError, InvalidOperation) as error:
+                raise PipelineError(
+                    f"the answer of {totals.path} cannot be read: {error!r}"
+                ) from None
+    return ApiTotals(records, money)
+
+
+def _answer(
+    path: str, parameters: Mapping[str, str], values: Mapping[str, str | None], takes_key: bool
+) -> Any:
     import httpx
 
+    url = f"{values[ADDRESS]}{path}"
+    headers = {"Authorization": f"Bearer {values[KEY]}"} if takes_key else {}
+    problem = ""
     for attempt in range(_ATTEMPTS):
         try:
-            answer = _ask(api_url, api_key, until)
+            answer = _ask(url, parameters, headers)
         except httpx.TransportError as error:
             problem, wait = str(error) or type(error).__name__, 0.5
         else:
             if answer.status_code not in _TRANSIENT:
-                return _understood(answer)
+                return _understood(path, answer)
             problem, wait = f"HTTP {answer.status_code}", _retry_after(answer)
         if attempt < _ATTEMPTS - 1:
             time.sleep(wait)
     raise ApiUnavailableError(
-        f"the retail API does not answer /v1/totals ({problem}): "
+        f"the retail API does not answer {path} ({problem}): "
         "check RETAIL_SOURCE and that the API is up"
     )
 
 
-def _ask(api_url: str, api_key: str, until: str) -> "httpx.Response":
+def _ask(url: str, parameters: Mapping[str, str], headers: Mapping[str, str]) -> "httpx.Response":
     import httpx
 
-    loopback = api_url.startswith(("http://127.0.0.1", "http://localhost"))
+    loopback = url.startswith(("http://127.0.0.1", "http://localhost"))
     return httpx.get(
-        f"{api_url}/v1/totals",
-        params={"updated_until": until},
-        headers={"Authorization": f"Bearer {api_key}"},
+        url,
+        params=dict(parameters),
+        headers=dict(headers),
         timeout=_TIMEOUT_SECONDS,
         trust_env=not loopback,  # a proxy of the environment does not know our loopback
     )
@@ -75,23 +141,22 @@ def _retry_after(answer: "httpx.Response") -> float:
     return min(float(text), _LONGEST_WAIT_SECONDS) if text.isdigit() else 1.0
 
 
-def _understood(answer: "httpx.Response") -> ApiTotals:
+def _understood(path: str, answer: "httpx.Response") -> Any:
     if not answer.is_success:
         raise PipelineError(
-            f"the retail API refuses /v1/totals with HTTP {answer.status_code}: "
+            f"the retail API refuses {path} with HTTP {answer.status_code}: "
             "check RETAIL_SOURCE and RETAIL_API_KEY"
         )
     try:
-        return _read(answer.json())
-    except (KeyError, TypeError, ValueError, InvalidOperation) as error:
-        raise PipelineError(f"the answer of /v1/totals cannot be read: {error!r}") from None
+        return answer.json()
+    except ValueError as error:
+        raise PipelineError(f"the answer of {path} cannot be read: {error!r}") from None
 
 
-def _read(answer: dict[str, Any]) -> ApiTotals:
-    return ApiTotals(
-        records={name: int(answer[name]) for name in ("products", "users", "transactions")},
-        lines=int(answer["lines"]),
-        net_amount=Decimal(str(answer["net_amount"])),
-        sales_amount=Decimal(str(answer["sales_amount"])),
-        returns_amount=Decimal(str(answer["returns_amount"])),
+def _money(answer: Mapping[str, Any], fields: Mapping[str, str]) -> ApiMoney:
+    return ApiMoney(
+        lines=int(answer[fields["lines"]]),
+        net_amount=Decimal(str(answer[fields["net_amount"]])),
+        sales_amount=Decimal(str(answer[fields["sales_amount"]])),
+        returns_amount=Decimal(str(answer[fields["returns_amount"]])),
     )

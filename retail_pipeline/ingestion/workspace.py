@@ -112,13 +112,9 @@ def open_workspace(
     from retail_pipeline.airbyte_engine.api import serving
     from retail_pipeline.airbyte_engine.engine import Engine
 
-    values = {
-        "RETAIL_API_URL": api_url,
-        "RETAIL_API_KEY": settings.api_key,
-        "RETAIL_API_END": api_end,
-    }
+    values = source_values(settings, api_url, api_end)
     _pass_proxies_by()
-    suppression = read_suppression(settings, database)
+    suppression = read_suppression(settings, database, folder)
     engine = Engine(
         folder,
         database,
@@ -151,6 +147,21 @@ def sync_log(settings: Settings, job_id: int) -> Path | None:
 
 def _logs(settings: Settings) -> Path:
     return settings.home / "logs" / "syncs"
+
+
+def source_values(settings: Settings, api_url: str, api_end: str) -> dict[str, str | None]:
+    """Return what the references of the source files stand for.
+
+    Args:
+        settings: The API's key.
+        api_url: The retail API's address.
+        api_end: Records updated at or after this instant are not read.
+    """
+    return {
+        "RETAIL_API_URL": api_url,
+        "RETAIL_API_KEY": settings.api_key,
+        "RETAIL_API_END": api_end,
+    }
 
 
 def known_connection_ids(settings: Settings, folder: AirbyteFolder) -> dict[str, str]:

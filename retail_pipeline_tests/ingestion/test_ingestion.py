@@ -182,7 +182,9 @@ def test_a_failed_sync_tells_airbytes_reason(
     # The key is right when the totals are asked for and wrong when the connector reads.
     totals = assets.fetch_totals
     monkeypatch.setattr(
-        assets, "fetch_totals", lambda url, key, until: totals(url, "right-key", until)
+        assets,
+        "fetch_totals",
+        lambda folder, values: totals(folder, {**values, "RETAIL_API_KEY": "right-key"}),
     )
     from retail_pipeline.retail_api import serving
 
