@@ -25,7 +25,8 @@ lint: .venv
 	@.venv/bin/mypy
 	@.venv/bin/check-jsonschema -q --builtin-schema vendor.compose-spec docker-compose.yml
 	@.venv/bin/check-jsonschema -q --builtin-schema vendor.github-workflows .github/workflows/ci.yml
-	@.venv/bin/sqlfluff lint --disable-progress-bar dbt_project/models dbt_project/tests/marts database
+	@.venv/bin/sqlfluff lint --disable-progress-bar dbt_project/models dbt_project/tests/marts database \
+		examples/open_shop/dbt_project
 
 # Stops what is running for this checkout and removes what it made: state, then the environment.
 clean:

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from psycopg.conninfo import conninfo_to_dict
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
@@ -26,6 +27,7 @@ from retail_pipeline.airbyte_engine.engine import Engine
 from retail_pipeline.airbyte_engine.files import ConnectionFile, DestinationFile
 from retail_pipeline.airbyte_engine.jobs import AlreadyRunningError, Job
 from retail_pipeline.errors import PipelineError
+from retail_pipeline.postgres import Database
 
 REST_PATH = "/api/public/v1"
 CONFIGURATION_PATH = "/api/v1"
@@ -33,6 +35,10 @@ WORKSPACE_ID = "00000000-0000-4000-8000-000000000000"
 _TOKEN_SECONDS = 600
 _START_SECONDS = 30
 _LONGEST_ANSWER_SECONDS = 0.5
+_CREATED_AT = 0
+"""Files have no time of creation that matters."""
+
+_MASK = "**********"
 
 
 @dataclass
@@ -123,9 +129,8 @@ class _Calls:
         self._credentials = credentials
 
     def guarded(self, call: Call) -> Callable[[Request], Awaitable[Response]]:
-        expected = f"Bearer {self._credentials.token}"
-
         async def endpoint(request: Request) -> Response:
+            expected = f"Bearer {self._credentials.token}"
             given = request.headers.get("authorization", "")
             if not hmac.compare_digest(given.encode(), expected.encode()):
                 return _problem(401, "the token is missing or wrong")
@@ -159,7 +164,12 @@ class _Calls:
     async def workspace(self, request: Request) -> Any:
         if request.path_params["id"] != WORKSPACE_ID:
             raise _NotFoundError("there is no such workspace")
-        return {"workspaceId": WORKSPACE_ID, "name": "embedded", "dataResidency": "auto"}
+        return {
+            "workspaceId": WORKSPACE_ID,
+            "name": "embedded",
+            "dataResidency": "auto",
+            "notifications": {},
+        }
 
     async def connections(self, request: Request) -> Any:
         limit, offset = _page(request)
@@ -170,7 +180,7 @@ class _Calls:
     async def destination(self, request: Request) -> Any:
         for destination in self._engine.folder.destinations.values():
             if destination.id == request.path_params["id"]:
-                return _destination(destination)
+                return _destination(destination, self._engine.database)
         raise _NotFoundError("there is no such destination")
 
     async def details(self, request: Request) -> Any:
@@ -256,7 +266,8 @@ class _Calls:
             "workspaceId": WORKSPACE_ID,
             "status": "active",
             "schedule": {"scheduleType": "manual"},
-            "dataResidency": "auto",
+            "createdAt": _CREATED_AT,
+            "tags": [],
             "namespaceDefinition": "custom_format",
             "namespaceFormat": connection.namespace,
             "configurations": {
@@ -290,15 +301,26 @@ class _Calls:
         ]
 
 
-def _destination(destination: DestinationFile) -> dict[str, Any]:
+def _destination(destination: DestinationFile, database: Database) -> dict[str, Any]:
+    """Return where the engine really writes; its password is masked, as a server's would be."""
+    parts = conninfo_to_dict(database.url)
+    given = {name: value for name, value in destination.configuration.items() if name != "password"}
     return {
         "destinationId": destination.id,
         "name": destination.name,
         "destinationType": destination.type,
         "definitionId": destination.definition_id,
         "workspaceId": WORKSPACE_ID,
-        # References are never filled here, so no secret can show.
-        "configuration": {**destination.configuration, "destinationType": destination.type},
+        "createdAt": _CREATED_AT,
+        "configuration": {
+            **given,
+            "destinationType": destination.type,
+            "host": str(parts.get("host", "")),
+            "port": int(parts.get("port") or 5432),
+            "database": database.name,
+            "username": str(parts.get("user", "")),
+            "password": _MASK,
+        },
     }
 
 

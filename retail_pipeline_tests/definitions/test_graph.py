@@ -45,6 +45,11 @@ def graph(definitions: Definitions) -> dict[str, dict[str, object]]:
     }
 
 
+def metadata_names(definitions: Definitions) -> dict[str, list[str]]:
+    nodes = definitions.resolve_asset_graph().asset_nodes
+    return {node.key.to_user_string(): sorted(node.metadata) for node in nodes}
+
+
 def test_definitions_load_in_a_fresh_interpreter_with_no_service_up(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-c", LOAD],
@@ -84,7 +89,9 @@ def test_the_graph_is_the_one_that_was_reviewed(definitions: Definitions) -> Non
 
 def test_a_real_airbyte_changes_no_asset(definitions: Definitions) -> None:
     server = AirbyteSettings(AirbyteMode.SERVER, "https://airbyte.example", "w-1", "c-1", "s-1")
-    assert graph(build_definitions(Settings(airbyte=server))) == graph(definitions)
+    there = build_definitions(Settings(airbyte=server))
+    assert graph(there) == graph(definitions)
+    assert metadata_names(there) == metadata_names(definitions)
 
 
 def test_every_asset_says_what_it_is_whose_it_is_and_where_its_code_is(

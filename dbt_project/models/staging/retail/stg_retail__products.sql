@@ -2,7 +2,7 @@ with
 
 source as (
 
-    select * from {{ source('transactional', 'products') }}
+    select * from {{ records('products') }}
 
 ),
 

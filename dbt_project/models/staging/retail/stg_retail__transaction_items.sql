@@ -17,5 +17,5 @@ select
     coalesce(cast({{ json_text('item.line', 'discount') }} as numeric), 0) as discount_amount,
     cast({{ json_text('item.line', 'amount') }} as numeric) as net_amount
 
-from {{ source('transactional', 'transactions') }} as source
+from {{ records('transactions') }} as source
 cross join {{ array_elements('source.items') }} as item (line, position)

@@ -25,4 +25,4 @@ select
         'channel', 'items'
     ]) }} as record_hash
 
-from {{ source('transactional', 'transactions') }}
+from {{ records('transactions') }}

@@ -4,7 +4,7 @@ with
 
 source as (
 
-    select * from {{ source('transactional', 'users') }}
+    select * from {{ records('users') }}
 
 ),
 

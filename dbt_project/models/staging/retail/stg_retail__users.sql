@@ -2,7 +2,7 @@ with
 
 source as (
 
-    select * from {{ source('transactional', 'users') }}
+    select * from {{ records('users') }}
 
 ),
 

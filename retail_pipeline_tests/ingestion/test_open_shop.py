@@ -1,0 +1,127 @@
+"""Another source by configuration alone: the example's files, from a replayed shop to the marts."""
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from datetime import datetime
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+
+from retail_pipeline.airbyte_engine.engine import Engine
+from retail_pipeline.airbyte_engine.files import AirbyteFolder
+from retail_pipeline.postgres import Database
+from retail_pipeline.settings import PROJECT_ROOT
+from retail_pipeline_tests.ingestion import shop_api
+from retail_pipeline_tests.ingestion.shop_api import ShopApi, generated
+
+EXAMPLE = PROJECT_ROOT / "examples" / "open_shop"
+
+
+@pytest.fixture
+def shop() -> Iterator[ShopApi]:
+    with shop_api.serving(generated()) as api:
+        yield api
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """A copy of the project with the example applied as its README says."""
+    root = tmp_path / "project"
+    leave = shutil.ignore_patterns("target", "__pycache__", "logs")
+    for name in ("retail_pipeline", "airbyte", "dbt_project", "database"):
+        shutil.copytree(PROJECT_ROOT / name, root / name, ignore=leave)
+    for path in (root / "airbyte" / "connections").iterdir():
+        path.unlink()
+    for name in ("airbyte", "dbt_project"):
+        shutil.copytree(EXAMPLE / name, root / name, dirs_exist_ok=True)
+    settings = root / "dbt_project" / "dbt_project.yml"
+    chosen = "records_of: open_shop\n  open_shop_cart_time: date"
+    settings.write_text(settings.read_text().replace("records_of: null", chosen))
+    return root
+
+
+def net_amount(cart: dict) -> Decimal:
+    return sum(
+        (
+            Decimal(str(line["price"]))
+            * line["quantity"]
+            * (1 - Decimal(str(line["discountPercentage"])) / 100)
+            for line in cart["products"]
+        ),
+        Decimal(0),
+    )
+
+
+def test_a_shop_comes_through_to_the_marts(
+    shop: ShopApi, project: Path, database: Database, tmp_path: Path
+) -> None:
+    done = subprocess.run(
+        [
+            *(sys.executable, "-m", "retail_pipeline.cli", "run", "--as-of", "2025-06-01"),
+            *("--select", '+key:"warehouse/dim_customers"'),
+        ],
+        cwd=project,
+        env={
+            **os.environ,
+            "PYTHONPATH": str(project),
+            "RETAIL_HOME": str(tmp_path / "home"),
+            "RETAIL_DATABASE_URL": database.url,
+            "RETAIL_SOURCE": shop.address,
+        },
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert {key for *_, key in shop.requests} == {None}  # the retail API's key is not theirs
+    with database.connect() as session:
+        landed = session.execute(
+            "select transaction_id, customer_id, transacted_at, net_amount, lines "
+            "from warehouse.fct_transactions"
+        ).fetchall()
+        people = session.execute("select customer_id, country from warehouse.dim_customers")
+        assert set(people.fetchall()) == {
+            (str(user["id"]), user["address"]["country"]) for user in shop.users
+        }
+        readers = session.execute("select distinct reader from quality.sync_jobs").fetchall()
+    assert sorted(landed) == sorted(
+        (
+            str(cart["id"]),
+            str(cart["userId"]),
+            datetime.fromisoformat(cart["date"]),
+            net_amount(cart),
+            len(cart["products"]),
+        )
+        for cart in shop.carts
+    )
+    assert readers == [("page loop",)]
+
+
+def test_each_sync_replaces_the_table(shop: ShopApi, database: Database, tmp_path: Path) -> None:
+    shutil.copytree(EXAMPLE / "airbyte", tmp_path / "airbyte")
+    shutil.copytree(PROJECT_ROOT / "airbyte/destinations", tmp_path / "airbyte/destinations")
+    folder = AirbyteFolder.load(tmp_path / "airbyte")
+    connection = folder.connections["open_shop_carts"]
+    with Engine(folder, database, {"RETAIL_API_URL": shop.address}, generation=1) as engine:
+        first = engine.wait(engine.start(connection.id).job_id)
+        assert (first.status, first.rows_read) == ("succeeded", 900)
+        shop.carts = [*shop.carts[:300], {**shop.carts[300], "userId": 1}]
+        shop.carts.append(shop.carts[0])  # served twice, as when pages move
+        second = engine.wait(engine.start(connection.id).job_id)
+        assert (second.status, second.rows_read) == ("succeeded", 302)
+        rows = landed(database)
+        assert rows == {cart["id"]: cart["userId"] for cart in shop.carts}
+        shop.carts = [{"id": 1, "products": []}]  # it cannot do without its user
+        third = engine.wait(engine.start(connection.id).job_id)
+        assert (third.status, third.rows_rejected, landed(database)) == ("succeeded", 1, {})
+        assert database.query("select * from quality.sync_states").empty
+
+
+def landed(database: Database) -> dict[int, int]:
+    with database.connect() as session:
+        return dict(session.execute('select id, "userId" from transactional.shop_carts').fetchall())
