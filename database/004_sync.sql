@@ -20,6 +20,8 @@ create table if not exists quality.sync_jobs (
 alter table quality.sync_jobs add column if not exists failure_type text;
 alter table quality.sync_jobs add column if not exists reader text;
 comment on column quality.sync_jobs.reader is 'Who read: the page loop, or the stock command and why.';
+alter table quality.sync_jobs add column if not exists undeclared jsonb;
+comment on column quality.sync_jobs.undeclared is 'By stream, fields that records had and the schema has not.';
 create index if not exists sync_jobs_connection on quality.sync_jobs (connection_id, job_id);
 comment on table quality.sync_jobs is 'A sync of a connection by the embedded engine, with its outcome and the reason of a failure.';
 

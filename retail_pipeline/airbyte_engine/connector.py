@@ -83,12 +83,16 @@ class SourceInput:
 
 @dataclass(frozen=True)
 class RenderedPage:
-    """Records of a stream as COPY's text: rows for its incoming table, and records kept aside."""
+    """Records of a stream as COPY's text: rows for its incoming table, and records kept aside.
+
+    `undeclared` are fields that were served and that the schema does not have.
+    """
 
     stream: str
     records: int
     rows: bytes
     rejected: bytes
+    undeclared: tuple[str, ...] = ()
 
 
 class Connector:
@@ -169,7 +173,8 @@ class Connector:
         if len(rows) + len(rejected) < head["rows"] + head["rejected"]:
             rows = rejected = b""  # it was killed in the middle: its exit code will tell
         self.bytes_read += len(rows) + len(rejected)
-        return RenderedPage(head["stream"], head["records"], rows, rejected)
+        undeclared = tuple(head["undeclared"])
+        return RenderedPage(head["stream"], head["records"], rows, rejected, undeclared)
 
     def _note(self, trace: Mapping[str, Any]) -> None:
         if trace.get("type") == "ERROR":

@@ -9,7 +9,7 @@ element of an array of objects leaves the array and is kept aside on its own. A 
 leaves nothing but a digest in `quality.suppressed_records`, so that the counts add up.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -83,6 +83,7 @@ class Loader:
         self._suppression = suppression
         self._suppressed: dict[str, dict[str, list[Any]]] = {name: {} for name in landings}
         self._returned: list[tuple[str, str]] = []
+        self._undeclared: dict[str, set[str]] = {}
         self.rows_read = 0
 
     def add(self, record: Record) -> None:
@@ -98,6 +99,7 @@ class Loader:
         rendered = landing.renderer.render(
             [record.data], first=self.rows_read, emitted_at=record.emitted_at
         )
+        self._note_undeclared(record.stream, rendered.undeclared)
         self._buffers[record.stream].add(rendered.rows)
         self._rejected.add(rendered.rejected)
 
@@ -108,6 +110,7 @@ class Loader:
             KeyError: The stream is none of this sync's.
         """
         self.rows_read += page.records
+        self._note_undeclared(page.stream, page.undeclared)
         self._buffers[page.stream].write(page.rows)
         self._rejected.write(page.rejected)
 
@@ -148,8 +151,13 @@ class Loader:
                 rows_rejected=rejected,
                 rows_suppressed=suppressed,
                 reader=reader,
+                undeclared={name: sorted(each) for name, each in self._undeclared.items()},
             )
         return outcome
+
+    def _note_undeclared(self, stream: str, fields: Iterable[str]) -> None:
+        if fields:
+            self._undeclared.setdefault(stream, set()).update(fields)
 
     def _keeps_out(self, suppression: Suppression, landing: Landing, record: Record) -> bool:
         key, kept_out = landing.settings.key, self._suppressed[record.stream]

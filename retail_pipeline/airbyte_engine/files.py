@@ -53,6 +53,8 @@ class StreamTotals(BaseModel):
         path: Below the API's address.
         parameters: Of the request; references are filled as in a configuration.
         fields: The answer's fields by what they tell, such as `records`.
+        tolerance: The share by which what has landed may differ, for an API that goes on changing
+            while it is read; 0.001 is a thousandth.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -60,6 +62,7 @@ class StreamTotals(BaseModel):
     path: str
     parameters: dict[str, str] = Field(default_factory=dict)
     fields: dict[str, str]
+    tolerance: float = Field(default=0, ge=0, lt=1)
 
     def resolved(self, values: Mapping[str, str | None]) -> dict[str, Any]:
         """Return the parameters with every `${REFERENCE}` filled.

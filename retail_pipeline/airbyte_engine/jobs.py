@@ -9,6 +9,7 @@ not done here.
 """
 
 import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -17,6 +18,7 @@ from typing import Any
 import psycopg
 from psycopg import sql
 from psycopg.rows import class_row
+from psycopg.types.json import Jsonb
 
 from retail_pipeline.errors import PipelineError
 from retail_pipeline.postgres import Database
@@ -51,7 +53,8 @@ class Job:
     """A row of `quality.sync_jobs`; counts are of records.
 
     `failure_type` is Airbyte's: `config_error` where trying again cannot help. `reader` tells of a
-    finished job who read: the page loop, or the stock command and why.
+    finished job who read: the page loop, or the stock command and why; `undeclared`, by stream,
+    which fields the records had that the schema has not (from a sample of each page).
     """
 
     job_id: int
@@ -70,6 +73,7 @@ class Job:
     bytes_read: int
     rows_suppressed: int
     reader: str | None = None
+    undeclared: dict[str, list[str]] | None = None
 
     @property
     def duration(self) -> timedelta:
@@ -204,6 +208,7 @@ def finish(
     rows_rejected: int,
     rows_suppressed: int = 0,
     reader: str | None = None,
+    undeclared: Mapping[str, Sequence[str]] | None = None,
 ) -> None:
     """Mark a job as succeeded, inside the transaction that also bears its rows and its state.
 
@@ -213,11 +218,11 @@ def finish(
     touched = connection.execute(
         "update quality.sync_jobs set status = 'succeeded', heartbeat_at = clock_timestamp(), "
         "finished_at = clock_timestamp(), rows_read = %s, bytes_read = %s, rows_inserted = %s, "
-        "rows_updated = %s, rows_rejected = %s, rows_suppressed = %s, reader = %s "
+        "rows_updated = %s, rows_rejected = %s, rows_suppressed = %s, reader = %s, undeclared = %s "
         "where job_id = %s and status = 'running'",
         [
             *(rows_read, bytes_read, rows_inserted, rows_updated, rows_rejected),
-            *(rows_suppressed, reader, job_id),
+            *(rows_suppressed, reader, Jsonb(undeclared or {}), job_id),
         ],
     ).rowcount
     if touched != 1:

@@ -138,6 +138,7 @@ class RowSink(MessageSink):
             "records": len(records),
             "rows": len(rows),
             "rejected": len(rejected),
+            "undeclared": sorted(rendered.undeclared),
         }
         _write(self._output, orjson.dumps(head) + b"\n" + rows + rejected)
 

@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import cached_property
 from itertools import chain, repeat
 from typing import Any
 
@@ -39,10 +40,14 @@ class _UnevenError(Exception):
 
 @dataclass
 class Rendered:
-    """Lines for the stream's incoming table and for the records kept aside, each with its end."""
+    """Lines for the stream's incoming table and for the records kept aside, each with its end.
+
+    `undeclared` are fields of the page's first and last record that the schema does not have.
+    """
 
     rows: Texts = field(default_factory=list)
     rejected: Texts = field(default_factory=list)
+    undeclared: set[str] = field(default_factory=set)
 
 
 @dataclass(frozen=True)
@@ -71,7 +76,13 @@ class Renderer:
         """
         result = Rendered()
         self._page(records, first, emitted_at, result)
+        if records:
+            result.undeclared = {*records[0], *records[-1]} - self._declared
         return result
+
+    @cached_property
+    def _declared(self) -> frozenset[str]:
+        return frozenset(column.name for column in self.columns)
 
     def _page(
         self, records: Sequence[Mapping[str, Any]], first: int, emitted_at: int, into: Rendered

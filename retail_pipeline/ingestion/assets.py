@@ -12,6 +12,7 @@ from datetime import UTC, date, datetime
 from typing import Any
 
 from dagster import (
+    AssetCheckResult,
     AssetExecutionContext,
     AssetObservation,
     AssetsDefinition,
@@ -31,11 +32,16 @@ from retail_pipeline.errors import PipelineError, UnavailableError
 from retail_pipeline.ingestion.checks import (
     check_money,
     check_rows,
+    check_schema,
     check_specs,
+    check_volume,
 )
 from retail_pipeline.ingestion.landing import (
+    Volume,
     count_landed,
     count_rejected,
+    count_volume,
+    find_drift,
     read_by,
     sum_transactions,
 )
@@ -144,7 +150,7 @@ def build_landing_asset(
         settings: ResourceParam[Settings],
         run_window: RunWindow,
     ) -> Iterator[MaterializeResult]:
-        began = time.monotonic()
+        began, since = time.monotonic(), datetime.now(UTC)
         if settings.airbyte.mode is AirbyteMode.EMBEDDED:
             HOST.warm_up()  # it imports the CDK while the API is opened
         loader = database.as_role(Role.LOADER)
@@ -174,7 +180,13 @@ def build_landing_asset(
                 note_landed(
                     loader, stream=stream.name, state=api.state, run_id=_first_run_id(context)
                 )
-                yield _materialized(loader, settings, stream, schema, api, result, reader, seconds)
+                materialized = _materialized(
+                    loader, settings, stream, schema, api, result, reader, seconds
+                )
+                checks = _watched(context, loader, stream, schema, api, result, since)
+                yield materialized._replace(
+                    check_results=[*(materialized.check_results or []), *checks]
+                )
 
     return sync
 
@@ -301,6 +313,33 @@ def _nulled_values(source: FileSource, as_of: date) -> MetadataValue:
     return MetadataValue.json(open_dataset(source, as_of).nulled)
 
 
+def _watched(
+    context: AssetExecutionContext,
+    database: Database,
+    stream: StreamSettings,
+    schema: dict[str, Any],
+    api: Clocked,
+    result: SyncResult,
+    since: datetime,
+) -> list[AssetCheckResult]:
+    """Compare volume and columns with the recent past; both only warn."""
+    if stream.cursor:
+        volume: Volume | None = count_volume(database, stream.name, stream.cursor, api.end)
+    else:
+        volume = _replaced(context, stream, count_landed(database, stream.name, stream.key).rows)
+    columns = list(schema["properties"])
+    drift = find_drift(database, stream.name, columns, since=since, job_id=result.job_id)
+    return [check_volume(stream.name, volume), check_schema(stream.name, drift)]
+
+
+def _replaced(context: AssetExecutionContext, stream: StreamSettings, rows: int) -> Volume | None:
+    """Compare a table that each sync replaces with what the sync before it left."""
+    event = context.instance.get_latest_materialization_event(landing_key(stream.name))
+    materialization = event.asset_materialization if event else None
+    count = materialization.metadata.get("dagster/row_count") if materialization else None
+    return Volume(rows, float(str(count.value))) if count is not None else None
+
+
 def _materialized(
     database: Database,
     settings: Settings,
@@ -337,6 +376,7 @@ def _materialized(
             check_money(
                 money,
                 api.totals.money,
+                tolerance=api.totals.tolerances[stream.name],
                 rejected=rejected,
                 suppressed=landed.suppressed,
                 still=api.is_still,

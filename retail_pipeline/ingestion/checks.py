@@ -9,13 +9,18 @@ from decimal import Decimal
 from dagster import AssetCheckResult, AssetCheckSeverity, AssetCheckSpec
 
 from retail_pipeline.airbyte_engine.files import StreamTotals
-from retail_pipeline.ingestion.landing import Landed, LandedMoney
+from retail_pipeline.ingestion.landing import Drift, Landed, LandedMoney, Volume
 from retail_pipeline.ingestion.specs import landing_key
 from retail_pipeline.ingestion.totals import MONEY_STREAM, ApiMoney, ApiTotals, tells_money
 
 ROWS = "rows_equal_the_api"
 MONEY = "money_equals_the_api"
+VOLUME = "volume_is_usual"
+SCHEMA = "schema_is_as_declared"
 _PARTS = ("lines", "sales_amount", "returns_amount")
+_FEWEST_A_WEEK = 20
+_USUAL = (1 / 3, 3.0)
+"""Between which multiples of a usual week the last one lies: seasons do, a broken feed does not."""
 
 
 def check_specs(stream: str, totals: StreamTotals | None) -> list[AssetCheckSpec]:
@@ -25,7 +30,20 @@ def check_specs(stream: str, totals: StreamTotals | None) -> list[AssetCheckSpec
         stream: The stream.
         totals: Where its API says how much it holds; None where it does not.
     """
-    specs = []
+    specs = [
+        AssetCheckSpec(
+            VOLUME,
+            asset=landing_key(stream),
+            description="The last week's records are neither a third nor three times those of a "
+            "usual week before it; of a table that is replaced, the rows are so of those before.",
+        ),
+        AssetCheckSpec(
+            SCHEMA,
+            asset=landing_key(stream),
+            description="Records have no fields beyond the declared columns, values fit them, and "
+            "none has stopped to be served.",
+        ),
+    ]
     if totals is not None:
         specs.append(
             AssetCheckSpec(
@@ -49,6 +67,55 @@ def check_specs(stream: str, totals: StreamTotals | None) -> list[AssetCheckSpec
     return specs
 
 
+def check_volume(stream: str, volume: Volume | None) -> AssetCheckResult:
+    """Compare the last week with a usual one; few records tell nothing.
+
+    Args:
+        stream: The stream.
+        volume: Its records; None where there is nothing to compare with.
+    """
+    if volume is None or volume.weekly_before < _FEWEST_A_WEEK:
+        ratio, passed = None, True
+    else:
+        ratio = volume.last_week / volume.weekly_before
+        passed = _USUAL[0] <= ratio <= _USUAL[1]
+    metadata: dict[str, float | str] = {"compared": "no" if ratio is None else "yes"}
+    if volume is not None:
+        metadata |= {"last_week": volume.last_week, "weekly_before": volume.weekly_before}
+    return AssetCheckResult(
+        check_name=VOLUME,
+        asset_key=landing_key(stream),
+        passed=passed,
+        severity=AssetCheckSeverity.WARN,
+        metadata=metadata if ratio is None else {**metadata, "ratio": round(ratio, 3)},
+    )
+
+
+def check_schema(stream: str, drift: Drift) -> AssetCheckResult:
+    """Warn of records that are not as declared, with the columns named."""
+    told = [
+        f"not declared: {', '.join(drift.undeclared)}" if drift.undeclared else "",
+        "values that do not fit: "
+        + ", ".join(f"{name} ({count})" for name, count in drift.misfits.items())
+        if drift.misfits
+        else "",
+        f"no longer served: {', '.join(drift.missing)}" if drift.missing else "",
+    ]
+    said = "; ".join(filter(None, told))
+    return AssetCheckResult(
+        check_name=SCHEMA,
+        asset_key=landing_key(stream),
+        passed=not said,
+        severity=AssetCheckSeverity.WARN,
+        description=said or None,
+        metadata={
+            "undeclared": list(drift.undeclared),
+            "misfits": drift.misfits,
+            "no_longer_served": list(drift.missing),
+        },
+    )
+
+
 def check_rows(
     stream: str, landed: Landed, totals: ApiTotals, *, still: bool = True
 ) -> AssetCheckResult:
@@ -64,7 +131,7 @@ def check_rows(
     return AssetCheckResult(
         check_name=ROWS,
         asset_key=landing_key(stream),
-        passed=landed.rows == expected,
+        passed=_equal(landed.rows, expected, totals.tolerances.get(stream, 0)),
         severity=AssetCheckSeverity.ERROR if still else AssetCheckSeverity.WARN,
         metadata={
             "rows": landed.rows,
@@ -80,6 +147,7 @@ def check_money(
     landed: LandedMoney,
     totals: ApiMoney,
     *,
+    tolerance: float = 0,
     rejected: int,
     suppressed: int = 0,
     still: bool = True,
@@ -93,6 +161,7 @@ def check_money(
     Args:
         landed: The table's lines and amounts.
         totals: The API's own numbers.
+        tolerance: The share by which each may differ.
         rejected: Records and lines kept aside: their money is missing here by right, so that a
             difference only warns.
         suppressed: Records kept out.
@@ -108,7 +177,7 @@ def check_money(
     return AssetCheckResult(
         check_name=MONEY,
         asset_key=landing_key(MONEY_STREAM),
-        passed=all(ours == theirs for ours, theirs in pairs.values())
+        passed=all(_equal(ours, theirs, tolerance) for ours, theirs in pairs.values())
         if suppressed == 0
         else all(pairs[name][0] <= pairs[name][1] for name in _PARTS),
         severity=AssetCheckSeverity.ERROR if certain else AssetCheckSeverity.WARN,
@@ -120,3 +189,7 @@ def check_money(
             **{f"{name}_difference": float(a - b) for name, (a, b) in pairs.items()},
         },
     )
+
+
+def _equal(ours: Decimal | int, theirs: Decimal | int, tolerance: float) -> bool:
+    return abs(Decimal(ours - theirs)) <= Decimal(str(tolerance)) * abs(Decimal(theirs))

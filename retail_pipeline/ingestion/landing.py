@@ -4,13 +4,18 @@ SQL over `transactional.*` and `quality.rejected_records` only.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import datetime
 from decimal import Decimal
 
+import psycopg
 from psycopg import sql
 
 from retail_pipeline.ingestion.specs import LANDING_LAYER
 from retail_pipeline.postgres import Database
+
+_ENOUGH_TO_MISS = 20
+"""Among fewer new rows a column without any value is no sign."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +39,29 @@ class LandedMoney:
     def net_amount(self) -> Decimal:
         """Sales less returns."""
         return self.sales_amount - self.returns_amount
+
+
+@dataclass(frozen=True)
+class Volume:
+    """Records that changed in the last week of the API's clock, and a week's mean before it."""
+
+    last_week: int
+    weekly_before: float
+
+
+@dataclass(frozen=True)
+class Drift:
+    """How the records of a sync differ from their declared columns.
+
+    Attributes:
+        undeclared: Fields that were served and have no column.
+        misfits: Columns by how many values did not fit them: nulled, or a reason to keep aside.
+        missing: Columns without any value in many new rows, that had some before.
+    """
+
+    undeclared: tuple[str, ...] = ()
+    misfits: dict[str, int] = field(default_factory=dict)
+    missing: tuple[str, ...] = ()
 
 
 def count_landed(database: Database, stream: str, key: Sequence[str]) -> Landed:
@@ -95,3 +123,94 @@ def read_by(database: Database, job_id: int) -> str | None:
     """Return who read in a sync of the embedded engine; None where it does not know the job."""
     found = database.query("select reader from quality.sync_jobs where job_id = %s", [job_id])
     return None if found.empty else found["reader"].iloc[0]
+
+
+def count_volume(database: Database, stream: str, cursor: str, end: str) -> Volume:
+    """Count a stream's records by when they changed: in the last week, and in the four before.
+
+    Args:
+        database: The warehouse.
+        stream: The stream.
+        cursor: The column with the time of the change.
+        end: Where the API's records end.
+    """
+    statement = sql.SQL(
+        "select count(*) filter (where {cursor} >= {end} - interval '7 days'), "
+        "count(*) filter (where {cursor} < {end} - interval '7 days') / 4.0 from {table} "
+        "where {cursor} >= {end} - interval '35 days' and {cursor} < {end}"
+    ).format(
+        cursor=sql.Identifier(cursor),
+        end=sql.SQL("{}::timestamptz").format(end),
+        table=sql.Identifier(LANDING_LAYER, stream),
+    )
+    with database.connect() as connection:
+        row = connection.execute(statement).fetchone()
+    assert row is not None
+    return Volume(row[0], float(row[1]))
+
+
+def find_drift(
+    database: Database, stream: str, columns: Sequence[str], *, since: datetime, job_id: int
+) -> Drift:
+    """Compare what a sync has landed and kept aside with the declared columns.
+
+    Args:
+        database: The warehouse.
+        stream: The stream.
+        columns: Its declared columns.
+        since: When the sync began.
+        job_id: The sync's job; a real server's books are its own and tell no undeclared fields.
+    """
+    table = sql.Identifier(LANDING_LAYER, stream)
+    with database.connect() as connection:
+        job = connection.execute(
+            "select undeclared -> %s from quality.sync_jobs "
+            "where job_id = %s and started_at >= %s - interval '10 minutes'",  # clocks differ
+            [stream, job_id, since],
+        ).fetchone()
+        misfits = connection.execute(_MISFITS.format(table), [since, stream, since]).fetchall()
+        missing = _missing(connection, table, columns, since)
+    known = {name: count for name, count in misfits if name in columns}
+    return Drift(tuple(job[0] or ()) if job else (), known, tuple(missing))
+
+
+_MISFITS = sql.SQL(
+    "select name, count(*) from ("
+    "select substring(change ->> 'field' from '^[^.[]+') as name from {} "
+    "cross join jsonb_array_elements(_airbyte_meta -> 'changes') as change "
+    "where _airbyte_extracted_at >= %s and _airbyte_meta -> 'changes' <> '[]' union all "
+    "select split_part(reason, ' ', 1) from quality.rejected_records "
+    "where stream = %s and seen_at >= %s) as misfits group by name order by name"
+)
+
+
+def _missing(
+    connection: psycopg.Connection,
+    table: sql.Identifier,
+    columns: Sequence[str],
+    since: datetime,
+) -> list[str]:
+    names = [sql.Identifier(name) for name in columns]
+    filled = connection.execute(
+        sql.SQL("select count(*), {} from {} where _airbyte_extracted_at >= %s").format(
+            sql.SQL(", ").join(sql.SQL("count({})").format(name) for name in names), table
+        ),
+        [since],
+    ).fetchone()
+    assert filled is not None
+    if filled[0] < _ENOUGH_TO_MISS:
+        return []
+    empty = [column for column, count in zip(columns, filled[1:], strict=True) if count == 0]
+    return [column for column in empty if _had_values(connection, table, column, since)]
+
+
+def _had_values(
+    connection: psycopg.Connection, table: sql.Identifier, column: str, since: datetime
+) -> bool:
+    row = connection.execute(
+        sql.SQL(
+            "select exists (select from {} where _airbyte_extracted_at < %s and {} is not null)"
+        ).format(table, sql.Identifier(column)),
+        [since],
+    ).fetchone()
+    return bool(row and row[0])

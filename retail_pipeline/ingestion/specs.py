@@ -4,11 +4,13 @@ Nothing here runs a sync or contacts anything.
 """
 
 from collections.abc import Mapping
+from datetime import timedelta
 from typing import Any
 
 from dagster import (
     AssetKey,
     AssetSpec,
+    FreshnessPolicy,
     TableColumn,
     TableColumnConstraints,
     TableColumnDep,
@@ -25,6 +27,11 @@ from retail_pipeline.settings import PROJECT_ROOT
 API_LAYER = "retail_api"
 LANDING_LAYER = "transactional"
 OWNER = "team:data-platform"
+FRESHNESS = FreshnessPolicy.time_window(
+    fail_window=timedelta(hours=36), warn_window=timedelta(hours=26)
+)
+"""Synced every night: late is a table that a night has missed."""
+
 AIRBYTE_FOLDER = PROJECT_ROOT / "airbyte"
 
 _AIRBYTE_DESCRIPTIONS: Mapping[str, str] = {
@@ -60,6 +67,7 @@ class RetailTranslator(DagsterAirbyteTranslator):
             owners=[OWNER],
             kinds={"airbyte", "postgres"},
             metadata=metadata,
+            freshness_policy=FRESHNESS,
         )
 
 

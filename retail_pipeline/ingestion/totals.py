@@ -39,10 +39,14 @@ class ApiMoney:
 
 @dataclass(frozen=True)
 class ApiTotals:
-    """The API's own numbers: records by stream, and money; None or absent where it tells none."""
+    """The API's own numbers: records by stream, and money; None or absent where it tells none.
+
+    `tolerances` are the shares by which a stream may differ, as its source's file allows.
+    """
 
     records: dict[str, int] = field(default_factory=dict)
     money: ApiMoney | None = None
+    tolerances: dict[str, float] = field(default_factory=dict)
 
 
 class ApiUnavailableError(PipelineError):
@@ -75,6 +79,7 @@ def fetch_totals(folder: AirbyteFolder, values: Mapping[str, str | None]) -> Api
     """
     answers: dict[str, Any] = {}
     records: dict[str, int] = {}
+    tolerances: dict[str, float] = {}
     money = None
     for connection in folder.connections.values():
         source = folder.sources[connection.source]
@@ -83,6 +88,7 @@ def fetch_totals(folder: AirbyteFolder, values: Mapping[str, str | None]) -> Api
             totals = source.totals.get(name)
             if totals is None:
                 continue
+            tolerances[name] = totals.tolerance
             request = totals.resolved(values)
             label = f"{totals.path}?{sorted(request.items())}"
             if label not in answers:
@@ -95,7 +101,7 @@ def fetch_totals(folder: AirbyteFolder, values: Mapping[str, str | None]) -> Api
                 raise PipelineError(
                     f"the answer of {totals.path} cannot be read: {error!r}"
                 ) from None
-    return ApiTotals(records, money)
+    return ApiTotals(records, money, tolerances)
 
 
 def _answer(

@@ -52,8 +52,8 @@ def test_first_sync_then_only_what_is_new(database: Database) -> None:
         changed = {**products(1, day="2011-02-01")[0], "name": "Renamed"}
         api.streams["products"] += [changed, *products(7, day="2011-02-01")[5:]]
         second = sync(engine)
-        # The boundary is inclusive: the last record of the first sync is read once more.
-        assert second.rows_read == 4
+        # The last instant of the first sync and ten minutes before it are read once more.
+        assert second.rows_read == 3 + 11
         assert (second.rows_inserted, second.rows_updated) == (0, 3)
     after = landed(database)
     assert after["P00000"][0] == "Renamed"
