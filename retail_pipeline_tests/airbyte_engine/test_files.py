@@ -29,7 +29,8 @@ def test_the_projects_files_are_sound(folder: Path) -> None:
 def test_references_are_filled_left_out_or_refused(folder: Path) -> None:
     source = AirbyteFolder.load(folder).sources["retail_api"]
     values = {"RETAIL_API_URL": "http://x", "RETAIL_API_KEY": "k", "RETAIL_API_END": None}
-    assert source.resolved(values) == {"api_url": "http://x", "api_key": "k"}
+    resolved = source.resolved(values)
+    assert resolved == {"api_url": "http://x", "api_key": "k", "lookback": "PT10M"}
     with pytest.raises(PipelineError, match="RETAIL_API_KEY, which has no value"):
         source.resolved({"RETAIL_API_URL": "http://x", "RETAIL_API_END": None})
 

@@ -71,14 +71,14 @@ class AnyApi(PagedApi):
 
 def records(stream: str, numbers: range, day: str = "2011-01-01") -> list[dict[str, Any]]:
     """Return sound records whose ids and times grow with their numbers."""
-    common = {"recorded_at": f"{day}T00:00:00Z", "currency": "GBP"}
+    common = {"recorded_at": f"{day}T00:00:00Z"}
     line = {"line_number": 1, "product_id": "P1", "quantity": 2, "unit_price": 0.5, "amount": 1.0}
     own: dict[str, dict[str, Any]] = {
-        "products": {"name": "Cup", "category": None, "price": 0.001, "cost": 1},
+        "products": {"name": "Cup", "price": 0.001, "cost": 1, "currency": "GBP"},
         "users": {"name": "A", "email": None, "phone": "1", "address": "x", "country": "Peru"},
         "transactions": {
             **{"user_id": "U1", "transacted_at": f"{day}T00:00:00Z", "type": "sale"},
-            **{"country": "Peru", "channel": "web", "items": [line]},
+            **{"currency": "GBP", "country": "Peru", "channel": "web", "items": [line]},
         },
     }
     return [

@@ -10,7 +10,9 @@ import yaml
 from starlette.responses import JSONResponse
 
 from retail_pipeline.cli import main
-from retail_pipeline.settings import PROJECT_ROOT
+from retail_pipeline.ingestion.specs import load_folder
+from retail_pipeline.ingestion.workspace import known_connection_ids
+from retail_pipeline.settings import PROJECT_ROOT, Settings
 from retail_pipeline_tests.cli.command import DONE, FAILED, WRONG_USE
 from retail_pipeline_tests.ingestion import management_api
 from retail_pipeline_tests.ingestion.management_api import (
@@ -93,7 +95,8 @@ def test_the_first_apply_creates_the_second_changes_nothing(
     kinds = ["definitions", "sources", "destinations", *["connections"] * 3]
     assert server.writes == [("POST", kind) for kind in kinds]
     source = server.named("sources")["retail_api"]
-    assert source["configuration"] == {"api_url": "https://retail.example.com", "api_key": API_KEY}
+    address = "https://retail.example.com"
+    assert source["configuration"] == {"api_url": address, "api_key": API_KEY, "lookback": "PT10M"}
     warehouse = server.named("destinations")["warehouse"]["configuration"]
     assert (warehouse["host"], warehouse["port"]) == ("db.example.com", 5433)
     assert warehouse["password"] == PASSWORD
@@ -212,6 +215,18 @@ def test_a_failure_is_one_message_and_the_next_apply_goes_on(
     assert airbyte("apply")[0] == DONE
     assert len(server.objects["sources"]) == 1
     assert airbyte("check")[0] == DONE
+
+
+def test_a_run_takes_the_ids_of_its_own_workspace(
+    airbyte: Airbyte, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    airbyte("apply")
+    monkeypatch.setenv("AIRBYTE_MODE", "server")
+    folder = load_folder()
+    settings = Settings.from_environment()
+    assert known_connection_ids(settings, folder) == airbyte.ids()["connections"]
+    monkeypatch.setenv("AIRBYTE_WORKSPACE_ID", "another")
+    assert known_connection_ids(Settings.from_environment(), folder) == {}
 
 
 def test_the_manifest_is_sent_as_it_is(airbyte: Airbyte, server: Management) -> None:

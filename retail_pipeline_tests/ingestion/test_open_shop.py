@@ -62,7 +62,7 @@ def test_a_shop_comes_through_to_the_marts(
     done = subprocess.run(
         [
             *(sys.executable, "-m", "retail_pipeline.cli", "run", "--as-of", "2025-06-01"),
-            *("--select", '+key:"warehouse/dim_customers"'),
+            *("--select", '+key:"warehouse/dim_customers" or +key:"warehouse/dim_products"'),
         ],
         cwd=project,
         env={
@@ -87,6 +87,12 @@ def test_a_shop_comes_through_to_the_marts(
         people = session.execute("select customer_id, country from warehouse.dim_customers")
         assert set(people.fetchall()) == {
             (str(user["id"]), user["address"]["country"]) for user in shop.users
+        }
+        products = session.execute(
+            "select product_id, product_name, price from warehouse.dim_products"
+        )
+        assert set(products.fetchall()) == {
+            (str(each["id"]), each["title"], Decimal(str(each["price"]))) for each in shop.products
         }
         readers = session.execute("select distinct reader from quality.sync_jobs").fetchall()
     assert sorted(landed) == sorted(
