@@ -53,10 +53,12 @@ def check() -> None:
         for change in found.changes:
             sys.stdout.write(f"{change}\n")
         if found.changes or found.stale_file:
-            what = f"differs in {len(found.changes)} objects" if found.changes else "has other ids"
+            number = len(found.changes)
+            what = f"differs from the files in {number} object{'s' if number > 1 else ''}"
             raise PipelineError(
-                f"the Airbyte server at {provisioning.location} {what} than the files say: "
-                "`retail-pipeline airbyte apply` writes them"
+                f"the Airbyte server at {provisioning.location} "
+                f"{what if number else 'has other ids than were written down'}: "
+                "`retail-pipeline airbyte apply` writes what is missing"
             )
         Console().print(f"{provisioning.location} is as the files say")
 
