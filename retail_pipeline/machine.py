@@ -268,11 +268,14 @@ def _source(settings: Settings) -> Finding:
             open_dataset(source, settings.as_of)
             return _fine("source", f"{source.path} can be read")
         if isinstance(source, ApiSource):
+            from retail_pipeline.ingestion.specs import load_folder
             from retail_pipeline.ingestion.totals import fetch_totals
+            from retail_pipeline.ingestion.workspace import source_values
 
             now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-            totals = fetch_totals(source.url, settings.api_key, now)
-            return _fine("source", f"{source.url} serves {totals.records['transactions']:,} sales")
+            totals = fetch_totals(load_folder(), source_values(settings, source.url, now))
+            told = ", ".join(f"{count:,} {name}" for name, count in totals.records.items())
+            return _fine("source", f"{source.url} serves {told}")
     except PipelineError as error:
         return Finding("source", Verdict.BROKEN, str(error))
     return _fine("source", f"the simulator with {source.customers:,} customers")
