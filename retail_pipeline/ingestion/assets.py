@@ -195,19 +195,27 @@ def build_landing_asset(
 def _failing_well(settings: Settings) -> Iterator[None]:
     """Turn our errors into failures with the reason; only those that may pass are tried again."""
     try:
+        with _telling_why(settings):
+            yield
+    except Failure as failure:
+        if not failure.allow_retries:
+            raise
+        raise RetryRequested(max_retries=RETRIES, seconds_to_wait=RETRY_SECONDS) from failure
+
+
+@contextmanager
+def _telling_why(settings: Settings) -> Iterator[None]:
+    try:
         yield
-    except PipelineError as error:
-        job_id = error.job_id if isinstance(error, SyncError) else None
-        failure = Failure(
+    except SyncError as error:
+        raise Failure(
             description=str(error),
-            metadata={} if job_id is None else _job_metadata(settings, job_id),
-        )
-        if isinstance(error, ApiUnavailableError | UnavailableError) or (
-            isinstance(error, SyncError) and not error.permanent
-        ):
-            failure.__cause__ = error
-            raise RetryRequested(max_retries=RETRIES, seconds_to_wait=RETRY_SECONDS) from failure
-        raise failure from error
+            metadata={} if error.job_id is None else _job_metadata(settings, error.job_id),
+            allow_retries=not error.permanent,
+        ) from error
+    except PipelineError as error:
+        passing = isinstance(error, ApiUnavailableError | UnavailableError)
+        raise Failure(description=str(error), allow_retries=passing) from error
 
 
 @contextmanager

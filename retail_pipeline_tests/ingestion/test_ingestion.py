@@ -72,6 +72,15 @@ def failure(result: ExecuteInProcessResult) -> str:
     return str(event.step_failure_data.user_failure_data.description)
 
 
+def innermost(result: ExecuteInProcessResult) -> str:
+    [event] = [each for each in result.all_events if each.is_step_failure]
+    error = event.step_failure_data.error
+    while error is not None and error.cause is not None:
+        error = error.cause
+    assert error is not None and error.cls_name is not None
+    return error.cls_name
+
+
 def landed(database: Database, stream: str) -> list[tuple]:
     """Return a table's rows without what names the load."""
     with database.connect() as session:
@@ -169,6 +178,7 @@ def test_failures_carry_their_reason_and_leave_the_state_alone(
     assert "HTTP 401: check RETAIL_SOURCE and RETAIL_API_KEY" in failure(refused)
     nobody = run(database, Settings(source=ApiSource("http://127.0.0.1:9")), streams=["users"])
     assert "the retail API does not answer" in failure(nobody)
+    assert innermost(nobody) == "ApiUnavailableError"  # what the command line shows
     missing = run(database, Settings(source=FileSource(tmp_path / "no.csv")), streams=["users"])
     assert "no.csv" in failure(missing)
     assert database.query("select from quality.source_state").empty
