@@ -5,6 +5,7 @@ is put on by an asset's group, here and nowhere else. Work whose start depends o
 freshness alone, is a sensor: see `retraining`.
 """
 
+import warnings
 from collections.abc import Sequence
 from functools import reduce
 from operator import and_, or_
@@ -17,6 +18,7 @@ from dagster import (
     AutomationCondition,
     AutomationConditionSensorDefinition,
     Definitions,
+    PreviewWarning,
 )
 
 from retail_pipeline.automation.environments import (
@@ -75,7 +77,10 @@ def with_conditions(definitions: Definitions) -> Definitions:
             return spec.replace_attributes(automation_condition=sources_renewed(spec))
         return spec
 
-    return definitions.map_asset_specs(func=condition)
+    with warnings.catch_warnings():
+        # Dagster is pinned exactly, so a preview cannot change under us.
+        warnings.simplefilter("ignore", PreviewWarning)
+        return definitions.map_asset_specs(func=condition)
 
 
 def all_landed(landing: Sequence[AssetKey]) -> AutomationCondition:

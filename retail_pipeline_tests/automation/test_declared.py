@@ -3,11 +3,25 @@
 import re
 
 import pytest
-from dagster import DefaultScheduleStatus, DefaultSensorStatus, Definitions
+from dagster import (
+    AssetCheckEvaluation,
+    AssetMaterialization,
+    DagsterInstance,
+    DefaultScheduleStatus,
+    DefaultSensorStatus,
+    Definitions,
+    evaluate_automation_conditions,
+)
 
 from retail_pipeline.automation import build_automation
-from retail_pipeline.automation.environments import DAILY_INGESTION, EVERYTHING, RUNS_UNASKED
+from retail_pipeline.automation.environments import (
+    DAILY_INGESTION,
+    EVERYTHING,
+    RUNS_UNASKED,
+    WAREHOUSE_AFTER_LANDING,
+)
 from retail_pipeline.automation.jobs import LONGEST_HOURS
+from retail_pipeline.build import build_definitions
 from retail_pipeline.settings import PROJECT_ROOT, Environment, Settings
 from retail_pipeline_tests.automation.world import CLV, FIGURES, STREAMS, WAREHOUSE, World
 
@@ -64,6 +78,29 @@ def definitions(world: World) -> Definitions:
 def test_the_jobs_select_by_group(definitions: Definitions, job: str, assets: set[str]) -> None:
     layer = definitions.resolve_job_def(job).asset_layer
     assert {key.to_user_string() for key in layer.executable_asset_keys} == assets
+
+
+def test_the_real_warehouse_is_asked_for_as_a_whole_and_once(instance: DagsterInstance) -> None:
+    pipeline = build_definitions(Settings())
+    nodes = pipeline.resolve_asset_graph().asset_nodes
+    selection = pipeline.resolve_sensor_def(WAREHOUSE_AFTER_LANDING).asset_selection
+    cursor, asked = None, []
+    landing = [node for node in nodes if node.group_name == "transactional"]
+    news = [AssetMaterialization(node.key) for node in landing] + [
+        AssetCheckEvaluation(asset_key=check.asset_key, check_name=check.name, passed=True)
+        for node in landing
+        for check in node.check_keys
+    ]
+    for events in ([], news[: len(landing)], news[len(landing) :], []):
+        for event in events:
+            instance.report_runless_asset_event(event)
+        tick = evaluate_automation_conditions(
+            pipeline, instance, asset_selection=selection, cursor=cursor
+        )
+        cursor = tick.cursor
+        asked.append(tick.total_requested)
+    built = [n for n in nodes if n.group_name in ("staging", "intermediate", "warehouse")]
+    assert asked == [0, 0, len(built), 0]
 
 
 def test_every_job_has_its_longest_time(definitions: Definitions) -> None:
