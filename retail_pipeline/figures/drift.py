@@ -27,6 +27,18 @@ from retail_pipeline.figures.style import (
 _LITTLE, _MUCH = 0.1, 0.25
 """Below the first the index says little, from the second the population has changed."""
 
+CLOCKS = frozenset(
+    {
+        *("age_days", "days_since_registration", "month_of_year", "active_months"),
+        *("net_amount_year_ago_90d", "net_amount_year_ago_180d"),
+    }
+)
+"""What moves with the calendar or the shop's age, whatever customers do: not drawn. A test holds it
+equal to what the checks of `clv` pass over; rooms do not import one another."""
+
+_FARTHEST = 1.0
+"""Larger indices are drawn at the edge: they say no more than that everything is different."""
+
 _MOST_ROWS = 22
 _LONGEST_NAME = 2.6
 
@@ -43,7 +55,8 @@ def drift(indices: pd.DataFrame, *, as_of: date, horizon_days: int) -> Plot:
     """
     source = f"Source: clv.drift as of {day(as_of)}, predictions over "
     source += f"{counted(horizon_days, 'day')}."
-    frame = indices[np.isfinite(pd.to_numeric(indices["stability_index"]).astype(float))]
+    known = np.isfinite(pd.to_numeric(indices["stability_index"]).astype(float))
+    frame = indices[known & ~indices["quantity"].isin(CLOCKS)]
     if frame.empty:
         return words(
             "There is nothing earlier to compare today's customers with yet",
@@ -62,7 +75,8 @@ def drift(indices: pd.DataFrame, *, as_of: date, horizon_days: int) -> Plot:
         f"Population stability index of {counted(len(table), 'distribution')} on {day(as_of)}"
         f"{_references(frame)}. Bold: predictions, the others are features",
         f"{source} Below {_LITTLE} little has changed, from {_MUCH} much has. Light bars: what 19 "
-        "of 20 samples of this size stay below where nothing has changed."
+        "of 20 samples of this size stay below where nothing has changed. Triangles: beyond the "
+        "scale. Left out: what moves with the calendar."
         + (f" Not drawn: {left_out} smaller ones." if left_out else ""),
         height=2.5 + 0.25 * max(3, len(shown)),
     )
@@ -120,12 +134,20 @@ def _references(frame: pd.DataFrame) -> str:
 def _draw(
     axes: Axes, shown: pd.DataFrame, chance: pd.Series, names: list[str], predictions: set[str]
 ) -> None:
-    rows = np.arange(len(shown))
-    axes.barh(rows, chance.reindex(shown.index).fillna(0.0), height=0.7, color=NEUTRAL, alpha=0.6)
+    rows, largest = np.arange(len(shown)), shown.max(axis=1)
+    end = min(max(float(largest.max()), float(chance.max()), _MUCH), _FARTHEST)
+    by_chance = chance.reindex(shown.index).fillna(0.0).clip(upper=end)
+    axes.barh(rows, by_chance, height=0.7, color=NEUTRAL, alpha=0.6)
     for reference, colour, size in (("previous", ACCENT, 34), ("training", MAIN, 46)):
         if reference in shown:
-            axes.scatter(shown[reference], rows, s=size, color=colour, zorder=3)
-    largest = shown.max(axis=1)
+            values = shown[reference].to_numpy(float)
+            axes.scatter(
+                np.where(values <= end, values, np.nan), rows, s=size, color=colour, zorder=3
+            )
+            beyond = np.flatnonzero(values > end)
+            if len(beyond):
+                edge = np.full(len(beyond), end)
+                axes.scatter(edge, beyond, marker=">", s=size, color=colour, zorder=3)
     for row, value in enumerate(largest):
         axes.text(
             1.015,
@@ -135,7 +157,6 @@ def _draw(
             va="center",
             size=9,
         )
-    end = max(float(largest.max()), float(chance.max()), _MUCH) * 1.06
     for limit, name in ((_LITTLE, "little"), (_MUCH, "much")):
         axes.axvline(limit, color=INK, linewidth=1.0, linestyle=(0, (4, 3)))
         if limit > 0.02 * end:
@@ -144,7 +165,7 @@ def _draw(
     for label, name in zip(axes.get_yticklabels(), shown.index, strict=True):
         label.set(color=INK, weight="bold" if name in predictions else "normal")
     axes.set_ylim(len(shown) - 0.4, -0.7)
-    axes.set_xlim(0, end)
+    axes.set_xlim(0, 1.03 * end)
     axes.grid(visible=False, axis="y")
     axes.grid(visible=True, axis="x")
     if "previous" in shown and "training" in shown:
@@ -152,7 +173,8 @@ def _draw(
 
 
 def _are_apart(axes: Axes, first: pd.Series) -> bool:
-    return float(first["training"] - first["previous"]) > 0.3 * float(np.diff(axes.get_xlim())[0])
+    end = axes.get_xlim()[1]
+    return bool(0.3 * end < first["training"] - first["previous"] and first["training"] < end)
 
 
 def _name_the_references(axes: Axes, shown: pd.DataFrame) -> None:

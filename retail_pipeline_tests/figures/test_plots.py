@@ -13,8 +13,9 @@ from matplotlib.container import BarContainer
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
+from retail_pipeline.clv.oversight import drift as oversight
 from retail_pipeline.figures.behaviour import order_values, purchase_gaps, revenue_concentration
-from retail_pipeline.figures.drift import drift
+from retail_pipeline.figures.drift import CLOCKS, drift
 from retail_pipeline.figures.explanation import (
     coefficients,
     decision_tree,
@@ -682,6 +683,16 @@ class TestDrift:
         names = [t.get_text() for t in drift(frame, **WINDOW).figure.axes[0].get_yticklabels()]
         assert len(names) == 22
         assert names[-1] == "value"
+
+    def test_what_moves_with_the_calendar_is_left_out_as_the_checks_do(self):
+        plot = drift(self.indices({"month_of_year": 16.0, "orders": 0.1}), **WINDOW)
+        assert plot.numbers["largest"] == "orders"
+        assert CLOCKS == oversight.CLOCKS
+
+    def test_a_giant_index_is_drawn_at_the_edge(self):
+        axes = drift(self.indices({"a": 40.0, "b": 0.3}), **WINDOW).figure.axes[0]
+        assert axes.get_xlim()[1] < 1.1
+        assert "40.00" in [text.get_text() for text in axes.texts]
 
     def test_no_reference_is_said_in_words(self):
         plot = drift(self.indices({}), **WINDOW)
