@@ -6,7 +6,9 @@ groups and kinds are the rooms' own.
 """
 
 import warnings
-from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from types import CodeType, FunctionType
 from typing import Any
 
 from dagster import (
@@ -17,7 +19,8 @@ from dagster import (
     Definitions,
     LocalFileCodeReference,
     MetadataValue,
-    with_source_code_references,
+    OpDefinition,
+    PreviewWarning,
 )
 from dagster_shared.record import replace
 
@@ -44,35 +47,52 @@ _FILES = {
 }
 """Layers that are declared in files: which one a person would change."""
 
-# Dagster is pinned exactly, so a beta class cannot change; saying so at each load helps nobody.
+# Dagster is pinned exactly, so none of these can change; saying so at each load helps nobody.
 warnings.filterwarnings("ignore", message=".*(code_ref|CodeRef)", category=BetaWarning)
+warnings.filterwarnings("ignore", message=".*map_(resolved_)?asset_specs", category=PreviewWarning)
 
 
 def catalogued(definitions: Definitions) -> Definitions:
     """Return the definitions' assets with what this module adds, the rest as it is."""
-    own = [each for each in definitions.assets or () if isinstance(each, AssetsDefinition)]
-    external = [each for each in definitions.assets or () if isinstance(each, AssetSpec)]
-    located: Sequence[Any] = with_source_code_references(own)
     assets = [
-        *(_described(spec) for spec in external),
-        *(each.map_asset_specs(_described) for each in located),
+        _described(each)
+        if isinstance(each, AssetSpec)
+        else each.map_asset_specs(partial(_described, body=_body(each)))
+        for each in definitions.assets or ()
+        if isinstance(each, AssetSpec | AssetsDefinition)
     ]
     return replace(definitions, assets=assets)
 
 
-def _described(spec: AssetSpec) -> AssetSpec:
+def _body(asset: AssetsDefinition) -> CodeType | None:
+    """Return the code of the function that makes an asset.
+
+    Dagster's `with_source_code_references` reads and parses every source file for its first line.
+    """
+    if not isinstance(asset.node_def, OpDefinition):
+        return None
+    function = getattr(asset.node_def.compute_fn, "decorated_fn", None)
+    return function.__code__ if isinstance(function, FunctionType) else None
+
+
+def _described(spec: AssetSpec, body: CodeType | None = None) -> AssetSpec:
     sentence, _, rest = (spec.description or "").partition(". ")
     metadata: dict[str, Any] = {"note": MetadataValue.text(rest)} if rest else {}
-    if references := _references(spec):
+    if references := _references(spec, body):
         metadata[_REFERENCES] = CodeReferencesMetadataValue(code_references=references)
     return spec.replace_attributes(description=f"{sentence.rstrip('.')}.").merge_attributes(
         tags={DATA: _data(spec)}, metadata=metadata
     )
 
 
-def _references(spec: AssetSpec) -> list[Any]:
+def _references(spec: AssetSpec, body: CodeType | None) -> list[Any]:
     known = spec.metadata.get(_REFERENCES)
     found = list(known.code_references) if known else []
+    if body is not None:
+        file, line = body.co_filename, body.co_firstlineno
+        found.append(
+            LocalFileCodeReference(file_path=file, line_number=line, label=Path(file).name)
+        )
     layer, name = spec.key.path[0], spec.key.path[-1]
     if layer in _FILES:
         path = PROJECT_ROOT / _FILES[layer].format(name=name)

@@ -260,9 +260,13 @@ def _read(path: Path, kind: type[_F]) -> _F:
         raise PipelineError(f"{path}: {place}: {first['msg']}") from None
 
 
+_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+"""The safe loader in C where PyYAML was built with it: files are read at each load of the code."""
+
+
 def _yaml(path: Path) -> Any:
     try:
-        return yaml.safe_load(path.read_text(encoding="utf-8"))
+        return yaml.load(path.read_text(encoding="utf-8"), Loader=_LOADER)
     except (OSError, yaml.YAMLError) as error:
         raise PipelineError(f"{path} cannot be read: {error}") from None
 

@@ -20,7 +20,6 @@ from dagster import (
     SkipReason,
     sensor,
 )
-from dagster._core.storage.runs import SqlRunStorage
 
 from retail_pipeline.automation.alerts import Alert, Owners, outcome_of
 from retail_pipeline.automation.delivery import Book, deliver, post
@@ -131,6 +130,8 @@ def send_alerts(
 
 def _ended_runs(instance: DagsterInstance, book: Book) -> Sequence[EventLogRecord]:
     """Return the ends of runs since the last look, in order; a first look starts with none."""
+    from dagster._core.storage.runs import SqlRunStorage  # it imports SQLAlchemy and Alembic
+
     runs = instance.run_storage
     assert isinstance(runs, SqlRunStorage)  # as every storage of Dagster's is
     storage = runs.get_run_storage_id()

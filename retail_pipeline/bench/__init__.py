@@ -11,5 +11,6 @@ BENCHES: Mapping[str, str] = {
     "ingestion": "retail_pipeline.bench.ingestion",
     "warehouse": "retail_pipeline.bench.warehouse",
     "clv": "retail_pipeline.bench.clv",
+    "pipeline": "retail_pipeline.bench.pipeline",
 }
 """Modules by the name that the command line knows them by."""

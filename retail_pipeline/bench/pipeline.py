@@ -1,0 +1,215 @@
+"""The pipeline as people run it, against the work that is in it.
+
+Per number of customers, in a copy of the checkout with nothing cached (no manifest, no state):
+
+- whole run: `retail-pipeline run`, the wall time of the process; beside it the same work without
+  Dagster's engine (`pipeline_parts`), by part and in sum, in a second empty home.
+- code location: importing the definitions against importing the three libraries under them.
+- ready: from the start of `retail-pipeline dev` to an answer that lists the assets, against
+  `dagster dev` with a single asset.
+- one changed model: from the changed SQL to its table, by `run --select`, against `dbt build`.
+
+All of one run of the bench; no number is kept from an earlier one.
+"""
+
+import json
+import os
+import shutil
+import signal
+import socket
+import statistics
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from retail_pipeline.bench.processes import measured
+from retail_pipeline.bench.results import Result
+from retail_pipeline.errors import PipelineError
+from retail_pipeline.settings import PROJECT_ROOT
+
+SIZES = (10_000,)
+"""Customers."""
+
+WHOLE, LOAD, READY, CHANGE = "whole run", "code location", "ready", "one changed model"
+_COPIED = ("airbyte", "database", "dbt_project", "deploy", "retail_pipeline")
+_LIBRARIES = "import dagster, dagster_dbt, dagster_airbyte"
+_DEFINITIONS = "from retail_pipeline.definitions import defs"
+_REPETITIONS = 5
+_MODEL = "cohort_retention"
+_READY_SECONDS = 120
+_ONE_ASSET = "import dagster\n\n\n@dagster.asset\ndef one() -> None: ...\n"
+_QUESTION = json.dumps({"query": "{ assetNodes { id } }"}).encode()
+
+Note = Callable[[Result], None]
+
+
+def run(sizes: Sequence[int], *, note: Note) -> list[Result]:
+    """Measure; return a result per size, case and contestant.
+
+    Raises:
+        PipelineError: A run failed, or the UI did not answer within two minutes.
+    """
+    results: list[Result] = []
+    for size in sizes:
+        with TemporaryDirectory(prefix="bench-") as folder:
+            for result in _measure(_Checkout(Path(folder)), size):
+                note(result)
+                results.append(result)
+    return results
+
+
+class _Checkout:
+    """A copy of the project in which nothing was derived yet, and homes beside it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder / "checkout"
+        self._homes = folder
+        for name in _COPIED:
+            ignored = shutil.ignore_patterns("target", "logs", ".user.yml")
+            shutil.copytree(PROJECT_ROOT / name, self.folder / name, ignore=ignored)
+        shutil.copy(PROJECT_ROOT / "workspace.yaml", self.folder)
+
+    def environment(self, home: str) -> dict[str, str]:
+        """Return the variables of a process that imports the copy and keeps state in a home."""
+        own = {k: v for k, v in os.environ.items() if not k.startswith(("RETAIL_", "AIRBYTE_"))}
+        return {
+            **own,
+            "PYTHONPATH": str(self.folder),
+            "PYTHONSAFEPATH": "1",  # not what lies in the folder that the bench is started in
+            "RETAIL_HOME": str(self._homes / home),
+            "DAGSTER_DISABLE_TELEMETRY": "true",
+            "DBT_SEND_ANONYMOUS_USAGE_STATS": "false",
+        }
+
+    def cli(self, home: str, *arguments: str) -> tuple[list[str], dict[str, str]]:
+        """Return a command of the copy's command line, and its environment."""
+        command = [sys.executable, "-m", "retail_pipeline.cli", *arguments]
+        return command, self.environment(home)
+
+    @contextmanager
+    def home(self, name: str) -> Iterator[str]:
+        """Name a home; its server is stopped at the end of the block."""
+        try:
+            yield name
+        finally:
+            command, environment = self.cli(name, "down")
+            subprocess.run(command, env=environment, capture_output=True, check=False)
+
+
+def _measure(checkout: _Checkout, customers: int) -> Iterator[Result]:
+    source = f"simulator:?customers={customers}&seed=7"
+    with checkout.home("whole") as home:
+        ran = measured(*checkout.cli(home, "run", "--source", source))
+        yield Result.of(
+            "pipeline", WHOLE, customers, "retail-pipeline run", ran.seconds, ran.peak_mib
+        )
+        yield from _parts(checkout, customers)
+        yield from _code_location(checkout.environment(home))
+        yield from _ready(checkout, home)
+        yield from _change(checkout, home, source)
+
+
+def _parts(checkout: _Checkout, customers: int) -> Iterator[Result]:
+    with checkout.home("parts") as home:
+        command = [sys.executable, "-m", "retail_pipeline.bench.pipeline_parts", str(customers)]
+        done = measured(command, checkout.environment(home))
+    seconds: Mapping[str, float] = json.loads(done.output.splitlines()[-1])
+    for part, spent in seconds.items():
+        yield Result.of("pipeline", WHOLE, customers, f"bare {part}", spent)
+    total = sum(seconds.values())
+    yield Result.of("pipeline", WHOLE, customers, "bare parts, sum", total, done.peak_mib)
+
+
+def _code_location(environment: Mapping[str, str]) -> Iterator[Result]:
+    seconds: dict[str, list[float]] = {_DEFINITIONS: [], _LIBRARIES: []}
+    for _ in range(_REPETITIONS):
+        for code, times in seconds.items():
+            times.append(measured([sys.executable, "-c", code], environment).seconds)
+    for code, times in seconds.items():
+        yield Result.of("pipeline", LOAD, 1, code, statistics.median(times))
+
+
+def _ready(checkout: _Checkout, home: str) -> Iterator[Result]:
+    port = _free_port()
+    command, environment = checkout.cli(home, "dev", "--port", str(port))
+    yield Result.of("pipeline", READY, 1, "retail-pipeline dev", _up(command, environment, port))
+    with TemporaryDirectory(prefix="one-asset-") as folder:
+        (Path(folder) / "one.py").write_text(_ONE_ASSET)
+        port, dagster = _free_port(), str(Path(sys.executable).with_name("dagster"))
+        command = [dagster, "dev", "-f", "one.py", "-h", "127.0.0.1", "-p", str(port)]
+        alone = {**environment, "DAGSTER_HOME": folder}
+        seconds = _up(command, alone, port, cwd=folder)
+    yield Result.of("pipeline", READY, 1, "dagster dev, one asset", seconds)
+
+
+def _up(
+    command: Sequence[str], environment: Mapping[str, str], port: int, cwd: str | None = None
+) -> float:
+    """Start a UI and return the seconds until it lists assets; it is ended then."""
+    began = time.perf_counter()
+    process = subprocess.Popen(
+        command,
+        env=dict(environment),
+        cwd=cwd,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    try:
+        while not _lists_assets(port):
+            if process.poll() is not None or time.perf_counter() - began > _READY_SECONDS:
+                raise PipelineError(f"{command[0]} did not list its assets")
+            time.sleep(0.05)
+        return time.perf_counter() - began
+    finally:
+        os.killpg(process.pid, signal.SIGINT)
+        try:
+            process.wait(timeout=30)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+
+
+def _lists_assets(port: int) -> bool:
+    request = urllib.request.Request(
+        f"http://127.0.0.1:{port}/graphql",
+        data=_QUESTION,
+        headers={"Content-Type": "application/json"},
+    )
+    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    try:
+        with direct.open(request, timeout=5) as answer:
+            return bool(json.load(answer)["data"]["assetNodes"])
+    except (OSError, urllib.error.URLError, ValueError, KeyError, TypeError):
+        return False
+
+
+def _change(checkout: _Checkout, home: str, source: str) -> Iterator[Result]:
+    model = next((checkout.folder / "dbt_project" / "models").rglob(f"{_MODEL}.sql"))
+    sql = model.read_text()
+    model.write_text(f"{sql}\n-- changed once\n")
+    select = f'key:"warehouse/{_MODEL}"'
+    ran = measured(*checkout.cli(home, "run", "--source", source, "--select", select))
+    yield Result.of("pipeline", CHANGE, 1, "retail-pipeline run --select", ran.seconds)
+
+    model.write_text(f"{sql}\n-- changed twice\n")
+    build = (
+        "import sys; from retail_pipeline.postgres import open_database; "
+        "from retail_pipeline.settings import Settings; "
+        "from retail_pipeline.warehouse.run import dbt_build; "
+        "dbt_build(open_database(Settings.from_environment()).url, select=sys.argv[1])"
+    )
+    built = measured([sys.executable, "-c", build, _MODEL], checkout.environment(home))
+    yield Result.of("pipeline", CHANGE, 1, "dbt build --select", built.seconds)
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
