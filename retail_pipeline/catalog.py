@@ -30,7 +30,7 @@ DATA = "data"
 PERSONAL, PSEUDONYMOUS, AGGREGATE = "personal", "pseudonymous", "aggregate"
 """Values of this tag: names and addresses; rows of a customer under an id; nothing about one."""
 
-_PERSONAL = {"retail_api/users", "transactional/users", "staging/stg_retail__user_contacts"}
+_PERSONAL = {"staging/stg_retail__user_contacts"}
 _IDS = {"customer_id", "user_id"}
 _OF_CUSTOMERS = {
     "clv/backtest",
@@ -96,13 +96,16 @@ def _references(spec: AssetSpec, body: CodeType | None) -> list[Any]:
     layer, name = spec.key.path[0], spec.key.path[-1]
     if layer in _FILES:
         path = PROJECT_ROOT / _FILES[layer].format(name=name)
-        found.insert(0, LocalFileCodeReference(file_path=str(path), label=path.name))
+        if path.is_file():  # where another source's streams are declared is not known by name
+            found.insert(0, LocalFileCodeReference(file_path=str(path), label=path.name))
     return found
 
 
 def _data(spec: AssetSpec) -> str:
     name = spec.key.to_user_string()
-    if name in _PERSONAL:
+    if DATA in spec.tags:
+        return spec.tags[DATA]
+    if name in _PERSONAL or PERSONAL in spec.tags:  # a dbt model says it by a tag of its own
         return PERSONAL
     schema = spec.metadata.get("dagster/column_schema")
     columns = {column.name for column in getattr(schema, "columns", ())}

@@ -122,6 +122,11 @@ class StreamSettings(BaseModel):
     person_field: str | None = None
 
     @property
+    def is_of_persons(self) -> bool:
+        """Whether a record is a person, and not only about one."""
+        return self.person_field is not None and self.key == [self.person_field]
+
+    @property
     def cursor(self) -> str | None:
         """The cursor's column, if there is one."""
         return self.cursor_field[0] if self.cursor_field else None

@@ -21,7 +21,8 @@ from dagster_airbyte import DagsterAirbyteTranslator
 from dagster_airbyte.translator import AirbyteConnectionTableProps
 
 from retail_pipeline.airbyte_engine.columns import AIRBYTE_COLUMNS, columns_of
-from retail_pipeline.airbyte_engine.files import AirbyteFolder, ConnectionFile
+from retail_pipeline.airbyte_engine.files import AirbyteFolder, ConnectionFile, StreamSettings
+from retail_pipeline.catalog import DATA, PERSONAL, PSEUDONYMOUS
 from retail_pipeline.settings import PROJECT_ROOT
 
 API_LAYER = "retail_api"
@@ -104,6 +105,7 @@ def api_specs(folder: AirbyteFolder) -> list[AssetSpec]:
                     group_name=API_LAYER,
                     owners=[OWNER],
                     kinds={"api"},
+                    tags=_tags(stream),
                     metadata={"dagster/column_schema": TableSchema(columns=_own_columns(schema))},
                 )
             )
@@ -126,9 +128,15 @@ def connection_specs(folder: AirbyteFolder, connection: ConnectionFile) -> list[
                 database=None,
                 schema=connection.namespace,
             )
-        )
+        ).merge_attributes(tags=_tags(stream))
         for stream in connection.streams
     ]
+
+
+def _tags(stream: StreamSettings) -> dict[str, str]:
+    if stream.person_field is None:
+        return {}
+    return {DATA: PERSONAL if stream.is_of_persons else PSEUDONYMOUS}
 
 
 def landing_columns(schema: Mapping[str, Any]) -> TableSchema:
