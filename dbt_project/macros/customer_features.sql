@@ -256,16 +256,18 @@ select * from final
     {% if is_increment() -%}
         -- Somebody has emptied the model: every date is new.
         delete from increments.as_of_dates where not exists (select from {{ this }});
-        delete from {{ this }}
-        where as_of_date in (
+        {%- set gone -%}
             select gone.as_of_date
             from increments.as_of_dates as gone
             where gone.as_of_date not in (select as_of_date from {{ ref('int_as_of_dates') }})
-        );
+        {%- endset %}
+        {{ number_news(gone) }}
+        delete from {{ this }} where as_of_date in ({{ gone }});
         create temporary table new_dates on commit drop as
         select as_of_date
         from {{ ref('int_as_of_dates') }}
         where as_of_date not in (select built.as_of_date from increments.as_of_dates as built);
+        {{ number_news('select from new_dates') }}
     {%- endif %}
     truncate increments.as_of_dates;
     insert into increments.as_of_dates select as_of_date from {{ ref('int_as_of_dates') }};

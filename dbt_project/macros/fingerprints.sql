@@ -4,18 +4,18 @@
     what is committed in between is built twice, never missed. -#}
 
 
-{#- Bring a table of fingerprints up to date; an increment leaves what differed in a temporary one.
+{#- Bring a table of fingerprints up to date; where there are older ones, leave what differed in a
+    temporary table.
 
     Args:
         key: The records' key.
         fingerprints: A query of (key, fingerprint), one row per record that there is now.
         memory: The table of the fingerprints that were seen last.
-        changed: The temporary table of the keys that differ, are new or are gone. -#}
-{% macro compare_fingerprints(key, fingerprints, memory, changed) -%}
+        changed: The temporary table of the keys that differ, are new or are gone.
+        is_increment: Whether what was seen last counts. -#}
+{% macro compare_fingerprints(key, fingerprints, memory, changed, is_increment) -%}
     create table if not exists {{ memory }} ({{ key }} text not null, fingerprint bigint not null);
-    {% if is_increment() -%}
-        -- Somebody has emptied the model: everything is to be built again.
-        delete from {{ memory }} where not exists (select from {{ this }});
+    {% if is_increment -%}
         create temporary table {{ changed }} on commit drop as
         select
             coalesce(records.{{ key }}, memory.{{ key }}) as {{ key }},
@@ -36,6 +36,34 @@
 {%- endmacro %}
 
 
+{#- Find which records of a landing table are not what was seen last; the work of the staging view that
+    says meta={'landed': {'key': …, 'fingerprint': …}}. -#}
+{% macro compare_landed_records() -%}
+    {%- set landed = model.config.meta.landed -%}
+    {%- set is_known = not flags.FULL_REFRESH and build_state().has_same_code -%}
+    {%- set fingerprints -%}
+        select coalesce({{ landed.key }}, '') as {{ landed.key }}, {{ landed.fingerprint }} as fingerprint
+        from {{ this }}
+    {%- endset -%}
+    {% call statement('books') -%}
+        {{ lock_book() }}
+        {{ compare_fingerprints(
+            landed.key, fingerprints, 'increments.' ~ this.identifier, changed_keys(), is_known
+        ) }}
+        {% if is_known -%}
+            {{ number_news('select from ' ~ changed_keys()) }}
+            {{ note_changes(landed.key, changed_keys()) }}
+        {%- else -%}
+            {{ number_news('select') }}
+            delete from increments.changes where model = '{{ this.identifier }}';
+            update increments.builds set full_build = last_build where model = '{{ this.identifier }}';
+        {%- endif %}
+        {{ note_code() }}
+    {%- endcall %}
+    {%- do adapter.commit() -%}
+{%- endmacro %}
+
+
 {#- A number that differs when any of the values does, the same for equal values in every build. -#}
 {% macro fingerprint(columns) -%}
     {{ return(adapter.dispatch('fingerprint')(columns)) }}
@@ -46,12 +74,6 @@
 {%- endmacro %}
 
 
-{#- The landed transactions as they are now. -#}
-{% macro fingerprints_of_transactions() -%}
-    select transaction_id, record_hash as fingerprint from {{ ref('stg_retail__transactions') }}
-{%- endmacro %}
-
-
 {#- A product that is listed late, filed under another category or sold at another list price changes
     what its buyers bought. -#}
 {% macro find_changed_products() -%}
@@ -59,7 +81,9 @@
     {%- set fingerprints = fingerprints_of_versions(
         'int_product_prices', 'product_id', columns, 'known_from'
     ) -%}
-    {{ compare_fingerprints('product_id', fingerprints, 'increments.products', 'products__changed') }}
+    {{ compare_fingerprints(
+        'product_id', fingerprints, 'increments.product_versions', 'products__changed', is_increment()
+    ) }}
 {%- endmacro %}
 
 {% macro buyers_of_changed_products() -%}
@@ -85,20 +109,4 @@
             as fingerprint
     from {{ ref(versions) }}
     group by {{ key }}
-{%- endmacro %}
-
-
-{#- A user who registers late or moves changes one customer. -#}
-{% macro find_changed_users() -%}
-    {%- set fingerprints -%}
-        select
-            customer_id,
-            {{ fingerprint(['country', 'registered_at']) }} as fingerprint
-        from {{ ref('stg_retail__users') }}
-    {%- endset -%}
-    {{ compare_fingerprints('customer_id', fingerprints, 'increments.users', 'users__changed') }}
-{%- endmacro %}
-
-{% macro changed_users() -%}
-    select customer_id from users__changed
 {%- endmacro %}

@@ -2,21 +2,20 @@
     finds the keys that have news, deletes their rows, and the model's SQL inserts these keys again:
     all in the transaction of the model. Nothing is asked of clocks, cursors or the order of arrival.
 
-    News starts at the landing tables, where the content of each record is compared with what was seen
-    last (fingerprints.sql), and is handed on: who rewrites rows notes in `increments.changes` which
-    transactions, customers or days they belong to, before and after. So history is looked at once, and
-    what follows costs what is new.
+    News starts at the landing tables, where a staging view compares the content of each record with
+    what was seen last (fingerprints.sql), and is handed on: who rewrites rows notes in
+    `increments.changes` which transactions, customers or days they belong to, before and after. So
+    history is looked at once, and what follows costs what is new.
 
     A model says in its config what it takes part in:
         meta={'increment': {
             'key': 'customer_id',                    the column whose rows are replaced together
-            'inputs': ['int_transactions_counted'],  the incremental models that are read, by that key
+            'inputs': ['int_transactions_counted'],  the models that are read, by that key
             'publishes': ['customer_id'],            the columns whose values others wait for
         }}
 
-    The books are in the schema `increments` (database/007_increments.sql) and change in the
-    transaction of the rows. So a killed build, or one of a few models alone, is mended by the next
-    one, whatever it selects. -#}
+    The books (books.sql) change in the transaction of the rows. So a killed build, or one of a few
+    models alone, is mended by the next one, whatever it selects. -#}
 
 
 {#- Find the keys that have news and delete their rows; the pre-hook of an incremental model.
@@ -36,29 +35,35 @@
         union
         {{ also }}
         {%- endif %};
+        {{ number_news('select from ' ~ changed_keys()) }}
         {{ delete_changed() }}
     {%- endif %}
 {%- endmacro %}
 
 
-{#- The same for a model that reads landed records one by one.
+{#- The same for a model that compares the records of its input one by one.
 
     Args:
         fingerprints: A query of (key, fingerprint), one row per record that there is now.
         memory: The table of the fingerprints that were seen last. -#}
 {% macro find_changed_records(fingerprints, memory) -%}
     {{ start_build() }}
-    {{ compare_fingerprints(increment().key, fingerprints, memory, changed_keys()) }}
-    {% if is_increment() -%} {{ delete_changed() }} {%- endif %}
+    {% if is_increment() -%}
+        -- Somebody has emptied the model: everything is to be built again.
+        delete from {{ memory }} where not exists (select from {{ this }});
+    {%- endif %}
+    {{ compare_fingerprints(increment().key, fingerprints, memory, changed_keys(), is_increment()) }}
+    {% if is_increment() -%}
+        {{ number_news('select from ' ~ changed_keys()) }}
+        {{ delete_changed() }}
+    {%- endif %}
 {%- endmacro %}
 
 
-{#- Number the build, which makes later ones of the same model wait, and note how far its inputs are. A
-    build from nothing forgets its code: until it is done, all that ask are told that it is one. -#}
+{#- Make later builds of the same model wait, and note how far its inputs are. -#}
 {% macro start_build() -%}
-    insert into increments.builds (model) values ('{{ this.identifier }}')
-    on conflict (model) do update set last_build = nextval('increments.build_number')
-    {%- if not is_increment() %}, code = null {%- endif %};
+    {{ lock_book() }}
+    {% if not is_increment() %} {{ number_news('select') }} {% endif %}
     create temporary table {{ seen_inputs() }} on commit drop as
     select
         inputs.model as input,
@@ -68,7 +73,7 @@
     from increments.builds as inputs
     left join increments.positions as positions
         on positions.model = '{{ this.identifier }}' and inputs.model = positions.input
-    where inputs.model in ('{{ increment().inputs | default([]) | join("', '") }}');
+    where inputs.model in ('{{ build_state().inputs | join("', '") }}');
 {%- endmacro %}
 
 
@@ -128,24 +133,24 @@
 {%- endmacro %}
 
 
-{#- Close the books of a build, after its rows are there; a post-hook of every incremental model. -#}
+{#- Fresh statistics, and the books of a build, after its rows are there; the post-hook of tables and
+    incremental models. -#}
 {% macro finish_build() -%}
-    {%- if model.config.materialized == 'incremental' -%}
-    {% if is_increment() -%}
-        {{ note_other_changes() }}
+    {{ analyze_table() }};
+    {% if model.config.materialized == 'incremental' -%}
+        {% if is_increment() -%}
+            {{ note_other_changes() }}
+        {%- else -%}
+            delete from increments.changes where model = '{{ this.identifier }}';
+            update increments.builds set full_build = last_build where model = '{{ this.identifier }}';
+        {%- endif %}
+        {{ note_positions('select seen.input, seen.last_build from ' ~ seen_inputs() ~ ' as seen') }}
     {%- else -%}
-        delete from increments.changes where model = '{{ this.identifier }}';
-        update increments.builds set full_build = last_build where model = '{{ this.identifier }}';
+        {{ lock_book() }}
+        {{ number_news('select') }}
+        {{ note_positions(seen_when_asked()) }}
     {%- endif %}
-    insert into increments.positions (model, input, build)
-    select
-        '{{ this.identifier }}',
-        seen.input,
-        seen.last_build
-    from {{ seen_inputs() }} as seen
-    on conflict (model, input) do update set build = excluded.build;
-    update increments.builds set code = '{{ code_version() }}' where model = '{{ this.identifier }}'
-    {%- endif -%}
+    {{ note_code() }}
 {%- endmacro %}
 
 
@@ -184,49 +189,13 @@
 
 
 {#- Whether a model is built from nothing: asked for; its code is not the code that it was built by; or
-    an input was built from nothing since it was read. dbt asks this macro before each incremental
-    build, and once more after the rows are there. -#}
+    an input was built from nothing since it was read. dbt asks this macro. -#}
 {% macro should_full_refresh() -%}
     {%- set asked = config.get('full_refresh') -%}
     {%- if asked is none -%} {%- set asked = flags.FULL_REFRESH -%} {%- endif -%}
     {%- if asked or not execute or model.config.materialized != 'incremental' -%}
         {%- do return(asked) -%}
     {%- endif -%}
-    {%- set is_up_to_date -%}
-        select
-            builds.code = '{{ code_version() }}'
-            and not exists (
-                select from increments.positions as positions
-                inner join increments.builds as inputs on positions.input = inputs.model
-                where positions.model = builds.model and inputs.full_build > positions.build
-            ) as is_up_to_date
-        from increments.builds as builds
-        where builds.model = '{{ this.identifier }}'
-    {%- endset -%}
-    {%- set answers = run_query(is_up_to_date).columns[0].values() -%}
-    {%- do return(not (answers and answers[0])) -%}
-{%- endmacro %}
-
-
-{#- A digest of all code that a model's rows depend on: its own, that of the models and seeds before
-    it, and the project's macros. -#}
-{% macro code_version() -%}
-    {%- set seen = [] -%}
-    {%- set code = [] -%}
-    {%- do collect_code(model.unique_id, seen, code) -%}
-    {%- for name, macro in context[project_name].items() | sort(attribute='0') -%}
-        {%- do code.append(macro.macro.macro_sql) -%}
-    {%- endfor -%}
-    {%- do return(local_md5(code | join('\n'))) -%}
-{%- endmacro %}
-
-{% macro collect_code(unique_id, seen, code) -%}
-    {%- if unique_id in graph.nodes and unique_id not in seen -%}
-        {%- set node = graph.nodes[unique_id] -%}
-        {%- do seen.append(unique_id) -%}
-        {%- do code.append(node.checksum.checksum if node.resource_type == 'seed' else node.raw_code) -%}
-        {%- for parent in node.depends_on.nodes | default([]) | sort -%}
-            {%- do collect_code(parent, seen, code) -%}
-        {%- endfor -%}
-    {%- endif -%}
+    {%- set state = build_state() -%}
+    {%- do return(not state.has_same_code or state.has_new_input) -%}
 {%- endmacro %}

@@ -8,6 +8,7 @@
             'int_customer_assortments',
             'int_customer_attributes',
         ],
+        'publishes': ['customer_id'],
     }},
     pre_hook=["{{ find_changed_dates() }}", "{{ find_changes() }}"],
     indexes=[

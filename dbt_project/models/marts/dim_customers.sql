@@ -2,12 +2,9 @@
     materialized='incremental',
     meta={'increment': {
         'key': 'customer_id',
-        'inputs': ['fct_transactions', 'customer_days'],
+        'inputs': ['stg_retail__users', 'fct_transactions', 'customer_days'],
     }},
-    pre_hook=[
-        "{{ find_changed_users() }}",
-        "{{ find_changes(also=changed_users()) }}",
-    ],
+    pre_hook="{{ find_changes() }}",
     indexes=[{'columns': ['customer_id'], 'unique': true}],
 ) }}
 

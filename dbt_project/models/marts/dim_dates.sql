@@ -1,4 +1,4 @@
-{{ config(indexes=[{'columns': ['date_day'], 'unique': true}]) }}
+{{ config(meta={'reads_clock': true}, indexes=[{'columns': ['date_day'], 'unique': true}]) }}
 
 with
 

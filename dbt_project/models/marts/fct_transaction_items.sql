@@ -1,13 +1,19 @@
 {{ config(
     materialized='incremental',
-    meta={'increment': {'key': 'transaction_id', 'publishes': ['transaction_id', 'customer_id']}},
-    pre_hook="{{ find_changed_records(fingerprints_of_transactions(), 'increments.transactions') }}",
+    meta={'increment': {
+        'key': 'transaction_id',
+        'inputs': ['stg_retail__transactions'],
+        'publishes': ['transaction_id', 'customer_id'],
+    }},
+    pre_hook="{{ find_changes() }}",
     indexes=[
         {'columns': ['transaction_id', 'line_number'], 'unique': true},
         {'columns': ['product_id']},
         {'columns': ['customer_id', 'product_id', 'transacted_at']},
     ],
 ) }}
+
+-- depends_on: {{ ref('stg_retail__transactions') }}
 
 with
 

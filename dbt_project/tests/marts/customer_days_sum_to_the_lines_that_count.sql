@@ -4,20 +4,30 @@ with
 
 lines as (
 
-    select coalesce(sum(net_amount), 0) as net_amount
+    select
+        customer_id,
+        sum(net_amount) as net_amount
     from {{ ref('fct_transaction_items') }}
-    where not is_excluded and customer_id is not null
+    where not is_excluded and customer_id is not null and {{ to_test('customer_id') }}
+    group by customer_id
 
 ),
 
 days as (
 
-    select coalesce(sum(net_amount), 0) as net_amount
+    select
+        customer_id,
+        sum(net_amount) as net_amount
     from {{ ref('customer_days') }}
+    where {{ to_test('customer_id') }}
+    group by customer_id
 
 )
 
-select *
+select
+    customer_id,
+    lines.net_amount as net_amount_of_lines,
+    days.net_amount as net_amount_of_days
 from lines
-cross join days
-where lines.net_amount != days.net_amount
+full outer join days using (customer_id)
+where lines.net_amount is distinct from days.net_amount

@@ -10,7 +10,15 @@ items_by_transaction as (
         sum(discount_amount) as discount_amount,
         count(*) as lines
     from {{ ref('fct_transaction_items') }}
+    where {{ to_test('transaction_id') }}
     group by transaction_id
+
+),
+
+transactions as (
+
+    select * from {{ ref('fct_transactions') }}
+    where {{ to_test('transaction_id') }}
 
 )
 
@@ -18,7 +26,7 @@ select
     transaction_id,
     items_by_transaction.net_amount as net_amount_of_lines,
     transactions.net_amount as net_amount_of_transaction
-from {{ ref('fct_transactions') }} as transactions
+from transactions
 full outer join items_by_transaction using (transaction_id)
 where coalesce(items_by_transaction.net_amount, 0) is distinct from transactions.net_amount
     or coalesce(items_by_transaction.discount_amount, 0)

@@ -1,8 +1,19 @@
+with
+
+currencies as (
+
+    select
+        currency,
+        count(*) as transactions,
+        count(*) over () as currencies
+    from {{ ref('stg_retail__transactions') }}
+    where currency is not null
+    group by currency
+
+)
+
 select
     currency,
-    count(*) as transactions
-from {{ ref('stg_retail__transactions') }}
-where (
-    select count(distinct currency) from {{ ref('stg_retail__transactions') }}
-) > 1
-group by currency
+    transactions
+from currencies
+where currencies > 1

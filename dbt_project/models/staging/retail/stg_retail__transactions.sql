@@ -1,6 +1,8 @@
 {#- One plain query: the planner loses the landing table's statistics through a CTE, and an
     increment would read all of it. -#}
 
+{{ config(meta={'landed': {'key': 'transaction_id', 'fingerprint': 'record_hash'}}) }}
+
 select
 
     ---------- ids
