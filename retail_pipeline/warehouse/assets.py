@@ -30,6 +30,7 @@ from retail_pipeline.postgres import Database, Role
 from retail_pipeline.retrying import retry, says_lost_connection
 from retail_pipeline.run_window import RunWindow
 from retail_pipeline.settings import Settings
+from retail_pipeline.warehouse.column_lineage import KeptLineage
 from retail_pipeline.warehouse.outcome import failure_message
 from retail_pipeline.warehouse.project import (
     PARTIAL_PARSE,
@@ -39,6 +40,7 @@ from retail_pipeline.warehouse.project import (
     dbt_program,
     exported,
     keep,
+    project_digest,
     read_manifest,
     recall,
 )
@@ -115,12 +117,17 @@ def _build(
             target_path=artifacts,
             raise_on_error=False,
         )
+    lineage = KeptLineage(artifacts.parent / "column_lineage.json", project_digest())
+    events = invocation.stream()
+    if not lineage.knows(_models(invocation)):
+        events = events.fetch_column_metadata()
     with transformer.connect(autocommit=True) as connection:
-        for event in invocation.stream().fetch_column_metadata():
+        for event in events:
             if isinstance(event, Output):
-                described = _described(event, connection, invocation)
+                described = lineage.add_to(_described(event, connection, invocation))
                 event = described.with_metadata({**described.metadata, "as_of": as_of.isoformat()})  # noqa: PLW2901
             yield event
+    lineage.keep()
     keep(parsed, artifacts)
     _raise_failure(invocation, artifacts)
     if requested and not context.is_subset:
@@ -128,6 +135,11 @@ def _build(
             "delete from quality.rebuild_requests where requested_at = %s", [requested]
         )
     shutil.rmtree(artifacts, ignore_errors=True)
+
+
+def _models(invocation: DbtCliInvocation) -> set[str]:
+    nodes = invocation.manifest["nodes"].items()
+    return {unique_id for unique_id, node in nodes if node["resource_type"] == "model"}
 
 
 def _rebuild_requested(database: Database) -> datetime | None:

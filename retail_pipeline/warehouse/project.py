@@ -57,7 +57,7 @@ def prepare_manifest(project: Path = PROJECT_FOLDER) -> Path:
         PipelineError: dbt cannot parse the project; the message ends with dbt's own words.
     """
     target = project / "target"
-    digest = _digest(project)
+    digest = project_digest(project)
     if _is_fresh(target, digest):
         return target / "manifest.json"
     target.mkdir(exist_ok=True)
@@ -164,7 +164,8 @@ def dbt_program() -> str:
     return found
 
 
-def _digest(project: Path) -> str:
+def project_digest(project: Path = PROJECT_FOLDER) -> str:
+    """Return a text that is another one when a file of the dbt project, or dbt itself, is."""
     digest = hashlib.sha256()
     for name in _DISTRIBUTIONS:
         digest.update(f"{name}=={importlib.metadata.version(name)}\n".encode())

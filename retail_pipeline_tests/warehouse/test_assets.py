@@ -106,7 +106,19 @@ def test_a_run_materializes_all_with_counts_columns_and_lineage(
     assert {"lines_sum_to_transactions", "money_is_in_one_currency"} <= {
         check.check_name for check in checks
     }
-    assert [path.name for path in (tmp_path / "dbt").iterdir()] == [PARTIAL_PARSE]
+    kept = {"column_lineage.json", PARTIAL_PARSE}
+    assert {path.name for path in (tmp_path / "dbt").iterdir()} == kept
+    # Nothing has changed: nothing is derived again, and no less is said.
+    again = {
+        event.asset_key.to_user_string(): event.metadata["dagster/column_lineage"].value
+        for event in _run(database, tmp_path).asset_materializations_for_node("dbt_build")
+        if "dagster/column_lineage" in event.metadata
+    }
+    assert again == {
+        name: metadata["dagster/column_lineage"]
+        for name, metadata in made.items()
+        if "dagster/column_lineage" in metadata
+    }
 
 
 def test_one_model_alone_can_be_materialized(database: Database, tmp_path: Path) -> None:
