@@ -41,9 +41,9 @@ class KeptLineage:
         """Return the event of a model with its lineage; learn it from an event that bears it."""
         unique_id = str(event.metadata["unique_id"].value)
         if unique_id in self._models:
-            return event.with_metadata(
-                {**event.metadata, COLUMN_LINEAGE: _lineage(self._models[unique_id])}
-            )
+            columns = self._models[unique_id]
+            lineage = {COLUMN_LINEAGE: _lineage(columns)} if columns else {}
+            return event.with_metadata({**event.metadata, **lineage})
         found = event.metadata.get(COLUMN_LINEAGE)
         self._models[unique_id] = _columns(found.value) if found else {}
         self._is_kept = False
