@@ -79,20 +79,36 @@
 {%- endmacro %}
 
 
-{#- The nodes behind one that have books. A plain view has none: what it reads stands for it; and a
-    source stands for the staging view that compares its records. -#}
+{#- The nodes behind one that have books. A plain view has none: what it reads stands for it. A source stands
+    for the staging view that compares its records; one that no view compares is never known. -#}
 {% macro collect_inputs(unique_id, inputs) -%}
     {%- for parent in graph.nodes[unique_id].depends_on.nodes | default([]) -%}
         {%- if parent in graph.sources -%}
-            {%- for node in graph.nodes.values() if is_landed(node) and parent in node.depends_on.nodes -%}
-                {%- do inputs.append(node.name) if node.name not in inputs and node.unique_id != unique_id -%}
+            {%- set found = [] -%}
+            {%- for node in graph.nodes.values() if is_landed(node) and reads(node, parent) -%}
+                {%- do found.append(node.name) -%}
             {%- endfor -%}
-        {%- elif graph.nodes[parent].config.materialized == 'view' and not is_landed(graph.nodes[parent]) -%}
+            {%- for name in found or [parent] if name not in inputs and name != graph.nodes[unique_id].name -%}
+                {%- do inputs.append(name) -%}
+            {%- endfor -%}
+        {%- elif is_plain_view(graph.nodes[parent]) -%}
             {%- do collect_inputs(parent, inputs) -%}
-        {%- else -%}
-            {%- do inputs.append(graph.nodes[parent].name) if graph.nodes[parent].name not in inputs -%}
+        {%- elif graph.nodes[parent].name not in inputs -%}
+            {%- do inputs.append(graph.nodes[parent].name) -%}
         {%- endif -%}
     {%- endfor -%}
+{%- endmacro %}
+
+{% macro reads(node, source) -%}
+    {%- if source in node.depends_on.nodes -%} {%- do return(true) -%} {%- endif -%}
+    {%- for parent in node.depends_on.nodes if parent in graph.nodes and is_plain_view(graph.nodes[parent]) -%}
+        {%- if reads(graph.nodes[parent], source) -%} {%- do return(true) -%} {%- endif -%}
+    {%- endfor -%}
+    {{ return(false) }}
+{%- endmacro %}
+
+{% macro is_plain_view(node) -%}
+    {{ return(node.config.materialized == 'view' and not is_landed(node)) }}
 {%- endmacro %}
 
 {% macro is_landed(node) -%}

@@ -70,7 +70,7 @@ def prepare_manifest(project: Path = PROJECT_FOLDER) -> Path:
 
 def manifest_is_fresh(project: Path = PROJECT_FOLDER) -> bool:
     """Return whether the manifest is that of the project's files and of this dbt."""
-    return _is_fresh(project / "target", _digest(project))
+    return _is_fresh(project / "target", project_digest(project))
 
 
 def read_manifest(database_name: str, project: Path = PROJECT_FOLDER) -> dict[str, Any]:
