@@ -104,7 +104,10 @@ def read_facts(database: Database, source: str, as_of: date, horizon_days: int) 
         ),
         importance=database.read(
             "clv.feature_importance",
-            where=f"{here} order by deviance_increase desc",
+            # Measured when a model is chosen; a later date is served by the same model.
+            where="horizon_days = %(horizon)s and as_of_date = (select max(as_of_date) "
+            "from clv.feature_importance where horizon_days = %(horizon)s "
+            "and as_of_date <= %(as_of)s) order by deviance_increase desc",
             params=params,
         ),
         drift=database.read(
