@@ -176,7 +176,8 @@ def run_report(graph: Inventory) -> AssetsDefinition:
         started = time.monotonic()
         facts = _facts(database, settings, run_window)
         keys = [key for key, _ in graph.assets]
-        records = {each.asset_entry.asset_key: each for each in _records(context.instance, keys)}
+        found = context.instance.get_asset_records(keys)
+        records = {each.asset_entry.asset_key: each for each in found}
         judged = _verdicts(context.instance, graph.checks, context.run_id)
         figures = _figures(graph, records)
         report = _report(facts, figures, judged, graph, records, context.run_id)
@@ -208,10 +209,6 @@ def _facts(database: Database, settings: Settings, run_window: RunWindow) -> "Ru
     scientist = database.as_role(Role.SCIENTIST)
     source = read_state(scientist).source_id
     return read_facts(scientist, source, as_of, run_window.horizon(settings))
-
-
-def _records(instance: DagsterInstance, keys: Sequence[AssetKey]) -> Sequence["AssetRecord"]:
-    return instance.get_asset_records(keys)
 
 
 def _verdicts(

@@ -44,13 +44,11 @@ class Reference:
 
     Attributes:
         parts: On the own scale, by column.
-        features: The same as a feature row.
         prediction: What the model predicts for it.
         groups: The groups that the model reads.
     """
 
     parts: pd.Series
-    features: pd.Series
     prediction: float
     groups: Sequence[FeatureGroup]
 
@@ -63,14 +61,11 @@ def reference(model: ValueModel, population: pd.DataFrame) -> Reference:
         population: Feature rows of one as-of date.
     """
     parts = taken_apart(population)
-    middle = typical(parts)
+    grouped = [name for group in groups_in(parts) for name in grouped_columns(group, parts)]
+    middle = typical(parts[grouped])
     row = put_together(parts.iloc[:1].assign(**{str(name): part for name, part in middle.items()}))
-    return Reference(
-        middle,
-        row.iloc[0],
-        float(model.predict(row)["predicted_value"].iloc[0]),
-        read(model, parts),
-    )
+    prediction = float(model.predict(row)["predicted_value"].iloc[0])
+    return Reference(middle, prediction, read(model, parts))
 
 
 def read(model: ValueModel, parts: pd.DataFrame) -> list[FeatureGroup]:
