@@ -5,7 +5,7 @@ What a page says and how it looks is the other modules' matter.
 
 import time
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from graphlib import TopologicalSorter
 from pathlib import Path
@@ -23,7 +23,7 @@ from dagster import (
     MaterializeResult,
     MetadataValue,
     ResourceParam,
-    asset,
+    multi_asset,
 )
 
 from retail_pipeline.postgres import Database, Role
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
     from retail_pipeline.report.facts import RunFacts
     from retail_pipeline.report.images import Image
+    from retail_pipeline.report.page import Report
     from retail_pipeline.report.verdicts import Verdict
 
 GROUP = "report"
@@ -46,6 +47,7 @@ KEPT_REPORTS = 30
 """Reports of past runs that stay beside the latest."""
 
 _CARD = AssetKey([GROUP, "model_card"])
+_REPORT = AssetKey([GROUP, "run_report"])
 _READ = (
     *(AssetKey(["warehouse", name]) for name in ("fct_transactions", "revenue_daily")),
     *(AssetKey(["clv", name]) for name in ("model", "predictions", "segments")),
@@ -119,48 +121,33 @@ def build_report(graph: Inventory) -> Definitions:
     Args:
         graph: What the other rooms define.
     """
-    return Definitions(assets=[model_card(), run_report(graph)])
+    return Definitions(assets=[pages(graph)])
 
 
-def model_card() -> AssetsDefinition:
-    """Return the asset `report/model_card`."""
+def pages(graph: Inventory) -> AssetsDefinition:
+    """Return the assets `report/model_card` and `report/run_report`: one step, one reading.
 
-    @asset(key=_CARD, deps=list(_READ), group_name=GROUP, owners=[OWNER], kinds={"markdown"})
-    def build(
-        database: ResourceParam[Database],
-        settings: ResourceParam[Settings],
-        run_window: RunWindow,
-    ) -> MaterializeResult:
-        """The served model's card: data, metrics with intervals, segments, drift, limits."""
-        from retail_pipeline.report import card
+    Args:
+        graph: What the other rooms define.
+    """
 
-        started = time.monotonic()
-        facts = _facts(database, settings, run_window)
-        text = card.markdown(facts)
-        path = settings.home / GROUP / "model_card.md"
-        _write(path, text)
-        return MaterializeResult(
-            metadata={
-                "card": MetadataValue.md(text),
-                "path": MetadataValue.path(path),
-                "champion": facts.model_name,
-                "as_of": facts.as_of.isoformat(),
-                "seconds": round(time.monotonic() - started, 3),
-            }
-        )
-
-    return build
-
-
-def run_report(graph: Inventory) -> AssetsDefinition:
-    """Return the asset `report/run_report`."""
-
-    @asset(
-        key=AssetKey([GROUP, "run_report"]),
-        deps=[*graph.of_group(FIGURES), _CARD, *_READ],
-        group_name=GROUP,
-        owners=[OWNER],
-        kinds={"html"},
+    @multi_asset(
+        name="report",
+        specs=[
+            _page(
+                _CARD,
+                "The served model's card: data, metrics with intervals, drift, limits.",
+                "markdown",
+                _READ,
+            ),
+            _page(
+                _REPORT,
+                "A run on one page: figures, tables, model card, data checks, lineage.",
+                "html",
+                [*graph.of_group(FIGURES), _CARD, *_READ],
+            ),
+        ],
+        can_subset=True,
         # The last step of a run, so that the checks' verdicts are there.
         op_tags={"dagster/priority": "-10"},
     )
@@ -169,37 +156,77 @@ def run_report(graph: Inventory) -> AssetsDefinition:
         database: ResourceParam[Database],
         settings: ResourceParam[Settings],
         run_window: RunWindow,
-    ) -> MaterializeResult:
-        """A run on one page: figures, tables, model card, data checks, lineage; one HTML file."""
-        from retail_pipeline.report import page, verdicts
-
+    ) -> Iterator[MaterializeResult]:
         started = time.monotonic()
         facts = _facts(database, settings, run_window)
-        keys = [key for key, _ in graph.assets]
-        found = context.instance.get_asset_records(keys)
-        records = {each.asset_entry.asset_key: each for each in found}
-        judged = _verdicts(context.instance, graph.checks, context.run_id)
-        figures = _figures(graph, records)
-        report = _report(facts, figures, judged, graph, records, context.run_id)
-        text = page.html(report)
-        path = settings.home / GROUP / "runs" / f"{facts.as_of}-{context.run_id[:8]}.html"
-        latest = settings.home / GROUP / "report.html"
-        for place in (path, latest):
-            _write(place, text)
-        _drop_old(path.parent)
-        return MaterializeResult(
-            metadata={
-                "report": MetadataValue.path(latest),
-                "path": MetadataValue.path(path),
-                "as_of": facts.as_of.isoformat(),
-                "figures": len(figures),
-                "bytes": len(text.encode()),
-                "checks": verdicts.summary(judged) if judged else "no check was evaluated",
-                "seconds": round(time.monotonic() - started, 3),
-            }
-        )
+        folder, wanted = settings.home / GROUP, context.selected_asset_keys
+        if _CARD in wanted:
+            yield _make_card(facts, folder, started)
+        if _REPORT in wanted:
+            yield _make_report(context, facts, folder, graph, started)
 
     return build
+
+
+def _page(key: AssetKey, description: str, kind: str, deps: Sequence[AssetKey]) -> AssetSpec:
+    return AssetSpec(
+        key,
+        deps=deps,
+        description=description,
+        group_name=GROUP,
+        owners=[OWNER],
+        kinds={kind},
+    )
+
+
+def _make_card(facts: "RunFacts", folder: Path, started: float) -> MaterializeResult:
+    from retail_pipeline.report import card
+
+    text, path = card.markdown(facts), folder / "model_card.md"
+    _write(path, text)
+    return MaterializeResult(
+        asset_key=_CARD,
+        metadata={
+            "card": MetadataValue.md(text),
+            "path": MetadataValue.path(path),
+            "champion": facts.model_name,
+            "as_of": facts.as_of.isoformat(),
+            "seconds": round(time.monotonic() - started, 3),
+        },
+    )
+
+
+def _make_report(
+    context: AssetExecutionContext,
+    facts: "RunFacts",
+    folder: Path,
+    graph: Inventory,
+    started: float,
+) -> MaterializeResult:
+    from retail_pipeline.report import page, verdicts
+
+    found = context.instance.get_asset_records([key for key, _ in graph.assets])
+    records = {each.asset_entry.asset_key: each for each in found}
+    judged = _verdicts(context.instance, graph.checks, context.run_id)
+    figures = _figures(graph, records)
+    text = page.html(_report(facts, figures, judged, graph, records, context.run_id))
+    path = folder / "runs" / f"{facts.as_of}-{context.run_id[:8]}.html"
+    latest = folder / "report.html"
+    for place in (path, latest):
+        _write(place, text)
+    _drop_old(path.parent)
+    return MaterializeResult(
+        asset_key=_REPORT,
+        metadata={
+            "report": MetadataValue.path(latest),
+            "path": MetadataValue.path(path),
+            "as_of": facts.as_of.isoformat(),
+            "figures": len(figures),
+            "bytes": len(text.encode()),
+            "checks": verdicts.summary(judged) if judged else "no check was evaluated",
+            "seconds": round(time.monotonic() - started, 3),
+        },
+    )
 
 
 def _facts(database: Database, settings: Settings, run_window: RunWindow) -> "RunFacts":
@@ -288,7 +315,7 @@ def _report(
     graph: Inventory,
     records: Mapping[AssetKey, "AssetRecord"],
     run_id: str,
-) -> Any:
+) -> "Report":
     from retail_pipeline.report import card, glance, lineage, verdicts
     from retail_pipeline.report.document import Section, Table, number, written
     from retail_pipeline.report.page import Report

@@ -25,8 +25,11 @@ MOST_EXPLAINED = 100_000
 twenty predictions and three rows."""
 
 _CHUNK = 20_000
-_COMPARED_ROWS = 10_000
-"""Rows of each side of a comparison: chance moves the stability index of so many by .003."""
+_COMPARED_ROWS = 5_000
+"""Rows of each side of a comparison: chance moves the stability index of so many by .007."""
+
+_JUDGED_CUTOFFS = 4
+"""Of the backtest, where no served date has come due: the latest, about a season."""
 
 _LEARNED_ROWS = 24_000
 """Rows that the champion's kind is fitted on again, of all cut-offs together."""
@@ -226,7 +229,8 @@ def realised_predictions() -> AssetsDefinition:
         ]
         name = store.load_serving(database, as_of, horizon_days).model.name
         cutoffs = clv_tables.backtest_metrics(database, as_of, horizon_days)["cutoff_date"].unique()
-        for cutoff in sorted(pd.Timestamp(each).date() for each in cutoffs):
+        days = sorted(pd.Timestamp(each).date() for each in cutoffs)
+        for cutoff in days[-_JUDGED_CUTOFFS:]:
             past = tables.backtest_of(database, name, cutoff, horizon_days)
             if len(past):
                 parts.append(_judged(past, cutoff, "backtest", as_of))
