@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 import uvicorn
 from starlette.applications import Starlette
@@ -28,6 +29,7 @@ class PagedApi:
     hold: threading.Event | None = None
     requests: list[dict[str, str]] = field(default_factory=list)
     address: str = ""
+    route: ClassVar[str] = "/v1/{stream}"
 
     def answer(self, request: Request) -> Response:
         self.requests.append(dict(request.query_params))
@@ -56,7 +58,7 @@ class PagedApi:
 @contextmanager
 def serving(api: PagedApi, *, port: int = 0) -> Iterator[PagedApi]:
     """Serve it on a loopback port, by default a free one, and note its address."""
-    app = Starlette(routes=[Route("/v1/{stream}", api.answer)])
+    app = Starlette(routes=[Route(api.route, api.answer)])
     with listening(app, port=port) as address:
         api.address = address
         yield api

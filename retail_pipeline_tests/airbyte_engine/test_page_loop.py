@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 import yaml
-from starlette.responses import Response
+from starlette.responses import JSONResponse, Response
 
 from retail_pipeline.airbyte_engine.child import PAGES, STOCK, ReadRequest
 from retail_pipeline.airbyte_engine.engine import configured_catalog
@@ -123,7 +123,10 @@ class FaultyApi(PagedApi):
         name = request.path_params["stream"]
         self.asked[name] = self.asked.get(name, 0) + 1
         fault = self.faults.get((name, self.asked[name]))
-        return super().answer(request) if fault is None else fault()
+        return self.page_of(request) if fault is None else fault()
+
+    def page_of(self, request: Any) -> Response:
+        return super().answer(request)
 
 
 def catalog_of(streams: Sequence[str]) -> dict[str, Any]:
@@ -139,13 +142,14 @@ def read(
     manifest: Mapping[str, Any] = MANIFEST,
     streams: Sequence[str] = STREAMS,
     state: Sequence[Any] = (),
+    catalog: Mapping[str, Any] | None = None,
     command: bool = False,
     **config: Any,
 ) -> Output:
     """Read with one reader; with `command`, the stock command as a process of its own."""
     folder.mkdir(parents=True, exist_ok=True)
     config = {"api_url": url, "api_key": KEY, "end_date": END, **config}
-    inputs = {"config": config, "catalog": catalog_of(streams), "state": list(state)}
+    inputs = {"config": config, "catalog": catalog or catalog_of(streams), "state": list(state)}
     arguments = ["read"]
     for name, content in inputs.items():
         (folder / f"{name}.json").write_text(json.dumps(content))
@@ -179,11 +183,12 @@ def both(
     faults: Mapping[tuple[str, int], Fault] | None = None,
     *,
     in_order: bool = True,
+    kind: type[FaultyApi] | None = None,
     **options: Any,
 ) -> Output:
     """Read with both, compare, and return what the loop printed."""
-    folder = tmp_path / f"{len(list(tmp_path.iterdir()))}"
-    loop, stock = (FaultyApi(dict(data), faults=faults or {}) for _ in range(2))
+    folder, kind = tmp_path / f"{len(list(tmp_path.iterdir()))}", kind or FaultyApi
+    loop, stock = (kind(dict(data), faults=faults or {}) for _ in range(2))
     with serving(loop), serving(stock), ThreadPoolExecutor() as pool:
         expected = pool.submit(read, folder / "stock", stock.address, page_loop=False, **options)
         given = {**options, "command": False}
@@ -365,6 +370,61 @@ def test_offsets_and_single_answers_without_cursor_give_the_same(tmp_path: Path)
     )
     found = both(tmp_path, PRODUCTS, manifest=single, **JUST_PRODUCTS)
     assert len(found.records["products"]) == 100
+
+
+SHOP = yaml.safe_load(
+    (PROJECT_ROOT / "examples/open_shop/airbyte/sources/open_shop/manifest.yaml").read_text()
+)
+CARTS = [{"id": n, "userId": n % 7, "products": [{"price": n / 100}]} for n in range(250)]
+
+
+class FaultyShop(FaultyApi):
+    """Answers in pages of `limit` and `skip`, without a key and without times of change."""
+
+    route = "/{stream}"
+
+    def page_of(self, request: Any) -> Response:
+        name, query = request.path_params["stream"], request.query_params
+        self.requests.append(dict(query))
+        start, records = int(query.get("skip", 0)), self.streams[name]
+        found = records[start : start + int(query["limit"])]
+        return JSONResponse({name: found, "total": len(records), "skip": start})
+
+
+def shop(tmp_path: Path, carts: list[dict], faults: Any = None, **options: Any) -> Output:
+    stream = {"name": "shop_carts", "json_schema": {}, "supported_sync_modes": ["full_refresh"]}
+    mode = {"sync_mode": "full_refresh", "destination_sync_mode": "overwrite"}
+    return both(
+        tmp_path,
+        {"carts": carts},
+        faults,
+        kind=FaultyShop,
+        manifest=SHOP,
+        catalog={"streams": [{"stream": stream, **mode}]},
+        **options,
+    )
+
+
+def test_another_source_that_is_read_in_full_each_time_gives_the_same(tmp_path: Path) -> None:
+    first = shop(tmp_path, CARTS, command=True)
+    assert (len(first.records["shop_carts"]), first.exit_code) == (250, 0)
+    again = shop(tmp_path, CARTS[:150], state=first.state)
+    assert len(again.records["shop_carts"]) == 150  # from the start, whatever the state says
+    assert shop(tmp_path, []).records == {}
+
+
+def test_another_source_bears_and_tells_the_same_faults(tmp_path: Path) -> None:
+    passing = {
+        ("carts", 1): refusal(429, {"Retry-After": "0.1"}),
+        ("carts", 3): refusal(503, {"Retry-After": "0.1"}),
+        ("carts", 5): page(b'{"carts": ['),
+    }
+    assert len(shop(tmp_path, CARTS, passing).records["shop_carts"]) == 250
+    staying = {"no page": page(b'{"message": "later"}'), "no such address": refusal(404)}
+    for fault in staying.values():
+        found = shop(tmp_path, CARTS, {("carts", 2): fault}, max_retries=0)
+        assert found.exit_code == 1 and len(found.failures) == 1
+        assert len(found.records["shop_carts"]) == 100
 
 
 FILTER = {"type": "RecordFilter", "condition": "{{ false }}"}
