@@ -189,7 +189,6 @@ def _send(waiting: Waiting, settings: AlertSettings) -> None:
     import httpx
 
     for address in addresses:
-        # Receivers that count by id see at once that a repeated call is the same alert.
         httpx.post(address, json=waiting.alert, timeout=SEND_SECONDS).raise_for_status()
 
 
