@@ -60,7 +60,8 @@ class Inventory:
     """What the graph holds beside this room.
 
     Attributes:
-        assets: Every asset's key and group, by group in the order of the data, then by name.
+        assets: Every asset's key and group, by group in the order of the data, then by name;
+            figures as their room lists them.
         checks: Every check's key, in the order of their assets.
     """
 
@@ -88,9 +89,13 @@ def inventory(definitions: Iterable[Definitions]) -> Inventory:
                 checks |= dict.fromkeys(own.check_keys)
     place = {group: position for position, group in enumerate(_groups_in_order(specs))}
 
-    def order(key: AssetKey) -> tuple[int, str]:
-        group = specs[key].group_name if key in specs else None
-        return place.get(group or "", len(place)), key.to_user_string()
+    told = {key: position for position, key in enumerate(specs)}
+
+    def order(key: AssetKey) -> tuple[int, int, str]:
+        group = (specs[key].group_name if key in specs else None) or ""
+        # The gallery has an order of its own; tables are looked up by name.
+        position = told[key] if group == FIGURES else 0
+        return place.get(group, len(place)), position, key.to_user_string()
 
     keys = sorted(specs, key=order)
     return Inventory(
