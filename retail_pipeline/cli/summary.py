@@ -105,7 +105,8 @@ def read_layers(database: Database) -> dict[str, dict[str, int]]:
             f"select '{layer}' as layer, '{name}' as name, count(*) as rows "
             f'from "{layer}"."{name}"'
             for layer, name in (table.values() for table in tables)
-        ),
+        )
+        + " order by 1, 2",
     )
     found: dict[str, dict[str, int]] = {layer: {} for layer in LAYERS}
     for each in counts:
