@@ -12,7 +12,7 @@ const address = process.argv[2] ?? 'http://127.0.0.1:3000';
 const folder = process.argv[3] ?? fileURLToPath(new URL('../images', import.meta.url));
 const browserPath = process.env.CHROMIUM ?? ['/usr/bin/chromium', '/usr/bin/chromium-browser', '/usr/bin/google-chrome'].find(existsSync);
 const USUAL = {width: 1600, height: 900};
-const WIDE = {width: 2600, height: 1300};
+const WIDE = {width: 2400, height: 1700};
 const RUN_MINUTES = 15;
 const CUTOFFS = 3;
 const TERMINAL = ['SUCCESS', 'FAILURE', 'CANCELED'];
@@ -65,9 +65,9 @@ async function selectFigures(page) {
   await page.getByRole('button', {name: /Materialize all/}).waitFor();
   await settled(page);
   await page.setViewportSize(WIDE);
-  for (const group of ['clv', 'figures']) await openGroup(page, group);
+  await openGroup(page, 'clv');
   await page.reload(); // fits the window anew
-  await page.locator('foreignObject').getByText('gain_curve').waitFor();
+  await page.locator('foreignObject').getByText('backtest_summary').waitFor();
   await settled(page);
   await shoot(page, 'asset-graph');
   await page.setViewportSize(USUAL);
