@@ -33,7 +33,7 @@ def project(tmp_path: Path) -> Path:
     """A copy of the project with the example applied as its README says."""
     root = tmp_path / "project"
     leave = shutil.ignore_patterns("target", "__pycache__", "logs")
-    for name in ("retail_pipeline", "airbyte", "dbt_project", "database"):
+    for name in ("retail_pipeline", "airbyte", "dbt_project", "database", "deploy"):
         shutil.copytree(PROJECT_ROOT / name, root / name, ignore=leave)
     for path in (root / "airbyte" / "connections").iterdir():
         path.unlink()
