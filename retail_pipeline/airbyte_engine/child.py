@@ -18,38 +18,15 @@ import select
 import signal
 import socket
 import sys
-from dataclasses import asdict, dataclass, field
 from types import FrameType
-from typing import Any
+
+from retail_pipeline.airbyte_engine.read_request import ReadRequest
 
 _PR_SET_PDEATHSIG = 1
 _IDLE_SECONDS = 60.0
 _LARGEST_REQUEST = 1 << 20
 _OBJECTS_BETWEEN_COLLECTIONS = 100_000
 """More than a page of records has: it is decoded without a collection in between."""
-STOCK, PAGES = "stock command", "page loop"
-
-
-@dataclass(frozen=True)
-class ReadRequest:
-    """What a reader is asked for.
-
-    Attributes:
-        arguments: The stock command's: `read --config … --catalog … --state … --manifest-path …`.
-        folder: The private folder for what the CDK writes.
-        streams: The streams to read, each with what its rows are rendered by: `schema`, `key` and
-            `cursor`. Without any, records are sent as messages.
-        page_loop: Whether the page loop may read.
-    """
-
-    arguments: list[str]
-    folder: str
-    streams: dict[str, dict[str, Any]] = field(default_factory=dict)
-    page_loop: bool = True
-
-    def encode(self) -> bytes:
-        """Return it as a line."""
-        return json.dumps(asdict(self)).encode() + b"\n"
 
 
 class Host:

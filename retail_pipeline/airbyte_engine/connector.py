@@ -18,8 +18,8 @@ from typing import IO, Any
 
 import orjson
 
-from retail_pipeline.airbyte_engine.child import ReadRequest
 from retail_pipeline.airbyte_engine.host import HOST, Reader
+from retail_pipeline.airbyte_engine.read_request import ReadRequest
 from retail_pipeline.errors import PipelineError
 
 _FOLDER_PREFIX = "airbyte-source-"

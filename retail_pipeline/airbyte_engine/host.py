@@ -13,7 +13,7 @@ import tempfile
 import threading
 from contextlib import suppress
 
-from retail_pipeline.airbyte_engine.child import ReadRequest
+from retail_pipeline.airbyte_engine.read_request import ReadRequest
 from retail_pipeline.errors import PipelineError
 
 _PASSED_ON = ("PATH", "HOME", "LANG", "TZ", "VIRTUAL_ENV", "LD_LIBRARY_PATH", "SYSTEMROOT")

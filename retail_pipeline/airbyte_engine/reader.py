@@ -21,7 +21,6 @@ from airbyte_cdk.entrypoint import AirbyteEntrypoint
 from airbyte_cdk.models import AirbyteMessage
 from airbyte_cdk.sources.declarative import concurrent_declarative_source as declarative
 
-from retail_pipeline.airbyte_engine.child import PAGES, STOCK, ReadRequest
 from retail_pipeline.airbyte_engine.columns import columns_of
 from retail_pipeline.airbyte_engine.page_loop import (
     PageLoop,
@@ -30,6 +29,7 @@ from retail_pipeline.airbyte_engine.page_loop import (
     serialized,
     unsupported,
 )
+from retail_pipeline.airbyte_engine.read_request import PAGES, STOCK, ReadRequest
 from retail_pipeline.airbyte_engine.rendering import Renderer
 
 

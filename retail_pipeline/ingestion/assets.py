@@ -25,9 +25,9 @@ from dagster import (
     multi_asset,
 )
 
-from retail_pipeline.airbyte_engine.child import STOCK
 from retail_pipeline.airbyte_engine.files import AirbyteFolder, ConnectionFile, StreamSettings
 from retail_pipeline.airbyte_engine.host import HOST
+from retail_pipeline.airbyte_engine.read_request import STOCK
 from retail_pipeline.errors import PipelineError, UnavailableError
 from retail_pipeline.ingestion.checks import (
     check_money,

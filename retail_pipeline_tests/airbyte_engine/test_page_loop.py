@@ -20,10 +20,10 @@ import pytest
 import yaml
 from starlette.responses import JSONResponse, Response
 
-from retail_pipeline.airbyte_engine.child import PAGES, STOCK, ReadRequest
 from retail_pipeline.airbyte_engine.engine import configured_catalog
 from retail_pipeline.airbyte_engine.files import AirbyteFolder
 from retail_pipeline.airbyte_engine.host import HOST
+from retail_pipeline.airbyte_engine.read_request import PAGES, STOCK, ReadRequest
 from retail_pipeline.settings import PROJECT_ROOT
 from retail_pipeline_tests.airbyte_engine.paged_api import KEY, PagedApi, products, serving
 
