@@ -9,6 +9,7 @@ thread either way, so the results do not depend on where it ran, to the bit.
 import multiprocessing
 import os
 import pickle
+import signal
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -97,6 +98,8 @@ def _at(number: int) -> AtCutoff:
 
 
 def _main() -> None:
+    # A caller that ignores the signal hands that down, and the pool's workers would never end.
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     _WORK.append(pickle.load(sys.stdin.buffer))
     numbers = range(len(_WORK[0].cutoffs))
     # The latest cut-offs have most to learn from: they go first, so that no core waits at the end.
