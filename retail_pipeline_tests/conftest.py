@@ -2,6 +2,7 @@
 
 import os
 import secrets
+import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +15,11 @@ from retail_pipeline.postgres.server import EmbeddedServer
 from retail_pipeline.settings import PROJECT_ROOT
 
 TEMPLATE = "template_migrated"
+
+
+def pytest_configure() -> None:
+    """Let children end when told: a worker of xdist ignores SIGTERM, which they would inherit."""
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 @pytest.fixture(autouse=True)

@@ -173,6 +173,7 @@ def impatient(tmp_path: Path) -> AirbyteFolder:
 
     folder = tmp_path / "airbyte"
     shutil.copytree(PROJECT_ROOT / "airbyte", folder)
-    with (folder / "sources" / "retail_api.yaml").open("a") as file:
-        file.write("  max_retries: 0\n")
+    file = folder / "sources" / "retail_api.yaml"
+    head = "configuration:\n"
+    file.write_text(file.read_text().replace(head, f"{head}  max_retries: 0\n"))
     return AirbyteFolder.load(folder)
