@@ -5,6 +5,7 @@ and sees to it that every job ends with a status and a reason.
 """
 
 import threading
+import time
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -32,6 +33,7 @@ from retail_pipeline.postgres import Database
 
 LOGS_KEPT = 200
 _MASK = "**********"
+_PAUSES_SECONDS = (0.5, 1.0, 2.0, 4.0)
 
 
 class Engine:
@@ -181,16 +183,27 @@ class _Worker(threading.Thread):
         except JobOverError as over:
             self._log(str(over))  # whoever ended the job has written why
         except Exception as error:
-            reason = _masked(str(error) or type(error).__name__, self._secrets())
+            reason = _masked(_reason(error), self._secrets())
             kind = getattr(error, "failure_type", "system_error")
-            told = f"failed: {reason}"
-            # Without the database the row stays as it is; the next sync finds the lock gone.
-            with suppress(PipelineError, psycopg.Error):
-                if not self._engine.jobs.stop(self._job_id, JobStatus.FAILED, reason, kind):
-                    told = "it was ended from outside; quality.sync_jobs tells why"
-            self._log(told)
+            self._log(self._fail(reason, kind))
         finally:
             self._over.set()
+
+    def _fail(self, reason: str, kind: str) -> str:
+        """Enter the failure into the books; return what the log is told.
+
+        A server that restarts is waited for. Without it the row stays as it is, and the next sync
+        finds the lock gone.
+        """
+        for pause in (*_PAUSES_SECONDS, None):
+            try:
+                if self._engine.jobs.stop(self._job_id, JobStatus.FAILED, reason, kind):
+                    break
+                return "it was ended from outside; quality.sync_jobs tells why"
+            except (PipelineError, psycopg.Error):
+                if pause is not None:
+                    time.sleep(pause)
+        return f"failed: {reason}"
 
     def interrupt(self) -> None:
         """Kill the source; the job's row tells why."""
@@ -325,6 +338,13 @@ def configured_catalog(folder: AirbyteFolder, connection: ConnectionFile) -> dic
             }
         )
     return {"streams": streams}
+
+
+def _reason(error: Exception) -> str:
+    """Return what an error says; of a lost server also where its cause is told."""
+    said = str(error).strip() or type(error).__name__
+    is_lost = isinstance(error, psycopg.OperationalError) and error.sqlstate is None
+    return f"{said}; look into PostgreSQL's log (a full disk ends it so)" if is_lost else said
 
 
 def _masked(text: str, secrets: list[str]) -> str:
