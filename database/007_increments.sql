@@ -35,11 +35,15 @@ create table if not exists increments.changes (
     column_name text not null,
     value text not null,
     build bigint not null,
+    known_date date not null default '-infinity',
     primary key (model, column_name, value)
 );
+alter table increments.changes add column if not exists known_date date not null default '-infinity';
 create index if not exists changes_build on increments.changes (model, column_name, build);
 comment on table increments.changes is 'A value in rows that a model has rewritten since it was built from nothing.';
 comment on column increments.changes.build is 'The last build that rewrote rows with the value, before or after.';
+comment on column increments.changes.known_date is
+'The day from which on rows with the value differ; -infinity where nothing is said of it.';
 
 -- Names of earlier versions.
 drop table if exists increments.transactions, increments.users, increments.products;

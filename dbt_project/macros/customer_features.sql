@@ -12,8 +12,9 @@
     Money is added as numeric, hence exactly: the result does not depend on the order of the rows, and
     an increment equals a full refresh.
 
-    An increment computes the customers that have changed at every as-of date, and all others at the
-    dates that are new: find_changed_dates and find_changes have deleted these rows. -#}
+    An increment computes the customers that have changed at the as-of dates after the day from which on
+    there is news of them, and all customers at the dates that are new: find_changed_dates and find_changes
+    have deleted these rows. -#}
 {% macro customer_features(as_of_dates) %}
 
 with
@@ -30,19 +31,24 @@ dates as (
 
 entries as (
 
-    select
-        *,
-        true as has_changed
-    from {{ ref('customer_day_entries') }}
-    where {{ has_changed('customer_id') }}
     {% if is_increment() -%}
+    select
+        entries.*,
+        changed.known_date as changed_from
+    from {{ ref('customer_day_entries') }} as entries
+    inner join {{ changed_keys() }} as changed on entries.customer_id = changed.customer_id
     union all
     select
         *,
-        false as has_changed
+        cast('infinity' as date) as changed_from
     from {{ ref('customer_day_entries') }}
     where not {{ has_changed('customer_id') }}
         and exists (select 1 from new_dates)
+    {%- else -%}
+    select
+        *,
+        cast('-infinity' as date) as changed_from
+    from {{ ref('customer_day_entries') }}
     {%- endif %}
 
 ),
@@ -51,7 +57,7 @@ versions as (
 
     select
         customer_id,
-        has_changed,
+        changed_from,
         date_day,
         {{ month_start('date_day') }} as month_start,
         known_date as known_from,
@@ -85,7 +91,7 @@ known_days as (
         (lead(versions.date_day) over days_of_a_kind) is null as is_last
     from versions
     inner join dates
-        on (versions.has_changed or dates.is_new)
+        on (versions.changed_from < dates.as_of_date or dates.is_new)
         and versions.known_from < dates.as_of_date
         and (versions.known_until is null or versions.known_until >= dates.as_of_date)
     window days_of_a_kind as (

@@ -12,7 +12,12 @@
             'key': 'customer_id',                    the column whose rows are replaced together
             'inputs': ['int_transactions_counted'],  the models that are read, by that key
             'publishes': ['customer_id'],            the columns whose values others wait for
+            'known_by': ['known_date'],              the days from which on a row counts, or no longer
+            'as_of': 'as_of_date',                   the date as of which the model's rows are
         }}
+
+    `known_by` says more than that a key has news: from which day on (`changes.known_date`). A model with
+    `as_of` keeps the rows of a changed key that are as of that day or earlier.
 
     The books (books.sql) change in the transaction of the rows. So a killed build, or one of a few
     models alone, is mended by the next one, whatever it selects. -#}
@@ -27,14 +32,16 @@
     {{ start_build() }}
     {% if is_increment() -%}
         create temporary table {{ changed_keys() }} on commit drop as
+        {% if increment().as_of -%} select {{ key }}, min(known_date) as known_date from ( {%- endif %}
         {% for input in increment().inputs -%}
-        {{ news_of(input, key) }}
+        {{ news_of(input, key, is_dated=increment().as_of) }}
         {{ 'union' if not loop.last }}
         {% endfor -%}
         {% if also %}
         union
         {{ also }}
-        {%- endif %};
+        {%- endif %}
+        {% if increment().as_of -%} ) as news group by {{ key }} {%- endif %};
         {{ number_news('select from ' ~ changed_keys()) }}
         {{ delete_changed() }}
     {%- endif %}
@@ -78,22 +85,27 @@
 
 
 {#- The keys that an input has rewritten since this model read it; all of them where somebody has
-    emptied the model, or has just built the input from nothing. -#}
-{% macro news_of(input, key) -%}
+    emptied the model, or has just built the input from nothing.
+
+    Args:
+        is_dated: Also known_date, the day from which on there is news of the key. -#}
+{% macro news_of(input, key, is_dated=false) -%}
+    {%- set always = ", cast('-infinity' as date) as known_date" if is_dated -%}
     {%- set is_new -%}
         exists (select from {{ seen_inputs() }} as seen where seen.input = '{{ input }}' and seen.is_new)
     {%- endset -%}
     select cast(changes.value as {{ 'date' if key.startswith('date_') else 'text' }}) as {{ key }}
+        {{- ', changes.known_date' if is_dated }}
     from increments.changes as changes
     inner join {{ seen_inputs() }} as seen on changes.model = seen.input
     where changes.model = '{{ input }}'
         and changes.column_name = '{{ key }}'
         and changes.build > seen.build_before
     union
-    select {{ key }} from {{ ref(input) }}
+    select {{ key }} {{- always }} from {{ ref(input) }}
     where {{ key }} is not null and (not exists (select from {{ this }}) or {{ is_new }})
     union
-    select {{ key }} from {{ this }}
+    select {{ key }} {{- always }} from {{ this }}
     where {{ is_new }}
 {%- endmacro %}
 
@@ -102,12 +114,16 @@
 {% macro delete_changed() -%}
     {%- set key = increment().key -%}
     analyze {{ changed_keys() }};
-    {% if key in increment().publishes | default([]) -%}
+    {% if increment().known_by -%}
+        create temporary table {{ rows_before() }} on commit drop as
+        select * from {{ this }} where {{ has_changed(key) }};
+    {%- elif key in increment().publishes | default([]) -%}
         {{ note_changes(key, changed_keys()) }}
     {%- endif %}
     {{ note_other_changes() }}
     delete from {{ this }} using {{ changed_keys() }} as changed
-    where {{ this.identifier }}.{{ key }} = changed.{{ key }};
+    where {{ this.identifier }}.{{ key }} = changed.{{ key }}
+    {%- if increment().as_of %} and {{ this.identifier }}.{{ increment().as_of }} > changed.known_date {%- endif %};
 {%- endmacro %}
 
 
@@ -133,6 +149,63 @@
 {%- endmacro %}
 
 
+{#- Note of which keys the rows differ from those before, and from which day on: an event per row and day on
+    which it began to count or ceased to. A key whose rows were written again as they were is not noted. -#}
+{% macro note_dated_changes() -%}
+    {%- set key = increment().key -%}
+    insert into increments.changes (model, column_name, value, build, known_date)
+    select
+        '{{ this.identifier }}',
+        '{{ key }}',
+        cast(differing.{{ key }} as text),
+        builds.last_build,
+        min(differing.known_date)
+    from (
+        select {{ key }}, known_date, row_content
+        from (
+            {% for day in increment().known_by -%}
+            {{ events(rows_before() ~ ' as before', day, -1) }}
+            union all
+            {{ events(this ~ ' where ' ~ has_changed(key), day, 1) }}
+            {{ 'union all' if not loop.last }}
+            {% endfor -%}
+        ) as events
+        where known_date is not null
+        group by {{ key }}, known_date, row_content
+        having sum(events.is_now) <> 0
+    ) as differing
+    cross join increments.builds as builds
+    where builds.model = '{{ this.identifier }}'
+    group by differing.{{ key }}, builds.last_build
+    on conflict (model, column_name, value) do update
+    set build = excluded.build, known_date = {{ first_known_date() }};
+{%- endmacro %}
+
+{#- What differs once counts for all who have not read the note before, else for those who have not either. -#}
+{% macro first_known_date() -%}
+    case
+        when changes.build <= (
+            select min(readers.build) from increments.positions as readers
+            where readers.input = '{{ this.identifier }}'
+        ) then excluded.known_date
+        else least(changes.known_date, excluded.known_date)
+    end
+{%- endmacro %}
+
+{% macro events(rows, day, is_now) -%}
+    {%- set content = [] -%}
+    {%- for name in model.columns if name not in increment().known_by[1:] -%}
+        {%- do content.append('cast(' ~ name ~ ' as text)') -%}
+    {%- endfor -%}
+    select
+        {{ increment().key }},
+        {{ day }} as known_date,
+        {{ fingerprint(content) }} as row_content,
+        {{ is_now }} as is_now
+    from {{ rows }}
+{%- endmacro %}
+
+
 {#- Fresh statistics, and the books of a build, after its rows are there; the post-hook of tables and
     incremental models. -#}
 {% macro finish_build() -%}
@@ -140,6 +213,7 @@
     {% if model.config.materialized == 'incremental' -%}
         {% if is_increment() -%}
             {{ note_other_changes() }}
+            {% if increment().known_by -%} {{ note_dated_changes() }} {%- endif %}
         {%- else -%}
             delete from increments.changes where model = '{{ this.identifier }}';
             update increments.builds set full_build = last_build where model = '{{ this.identifier }}';
@@ -163,6 +237,12 @@
 {#- The keys that an increment builds again; a temporary table of the model's transaction. -#}
 {% macro changed_keys() -%}
     {{ this.identifier }}__changed
+{%- endmacro %}
+
+
+{#- The rows that they had before; a temporary table of the transaction of a model with known_by. -#}
+{% macro rows_before() -%}
+    {{ this.identifier }}__before
 {%- endmacro %}
 
 

@@ -4,6 +4,7 @@
         'key': 'customer_id',
         'inputs': ['fct_transaction_items'],
         'publishes': ['customer_id'],
+        'known_by': ['known_from', 'known_until'],
     }},
     pre_hook=[
         "{{ find_changed_products() }}",

@@ -1,6 +1,10 @@
 {{ config(
     materialized='incremental',
-    meta={'increment': {'key': 'customer_id', 'publishes': ['customer_id']}},
+    meta={'increment': {
+        'key': 'customer_id',
+        'publishes': ['customer_id'],
+        'known_by': ['known_from', 'known_until'],
+    }},
     pre_hook="{{ find_changed_records(fingerprints_of_customer_versions(), 'increments.customer_versions') }}",
     indexes=[{'columns': ['customer_id', 'known_from'], 'unique': true}],
 ) }}

@@ -4,6 +4,7 @@
         'key': 'customer_id',
         'inputs': ['int_transactions_counted'],
         'publishes': ['customer_id'],
+        'known_by': ['known_from', 'known_until'],
     }},
     pre_hook="{{ find_changes() }}",
     indexes=[{'columns': ['customer_id']}],

@@ -4,6 +4,7 @@
         'key': 'customer_id',
         'inputs': ['int_transactions_counted'],
         'publishes': ['customer_id'],
+        'known_by': ['known_date'],
     }},
     pre_hook="{{ find_changes() }}",
     indexes=[

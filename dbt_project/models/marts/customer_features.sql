@@ -9,6 +9,7 @@
             'int_customer_attributes',
         ],
         'publishes': ['customer_id'],
+        'as_of': 'as_of_date',
     }},
     pre_hook=["{{ find_changed_dates() }}", "{{ find_changes() }}"],
     indexes=[
