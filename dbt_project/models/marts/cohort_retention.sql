@@ -2,9 +2,15 @@
 
 with
 
-customer_days as (
+customer_months as (
 
-    select * from {{ ref('customer_days') }}
+    select
+        customer_id,
+        {{ month_start('date_day') }} as month_start,
+        bool_or(is_purchase) as has_purchase,
+        sum(net_amount) as net_amount
+    from {{ ref('customer_days') }}
+    group by 1, 2
 
 ),
 
@@ -12,9 +18,9 @@ cohorts as (
 
     select
         customer_id,
-        {{ month_start('min(date_day)') }} as cohort_month
-    from customer_days
-    where is_purchase
+        min(month_start) as cohort_month
+    from customer_months
+    where has_purchase
     group by customer_id
 
 ),
@@ -31,8 +37,8 @@ cohort_sizes as (
 
 last_month as (
 
-    select {{ month_start('max(date_day)') }} as month_start
-    from customer_days
+    select max(month_start) as month_start
+    from customer_months
 
 ),
 
@@ -54,13 +60,12 @@ activity as (
 
     select
         cohorts.cohort_month,
-        greatest({{ months_between('cohorts.cohort_month', 'customer_days.date_day') }}, 0)
+        greatest({{ months_between('cohorts.cohort_month', 'customer_months.month_start') }}, 0)
             as months_since,
-        count(distinct customer_days.customer_id) filter (where customer_days.is_purchase)
-            as active_customers,
-        sum(customer_days.net_amount) as net_amount
-    from customer_days
-    inner join cohorts on customer_days.customer_id = cohorts.customer_id
+        count(*) filter (where customer_months.has_purchase) as active_customers,
+        sum(customer_months.net_amount) as net_amount
+    from customer_months
+    inner join cohorts on customer_months.customer_id = cohorts.customer_id
     group by 1, 2
 
 ),

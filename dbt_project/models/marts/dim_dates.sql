@@ -1,4 +1,7 @@
-{{ config(meta={'reads_clock': true}, indexes=[{'columns': ['date_day'], 'unique': true}]) }}
+{{ config(
+    meta={'reads_clock': true, 'is_small': true},
+    indexes=[{'columns': ['date_day'], 'unique': true}],
+) }}
 
 with
 
