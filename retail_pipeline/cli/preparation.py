@@ -1,16 +1,19 @@
 """What a run needs before its first step, made ready side by side: most of it is waiting.
 
 The database's server, its tables and Dagster's are one thread's, dbt's manifest and the warm
-process of Airbyte's sources another's, while this one imports Dagster and builds the definitions.
+process of Airbyte's sources another's, while this one imports Dagster. The manifest waits for the
+server: what dbt parses for one database, a build of another parses again.
 """
 
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from retail_pipeline.airbyte_engine.host import HOST
 from retail_pipeline.cli.instance import STORAGE_VARIABLE, dagster_environment
+from retail_pipeline.postgres import open_database
 from retail_pipeline.settings import AirbyteMode, Settings
-from retail_pipeline.warehouse.project import prepare_manifest
+from retail_pipeline.warehouse.project import dbt_environment, prepare_manifest
 
 if TYPE_CHECKING:
     from dagster import Definitions
@@ -28,7 +31,8 @@ def prepare(settings: Settings, *, syncs: bool) -> "Definitions":
     """
     with ThreadPoolExecutor(thread_name_prefix="prepare") as others:
         environment = others.submit(dagster_environment, settings)
-        others.submit(_prepare_sources, settings, syncs)
+        manifest = others.submit(_prepare_manifest, settings, environment)
+        others.submit(_warm_sources, settings, manifest, syncs)
 
         from retail_pipeline.dagster_storage import PooledPostgresStorage
 
@@ -39,12 +43,18 @@ def prepare(settings: Settings, *, syncs: bool) -> "Definitions":
 
         from retail_pipeline.build import build_definitions
 
+        manifest.result()
         definitions = build_definitions(settings)
         storage.result()
     return definitions
 
 
-def _prepare_sources(settings: Settings, syncs: bool) -> None:
-    prepare_manifest()  # a failure is told by the definitions, which ask for it again
+def _prepare_manifest(settings: Settings, environment: Future[dict[str, str]]) -> Path:
+    environment.result()
+    return prepare_manifest(environment=dbt_environment(open_database(settings).url))
+
+
+def _warm_sources(settings: Settings, manifest: Future[Path], syncs: bool) -> None:
+    wait([manifest])
     if syncs and settings.airbyte.mode is AirbyteMode.EMBEDDED:
         HOST.warm_up()

@@ -44,7 +44,9 @@ _QUIET = {
 }
 
 
-def prepare_manifest(project: Path = PROJECT_FOLDER) -> Path:
+def prepare_manifest(
+    project: Path = PROJECT_FOLDER, environment: Mapping[str, str] | None = None
+) -> Path:
     """Return the path of an up-to-date `target/manifest.json`, parsing the project where needed.
 
     Needed is: the manifest is missing, or made from other files or by another dbt. Processes that
@@ -52,6 +54,8 @@ def prepare_manifest(project: Path = PROJECT_FOLDER) -> Path:
 
     Args:
         project: The folder with `dbt_project.yml` and `profiles.yml`.
+        environment: The variables of the build that follows (`dbt_environment`), if it is known: a
+            build of the same database then has nothing left to parse.
 
     Raises:
         PipelineError: dbt cannot parse the project; the message ends with dbt's own words.
@@ -63,7 +67,7 @@ def prepare_manifest(project: Path = PROJECT_FOLDER) -> Path:
     target.mkdir(exist_ok=True)
     with _locked(target / "prepare.lock"):
         if not _is_fresh(target, digest):
-            _parse(project, target)
+            _parse(project, target, environment or {})
             (target / "manifest.digest").write_text(digest)
     return target / "manifest.json"
 
@@ -193,13 +197,13 @@ def _locked(path: Path) -> Iterator[None]:
         yield
 
 
-def _parse(project: Path, target: Path) -> None:
+def _parse(project: Path, target: Path, environment: Mapping[str, str]) -> None:
     """Parse into a folder aside and move the results: a reader never sees half a manifest."""
     with tempfile.TemporaryDirectory(dir=target, prefix="parsing-") as aside:
         done = subprocess.run(
             [dbt_program(), "parse", "--quiet", "--target-path", aside, "--log-path", aside],
             cwd=project,
-            env={**os.environ, **_QUIET, "DBT_PROFILES_DIR": str(project)},
+            env={**os.environ, **_QUIET, **environment, "DBT_PROFILES_DIR": str(project)},
             capture_output=True,
             text=True,
             check=False,

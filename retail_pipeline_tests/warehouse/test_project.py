@@ -1,15 +1,20 @@
 """The manifest is prepared once, whoever asks, and dbt is pointed at the right database."""
 
+import os
 import shutil
+import subprocess
 from concurrent.futures import ThreadPoolExecutor
+from datetime import date
 from pathlib import Path
 
 import pytest
 
 from retail_pipeline.errors import PipelineError
+from retail_pipeline.postgres import Database
 from retail_pipeline.warehouse.project import (
     PROJECT_FOLDER,
     dbt_environment,
+    dbt_program,
     prepare_manifest,
     read_manifest,
 )
@@ -52,6 +57,26 @@ def test_a_project_that_does_not_parse_is_one_message_and_leaves_the_old_manifes
     with pytest.raises(PipelineError, match=r"dbt cannot parse dbt_project: .*absent"):
         prepare_manifest(project)
     assert manifest.read_bytes() == before
+
+
+def test_a_build_of_the_database_that_the_manifest_was_prepared_for_parses_nothing(
+    database: Database, tmp_path: Path
+) -> None:
+    environment = dbt_environment(database.url, date(2024, 4, 1))
+    prepared = tmp_path / "dbt_project"
+    ignored = shutil.ignore_patterns("target", "logs")
+    shutil.copytree(PROJECT_FOLDER, prepared, ignore=ignored)
+    prepare_manifest(prepared, environment=dbt_environment(database.url))
+    done = subprocess.run(
+        [dbt_program(), "list", "--select", "customer_features"],
+        cwd=prepared,
+        env={**os.environ, **environment, "DBT_PROFILES_DIR": str(prepared)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert "Registered adapter" in done.stdout
+    assert "Unable to do partial parsing" not in done.stdout
 
 
 def test_the_manifest_names_the_database_that_is_built_in() -> None:
