@@ -24,6 +24,7 @@ from retail_pipeline.clv.estimators import MODELS
 from retail_pipeline.clv.selection import INCUMBENT
 from retail_pipeline.clv.tree_models import FEATURES, matrix
 from retail_pipeline.clv.valuation import Valuation, value_customers
+from retail_pipeline.retail_api.records import RetailRecords
 from retail_pipeline.retail_api.source import default_as_of, open_dataset
 from retail_pipeline.scratch import land_records, scratch_database
 from retail_pipeline.settings import FileSource, Settings
@@ -69,20 +70,28 @@ def judge_file(transactions: Path, origins: Sequence[Origin], settings: Settings
         origins: Where to stand; the outcomes must be complete.
         settings: Which PostgreSQL holds the scratch database.
     """
-    features, entries = marts(transactions, settings)
+    source = FileSource(transactions)
+    features, entries = marts(open_dataset(source).records, default_as_of(source), settings)
     return judge(features, entries, origins)
 
 
-def marts(transactions: Path, settings: Settings) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Return features at all month firsts and the ledger of a transactions file."""
-    source = FileSource(transactions)
+def marts(
+    records: RetailRecords, as_of: date, settings: Settings
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return features at all month firsts and the ledger, as the pipeline's dbt makes them.
+
+    Args:
+        records: What the retail API would serve.
+        as_of: The clock of the records.
+        settings: Which PostgreSQL holds the scratch database.
+    """
     with scratch_database(settings) as scratch:
-        land_records(scratch, open_dataset(source).records)
+        land_records(scratch, records)
         names = ("customer_features", "customer_day_entries")
         dbt_build(
             scratch.url,
             select=[f"+{name}" for name in names],
-            variables={"as_of_date": default_as_of(source).isoformat()},
+            variables={"as_of_date": as_of.isoformat()},
         )
         features, entries = (scratch.read(f"warehouse.{name}") for name in names)
     return features, entries

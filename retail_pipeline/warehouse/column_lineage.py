@@ -8,9 +8,12 @@ import json
 from pathlib import Path
 from typing import Any
 
-from dagster import AssetKey, Output, TableColumnDep, TableColumnLineage
+from dagster import AssetKey, MarkdownMetadataValue, Output, TableColumnDep, TableColumnLineage
 
 COLUMN_LINEAGE = "dagster/column_lineage"
+
+COLUMN_SOURCES = "column_sources"
+"""The same as a table to read: the open-source UI draws no lineage of columns."""
 
 _Lineage = dict[str, list[tuple[list[str], str]]]
 
@@ -40,14 +43,13 @@ class KeptLineage:
     def add_to(self, event: Output[Any]) -> Output[Any]:
         """Return the event of a model with its lineage; learn it from an event that bears it."""
         unique_id = str(event.metadata["unique_id"].value)
-        if unique_id in self._models:
-            columns = self._models[unique_id]
-            lineage = {COLUMN_LINEAGE: _lineage(columns)} if columns else {}
-            return event.with_metadata({**event.metadata, **lineage})
-        found = event.metadata.get(COLUMN_LINEAGE)
-        self._models[unique_id] = _columns(found.value) if found else {}
-        self._is_kept = False
-        return event
+        if unique_id not in self._models:
+            found = event.metadata.get(COLUMN_LINEAGE)
+            self._models[unique_id] = _columns(found.value) if found else {}
+            self._is_kept = False
+        columns = self._models[unique_id]
+        lineage = {COLUMN_LINEAGE: _lineage(columns), COLUMN_SOURCES: _table(columns)}
+        return event.with_metadata({**event.metadata, **(lineage if columns else {})})
 
     def keep(self) -> None:
         """Write what was learned."""
@@ -70,3 +72,11 @@ def _lineage(columns: _Lineage) -> TableColumnLineage:
             for column, sources in columns.items()
         }
     )
+
+
+def _table(columns: _Lineage) -> MarkdownMetadataValue:
+    rows = [
+        f"| `{column}` | {', '.join(f'`{key[-1]}.{name}`' for key, name in sorted(sources))} |"
+        for column, sources in columns.items()
+    ]
+    return MarkdownMetadataValue("\n".join(["| column | made from |", "|---|---|", *rows]))

@@ -101,6 +101,8 @@ def test_a_run_materializes_all_with_counts_columns_and_lineage(
     assert {(dep.asset_key.path[-1], dep.column_name) for dep in lineage["total_net_amount"]} == {
         ("customer_day_entries", "net_amount")
     }
+    sources = made["warehouse/customer_features"]["column_sources"]
+    assert "| `total_net_amount` | `customer_day_entries.net_amount` |" in sources.splitlines()
     checks = result.get_asset_check_evaluations()
     assert all(check.passed for check in checks)
     assert {"lines_sum_to_transactions", "money_is_in_one_currency"} <= {

@@ -1,0 +1,86 @@
+"""How near the customer values come to an oracle: on simulated shops, whose truth is known.
+
+The oracle knows each customer's rates and past, not the future; what it reaches nobody can pass but
+by luck. The measures are those of `clv.metrics`, the models and the policy those of the pipeline.
+"""
+
+import sys
+from collections.abc import Sequence
+from datetime import date
+from typing import Any, Final
+
+import pandas as pd
+
+from retail_pipeline.bench.clv_quality import marts
+from retail_pipeline.clv import dataset, metrics
+from retail_pipeline.clv.estimators import MODELS
+from retail_pipeline.clv.valuation import value_customers
+from retail_pipeline.retail_api.simulator import DEFAULT_AS_OF, simulate
+from retail_pipeline.settings import Settings
+
+CUSTOMERS: Final = 6_000
+CUTOFF: Final = date(2024, 7, 1)
+HORIZON_DAYS: Final = 180
+SEEDS: Final = (1, 2, 3)
+
+
+def judge_seeds(seeds: Sequence[int], settings: Settings) -> pd.DataFrame:
+    """Judge every model and the policy on simulated shops.
+
+    Args:
+        seeds: One shop per seed.
+        settings: Which PostgreSQL holds the scratch databases.
+
+    Returns:
+        One row per seed and model: the metrics of the model and of the oracle, the shares that the
+        model reaches, and whether the policy serves it.
+    """
+    return pd.concat([_judge(seed, settings) for seed in seeds], ignore_index=True)
+
+
+def _judge(seed: int, settings: Settings) -> pd.DataFrame:
+    shop = simulate(customers=CUSTOMERS, seed=seed, until=DEFAULT_AS_OF)
+    features, entries = marts(shop.records, DEFAULT_AS_OF, settings)
+    known = features[features["as_of_date"] <= pd.Timestamp(CUTOFF)]
+    valuation = value_customers(known, entries, CUTOFF, HORIZON_DAYS)
+    customers = valuation.population["customer_id"]
+    actual = dataset.outcomes(dataset.prepare_entries(entries), customers, CUTOFF, HORIZON_DAYS)[
+        "future_value"
+    ]
+    truth = shop.truth.expected_value(CUTOFF, HORIZON_DAYS).set_index("customer_id")
+    expected = truth["expected_value"].reindex(customers, fill_value=0.0)
+    oracle = _measured(expected, actual)
+    rows = []
+    for name in MODELS:
+        frame = valuation.predictions_of(name)
+        if frame is None:
+            continue
+        own = _measured(frame["predicted_value"], actual)
+        rows.append(
+            {
+                "seed": seed,
+                "model": name,
+                "served": name == valuation.decision.model_name,
+                **own,
+                **{f"oracle_{measure}": value for measure, value in oracle.items()},
+                **{f"share_of_{measure}": own[measure] / oracle[measure] for measure in own},
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def _measured(predicted: pd.Series, actual: pd.Series) -> dict[str, Any]:
+    values = predicted.to_numpy(float), actual.to_numpy(float)
+    return {"normalized_gini": metrics.normalized_gini(*values), "r2": metrics.r2(*values)}
+
+
+def main() -> None:
+    """Judge seeds: `python -m retail_pipeline.bench.clv_oracle [SEED ...]`."""
+    seeds = [int(text) for text in sys.argv[1:]] or SEEDS
+    table = judge_seeds(seeds, Settings.from_environment())
+    with pd.option_context("display.width", 250, "display.max_columns", None):
+        sys.stdout.write(table.round(4).to_string(index=False) + "\n")
+
+
+if __name__ == "__main__":
+    main()
