@@ -1,4 +1,4 @@
-"""What a single run can set: the as-of date, the horizon, a full refresh.
+"""What a single run can set: the as-of date, the horizon, the discount rate, a full refresh.
 
 A Dagster resource, so that the UI's launchpad offers it; its defaults come from the environment.
 The rule about source and clock itself is in `state`.
@@ -11,7 +11,12 @@ from pydantic import Field
 
 from retail_pipeline.errors import PipelineError
 from retail_pipeline.postgres import Database
-from retail_pipeline.settings import Settings, parse_as_of, parse_horizon
+from retail_pipeline.settings import (
+    Settings,
+    parse_as_of,
+    parse_discount_rate,
+    parse_horizon,
+)
 from retail_pipeline.state import landed_state
 
 
@@ -26,6 +31,11 @@ class RunWindow(ConfigurableResource):
     horizon_days: int | None = Field(
         default=None,
         description="Days ahead whose value is predicted. Default: RETAIL_HORIZON_DAYS.",
+    )
+    discount_rate: float | None = Field(
+        default=None,
+        description="Yearly rate at which predicted value is discounted to the as-of date, from 0 "
+        "to below 1 (0.1 is 10 % a year). Default: RETAIL_DISCOUNT_RATE, else 0.",
     )
     full_refresh: bool = Field(default=False, description="Rebuild every layer from the source.")
 
@@ -46,6 +56,16 @@ class RunWindow(ConfigurableResource):
         if self.horizon_days is None:
             return settings.horizon_days
         return parse_horizon(self.horizon_days, "horizon_days")
+
+    def yearly_rate(self, settings: Settings) -> float:
+        """Return the discount rate, a share per year.
+
+        Raises:
+            UsageError: It is not from 0 to below 1.
+        """
+        if self.discount_rate is None:
+            return settings.discount_rate
+        return parse_discount_rate(self.discount_rate, "discount_rate")
 
     def landed_as_of(self, settings: Settings, database: Database) -> date:
         """Return the as-of date of the ingested data, which all later stages share.

@@ -1,7 +1,7 @@
 """Everything that the environment can set: typed, validated, in one place.
 
 No other module reads environment variables of the project. What a single run can change (the as-of
-date, the horizon) has its default here and its run-time value in `run_window`.
+date, the horizon, the discount rate) has its default here and its run-time value in `run_window`.
 """
 
 import os
@@ -112,6 +112,7 @@ class Settings:
     api_key: str = field(default=DEFAULT_API_KEY, repr=False)
     as_of: date | None = None
     horizon_days: int = DEFAULT_HORIZON_DAYS
+    discount_rate: float = 0.0
     alerts: AlertSettings = field(default_factory=AlertSettings)
     suppression_key: str | None = field(default=None, repr=False)
     airbyte: AirbyteSettings = field(default_factory=AirbyteSettings)
@@ -143,6 +144,9 @@ class Settings:
             else None,
             horizon_days=parse_horizon(
                 given.get("RETAIL_HORIZON_DAYS", str(DEFAULT_HORIZON_DAYS)), "RETAIL_HORIZON_DAYS"
+            ),
+            discount_rate=parse_discount_rate(
+                given.get("RETAIL_DISCOUNT_RATE", "0"), "RETAIL_DISCOUNT_RATE"
             ),
             alerts=_alerts(given),
             suppression_key=_suppression_key(given),
@@ -204,6 +208,23 @@ def parse_horizon(text: str | int, name: str) -> int:
     return days
 
 
+def parse_discount_rate(text: str | float, name: str) -> float:
+    """Read a yearly discount rate, such as 0.1 for 10 % a year.
+
+    Raises:
+        UsageError: It is not a number from 0 to below 1; the message bears `name`.
+    """
+    try:
+        rate = float(text)
+    except ValueError:
+        rate = -1.0
+    if not 0 <= rate < 1:
+        raise UsageError(
+            f"{name} must be a yearly rate from 0 to below 1, such as 0.1 for 10 %; got {text!r}"
+        )
+    return rate
+
+
 _KNOWN = {
     "RETAIL_ENV",
     "RETAIL_HOME",
@@ -212,6 +233,7 @@ _KNOWN = {
     "RETAIL_API_KEY",
     "RETAIL_AS_OF",
     "RETAIL_HORIZON_DAYS",
+    "RETAIL_DISCOUNT_RATE",
     "RETAIL_ALERT_WEBHOOK",
     "RETAIL_ALERT_EMAIL",
     "RETAIL_SMTP_URL",

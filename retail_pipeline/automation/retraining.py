@@ -175,7 +175,7 @@ def _request(
 
 
 def _same_window(instance: DagsterInstance, run_id: str) -> Mapping[str, Any]:
-    """Return the as-of date and horizon that the features' run was given, as run configuration.
+    """Return the window that the features' run was given, as run configuration.
 
     Not its full refresh: nothing that the CLV job does should empty a layer.
     """
@@ -183,5 +183,6 @@ def _same_window(instance: DagsterInstance, run_id: str) -> Mapping[str, Any]:
     given: Any = run.run_config if run else {}
     for name in ("resources", "run_window", "config"):
         given = given.get(name) or {}
-    window = {name: given[name] for name in ("as_of", "horizon_days") if given.get(name)}
+    names = ("as_of", "horizon_days", "discount_rate")
+    window = {name: given[name] for name in names if given.get(name) is not None}
     return {"resources": {"run_window": {"config": window}}} if window else {}

@@ -135,6 +135,7 @@ def _as_json(result: "Evaluation") -> dict[str, object]:
         "rejected_lines": result.rejected_lines,
         "served": decision.model_name,
         "validated": decision.validated,
+        "extrapolated": result.valuation.is_extrapolated,
         "reason": decision.reason,
         "metrics": json.loads(result.metrics.to_json(orient="records")),
     }
@@ -150,6 +151,8 @@ def _print(result: "Evaluation", written: dict[str, Path | None]) -> None:
         highlight=False,
     )
     mark = "" if decision.validated else " (validated = false)"
+    if result.valuation.is_extrapolated:
+        mark = " (validated = false, extrapolated)"
     console.print(f"served: {decision.model_name}{mark}: {decision.reason}", highlight=False)
     if result.metrics.empty:
         console.print("the file ends before the outcome does: no metrics")

@@ -2,8 +2,9 @@
 
 import json
 import sys
+from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.table import Table
@@ -114,8 +115,14 @@ def _table(versions: "pd.DataFrame") -> Table:
             f"{row['as_of_date']:%Y-%m-%d}",
             str(row["horizon_days"]),
             "-" if pd.isna(row["tweedie_deviance"]) else f"{row['tweedie_deviance']:.4g}",
-            "yes" if row["validated"] else "no",
+            _validated(row),
             "-" if pd.isna(size) else f"{size / 1024:,.1f}",
             "-" if pd.isna(served) else f"{served:%Y-%m-%d %H:%M}",
         )
     return table
+
+
+def _validated(row: Mapping[Any, Any]) -> str:
+    if row["validated"]:
+        return "yes"
+    return "no, extrapolated" if row["is_extrapolated"] else "no"

@@ -22,6 +22,7 @@ from retail_pipeline.settings import (
     FileSource,
     Settings,
     parse_as_of,
+    parse_discount_rate,
     parse_horizon,
     parse_source,
 )
@@ -47,6 +48,10 @@ def run(
     horizon_days: Annotated[
         int | None, typer.Option(help="Days ahead whose value is predicted, 1 to 1095.")
     ] = None,
+    discount_rate: Annotated[
+        float | None,
+        typer.Option(help="Yearly rate of discounted values, 0 to below 1: 0.1 is 10 % a year."),
+    ] = None,
     select: Annotated[
         str | None, typer.Option(help="Assets in Dagster's selection syntax: 'group:figures'.")
     ] = None,
@@ -66,6 +71,8 @@ def run(
         window["as_of"] = parse_as_of(as_of, "--as-of").isoformat()
     if horizon_days is not None:
         window["horizon_days"] = parse_horizon(horizon_days, "--horizon-days")
+    if discount_rate is not None:
+        window["discount_rate"] = parse_discount_rate(discount_rate, "--discount-rate")
     told: dict[str, Any] = {}
     try:
         with _quiet_output(settings, to_stderr=as_json) as terminal:
@@ -86,7 +93,8 @@ def run(
 def refresh_serving(settings: Settings, horizon_days: int) -> None:
     """Decide anew which model serves a horizon, and make all that follows from it.
 
-    In the main job, from `clv/model` on, on the data that is there; its source is not asked.
+    In the main job, from `clv/model` on, on the data that is there and at the discount rate of the
+    predictions that are replaced; its source is not asked.
 
     Args:
         settings: Where state is kept.
@@ -95,7 +103,10 @@ def refresh_serving(settings: Settings, horizon_days: int) -> None:
     Raises:
         PipelineError: A step failed; the message is its reason.
     """
-    window: dict[str, Any] = {"horizon_days": horizon_days}
+    from retail_pipeline.clv import store
+
+    rate = store.served_discount_rate(open_database(settings), horizon_days)
+    window: dict[str, Any] = {"horizon_days": horizon_days, "discount_rate": rate}
     with _quiet_output(settings) as terminal:
         console = open_console(terminal)
         progress, _ = _execute(settings, window, _FROM_THE_DECISION, console, any_source=True)

@@ -66,6 +66,7 @@ def print_summary(
     print_layers(database, console)
     print_leaderboard(database, console)
     print_serving(database, console)
+    print_worth(database, console)
     print_segments(database, console)
     console.print(f"[bold]Figures[/]        {settings.home / 'figures'}", soft_wrap=True)
     report = settings.home / "report" / "report.html"
@@ -85,6 +86,7 @@ def read_summary(database: Database) -> dict[str, Any]:
         "rows": read_layers(database),
         "leaderboard": read_leaderboard(database),
         "champion": read_serving(database),
+        "worth": read_worth(database),
         "segments": read_segments(database),
     }
 
@@ -151,8 +153,10 @@ def read_serving(database: Database) -> dict[str, Any] | None:
         return None
     decisions = _records(
         database,
-        "select model_name, model_version, validated, reason, as_of_date, horizon_days "
-        "from clv.model_decisions order by decided_at desc limit 1",
+        "select d.model_name, d.model_version, d.validated, d.reason, d.as_of_date, "
+        "d.horizon_days, coalesce(v.is_extrapolated, false) as is_extrapolated "
+        "from clv.model_decisions as d left join clv.model_versions as v using (model_version) "
+        "order by d.decided_at desc limit 1",
     )
     return decisions[0] if decisions else None
 
@@ -163,11 +167,53 @@ def print_serving(database: Database, console: Console) -> None:
     if served is None:
         return
     mark = "" if served["validated"] else " [yellow](validated = false)[/]"
+    if served["is_extrapolated"]:
+        mark = " [yellow](validated = false, extrapolated)[/]"
     console.print(
         f"[bold]Champion[/]       {served['model_name']}{mark}, version {served['model_version']}\n"
         f"               {served['reason']}",
         highlight=False,
     )
+
+
+def read_worth(database: Database) -> dict[str, Any] | None:
+    """Return what the latest predictions come to, discounted and as margin; None without any."""
+    if not _records(database, "select 1 where to_regclass('clv.predictions') is not null"):
+        return None
+    found = _records(
+        database,
+        "select horizon_days, discount_rate, is_extrapolated, "
+        "sum(predicted_value)::float8 as predicted_value, "
+        "sum(discounted_value)::float8 as discounted_value, "
+        "sum(predicted_margin)::float8 as predicted_margin, "
+        "sum(discounted_margin)::float8 as discounted_margin "
+        "from clv.predictions where (as_of_date, horizon_days) = (select as_of_date, horizon_days "
+        "from clv.predictions order by predicted_at desc limit 1) group by 1, 2, 3",
+    )
+    return found[0] if found else None
+
+
+def print_worth(database: Database, console: Console) -> None:
+    """Print what the latest predictions come to: undiscounted, discounted, as margin."""
+    worth = read_worth(database)
+    if worth is None:
+        return
+    parts = [f"{worth['predicted_value']:,.0f} over {worth['horizon_days']} days"]
+    rate = worth["discount_rate"]
+    if rate:
+        parts.append(f"{worth['discounted_value']:,.0f} discounted at {100 * rate:.4g} % a year")
+    if worth["predicted_margin"] is None:
+        parts.append("no product costs known")
+    else:
+        margin = f"margin {worth['predicted_margin']:,.0f}"
+        parts.append(f"{margin}, discounted {worth['discounted_margin']:,.0f}" if rate else margin)
+    lines = ["; ".join(parts)]
+    if worth["is_extrapolated"]:
+        lines.append(
+            f"[yellow]extrapolated[/]: no outcome of {worth['horizon_days']} days is complete in "
+            "the data, so nothing has tested values and intervals"
+        )
+    console.print("[bold]Value[/]          " + "\n               ".join(lines), highlight=False)
 
 
 def read_segments(database: Database) -> list[dict[str, Any]]:

@@ -82,6 +82,7 @@ def served_predictions(database: Database, as_of: date, horizon_days: int) -> "p
         "clv.predictions",
         [
             *("customer_id", "segment", "predicted_value", "probability_active"),
+            *("discounted_value", "predicted_margin", "discounted_margin"),
             *("model_name", "model_version"),
         ],
         where="as_of_date = %s and horizon_days = %s",

@@ -53,6 +53,8 @@ _SUMMARY = AssetKey([GROUP, "backtest_summary"])
 _RFM = AssetKey(["warehouse", "customer_rfm"])
 _FEATURES = AssetKey(["warehouse", "customer_features"])
 _ENTRIES = AssetKey(["warehouse", "customer_day_entries"])
+_ITEMS = AssetKey(["warehouse", "fct_transaction_items"])
+_COSTS = AssetKey(["warehouse", "product_costs"])
 _TABLE_KINDS = {"python", "postgres"}
 _MODEL_KINDS = {"python", "scikitlearn", "postgres"}
 
@@ -145,6 +147,7 @@ def candidates() -> AssetsDefinition:
                 read_state(database).data_version,
                 datetime.now(UTC),
                 inputs.code_version(),
+                is_extrapolated=labelled.empty,
             )
             tables.forget_digests(database, "candidates", horizon_days, [as_of])
             store.save_candidates(database, fitted, training)
@@ -306,7 +309,9 @@ def model() -> AssetsDefinition:
 def predictions() -> AssetsDefinition:
     """Return the asset `clv/predictions`."""
 
-    @clv_asset("predictions", [AssetKey([GROUP, "model"]), _FEATURES], _TABLE_KINDS)
+    @clv_asset(
+        "predictions", [AssetKey([GROUP, "model"]), _FEATURES, _ITEMS, _COSTS], _TABLE_KINDS
+    )
     def build(
         database: ResourceParam[Database],
         settings: ResourceParam[Settings],
@@ -315,10 +320,11 @@ def predictions() -> AssetsDefinition:
         """A customer's predicted value over the horizon, with interval, decile and segment."""
         import pandas as pd
 
-        from retail_pipeline.clv import dataset, store, tables, valuation
+        from retail_pipeline.clv import dataset, discounting, margin, store, tables, valuation
 
         started, database = time.monotonic(), database.as_role(Role.SCIENTIST)
         as_of, horizon_days = window(database, settings, run_window)
+        rate = run_window.yearly_rate(settings)
         serving = store.load_serving(database, as_of, horizon_days)
         past = database.read(
             "clv.backtest_predictions",
@@ -326,12 +332,19 @@ def predictions() -> AssetsDefinition:
             params=[horizon_days, serving.model.name],
         )
         today = dataset.population(tables.features(database, [as_of]), as_of)
-        frame = valuation.score(serving.model, today, past, as_of).assign(
-            model_version=serving.model_version, predicted_at=pd.Timestamp.now(UTC)
+        scored = valuation.score(serving.model, today, past, as_of)
+        worth = discounting.discounted(scored, serving.model, today, rate)
+        frame = margin.with_margins(worth, tables.costed_sales(database, as_of)).assign(
+            is_extrapolated=not dataset.training_cutoffs(
+                tables.as_of_dates(database), as_of, horizon_days
+            ),
+            model_version=serving.model_version,
+            predicted_at=pd.Timestamp.now(UTC),
         )
+        totals = {name: float(frame[name].sum()) for name in tables.WORTH if name in frame}
         rows = database.publish(
             "clv.predictions",
-            tables.exact(frame, "predicted_value", "lower_80", "upper_80"),
+            tables.exact(frame, "lower_80", "upper_80", *totals),
             ["customer_id", "as_of_date", "horizon_days"],
             replace_where=f"as_of_date = '{as_of}' and horizon_days = {horizon_days}",
         )
@@ -342,7 +355,10 @@ def predictions() -> AssetsDefinition:
             started,
             champion=serving.model.name,
             model_version=serving.model_version,
-            predicted_total=float(frame["predicted_value"].sum()),
+            predicted_total=totals.pop("predicted_value"),
+            discount_rate=rate,
+            is_extrapolated=bool(frame["is_extrapolated"].any()),
+            **totals,
         )
 
     return build
@@ -359,7 +375,7 @@ def segments() -> AssetsDefinition:
     ) -> MaterializeResult:
         """A segment of customers: how many they are and how much value is predicted for them."""
         from retail_pipeline.clv import tables
-        from retail_pipeline.clv.segments import past_worth, summarise
+        from retail_pipeline.clv.segments import past_worth, summarise, worth
 
         started, database = time.monotonic(), database.as_role(Role.SCIENTIST)
         as_of, horizon_days = window(database, settings, run_window)
@@ -372,6 +388,7 @@ def segments() -> AssetsDefinition:
         )
         table = summarise(served).join(past_worth(past, horizon_days), on="segment")
         table["past_customers"] = table["past_customers"].fillna(0).astype(int)
+        table = table.join(worth(served), on="segment")
         rows = tables.publish_sizes(database, "segments", "segment", table, as_of, horizon_days)
         return result(
             database,

@@ -85,6 +85,10 @@ class BoostedParetoNBD(ValueModel):
         orders, active = base["expected_orders"], base["probability_active"]
         return predictions(frame, value, orders.to_numpy(), active.to_numpy())
 
+    def share_of_orders(self, frame: pd.DataFrame, days: float) -> Array:
+        """Return that of Pareto/NBD: the correction knows no days."""
+        return self.base_.share_of_orders(frame, days)
+
     def sampler(self, frame: pd.DataFrame) -> tuple[DrawingModel, Array]:
         """Return Pareto/NBD, its draws moved by the correction."""
         base = self.base_.predict(frame)

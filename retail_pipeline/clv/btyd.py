@@ -204,15 +204,18 @@ class ParetoNBD:
         return self._terms(history)[1]
 
     def expected_purchases(self, history: Purchases, days: float) -> Array:
-        """Return each customer's expected purchases in the next `days` (Fader, Hardie 2005).
+        """Return each customer's expected purchases in the next `days` (Fader, Hardie 2005)."""
+        return self.probability_alive(history) * self.purchases_if_alive(history, days)
+
+    def purchases_if_alive(self, history: Purchases, days: float) -> Array:
+        """Return the expected purchases in the next `days` of customers who have not dropped out.
 
         `exprel` keeps the expression exact where s is near 1, its removable singularity.
         """
         rate = (self.r + history.repeats) / (self.alpha + history.age)
         reach = self.beta + history.age
         log_growth = np.log1p(days / reach)
-        lifetime = reach * log_growth * exprel(-(self.s - 1) * log_growth)
-        return self.probability_alive(history) * rate * lifetime
+        return rate * (reach * log_growth * exprel(-(self.s - 1) * log_growth))
 
     def probability_of_purchase(self, history: Purchases, days: float) -> Array:
         """Return each customer's probability of at least one purchase in the next `days`.
@@ -426,16 +429,16 @@ class BGNBD:
 
     def expected_purchases(self, history: Purchases, days: float) -> Array:
         """Return each customer's expected purchases in the next `days` (equation 10 there)."""
-        rows, place = history.pairs
-        if_alive = self._purchases_if_alive(history.repeats[rows], history.age[rows], days)
-        return self.probability_alive(history) * if_alive[place]
+        return self.probability_alive(history) * self.purchases_if_alive(history, days)
 
-    def _purchases_if_alive(self, repeats: Array, age: Array, days: float) -> Array:
-        """Return the expected purchases of customers who have not dropped out.
+    def purchases_if_alive(self, history: Purchases, days: float) -> Array:
+        """Return the expected purchases in the next `days` of customers who have not dropped out.
 
         Euler's transformation of the hypergeometric function takes its large powers away; a is
         kept off 1, where the expression is 0 / 0.
         """
+        rows, place = history.pairs
+        repeats, age = history.repeats[rows], history.age[rows]
         gone = self.a - 1 if abs(self.a - 1) > _OFF_ONE else _OFF_ONE
         b = self.b + repeats
         z = days / (self.alpha + age + days)
@@ -444,7 +447,7 @@ class BGNBD:
             purchases = (gone + b) / gone * (1 - (1 - z) ** gone * series)
         most = (self.r + repeats) / (self.alpha + age) * days
         # Where the series does not converge the customer buys so often that only the rate counts.
-        return np.clip(np.where(np.isfinite(purchases), purchases, most), 0.0, most)
+        return np.clip(np.where(np.isfinite(purchases), purchases, most), 0.0, most)[place]
 
     def probability_of_purchase(self, history: Purchases, days: float) -> Array:
         """Return each customer's probability of at least one purchase in the next `days`."""

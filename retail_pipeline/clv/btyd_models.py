@@ -48,6 +48,15 @@ class _GammaGammaModel(DrawingModel):
         value = orders * self.values_.expected_value(*_values(frame))
         return predictions(frame, value, orders, active)
 
+    def share_of_orders(self, frame: pd.DataFrame, days: float) -> Array:
+        """Return the closed form: the probability of being alive cancels out."""
+        history, even = _purchases(frame), super().share_of_orders(frame, days)
+        part, whole = (
+            self.purchases_.purchases_if_alive(history, length)
+            for length in (days, self.horizon_days)
+        )
+        return np.divide(part, whole, out=even, where=whole > 0)
+
     def sampler(self, frame: pd.DataFrame) -> tuple[DrawingModel, Array]:
         """Return itself: it knows each customer's posterior."""
         return self, np.ones(len(frame))

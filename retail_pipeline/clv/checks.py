@@ -97,7 +97,7 @@ def everyone_is_scored(
 def predictions_are_possible(
     database: ResourceParam[Database], settings: ResourceParam[Settings], run_window: RunWindow
 ) -> AssetCheckResult:
-    """No prediction is negative or not a number, no interval upside down, no probability wrong."""
+    """No value is negative, not a number or discounted upwards; no interval or probability wrong."""
     as_of, horizon_days = window(database, settings, run_window)
     found = one_row(
         database,
@@ -110,7 +110,9 @@ def predictions_are_possible(
         "as impossible_probabilities, "
         "count(*) filter (where not (expected_orders >= 0 and expected_orders < 'Infinity')) "
         "as impossible_orders, "
-        "count(*) filter (where clv_decile not between 1 and 10) as impossible_deciles "
+        "count(*) filter (where clv_decile not between 1 and 10) as impossible_deciles, "
+        "count(*) filter (where not (discounted_value between 0 and predicted_value) "
+        "or predicted_margin in ('NaN', 'Infinity', '-Infinity')) as impossible_worth "
         "from clv.predictions where as_of_date = %(as_of)s and horizon_days = %(horizon)s",
         {"as_of": as_of, "horizon": horizon_days},
     )

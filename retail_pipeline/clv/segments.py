@@ -101,6 +101,20 @@ def past_worth(past: pd.DataFrame, horizon_days: int) -> pd.DataFrame:
     )
 
 
+def worth(predictions: pd.DataFrame) -> pd.DataFrame:
+    """Return what the predictions of each segment come to, discounted and as margin.
+
+    Args:
+        predictions: `segment`, `discounted_value`, `predicted_margin`, `discounted_margin`; NaN
+            where it is unknown.
+
+    Returns:
+        The sums by segment; NaN where nothing is known.
+    """
+    columns = ["discounted_value", "predicted_margin", "discounted_margin"]
+    return predictions.groupby("segment")[columns].sum(min_count=1)
+
+
 def rfm(features: pd.DataFrame) -> pd.Series:
     """Return the named RFM segment of each customer, by the rule of `warehouse.customer_rfm`.
 

@@ -39,13 +39,17 @@ class StoredModel:
 
 @dataclass(frozen=True)
 class Training:
-    """Where and when models were trained: what their versions have in common."""
+    """Where and when models were trained: what their versions have in common.
+
+    `is_extrapolated` tells that no past outcome was as long as the horizon.
+    """
 
     as_of: date
     horizon_days: int
     data_version: str
     trained_at: datetime
     code_version: str = ""
+    is_extrapolated: bool = False
 
 
 @dataclass(frozen=True)
@@ -334,13 +338,13 @@ def list_versions(database: Database) -> pd.DataFrame:
     """Return the versions, the latest training first: what people choose a version from.
 
     Returns:
-        `model_version, model_name, status, is_pinned, validated, as_of_date, horizon_days,
-        trained_at, training_rows, artifact_bytes, tweedie_deviance, last_served_at` (null where it
+        `model_version, model_name, status, is_pinned, validated, is_extrapolated, as_of_date,
+        horizon_days, trained_at, training_rows, artifact_bytes, tweedie_deviance, last_served_at` (null where it
         never served).
     """
     return database.query(
         "select v.model_version, v.model_name, v.status, p.model_version is not null as is_pinned, "
-        "v.validated, v.as_of_date, v.horizon_days, v.trained_at, v.training_rows, "
+        "v.validated, v.is_extrapolated, v.as_of_date, v.horizon_days, v.trained_at, v.training_rows, "
         "v.artifact_bytes, (v.metrics ->> 'tweedie_deviance')::float8 as tweedie_deviance, "
         "(select max(decided_at) from clv.model_decisions as d "
         "where d.model_version = v.model_version) as last_served_at "
@@ -405,6 +409,17 @@ def served_horizon(database: Database) -> int:
     return int(rows["horizon_days"].iloc[0])
 
 
+def served_discount_rate(database: Database, horizon_days: int) -> float | None:
+    """Return the rate of a horizon's latest predictions; None where there are none."""
+    rows = database.query(
+        "select discount_rate from clv.predictions where horizon_days = %s "
+        "order by as_of_date desc, predicted_at desc limit 1",
+        [horizon_days],
+    )
+    rate = rows["discount_rate"].max()
+    return None if pd.isna(rate) else float(rate)
+
+
 def previous_version(database: Database, horizon_days: int) -> str:
     """Return the version that served a horizon before the one that serves it now.
 
@@ -449,15 +464,16 @@ def _save(
     connection.execute(
         "insert into clv.model_versions (model_version, model_name, status, trained_at, "
         "training_rows, data_version, as_of_date, horizon_days, fit_seconds, artifact_bytes, "
-        "code_version) values (%s, %s, 'challenger', %s, %s, %s, %s, %s, %s, %s, %s) "
+        "code_version, is_extrapolated) "
+        "values (%s, %s, 'challenger', %s, %s, %s, %s, %s, %s, %s, %s, %s) "
         "on conflict (model_version) do update set trained_at = excluded.trained_at, "
         "training_rows = excluded.training_rows, data_version = excluded.data_version, "
         "fit_seconds = excluded.fit_seconds, artifact_bytes = excluded.artifact_bytes, "
-        "code_version = excluded.code_version",
+        "code_version = excluded.code_version, is_extrapolated = excluded.is_extrapolated",
         [
             *(version, candidate.model_name, training.trained_at, candidate.training_rows),
             *(training.data_version, training.as_of, training.horizon_days, candidate.seconds),
-            *(len(json.dumps(content)), training.code_version),
+            *(len(json.dumps(content)), training.code_version, training.is_extrapolated),
         ],
     )
 

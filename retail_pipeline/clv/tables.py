@@ -5,12 +5,17 @@ No modelling, no Dagster. Models and decisions are in `store`, the backtest's ta
 
 from collections.abc import Mapping, Sequence
 from datetime import date
+from typing import Final
 
 import pandas as pd
 import pyarrow as pa
 
 from retail_pipeline.clv import dataset
 from retail_pipeline.postgres import Database
+
+
+WORTH: Final = ("predicted_value", "discounted_value", "predicted_margin", "discounted_margin")
+"""What the columns of `clv.predictions` say in money, intervals aside."""
 
 
 def as_of_dates(database: Database) -> list[date]:
@@ -38,6 +43,52 @@ def entries(database: Database, as_of: date) -> pd.DataFrame:
             params=[as_of, as_of],
         )
     )
+
+
+_COSTED_SALES = """
+with products as (
+    select
+        items.customer_id,
+        sum(items.net_amount) as net_amount,
+        sum(items.quantity * costs.cost) as cost_of_goods
+    from warehouse.fct_transaction_items as items
+    inner join warehouse.product_costs as costs on items.product_id = costs.product_id
+        and costs.known_from < %(as_of)s
+        and coalesce((items.transacted_at at time zone 'UTC')::date >= costs.sold_from, true)
+        and coalesce((items.transacted_at at time zone 'UTC')::date < costs.sold_until, true)
+    where greatest(items.transacted_at, items.recorded_at)
+        < %(as_of)s::timestamp at time zone 'UTC'
+        and not items.is_excluded
+        and items.customer_id is not null
+        and items.quantity is not null
+    group by items.customer_id, items.product_id
+)
+
+select
+    customer_id,
+    count(*) as products,
+    sum(net_amount) as net_amount,
+    sum(cost_of_goods) as cost_of_goods,
+    sum((net_amount - cost_of_goods) * (net_amount - cost_of_goods) / net_amount)
+        as squared_margin_over_net
+from products
+where net_amount > 0
+group by customer_id
+order by customer_id
+"""
+
+
+def costed_sales(database: Database, as_of: date) -> pd.DataFrame:
+    """Return what each customer has bought at a known cost, as it was known at a date.
+
+    Returns are deducted, goods and cost, product by product; what came back entirely is left out.
+
+    Returns:
+        One row per customer: `customer_id`, `products` (how many), `net_amount` (more than 0) and
+        `cost_of_goods` of them, `squared_margin_over_net` (summed over the products). No row where
+        no product that was sold has a known cost.
+    """
+    return database.query(_COSTED_SALES, {"as_of": as_of})
 
 
 def backtest_metrics(database: Database, as_of: date, horizon_days: int) -> pd.DataFrame:

@@ -58,6 +58,11 @@ class Valuation:
     training_set: pd.DataFrame
     population: pd.DataFrame
 
+    @property
+    def is_extrapolated(self) -> bool:
+        """Whether the horizon is longer than any complete outcome in the data."""
+        return self.training_set.empty
+
     def predictions_of(self, model_name: str) -> pd.DataFrame | None:
         """Return one model's predictions in the served form; None where it abstained."""
         for candidate in self.candidates:

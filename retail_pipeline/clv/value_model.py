@@ -70,6 +70,13 @@ class ValueModel(BaseEstimator):
         """
         return None
 
+    def share_of_orders(self, frame: pd.DataFrame, days: float) -> Array:
+        """Return the share of the horizon's orders expected in its first `days`, from 0 to 1.
+
+        An even spread, where a model does not tell earlier days from later ones.
+        """
+        return np.full(len(frame), days / self.horizon_days)
+
 
 class DrawingModel(ValueModel):
     """A model that knows the distribution of each customer's outcome."""

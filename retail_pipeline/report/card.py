@@ -82,6 +82,12 @@ def _model(facts: RunFacts) -> Facts:
             ("Learned from", f"{number(decision['training_rows'])} rows"),
             ("Trained", MISSING if pd.isna(trained) else f"{trained:%Y-%m-%d %H:%M} UTC"),
             ("Predicts", f"net amount of the next {facts.horizon_days} days, returns deducted"),
+            (
+                "Reach of the data",
+                "shorter than the horizon: extrapolated"
+                if facts.is_extrapolated
+                else "past outcomes as long as the horizon are complete",
+            ),
         ]
     )
 
@@ -98,15 +104,30 @@ def _data(facts: RunFacts) -> Facts:
             ("Net amount", facts.money(data["net_amount"])),
             ("Customers predicted", number(facts.predictions["customers"])),
             ("Predicted value in all", facts.money(facts.predictions["predicted_value"])),
+            *_worth(facts),
         ]
     )
+
+
+def _worth(facts: RunFacts) -> Sequence[tuple[str, str]]:
+    """Return the predicted value's other amounts, as far as there are any."""
+    found, rate = facts.predictions, facts.discount_rate
+    at_rate = f"discounted at {100 * rate:.4g} % a year"
+    lines = [(f"The same, {at_rate}", facts.money(found["discounted_value"]))] if rate else []
+    if not facts.has_margin:
+        return [*lines, ("Predicted gross margin", "no product costs known")]
+    lines.append(("Predicted gross margin in all", facts.money(found["predicted_margin"])))
+    if rate:
+        lines.append((f"The margin, {at_rate}", facts.money(found["discounted_margin"])))
+    return lines
 
 
 def _quality(facts: RunFacts) -> list[str | Facts | Table]:
     if facts.spread.empty:
         return [
             "No past cut-off has a complete outcome yet, so nothing is known of its errors: the "
-            "predictions are unconfirmed."
+            "predictions are unconfirmed.",
+            *([_EXTRAPOLATED] if facts.is_extrapolated else []),
         ]
     blocks: list[str | Facts | Table] = [
         "Measured out of time: at past cut-offs, with models that knew nothing of what came after."
@@ -154,21 +175,48 @@ def _quality(facts: RunFacts) -> list[str | Facts | Table]:
 
 _KINDS: Final = ("mean", "lowest", "highest")
 
+_EXTRAPOLATED: Final = (
+    "The horizon is longer than any complete outcome in the data. Values and 80 % intervals are "
+    "what the model says of itself, carried beyond what anyone has seen: the intervals hold the "
+    "chance in purchases and their values, not that its parameters are wrong, that the shop or a "
+    "season changes. Expect them to be too narrow."
+)
+
 
 def _segments(facts: RunFacts) -> list[str | Facts | Table]:
+    worth = _worth_of_segments(facts)
     rows = [
         [
             *(row["segment"], number(row["customers"]), facts.money(row["predicted_value"])),
+            *(facts.money(row[name]) for name in worth),
             *(f"{row['share_of_value']:.0%}", facts.money(row["past_mean_value"])),
         ]
         for row in facts.segments.to_dict("records")
     ]
-    headers = ("Segment", "Customers", "Predicted value", "Share", "Brought on average before")
+    headers = (
+        *("Segment", "Customers", "Predicted value"),
+        *worth.values(),
+        *("Share", "Brought on average before"),
+    )
     return [
         "Value is a decile of predicted value (high 9-10, medium 5-8, low 1-4), activity the "
         "probability of a purchase within half a year (active from .5, fading from .2).",
-        Table("A segment of the served predictions", headers, rows, frozenset({1, 2, 3, 4})),
+        Table(
+            "A segment of the served predictions", headers, rows, frozenset(range(1, len(headers)))
+        ),
     ]
+
+
+def _worth_of_segments(facts: RunFacts) -> dict[str, str]:
+    """Return the columns that say more than predicted value, with their headers."""
+    columns = {}
+    if facts.discount_rate:
+        columns["discounted_value"] = "Discounted"
+    if facts.has_margin:
+        columns["predicted_margin"] = "Margin"
+    if facts.discount_rate and facts.has_margin:
+        columns["discounted_margin"] = "Margin, discounted"
+    return columns
 
 
 def _importance(facts: RunFacts) -> list[str | Facts | Table]:
@@ -245,6 +293,11 @@ def _limits(facts: RunFacts) -> Sequence[str]:
         "The largest customers decide totals and squared errors; an interval for one of them is "
         "wide.",
     ]
+    if facts.has_margin:
+        known.append(
+            "Margin is what the cost of goods leaves; marketing, shipping and staff are not "
+            "deducted. The share is that of past purchases, whatever they will cost."
+        )
     if not facts.decision["validated"]:
         known.insert(0, "No past outcome has confirmed this model: treat amounts as rough.")
     return known

@@ -28,7 +28,9 @@ class RunFacts:
         leaderboard: Per tested model its mean metrics over the cut-offs; may be empty.
         spread: Per metric of the served model its mean, lowest and highest over the cut-offs.
         uncertainty: Per metric at the latest cut-off its value and interval, with `cutoff_date`.
-        predictions: `customers`, `predicted_value`, `expected_orders`, `expected_active`.
+        predictions: `customers`, `expected_orders`, `expected_active`, `discount_rate`,
+            `is_extrapolated`, and what they come to: `predicted_value`, `discounted_value`,
+            `predicted_margin` and `discounted_margin` (None where no product cost is known).
         segments: The segments, best first.
         importance: Groups of features by their weight.
         drift: Quantities by their stability index.
@@ -54,6 +56,22 @@ class RunFacts:
     def model_name(self) -> str:
         """The served model."""
         return str(self.decision["model_name"])
+
+    @property
+    def is_extrapolated(self) -> bool:
+        """Whether the horizon is longer than any complete outcome in the data."""
+        return bool(self.predictions["is_extrapolated"])
+
+    @property
+    def discount_rate(self) -> float:
+        """The yearly rate of discounted amounts; 0 where nothing is discounted."""
+        rate = self.predictions["discount_rate"]
+        return 0.0 if pd.isna(rate) else float(rate)
+
+    @property
+    def has_margin(self) -> bool:
+        """Whether any product that was sold has a known cost."""
+        return not pd.isna(self.predictions["predicted_margin"])
 
     def money(self, amount: float | None) -> str:
         """Write an amount of the data's currency."""
@@ -160,6 +178,9 @@ def _predictions(database: Database, params: dict[str, Any]) -> dict[str, Any]:
     found = _row(
         database,
         "select count(*) as customers, sum(predicted_value) as predicted_value, "
+        "sum(discounted_value) as discounted_value, sum(predicted_margin) as predicted_margin, "
+        "sum(discounted_margin) as discounted_margin, max(discount_rate) as discount_rate, "
+        "coalesce(bool_or(is_extrapolated), false) as is_extrapolated, "
         "sum(expected_orders) as expected_orders, sum(probability_active) as expected_active "
         "from clv.predictions where as_of_date = %(as_of)s and horizon_days = %(horizon)s",
         params,

@@ -30,7 +30,7 @@ def facts(run: RunFacts, judged: Sequence[Verdict]) -> Facts:
         ("Customers predicted", number(run.predictions["customers"])),
         ("Predicted value", run.money(run.predictions["predicted_value"])),
         ("Expected to buy", f"{number(round(run.predictions['expected_active']))} customers"),
-        ("Served model", run.model_name),
+        ("Served model", run.model_name + (", extrapolated" if run.is_extrapolated else "")),
         ("Ranking (normalized Gini, past)", number(means.get("normalized_gini"))),
         ("Past outcomes inside the 80 % interval", _share(means.get("coverage_80"))),
         ("Checks passed", f"{passed} of {len(judged)}"),
