@@ -309,9 +309,7 @@ def model() -> AssetsDefinition:
 def predictions() -> AssetsDefinition:
     """Return the asset `clv/predictions`."""
 
-    @clv_asset(
-        "predictions", [AssetKey([GROUP, "model"]), _FEATURES, _ITEMS, _COSTS], _TABLE_KINDS
-    )
+    @clv_asset("predictions", [AssetKey([GROUP, "model"]), _FEATURES, _ITEMS, _COSTS], _TABLE_KINDS)
     def build(
         database: ResourceParam[Database],
         settings: ResourceParam[Settings],

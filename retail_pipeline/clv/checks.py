@@ -97,7 +97,7 @@ def everyone_is_scored(
 def predictions_are_possible(
     database: ResourceParam[Database], settings: ResourceParam[Settings], run_window: RunWindow
 ) -> AssetCheckResult:
-    """No value is negative, not a number or discounted upwards; no interval or probability wrong."""
+    """No value is negative, none discounted upwards; no interval or probability is wrong."""
     as_of, horizon_days = window(database, settings, run_window)
     found = one_row(
         database,

@@ -11,6 +11,7 @@ No prediction is made here, and no interval is discounted: when an outcome comes
 does not know.
 """
 
+from itertools import pairwise
 from typing import Final
 
 import numpy as np
@@ -53,7 +54,7 @@ def present_value_factors(model: ValueModel, frame: pd.DataFrame, discount_rate:
         return factors + 1
     parts = int(np.ceil(model.horizon_days / _LONGEST_PART_DAYS))
     ends = np.linspace(0, model.horizon_days, parts + 1)
-    for start, end in zip(ends, ends[1:], strict=False):
+    for start, end in pairwise(ends):
         share = model.share_of_orders(frame, end) if end < ends[-1] else np.ones(len(frame))
         share = np.clip(share, reached, 1.0)
         factors += (share - reached) * discount_factor(discount_rate, (start + end) / 2)

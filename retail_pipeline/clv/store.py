@@ -339,13 +339,14 @@ def list_versions(database: Database) -> pd.DataFrame:
 
     Returns:
         `model_version, model_name, status, is_pinned, validated, is_extrapolated, as_of_date,
-        horizon_days, trained_at, training_rows, artifact_bytes, tweedie_deviance, last_served_at` (null where it
-        never served).
+        horizon_days, trained_at, training_rows, artifact_bytes, tweedie_deviance, last_served_at`
+        (null where it never served).
     """
     return database.query(
         "select v.model_version, v.model_name, v.status, p.model_version is not null as is_pinned, "
-        "v.validated, v.is_extrapolated, v.as_of_date, v.horizon_days, v.trained_at, v.training_rows, "
-        "v.artifact_bytes, (v.metrics ->> 'tweedie_deviance')::float8 as tweedie_deviance, "
+        "v.validated, v.is_extrapolated, v.as_of_date, v.horizon_days, v.trained_at, "
+        "v.training_rows, v.artifact_bytes, "
+        "(v.metrics ->> 'tweedie_deviance')::float8 as tweedie_deviance, "
         "(select max(decided_at) from clv.model_decisions as d "
         "where d.model_version = v.model_version) as last_served_at "
         "from clv.model_versions as v left join clv.model_pins as p "

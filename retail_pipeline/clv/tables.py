@@ -13,7 +13,6 @@ import pyarrow as pa
 from retail_pipeline.clv import dataset
 from retail_pipeline.postgres import Database
 
-
 WORTH: Final = ("predicted_value", "discounted_value", "predicted_margin", "discounted_margin")
 """What the columns of `clv.predictions` say in money, intervals aside."""
 

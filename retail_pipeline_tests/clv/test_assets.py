@@ -1,6 +1,7 @@
 """The assets on a real PostgreSQL: same numbers as the pure functions, metadata, checks."""
 
 from datetime import UTC, date, datetime
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -32,7 +33,16 @@ FEATURES = world.features(LEDGER, world.month_firsts(AS_OF, months=8))
 
 
 def fill(database: Database, ledger: pd.DataFrame, features: pd.DataFrame) -> None:
-    """Land the two marts that this room reads, as dbt would."""
+    """Land the marts that this room reads, as dbt would; no product has a known cost."""
+    database.execute(
+        "create table if not exists warehouse.fct_transaction_items (customer_id text, "
+        "product_id text, quantity numeric, net_amount numeric, is_excluded boolean, "
+        "transacted_at timestamptz, recorded_at timestamptz)"
+    )
+    database.execute(
+        "create table if not exists warehouse.product_costs (product_id text, cost numeric, "
+        "known_from date, sold_from date, sold_until date)"
+    )
     days = ["as_of_date", "cohort_month", "first_purchase_date", "last_purchase_date"]
     typed = features.assign(
         **{name: features[name].dt.date for name in days},
@@ -67,6 +77,7 @@ def run(
     selection: AssetSelection | None = None,
     instance: DagsterInstance | None = None,
     tags: dict[str, str] | None = None,
+    **window: Any,
 ) -> ExecuteInProcessResult:
     state.begin(database, source_id="test", as_of=as_of, run_id="test")
     whole = AssetSelection.groups("clv") - AssetSelection.assets("clv/backtest")
@@ -74,7 +85,7 @@ def run(
     resources = {
         "database": database,
         "settings": Settings(horizon_days=HORIZON),
-        "run_window": RunWindow(),
+        "run_window": RunWindow(**window),
     }
     definitions = Definitions.merge(build_clv(), Definitions(jobs=[job], resources=resources))
     return definitions.resolve_job_def("clv").execute_in_process(
@@ -251,6 +262,52 @@ def test_a_pin_overrules_the_rule_until_it_is_taken_away(database: Database) -> 
     assert database.read("clv.predictions")["model_version"].unique().tolist() == [ruled]
     with pytest.raises(UsageError, match="no model version 'nothing'"):
         store.pin(database, "nothing", datetime.now(UTC))
+
+
+def test_value_is_discounted_margin_known_where_costs_are_and_the_datas_reach_told(
+    database: Database,
+) -> None:
+    fill(database, LEDGER, FEATURES)
+    worth = ["discount_rate", "discounted_value", "predicted_margin", "discounted_margin"]
+    columns = ["customer_id", "segment", "predicted_value", *worth, "is_extrapolated"]
+    assert run(database).success
+    plain = database.read("clv.predictions", columns, where="true order by customer_id")
+    assert plain["discounted_value"].equals(plain["predicted_value"])
+    assert plain["predicted_margin"].isna().all() and plain["discounted_margin"].isna().all()
+    assert not plain["is_extrapolated"].any() and (plain["discount_rate"] == 0).all()
+
+    database.execute(
+        "insert into warehouse.fct_transaction_items select customer_id, 'cup', 1, net_amount, "
+        "false, date_day, known_date from warehouse.customer_day_entries; "
+        "insert into warehouse.product_costs values ('cup', 5, '2020-01-01', null, null)"
+    )
+    assert failed_checks(run(database, discount_rate=0.1)) == {}
+    worthy = database.read("clv.predictions", columns, where="true order by customer_id")
+    assert worthy["predicted_value"].equals(plain["predicted_value"])
+    factor = worthy["discounted_value"] / worthy["predicted_value"]
+    assert factor.between(1.1 ** (-HORIZON / 365.25), 1, inclusive="neither").all()
+    share = worthy["predicted_margin"] / worthy["predicted_value"]
+    assert share.between(0, 1, inclusive="neither").all() and share.max() - share.min() < 1e-12
+    assert (worthy["discounted_margin"] / worthy["discounted_value"]).to_numpy() == pytest.approx(
+        share.to_numpy()
+    )
+    segments_worth = database.read("clv.segments", ["segment", *worth[1:]]).set_index("segment")
+    sums = worthy.groupby("segment")[worth[1:]].sum()
+    pd.testing.assert_frame_equal(segments_worth.sort_index(), sums)
+    assert store.served_discount_rate(database, HORIZON) == 0.1
+
+    far = run(database, horizon_days=730)
+    assert far.success and "outcomes_are_complete" in failed_checks(far)
+    beyond = database.query(
+        "select bool_and(p.is_extrapolated) as predictions, "
+        "bool_and(v.is_extrapolated) as version, bool_or(v.validated) as validated from clv.predictions as p "
+        "join clv.model_versions as v using (model_version) where p.horizon_days = 730"
+    ).iloc[0]
+    assert beyond["predictions"] and beyond["version"] and not beyond["validated"]
+    within = database.query(
+        "select bool_or(is_extrapolated) from clv.model_versions where horizon_days = 90"
+    )
+    assert not within.iloc[0, 0]
 
 
 def test_thin_data_warns_and_serves(database: Database) -> None:
