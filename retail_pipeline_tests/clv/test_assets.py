@@ -300,8 +300,9 @@ def test_value_is_discounted_margin_known_where_costs_are_and_the_datas_reach_to
     assert far.success and "outcomes_are_complete" in failed_checks(far)
     beyond = database.query(
         "select bool_and(p.is_extrapolated) as predictions, "
-        "bool_and(v.is_extrapolated) as version, bool_or(v.validated) as validated from clv.predictions as p "
-        "join clv.model_versions as v using (model_version) where p.horizon_days = 730"
+        "bool_and(v.is_extrapolated) as version, bool_or(v.validated) as validated "
+        "from clv.predictions as p join clv.model_versions as v using (model_version) "
+        "where p.horizon_days = 730"
     ).iloc[0]
     assert beyond["predictions"] and beyond["version"] and not beyond["validated"]
     within = database.query(

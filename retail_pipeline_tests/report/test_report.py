@@ -156,6 +156,28 @@ def test_the_report_is_one_complete_and_well_formed_page(
     assert "No past outcome has confirmed this model" in card and "1,000 EUR" in card
 
 
+def test_what_the_value_is_worth_and_how_far_the_data_reach_is_told(
+    served: Database, tmp_path: Path
+) -> None:
+    report(served, tmp_path, [])
+    card = (tmp_path / "report" / "model_card.md").read_text()
+    assert "no product costs known" in card
+    assert "extrapolated" not in card and "iscounted" not in card
+    served.execute(
+        "update clv.predictions set discount_rate = 0.1, discounted_value = 95, "
+        "predicted_margin = 40, discounted_margin = 38, is_extrapolated = true"
+    )
+    served.execute(
+        "update clv.segments set discounted_value = 950, predicted_margin = 400, "
+        "discounted_margin = 380"
+    )
+    text, _ = report(served, tmp_path, [])
+    card = (tmp_path / "report" / "model_card.md").read_text()
+    assert "discounted at 10 % a year**: 950 EUR" in card and "gross margin in all**: 400" in card
+    assert "| 1,000 EUR | 950 EUR | 400 EUR | 380 EUR |" in card
+    assert "longer than any complete outcome" in card and "mean, extrapolated" in text
+
+
 def test_large_figures_are_reduced_until_the_page_is_small_enough(
     served: Database, tmp_path: Path
 ) -> None:

@@ -92,5 +92,28 @@ def test_no_version_is_known_before_its_record(database: Database, dbt: DbtWorke
     assert _versions(database) == seen
 
 
+def test_a_unit_cost_what_was_known_when_it_was_sold_and_at_first_the_first_cost(
+    database: Database, dbt: DbtWorker
+) -> None:
+    def sync(*costs: float | None) -> list[tuple[Any, ...]]:
+        for month, cost in enumerate(costs, start=1):
+            product = {**_product(5, f"2024-0{month}-01"), "cost": cost}
+            database.execute("truncate transactional.products")
+            land(database, "products", [product])
+            dbt.build(CLOCK, "--select", "+product_costs")
+        with database.connect() as connection:
+            return connection.execute(
+                "select cost::float, known_from::text, sold_from::text, sold_until::text "
+                "from warehouse.product_costs order by known_from"
+            ).fetchall()
+
+    # Unknown at first; unknown again for a month.
+    assert sync(None, 2, 3, None, 4) == [
+        (2, "2024-02-01", None, "2024-03-01"),
+        (3, "2024-03-01", "2024-03-01", "2024-04-01"),
+        (4, "2024-05-01", "2024-05-01", None),
+    ]
+
+
 def _versions(database: Database) -> list[str]:
     return sorted(map(str, database.read("intermediate.product_versions").to_dict("records")))

@@ -1,4 +1,4 @@
-"""What becomes known on D or later changes no feature and no prediction of D: hypothesis chooses.
+"""What becomes known on D or later changes nothing of D: no feature, prediction or cost of goods.
 
 From records to predictions in one piece, by the steps of `evaluate`: land, dbt, value.
 
@@ -15,6 +15,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
+from retail_pipeline.clv import tables
 from retail_pipeline.clv.estimators import MODELS
 from retail_pipeline.clv.valuation import value_customers
 from retail_pipeline.postgres import Database
@@ -26,7 +27,7 @@ from retail_pipeline.settings import FileSource
 from retail_pipeline_tests.warehouse.dbt_process import DbtWorker
 
 EXAMPLES = int(os.environ.get("RETAIL_TEST_EXAMPLES", "2"))
-FEATURES = ("--select", "+customer_features", "+customer_day_entries")
+FEATURES = ("--select", "+customer_features", "+customer_day_entries", "+product_costs")
 HORIZON_DAYS = 60
 STREAMS = {"transactions": "transaction_id", "products": "product_id", "users": "user_id"}
 _SAVED = [
@@ -45,7 +46,9 @@ CHANGES = {
         "type = 'return', items = jsonb_build_array(jsonb_build_object("
         "'line_number', 1, 'product_id', 'new', 'quantity', -1, 'amount', -1000))",
     ],
-    "products": ["category = 'Atlantis', price = 999, updated_at = updated_at - interval '1 year'"],
+    "products": [
+        "category = 'Atlantis', price = 999, cost = 1, updated_at = updated_at - interval '1 year'",
+    ],
     "users": ["country = 'Atlantis', updated_at = updated_at - interval '1 year'"],
 }
 """What may happen to a record, by stream; `recorded_at` never changes."""
@@ -91,6 +94,7 @@ def _assert_no_leakage(
     for saved, table in (("features", "customer_features"), ("entries", "customer_day_entries")):
         database.execute(f"create table public.{saved} as table warehouse.{table}")
     dates = list(database.read("warehouse.customer_features")["as_of_date"].unique())
+    sold = {day: tables.costed_sales(database, pd.Timestamp(day).date()) for day in dates}
     seen: list[int] = []
 
     @settings(
@@ -112,6 +116,8 @@ def _assert_no_leakage(
             _apply(database, stream, what, turn, share, number)
         dbt.build(as_of, *FEATURES)
         assert _different(database, f"as_of_date <= '{turn}'") == 0, (turn, changes, share)
+        costed = tables.costed_sales(database, pd.Timestamp(turn).date())
+        pd.testing.assert_frame_equal(costed, sold[turn], check_exact=True)
         if predictions:
             before = _predictions(database, "public.features", "public.entries", turn)
             marts = ("warehouse.customer_features", "warehouse.customer_day_entries")
@@ -120,6 +126,7 @@ def _assert_no_leakage(
         seen.append(_different(database, f"as_of_date > '{turn}'"))
 
     check()
+    assert not predictions or all(map(len, sold.values())), "nothing was sold at a known cost"
     assert max(seen) > 0, "no change has reached the later features: the test proves nothing"
 
 
