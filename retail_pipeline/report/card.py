@@ -176,10 +176,10 @@ def _quality(facts: RunFacts) -> list[str | Facts | Table]:
 _KINDS: Final = ("mean", "lowest", "highest")
 
 _EXTRAPOLATED: Final = (
-    "The horizon is longer than any complete outcome in the data. Values and 80 % intervals are "
-    "what the model says of itself, carried beyond what anyone has seen: the intervals hold the "
-    "chance in purchases and their values, not that its parameters are wrong, that the shop or a "
-    "season changes. Expect them to be too narrow."
+    "The horizon is longer than any complete outcome in the data. Values and intervals are the "
+    "model's own, carried beyond what anyone has seen: the intervals hold the chance in purchases "
+    "and their values, not that its parameters are wrong or that the shop changes. Whether they "
+    "hold four outcomes in five, nothing has tested."
 )
 
 
