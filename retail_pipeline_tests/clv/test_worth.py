@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from scipy.special import hyperu
 
 from retail_pipeline.clv import margin, tables
-from retail_pipeline.clv.btyd import BGNBD, GammaGamma, ParetoNBD
+from retail_pipeline.clv.btyd import BGNBD, GammaGamma, ParetoNBD, Purchases
 from retail_pipeline.clv.btyd_models import BGNBDGammaGamma, ParetoNBDGammaGamma
 from retail_pipeline.clv.discounting import DAYS_PER_YEAR, discounted, present_value_factors
 from retail_pipeline.clv.estimators import LastWindow
@@ -99,13 +99,11 @@ def test_over_an_endless_horizon_it_is_the_published_dert(rate: float) -> None:
     dert = (process.r + frame["purchase_days"] - 1) / (process.alpha + age)
     dert *= force ** (process.s - 1) * (process.beta + age) ** process.s
     dert *= hyperu(process.s, process.s, force * (process.beta + age))
-    orders = dert.to_numpy() / present_value_factors(model, frame, rate)
-    history = pd.DataFrame({"age": age})
-    alone = (process.r + frame["purchase_days"] - 1) / (process.alpha + age)
-    reach = process.beta + history["age"]
-    growth = np.log1p(model.horizon_days / reach)
-    lifetime = reach * np.expm1((1 - process.s) * growth) / (1 - process.s)
-    assert orders == pytest.approx((alone * lifetime).to_numpy(), rel=2e-4)
+    repeats = frame["purchase_days"].to_numpy(float) - 1
+    history = Purchases(repeats, age - frame["recency_days"].to_numpy(float), age)
+    orders = process.purchases_if_alive(history, model.horizon_days)
+    present = orders * present_value_factors(model, frame, rate)
+    assert present == pytest.approx(dert.to_numpy(), rel=2e-4)
 
 
 sales_of = st.lists(
