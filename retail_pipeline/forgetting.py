@@ -257,7 +257,7 @@ def _remove_from(
 
 
 def _remove_news(connection: psycopg.Connection, person: Person) -> Removed:
-    """Delete what dbt's books note of the person's rows; the rebuild that is asked for needs none."""
+    """Delete what dbt's books note of the person's rows; the rebuild to come needs none of it."""
     done = connection.execute(
         "delete from increments.changes where value = any(%s)",
         [[person.customer_id, *person.transactions]],

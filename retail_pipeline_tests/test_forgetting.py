@@ -162,7 +162,8 @@ def leave_traces(
             [f"the record of {customer_id} ({email}) is bad"],
         )
     database.as_role(Role.TRANSFORMER).execute(
-        f"insert into increments.changes values ('dim_customers', 'customer_id', '{customer_id}', 1)"
+        "insert into increments.changes values "
+        f"('dim_customers', 'customer_id', '{customer_id}', 1)"
     )
     for table, values in (
         ("predictions", f"('{customer_id}', now(), 60, 1, 0, 2, 1, 1, 1, 's', 'm', 'v', now())"),

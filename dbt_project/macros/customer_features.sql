@@ -13,8 +13,7 @@
     an increment equals a full refresh.
 
     An increment computes the customers that have changed at the as-of dates after the day from which on
-    there is news of them, and all customers at the dates that are new: find_changed_dates and find_changes
-    have deleted these rows. -#}
+    there is news of them, and all customers at the dates that are new. -#}
 {% macro customer_features(as_of_dates) %}
 
 with

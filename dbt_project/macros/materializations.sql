@@ -45,20 +45,14 @@
 {%- endmaterialization %}
 
 
-{#- An increment writes into its table without a temporary one: the code is the same, hence the columns
-    are. -#}
+{#- An increment writes what differs of the keys with news: the code is the same, hence the columns are. -#}
 {% materialization incremental, adapter='postgres' -%}
     {%- set relation = this.incorporate(type='table') -%}
     {%- if is_kept_table() -%} {{ keep() }}
     {%- elif not is_increment() -%} {%- do dbt.materialization_incremental_default() -%}
     {%- else -%}
         {{ run_hooks(pre_hooks) }}
-        {% call statement('main') -%}
-            insert into {{ relation }}
-            {% if model.contract.enforced -%} ({{ model.columns | join(', ') }}) {{ get_select_subquery(sql) }}
-            {%- else -%} {{ sql }}
-            {%- endif %}
-        {%- endcall %}
+        {% call statement('main') -%} {{ write_changed_rows(sql) }} {%- endcall %}
         {%- if not build_state().has_same_docs -%} {%- do persist_docs(relation, model) -%} {%- endif -%}
         {{ run_hooks(post_hooks) }}
         {%- do adapter.commit() -%}

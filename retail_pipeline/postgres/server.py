@@ -41,10 +41,9 @@ _SETTINGS = {
     "wal_level": "minimal",
     "max_wal_senders": "0",
     "max_wal_size": "4GB",
-    "shared_buffers": "256MB",
-    "work_mem": "64MB",
     "maintenance_work_mem": "256MB",
 }
+_MIB = 2**20
 
 
 @dataclass(frozen=True)
@@ -212,8 +211,23 @@ class EmbeddedServer:
 
 
 def _options(credentials: _Credentials) -> str:
-    settings = {**_SETTINGS, "port": str(credentials.port)}
+    settings = {**_SETTINGS, **_memory_settings(_memory_mib()), "port": str(credentials.port)}
     return " ".join(f"-c {name}={value}" for name, value in settings.items())
+
+
+def _memory_mib() -> int:
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // _MIB
+
+
+def _memory_settings(machine_mib: int) -> dict[str, str]:
+    """Return what the server may keep in memory: a share of the machine's, within bounds.
+
+    A build has a few sorts and hashes at work at a time; each that does not fit goes to disk.
+    """
+    return {
+        "shared_buffers": f"{min(max(machine_mib // 32, 256), 1024)}MB",
+        "work_mem": f"{min(max(machine_mib // 96, 64), 512)}MB",
+    }
 
 
 def _free_port(last: int) -> int:

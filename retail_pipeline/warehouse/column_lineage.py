@@ -48,8 +48,15 @@ class KeptLineage:
             self._models[unique_id] = _columns(found.value) if found else {}
             self._is_kept = False
         columns = self._models[unique_id]
-        lineage = {COLUMN_LINEAGE: _lineage(columns), COLUMN_SOURCES: _table(columns)}
-        return event.with_metadata({**event.metadata, **(lineage if columns else {})})
+        if not columns:
+            return event
+        return event.with_metadata(
+            {
+                **event.metadata,
+                COLUMN_LINEAGE: _lineage(columns),
+                COLUMN_SOURCES: _table(columns),
+            }
+        )
 
     def keep(self) -> None:
         """Write what was learned."""

@@ -98,7 +98,7 @@ def test_a_killed_build_is_mended_by_the_next_one(database: Database, dbt: DbtWo
 def test_an_increment_writes_only_what_an_arrival_touches(
     database: Database, dbt: DbtWorker
 ) -> None:
-    """A late return rewrites its customer, and nobody else; a build without news writes nothing."""
+    """A late return writes what it changes of its customer; a build without news writes nothing."""
     clock = date(2024, 4, 15)
     sales = [
         transaction(f"T{n}", f"K{n}", f"2024-01-0{n}T10:00:00Z", [line(9), line(3)])
@@ -117,10 +117,10 @@ def test_an_increment_writes_only_what_an_arrival_touches(
     land(database, "transactions", [back])
     dbt.build(clock)
     touched = {"transaction_id": "R1", "customer_id": "K1", "date_day": "2024-02-20"}
-    for table in INCREMENTAL:
-        after = _versions(database, table)
-        written = {str(key) for version, key in after - before[table]}
-        assert written == {touched[INCREMENTAL[table]]}, table
+    of_sales_alone = {"intermediate.int_customer_contexts", "intermediate.int_customer_assortments"}
+    for table, key in INCREMENTAL.items():
+        written = [str(value) for _, value in _versions(database, table) - before[table]]
+        assert written == ([] if table in of_sales_alone else [touched[key]]), table
     # Known on 5 April: what was said as of the first stays, and is not even written again.
     features = database.query(
         "select as_of_date, total_net_amount, xmin::text || ctid::text as version "
