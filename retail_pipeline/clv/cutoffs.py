@@ -200,12 +200,11 @@ def _replace(
     tables.forget_digests(database, ASSET, horizon_days, cutoffs)
     listed = ", ".join(f"'{cutoff.isoformat()}'" for cutoff in cutoffs)
     stale = f"horizon_days = {horizon_days} and cutoff_date in ({listed})"
-    database.publish(
+    database.replace(
         "clv.backtest_predictions",
         # In the order of the key: its index grows at one end.
         tested.predictions.sort_values("model_name", kind="stable"),
-        [*_METRICS_KEY, "customer_id"],
-        replace_where=stale,
+        stale,
     )
     database.publish(
         "clv.backtest_metrics",

@@ -14,6 +14,7 @@ from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict
 
 from retail_pipeline.errors import PipelineError, UnavailableError
+from retail_pipeline.postgres import arrow
 from retail_pipeline.postgres.session import Role, session_url, with_role
 
 if TYPE_CHECKING:
@@ -68,8 +69,7 @@ class Database:
     def kept_open(self) -> Iterator["Database"]:
         """Yield the same database for a few reads over connections that stay open for the block.
 
-        A connection for Arrow learns all types of the database first, which takes longer than a
-        small query. Not for threads, and not for writing: the reads are in one transaction.
+        Not for threads, and not for writing: the reads are in one transaction.
         """
         kept = Database(self._owner_url, self.role)
         with self.connect() as connection, self._connect_arrow() as arrow:
@@ -191,6 +191,31 @@ class Database:
             connection.commit()
         return len(frame)
 
+    def replace(self, table: str, frame: "pd.DataFrame", where: str) -> int:
+        """Replace the rows that meet a condition by a frame's, in one transaction.
+
+        For many rows: they go straight into the table, where `publish` merges them from a temporary
+        one, which takes three times as long. No row that is left may have the key of a new one.
+
+        Args:
+            table: `schema.name`; text, integer, double precision, boolean and date columns only.
+            frame: The rows; columns named as in the table.
+            where: A SQL condition; the rows that meet it are deleted.
+
+        Returns:
+            The number of rows written.
+
+        Raises:
+            PipelineError: The frame holds a column that the table lacks, or has of another type.
+        """
+        schema, name = table.split(".")
+        with self._connect_arrow() as connection, connection.cursor() as cursor:
+            rows = _typed(_to_arrow(frame), table, _column_types(cursor, table))
+            cursor.execute(f"delete from {table} where {where}")
+            cursor.adbc_ingest(name, rows, mode="append", db_schema_name=schema)
+            connection.commit()
+        return len(frame)
+
     def migrate(self, *, repair: bool = False) -> list[str]:
         """Apply the numbered SQL under `database/` that was not applied yet; return its names.
 
@@ -231,14 +256,14 @@ class Database:
 
     @contextmanager
     def _connect_arrow(self) -> Iterator[Any]:
-        from adbc_driver_postgresql import dbapi
+        from adbc_driver_manager import OperationalError
 
         if self._kept:
             yield self._kept[1]
             return
         try:
-            connection = dbapi.connect(session_url(self.url))
-        except dbapi.OperationalError as error:
+            connection = arrow.connect(session_url(self.url))
+        except OperationalError as error:
             raise self._unusable(error) from None
         with connection:
             yield connection
@@ -267,13 +292,33 @@ def _to_pandas(table: Any) -> "pd.DataFrame":
 
 
 def _to_arrow(frame: "pd.DataFrame") -> Any:
+    import pandas as pd
     import pyarrow as pa
 
     plain = frame.copy(deep=False)
     for name in plain.select_dtypes("object").columns:
+        if pd.api.types.infer_dtype(plain[name], skipna=True) == "string":
+            continue
         if plain[name].map(lambda value: isinstance(value, dict | list)).any():
             plain[name] = plain[name].map(json.dumps, na_action="ignore")
     return pa.Table.from_pandas(plain, preserve_index=False)
+
+
+def _typed(rows: Any, table: str, types: Mapping[str, str]) -> Any:
+    """Return the rows in the types of a table's columns, as a binary COPY needs them."""
+    import pyarrow as pa
+
+    known = {
+        **{"text": pa.string(), "double precision": pa.float64(), "boolean": pa.bool_()},
+        **{"integer": pa.int32(), "bigint": pa.int64(), "date": pa.date32()},
+    }
+    for name in rows.column_names:
+        if name not in types:
+            raise PipelineError(f"{table} has no column {name}")
+        if types[name] not in known:
+            raise PipelineError(f"{table}.{name} is {types[name]}, which takes `publish`")
+    fields = [pa.field(name, known[types[name]]) for name in rows.column_names]
+    return rows.cast(pa.schema(fields))
 
 
 def _column_types(cursor: Any, table: str) -> dict[str, str]:

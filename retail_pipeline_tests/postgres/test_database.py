@@ -66,6 +66,28 @@ def test_a_repeated_key_and_an_unknown_column_are_named(database: Database, tabl
         database.publish(table, pd.DataFrame({"id": ["a"], "colour": ["red"]}), key=["id"])
 
 
+def test_rows_are_replaced_in_the_types_of_the_table(database: Database) -> None:
+    database.execute(
+        "create table clv.plain (id text primary key, day date, n integer, x double precision)"
+    )
+    days = pd.to_datetime(["2024-01-01", "2024-01-02"])
+    rows = pd.DataFrame({"id": ["a", "b"], "day": days, "n": [1, 2], "x": [0.1, None]})
+    assert database.replace("clv.plain", rows, "true") == 2
+    assert database.replace("clv.plain", rows.iloc[:1].assign(n=7), "id = 'a'") == 1
+    back = database.query("select * from clv.plain order by id")
+    assert back["n"].tolist() == [7, 2]
+    assert back["x"].isna().tolist() == [False, True]
+    assert back["day"].tolist() == days.tolist()
+    with pytest.raises(PipelineError, match=r"clv\.plain has no column colour"):
+        database.replace("clv.plain", rows.assign(colour="red"), "true")
+    assert len(database.query("select * from clv.plain")) == 2
+
+
+def test_a_column_that_cannot_be_replaced_directly_is_named(database: Database, table: str) -> None:
+    with pytest.raises(PipelineError, match=r"clv\.sample\.\w+ is \w+, which takes `publish`"):
+        database.replace(table, database.read(table).reset_index(drop=True), "true")
+
+
 def test_a_table_is_created_and_gains_columns_where_that_is_asked_for(database: Database) -> None:
     database.publish("clv.made", pd.DataFrame({"id": ["a"], "x": [1]}), key=["id"], create=True)
     database.publish("clv.made", pd.DataFrame({"id": ["b"], "y": [2.5]}), key=["id"], create=True)
