@@ -5,7 +5,7 @@ cut-offs up to c - h with outcomes known before c, intervals calibrated on earli
 outcome was complete at c. Only the judgement uses what is known today. No choice is made here.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import Any, Final
@@ -29,6 +29,10 @@ PREDICTION_COLUMNS: Final = [
     "probability_active",
     "actual_value",
 ]
+
+
+_Past = Mapping[str, pd.DataFrame]
+"""Predictions for the customers of one cut-off, in their order, by the model's name."""
 
 
 @dataclass(frozen=True)
@@ -83,23 +87,28 @@ def run(
     wanted = set(due if cutoffs is None else cutoffs) & set(due)
     horizon = timedelta(days=horizon_days)
     needed = [c for c in due if c in wanted or any(c + horizon <= w for w in wanted)]
-    past, rows = _no_predictions(), []
-    abstentions: dict[date, list[Abstention]] = {}
+    past: dict[date, _Past] = {}
+    rows, abstentions = [], dict[date, list[Abstention]]()
     # Where no earlier outcome is complete, nothing calibrates: the models draw their intervals.
     drawn = [not any(c + horizon <= cutoff for c in needed) for cutoff in needed]
     fitted = parallel.fit_at_cutoffs(features, entries, needed, horizon_days, drawn)
     for cutoff, here in zip(needed, fitted, strict=True):
         today = dataset.at_date(features, cutoff)
-        known = _as_known_at(past, entries, cutoff, horizon_days)
+        known = {
+            earlier: _as_known_at(past[earlier], entries, earlier, horizon_days, cutoff)
+            for earlier in needed
+            if earlier + horizon <= cutoff
+        }
         actual = dataset.outcomes(entries, today["customer_id"], cutoff, horizon_days, as_of)
-        tested = [
-            _test(candidate, candidate.model, here, today, known, actual, cutoff)
+        tested = {
+            candidate.model_name: _test(
+                candidate, candidate.model, here, today, known, actual, cutoff
+            )
             for candidate in here.candidates
             if candidate.model is not None
-        ]
-        found = [predictions for predictions, _ in tested]
-        past = pd.concat([past, *found] if len(past) else found, ignore_index=True)
-        rows += [row for _, row in tested]
+        }
+        past[cutoff] = {name: predictions for name, (predictions, _) in tested.items()}
+        rows += [row for _, row in tested.values()]
         abstentions[cutoff] = [c.abstention for c in here.candidates if c.abstention]
     return _reported(past, rows, abstentions, wanted)
 
@@ -134,11 +143,12 @@ def _test(
     model: ValueModel,
     here: AtCutoff,
     today: pd.DataFrame,
-    known: pd.DataFrame,
+    known: Mapping[date, _Past],
     actual: pd.DataFrame,
     cutoff: date,
 ) -> tuple[pd.DataFrame, dict[str, Any]]:
-    calibration = intervals.calibrate(known[known["model_name"] == candidate.model_name], cutoff)
+    own = [past[model.name] for past in known.values() if model.name in past]
+    calibration = intervals.calibrate(pd.concat(own), cutoff) if own else None
     drawn = here.drawn.get(model.name)
     predicted = _with_intervals(model, today, here.predicted[model.name], calibration, drawn)
     key: dict[str, Any] = {
@@ -160,31 +170,34 @@ def _test(
 
 
 def _as_known_at(
-    past: pd.DataFrame, entries: pd.DataFrame, cutoff: date, horizon_days: int
-) -> pd.DataFrame:
-    """Return the earlier predictions whose outcome was complete at a cut-off, as known then."""
-    latest = pd.Timestamp(cutoff) - pd.Timedelta(days=horizon_days)
-    known = past[past["cutoff_date"] <= latest].copy()
-    for earlier, rows in known.groupby("cutoff_date"):
-        day = pd.Timestamp(earlier).date()  # type: ignore[arg-type]
-        labels = dataset.outcomes(entries, rows["customer_id"], day, horizon_days, cutoff)
-        known.loc[rows.index, "actual_value"] = labels["future_value"]
-    return known
+    past: _Past, entries: pd.DataFrame, earlier: date, horizon_days: int, cutoff: date
+) -> _Past:
+    """Return an earlier cut-off's predictions, their outcome as it was known at a later one."""
+    if not past:
+        return {}
+    customers = next(iter(past.values()))["customer_id"]
+    labels = dataset.outcomes(entries, customers, earlier, horizon_days, cutoff)
+    value = labels["future_value"].to_numpy()
+    return {
+        name: predictions[["cutoff_date", "predicted_value"]].assign(actual_value=value)
+        for name, predictions in past.items()
+    }
 
 
 def _reported(
-    past: pd.DataFrame,
+    past: Mapping[date, _Past],
     rows: list[dict[str, Any]],
     abstentions: dict[date, list[Abstention]],
     wanted: set[date],
 ) -> Backtest:
+    found = [frame for cutoff in sorted(wanted) for frame in past[cutoff].values()]
     dates = [pd.Timestamp(cutoff) for cutoff in sorted(wanted)]
     columns = ["model_name", "cutoff_date", "horizon_days", "customers", *metrics.METRICS]
     table = pd.DataFrame(rows, columns=[*columns, "training_rows", "fit_seconds"])
     table["cutoff_date"] = table["cutoff_date"].astype("datetime64[ns]")
     table[list(metrics.METRICS)] = table[list(metrics.METRICS)].astype(float)
     return Backtest(
-        past[past["cutoff_date"].isin(dates)].reset_index(drop=True),
+        pd.concat(found, ignore_index=True) if found else _no_predictions(),
         table[table["cutoff_date"].isin(dates)].reset_index(drop=True),
         {cutoff: who for cutoff, who in abstentions.items() if cutoff in wanted},
     )

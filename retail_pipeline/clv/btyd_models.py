@@ -1,11 +1,12 @@
 """The buy-till-you-die models as estimators: purchases from `btyd`, times Gamma-Gamma value.
 
 Fits are remembered by their input: within one run the same population of a cut-off is asked for by
-several models and by several tests. The likelihoods themselves are in `btyd`.
+several models, tests and processes. The likelihoods themselves are in `btyd`.
 """
 
 import hashlib
 from collections import OrderedDict
+from collections.abc import Mapping
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -13,6 +14,10 @@ import pandas as pd
 
 from retail_pipeline.clv.btyd import BGNBD, Array, FitError, GammaGamma, ParetoNBD, Purchases
 from retail_pipeline.clv.value_model import AbstainError, DrawingModel, latest_rows, predictions
+
+
+Fits = Mapping[str, tuple[ParetoNBD | BGNBD, GammaGamma]]
+"""Parameters by a digest of the population that they were fitted to."""
 
 
 class _GammaGammaModel(DrawingModel):
@@ -120,6 +125,16 @@ def fitted(
         while len(_FITS) > _MOST_FITS:
             _FITS.popitem(last=False)
     return found
+
+
+def remembered() -> Fits:
+    """Return the fits in memory, for another process to remember."""
+    return dict(_FITS)
+
+
+def remember(fits: Fits) -> None:
+    """Take over the fits of another process."""
+    _FITS.update(fits)
 
 
 _FITS: OrderedDict[str, tuple[ParetoNBD | BGNBD, GammaGamma]] = OrderedDict()

@@ -37,6 +37,6 @@ def test_a_broken_process_says_what_happened(
 ) -> None:
     monkeypatch.setattr(parallel, "FEWEST_ROWS", 1)
     monkeypatch.setattr(parallel, "_cores", lambda: 2)
-    features = inputs[0].drop(columns="purchase_days")
-    with pytest.raises(RuntimeError, match="purchase_days"):
+    features = inputs[0].drop(columns="net_amount_90d")
+    with pytest.raises(RuntimeError, match="net_amount_90d"):
         backtest.run(features, inputs[1], AS_OF, HORIZON)
