@@ -90,8 +90,9 @@ def training_set() -> AssetsDefinition:
         started, database = time.monotonic(), database.as_role(Role.SCIENTIST)
         as_of, horizon_days = window(database, settings, run_window)
         cutoffs = dataset.training_cutoffs(tables.as_of_dates(database), as_of, horizon_days)
-        features = tables.features(database, [*cutoffs, as_of])
-        entries = tables.entries(database, as_of)
+        buckets = tables.buckets(database, as_of)
+        features = tables.features(database, [*cutoffs, as_of], buckets.condition())
+        entries = tables.entries(database, as_of, buckets.condition())
         digest = inputs.digest(
             [inputs.code_version(), cutoffs, inputs.of_rows(features), inputs.of_rows(entries)]
         )
@@ -108,6 +109,7 @@ def training_set() -> AssetsDefinition:
             rows,
             started,
             cutoffs=_listed(cutoffs),
+            one_customer_in=buckets.count,
             reused=kept,
             input_digest=digest,
         )
@@ -130,7 +132,8 @@ def candidates() -> AssetsDefinition:
 
         started, database = time.monotonic(), database.as_role(Role.SCIENTIST)
         as_of, horizon_days = window(database, settings, run_window)
-        today = dataset.population(tables.features(database, [as_of]), as_of)
+        buckets = tables.buckets(database, as_of)
+        today = dataset.population(tables.features(database, [as_of], buckets.condition()), as_of)
         learned_from = tables.digests(database, "training_set", horizon_days).get(as_of)
         digest = inputs.digest([inputs.code_version(), learned_from, inputs.of_rows(today)])
         kept = learned_from is not None and _is_kept(
@@ -148,6 +151,7 @@ def candidates() -> AssetsDefinition:
                 datetime.now(UTC),
                 inputs.code_version(),
                 is_extrapolated=labelled.empty,
+                one_customer_in=buckets.count,
             )
             tables.forget_digests(database, "candidates", horizon_days, [as_of])
             store.save_candidates(database, fitted, training)
@@ -161,6 +165,8 @@ def candidates() -> AssetsDefinition:
             models=markdown(table.round(3)),
             fit_seconds=0.0 if kept else round(float(table["fit seconds"].sum()), 3),
             artifact_kib=round(float(table["KiB"].sum()), 1),
+            customers=len(today),
+            one_customer_in=buckets.count,
             reused=kept,
             input_digest=digest,
             code_version=inputs.code_version(),
@@ -326,12 +332,15 @@ def predictions() -> AssetsDefinition:
         serving = store.load_serving(database, as_of, horizon_days)
         past = database.read(
             "clv.backtest_predictions",
+            valuation.PAST_COLUMNS,
             where="horizon_days = %s and model_name = %s",
             params=[horizon_days, serving.model.name],
         )
-        today = dataset.population(tables.features(database, [as_of]), as_of)
-        scored = valuation.score(serving.model, today, past, as_of)
-        worth = discounting.discounted(scored, serving.model, today, rate)
+        buckets = tables.buckets(database, as_of)
+        parts = tables.features_by_bucket(database, as_of, buckets)
+        scored = valuation.score_parts(serving.model, parts, past, as_of)
+        parts = tables.features_by_bucket(database, as_of, buckets)
+        worth = discounting.discounted_in_parts(scored, serving.model, parts, rate)
         frame = margin.with_margins(worth, tables.costed_sales(database, as_of)).assign(
             is_extrapolated=not dataset.training_cutoffs(
                 tables.as_of_dates(database), as_of, horizon_days
@@ -356,6 +365,7 @@ def predictions() -> AssetsDefinition:
             predicted_total=totals.pop("predicted_value"),
             discount_rate=rate,
             is_extrapolated=bool(frame["is_extrapolated"].any()),
+            buckets=buckets.count,
             **totals,
         )
 
@@ -384,8 +394,9 @@ def segments() -> AssetsDefinition:
             where="horizon_days = %s and model_name = %s order by cutoff_date, customer_id",
             params=[horizon_days, served["model_name"].iloc[0]],
         )
+        learned = tables.buckets(database, as_of).count
         table = summarise(served).join(past_worth(past, horizon_days), on="segment")
-        table["past_customers"] = table["past_customers"].fillna(0).astype(int)
+        table["past_customers"] = table["past_customers"].fillna(0).astype(int) * learned
         table = table.join(worth(served), on="segment")
         rows = tables.publish_sizes(database, "segments", "segment", table, as_of, horizon_days)
         return result(
@@ -442,15 +453,23 @@ def segment_changes() -> AssetsDefinition:
         import pandas as pd
 
         from retail_pipeline.clv import store, tables
-        from retail_pipeline.clv.segments import idle_changes, moves
+        from retail_pipeline.clv.segments import idle_changes, labelled, moves
 
         started, database = time.monotonic(), database.as_role(Role.SCIENTIST)
         as_of, horizon_days = window(database, settings, run_window)
         earlier = [day for day in tables.as_of_dates(database) if day < as_of and day.day == 1]
         since = max(earlier, default=as_of)
-        features = tables.features(database, sorted({since, as_of}))
         served = store.load_serving(database, as_of, horizon_days).model
-        table = moves(features, since, as_of, served.predict, horizon_days)
+        buckets = tables.buckets(database, as_of)
+        before, after = (
+            pd.concat(
+                [labelled(part, served.predict) for part in parts], ignore_index=True
+            ).sort_values("customer_id", ignore_index=True)
+            for parts in (
+                tables.features_by_bucket(database, day, buckets) for day in (since, as_of)
+            )
+        )
+        table = moves(before, after, since, horizon_days)
         rows_written = database.publish(
             "clv.segment_changes",
             table.assign(

@@ -15,7 +15,6 @@ import pandas as pd
 from retail_pipeline.clv.btyd import BGNBD, Array, FitError, GammaGamma, ParetoNBD, Purchases
 from retail_pipeline.clv.value_model import AbstainError, DrawingModel, latest_rows, predictions
 
-
 Fits = Mapping[str, tuple[ParetoNBD | BGNBD, GammaGamma]]
 """Parameters by a digest of the population that they were fitted to."""
 

@@ -153,9 +153,10 @@ def _inputs(
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     needed = [d for d in dataset.dates_needed(dates, as_of, horizon_days) if d < as_of]
     latest = as_of - timedelta(days=horizon_days)
+    learned = tables.buckets(database, as_of).condition()
     return (
-        tables.features(database, [day for day in needed if day <= latest]),
-        tables.entries(database, as_of),
+        tables.features(database, [day for day in needed if day <= latest], learned),
+        tables.entries(database, as_of, learned),
     )
 
 
@@ -208,7 +209,9 @@ def _replace(
     )
     database.publish(
         "clv.backtest_metrics",
-        tested.metrics.assign(as_of_date=pd.Timestamp(as_of)),
+        tested.metrics.assign(
+            as_of_date=pd.Timestamp(as_of), one_customer_in=tables.buckets(database, as_of).count
+        ),
         _METRICS_KEY,
         replace_where=stale,
     )

@@ -12,7 +12,6 @@ from typing import Final
 import numpy as np
 import pandas as pd
 
-from retail_pipeline.clv import dataset
 from retail_pipeline.clv.btyd import Array
 from retail_pipeline.clv.metrics import groups_by_rank
 
@@ -159,38 +158,51 @@ def changes(before: pd.DataFrame, after: pd.DataFrame, since: pd.Timestamp) -> p
     return moves.astype({"customers_without_purchase": int})
 
 
+def labelled(
+    features: pd.DataFrame, predict: Callable[[pd.DataFrame], pd.DataFrame]
+) -> pd.DataFrame:
+    """Return what labels are given by: what a model predicts, and what RFM reads.
+
+    Args:
+        features: Prepared features of some customers at one date.
+        predict: The model.
+    """
+    return features[_RFM_COLUMNS].join(predict(features))
+
+
+_RFM_COLUMNS = [
+    *("customer_id", "last_purchase_date", "recency_days"),
+    *("purchase_days", "total_net_amount"),
+]
+
+
 def moves(
-    features: pd.DataFrame,
-    since: date,
-    as_of: date,
-    predict: Callable[[pd.DataFrame], pd.DataFrame],
-    horizon_days: int,
+    before: pd.DataFrame, after: pd.DataFrame, since: date, horizon_days: int
 ) -> pd.DataFrame:
     """Return the changes of both schemes of labels between two dates.
 
     Args:
-        features: Prepared features of both dates.
+        before: `labelled` for everybody at the earlier date, by one model for both dates, so that
+            a change is the customers' and not the model's.
+        after: The same at the later date.
         since: The earlier date.
-        as_of: The later one.
-        predict: One model for both dates, so that a change is the customers' and not the model's.
-        horizon_days: Its horizon.
+        horizon_days: The model's horizon.
 
     Returns:
         The columns of `changes` and `scheme` ("decision" or "rfm").
     """
-    rows = {day: dataset.at_date(features, day) for day in (since, as_of)}
     schemes: dict[str, Callable[[pd.DataFrame], pd.Series]] = {
-        "decision": lambda those: assign(predict(those), horizon_days)["segment"],
+        "decision": lambda those: assign(those, horizon_days)["segment"],
         "rfm": rfm,
     }
     found = []
     for scheme, label in schemes.items():
-        before, after = (
+        then, now = (
             those[["customer_id", "last_purchase_date"]].assign(label=label(those))
-            for those in (rows[since], rows[as_of])
+            for those in (before, after)
         )
-        earlier = before.drop(columns="last_purchase_date")
-        found.append(changes(earlier, after, pd.Timestamp(since)).assign(scheme=scheme))
+        earlier = then.drop(columns="last_purchase_date")
+        found.append(changes(earlier, now, pd.Timestamp(since)).assign(scheme=scheme))
     return pd.concat(found, ignore_index=True)
 
 

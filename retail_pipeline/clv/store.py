@@ -39,9 +39,10 @@ class StoredModel:
 
 @dataclass(frozen=True)
 class Training:
-    """Where and when models were trained: what their versions have in common.
+    """Where, when and on how many models were trained: what their versions have in common.
 
-    `is_extrapolated` tells that no past outcome was as long as the horizon.
+    `is_extrapolated` tells that no past outcome was as long as the horizon; `one_customer_in` is 1
+    where they learned from everybody (`buckets`).
     """
 
     as_of: date
@@ -50,6 +51,7 @@ class Training:
     trained_at: datetime
     code_version: str = ""
     is_extrapolated: bool = False
+    one_customer_in: int = 1
 
 
 @dataclass(frozen=True)
@@ -465,16 +467,18 @@ def _save(
     connection.execute(
         "insert into clv.model_versions (model_version, model_name, status, trained_at, "
         "training_rows, data_version, as_of_date, horizon_days, fit_seconds, artifact_bytes, "
-        "code_version, is_extrapolated) "
-        "values (%s, %s, 'challenger', %s, %s, %s, %s, %s, %s, %s, %s, %s) "
+        "code_version, is_extrapolated, one_customer_in) "
+        "values (%s, %s, 'challenger', %s, %s, %s, %s, %s, %s, %s, %s, %s, %s) "
         "on conflict (model_version) do update set trained_at = excluded.trained_at, "
         "training_rows = excluded.training_rows, data_version = excluded.data_version, "
         "fit_seconds = excluded.fit_seconds, artifact_bytes = excluded.artifact_bytes, "
-        "code_version = excluded.code_version, is_extrapolated = excluded.is_extrapolated",
+        "code_version = excluded.code_version, is_extrapolated = excluded.is_extrapolated, "
+        "one_customer_in = excluded.one_customer_in",
         [
             *(version, candidate.model_name, training.trained_at, candidate.training_rows),
             *(training.data_version, training.as_of, training.horizon_days, candidate.seconds),
             *(len(json.dumps(content)), training.code_version, training.is_extrapolated),
+            training.one_customer_in,
         ],
     )
 

@@ -3,7 +3,7 @@
 No modelling, no Dagster. Models and decisions are in `store`, the backtest's tables in `cutoffs`.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import date
 from typing import Final
 
@@ -11,6 +11,7 @@ import pandas as pd
 import pyarrow as pa
 
 from retail_pipeline.clv import dataset
+from retail_pipeline.clv.buckets import Buckets
 from retail_pipeline.postgres import Database
 
 WORTH: Final = ("predicted_value", "discounted_value", "predicted_margin", "discounted_margin")
@@ -23,22 +24,53 @@ def as_of_dates(database: Database) -> list[date]:
     return [pd.Timestamp(day).date() for day in dates["as_of_date"]]
 
 
-def features(database: Database, dates: Sequence[date]) -> pd.DataFrame:
-    """Return the prepared features of some dates."""
+def buckets(database: Database, as_of: date) -> Buckets:
+    """Return the buckets of the population at a date."""
+    found = database.query(
+        "select count(*) as customers from warehouse.customer_features where as_of_date = %s",
+        [as_of],
+    )
+    return Buckets.of(int(found["customers"].iloc[0]))
+
+
+def features(database: Database, dates: Sequence[date], bucket: str = "true") -> pd.DataFrame:
+    """Return the prepared features of some dates.
+
+    Args:
+        database: As the scientist.
+        dates: As-of dates.
+        bucket: A SQL condition on the customers: `Buckets.condition`.
+    """
     return dataset.prepare_features(
         database.read(
-            "warehouse.customer_features", where="as_of_date = any(%s)", params=[list(dates)]
+            "warehouse.customer_features",
+            where=f"as_of_date = any(%s) and {bucket}",
+            params=[list(dates)],
         )
     )
 
 
-def entries(database: Database, as_of: date) -> pd.DataFrame:
-    """Return the prepared ledger as it was known at a date."""
+def features_by_bucket(database: Database, as_of: date, buckets: Buckets) -> Iterator[pd.DataFrame]:
+    """Yield the prepared features of everybody at a date, a bucket at a time.
+
+    Raises:
+        PipelineError: There is nobody.
+    """
+    everybody = 0
+    for bucket in range(buckets.count):
+        rows = features(database, [as_of], buckets.condition(bucket))
+        everybody += len(rows)
+        if len(rows) or (bucket == buckets.count - 1 and not everybody):
+            yield dataset.population(rows, as_of)
+
+
+def entries(database: Database, as_of: date, bucket: str = "true") -> pd.DataFrame:
+    """Return the prepared ledger as it was known at a date, of the customers in a bucket."""
     return dataset.prepare_entries(
         database.read(
             "warehouse.customer_day_entries",
             dataset.ENTRY_COLUMNS,
-            where="date_day < %s and known_date < %s",
+            where=f"date_day < %s and known_date < %s and {bucket}",
             params=[as_of, as_of],
         )
     )

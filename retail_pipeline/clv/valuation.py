@@ -4,6 +4,7 @@ The Dagster assets run the same steps one by one with tables in between; `evalua
 in one go. Both give the same numbers. No table, no file, no Dagster.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import date
 from typing import Final
@@ -13,6 +14,7 @@ import pandas as pd
 from retail_pipeline.clv import backtest as backtesting
 from retail_pipeline.clv import dataset, segments, selection
 from retail_pipeline.clv.backtest import Backtest
+from retail_pipeline.clv.buckets import Buckets
 from retail_pipeline.clv.candidates import Candidate, fit_candidates
 from retail_pipeline.clv.estimators import ValueModel
 from retail_pipeline.clv.selection import INCUMBENT, Decision
@@ -32,6 +34,13 @@ PREDICTION_COLUMNS: Final = [
 ]
 
 
+PAST_COLUMNS: Final = [
+    *("model_name", "cutoff_date", "horizon_days", "customer_id"),
+    *("predicted_value", "actual_value"),
+]
+"""What is read of the backtest's predictions to serve a model."""
+
+
 @dataclass(frozen=True)
 class Valuation:
     """Everything one valuation found.
@@ -44,8 +53,8 @@ class Valuation:
         decision: Who serves and why.
         predictions: The served predictions (`PREDICTION_COLUMNS`), one row per customer.
         segments: One row per segment.
-        training_set: Past rows with outcomes.
-        population: The feature rows at `as_of`.
+        training_set: Past rows with outcomes, of the customers that models learn from.
+        population: The feature rows of everybody at `as_of`.
     """
 
     as_of: date
@@ -98,8 +107,10 @@ def value_customers(
     features = dataset.prepare_features(features)
     entries = dataset.prepare_entries(entries)
     today = dataset.population(features, as_of)
+    buckets = Buckets.of(len(today))
+    features, entries = buckets.chosen(features), buckets.chosen(entries)
     labelled = dataset.training_set(features, entries, as_of, horizon_days)
-    candidates = fit_candidates(labelled, today, horizon_days)
+    candidates = fit_candidates(labelled, buckets.chosen(today), horizon_days)
     backtest = backtesting.run(features, entries, as_of, horizon_days)
     fitted = {c.model_name: c.model for c in candidates if c.model is not None}
     decision = selection.choose(backtest.metrics, fitted, as_of, incumbent)
@@ -125,14 +136,32 @@ def score(
     Args:
         model: Fitted, at `as_of` or before.
         today: The population at `as_of`.
-        backtest_predictions: Out-of-time predictions to calibrate on; those whose outcome is not
-            complete at `as_of` are left out.
+        backtest_predictions: Out-of-time predictions to calibrate on (`PAST_COLUMNS`); those whose
+            outcome is not complete at `as_of` are left out.
+        as_of: The date.
+    """
+    parts = Buckets.of(len(today)).parts(today)
+    return score_parts(model, parts, backtest_predictions, as_of)
+
+
+def score_parts(
+    model: ValueModel,
+    parts: Iterable[pd.DataFrame],
+    backtest_predictions: pd.DataFrame,
+    as_of: date,
+) -> pd.DataFrame:
+    """Return what `score` does for a population that comes in parts, one in memory at a time.
+
+    Args:
+        model: Fitted, at `as_of` or before.
+        parts: The population at `as_of`; ranks are over all of it.
+        backtest_predictions: As for `score`.
         as_of: The date.
     """
     past = backtest_predictions[backtest_predictions["horizon_days"] == model.horizon_days]
     cutoffs = dataset.training_cutoffs(past["cutoff_date"].unique(), as_of, model.horizon_days)
     calibration = backtesting.calibration_of(past, model.name, cutoffs, as_of)
-    predicted = backtesting.predict(model, today, calibration)
+    predicted = backtesting.predict(model, parts, calibration)
     named = segments.assign(predicted, model.horizon_days)
     return named.assign(
         as_of_date=pd.Timestamp(as_of),

@@ -110,10 +110,12 @@ class Tables:
         where = f"{self._of_this_run()} and model_name = %(model)s"
         params = {**self._params(), "model": self.served_model}
         found = self.database.query(
-            f"select coalesce(sum(customers), 0) as rows from clv.backtest_metrics where {where}",
+            "select coalesce(sum(customers), 0) as rows, "
+            "coalesce(max(one_customer_in), 1) as one_customer_in "
+            f"from clv.backtest_metrics where {where}",
             params,
-        )
-        sampled = max(1, -(-int(found["rows"].iloc[0]) // MOST_OUTCOMES))
+        ).iloc[0]
+        sampled = max(1, -(-int(found["rows"]) // MOST_OUTCOMES))
         numbers = ", ".join(
             f"cast({name} as double precision) as {name}"
             for name in ("predicted_value", "actual_value", *others)
@@ -123,7 +125,7 @@ class Tables:
             f"where {where} and {_one_in(sampled)}",
             params,
         )
-        return Outcomes(frame, sampled)
+        return Outcomes(frame, sampled * int(found["one_customer_in"]))
 
     def revenue_by_day(self) -> "pd.DataFrame":
         """Return `warehouse.revenue_daily`: a row per day."""

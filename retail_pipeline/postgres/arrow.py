@@ -36,7 +36,7 @@ def connect(url: str) -> Any:
     from adbc_driver_postgresql import dbapi
 
     database = _typed(url)
-    return dbapi.Connection(_Lasting(), AdbcConnection(database))  # type: ignore[arg-type]
+    return dbapi.Connection(_Lasting(), AdbcConnection(database))
 
 
 def _typed(url: str) -> Any:

@@ -5,7 +5,7 @@ the sentences say only what holds for each run.
 """
 
 from collections.abc import Sequence
-from typing import Final
+from typing import Any, Final
 
 import pandas as pd
 
@@ -79,7 +79,7 @@ def _model(facts: RunFacts) -> Facts:
                 "Confirmed by past outcomes",
                 "yes" if decision["validated"] else "no: it serves for want of a better one",
             ),
-            ("Learned from", f"{number(decision['training_rows'])} rows"),
+            ("Learned from", _learned_from(decision)),
             ("Trained", MISSING if pd.isna(trained) else f"{trained:%Y-%m-%d %H:%M} UTC"),
             ("Predicts", f"net amount of the next {facts.horizon_days} days, returns deducted"),
             (
@@ -90,6 +90,14 @@ def _model(facts: RunFacts) -> Facts:
             ),
         ]
     )
+
+
+def _learned_from(decision: dict[str, Any]) -> str:
+    rows = f"{number(decision['training_rows'])} rows"
+    one_in = decision["one_customer_in"]
+    if pd.isna(one_in) or one_in == 1:
+        return rows
+    return f"{rows}, of one customer in {number(one_in)}"
 
 
 def _data(facts: RunFacts) -> Facts:

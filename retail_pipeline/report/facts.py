@@ -24,7 +24,7 @@ class RunFacts:
         currency: Of the amounts; empty where there is none or are several.
         data: `first_day`, `last_day`, `transactions`, `customers`, `net_amount`.
         decision: `model_name`, `model_version`, `validated`, `reason`, `training_rows`,
-            `trained_at`.
+            `one_customer_in` (learned from), `trained_at`.
         leaderboard: Per tested model its mean metrics over the cut-offs; may be empty.
         spread: Per metric of the served model its mean, lowest and highest over the cut-offs.
         uncertainty: Per metric at the latest cut-off its value and interval, with `cutoff_date`.
@@ -141,7 +141,7 @@ def read_facts(database: Database, source: str, as_of: date, horizon_days: int) 
 def _decision(database: Database, params: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     found = database.query(
         "select d.model_name, d.model_version, d.validated, d.reason, d.numbers, "
-        "v.training_rows, v.trained_at from clv.model_decisions as d "
+        "v.training_rows, v.one_customer_in, v.trained_at from clv.model_decisions as d "
         "left join clv.model_versions as v using (model_version) "
         "where d.as_of_date <= %(as_of)s and d.horizon_days = %(horizon)s "
         "order by d.as_of_date desc, d.decided_at desc limit 1",

@@ -230,10 +230,11 @@ def realised_predictions() -> AssetsDefinition:
         name = store.load_serving(database, as_of, horizon_days).model.name
         cutoffs = clv_tables.backtest_metrics(database, as_of, horizon_days)["cutoff_date"].unique()
         days = sorted(pd.Timestamp(each).date() for each in cutoffs)
+        tested = clv_tables.buckets(database, as_of).count
         for cutoff in days[-_JUDGED_CUTOFFS:]:
             past = tables.backtest_of(database, name, cutoff, horizon_days)
             if len(past):
-                parts.append(_judged(past, cutoff, "backtest", as_of))
+                parts.append(_judged(past, cutoff, "backtest", as_of, tested))
         database.execute(
             "delete from clv.realised_predictions where horizon_days = %s and origin = 'backtest'",
             [horizon_days],
@@ -396,12 +397,14 @@ def _predictions_moved(database: Database, as_of: date, horizon_days: int) -> li
     return found
 
 
-def _judged(past: "pd.DataFrame", day: date, origin: str, as_of: date) -> "pd.DataFrame":
+def _judged(
+    past: "pd.DataFrame", day: date, origin: str, as_of: date, one_customer_in: int = 1
+) -> "pd.DataFrame":
     import pandas as pd
 
     from retail_pipeline.clv.oversight import realised
 
-    return realised.by_decile(past).assign(
+    return realised.by_decile(past, one_customer_in).assign(
         as_of_date=pd.Timestamp(day),
         origin=origin,
         model_name=past["model_name"].iloc[0],

@@ -14,12 +14,13 @@ COLUMNS: Final = [
 ]
 
 
-def by_decile(predictions: pd.DataFrame) -> pd.DataFrame:
+def by_decile(predictions: pd.DataFrame, one_customer_in: int = 1) -> pd.DataFrame:
     """Return one row per decile of one population.
 
     Args:
         predictions: `clv_decile`, `predicted_value`, `lower_80`, `upper_80`, `probability_active`,
             and `actual_value`, what came.
+        one_customer_in: How many customers each row stands for.
 
     Returns:
         `COLUMNS`, the lowest decile first.
@@ -37,7 +38,7 @@ def by_decile(predictions: pd.DataFrame) -> pd.DataFrame:
             "realised_active": (actual > 0).astype(int),
         }
     )
-    return frame.groupby("clv_decile").sum().reset_index()[COLUMNS]
+    return (frame.groupby("clv_decile").sum() * one_customer_in).reset_index()[COLUMNS]
 
 
 def summary(deciles: pd.DataFrame) -> dict[str, float]:

@@ -1,0 +1,79 @@
+"""Buckets: one rule in SQL and in pandas, stable while a shop grows, and no change where one is."""
+
+from datetime import date
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from retail_pipeline.clv import buckets, dataset, valuation
+from retail_pipeline.clv.buckets import Buckets
+from retail_pipeline.clv.estimators import MODELS
+from retail_pipeline.postgres import Database
+from retail_pipeline_tests.clv import world
+
+AS_OF = date(2021, 3, 1)
+HORIZON = 90
+
+
+def test_the_fewest_buckets_that_hold_everybody_are_a_power_of_two() -> None:
+    most = buckets.MOST_CUSTOMERS
+    sizes = (0, 1, most, most + 1, 2 * most, 2 * most + 1, 10 * most)
+    assert [Buckets.of(size).count for size in sizes] == [1, 1, 1, 2, 2, 4, 16]
+
+
+def test_sql_and_pandas_choose_the_same_customers(database: Database) -> None:
+    ids = pd.DataFrame({"customer_id": [f"Ümlaut-{n:05d}" for n in range(500)]})
+    database.publish("clv.ids", ids, ["customer_id"], create=True)
+    four, seen = Buckets(4), []
+    for bucket, here in enumerate(four.parts(ids)):
+        there = database.read("clv.ids", where=f"{four.condition(bucket)} order by 1")
+        assert there["customer_id"].tolist() == here["customer_id"].tolist()
+        seen += here["customer_id"].tolist()
+    assert sorted(seen) == ids["customer_id"].tolist()
+
+
+def test_a_bucket_lies_within_one_of_half_as_many() -> None:
+    ids = pd.DataFrame({"customer_id": [f"c{n}" for n in range(400)]})
+    half, quarter = (set(Buckets(n).chosen(ids)["customer_id"]) for n in (2, 4))
+    assert quarter < half
+    assert 60 < len(quarter) < 140
+
+
+@pytest.fixture(scope="module")
+def marts() -> tuple[pd.DataFrame, pd.DataFrame]:
+    ledger = world.ledger(customers=400)
+    features = world.features(ledger, world.month_firsts(AS_OF, months=8))
+    return dataset.prepare_features(features), dataset.prepare_entries(ledger)
+
+
+@pytest.fixture(scope="module")
+def valued(marts: tuple[pd.DataFrame, pd.DataFrame]) -> valuation.Valuation:
+    return valuation.value_customers(*marts, AS_OF, HORIZON)
+
+
+def test_everybody_is_scored_by_models_that_learned_from_some(
+    marts: tuple[pd.DataFrame, pd.DataFrame], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(buckets, "MOST_CUSTOMERS", 250)
+    found = valuation.value_customers(*marts, AS_OF, HORIZON)
+    everybody = dataset.population(marts[0], AS_OF)["customer_id"]
+    assert found.predictions["customer_id"].tolist() == everybody.tolist()
+    learned = set(found.training_set["customer_id"])
+    assert learned < set(everybody)
+    assert set(found.backtest.predictions["customer_id"]) == learned
+    assert found.predictions["clv_decile"].value_counts().between(30, 50).all()
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_parts_score_as_the_whole_does(
+    valued: valuation.Valuation, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    model = next(c.model for c in valued.candidates if c.model_name == name)
+    assert model is not None
+    past = valued.backtest.predictions
+    whole = valuation.score(model, valued.population, past, AS_OF)
+    monkeypatch.setattr(buckets, "MOST_CUSTOMERS", 100)
+    parts = valuation.score(model, valued.population, past, AS_OF)
+    pd.testing.assert_frame_equal(parts, whole, rtol=1e-12)
+    assert np.array_equal(parts["clv_decile"], whole["clv_decile"])
