@@ -15,7 +15,7 @@ from starlette.applications import Starlette
 
 from retail_pipeline.errors import PipelineError, UsageError
 from retail_pipeline.retail_api.app import Faults, create_app
-from retail_pipeline.retail_api.source import open_dataset
+from retail_pipeline.retail_api.source import keep_dataset, open_dataset
 from retail_pipeline.settings import ApiSource, Source
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
@@ -52,14 +52,15 @@ def serving(
     if isinstance(source, ApiSource):
         yield source.url
         return
+    dataset = open_dataset(source, as_of)
     app = create_app(
-        open_dataset(source, as_of),
-        api_key=api_key,
-        requests_per_second=requests_per_second,
-        faults=faults,
+        dataset, api_key=api_key, requests_per_second=requests_per_second, faults=faults
     )
-    with _running(app) as url:
-        yield url
+    try:
+        with _running(app) as url:
+            yield url
+    finally:
+        keep_dataset(dataset)
 
 
 def serve_forever(

@@ -5,10 +5,13 @@ The only place that knows both kinds of bundled sources. Serving is in `app` and
 
 import hashlib
 import threading
+import weakref
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from functools import cached_property, lru_cache
 from pathlib import Path
+from typing import Final
 from urllib.parse import urlsplit, urlunsplit
 
 import pandas as pd
@@ -79,7 +82,7 @@ class RetailDataset:
 
 
 def open_dataset(source: Source, as_of: date | None = None) -> RetailDataset:
-    """The records of a bundled source at a clock; the last one opened is kept in memory.
+    """The records of a bundled source at a clock; the last one opened is kept for a minute.
 
     Args:
         source: The simulator or a file.
@@ -91,6 +94,11 @@ def open_dataset(source: Source, as_of: date | None = None) -> RetailDataset:
     """
     clock = as_of or default_as_of(source)
     return _CACHE.dataset(source, clock)
+
+
+def keep_dataset(dataset: RetailDataset) -> None:
+    """Keep the last dataset opened for another minute, as it was in use until now."""
+    _CACHE.keep(dataset)
 
 
 def default_as_of(source: Source) -> date:
@@ -130,22 +138,51 @@ def without_credentials(url: str) -> str:
     return urlunsplit((parts.scheme, host, parts.path.rstrip("/"), "", ""))
 
 
+KEPT_SECONDS: Final = 60.0
+"""So long after it was last asked for, or served, a dataset stays in memory: three syncs follow
+each other, and what comes after them needs the room."""
+
+
 class _LastDataset:
     """The last dataset, kept so that three syncs in a row build it once; one, to bound memory."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._file: tuple[tuple[Path, int, int], TransactionsFile] | None = None
-        self._last: tuple[object, RetailDataset] | None = None
+        self._wanted: object = None
+        self._kept: RetailDataset | None = None
+        self._in_use: Callable[[], RetailDataset | None] = _nothing
+        self._timer: threading.Timer | None = None
 
     def dataset(self, source: Source, as_of: date) -> RetailDataset:
         with self._lock:
             stamp = _stamp(source.path) if isinstance(source, FileSource) else None
             wanted = (source, as_of, stamp)
-            if self._last is None or self._last[0] != wanted:
-                self._last = None
-                self._last = (wanted, self._build(source, as_of))
-            return self._last[1]
+            found = self._in_use() if self._wanted == wanted else None
+            if found is None:
+                self._kept, self._in_use = None, _nothing
+                found = self._build(source, as_of)
+            self._wanted, self._kept, self._in_use = wanted, found, weakref.ref(found)
+            self._release_later()
+            return found
+
+    def _release_later(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = threading.Timer(KEPT_SECONDS, self._release)
+        self._timer.daemon = True
+        self._timer.start()
+
+    def keep(self, dataset: RetailDataset) -> None:
+        with self._lock:
+            if self._in_use() is dataset:
+                self._kept = dataset
+                self._release_later()
+
+    def _release(self) -> None:
+        with self._lock:
+            if threading.current_thread() is self._timer:
+                self._kept = self._file = None
 
     def _build(self, source: Source, as_of: date) -> RetailDataset:
         match source:
@@ -173,6 +210,10 @@ class _LastDataset:
             self._file = None
             self._file = (wanted, read_transactions_file(path))
         return self._file[1]
+
+
+def _nothing() -> None:
+    return None
 
 
 _CACHE = _LastDataset()

@@ -1,5 +1,8 @@
 """The API over HTTP: pages, parameters, key, limits, clock, totals, and its true document."""
 
+import gc
+import time
+import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import date
@@ -23,6 +26,7 @@ from retail_pipeline.retail_api import (
     serving,
     source_id,
 )
+from retail_pipeline.retail_api import source as source_module
 from retail_pipeline.settings import ApiSource, FileSource, SimulatorSource, Source
 
 KEY = {"Authorization": "Bearer key"}
@@ -274,6 +278,22 @@ def test_the_last_dataset_is_kept_until_its_file_changes(tmp_path: Path) -> None
     path.write_text("customer_id,ts,amount\na,2024-01-01,1\na,2024-01-01,25\n")
     assert len(open_dataset(source).items) == 2
     assert source_id(source) != name
+
+
+def test_a_dataset_leaves_memory_some_time_after_it_was_used_last(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(source_module, "KEPT_SECONDS", 0.05)
+    first = open_dataset(SOURCE)
+    known = weakref.ref(first)
+    time.sleep(0.3)
+    assert open_dataset(SOURCE) is first  # it was in use
+    del first
+    deadline = time.monotonic() + 10
+    while known() is not None and time.monotonic() < deadline:
+        time.sleep(0.05)
+        gc.collect()
+    assert known() is None
 
 
 def test_source_ids_tell_data_apart_and_hide_credentials() -> None:
