@@ -51,7 +51,7 @@ def prepare_features(features: pd.DataFrame) -> pd.DataFrame:
         `customer_id` as text, dates as datetime64[ns], numbers as float64 (NaN for null), sorted by
         as-of date and customer, with a fresh index.
     """
-    frame = features.copy()
+    frame = features.copy(deep=False)
     frame["customer_id"] = frame["customer_id"].astype(str)
     for name in ["as_of_date", *(name for name in DATES if name in frame)]:
         frame[name] = pd.to_datetime(frame[name]).astype("datetime64[ns]")
