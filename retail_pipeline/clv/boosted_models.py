@@ -216,5 +216,5 @@ def design_of(frame: pd.DataFrame, base: pd.DataFrame, horizon_days: int) -> Arr
         known("distinct_products") / np.maximum(known("lines"), 1.0),
         *(known("returns_rate"), known("return_orders") / days, known("trend_90d") / each),
     ]
-    design = np.column_stack(columns)
+    design = np.array(columns).T
     return np.where(np.isfinite(design), design, np.nan)

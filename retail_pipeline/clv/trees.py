@@ -37,7 +37,7 @@ class Bins:
 
     def code(self, design: Array) -> Array:
         """Return the design in bins, as floats."""
-        coded = np.empty(design.shape)
+        coded = np.empty(design.shape, order="F")  # it is read by columns
         for number, edges in enumerate(self.edges):
             column = design[:, number]
             missing = np.isnan(column)
