@@ -75,8 +75,7 @@ def fit_candidates(
         horizon_days: Length of the outcome.
         names: The models wanted.
     """
-    frame = dataset.learning_frame(labelled, today)
-    return [_fit(MODELS[name](horizon_days), frame) for name in MODELS if name in names]
+    return _fit_all(dataset.learning_frame(labelled, today), horizon_days, names)
 
 
 def fit_at_cutoff(
@@ -92,14 +91,20 @@ def fit_at_cutoff(
         drawn: Whether the models' own intervals are wanted.
     """
     today = dataset.at_date(features, cutoff)
-    labelled = dataset.training_set(features, entries, cutoff, horizon_days)
-    candidates = fit_candidates(labelled, today, horizon_days)
+    frame = dataset.learning_frame(
+        dataset.training_set(features, entries, cutoff, horizon_days), today
+    )
+    candidates = _fit_all(frame, horizon_days, MODELS)
     models = [candidate.model for candidate in candidates if candidate.model is not None]
     return AtCutoff(
         candidates,
         {model.name: model.predict(today)[PREDICTED] for model in models},
         {model.name: intervals.from_model(model, today) for model in models} if drawn else {},
     )
+
+
+def _fit_all(frame: pd.DataFrame, horizon_days: int, names: Collection[str]) -> list[Candidate]:
+    return [_fit(MODELS[name](horizon_days), frame) for name in MODELS if name in names]
 
 
 def _fit(model: ValueModel, frame: pd.DataFrame) -> Candidate:

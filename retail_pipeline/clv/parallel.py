@@ -45,7 +45,9 @@ class _Work(NamedTuple):
 
     def at(self, number: int) -> AtCutoff:
         cutoff, drawn = self.cutoffs[number]
-        known = self.features[self.features["as_of_date"] <= pd.Timestamp(cutoff)]
+        # By date, so that what was known is the beginning of the frame: a view, no copy.
+        rows = self.features["as_of_date"].searchsorted(pd.Timestamp(cutoff), side="right")
+        known = self.features.iloc[:rows]
         return fit_at_cutoff(known, self.entries, cutoff, self.horizon_days, drawn=drawn)
 
 
