@@ -84,6 +84,6 @@ def _lineage(columns: _Lineage) -> TableColumnLineage:
 def _table(columns: _Lineage) -> MarkdownMetadataValue:
     rows = [
         f"| `{column}` | {', '.join(f'`{key[-1]}.{name}`' for key, name in sorted(sources))} |"
-        for column, sources in columns.items()
+        for column, sources in sorted(columns.items())
     ]
     return MarkdownMetadataValue("\n".join(["| column | made from |", "|---|---|", *rows]))
