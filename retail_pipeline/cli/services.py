@@ -2,9 +2,11 @@
 
 import os
 import shutil
+import signal
 import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 from rich.console import Console
@@ -83,7 +85,7 @@ def dev(
     program = beside if os.access(beside, os.X_OK) else shutil.which("dagster")
     if program is None:
         raise UsageError("the command `dagster` is not installed: run `make .venv`")
-    os.execv(program, [program, "dev", "--host", "127.0.0.1", "--port", str(port)])
+    _become(program, ["dev", "--host", "127.0.0.1", "--port", str(port)])
 
 
 def execute(
@@ -99,7 +101,16 @@ def execute(
     program = str(beside) if beside.exists() else shutil.which(command[0])
     if program is None:
         raise UsageError(f"there is no program {command[0]!r} here")
-    os.execv(program, [program, *command[1:]])
+    _become(program, command[1:])
+
+
+def _become(program: str, arguments: Sequence[str]) -> NoReturn:
+    """Go on as a program that ends when told.
+
+    A shell lets its background jobs ignore SIGINT, and Dagster treats SIGTERM as it treats SIGINT.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    os.execv(program, [program, *arguments])
 
 
 def serve_api(

@@ -117,7 +117,8 @@ class Host:
         service = services()[name]
         with (self.folder / f"{name}.log").open("w") as file:
             return subprocess.Popen(
-                self.command(service["command"]),
+                # A shell's jobs in the background ignore SIGINT.
+                ["sh", "-c", "trap '' INT; exec \"$@\"", "sh", *self.command(service["command"])],
                 cwd=PROJECT_ROOT,
                 env=self.environment(service),
                 stdout=file,
