@@ -50,10 +50,11 @@ POOL = "warehouse"
 """One build at a time: two would rewrite the same tables."""
 
 
-class DbtWithoutVersionCall(DbtCliResource):
-    """dagster-dbt's resource, told dbt's version.
+class PromptDbt(DbtCliResource):
+    """dagster-dbt's resource, without what it does for two seconds each before dbt starts.
 
-    It would ask `dbt --version`, which takes two seconds and asks a package index for updates.
+    It would ask `dbt --version`, which also asks a package index for updates, and make dbt's
+    adapter in this process, which only column lineage needs.
     """
 
     @cached_property
@@ -61,16 +62,12 @@ class DbtWithoutVersionCall(DbtCliResource):
         assert DBT_PYTHON_VERSION is not None
         return DBT_PYTHON_VERSION
 
-
-class DbtWithoutAdapter(DbtWithoutVersionCall):
-    """The same for a build whose column lineage is known.
-
-    dagster-dbt would make dbt's adapter in this process first, which takes two seconds; deriving
-    the lineage is its only use here.
-    """
-
     def _initialize_dbt_core_adapter(self, args: Sequence[str]) -> Any:  # noqa: ARG002
         return None
+
+    def make_adapter(self, invocation: DbtCliInvocation) -> None:
+        """Give an invocation its adapter, while dbt itself is starting."""
+        invocation.adapter = super()._initialize_dbt_core_adapter([])
 
 
 def build_warehouse_assets(settings: Settings) -> Definitions:
@@ -113,7 +110,7 @@ def _build(
 ) -> Iterator[Any]:
     lineage = KeptLineage(artifacts.parent / "column_lineage.json", project_digest())
     is_known = lineage.knows(models)
-    resource = (DbtWithoutAdapter if is_known else DbtWithoutVersionCall)(
+    resource = PromptDbt(
         project_dir=str(PROJECT_FOLDER),
         profiles_dir=str(PROJECT_FOLDER),
         dbt_executable=dbt_program(),
@@ -133,6 +130,8 @@ def _build(
             target_path=artifacts,
             raise_on_error=False,
         )
+        if not is_known:
+            resource.make_adapter(invocation)
     events = invocation.stream()
     if not is_known:
         events = events.fetch_column_metadata()
