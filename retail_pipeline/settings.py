@@ -14,9 +14,7 @@ from pathlib import Path
 from typing import TypeVar
 from urllib.parse import parse_qsl, urlsplit
 
-from psycopg import ProgrammingError
-from psycopg.conninfo import conninfo_to_dict
-
+from retail_pipeline.deferred import conninfo, psycopg
 from retail_pipeline.errors import UsageError
 
 PROJECT_ROOT = Path(__file__).resolve().parent.parent
@@ -330,8 +328,8 @@ def _database_url(given: Mapping[str, str], name: str = "RETAIL_DATABASE_URL") -
     if not url.startswith(("postgresql://", "postgres://")) or url.count("@") > 1:
         raise UsageError(f"{shape}; write @ within a password as %40")
     try:
-        parts = conninfo_to_dict(url)
-    except (ProgrammingError, UnicodeDecodeError):
+        parts = conninfo.conninfo_to_dict(url)
+    except (psycopg.ProgrammingError, UnicodeDecodeError):
         # The driver's own words repeat the address, and the password with it.
         raise UsageError(f"{shape}; write % within a password as %25") from None
     if not parts.get("dbname"):

@@ -8,9 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 
-import psycopg
-from psycopg import sql
-
+from retail_pipeline.deferred import psycopg, sql
 from retail_pipeline.ingestion.specs import LANDING_LAYER
 from retail_pipeline.postgres import Database
 
@@ -168,13 +166,15 @@ def find_drift(
             "where job_id = %s and started_at >= %s - interval '10 minutes'",  # clocks differ
             [stream, job_id, since],
         ).fetchone()
-        misfits = connection.execute(_MISFITS.format(table), [since, stream, since]).fetchall()
+        misfits = connection.execute(
+            sql.SQL(_MISFITS).format(table), [since, stream, since]
+        ).fetchall()
         missing = _missing(connection, table, columns, since)
     known = {name: count for name, count in misfits if name in columns}
     return Drift(tuple(job[0] or ()) if job else (), known, tuple(missing))
 
 
-_MISFITS = sql.SQL(
+_MISFITS = (
     "select name, count(*) from ("
     "select substring(change ->> 'field' from '^[^.[]+') as name from {} "
     "cross join jsonb_array_elements(_airbyte_meta -> 'changes') as change "
@@ -185,8 +185,8 @@ _MISFITS = sql.SQL(
 
 
 def _missing(
-    connection: psycopg.Connection,
-    table: sql.Identifier,
+    connection: "psycopg.Connection",
+    table: "sql.Identifier",
     columns: Sequence[str],
     since: datetime,
 ) -> list[str]:
@@ -205,7 +205,7 @@ def _missing(
 
 
 def _had_values(
-    connection: psycopg.Connection, table: sql.Identifier, column: str, since: datetime
+    connection: "psycopg.Connection", table: "sql.Identifier", column: str, since: datetime
 ) -> bool:
     row = connection.execute(
         sql.SQL(

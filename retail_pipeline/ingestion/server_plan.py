@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from psycopg.conninfo import conninfo_to_dict
 
 from retail_pipeline.airbyte_engine.files import (
     AirbyteFolder,
@@ -20,6 +19,7 @@ from retail_pipeline.airbyte_engine.files import (
     DestinationFile,
     StreamSettings,
 )
+from retail_pipeline.deferred import conninfo
 from retail_pipeline.errors import PipelineError, UsageError
 from retail_pipeline.ingestion.server_api import (
     CONNECTION,
@@ -259,7 +259,7 @@ def reference_values(settings: Settings) -> dict[str, str | None]:
             "an Airbyte server writes to a PostgreSQL at an address: set RETAIL_DATABASE_URL, or "
             "AIRBYTE_DATABASE_URL where the server reaches it by another address or login"
         )
-    parts = conninfo_to_dict(url)
+    parts = conninfo.conninfo_to_dict(url)
     return {
         "RETAIL_API_URL": settings.source.url,
         "RETAIL_API_KEY": settings.api_key,

@@ -9,10 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
 
-import psycopg
-from psycopg import sql
-from psycopg.conninfo import conninfo_to_dict
-
+from retail_pipeline.deferred import conninfo, psycopg, sql
 from retail_pipeline.errors import PipelineError, UnavailableError
 from retail_pipeline.postgres import arrow
 from retail_pipeline.postgres.session import Role, session_url, with_role
@@ -29,13 +26,6 @@ _REFUSALS = ("authentication failed", "no pg_hba.conf entry", "does not exist", 
 """What a server says that is there and will say the same again."""
 
 _MIGRATION_ATTEMPTS = 5
-_PASSING_ERRORS = (
-    # Roles and rights are rows that other databases' migrations touch at the same time.
-    psycopg.errors.InternalError_,  # "tuple concurrently updated"
-    psycopg.errors.UniqueViolation,
-    psycopg.errors.DuplicateObject,
-    psycopg.errors.DeadlockDetected,
-)
 
 
 class Database:
@@ -84,15 +74,15 @@ class Database:
     @property
     def location(self) -> str:
         """Host, port and database name, fit for messages."""
-        parts = conninfo_to_dict(self.url)
+        parts = conninfo.conninfo_to_dict(self.url)
         return f"{parts.get('host')}:{parts.get('port', 5432)}/{parts.get('dbname')}"
 
     @property
     def name(self) -> str:
         """The database's name on its server."""
-        return str(conninfo_to_dict(self.url)["dbname"])
+        return str(conninfo.conninfo_to_dict(self.url)["dbname"])
 
-    def connect(self, *, autocommit: bool = False) -> psycopg.Connection:
+    def connect(self, *, autocommit: bool = False) -> "psycopg.Connection":
         """Open a connection; as a context manager it commits or rolls back, and closes.
 
         Raises:
@@ -239,7 +229,7 @@ class Database:
             try:
                 with self.connect() as connection:
                     return migrate(connection, repair=repair)
-            except _PASSING_ERRORS:
+            except _passing_errors():
                 if attempt == _MIGRATION_ATTEMPTS:
                     raise
                 time.sleep(0.1 * attempt)
@@ -290,6 +280,19 @@ class Database:
             "Check RETAIL_DATABASE_URL and that the server is up "
             "(without the setting, the embedded server is used)."
         )
+
+
+def _passing_errors() -> "tuple[type[psycopg.Error], ...]":
+    """Return how migrations fail that meet those of another database.
+
+    Roles and rights are rows of the server, which both touch.
+    """
+    return (
+        psycopg.errors.InternalError_,  # "tuple concurrently updated"
+        psycopg.errors.UniqueViolation,
+        psycopg.errors.DuplicateObject,
+        psycopg.errors.DeadlockDetected,
+    )
 
 
 def _to_pandas(table: Any) -> "pd.DataFrame":

@@ -2,8 +2,7 @@
 
 from contextlib import suppress
 
-import psycopg
-
+from retail_pipeline.deferred import psycopg
 from retail_pipeline.postgres.database import Database
 from retail_pipeline.postgres.server import EmbeddedServer
 from retail_pipeline.settings import Settings

@@ -22,8 +22,7 @@ from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
-import psycopg
-
+from retail_pipeline.deferred import psycopg
 from retail_pipeline.errors import PipelineError
 
 USER = "retail"

@@ -11,7 +11,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import psycopg
 from dagster import (
     AssetExecutionContext,
     Definitions,
@@ -26,6 +25,7 @@ from dagster_dbt import DbtCliInvocation, DbtCliResource, DbtProject, dbt_assets
 from dagster_dbt.compat import DBT_PYTHON_VERSION
 from packaging.version import Version
 
+from retail_pipeline.deferred import psycopg
 from retail_pipeline.postgres import Database, Role
 from retail_pipeline.retrying import retry, says_lost_connection
 from retail_pipeline.run_window import RunWindow
@@ -161,7 +161,7 @@ def _rebuild_requested(database: Database) -> datetime | None:
 
 
 def _described(
-    event: Output[Any], connection: psycopg.Connection, invocation: DbtCliInvocation
+    event: Output[Any], connection: "psycopg.Connection", invocation: DbtCliInvocation
 ) -> Output[Any]:
     """Add what the database says of the new table or view: rows, columns, descriptions."""
     node = invocation.manifest["nodes"][event.metadata["unique_id"].value]
@@ -178,7 +178,7 @@ def _described(
     )
 
 
-def _columns(connection: psycopg.Connection, table: str) -> TableSchema:
+def _columns(connection: "psycopg.Connection", table: str) -> TableSchema:
     columns = connection.execute(
         "select attname, format_type(atttypid, atttypmod), col_description(attrelid, attnum), "
         "attnotnull from pg_attribute where attrelid = %s::regclass and attnum > 0 "

@@ -18,8 +18,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-from psycopg.conninfo import conninfo_to_dict
-
+from retail_pipeline.deferred import conninfo
 from retail_pipeline.errors import PipelineError
 from retail_pipeline.postgres.server import DATABASE
 from retail_pipeline.postgres.session import dbt_options
@@ -102,7 +101,7 @@ def database_name(settings: Settings) -> str:
     """Return the name of the warehouse database without contacting it."""
     if settings.database_url is None:
         return DATABASE
-    return str(conninfo_to_dict(settings.database_url)["dbname"])
+    return str(conninfo.conninfo_to_dict(settings.database_url)["dbname"])
 
 
 def dbt_environment(url: str, as_of: date | None = None) -> dict[str, str]:
@@ -112,7 +111,7 @@ def dbt_environment(url: str, as_of: date | None = None) -> dict[str, str]:
         url: The owner's `postgresql://` address; dbt sets its own role.
         as_of: Data before 00:00 UTC of this day counts; without it, all that there is.
     """
-    parts = conninfo_to_dict(url)
+    parts = conninfo.conninfo_to_dict(url)
     given = {
         "RETAIL_DBT_HOST": parts.get("host"),
         "RETAIL_DBT_PORT": parts.get("port"),
