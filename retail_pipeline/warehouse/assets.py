@@ -44,6 +44,7 @@ from retail_pipeline.warehouse.project import (
     read_manifest,
     recall,
 )
+from retail_pipeline.warehouse.selection import without_engine
 from retail_pipeline.warehouse.translator import WarehouseTranslator
 
 POOL = "warehouse"
@@ -77,15 +78,16 @@ def build_warehouse_assets(settings: Settings) -> Definitions:
         PipelineError: The dbt project does not parse.
     """
     manifest = read_manifest(database_name(settings))
-    project = DbtProject(PROJECT_FOLDER)
+    with without_engine():
+        all_models = dbt_assets(
+            name="dbt_build",
+            manifest=manifest,
+            project=DbtProject(PROJECT_FOLDER),
+            dagster_dbt_translator=WarehouseTranslator(),
+            pool=POOL,
+        )
 
-    @dbt_assets(
-        name="dbt_build",
-        manifest=manifest,
-        project=project,
-        dagster_dbt_translator=WarehouseTranslator(),
-        pool=POOL,
-    )
+    @all_models
     def dbt_build(
         context: AssetExecutionContext,
         database: ResourceParam[Database],
