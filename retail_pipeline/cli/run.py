@@ -1,7 +1,6 @@
 """The command `run`: the main job in this process, its progress, and the summary at the end."""
 
 import dataclasses
-import gc
 import json
 import os
 import sys
@@ -17,6 +16,7 @@ from rich.console import Console
 
 from retail_pipeline.cli.progress import Course, Progress
 from retail_pipeline.cli.summary import open_console, print_summary, read_summary
+from retail_pipeline.collector import made_to_stay
 from retail_pipeline.errors import PipelineError, UsageError
 from retail_pipeline.postgres import open_database
 from retail_pipeline.settings import (
@@ -148,7 +148,7 @@ def _execute(
 
     began, progress = time.monotonic(), Progress(console, "starting …")
     with console.status(progress):
-        with _imports_that_stay():
+        with made_to_stay():
             definitions = prepare(settings, syncs=select is None)
         selected = _selected(definitions, select)
         ingests = selected is None or any(key.path[0] == "transactional" for key in selected)
@@ -174,17 +174,6 @@ def _execute(
     if not progress.failures:
         progress.course.write(kept)
     return progress, prepared
-
-
-@contextmanager
-def _imports_that_stay() -> Iterator[None]:
-    """Spare the garbage collector what is made here: nothing of it will be garbage."""
-    gc.disable()
-    try:
-        yield
-    finally:
-        gc.enable()
-        gc.freeze()
 
 
 def _selected(definitions: "Definitions", select: str | None) -> "list[AssetKey] | None":
