@@ -5,14 +5,15 @@ is downstream. SQL belongs to `dbt_project/`.
 """
 
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import date, datetime
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from dagster import (
     AssetExecutionContext,
+    AssetKey,
     Definitions,
     Failure,
     Output,
@@ -30,7 +31,7 @@ from retail_pipeline.postgres import Database, Role
 from retail_pipeline.retrying import retry, says_lost_connection
 from retail_pipeline.run_window import RunWindow
 from retail_pipeline.settings import Settings
-from retail_pipeline.warehouse.column_lineage import KeptLineage
+from retail_pipeline.warehouse.column_lineage import KeptLineage, Table, sources_of
 from retail_pipeline.warehouse.outcome import failure_message
 from retail_pipeline.warehouse.project import (
     PARTIAL_PARSE,
@@ -51,11 +52,15 @@ POOL = "warehouse"
 """One build at a time: two would rewrite the same tables."""
 
 
+_COSTLY: Final = 1e6
+"""In PostgreSQL's units: some seconds, beside a build that needs the cores."""
+
+
 class PromptDbt(DbtCliResource):
     """dagster-dbt's resource, without what it does for two seconds each before dbt starts.
 
     It would ask `dbt --version`, which also asks a package index for updates, and make dbt's
-    adapter in this process, which only column lineage needs.
+    adapter in this process, which nothing here asks for anything.
     """
 
     @cached_property
@@ -65,10 +70,6 @@ class PromptDbt(DbtCliResource):
 
     def _initialize_dbt_core_adapter(self, args: Sequence[str]) -> Any:  # noqa: ARG002
         return None
-
-    def make_adapter(self, invocation: DbtCliInvocation) -> None:
-        """Give an invocation its adapter, while dbt itself is starting."""
-        invocation.adapter = super()._initialize_dbt_core_adapter([])
 
 
 def build_warehouse_assets(settings: Settings) -> Definitions:
@@ -96,9 +97,7 @@ def build_warehouse_assets(settings: Settings) -> Definitions:
     ) -> Iterator[Any]:
         as_of = run_window.landed_as_of(settings, database)
         artifacts = settings.home / "dbt" / context.run_id
-        nodes = manifest["nodes"].items()
-        models = {name for name, node in nodes if node["resource_type"] == "model"}
-        yield from _build(context, database, as_of, artifacts, models)
+        yield from _build(context, database, as_of, artifacts)
 
     return Definitions(assets=[dbt_build])
 
@@ -108,10 +107,8 @@ def _build(
     database: Database,
     as_of: date,
     artifacts: Path,
-    models: set[str],
 ) -> Iterator[Any]:
     lineage = KeptLineage(artifacts.parent / "column_lineage.json", project_digest())
-    is_known = lineage.knows(models)
     resource = PromptDbt(
         project_dir=str(PROJECT_FOLDER),
         profiles_dir=str(PROJECT_FOLDER),
@@ -132,17 +129,17 @@ def _build(
             target_path=artifacts,
             raise_on_error=False,
         )
-        if not is_known:
-            resource.make_adapter(invocation)
-    events = invocation.stream()
-    if not is_known:
-        events = events.fetch_column_metadata()
+    manifest = invocation.manifest
     with transformer.connect(autocommit=True) as connection:
-        for event in events:
-            if isinstance(event, Output):
-                described = lineage.add_to(_described(event, connection, invocation))
-                event = described.with_metadata({**described.metadata, "as_of": as_of.isoformat()})  # noqa: PLW2901
-            yield event
+        for event in invocation.stream():
+            if not isinstance(event, Output):
+                yield event
+                continue
+            unique_id = str(event.metadata["unique_id"].value)
+            if not lineage.knows(unique_id):
+                lineage.learn(unique_id, _sources(manifest, unique_id, artifacts, connection))
+            described = lineage.add_to(_described(event, connection, manifest), unique_id)
+            yield described.with_metadata({**described.metadata, "as_of": as_of.isoformat()})
     lineage.keep()
     keep(parsed, artifacts)
     _raise_failure(invocation, artifacts)
@@ -163,29 +160,62 @@ def _rebuild_requested(database: Database) -> datetime | None:
 
 
 def _described(
-    event: Output[Any], connection: "psycopg.Connection", invocation: DbtCliInvocation
+    event: Output[Any], connection: "psycopg.Connection", manifest: Mapping[str, Any]
 ) -> Output[Any]:
     """Add what the database says of the new table or view: rows, columns, descriptions."""
-    node = invocation.manifest["nodes"][event.metadata["unique_id"].value]
-    table = psycopg.sql.Identifier(node["schema"], node["alias"])
-    rows = connection.execute(psycopg.sql.SQL("select count(*) from {}").format(table)).fetchone()
+    node = manifest["nodes"][event.metadata["unique_id"].value]
+    table = (node["schema"], node["alias"])
+    rows = _count(connection, table, is_view=node["config"]["materialized"] == "view")
     seconds = event.metadata.get("Execution Duration")
     return event.with_metadata(
         {
             **event.metadata,
-            "dagster/row_count": rows[0] if rows else 0,
-            "dagster/column_schema": _columns(connection, table.as_string(connection)),
+            **({"dagster/row_count": rows} if rows is not None else {}),
+            "dagster/column_schema": _columns(connection, table),
             **({"seconds": seconds} if seconds else {}),
         }
     )
 
 
-def _columns(connection: "psycopg.Connection", table: str) -> TableSchema:
+def _count(connection: "psycopg.Connection", table: Table, *, is_view: bool) -> int | None:
+    """Return how many rows there are; None of a view that would have to be computed for long."""
+    count = psycopg.sql.SQL("select count(*) from {}").format(psycopg.sql.Identifier(*table))
+    if is_view:
+        plan = connection.execute(psycopg.sql.SQL("explain (format json) ") + count).fetchone()
+        if plan is None or plan[0][0]["Plan"]["Total Cost"] > _COSTLY:
+            return None
+    row = connection.execute(count).fetchone()
+    return row[0] if row else 0
+
+
+def _sources(
+    manifest: Mapping[str, Any], unique_id: str, artifacts: Path, connection: "psycopg.Connection"
+) -> dict[str, set[tuple[AssetKey, str]]]:
+    """Return the columns of assets that each column of a model is made from; none of a seed."""
+    node = manifest["nodes"][unique_id]
+    compiled = artifacts / "compiled" / node["package_name"] / node["original_file_path"]
+    if node["resource_type"] != "model":
+        return {}
+    keys: dict[Table, AssetKey] = {}
+    for parent_id in node["depends_on"]["nodes"]:
+        parent = manifest["nodes"].get(parent_id) or manifest["sources"][parent_id]
+        table = (parent["schema"], parent.get("alias") or parent["identifier"])
+        keys[table] = WarehouseTranslator().get_asset_key(parent)
+    inputs = {
+        table: [column.name for column in _columns(connection, table).columns] for table in keys
+    }
+    return {
+        column: {(keys[table], name) for table, name in found}
+        for column, found in sources_of(compiled.read_text(), inputs).items()
+    }
+
+
+def _columns(connection: "psycopg.Connection", table: Table) -> TableSchema:
     columns = connection.execute(
         "select attname, format_type(atttypid, atttypmod), col_description(attrelid, attnum), "
         "attnotnull from pg_attribute where attrelid = %s::regclass and attnum > 0 "
         "and not attisdropped order by attnum",
-        [table],
+        [psycopg.sql.Identifier(*table).as_string(connection)],
     )
     return TableSchema(
         [
