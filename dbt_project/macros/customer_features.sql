@@ -131,7 +131,8 @@ measured as (
             as net_amount_year_ago_90d,
         coalesce(sum(net_amount) filter (where days_ago > 185 and days_ago <= 365), 0)
             as net_amount_year_ago_180d,
-        sum(net_amount * cast(power(0.5::float8, days_ago / 90.0::float8) as numeric))
+        -- Weights as whole quadrillionths: doubles become decimals by way of text, integers do not.
+        sum(net_amount * cast(1e15 * power(0.5::float8, days_ago / 90.0::float8) as bigint)) * 1e-15
             as net_amount_ewm_90d,
 
         ---------- rhythm

@@ -182,7 +182,8 @@ def _selected(definitions: "Definitions", select: str | None) -> "list[AssetKey]
     from dagster import AssetSelection
 
     try:
-        keys = AssetSelection.from_string(select).resolve(definitions.resolve_asset_graph())
+        graph = definitions.resolve_asset_graph()
+        keys = AssetSelection.from_string(select).resolve(graph)
     except Exception as error:
         raise UsageError(
             f"--select {select!r} is not a selection of assets: {error}. "
@@ -190,7 +191,14 @@ def _selected(definitions: "Definitions", select: str | None) -> "list[AssetKey]
         ) from None
     if not keys:
         raise UsageError(f"--select {select!r} matches no asset")
-    return sorted(keys)
+    whole = [key for key in keys if graph.get(key).partitions_def is None]
+    if not whole:
+        names = ", ".join(sorted(key.to_user_string() for key in keys))
+        raise UsageError(
+            f"{names} is made by partition, by a backfill in the UI (`retail-pipeline dev`); "
+            "a run brings it up to date with clv/backtest_summary"
+        )
+    return sorted(whole)
 
 
 def _refuse_new_data(settings: Settings, window: dict[str, Any]) -> None:

@@ -97,8 +97,9 @@ def execute(
     the services' webserver and daemon, and Dagster's own commands.
     """
     os.environ.update(dagster_environment(Settings.from_environment()))
-    beside = Path(sys.executable).with_name(command[0])
-    program = str(beside) if beside.exists() else shutil.which(command[0])
+    beside = Path(sys.executable).parent / command[0]
+    is_beside = beside.name == command[0] and beside.exists()
+    program = str(beside) if is_beside else shutil.which(command[0])
     if program is None:
         raise UsageError(f"there is no program {command[0]!r} here")
     _become(program, command[1:])

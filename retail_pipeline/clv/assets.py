@@ -91,8 +91,8 @@ def training_set() -> AssetsDefinition:
         as_of, horizon_days = window(database, settings, run_window)
         cutoffs = dataset.training_cutoffs(tables.as_of_dates(database), as_of, horizon_days)
         buckets = tables.buckets(database, as_of)
-        features = tables.features(database, [*cutoffs, as_of], buckets.condition())
-        entries = tables.entries(database, as_of, buckets.condition())
+        features = tables.features(database, [*cutoffs, as_of], buckets)
+        entries = tables.entries(database, as_of, buckets)
         digest = inputs.digest(
             [inputs.code_version(), cutoffs, inputs.of_rows(features), inputs.of_rows(entries)]
         )
@@ -133,7 +133,7 @@ def candidates() -> AssetsDefinition:
         started, database = time.monotonic(), database.as_role(Role.SCIENTIST)
         as_of, horizon_days = window(database, settings, run_window)
         buckets = tables.buckets(database, as_of)
-        today = dataset.population(tables.features(database, [as_of], buckets.condition()), as_of)
+        today = dataset.population(tables.features(database, [as_of], buckets), as_of)
         learned_from = tables.digests(database, "training_set", horizon_days).get(as_of)
         digest = inputs.digest([inputs.code_version(), learned_from, inputs.of_rows(today)])
         kept = learned_from is not None and _is_kept(
@@ -324,7 +324,7 @@ def predictions() -> AssetsDefinition:
         """A customer's predicted value over the horizon, with interval, decile and segment."""
         import pandas as pd
 
-        from retail_pipeline.clv import dataset, discounting, margin, store, tables, valuation
+        from retail_pipeline.clv import dataset, margin, scoring, store, tables, valuation
 
         started, database = time.monotonic(), database.as_role(Role.SCIENTIST)
         as_of, horizon_days = window(database, settings, run_window)
@@ -336,12 +336,10 @@ def predictions() -> AssetsDefinition:
             where="horizon_days = %s and model_name = %s",
             params=[horizon_days, serving.model.name],
         )
-        buckets = tables.buckets(database, as_of)
-        parts = tables.features_by_bucket(database, as_of, buckets)
-        scored = valuation.score_parts(serving.model, parts, past, as_of)
-        parts = tables.features_by_bucket(database, as_of, buckets)
-        worth = discounting.discounted_in_parts(scored, serving.model, parts, rate)
-        frame = margin.with_margins(worth, tables.costed_sales(database, as_of)).assign(
+        calibration = valuation.calibration_for(serving.model, past, as_of)
+        parts = scoring.predicted(database, serving.model, as_of, rate, draws=calibration is None)
+        scored = valuation.ranked(serving.model, parts, calibration, as_of)
+        frame = margin.with_margins(scored, tables.costed_sales(database, as_of)).assign(
             is_extrapolated=not dataset.training_cutoffs(
                 tables.as_of_dates(database), as_of, horizon_days
             ),
@@ -365,7 +363,7 @@ def predictions() -> AssetsDefinition:
             predicted_total=totals.pop("predicted_value"),
             discount_rate=rate,
             is_extrapolated=bool(frame["is_extrapolated"].any()),
-            buckets=buckets.count,
+            parts=len(parts),
             **totals,
         )
 
@@ -452,23 +450,15 @@ def segment_changes() -> AssetsDefinition:
         """A move of customers between two labels since the month first before, bought or not."""
         import pandas as pd
 
-        from retail_pipeline.clv import store, tables
-        from retail_pipeline.clv.segments import idle_changes, labelled, moves
+        from retail_pipeline.clv import scoring, store, tables
+        from retail_pipeline.clv.segments import idle_changes, moves
 
         started, database = time.monotonic(), database.as_role(Role.SCIENTIST)
         as_of, horizon_days = window(database, settings, run_window)
         earlier = [day for day in tables.as_of_dates(database) if day < as_of and day.day == 1]
         since = max(earlier, default=as_of)
         served = store.load_serving(database, as_of, horizon_days).model
-        buckets = tables.buckets(database, as_of)
-        before, after = (
-            pd.concat(
-                [labelled(part, served.predict) for part in parts], ignore_index=True
-            ).sort_values("customer_id", ignore_index=True)
-            for parts in (
-                tables.features_by_bucket(database, day, buckets) for day in (since, as_of)
-            )
-        )
+        before, after = (scoring.labelled(database, served, day) for day in (since, as_of))
         table = moves(before, after, since, horizon_days)
         rows_written = database.publish(
             "clv.segment_changes",

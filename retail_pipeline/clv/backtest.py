@@ -5,7 +5,7 @@ cut-offs up to c - h with outcomes known before c, intervals calibrated on earli
 outcome was complete at c. Only the judgement uses what is known today. No choice is made here.
 """
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import Any, Final
@@ -15,7 +15,7 @@ import pandas as pd
 from retail_pipeline.clv import dataset, intervals, metrics, parallel
 from retail_pipeline.clv.btyd import Array
 from retail_pipeline.clv.candidates import Abstention, AtCutoff, Candidate
-from retail_pipeline.clv.estimators import PREDICTED, ValueModel
+from retail_pipeline.clv.estimators import ValueModel
 
 PREDICTION_COLUMNS: Final = [
     "model_name",
@@ -49,34 +49,6 @@ class Backtest:
     predictions: pd.DataFrame
     metrics: pd.DataFrame
     abstentions: dict[date, list[Abstention]]
-
-
-def predict(
-    model: ValueModel, parts: Iterable[pd.DataFrame], calibration: intervals.Calibration | None
-) -> pd.DataFrame:
-    """Return a model's predictions for one population, with intervals, in the order of the ids.
-
-    Args:
-        model: Fitted.
-        parts: The whole population of one date, in parts of whole customers: interval groups are
-            ranks within all of it.
-        calibration: From backtest predictions; None lets the model itself draw the intervals.
-
-    Returns:
-        `customer_id`, the three predictions, `lower_80` and `upper_80`.
-    """
-    found = []
-    for part in parts:
-        frame = pd.concat([part[["customer_id"]], model.predict(part)[PREDICTED]], axis=1)
-        if calibration is None:
-            lower, upper = intervals.from_model(model, part)
-            frame = frame.assign(lower_80=lower, upper_80=upper)
-        found.append(frame)
-    predicted = pd.concat(found, ignore_index=True).sort_values("customer_id", ignore_index=True)
-    if calibration is None:
-        return predicted
-    lower, upper = calibration.apply(predicted["predicted_value"].to_numpy(float))
-    return predicted.assign(lower_80=lower, upper_80=upper)
 
 
 def run(

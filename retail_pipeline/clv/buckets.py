@@ -1,20 +1,22 @@
-"""Customers in buckets of bounded size, by a digest of their id: one rule in SQL and in pandas.
+"""Which customers models learn from, and in which parts everybody is scored.
 
-Models learn from the first bucket and score one bucket after the other. Up to `MOST_CUSTOMERS`
-there is one bucket, of everybody. Nothing is read or fitted here.
+Models learn from a bucket: customers by a digest of their id, one rule in SQL and in pandas. They
+score parts: ranges of ids, as tables lie. Up to `MOST_CUSTOMERS` there is one of either, of
+everybody. Nothing is read or fitted here.
 """
 
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Final, Self
 
 import numpy as np
 import pandas as pd
 
 MOST_CUSTOMERS: Final = 100_000
-"""In one bucket, on average over the buckets. More rows would not move what is learned (docs/
-decisions/0037), and bound how much a step holds in memory."""
+"""In one bucket, on average over the buckets, and in one part. More rows would not move what is
+learned (docs/decisions/0037), and both bound how much a step holds in memory."""
 
 _DIGITS: Final = 4
 _MOST_BUCKETS: Final = 16**_DIGITS
@@ -38,27 +40,38 @@ class Buckets:
             count *= 2
         return cls(count)
 
-    def condition(self, bucket: int = 0) -> str:
-        """Return the SQL condition on `customer_id` of one bucket."""
+    def condition(self) -> str:
+        """Return the SQL condition on `customer_id` of those that models learn from."""
         if self.count == 1:
             return "true"
         digits = f"right(md5(customer_id), {_DIGITS})"
-        return f"mod(('x' || {digits})::bit({4 * _DIGITS})::integer, {self.count}) = {bucket}"
+        return f"mod(('x' || {digits})::bit({4 * _DIGITS})::integer, {self.count}) = 0"
 
     def chosen(self, frame: pd.DataFrame) -> pd.DataFrame:
-        """Return the rows of the customers in the first bucket, in their order."""
-        return next(self.parts(frame))
-
-    def parts(self, frame: pd.DataFrame) -> Iterator[pd.DataFrame]:
-        """Yield the rows of the customers in each bucket, in their order."""
+        """Return the rows of the customers that models learn from, in their order."""
         if self.count == 1:
-            yield frame
-            return
+            return frame
         codes, ids = pd.factorize(frame["customer_id"])
-        numbers = np.array([self._bucket(str(customer_id)) for customer_id in ids], dtype=int)
-        for bucket in range(self.count):
-            yield frame[numbers[codes] == bucket].reset_index(drop=True)
+        is_chosen = np.array([self._bucket(str(customer_id)) == 0 for customer_id in ids], bool)
+        return frame[is_chosen[codes]].reset_index(drop=True)
 
     def _bucket(self, customer_id: str) -> int:
         digest = hashlib.md5(customer_id.encode(), usedforsecurity=False).hexdigest()
         return int(digest[-_DIGITS:], 16) % self.count
+
+
+def count_parts(customers: int) -> int:
+    """Return in how many parts, of one size but for one customer, a population is scored."""
+    return max(-(-customers // MOST_CUSTOMERS), 1)
+
+
+def parts(frame: pd.DataFrame) -> Iterator[pd.DataFrame]:
+    """Yield a population in parts.
+
+    Args:
+        frame: One row per customer, in the order of ids.
+    """
+    count = count_parts(len(frame))
+    size, larger = divmod(len(frame), count)
+    for start, end in pairwise(size * part + min(part, larger) for part in range(count + 1)):
+        yield frame.iloc[start:end].reset_index(drop=True)

@@ -153,7 +153,7 @@ def _inputs(
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     needed = [d for d in dataset.dates_needed(dates, as_of, horizon_days) if d < as_of]
     latest = as_of - timedelta(days=horizon_days)
-    learned = tables.buckets(database, as_of).condition()
+    learned = tables.buckets(database, as_of)
     return (
         tables.features(database, [day for day in needed if day <= latest], learned),
         tables.entries(database, as_of, learned),

@@ -83,10 +83,15 @@ def population(features: pd.DataFrame, as_of: date) -> pd.DataFrame:
     """
     found = at_date(features, as_of)
     if found.empty:
-        raise PipelineError(
-            f"nobody has a purchase before {as_of}: choose a later as-of date, or load earlier data"
-        )
+        raise nobody(as_of)
     return found
+
+
+def nobody(as_of: date) -> PipelineError:
+    """Return the error of a date that nobody has a purchase before."""
+    return PipelineError(
+        f"nobody has a purchase before {as_of}: choose a later as-of date, or load earlier data"
+    )
 
 
 def at_date(features: pd.DataFrame, as_of: date) -> pd.DataFrame:

@@ -11,7 +11,6 @@ No prediction is made here, and no interval is discounted: when an outcome comes
 does not know.
 """
 
-from collections.abc import Iterable
 from itertools import pairwise
 from typing import Final
 
@@ -40,33 +39,6 @@ def discounted(
     return predictions.assign(
         discount_rate=discount_rate,
         discounted_value=predictions["predicted_value"].to_numpy(float) * factors,
-    )
-
-
-def discounted_in_parts(
-    predictions: pd.DataFrame,
-    model: ValueModel,
-    parts: Iterable[pd.DataFrame],
-    discount_rate: float,
-) -> pd.DataFrame:
-    """Return what `discounted` does for a population that comes in parts, in any order.
-
-    Args:
-        predictions: `customer_id`, `predicted_value`.
-        model: The model that predicted it.
-        parts: The feature rows; at a rate of 0 none is asked for.
-        discount_rate: As for `discounted`.
-    """
-    if discount_rate == 0:
-        return discounted(predictions, model, predictions, discount_rate)
-    factors = pd.concat(
-        pd.Series(present_value_factors(model, part, discount_rate), index=part["customer_id"])
-        for part in parts
-    )
-    value = predictions["predicted_value"].to_numpy(float)
-    return predictions.assign(
-        discount_rate=discount_rate,
-        discounted_value=value * factors.reindex(predictions["customer_id"]).to_numpy(),
     )
 
 

@@ -3,7 +3,7 @@
 No modelling, no Dagster. Models and decisions are in `store`, the backtest's tables in `cutoffs`.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import date
 from typing import Final
 
@@ -11,11 +11,14 @@ import pandas as pd
 import pyarrow as pa
 
 from retail_pipeline.clv import dataset
-from retail_pipeline.clv.buckets import Buckets
+from retail_pipeline.clv.buckets import Buckets, count_parts
 from retail_pipeline.postgres import Database
 
 WORTH: Final = ("predicted_value", "discounted_value", "predicted_margin", "discounted_margin")
 """What the columns of `clv.predictions` say in money, intervals aside."""
+
+Ids = tuple[str, str]
+"""The first and the last id of some customers that are neighbours in the order of ids."""
 
 
 def as_of_dates(database: Database) -> list[date]:
@@ -26,54 +29,75 @@ def as_of_dates(database: Database) -> list[date]:
 
 def buckets(database: Database, as_of: date) -> Buckets:
     """Return the buckets of the population at a date."""
+    return Buckets.of(_customers(database, as_of))
+
+
+def _customers(database: Database, as_of: date) -> int:
     found = database.query(
         "select count(*) as customers from warehouse.customer_features where as_of_date = %s",
         [as_of],
     )
-    return Buckets.of(int(found["customers"].iloc[0]))
+    return int(found["customers"].iloc[0])
 
 
-def features(database: Database, dates: Sequence[date], bucket: str = "true") -> pd.DataFrame:
-    """Return the prepared features of some dates.
-
-    Args:
-        database: As the scientist.
-        dates: As-of dates.
-        bucket: A SQL condition on the customers: `Buckets.condition`.
-    """
+def features(database: Database, dates: Sequence[date], buckets: Buckets) -> pd.DataFrame:
+    """Return the prepared features at some dates of the customers that models learn from."""
     return dataset.prepare_features(
         database.read(
             "warehouse.customer_features",
-            where=f"as_of_date = any(%s) and {bucket}",
+            where=f"as_of_date = any(%s) and {_in_bucket(buckets)}",
             params=[list(dates)],
         )
     )
 
 
-def features_by_bucket(database: Database, as_of: date, buckets: Buckets) -> Iterator[pd.DataFrame]:
-    """Yield the prepared features of everybody at a date, a bucket at a time.
+def parts(database: Database, as_of: date) -> list[Ids]:
+    """Return the parts in which everybody at a date is scored, in the order of ids.
 
     Raises:
         PipelineError: There is nobody.
     """
-    everybody = 0
-    for bucket in range(buckets.count):
-        rows = features(database, [as_of], buckets.condition(bucket))
-        everybody += len(rows)
-        if len(rows) or (bucket == buckets.count - 1 and not everybody):
-            yield dataset.population(rows, as_of)
+    found = database.query(
+        "select min(customer_id) as first_id, max(customer_id) as last_id from ("
+        "select customer_id, ntile(%s) over (order by customer_id) as part "
+        "from warehouse.customer_features where as_of_date = %s"
+        ") as numbered group by part order by part",
+        [count_parts(_customers(database, as_of)), as_of],
+    )
+    if found.empty:
+        raise dataset.nobody(as_of)
+    return list(zip(found["first_id"].astype(str), found["last_id"].astype(str), strict=True))
 
 
-def entries(database: Database, as_of: date, bucket: str = "true") -> pd.DataFrame:
-    """Return the prepared ledger as it was known at a date, of the customers in a bucket."""
+def features_of_part(database: Database, as_of: date, ids: Ids) -> pd.DataFrame:
+    """Return the prepared features at a date of the customers in a part: neighbours on disk."""
+    return dataset.prepare_features(
+        database.read(
+            "warehouse.customer_features",
+            where="as_of_date = %s and customer_id between %s and %s",
+            params=[as_of, *ids],
+        )
+    )
+
+
+def entries(database: Database, as_of: date, buckets: Buckets) -> pd.DataFrame:
+    """Return the prepared ledger, as it was known at a date, of those that models learn from."""
     return dataset.prepare_entries(
         database.read(
             "warehouse.customer_day_entries",
             dataset.ENTRY_COLUMNS,
-            where=f"date_day < %s and known_date < %s and {bucket}",
+            where=f"date_day < %s and known_date < %s and {_in_bucket(buckets)}",
             params=[as_of, as_of],
         )
     )
+
+
+def _in_bucket(buckets: Buckets) -> str:
+    """Return a condition on customers that their tables' indexes answer, beyond one bucket."""
+    if buckets.count == 1:
+        return "true"
+    dimension = "select customer_id from warehouse.dim_customers"
+    return f"customer_id in ({dimension} where {buckets.condition()})"
 
 
 _COSTED_SALES = """

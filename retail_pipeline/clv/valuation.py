@@ -4,7 +4,7 @@ The Dagster assets run the same steps one by one with tables in between; `evalua
 in one go. Both give the same numbers. No table, no file, no Dagster.
 """
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
 from typing import Final
@@ -12,11 +12,11 @@ from typing import Final
 import pandas as pd
 
 from retail_pipeline.clv import backtest as backtesting
-from retail_pipeline.clv import dataset, segments, selection
+from retail_pipeline.clv import buckets, dataset, scoring, segments, selection
 from retail_pipeline.clv.backtest import Backtest
-from retail_pipeline.clv.buckets import Buckets
 from retail_pipeline.clv.candidates import Candidate, fit_candidates
 from retail_pipeline.clv.estimators import ValueModel
+from retail_pipeline.clv.intervals import Calibration
 from retail_pipeline.clv.selection import INCUMBENT, Decision
 
 PREDICTION_COLUMNS: Final = [
@@ -107,10 +107,10 @@ def value_customers(
     features = dataset.prepare_features(features)
     entries = dataset.prepare_entries(entries)
     today = dataset.population(features, as_of)
-    buckets = Buckets.of(len(today))
-    features, entries = buckets.chosen(features), buckets.chosen(entries)
+    learned = buckets.Buckets.of(len(today))
+    features, entries = learned.chosen(features), learned.chosen(entries)
     labelled = dataset.training_set(features, entries, as_of, horizon_days)
-    candidates = fit_candidates(labelled, buckets.chosen(today), horizon_days)
+    candidates = fit_candidates(labelled, learned.chosen(today), horizon_days)
     backtest = backtesting.run(features, entries, as_of, horizon_days)
     fitted = {c.model_name: c.model for c in candidates if c.model is not None}
     decision = selection.choose(backtest.metrics, fitted, as_of, incumbent)
@@ -140,31 +140,52 @@ def score(
             outcome is not complete at `as_of` are left out.
         as_of: The date.
     """
-    parts = Buckets.of(len(today)).parts(today)
-    return score_parts(model, parts, backtest_predictions, as_of)
+    calibration = calibration_for(model, backtest_predictions, as_of)
+    parts = [
+        scoring.of_part(model, part, draws=calibration is None) for part in buckets.parts(today)
+    ]
+    return ranked(model, parts, calibration, as_of)[PREDICTION_COLUMNS]
 
 
-def score_parts(
-    model: ValueModel,
-    parts: Iterable[pd.DataFrame],
-    backtest_predictions: pd.DataFrame,
-    as_of: date,
-) -> pd.DataFrame:
-    """Return what `score` does for a population that comes in parts, one in memory at a time.
+def calibration_for(
+    model: ValueModel, backtest_predictions: pd.DataFrame, as_of: date
+) -> Calibration | None:
+    """Return what a model's intervals at a date follow from; None where it has to draw them.
 
     Args:
-        model: Fitted, at `as_of` or before.
-        parts: The population at `as_of`; ranks are over all of it.
+        model: The model.
         backtest_predictions: As for `score`.
         as_of: The date.
     """
     past = backtest_predictions[backtest_predictions["horizon_days"] == model.horizon_days]
     cutoffs = dataset.training_cutoffs(past["cutoff_date"].unique(), as_of, model.horizon_days)
-    calibration = backtesting.calibration_of(past, model.name, cutoffs, as_of)
-    predicted = backtesting.predict(model, parts, calibration)
-    named = segments.assign(predicted, model.horizon_days)
-    return named.assign(
+    return backtesting.calibration_of(past, model.name, cutoffs, as_of)
+
+
+def ranked(
+    model: ValueModel,
+    parts: Sequence[pd.DataFrame],
+    calibration: Calibration | None,
+    as_of: date,
+) -> pd.DataFrame:
+    """Return the served predictions of a population from those of its parts.
+
+    Args:
+        model: The model that made them.
+        parts: `scoring.of_part` of every part, in the order of ids: groups of intervals, deciles
+            and segments are ranks over all of it.
+        calibration: For the intervals; None where the parts bear them.
+        as_of: The date.
+
+    Returns:
+        `PREDICTION_COLUMNS` and what else the parts bear, one row per customer.
+    """
+    predicted = pd.concat(parts, ignore_index=True).sort_values("customer_id", ignore_index=True)
+    if calibration is not None:
+        lower, upper = calibration.apply(predicted["predicted_value"].to_numpy(float))
+        predicted = predicted.assign(lower_80=lower, upper_80=upper)
+    return segments.assign(predicted, model.horizon_days).assign(
         as_of_date=pd.Timestamp(as_of),
         horizon_days=model.horizon_days,
         model_name=model.name,
-    )[PREDICTION_COLUMNS]
+    )

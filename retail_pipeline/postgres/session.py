@@ -44,10 +44,13 @@ def session_url(url: str) -> str:
 def dbt_options() -> str:
     """Return libpq options for dbt's sessions: models may take as long as they need.
 
+    A row from another core costs a model less than computing it, which PostgreSQL does not assume:
+    by default it expects queries that return few rows.
+
     The role is the profile's: these options pass through the environment, where other sessions of
     the process may see them for a moment.
     """
-    return f"-c lock_timeout={LOCK_TIMEOUT}"
+    return f"-c lock_timeout={LOCK_TIMEOUT} -c parallel_tuple_cost=0.01"
 
 
 def _with(url: str, options: str, **defaults: str) -> str:

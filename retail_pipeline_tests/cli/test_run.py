@@ -1,6 +1,7 @@
 """The command as people use it: what it ends with, and one clear message for each bad input."""
 
 import json
+import sys
 from pathlib import Path
 
 import pandas as pd
@@ -113,9 +114,18 @@ def test_wrong_use_has_its_own_exit_code(cli: Cli) -> None:
     assert cli("run", "--discount-rate", "10").returncode == WRONG_USE
     assert cli("run", "--unknown").returncode == WRONG_USE
     assert cli("run", "--select", "group:nothing").returncode == WRONG_USE
+    assert "backfill" in cli("run", "--select", 'key:"clv/backtest"').stderr
+    assert cli("exec", "/no/such/program").returncode == WRONG_USE
     unused = cli("run", "--full-refresh", "--select", "group:figures", "--debug")
     assert unused.returncode != DONE
     assert "UsageError: --full-refresh needs the transactional assets" in unused.stderr
+
+
+def test_exec_runs_a_program_by_its_name_or_path(cli: Cli) -> None:
+    for program in ("python", sys.executable):
+        done = cli("exec", program, "-c", "import os; print(os.environ['DAGSTER_HOME'])")
+        assert done.returncode == DONE, done.stderr
+        assert Path(done.stdout.strip()).name == "dagster"
 
 
 def test_db_url_prints_one_line_that_works(cli: Cli) -> None:

@@ -16,11 +16,13 @@ from dagster import (
 )
 
 from retail_pipeline import state
-from retail_pipeline.clv import dataset, segments, store
+from retail_pipeline.clv import buckets, dataset, processes, scoring, segments, store, tables
 from retail_pipeline.clv.assets import build_clv
+from retail_pipeline.clv.buckets import Buckets
+from retail_pipeline.clv.estimators import LastWindow
 from retail_pipeline.clv.metrics import METRICS
 from retail_pipeline.clv.valuation import value_customers
-from retail_pipeline.errors import UsageError
+from retail_pipeline.errors import PipelineError, UsageError
 from retail_pipeline.postgres import Database
 from retail_pipeline.run_window import RunWindow
 from retail_pipeline.settings import Settings
@@ -347,3 +349,37 @@ def test_the_checks_see_harm(database: Database) -> None:
         failed = set(failed_checks(run(database, selection=checks)))
         assert failed - seen == {check}
         seen |= failed
+
+
+def test_parts_on_all_cores_give_what_one_part_gives(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(database, LEDGER, FEATURES)
+    model = LastWindow(HORIZON)
+    monkeypatch.setattr(processes, "cores", lambda: 2)
+    [whole] = scoring.predicted(database, model, AS_OF, 0.1, draws=True)
+    everybody = scoring.labelled(database, model, AS_OF)
+    monkeypatch.setattr(buckets, "MOST_CUSTOMERS", 40)
+    parts = scoring.predicted(database, model, AS_OF, 0.1, draws=True)
+    sizes = [len(part) for part in parts]
+    assert len(sizes) == -(-len(whole) // 40)
+    assert max(sizes) - min(sizes) <= 1
+    pd.testing.assert_frame_equal(pd.concat(parts, ignore_index=True), whole, check_exact=True)
+    assert (whole["discounted_value"] <= whole["predicted_value"]).all()
+    again = scoring.labelled(database, model, AS_OF)
+    pd.testing.assert_frame_equal(again, everybody, check_exact=True)
+    with pytest.raises(PipelineError, match="nobody has a purchase before 1999-01-01"):
+        scoring.predicted(database, model, date(1999, 1, 1), 0.0, draws=False)
+
+
+def test_tables_and_frames_hand_models_the_same_customers(database: Database) -> None:
+    fill(database, LEDGER, FEATURES)
+    ids = LEDGER[["customer_id"]].drop_duplicates()
+    database.publish("warehouse.dim_customers", ids, ["customer_id"], create=True)
+    four = Buckets(4)
+    features = tables.features(database, [AS_OF], four)
+    entries = tables.entries(database, AS_OF, four)
+    everything = tables.features(database, [AS_OF], Buckets(1))
+    pd.testing.assert_frame_equal(features, four.chosen(everything))
+    pd.testing.assert_frame_equal(entries, four.chosen(tables.entries(database, AS_OF, Buckets(1))))
+    assert 0 < len(features) < len(everything) / 2

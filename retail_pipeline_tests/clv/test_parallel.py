@@ -5,7 +5,7 @@ from datetime import date
 import pandas as pd
 import pytest
 
-from retail_pipeline.clv import backtest, dataset, parallel
+from retail_pipeline.clv import backtest, dataset, parallel, processes
 from retail_pipeline_tests.clv import world
 
 AS_OF = date(2021, 3, 1)
@@ -24,7 +24,7 @@ def test_workers_change_no_bit(
 ) -> None:
     here = backtest.run(*inputs, AS_OF, HORIZON)
     monkeypatch.setattr(parallel, "FEWEST_ROWS", 1)
-    monkeypatch.setattr(parallel, "_cores", lambda: 2)
+    monkeypatch.setattr(processes, "cores", lambda: 2)
     there = backtest.run(*inputs, AS_OF, HORIZON)
     pd.testing.assert_frame_equal(there.predictions, here.predictions, check_exact=True)
     untimed = [frame.drop(columns="fit_seconds") for frame in (there.metrics, here.metrics)]
@@ -36,7 +36,7 @@ def test_a_broken_process_says_what_happened(
     inputs: tuple[pd.DataFrame, pd.DataFrame], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(parallel, "FEWEST_ROWS", 1)
-    monkeypatch.setattr(parallel, "_cores", lambda: 2)
+    monkeypatch.setattr(processes, "cores", lambda: 2)
     features = inputs[0].drop(columns="net_amount_90d")
     with pytest.raises(RuntimeError, match="net_amount_90d"):
         backtest.run(features, inputs[1], AS_OF, HORIZON)

@@ -15,7 +15,6 @@ from retail_pipeline.clv.btyd_models import BGNBDGammaGamma, ParetoNBDGammaGamma
 from retail_pipeline.clv.discounting import (
     DAYS_PER_YEAR,
     discounted,
-    discounted_in_parts,
     present_value_factors,
 )
 from retail_pipeline.clv.estimators import LastWindow
@@ -72,18 +71,6 @@ def test_present_value_lies_between_the_horizons_end_and_today_and_falls_with_th
     least = value * (1 + rate) ** (-model.horizon_days / DAYS_PER_YEAR)
     assert (high >= least * (1 - 1e-12)).all() and (low <= value).all()
     assert (high <= low * (1 + 1e-12)).all()
-
-
-def test_parts_are_discounted_as_the_whole_is() -> None:
-    frame = rows([(3, 400, 0.2), (1, 90, 0.0), (9, 700, 0.9)]).assign(customer_id=["a", "b", "c"])
-    model = LastWindow(180)
-    predicted = frame[["customer_id"]].assign(predicted_value=[10.0, 20.0, 30.0])
-    whole = discounted(predicted, model, frame, 0.1)
-    parts = discounted_in_parts(predicted, model, [frame.iloc[2:], frame.iloc[:2]], 0.1)
-    pd.testing.assert_frame_equal(parts, whole)
-    pd.testing.assert_frame_equal(
-        discounted_in_parts(predicted, model, [], 0.0), discounted(predicted, model, frame, 0.0)
-    )
 
 
 @given(models(), histories, st.floats(0, 1e9))

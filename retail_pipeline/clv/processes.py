@@ -1,0 +1,113 @@
+"""Pieces of work that do not depend on each other, on all cores.
+
+They go to a process of their own (`python -m retail_pipeline.clv.processes`), which forks a worker
+per core. That process is young and has one thread; the caller, perhaps a server with many, is never
+forked. Each piece is computed in one thread wherever it runs, so the results do not depend on where
+that was, to the bit. What the work is, is not known here.
+"""
+
+import multiprocessing
+import os
+import pickle
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from tempfile import TemporaryFile
+from typing import IO, Any, Final, Protocol, cast
+
+_ONE_THREAD: Final = dict.fromkeys(
+    ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1"
+)
+_TAIL: Final = 2_000
+
+
+class Work(Protocol):
+    """What a process can be handed: it is pickled, and so is what its pieces return."""
+
+    @property
+    def pieces(self) -> int:
+        """How many pieces there are; the costliest last, as they are begun with."""
+
+    def begin(self) -> None:
+        """Do, in the process that forks the workers, what all pieces need."""
+
+    def at(self, number: int) -> Any:
+        """Return the result of a piece, counted from 0."""
+
+
+def cores() -> int:
+    """Return how many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def on_all_cores(name: str, work: Callable[[], Work]) -> list[Any]:
+    """Return the results of all pieces, in their order.
+
+    Args:
+        name: What to call the process in an error.
+        work: Returns the work, perhaps after some preparation: the process imports its libraries
+            meanwhile.
+
+    Raises:
+        RuntimeError: The process broke; the message ends with what it said last.
+    """
+    with TemporaryFile() as said, _started(said) as process:
+        try:
+            with cast("IO[bytes]", process.stdin) as pipe:
+                pickle.dump(work(), pipe, pickle.HIGHEST_PROTOCOL)
+            found: list[Any] = pickle.load(cast("IO[bytes]", process.stdout))
+        except (BrokenPipeError, EOFError, pickle.UnpicklingError):
+            process.wait()
+            said.seek(0)
+            last = said.read().decode(errors="replace")[-_TAIL:]
+            raise RuntimeError(
+                f"the process of {name} ended with {process.returncode}: {last}"
+            ) from None
+    return found
+
+
+@contextmanager
+def _started(said: IO[bytes]) -> Iterator["subprocess.Popen[bytes]"]:
+    with subprocess.Popen(
+        [sys.executable, "-m", __name__],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=said,
+        env=os.environ | _ONE_THREAD,
+    ) as process:
+        try:
+            yield process
+        except BaseException:
+            process.kill()
+            raise
+
+
+_WORK: list[Work] = []
+"""What forked workers inherit."""
+
+
+def _at(number: int) -> Any:
+    return _WORK[0].at(number)
+
+
+def _main() -> None:
+    # A caller that ignores the signal hands that down, and the pool's workers would never end.
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    # What all work needs, imported while the caller still prepares it.
+    import retail_pipeline.clv.valuation  # noqa: F401
+
+    work: Work = pickle.load(sys.stdin.buffer)
+    work.begin()
+    _WORK.append(work)
+    with multiprocessing.get_context("fork").Pool(min(cores(), work.pieces)) as pool:
+        found = pool.map(_at, reversed(range(work.pieces)), chunksize=1)
+    pickle.dump(found[::-1], sys.stdout.buffer, pickle.HIGHEST_PROTOCOL)
+
+
+if __name__ == "__main__":
+    # Pickled classes name this module, not `__main__`.
+    from retail_pipeline.clv.processes import _main as run
+
+    run()

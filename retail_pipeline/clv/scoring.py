@@ -1,0 +1,115 @@
+"""Everybody's bare predictions, a part at a time, on all cores.
+
+Each worker reads its own parts and returns a few numbers per customer; no more than a part per
+core is in memory. What ranks over everybody give (intervals, deciles, segments) is `valuation`'s.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import date
+from typing import Any
+
+import pandas as pd
+
+from retail_pipeline.clv import discounting, intervals, processes, segments, tables
+from retail_pipeline.clv.estimators import PREDICTED
+from retail_pipeline.clv.value_model import ValueModel
+from retail_pipeline.postgres import Database
+
+
+def of_part(model: ValueModel, part: pd.DataFrame, *, draws: bool) -> pd.DataFrame:
+    """Return a model's predictions for some customers of a population.
+
+    Args:
+        model: Fitted.
+        part: Feature rows of one date.
+        draws: Whether the model itself draws the intervals, as nothing calibrates them.
+
+    Returns:
+        `customer_id` and the three predictions, with draws also `lower_80` and `upper_80`.
+    """
+    frame = pd.concat([part[["customer_id"]], model.predict(part)[PREDICTED]], axis=1)
+    if not draws:
+        return frame
+    lower, upper = intervals.from_model(model, part)
+    return frame.assign(lower_80=lower, upper_80=upper)
+
+
+def predicted(
+    database: Database, model: ValueModel, as_of: date, discount_rate: float, *, draws: bool
+) -> list[pd.DataFrame]:
+    """Return `of_part` of everybody, part by part in the order of ids, with what it is worth.
+
+    Args:
+        database: As the scientist.
+        model: Fitted, at `as_of` or before.
+        as_of: The date.
+        discount_rate: Share per year, from 0 to below 1.
+        draws: As for `of_part`.
+
+    Returns:
+        One frame per part; the columns of `of_part`, `discount_rate` and `discounted_value`.
+
+    Raises:
+        PipelineError: Nobody has a purchase before `as_of`.
+    """
+    return _by_part(database, as_of, _Worth(model, discount_rate, draws))
+
+
+def labelled(database: Database, model: ValueModel, as_of: date) -> pd.DataFrame:
+    """Return `segments.labelled` of everybody at a date, in the order of ids.
+
+    Raises:
+        PipelineError: Nobody has a purchase before `as_of`.
+    """
+    found = _by_part(database, as_of, _Labels(model))
+    return pd.concat(found, ignore_index=True).sort_values("customer_id", ignore_index=True)
+
+
+@dataclass(frozen=True)
+class _Worth:
+    model: ValueModel
+    discount_rate: float
+    draws: bool
+
+    def __call__(self, part: pd.DataFrame) -> pd.DataFrame:
+        found = of_part(self.model, part, draws=self.draws)
+        return discounting.discounted(found, self.model, part, self.discount_rate)
+
+
+@dataclass(frozen=True)
+class _Labels:
+    model: ValueModel
+
+    def __call__(self, part: pd.DataFrame) -> pd.DataFrame:
+        return segments.labelled(part, self.model.predict)
+
+
+@dataclass(frozen=True)
+class _Parts:
+    """What a process is handed: where the parts are, and what is made of each."""
+
+    url: str
+    as_of: date
+    parts: Sequence[tables.Ids]
+    make: Callable[[pd.DataFrame], pd.DataFrame]
+
+    @property
+    def pieces(self) -> int:
+        return len(self.parts)
+
+    def begin(self) -> None:
+        """Nothing is needed by all parts."""
+
+    def at(self, number: int) -> Any:
+        rows = tables.features_of_part(Database(self.url), self.as_of, self.parts[number])
+        return self.make(rows)
+
+
+def _by_part(
+    database: Database, as_of: date, make: Callable[[pd.DataFrame], pd.DataFrame]
+) -> list[pd.DataFrame]:
+    work = _Parts(database.url, as_of, tables.parts(database, as_of), make)
+    if work.pieces == 1 or processes.cores() == 1:
+        return [work.at(number) for number in range(work.pieces)]
+    return processes.on_all_cores("scoring", lambda: work)
