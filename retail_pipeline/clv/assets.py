@@ -338,8 +338,11 @@ def predictions() -> AssetsDefinition:
         )
         calibration = valuation.calibration_for(serving.model, past, as_of)
         parts = scoring.predicted(database, serving.model, as_of, rate, draws=calibration is None)
-        scored = valuation.ranked(serving.model, parts, calibration, as_of)
-        frame = margin.with_margins(scored, tables.costed_sales(database, as_of)).assign(
+        scored = valuation.ranked(
+            serving.model, [part.predictions for part in parts], calibration, as_of
+        )
+        sales = pd.concat([part.sales for part in parts], ignore_index=True)
+        frame = margin.with_margins(scored, sales).assign(
             is_extrapolated=not dataset.training_cutoffs(
                 tables.as_of_dates(database), as_of, horizon_days
             ),

@@ -7,7 +7,7 @@ core is in memory. What ranks over everybody give (intervals, deciles, segments)
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import date
-from typing import Any
+from typing import Any, NamedTuple
 
 import pandas as pd
 
@@ -35,10 +35,22 @@ def of_part(model: ValueModel, part: pd.DataFrame, *, draws: bool) -> pd.DataFra
     return frame.assign(lower_80=lower, upper_80=upper)
 
 
+class Scored(NamedTuple):
+    """A part of a population: what is predicted for it, and what it has bought at known costs.
+
+    Attributes:
+        predictions: The columns of `of_part`, `discount_rate` and `discounted_value`.
+        sales: `tables.costed_sales` of the part.
+    """
+
+    predictions: pd.DataFrame
+    sales: pd.DataFrame
+
+
 def predicted(
     database: Database, model: ValueModel, as_of: date, discount_rate: float, *, draws: bool
-) -> list[pd.DataFrame]:
-    """Return `of_part` of everybody, part by part in the order of ids, with what it is worth.
+) -> list[Scored]:
+    """Return what is predicted for everybody, part by part in the order of ids.
 
     Args:
         database: As the scientist.
@@ -46,9 +58,6 @@ def predicted(
         as_of: The date.
         discount_rate: Share per year, from 0 to below 1.
         draws: As for `of_part`.
-
-    Returns:
-        One frame per part; the columns of `of_part`, `discount_rate` and `discounted_value`.
 
     Raises:
         PipelineError: Nobody has a purchase before `as_of`.
@@ -72,27 +81,30 @@ class _Worth:
     discount_rate: float
     draws: bool
 
-    def __call__(self, part: pd.DataFrame) -> pd.DataFrame:
+    def __call__(self, database: Database, as_of: date, ids: tables.Ids) -> Scored:
+        part = tables.features_of_part(database, as_of, ids)
         found = of_part(self.model, part, draws=self.draws)
-        return discounting.discounted(found, self.model, part, self.discount_rate)
+        worth = discounting.discounted(found, self.model, part, self.discount_rate)
+        return Scored(worth, tables.costed_sales(database, as_of, ids))
 
 
 @dataclass(frozen=True)
 class _Labels:
     model: ValueModel
 
-    def __call__(self, part: pd.DataFrame) -> pd.DataFrame:
+    def __call__(self, database: Database, as_of: date, ids: tables.Ids) -> pd.DataFrame:
+        part = tables.features_of_part(database, as_of, ids)
         return segments.labelled(part, self.model.predict)
 
 
 @dataclass(frozen=True)
 class _Parts:
-    """What a process is handed: where the parts are, and what is made of each."""
+    """What a process is handed: which parts there are, and what is made of each."""
 
     url: str
     as_of: date
     parts: Sequence[tables.Ids]
-    make: Callable[[pd.DataFrame], pd.DataFrame]
+    make: Callable[[Database, date, tables.Ids], Any]
 
     @property
     def pieces(self) -> int:
@@ -102,13 +114,12 @@ class _Parts:
         """Nothing is needed by all parts."""
 
     def at(self, number: int) -> Any:
-        rows = tables.features_of_part(Database(self.url), self.as_of, self.parts[number])
-        return self.make(rows)
+        return self.make(Database(self.url), self.as_of, self.parts[number])
 
 
 def _by_part(
-    database: Database, as_of: date, make: Callable[[pd.DataFrame], pd.DataFrame]
-) -> list[pd.DataFrame]:
+    database: Database, as_of: date, make: Callable[[Database, date, tables.Ids], Any]
+) -> list[Any]:
     work = _Parts(database.url, as_of, tables.parts(database, as_of), make)
     if work.pieces == 1 or processes.cores() == 1:
         return [work.at(number) for number in range(work.pieces)]

@@ -5,6 +5,7 @@ No modelling, no Dagster. Models and decisions are in `store`, the backtest's ta
 
 from collections.abc import Mapping, Sequence
 from datetime import date
+from itertools import pairwise
 from typing import Final
 
 import pandas as pd
@@ -17,8 +18,8 @@ from retail_pipeline.postgres import Database
 WORTH: Final = ("predicted_value", "discounted_value", "predicted_margin", "discounted_margin")
 """What the columns of `clv.predictions` say in money, intervals aside."""
 
-Ids = tuple[str, str]
-"""The first and the last id of some customers that are neighbours in the order of ids."""
+Ids = tuple[str | None, str | None]
+"""A range of customers: from an id on, and the id that it ends before; None where it is open."""
 
 
 def as_of_dates(database: Database) -> list[date]:
@@ -58,7 +59,7 @@ def parts(database: Database, as_of: date) -> list[Ids]:
         PipelineError: There is nobody.
     """
     found = database.query(
-        "select min(customer_id) as first_id, max(customer_id) as last_id from ("
+        "select min(customer_id) as first_id from ("
         "select customer_id, ntile(%s) over (order by customer_id) as part "
         "from warehouse.customer_features where as_of_date = %s"
         ") as numbered group by part order by part",
@@ -66,7 +67,8 @@ def parts(database: Database, as_of: date) -> list[Ids]:
     )
     if found.empty:
         raise dataset.nobody(as_of)
-    return list(zip(found["first_id"].astype(str), found["last_id"].astype(str), strict=True))
+    starts = [None, *found["first_id"].astype(str)[1:], None]
+    return list(pairwise(starts))
 
 
 def features_of_part(database: Database, as_of: date, ids: Ids) -> pd.DataFrame:
@@ -74,10 +76,17 @@ def features_of_part(database: Database, as_of: date, ids: Ids) -> pd.DataFrame:
     return dataset.prepare_features(
         database.read(
             "warehouse.customer_features",
-            where="as_of_date = %s and customer_id between %s and %s",
-            params=[as_of, *ids],
+            where=f"as_of_date = %(as_of)s and {_RANGE}",
+            params={"as_of": as_of, "start": ids[0], "end": ids[1]},
         )
     )
+
+
+_RANGE: Final = (
+    "(%(start)s::text is null or customer_id >= %(start)s) "
+    "and (%(end)s::text is null or customer_id < %(end)s)"
+)
+"""A condition that is bound before it is sent: the planner sees what is left of it."""
 
 
 def entries(database: Database, as_of: date, buckets: Buckets) -> pd.DataFrame:
@@ -111,7 +120,8 @@ with products as (
         and costs.known_from < %(as_of)s
         and coalesce((items.transacted_at at time zone 'UTC')::date >= costs.sold_from, true)
         and coalesce((items.transacted_at at time zone 'UTC')::date < costs.sold_until, true)
-    where greatest(items.transacted_at, items.recorded_at)
+    where {range}
+        and greatest(items.transacted_at, items.recorded_at)
         < %(as_of)s::timestamp at time zone 'UTC'
         and not items.is_excluded
         and items.customer_id is not null
@@ -133,17 +143,24 @@ order by customer_id
 """
 
 
-def costed_sales(database: Database, as_of: date) -> pd.DataFrame:
+def costed_sales(database: Database, as_of: date, ids: Ids = (None, None)) -> pd.DataFrame:
     """Return what each customer has bought at a known cost, as it was known at a date.
 
     Returns are deducted, goods and cost, product by product; what came back entirely is left out.
+
+    Args:
+        database: As the scientist.
+        as_of: The date.
+        ids: The customers wanted; by default all.
 
     Returns:
         One row per customer: `customer_id`, `products` (how many), `net_amount` (more than 0) and
         `cost_of_goods` of them, `squared_margin_over_net` (summed over the products). No row where
         no product that was sold has a known cost.
     """
-    return database.query(_COSTED_SALES, {"as_of": as_of})
+    wanted = _RANGE.replace("customer_id", "items.customer_id")
+    params = {"as_of": as_of, "start": ids[0], "end": ids[1]}
+    return database.query(_COSTED_SALES.format(range=wanted), params)
 
 
 def backtest_metrics(database: Database, as_of: date, horizon_days: int) -> pd.DataFrame:

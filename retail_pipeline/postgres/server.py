@@ -210,7 +210,11 @@ class EmbeddedServer:
 
 
 def _options(credentials: _Credentials) -> str:
-    settings = {**_SETTINGS, **_memory_settings(_memory_mib()), "port": str(credentials.port)}
+    settings = {
+        **_SETTINGS,
+        **_machine_settings(_memory_mib(), os.cpu_count() or 1),
+        "port": str(credentials.port),
+    }
     return " ".join(f"-c {name}={value}" for name, value in settings.items())
 
 
@@ -218,12 +222,15 @@ def _memory_mib() -> int:
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // _MIB
 
 
-def _memory_settings(machine_mib: int) -> dict[str, str]:
-    """Return what the server may keep in memory: a share of the machine's, within bounds.
+def _machine_settings(machine_mib: int, cores: int) -> dict[str, str]:
+    """Return what the server may take: shares of the machine's memory within bounds, its cores.
 
-    A build has a few sorts and hashes at work at a time; each that does not fit goes to disk.
+    A build has a few sorts and hashes at work at a time, on each core that takes part; what does
+    not fit goes to disk.
     """
     return {
+        "max_parallel_workers_per_gather": str(min(cores - 1, 4)),
+        "max_parallel_maintenance_workers": str(min(cores - 1, 4)),
         "shared_buffers": f"{min(max(machine_mib // 32, 256), 1024)}MB",
         "work_mem": f"{min(max(machine_mib // 96, 64), 512)}MB",
     }

@@ -3,6 +3,7 @@
 The only place that knows both kinds of bundled sources. Serving is in `app` and `serve`.
 """
 
+import gc
 import hashlib
 import threading
 import weakref
@@ -183,6 +184,7 @@ class _LastDataset:
         with self._lock:
             if threading.current_thread() is self._timer:
                 self._kept = self._file = None
+        gc.collect()  # a process that makes little garbage would keep gigabytes for long
 
     def _build(self, source: Source, as_of: date) -> RetailDataset:
         match source:

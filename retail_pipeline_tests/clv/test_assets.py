@@ -357,10 +357,10 @@ def test_parts_on_all_cores_give_what_one_part_gives(
     fill(database, LEDGER, FEATURES)
     model = LastWindow(HORIZON)
     monkeypatch.setattr(processes, "cores", lambda: 2)
-    [whole] = scoring.predicted(database, model, AS_OF, 0.1, draws=True)
+    [(whole, _)] = scoring.predicted(database, model, AS_OF, 0.1, draws=True)
     everybody = scoring.labelled(database, model, AS_OF)
     monkeypatch.setattr(buckets, "MOST_CUSTOMERS", 40)
-    parts = scoring.predicted(database, model, AS_OF, 0.1, draws=True)
+    parts = [part for part, _ in scoring.predicted(database, model, AS_OF, 0.1, draws=True)]
     sizes = [len(part) for part in parts]
     assert len(sizes) == -(-len(whole) // 40)
     assert max(sizes) - min(sizes) <= 1
