@@ -33,14 +33,6 @@ def buckets(database: Database, as_of: date) -> Buckets:
     return Buckets.of(_customers(database, as_of))
 
 
-def _customers(database: Database, as_of: date) -> int:
-    found = database.query(
-        "select count(*) as customers from warehouse.customer_features where as_of_date = %s",
-        [as_of],
-    )
-    return int(found["customers"].iloc[0])
-
-
 def features(database: Database, dates: Sequence[date], buckets: Buckets) -> pd.DataFrame:
     """Return the prepared features at some dates of the customers that models learn from."""
     return dataset.prepare_features(
@@ -101,6 +93,14 @@ def entries(database: Database, as_of: date, buckets: Buckets) -> pd.DataFrame:
     )
 
 
+def _customers(database: Database, as_of: date) -> int:
+    found = database.query(
+        "select count(*) as customers from warehouse.customer_features where as_of_date = %s",
+        [as_of],
+    )
+    return int(found["customers"].iloc[0])
+
+
 def _in_bucket(buckets: Buckets) -> str:
     """Return a condition on customers that their tables' indexes answer, beyond one bucket."""
     if buckets.count == 1:
@@ -110,11 +110,12 @@ def _in_bucket(buckets: Buckets) -> str:
 
 
 _COSTED_SALES = """
-with products as (
+with costed_lines as (
     select
         items.customer_id,
-        sum(items.net_amount) as net_amount,
-        sum(items.quantity * costs.cost) as cost_of_goods
+        items.product_id,
+        items.net_amount,
+        items.quantity * costs.cost as cost_of_goods
     from warehouse.fct_transaction_items as items
     inner join warehouse.product_costs as costs on items.product_id = costs.product_id
         and costs.known_from < %(as_of)s
@@ -126,7 +127,17 @@ with products as (
         and not items.is_excluded
         and items.customer_id is not null
         and items.quantity is not null
-    group by items.customer_id, items.product_id
+    -- Sorted, they are added up as they come; hashed, more products than were expected go to disk.
+    order by items.customer_id, items.product_id
+),
+
+products as (
+    select
+        customer_id,
+        sum(net_amount) as net_amount,
+        sum(cost_of_goods) as cost_of_goods
+    from costed_lines
+    group by customer_id, product_id
 )
 
 select

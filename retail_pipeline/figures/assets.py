@@ -46,7 +46,7 @@ def _figure(exhibit: Exhibit) -> AssetsDefinition:
         owners=[OWNER],
         kinds={"matplotlib"},
         metadata={"dagster/code_references": _drawn_in(exhibit)},
-        # What is decided by comes before what is looked at.
+        # What decides comes before what is looked at.
         op_tags={"dagster/priority": "-1"},
     )
     @retried

@@ -29,8 +29,7 @@ def sources_of(
 ) -> dict[str, set[tuple[Table, str]]]:
     """Return the columns of the inputs that each column of a query is made from.
 
-    dagster-dbt does the same by parsing the query anew for each column, and with all the rules of
-    an optimizer: five seconds for this project, where this takes one.
+    dagster-dbt does the same by parsing the query anew for each column (docs/decisions/0018).
 
     Args:
         sql: A query, as dbt has compiled it.
@@ -40,8 +39,8 @@ def sources_of(
     from sqlglot.lineage import lineage
 
     schema = MappingSchema(dialect=_DIALECT)
-    for (folder, name), columns in inputs.items():
-        schema.add_table(exp.table_(name, folder), dict.fromkeys(columns, "text"))
+    for (schema_name, name), columns in inputs.items():
+        schema.add_table(exp.table_(name, schema_name), dict.fromkeys(columns, "text"))
     found: dict[str, set[tuple[Table, str]]] = {}
     for column, root in lineage(None, sql, schema, dialect=_DIALECT, trim_selects=False).items():
         found[column] = set()

@@ -110,7 +110,13 @@ def prediction_reasons() -> AssetsDefinition:
 def feature_importance() -> AssetsDefinition:
     """Return the asset `clv/feature_importance`."""
 
-    @clv_asset("feature_importance", [_MODEL, _BACKTEST, _FEATURES, _ENTRIES], _KINDS)
+    # What decides comes before what explains.
+    @clv_asset(
+        "feature_importance",
+        [_MODEL, _BACKTEST, _FEATURES, _ENTRIES],
+        _KINDS,
+        op_tags={"dagster/priority": "-1"},
+    )
     def build(
         database: ResourceParam[Database],
         settings: ResourceParam[Settings],
