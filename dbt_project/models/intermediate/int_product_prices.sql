@@ -1,4 +1,4 @@
-{#- A table of few rows: of a view the planner knows too little to join millions of lines with it. -#}
+{#- A table of few rows: of a view the planner knows too little to join many lines with it. -#}
 
 with
 
