@@ -284,29 +284,30 @@ def _paired_bars(axes: Axes, groups: pd.DataFrame, currency: str) -> None:
 
 
 def _name_the_bars(axes: Axes) -> None:
-    """Write what the two colours are into the bars of the highest group, or above if too short."""
+    """Write what the two colours are into the bars of the highest group, or where bars are low."""
     scale = float(np.diff(axes.get_ylim())[0])
-    room, needed = 0.13 * scale, 0.85 * scale / size_of(axes)[1]
+    needed = 0.85 * scale / size_of(axes)[1]
     bars = [c for c in axes.containers if isinstance(c, BarContainer)]
-    for container, ink, name in zip(bars, ("white", INK), ("predicted", "actual"), strict=True):
-        bar = container.patches[-1]
-        tall = bar.get_height() > needed
+    highest = [container.patches[-1] for container in bars]
+    if any(bar.get_height() <= needed for bar in highest):
+        for place, colour, name in ((0.98, MAIN, "predicted"), (0.88, ACCENT_INK, "actual")):
+            axes.text(
+                0.01, place, name, transform=axes.transAxes, va="top", color=colour, weight="bold"
+            )
+        return
+    for bar, ink, name in zip(highest, ("white", INK), ("predicted", "actual"), strict=True):
         axes.text(
             bar.get_x() + bar.get_width() / 2,
-            0.15 * room if tall else bar.get_height() + room,
+            0.02 * scale,
             name,
             rotation=90,
             ha="center",
             va="bottom",
-            color=ink if tall else INK,
+            color=ink,
             weight="bold",
             size=9.5,
             zorder=5,
-            bbox={
-                "facecolor": bar.get_facecolor() if tall else "white",
-                "edgecolor": "none",
-                "pad": 0.5,
-            },
+            bbox={"facecolor": bar.get_facecolor(), "edgecolor": "none", "pad": 0.5},
         )
 
 
@@ -382,11 +383,13 @@ def _name_the_curves(axes: Axes, mean: Floats, best: Floats) -> None:
         color=MAIN,
         **beside,
     )
+    # Left of the curve, where there is room; of few customers it is flat there.
+    is_flat = best[20] > 0.94
     axes.annotate(
         f"perfect order: {share(best[20])}",
         (0.2, best[20]),
-        xytext=(-8, 6),
-        ha="right",
+        xytext=(12, -16) if is_flat else (-8, 6),
+        ha="left" if is_flat else "right",
         color=ACCENT_INK,
         **beside,
     )
