@@ -1,3 +1,6 @@
+{#- A view: products are few, and reading it takes as long as keeping it up to date would. -#}
+{{ config(materialized='view') }}
+
 with
 
 prices as (
