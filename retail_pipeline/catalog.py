@@ -5,6 +5,7 @@ says what one row is; what a room has to say beyond that sentence is a note besi
 groups and kinds are the rooms' own.
 """
 
+import inspect
 import warnings
 from functools import partial
 from pathlib import Path
@@ -72,7 +73,7 @@ def _body(asset: AssetsDefinition) -> CodeType | None:
     if not isinstance(asset.node_def, OpDefinition):
         return None
     function = getattr(asset.node_def.compute_fn, "decorated_fn", None)
-    return function.__code__ if isinstance(function, FunctionType) else None
+    return inspect.unwrap(function).__code__ if isinstance(function, FunctionType) else None
 
 
 def _described(spec: AssetSpec, body: CodeType | None = None) -> AssetSpec:

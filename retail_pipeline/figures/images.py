@@ -19,10 +19,13 @@ DPI = 140
 INLINE_LIMIT_BYTES = 100_000
 """An event's metadata is one row of the event log: an image in it must stay small."""
 
+INLINE_WIDTH = 1_000
+"""In pixels: Dagster shows an image as wide as it is, and its dialog cuts off what is wider."""
+
 _COLOURS = 256
 """A dozen colours, the shades of a scale, and those at the edges of letters."""
 
-_SMALLER_WIDTHS = (1100, 900, 700, 500, 350, 200)
+_SMALLER_WIDTHS = (INLINE_WIDTH, 700, 500, 350, 200)
 _SMALLER_COLOURS = (96, 32)
 
 
@@ -58,7 +61,7 @@ def write_atomically(image: bytes, path: Path) -> None:
 
 
 def inline_markdown(image: bytes, title: str, *, limit: int = INLINE_LIMIT_BYTES) -> str:
-    """Return Markdown that holds the image itself, reduced where its PNG is beyond the limit.
+    """Return Markdown that holds the image itself, reduced where it is too large or too wide.
 
     Args:
         image: A PNG of any size.
@@ -68,11 +71,18 @@ def inline_markdown(image: bytes, title: str, *, limit: int = INLINE_LIMIT_BYTES
     Raises:
         ValueError: Not even the smallest version is within the limit.
     """
-    if len(image) > limit:
+    if len(image) > limit or _width(image) > INLINE_WIDTH:
         image = _reduced(image, limit)
     encoded = base64.b64encode(image).decode("ascii")
     text = title.replace("[", "(").replace("]", ")")
     return f"![{text}](data:image/png;base64,{encoded})"
+
+
+def _width(image: bytes) -> int:
+    from PIL import Image
+
+    with Image.open(io.BytesIO(image)) as opened:
+        return opened.width
 
 
 def _reduced(image: bytes, limit: int) -> bytes:

@@ -108,6 +108,7 @@ def test_every_asset_says_what_it_is_whose_it_is_and_where_its_code_is(
         assert node.tags["data"] in ("personal", "pseudonymous", "aggregate"), name
         code = node.metadata["dagster/code_references"].code_references
         assert code and all(Path(each.file_path).is_file() for each in code), name
+        assert "retrying.py" not in {Path(each.file_path).name for each in code}, name
 
 
 def test_nothing_personal_is_called_anything_else(definitions: Definitions) -> None:

@@ -18,6 +18,7 @@ from retail_pipeline.figures import page, style
 from retail_pipeline.figures.images import (
     DPI,
     INLINE_LIMIT_BYTES,
+    INLINE_WIDTH,
     inline_markdown,
     png,
     write_atomically,
@@ -155,4 +156,7 @@ def test_an_image_has_few_colours_white_paper_and_keeps_within_the_inline_limit(
     assert opened.mode == "P"
     assert opened.width == round(page.WIDTH * DPI)
     assert opened.convert("RGB").getpixel((2, 2)) == (255, 255, 255)
-    assert base64.b64encode(image).decode() in inline_markdown(image, "as it is")
+    inline = inline_markdown(image, "as wide as a dialog").removesuffix(")").split(",")[1]
+    assert Image.open(io.BytesIO(base64.b64decode(inline))).width == INLINE_WIDTH
+    narrow = png(page.page("Title", "Subtitle", "Footer", height=5).figure, dpi=90)
+    assert base64.b64encode(narrow).decode() in inline_markdown(narrow, "as it is")
