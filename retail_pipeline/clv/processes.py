@@ -12,10 +12,13 @@ import pickle
 import signal
 import subprocess
 import sys
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from tempfile import TemporaryFile
-from typing import IO, Any, Final, Protocol, cast
+from typing import IO, Any, Final, NamedTuple, Protocol, cast
+
+from retail_pipeline.errors import PipelineError, UnavailableError
 
 _ONE_THREAD: Final = dict.fromkeys(
     ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1"
@@ -51,21 +54,32 @@ def on_all_cores(name: str, work: Callable[[], Work]) -> list[Any]:
             meanwhile.
 
     Raises:
-        RuntimeError: The process broke; the message ends with what it said last.
+        PipelineError: A piece has raised it, or has lost its database (`UnavailableError`).
+        RuntimeError: A piece or the process broke; the message ends with what was said last.
     """
     with TemporaryFile() as said, _started(said) as process:
         try:
             with cast("IO[bytes]", process.stdin) as pipe:
                 pickle.dump(work(), pipe, pickle.HIGHEST_PROTOCOL)
-            found: list[Any] = pickle.load(cast("IO[bytes]", process.stdout))
+            found: list[Any] | _Failed = pickle.load(cast("IO[bytes]", process.stdout))
         except (BrokenPipeError, EOFError, pickle.UnpicklingError):
-            process.wait()
-            said.seek(0)
-            last = said.read().decode(errors="replace")[-_TAIL:]
-            raise RuntimeError(
-                f"the process of {name} ended with {process.returncode}: {last}"
-            ) from None
+            raise _broken(name, process, said) from None
+        if isinstance(found, _Failed):
+            raise found.error or _broken(name, process, said)
     return found
+
+
+def _broken(name: str, process: "subprocess.Popen[bytes]", said: IO[bytes]) -> RuntimeError:
+    process.wait()
+    said.seek(0)
+    last = said.read().decode(errors="replace")[-_TAIL:]
+    return RuntimeError(f"the process of {name} ended with {process.returncode}: {last}")
+
+
+class _Failed(NamedTuple):
+    """What a broken piece returns: an exception of a driver may not survive being pickled."""
+
+    error: PipelineError | None
 
 
 @contextmanager
@@ -89,7 +103,15 @@ _WORK: list[Work] = []
 
 
 def _at(number: int) -> Any:
-    return _WORK[0].at(number)
+    try:
+        return _WORK[0].at(number)
+    except PipelineError as error:
+        return _Failed(error)
+    except Exception as error:
+        from retail_pipeline.retrying import is_lost_connection
+
+        traceback.print_exc()
+        return _Failed(UnavailableError(str(error)) if is_lost_connection(error) else None)
 
 
 def _main() -> None:
@@ -102,8 +124,9 @@ def _main() -> None:
     work.begin()
     _WORK.append(work)
     with multiprocessing.get_context("fork").Pool(min(cores(), work.pieces)) as pool:
-        found = pool.map(_at, reversed(range(work.pieces)), chunksize=1)
-    pickle.dump(found[::-1], sys.stdout.buffer, pickle.HIGHEST_PROTOCOL)
+        found = pool.map(_at, reversed(range(work.pieces)), chunksize=1)[::-1]
+    failed = next((piece for piece in found if isinstance(piece, _Failed)), None)
+    pickle.dump(failed or found, sys.stdout.buffer, pickle.HIGHEST_PROTOCOL)
 
 
 if __name__ == "__main__":

@@ -1,11 +1,14 @@
 """Cut-offs in worker processes: the same results as here, and a broken process is an error."""
 
+from dataclasses import dataclass
 from datetime import date
 
 import pandas as pd
 import pytest
 
 from retail_pipeline.clv import backtest, dataset, parallel, processes
+from retail_pipeline.errors import UnavailableError
+from retail_pipeline.postgres import Database, arrow
 from retail_pipeline_tests.clv import world
 
 AS_OF = date(2021, 3, 1)
@@ -30,6 +33,31 @@ def test_workers_change_no_bit(
     untimed = [frame.drop(columns="fit_seconds") for frame in (there.metrics, here.metrics)]
     pd.testing.assert_frame_equal(*untimed, check_exact=True)
     assert there.abstentions == here.abstentions
+
+
+@dataclass(frozen=True)
+class Failing:
+    """Work whose second piece loses its database, or has a defect."""
+
+    url: str | None
+    pieces: int = 2
+
+    def begin(self) -> None:
+        """Nothing is needed."""
+
+    def at(self, number: int) -> int:
+        if number and self.url:
+            with arrow.connect(self.url) as connection, connection.cursor() as cursor:
+                cursor.execute("select pg_terminate_backend(pg_backend_pid())")
+                cursor.fetch_arrow_table()
+        return 1 // (1 - number)
+
+
+def test_a_database_that_a_worker_has_lost_is_told_from_a_defect(database: Database) -> None:
+    with pytest.raises(UnavailableError, match="terminating connection"):
+        processes.on_all_cores("work", lambda: Failing(database.url))
+    with pytest.raises(RuntimeError, match=r"the process of work [\s\S]*ZeroDivisionError"):
+        processes.on_all_cores("work", lambda: Failing(None))
 
 
 def test_a_broken_process_says_what_happened(
