@@ -21,6 +21,7 @@ from dataclasses import asdict, dataclass
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
+from zlib import crc32
 
 from retail_pipeline.deferred import psycopg
 from retail_pipeline.errors import PipelineError
@@ -162,7 +163,9 @@ class EmbeddedServer:
 
     def _initialise(self) -> _Credentials:
         shutil.rmtree(self._data, ignore_errors=True)
-        credentials = _Credentials(port=0, password=secrets.token_urlsafe(24))
+        credentials = _Credentials(
+            port=_usual_port(self.folder), password=secrets.token_urlsafe(24)
+        )
         password_file = self.folder / "password.draft"
         self._data.mkdir(mode=0o700)
         with os.fdopen(os.open(password_file, os.O_WRONLY | os.O_CREAT, 0o600), "w") as file:
@@ -236,9 +239,17 @@ def _machine_settings(machine_mib: int, cores: int) -> dict[str, str]:
     }
 
 
-def _free_port(last: int) -> int:
-    """Return the last port if it is free, so that clients of before find the server again."""
-    for port in (last, 0):
+def _usual_port(folder: Path) -> int:
+    """Return a port that a folder's servers share: what dbt has parsed holds for one address.
+
+    It lies above the well-known ports and below those that Linux and macOS give to clients.
+    """
+    return 20_000 + crc32(str(folder.absolute()).encode()) % 10_000
+
+
+def _free_port(wanted: int) -> int:
+    """Return the wanted port if it is free, so that clients of before find the server again."""
+    for port in (wanted, 0):
         with socket.socket() as probe, suppress(OSError):
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind(("127.0.0.1", port))

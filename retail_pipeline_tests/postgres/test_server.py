@@ -70,3 +70,13 @@ def test_stop_is_true_once_and_start_works_again(server: EmbeddedServer) -> None
     assert server.stop()
     assert not server.stop()
     assert server.start() == server.running_url()
+
+
+def test_a_new_server_of_a_folder_has_the_address_of_the_old_one_but_for_the_password(
+    server: EmbeddedServer,
+) -> None:
+    before = psycopg.conninfo.conninfo_to_dict(server.start())
+    server.remove()
+    after = psycopg.conninfo.conninfo_to_dict(server.start())
+    assert before.pop("password") != after.pop("password")
+    assert before == after
