@@ -125,6 +125,9 @@ def dbt_environment(url: str, as_of: date | None = None) -> dict[str, str]:
     return {
         **{k: str(v) for k, v in given.items() if v},
         **_QUIET,
+        # Some models alone bring the tests whose tables they are made from, not those of tables
+        # that may not be there yet.
+        "DBT_INDIRECT_SELECTION": "buildable",
         "PGTZ": "UTC",
         "PGOPTIONS": dbt_options(),
     }

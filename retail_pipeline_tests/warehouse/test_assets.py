@@ -132,6 +132,17 @@ def test_one_model_alone_can_be_materialized(database: Database, tmp_path: Path)
     assert made == {"stg_retail__transactions", "stg_retail__users"}
 
 
+def test_a_model_and_what_it_is_made_from_can_be_materialized_where_nothing_is_yet(
+    database: Database, tmp_path: Path
+) -> None:
+    land(database, "transactions", [transaction("T1", "K1", AT, [line(2)])])
+    result = _run(database, tmp_path, select='+key:"warehouse/customer_rfm"')
+    assert result.success
+    checks = {check.check_name for check in result.get_asset_check_evaluations()}
+    assert "lines_sum_to_transactions" in checks
+    assert "customer_days_sum_to_the_lines_that_count" not in checks
+
+
 def test_a_failing_test_stops_what_is_downstream_and_says_why(
     database: Database, tmp_path: Path
 ) -> None:
