@@ -143,6 +143,7 @@ def _execute(
     *,
     any_source: bool = False,
 ) -> tuple[Progress, float]:
+    from retail_pipeline.cli.imports import ImportsAhead
     from retail_pipeline.cli.instance import at_work, open_instance
     from retail_pipeline.cli.preparation import prepare
 
@@ -160,6 +161,7 @@ def _execute(
         progress.course = Course({key.to_user_string() for key in keys}, Course.read(kept))
         with open_instance(settings) as instance, at_work(instance, settings, run_id):
             instance.add_event_listener(run_id, progress.on_entry)
+            instance.add_event_listener(run_id, ImportsAhead(keys).on_entry)
             prepared = time.monotonic() - began
             job.execute_in_process(
                 instance=instance,

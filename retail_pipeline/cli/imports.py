@@ -1,0 +1,51 @@
+"""What the steps after dbt import while they run, imported while dbt, another process, is at work.
+
+The imports take seconds, and this process waits meanwhile. What definitions need is imported with
+them; nothing else belongs here.
+"""
+
+from collections.abc import Iterable
+from importlib import import_module
+from threading import Thread
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from dagster import AssetKey, EventLogEntry
+
+_WAITING: Final = "dbt_build"
+"""The step during which this process waits."""
+
+_NEEDED: Final = {
+    "clv": ("retail_pipeline.clv.store", "retail_pipeline.clv.valuation"),
+    "figures": ("retail_pipeline.figures.images", "seaborn"),
+}
+"""By group of assets, what makes its steps slow to begin."""
+
+
+class ImportsAhead:
+    """Listens to a run and imports what its later steps need, at the right time.
+
+    Args:
+        keys: The assets that the run makes.
+    """
+
+    def __init__(self, keys: "Iterable[AssetKey]") -> None:
+        groups = {key.path[0] for key in keys}
+        modules = [name for group, names in _NEEDED.items() if group in groups for name in names]
+        self._thread = Thread(target=_import, args=[modules], name="imports", daemon=True)
+
+    def on_entry(self, entry: "EventLogEntry") -> None:
+        """Take one entry of the run's log, in the thread that runs the steps."""
+        event = entry.dagster_event
+        if event is None or not event.is_step_start:
+            return
+        if self._thread.ident is not None:
+            # Nothing is imported by two threads at once.
+            self._thread.join()
+        elif event.step_key == _WAITING:
+            self._thread.start()
+
+
+def _import(modules: list[str]) -> None:
+    for name in modules:
+        import_module(name)
