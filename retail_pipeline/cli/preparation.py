@@ -1,8 +1,8 @@
 """What a run needs before its first step, made ready side by side: most of it is waiting.
 
 The database's server, its tables and Dagster's are one thread's, dbt's manifest and the warm
-process of Airbyte's sources another's, while this one imports Dagster. The manifest waits for the
-server: what dbt parses for one database, a build of another parses again.
+processes of Airbyte's sources and of dbt another's, while this one imports Dagster. The manifest
+waits for the server: what dbt parses for one database, a build of another parses again.
 """
 
 from concurrent.futures import Future, ThreadPoolExecutor, wait
@@ -14,6 +14,7 @@ from retail_pipeline.cli.instance import STORAGE_VARIABLE, dagster_environment
 from retail_pipeline.postgres import open_database
 from retail_pipeline.settings import AirbyteMode, Settings
 from retail_pipeline.warehouse.project import dbt_environment, prepare_manifest
+from retail_pipeline.warehouse.warm import WARM_DBT
 
 if TYPE_CHECKING:
     from dagster import Definitions
@@ -24,7 +25,7 @@ def prepare(settings: Settings, *, syncs: bool) -> "Definitions":
 
     Args:
         settings: The environment.
-        syncs: Whether Airbyte's sources will be needed soon.
+        syncs: Whether Airbyte's sources and then dbt will be needed soon.
 
     Raises:
         PipelineError: The database cannot be reached or the dbt project does not parse.
@@ -32,7 +33,7 @@ def prepare(settings: Settings, *, syncs: bool) -> "Definitions":
     with ThreadPoolExecutor(thread_name_prefix="prepare") as others:
         environment = others.submit(dagster_environment, settings)
         manifest = others.submit(_prepare_manifest, settings, environment)
-        others.submit(_warm_sources, settings, manifest, syncs)
+        others.submit(_warm_up, settings, manifest, syncs)
 
         from retail_pipeline.dagster_storage import PooledPostgresStorage
 
@@ -54,7 +55,10 @@ def _prepare_manifest(settings: Settings, environment: Future[dict[str, str]]) -
     return prepare_manifest(environment=dbt_environment(open_database(settings).url))
 
 
-def _warm_sources(settings: Settings, manifest: Future[Path], syncs: bool) -> None:
+def _warm_up(settings: Settings, manifest: Future[Path], syncs: bool) -> None:
     wait([manifest])
-    if syncs and settings.airbyte.mode is AirbyteMode.EMBEDDED:
+    if not syncs:
+        return
+    if settings.airbyte.mode is AirbyteMode.EMBEDDED:
         HOST.warm_up()
+    WARM_DBT.warm_up()

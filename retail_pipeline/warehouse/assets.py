@@ -47,6 +47,7 @@ from retail_pipeline.warehouse.project import (
 )
 from retail_pipeline.warehouse.selection import without_engine
 from retail_pipeline.warehouse.translator import WarehouseTranslator
+from retail_pipeline.warehouse.warm import WARM_DBT, relay_command
 
 POOL = "warehouse"
 """One build at a time: two would rewrite the same tables."""
@@ -109,16 +110,18 @@ def _build(
     artifacts: Path,
 ) -> Iterator[Any]:
     lineage = KeptLineage(artifacts.parent / "column_lineage.json", project_digest())
+    program, flags = relay_command(dbt_program())
     resource = PromptDbt(
         project_dir=str(PROJECT_FOLDER),
         profiles_dir=str(PROJECT_FOLDER),
-        dbt_executable=dbt_program(),
+        dbt_executable=program,
+        global_config_flags=flags,
     )
     transformer = database.as_role(Role.TRANSFORMER)
     requested = _rebuild_requested(transformer)
     parsed = artifacts.parent / PARTIAL_PARSE
     recall(parsed, artifacts)
-    with exported(dbt_environment(database.url, as_of)):
+    with exported(dbt_environment(database.url, as_of) | WARM_DBT.environment()):
         invocation = resource.cli(
             # Unit tests prove the SQL, not the data: they run in the test suite.
             [

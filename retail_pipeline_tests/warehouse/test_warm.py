@@ -1,0 +1,83 @@
+"""A warm dbt answers as dbt's own program does, once; then, or without one, that program does."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from retail_pipeline.warehouse.project import PROJECT_FOLDER, dbt_program
+from retail_pipeline.warehouse.warm import WarmDbt, relay_command
+
+START = """
+import time
+from retail_pipeline.warehouse.warm import WarmDbt
+warm = WarmDbt()
+warm.warm_up()
+print('started', flush=True)
+time.sleep(600)
+"""
+
+
+@pytest.fixture
+def warm() -> Iterator[WarmDbt]:
+    warm = WarmDbt()
+    yield warm
+    warm.stop()
+
+
+def relay(warm: WarmDbt, *arguments: str) -> "subprocess.Popen[str]":
+    program, first = relay_command(dbt_program())
+    return subprocess.Popen(
+        [program, *first, *arguments],
+        cwd=PROJECT_FOLDER,
+        env={**os.environ, **warm.environment(), "DBT_PROFILES_DIR": str(PROJECT_FOLDER)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def test_it_prints_and_ends_as_dbt_does_with_the_arguments_folder_and_environment_of_the_caller(
+    warm: WarmDbt, tmp_path: Path
+) -> None:
+    arguments = ("list", "--quiet", "--select", "customer_rfm", "--target-path", str(tmp_path))
+    warm.warm_up()
+    served, cold = (relay(warm, *arguments) for _ in range(2))
+    said, expected = (process.communicate(timeout=120)[0] for process in (served, cold))
+    assert "retail.marts.customer_rfm" in said.splitlines()
+    assert said == expected
+    assert served.returncode == cold.returncode == 0
+
+
+@pytest.mark.parametrize("is_warm", [True, False])
+def test_a_wrong_command_has_dbts_exit_code_and_words(warm: WarmDbt, is_warm: bool) -> None:
+    if is_warm:
+        warm.warm_up()
+    process = relay(warm, "build", "--no-such-option")
+    said, _ = process.communicate(timeout=120)
+    assert "No such option" in said
+    assert process.returncode == 2
+
+
+def test_the_end_of_the_process_is_the_end_of_the_command(warm: WarmDbt) -> None:
+    warm.warm_up()
+    assert warm._process is not None
+    process = relay(warm, "parse", "--no-partial-parse", "--log-level", "debug")
+    assert process.stdout is not None
+    assert process.stdout.readline()
+    warm._process.send_signal(signal.SIGKILL)
+    process.communicate(timeout=60)
+    assert process.returncode == 1
+
+
+def test_it_ends_with_the_process_that_started_it() -> None:
+    with subprocess.Popen([sys.executable, "-c", START], stdout=subprocess.PIPE) as starter:
+        assert starter.stdout is not None
+        assert starter.stdout.readline() == b"started\n"
+        starter.kill()
+        # The warm process holds the same output: it ends when both have.
+        assert starter.communicate(timeout=60)[0] == b""
