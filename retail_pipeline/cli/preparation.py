@@ -1,8 +1,7 @@
 """What a run needs before its first step, made ready side by side: most of it is waiting.
 
 The database's server, its tables and Dagster's are one thread's, dbt's manifest and the warm
-processes of Airbyte's sources and of dbt another's, while this one imports Dagster. The manifest
-waits for the server: what dbt parses for one database, a build of another parses again.
+processes of Airbyte's sources and of dbt another's, while this one imports Dagster.
 """
 
 from concurrent.futures import Future, ThreadPoolExecutor, wait
@@ -11,9 +10,8 @@ from typing import TYPE_CHECKING
 
 from retail_pipeline.airbyte_engine.host import HOST
 from retail_pipeline.cli.instance import STORAGE_VARIABLE, dagster_environment
-from retail_pipeline.postgres import open_database
 from retail_pipeline.settings import AirbyteMode, Settings
-from retail_pipeline.warehouse.project import dbt_environment, prepare_manifest
+from retail_pipeline.warehouse.project import prepare_for
 from retail_pipeline.warehouse.warm import WARM_DBT
 
 if TYPE_CHECKING:
@@ -32,7 +30,7 @@ def prepare(settings: Settings, *, syncs: bool) -> "Definitions":
     """
     with ThreadPoolExecutor(thread_name_prefix="prepare") as others:
         environment = others.submit(dagster_environment, settings)
-        manifest = others.submit(_prepare_manifest, settings, environment)
+        manifest = others.submit(prepare_for, settings)
         others.submit(_warm_up, settings, manifest, syncs)
 
         from retail_pipeline.dagster_storage import PooledPostgresStorage
@@ -48,11 +46,6 @@ def prepare(settings: Settings, *, syncs: bool) -> "Definitions":
         definitions = build_definitions(settings)
         storage.result()
     return definitions
-
-
-def _prepare_manifest(settings: Settings, environment: Future[dict[str, str]]) -> Path:
-    environment.result()
-    return prepare_manifest(environment=dbt_environment(open_database(settings).url))
 
 
 def _warm_up(settings: Settings, manifest: Future[Path], syncs: bool) -> None:

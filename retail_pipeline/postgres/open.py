@@ -24,6 +24,14 @@ def open_database(settings: Settings) -> Database:
     return Database(ready_url)
 
 
+def expected_url(settings: Settings) -> str:
+    """Return where the warehouse is or will be; contacts and starts nothing.
+
+    Of the embedded server it lacks the password, which may not exist yet.
+    """
+    return settings.database_url or embedded_server(settings).expected_url()
+
+
 def dagster_database_url(settings: Settings) -> str:
     """Return the address of Dagster's own database beside the warehouse, created if absent."""
     warehouse = open_database(settings)

@@ -89,6 +89,12 @@ class EmbeddedServer:
             return None
         return credentials.url
 
+    def expected_url(self) -> str:
+        """Return the owner's URL as it is or, started now, would be; without the password."""
+        credentials = self._credentials()
+        port = credentials.port if credentials else _usual_port(self.folder)
+        return f"postgresql://{USER}@127.0.0.1:{port}/{DATABASE}"
+
     def stop(self) -> bool:
         """Stop the server; True if one was running.
 

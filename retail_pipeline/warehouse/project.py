@@ -20,6 +20,7 @@ from typing import Any
 
 from retail_pipeline.deferred import conninfo
 from retail_pipeline.errors import PipelineError
+from retail_pipeline.postgres.open import expected_url
 from retail_pipeline.postgres.server import DATABASE
 from retail_pipeline.postgres.session import dbt_options
 from retail_pipeline.settings import PROJECT_ROOT, Settings
@@ -69,6 +70,15 @@ def prepare_manifest(
             _parse(project, target, environment or {})
             (target / "manifest.digest").write_text(digest)
     return target / "manifest.json"
+
+
+def prepare_for(settings: Settings) -> Path:
+    """Prepare the manifest for builds of the settings' database; contacts no server.
+
+    Raises:
+        PipelineError: dbt cannot parse the project.
+    """
+    return prepare_manifest(environment=dbt_environment(expected_url(settings)))
 
 
 def manifest_is_fresh(project: Path = PROJECT_FOLDER) -> bool:
