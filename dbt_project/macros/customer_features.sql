@@ -47,7 +47,7 @@ entries as (
     select
         *,
         cast('-infinity' as date) as changed_from
-    from {{ ref('customer_day_entries') }}
+    from {{ ref('customer_day_entries') }} as entries
     {%- endif %}
 
 ),

@@ -5,9 +5,15 @@
     {%- set has_contract = config.get('contract').enforced -%}
     {%- if has_contract %} {{ get_assert_columns_equivalent(sql) }} {% endif -%}
 
+    {%- set rows = get_select_subquery(sql) if has_contract else sql -%}
+    {%- set bounds = [] if temporary else bounds_of_slices() %}
+
+    {% if bounds %} {{ create_table_in_slices(relation, rows, bounds) }}
+    {%- else -%}
     create {{ 'temporary ' if temporary }}table {{ relation }} as (
-        {{ get_select_subquery(sql) if has_contract else sql }}
+        {{ rows }}
     );
+    {%- endif %}
 
     {%- if has_contract and not temporary -%}
         {%- set required = required_columns() -%}

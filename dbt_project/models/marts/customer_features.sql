@@ -10,6 +10,7 @@
         ],
         'publishes': ['customer_id'],
         'as_of': 'as_of_date',
+        'sliced_by': 'customer_day_entries',
     }},
     pre_hook=["{{ find_changed_dates() }}", "{{ find_changes() }}"],
     indexes=[
