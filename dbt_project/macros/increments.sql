@@ -17,6 +17,8 @@
             'as_of': 'as_of_date',                   the date as of which the model's rows are
         }}
 
+    A full build may be in slices of the key: `sliced_by` (slices.sql).
+
     `known_by` says more than that a key has news: from which day on (`changes.known_date`). A model with
     `as_of` keeps the rows of a changed key that are as of that day or earlier.
 

@@ -1,6 +1,6 @@
 {#- A table by `create table … as`, which PostgreSQL may compute on several cores; dbt's own version fills
     the table of a contract by `insert`, which has one. The contract's columns are compared before, and what
-    may not be null is declared behind. -#}
+    may not be null is declared behind. A model that says so is made in slices (slices.sql). -#}
 {% macro postgres__create_table_as(temporary, relation, sql) -%}
     {%- set has_contract = config.get('contract').enforced -%}
     {%- if has_contract %} {{ get_assert_columns_equivalent(sql) }} {% endif -%}
@@ -8,7 +8,7 @@
     {%- set rows = get_select_subquery(sql) if has_contract else sql -%}
     {%- set bounds = [] if temporary else bounds_of_slices() %}
 
-    {% if bounds %} {{ create_table_in_slices(relation, rows, bounds) }}
+    {% if bounds -%} {{ create_table_in_slices(relation, rows, bounds) }}
     {%- else -%}
     create {{ 'temporary ' if temporary }}table {{ relation }} as (
         {{ rows }}

@@ -1,16 +1,16 @@
-{#- Full builds in slices. PostgreSQL computes windows, and all that follows from them, in one process. What a
-    function does it does not ask, so a model is built on several cores as the union of what a function
-    returns for ranges of keys. That is the model's rows by the law of its increments: the rows of a key
-    follow from the rows of that key in its inputs (increments.sql).
+{#- Full builds in slices. PostgreSQL computes windows, and all that follows from them, in one process; what a
+    function does it does not ask. So a model is built on several cores as the union of what a function
+    returns for ranges of keys. That is the model's rows by the law of its increments (increments.sql): the
+    rows of a key follow from the rows of that key in its inputs.
 
     A model asks for it in what its config says of its increments:
-        'sliced_by': 'customer_day_entries'    the input whose keys are parted: the longest one
+        'sliced_by': 'customer_day_entries'    the longest input, whose keys are parted into slices
 
-    Each input is read by its slice in place of its name, so it has an alias in the model's SQL. What is not an
-    input is read whole. The SQL that dbt compiles is the whole model's. -#}
+    In place of its name each input is read by its slice, so it has an alias in the model's SQL. What is no
+    input is read whole. What dbt compiles is the whole model. -#}
 
 
-{#- The statements that create a table in slices; none of the key may be null.
+{#- The statements that create a table in slices.
 
     Args:
         relation: The table.
@@ -19,30 +19,32 @@
 {% macro create_table_in_slices(relation, sql, bounds) -%}
     {%- set function = 'pg_temp.' ~ this.identifier ~ '__slice' -%}
     {%- set key_type = model.columns[increment().key].data_type -%}
-    create function {{ function }} (first_key {{ key_type }}, end_key {{ key_type }})
+    create function {{ function }}(first_key {{ key_type }}, end_key {{ key_type }})
     returns table (
         {%- for column in model.columns.values() %}
         {{ adapter.quote(column.name) }} {{ column.data_type }}{{ ',' if not loop.last }}
         {%- endfor %}
     )
     language plpgsql stable parallel safe
-    -- Dear enough that PostgreSQL starts processes for it; planned as one process and by its keys.
+    -- So dear that PostgreSQL starts processes for it; each slice is planned for its keys, and for one process.
     cost 1000000
     set max_parallel_workers_per_gather = 0
     as $function$
     begin
-        return query execute $query$ {{ read_slices(sql) }} $query$ using first_key, end_key;
+        return query execute $query$ {{ read_slice(sql) }} $query$ using first_key, end_key;
     end
     $function$;
 
-    -- As many processes compute as for other queries; the one that writes is beside them.
+    -- The process that writes computes nothing: it would let the others wait. One more is in its place.
     set local parallel_leader_participation = off;
     set local max_parallel_workers_per_gather = {{ processes_of_a_query() }};
     create table {{ relation }} as (
-        {% for keys in lanes(bounds) -%}
+        {% for slices in lists_of_slices(bounds) -%}
         select slice.*
-        from (values {{ keys | join(', ') }}) as keys (first_key, end_key)
-        cross join lateral {{ function }}(keys.first_key, keys.end_key) as slice
+        from (values {{ slices | join(', ') }}) as slices (first_key, end_key)
+        cross join lateral {{ function }}(
+            cast(slices.first_key as {{ key_type }}), cast(slices.end_key as {{ key_type }})
+        ) as slice
         {{ 'union all' if not loop.last }}
         {% endfor -%}
     );
@@ -52,34 +54,78 @@
 {%- endmacro %}
 
 
-{#- The first keys of the slices of a full build; none where one process is all that there is, the input is
-    short, or the model is not to be sliced. They are where `analyze` has found equal parts of the rows. -#}
+{#- The model's SQL over a slice of its inputs: $1 is the first key, $2 the first key of the next slice. -#}
+{% macro read_slice(sql) -%}
+    {%- set key = increment().key -%}
+    {%- set read = namespace(sql=sql) -%}
+    {%- for input in increment().inputs -%}
+        {%- set name = ref(input) | string -%}
+        {%- if name not in sql -%}
+            {{ exceptions.raise_compiler_error(
+                this.identifier ~ ' does not read its input ' ~ input ~ ': take it from the inputs in the config'
+            ) }}
+        {%- endif -%}
+        {%- set slice -%}
+            (
+                select * from {{ name }}
+                where ($1 is null or {{ key }} >= $1) and ($2 is null or {{ key }} < $2)
+            )
+        {%- endset -%}
+        {%- set read.sql = read.sql | replace(name, slice) -%}
+    {%- endfor -%}
+    {{ return(read.sql) }}
+{%- endmacro %}
+
+
+{#- The first keys of all slices of a full build but the first: where `analyze` has found equal parts of the
+    input's rows, as many as there are slices. None where the model is not sliced, a query has one process,
+    or the input is short. -#}
 {% macro bounds_of_slices() -%}
     {%- set input = increment().sliced_by -%}
+    {%- set key = increment().key -%}
     {%- if not execute or not input or processes_of_a_query() == 1 -%} {%- do return([]) -%} {%- endif -%}
+    {%- if not config.get('contract').enforced or key not in required_columns() -%}
+        {{ exceptions.raise_compiler_error(
+            this.identifier ~ ' is sliced by ' ~ key ~ ': its contract has to say that it is not null'
+        ) }}
+    {%- endif -%}
     {%- set query -%}
-        select quote_literal(parts.bound) as bound
-        from (
+        with
+
+        input as (
+
+            select
+                oid,
+                relname,
+                cast(cast(relnamespace as regnamespace) as text) as schema_name,
+                reltuples / {{ var('rows_of_a_slice') }} as slices
+            from pg_class
+            where oid = cast('{{ ref(input) }}' as regclass)
+
+        ),
+
+        bounds as (
+
             select
                 bounds.bound,
-                row_number() over (order by bounds.bound) - 1 as part,
-                count(*) over () - 1 as parts,
-                input.reltuples / {{ var('rows_of_a_slice') }} as slices
-            from pg_stats as statistics
-            inner join pg_class as input
-                on input.oid = cast('{{ ref(input) }}' as regclass)
-                and statistics.schemaname = cast(cast(input.relnamespace as regnamespace) as text)
-                and statistics.tablename = input.relname
+                least(input.slices, count(*) over () - 1) / (count(*) over () - 1) as slices_of_a_part,
+                row_number() over (order by bounds.bound) - 1 as part
+            from input
+            inner join pg_stats as statistics
+                on input.schema_name = statistics.schemaname
+                and input.relname = statistics.tablename
+                and statistics.attname = '{{ key }}'
             cross join lateral unnest(
-                cast(cast(statistics.histogram_bounds as text) as {{ model.columns[increment().key].data_type }}[])
+                cast(cast(statistics.histogram_bounds as text) as {{ model.columns[key].data_type }}[])
             ) as bounds (bound)
-            where statistics.attname = '{{ increment().key }}'
-        ) as parts
-        -- The first bound of each slice after the first; parts have no more slices than bounds.
-        where floor(parts.part * least(parts.slices, parts.parts) / parts.parts)
-            > floor((parts.part - 1) * least(parts.slices, parts.parts) / parts.parts)
-            and parts.part between 1 and parts.parts - 1
-        order by parts.bound
+
+        )
+
+        select quote_literal(bound) as bound
+        from bounds
+        where floor(part * slices_of_a_part) > floor((part - 1) * slices_of_a_part)
+            and part > 0
+        order by part
     {%- endset -%}
     {{ return(run_query(query).columns[0].values() | list) }}
 {%- endmacro %}
@@ -87,45 +133,27 @@
 
 {#- How many processes compute a query: the leader and its workers. -#}
 {% macro processes_of_a_query() -%}
-    {%- set query -%} select cast(current_setting('max_parallel_workers_per_gather') as integer) + 1 {%- endset -%}
+    {%- set query -%}
+        select cast(current_setting('max_parallel_workers_per_gather') as integer) + 1 as processes
+    {%- endset -%}
     {{ return(run_query(query).columns[0].values()[0] | int) }}
 {%- endmacro %}
 
 
-{#- Lists of pairs of keys. A process takes a list and computes slice by slice; there are more lists than
-    processes, so that all end at about the same time. The rows of a slice are held until the next one of
-    its list is asked for, so each list ends on an empty slice. -#}
-{% macro lanes(bounds) -%}
+{#- The slices in lists, as pairs of keys. A process takes a list and computes slice by slice; there are more
+    lists than processes, so that all end at about the same time. The rows of a slice are held until the
+    next one of its list is asked for, so each list ends on an empty slice. -#}
+{% macro lists_of_slices(bounds) -%}
     {%- set first_keys = ['null'] + bounds -%}
     {%- set end_keys = bounds + ['null'] -%}
-    {%- set lanes = [] -%}
-    {%- for places in range(first_keys | length) | slice(16) if places -%}
-        {%- set keys = [] -%}
-        {%- for place in places -%}
-            {%- do keys.append('(' ~ first_keys[place] ~ ', ' ~ end_keys[place] ~ ')') -%}
+    {%- set lists = [] -%}
+    {%- for numbers in range(first_keys | length) | slice(16) if numbers -%}
+        {%- set slices = [] -%}
+        {%- for number in numbers -%}
+            {%- do slices.append('(' ~ first_keys[number] ~ ', ' ~ end_keys[number] ~ ')') -%}
         {%- endfor -%}
-        {%- do keys.append('(' ~ bounds[0] ~ ', ' ~ bounds[0] ~ ')') -%}
-        {%- do lanes.append(keys) -%}
+        {%- do slices.append('(' ~ bounds[0] ~ ', ' ~ bounds[0] ~ ')') -%}
+        {%- do lists.append(slices) -%}
     {%- endfor -%}
-    {{ return(lanes) }}
-{%- endmacro %}
-
-
-{#- The model's SQL over one slice of its inputs: $1 is the first key and $2 the one that ends it. -#}
-{% macro read_slices(sql) -%}
-    {%- set key = increment().key -%}
-    {%- set read = namespace(sql=sql) -%}
-    {%- for input in increment().inputs -%}
-        {%- set slice -%}
-            (
-                select * from {{ ref(input) }}
-                where ($1 is null or {{ key }} >= $1) and ($2 is null or {{ key }} < $2)
-            )
-        {%- endset -%}
-        {%- if ref(input) | string not in sql -%}
-            {{ exceptions.raise_compiler_error(input ~ ' is not read by the SQL of ' ~ this.identifier) }}
-        {%- endif -%}
-        {%- set read.sql = read.sql | replace(ref(input) | string, slice) -%}
-    {%- endfor -%}
-    {{ return(read.sql) }}
+    {{ return(lists) }}
 {%- endmacro %}
