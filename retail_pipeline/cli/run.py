@@ -1,4 +1,4 @@
-"""The command `run`: the main job in this process, its progress, and the summary at the end."""
+"""The command `run`: the main job, its progress, and the summary at the end."""
 
 import dataclasses
 import json
@@ -151,6 +151,8 @@ def _execute(
     with console.status(progress):
         with made_to_stay():
             definitions = prepare(settings, syncs=select is None)
+
+            from retail_pipeline.execution.executor import execute
         selected = _selected(definitions, select)
         ingests = selected is None or any(key.path[0] == "transactional" for key in selected)
         if not ingests and not any_source:
@@ -160,14 +162,15 @@ def _execute(
         kept = settings.home / "logs" / f"course-{'some' if selected else 'all'}.json"
         progress.course = Course({key.to_user_string() for key in keys}, Course.read(kept))
         with open_instance(settings) as instance, at_work(instance, settings, run_id):
-            instance.add_event_listener(run_id, progress.on_entry)
             instance.add_event_listener(run_id, ImportsAhead(keys).on_entry)
             prepared = time.monotonic() - began
-            job.execute_in_process(
+            execute(
+                job,
+                settings,
                 instance=instance,
                 run_id=run_id,
-                asset_selection=selected,
-                raise_on_error=False,
+                selected=selected,
+                told=progress.on_entry,
                 run_config={
                     "resources": {"run_window": {"config": window}},
                     "loggers": {"console": {"config": {"log_level": "WARNING"}}},

@@ -18,6 +18,7 @@ from dagster import (
     asset,
 )
 
+from retail_pipeline.execution import FOR_A_WORKER
 from retail_pipeline.figures.gallery import GALLERY, Exhibit
 from retail_pipeline.figures.reading import Tables
 from retail_pipeline.postgres import Database, Role
@@ -47,7 +48,7 @@ def _figure(exhibit: Exhibit) -> AssetsDefinition:
         kinds={"matplotlib"},
         metadata={"dagster/code_references": _drawn_in(exhibit)},
         # What decides comes before what is looked at.
-        op_tags={"dagster/priority": "-1"},
+        op_tags={"dagster/priority": "-1", **FOR_A_WORKER},
     )
     @retried
     def figure(

@@ -11,6 +11,7 @@ from dagster import AssetKey, AssetsDefinition, Definitions, MaterializeResult, 
 
 from retail_pipeline.clv.asset_parts import GROUP, clv_asset, markdown, result, window
 from retail_pipeline.clv.oversight.checks import build_oversight_checks
+from retail_pipeline.execution import FOR_A_WORKER
 from retail_pipeline.postgres import Database, Role
 from retail_pipeline.run_window import RunWindow
 from retail_pipeline.settings import Settings
@@ -57,7 +58,12 @@ def build_oversight() -> Definitions:
 def prediction_reasons() -> AssetsDefinition:
     """Return the asset `clv/prediction_reasons`."""
 
-    @clv_asset("prediction_reasons", [_PREDICTIONS, _FEATURES, _REVENUE], _KINDS)
+    @clv_asset(
+        "prediction_reasons",
+        [_PREDICTIONS, _FEATURES, _REVENUE],
+        _KINDS,
+        op_tags=FOR_A_WORKER,
+    )
     def build(
         database: ResourceParam[Database],
         settings: ResourceParam[Settings],
@@ -115,7 +121,7 @@ def feature_importance() -> AssetsDefinition:
         "feature_importance",
         [_MODEL, _BACKTEST, _FEATURES, _ENTRIES],
         _KINDS,
-        op_tags={"dagster/priority": "-1"},
+        op_tags={"dagster/priority": "-1", **FOR_A_WORKER},
     )
     def build(
         database: ResourceParam[Database],
@@ -164,7 +170,12 @@ def feature_importance() -> AssetsDefinition:
 def drift() -> AssetsDefinition:
     """Return the asset `clv/drift`."""
 
-    @clv_asset("drift", [_PREDICTIONS, _TRAINING_SET, _BACKTEST, _FEATURES], _KINDS)
+    @clv_asset(
+        "drift",
+        [_PREDICTIONS, _TRAINING_SET, _BACKTEST, _FEATURES],
+        _KINDS,
+        op_tags=FOR_A_WORKER,
+    )
     def build(
         database: ResourceParam[Database],
         settings: ResourceParam[Settings],
