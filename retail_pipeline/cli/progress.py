@@ -5,6 +5,7 @@ How long the rest takes is judged by when each asset was ready in an earlier run
 
 import json
 import logging
+import threading
 import time
 from collections import defaultdict
 from collections.abc import Collection, Mapping
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 _OWN_ERRORS = "retail_pipeline."
 """How Dagster starts the message of an error class of ours."""
 _END = "end"
+_BEGINNINGS = ("STEP_START", "STEP_RESTARTED")
+_ENDS = ("STEP_SUCCESS", "STEP_FAILURE", "STEP_UP_FOR_RETRY")
 _LEAST_PACE, _MOST_PACE = 0.3, 3.0
 """How much faster or slower than the earlier run this one is thought to go on."""
 
@@ -81,21 +84,59 @@ class Course:
             return {}
 
 
+class Spent:
+    """The wall time of each step: of a second in which two are at work, each has half.
+
+    So the steps' seconds add up to those in which anything was at work.
+    """
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = defaultdict(float)
+        self._at_work: set[str] = set()
+        self._since = 0.0
+
+    def begins(self, step: str) -> None:
+        """Take down that a step begins now."""
+        self._share_out()
+        self._at_work.add(step)
+
+    def ends(self, step: str) -> None:
+        """Take down that it ends now."""
+        self._share_out()
+        self._at_work.discard(step)
+
+    def _share_out(self) -> None:
+        now = time.monotonic()
+        for step in self._at_work:
+            self.seconds[step] += (now - self._since) / len(self._at_work)
+        self._since = now
+
+
 class Progress:
     """Prints one line per finished asset, adds up the seconds of each stage, keeps what failed.
 
-    As a rich renderable it is the line that says how far the run is.
+    As a rich renderable it is the line that says how far the run is. Entries may come from several
+    threads.
     """
 
     def __init__(self, console: Console, doing: str) -> None:
         self.console = console
         self.course = Course()
-        self.seconds: dict[str, float] = defaultdict(float)
         self.failures: list[PipelineError] = []
         self.failed_checks: list[str] = []
         self.warned_checks: list[str] = []
         self._doing = doing
+        self._spent = Spent()
         self._stage_of_step: dict[str, str] = {}
+        self._lock = threading.Lock()
+
+    @property
+    def seconds(self) -> dict[str, float]:
+        """The wall time of each stage so far, which add up to the time of all steps."""
+        stages: dict[str, float] = defaultdict(float)
+        for step, seconds in self._spent.seconds.items():
+            stages[self._stage_of_step.get(step, "other")] += seconds
+        return dict(stages)
 
     def __rich__(self) -> Text:
         """Return the line as it is now."""
@@ -103,21 +144,23 @@ class Progress:
 
     def on_entry(self, entry: "EventLogEntry") -> None:
         """Take one entry of the run's log: an event, or words that an asset logged."""
-        if entry.dagster_event is not None:
-            self._on_event(entry.dagster_event)
-        elif entry.level == logging.WARNING:
-            self.console.print(f"  [yellow]![/] {entry.user_message}", highlight=False)
+        with self._lock:
+            if entry.dagster_event is not None:
+                self._on_event(entry.dagster_event)
+            elif entry.level == logging.WARNING:
+                self.console.print(f"  [yellow]![/] {entry.user_message}", highlight=False)
 
     def _on_event(self, event: "DagsterEvent") -> None:
         if event.is_step_materialization and event.asset_key and event.partition is None:
             self._materialized(event)
         elif event.event_type_value == "ASSET_CHECK_EVALUATION":
             self._checked(event)
-        elif event.is_step_success:
-            stage = self._stage_of_step.get(str(event.step_key), "other")
-            self.seconds[stage] += event.step_success_data.duration_ms / 1000
-        elif event.is_step_failure:
-            self.failures.append(_failure(event))
+        elif event.event_type_value in _BEGINNINGS:
+            self._spent.begins(str(event.step_key))
+        elif event.event_type_value in _ENDS:
+            self._spent.ends(str(event.step_key))
+            if event.is_step_failure:
+                self.failures.append(_failure(event))
 
     def _materialized(self, event: "DagsterEvent") -> None:
         assert event.asset_key is not None

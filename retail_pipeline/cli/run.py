@@ -152,6 +152,7 @@ def _execute(
         with made_to_stay():
             definitions = prepare(settings, syncs=select is None)
 
+            from retail_pipeline.build import build_definitions
             from retail_pipeline.execution.executor import execute
         selected = _selected(definitions, select)
         ingests = selected is None or any(key.path[0] == "transactional" for key in selected)
@@ -166,6 +167,7 @@ def _execute(
             prepared = time.monotonic() - began
             execute(
                 job,
+                build_definitions,
                 settings,
                 instance=instance,
                 run_id=run_id,

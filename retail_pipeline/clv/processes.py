@@ -20,9 +20,11 @@ from typing import IO, Any, Final, NamedTuple, Protocol, cast
 
 from retail_pipeline.errors import PipelineError, UnavailableError
 
-_ONE_THREAD: Final = dict.fromkeys(
+ONE_THREAD: Final = dict.fromkeys(
     ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1"
 )
+"""Variables under which numerical libraries take one core."""
+
 _TAIL: Final = 2_000
 
 
@@ -89,7 +91,7 @@ def _started(said: IO[bytes]) -> Iterator["subprocess.Popen[bytes]"]:
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=said,
-        env=os.environ | _ONE_THREAD,
+        env=os.environ | ONE_THREAD,
     ) as process:
         try:
             yield process

@@ -14,6 +14,7 @@ from dagster import (
     AssetKey,
     DagsterEvent,
     DagsterInstance,
+    Definitions,
     EventLogEntry,
     Executor,
     ExecutorDefinition,
@@ -54,6 +55,7 @@ _AFTER_ALL_OTHERS: Final = 1_000_000
 
 def execute(
     job: JobDefinition,
+    build: Callable[[Settings], Definitions],
     settings: Settings,
     *,
     instance: DagsterInstance,
@@ -65,8 +67,9 @@ def execute(
     """Run a job to its end, which may be a failure; where it is worth it, with a worker.
 
     Args:
-        job: One of the definitions' own.
-        settings: What its definitions were built from.
+        job: What to run.
+        build: Builds the definitions that it is one of; a function of a module.
+        settings: What they were built from.
         instance: Where it is recorded.
         run_id: Under which id.
         selected: The assets to make; all of the job by default.
@@ -77,7 +80,7 @@ def execute(
 
     def assignment(context: PlanOrchestrationContext) -> Assignment:
         run, ref = context.dagster_run, instance.get_ref()
-        return Assignment(settings, job.name, selected, run, run_config, ref)
+        return Assignment(build, settings, job.name, selected, run, run_config, ref)
 
     executor = _WorkerExecutor(assignment, told)
     definition = ExecutorDefinition("with_a_worker", executor_creation_fn=lambda _: executor)
@@ -286,13 +289,17 @@ class _SharedExecution(ActiveExecution):
                 self._changed.notify_all()
 
     def _next_for_worker(self) -> ExecutionStep | None:
-        """Return a marked step as soon as there is one; None at the end."""
+        """Return a marked step as soon as there is one; None at the end.
+
+        Of several it is the one that the loop would come to last: what both would import is then
+        imported by one of them.
+        """
         with self._changed:
             self._given = None
             while not self._ended:
                 self._update()
-                ready = sorted(map(self.get_step_by_key, self._executable), key=_order)
-                self._given = next(filter(_may, ready), None)
+                ready = filter(_may, map(self.get_step_by_key, self._executable))
+                self._given = max(ready, key=_order, default=None)
                 if self._given is not None:
                     self._executable.remove(self._given.key)
                     self._in_flight.add(self._given.key)

@@ -11,33 +11,38 @@ import gc
 import os
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from threading import Thread
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from retail_pipeline.clv.processes import ONE_THREAD
 from retail_pipeline.collector import made_to_stay
 from retail_pipeline.errors import PipelineError
 from retail_pipeline.settings import Settings
 
 if TYPE_CHECKING:
-    from dagster import AssetKey, DagsterInstance, DagsterRun, EventLogEntry
+    from dagster import AssetKey, DagsterInstance, DagsterRun, Definitions, EventLogEntry
     from dagster._core.execution.context.system import PlanExecutionContext
     from dagster._core.execution.plan.plan import ExecutionPlan
     from dagster._core.execution.plan.state import KnownExecutionState
     from dagster._core.instance.ref import InstanceRef
 
+    _Request = tuple[str, KnownExecutionState]
+
 _READY = "ready"
 _STEP_ENDED = "step ended"
+_IDLE_SECONDS = 0.2
 
 
 class Assignment(NamedTuple):
     """The run whose steps a worker executes.
 
     Attributes:
-        settings: What the definitions are built from.
+        build: Builds the definitions; a function of a module, as it is pickled.
+        settings: What they are built from.
         job: The job's name.
         selected: The assets of the run; all of the job by default.
         run: Dagster's record of it.
@@ -45,6 +50,7 @@ class Assignment(NamedTuple):
         instance: Where the worker finds Dagster's storage.
     """
 
+    build: "Callable[[Settings], Definitions]"
     settings: Settings
     job: str
     selected: "Sequence[AssetKey] | None"
@@ -66,6 +72,7 @@ class Worker:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", __name__, str(theirs.fileno())],
                 stdin=subprocess.DEVNULL,
+                env=os.environ | ONE_THREAD,
                 pass_fds=[theirs.fileno()],
                 start_new_session=True,  # Ctrl-C is for the run's process, which ends this one
             )
@@ -113,8 +120,9 @@ class Worker:
 
 def _main() -> None:
     pipe = Connection(int(sys.argv[1]))
-    assignment: Assignment = pipe.recv()
-    requests: SimpleQueue[tuple[str, KnownExecutionState]] = SimpleQueue()
+    with made_to_stay():
+        assignment: Assignment = pipe.recv()  # imports what it is made of, Dagster and all rooms
+    requests: SimpleQueue[_Request] = SimpleQueue()
     Thread(target=_listen, args=(pipe, requests), daemon=True).start()
 
     from dagster import DagsterInstance
@@ -124,18 +132,25 @@ def _main() -> None:
         instance.add_event_listener(assignment.run.run_id, pipe.send)
         pipe.send(_READY)
         while True:
-            _execute(plan, context, *requests.get())
-            gc.collect()  # frames of a step that nobody needs any more
+            _execute(plan, context, *_next(requests))
             pipe.send(_STEP_ENDED)
 
 
-def _listen(pipe: Connection, requests: "SimpleQueue[Any]") -> None:
+def _listen(pipe: Connection, requests: "SimpleQueue[_Request]") -> None:
     """Take requests even while a step is executed: their end is the other process' end."""
     while True:
         try:
             requests.put(pipe.recv())
         except (EOFError, OSError):
             os._exit(1)
+
+
+def _next(requests: "SimpleQueue[_Request]") -> "_Request":
+    try:
+        return requests.get(timeout=_IDLE_SECONDS)
+    except Empty:
+        gc.collect()  # what the last step held, now that nobody waits for the next
+    return requests.get()
 
 
 def _prepare(
@@ -147,10 +162,7 @@ def _prepare(
     from dagster._core.execution.retries import RetryMode
 
     with made_to_stay():
-        from retail_pipeline.build import build_definitions
-
-        definitions = build_definitions(assignment.settings)
-        whole = definitions.resolve_job_def(assignment.job)
+        whole = assignment.build(assignment.settings).resolve_job_def(assignment.job)
         job = InMemoryJob(whole.as_ephemeral_job({}, {}, asset_selection=assignment.selected))
         plan = create_execution_plan(job, assignment.run_config, instance_ref=assignment.instance)
     manager = PlanExecutionContextManager(

@@ -1,7 +1,10 @@
 """The command as people use it: what it ends with, and one clear message for each bad input."""
 
 import json
+import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pandas as pd
@@ -9,6 +12,9 @@ import pytest
 
 from retail_pipeline.postgres import Database
 from retail_pipeline_tests.cli.command import DONE, FAILED, WRONG_USE, Cli
+from retail_pipeline_tests.conftest import fresh_database
+
+MADE_BY_A_WORKER_TOO = ("drift", "feature_importance", "prediction_reasons", "predictions")
 
 
 def order_lines(customers: int, orders: int = 4) -> pd.DataFrame:
@@ -71,6 +77,49 @@ def test_unreadable_dates_are_kept_aside_with_their_reason_and_the_rest_goes_thr
     assert len(rejected) == 8
     assert int(landed["n"].iloc[0]) + len(rejected) == len(lines)
     assert rejected["reason"].str.contains("ts").all()
+
+
+@contextmanager
+def one_core() -> Iterator[None]:
+    if not hasattr(os, "sched_setaffinity") or len(os.sched_getaffinity(0)) < 2:
+        pytest.skip("needs two cores of which one can be taken away")
+    cores = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {min(cores)})
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, cores)
+
+
+def results(database: Database, home: Path) -> dict[str, object]:
+    """What a run leaves: rows as text, figures as bytes."""
+    tables = {
+        name: sorted(
+            database.read(f"clv.{name}")
+            .drop(columns="predicted_at", errors="ignore")
+            .to_csv(index=False)
+            .splitlines()
+        )
+        for name in MADE_BY_A_WORKER_TOO
+    }
+    return {**tables, **{path.name: path.read_bytes() for path in (home / "figures").iterdir()}}
+
+
+def test_a_run_gives_the_same_with_a_worker_and_without(
+    cli: Cli, database: Database, server_url: str, migrated_template: str, tmp_path: Path
+) -> None:
+    order_lines(100).to_csv(tmp_path / "lines.csv", index=False)
+    command = ("run", "--transactions", str(tmp_path / "lines.csv"), "--horizon-days", "30")
+    with fresh_database(server_url, migrated_template) as other, one_core():
+        environment = {"RETAIL_HOME": str(tmp_path / "alone"), "RETAIL_DATABASE_URL": other.url}
+        alone = Cli(environment)(*command)
+        assert alone.returncode == DONE, alone.stderr
+        expected = results(other, tmp_path / "alone")
+    done = cli(*command)
+    assert done.returncode == DONE, done.stderr
+    found = results(database, tmp_path / "home")
+    assert len(found) > 20
+    assert {name for name in expected if found.get(name) != expected[name]} == set()
 
 
 @pytest.mark.parametrize(
