@@ -37,6 +37,7 @@ from dagster._core.storage.tags import PRIORITY_TAG
 from dagster._utils.error import SerializableErrorInfo
 
 from retail_pipeline.clv.processes import cores
+from retail_pipeline.errors import PipelineError
 from retail_pipeline.execution import WORKER_TAG
 from retail_pipeline.execution.worker import Assignment, Worker
 from retail_pipeline.settings import Settings
@@ -264,7 +265,7 @@ class _SharedExecution(ActiveExecution):
             context.log.warning(f"{lost}: this process executes all steps from here on")
             return
         step_context = context.for_step(step, self.get_known_state())
-        words = f"{lost} while it executed {step.key}: this process executes it again"
+        words = f"{lost}, at {step.key}: this process executes it again and takes all further steps"
         step_context.log.warning(words)
         error = SerializableErrorInfo(words, [], None)
         event = DagsterEvent.step_retry_event(step_context, StepRetryData(error))
@@ -283,8 +284,12 @@ class _SharedExecution(ActiveExecution):
             while (step := self._next_for_worker()) is not None:
                 for entry in self._worker.execute(step.key, self._state()):
                     self._receive(entry, step.key)
+                if step.key in self._in_flight:
+                    raise PipelineError(f"the worker did not say how {step.key} ended")
         except Exception as error:
             with self._changed:
+                if self._worker is not None:
+                    self._worker.end()
                 self._lost, self._news = error, True
                 self._changed.notify_all()
 

@@ -78,11 +78,6 @@ class Worker:
             )
         self._assignment = assignment
 
-    @property
-    def pid(self) -> int:
-        """The process' id."""
-        return self._process.pid
-
     def prepare(self) -> None:
         """Return when it has built the run's plan.
 

@@ -83,7 +83,7 @@ def test_the_step_of_a_worker_that_was_killed_is_executed_here(tmp_path: Path) -
     assert succeeded and not progress.failures
     worker, here = executed_by(tmp_path, "two")
     assert worker != here == os.getpid()
-    assert "the worker ended with -9 while it executed two" in printed
+    assert "the worker ended with -9, at two: this process executes it again" in printed
 
 
 @pytest.mark.parametrize("sent", [signal.SIGKILL, signal.SIGINT])
