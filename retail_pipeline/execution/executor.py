@@ -197,6 +197,10 @@ class _SharedExecution(ActiveExecution):
         self._worker: Worker | None = None
         self._ended = False
         self._feeder = Thread(target=self._feed, name="feeds-the-worker", daemon=True)
+        waits_for = self._plan.get_executable_step_deps()
+        marked = {key for key in waits_for if _may(self.get_step_by_key(key))}
+        self._heralds = marked.union(*map(waits_for.__getitem__, marked))
+        """Marked steps and those that they wait for: once one is at work, a worker is needed."""
 
     def __exit__(
         self,
@@ -220,11 +224,13 @@ class _SharedExecution(ActiveExecution):
         return super().is_complete and not self._arrived
 
     def get_next_step(self) -> ExecutionStep | None:
-        if self._feeder.ident is None:
-            self._feeder.start()  # now that what processes print is captured for the run
         with self._changed:
             self._news = False
-            return super().get_next_step()
+            step = super().get_next_step()
+        # Not before the first call: only now is what processes print captured for the run.
+        if self._feeder.ident is None and self._heralds & self._in_flight.union(self._executable):
+            self._feeder.start()
+        return step
 
     def concurrency_event_iterator(
         self, plan_context: PlanExecutionContext | PlanOrchestrationContext

@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 _READY = "ready"
 _STEP_ENDED = "step ended"
 _IDLE_SECONDS = 0.2
+_NICE = 5
+"""Where both cores are taken, what the rest of the run waits for comes first."""
 
 
 class Assignment(NamedTuple):
@@ -114,6 +116,7 @@ class Worker:
 
 
 def _main() -> None:
+    os.nice(_NICE)
     pipe = Connection(int(sys.argv[1]))
     with made_to_stay():
         assignment: Assignment = pipe.recv()  # imports what it is made of, Dagster and all rooms
