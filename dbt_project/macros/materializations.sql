@@ -67,6 +67,7 @@
         {%- do store_raw_result('main', 'KEPT', 'KEPT', 0, build_state().passed) -%}
     {%- else -%}
         {%- do build_state() -%}
+        {%- if config.get('meta').sorts_to_group -%} {%- do run_query(sort_to_group()) -%} {%- endif -%}
         {%- do dbt.materialization_test_default() -%}
         {%- if load_result('main').table.rows[0]['failures'] == 0 -%} {{ note_build() }} {%- endif -%}
     {%- endif -%}

@@ -9,6 +9,7 @@
     pre_hook=[
         "{{ find_changed_products() }}",
         "{{ find_changes(also=buyers_of_changed_products()) }}",
+        "{{ sort_to_group() }}",
     ],
     indexes=[{'columns': ['customer_id']}],
 ) }}

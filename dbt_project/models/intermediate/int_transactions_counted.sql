@@ -5,7 +5,7 @@
         'inputs': ['fct_transaction_items', 'fct_transactions'],
         'publishes': ['customer_id', 'date_day'],
     }},
-    pre_hook="{{ find_changes() }}",
+    pre_hook=["{{ find_changes() }}", "{{ sort_to_group() }}"],
     indexes=[
         {'columns': ['transaction_id'], 'unique': true},
         {'columns': ['customer_id']},

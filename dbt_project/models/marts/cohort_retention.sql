@@ -1,4 +1,7 @@
-{{ config(indexes=[{'columns': ['cohort_month', 'months_since'], 'unique': true}]) }}
+{{ config(
+    pre_hook="{{ sort_to_group() }}",
+    indexes=[{'columns': ['cohort_month', 'months_since'], 'unique': true}],
+) }}
 
 with
 

@@ -5,7 +5,7 @@
         'inputs': ['customer_day_entries'],
         'publishes': ['customer_id'],
     }},
-    pre_hook="{{ find_changes() }}",
+    pre_hook=["{{ find_changes() }}", "{{ sort_to_group() }}"],
     indexes=[
         {'columns': ['customer_id', 'date_day'], 'unique': true},
         {'columns': ['date_day']},

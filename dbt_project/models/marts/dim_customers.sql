@@ -4,7 +4,7 @@
         'key': 'customer_id',
         'inputs': ['stg_retail__users', 'fct_transactions', 'customer_days'],
     }},
-    pre_hook="{{ find_changes() }}",
+    pre_hook=["{{ find_changes() }}", "{{ sort_to_group() }}"],
     indexes=[{'columns': ['customer_id'], 'unique': true}],
 ) }}
 

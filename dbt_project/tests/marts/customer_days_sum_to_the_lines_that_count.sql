@@ -1,4 +1,4 @@
-{{ config(meta={'dagster': {'ref': {'name': 'customer_days'}}}) }}
+{{ config(meta={'dagster': {'ref': {'name': 'customer_days'}}, 'sorts_to_group': true}) }}
 
 with
 

@@ -1,4 +1,4 @@
-{{ config(meta={'dagster': {'ref': {'name': 'customer_features'}}}) }}
+{{ config(meta={'dagster': {'ref': {'name': 'customer_features'}}, 'sorts_to_group': true}) }}
 
 with
 
