@@ -1,7 +1,7 @@
-"""What the steps after dbt import while they run, imported while dbt, another process, is at work.
+"""What the steps after dbt import while they run, imported during the step that waits for dbt.
 
-The imports take seconds, and this process waits meanwhile. What definitions need is imported with
-them; nothing else belongs here.
+The imports take seconds, and this process has little else to do meanwhile. What definitions need is
+imported with them; nothing else belongs here.
 """
 
 from collections.abc import Iterable
@@ -9,11 +9,10 @@ from importlib import import_module
 from threading import Thread
 from typing import TYPE_CHECKING, Final
 
+from retail_pipeline.warehouse import BUILD_STEP
+
 if TYPE_CHECKING:
     from dagster import AssetKey, EventLogEntry
-
-_WAITING: Final = "dbt_build"
-"""The step during which this process waits."""
 
 _NEEDED: Final = {
     "clv": ("retail_pipeline.clv.store", "retail_pipeline.clv.valuation"),
@@ -40,9 +39,9 @@ class ImportsAhead:
         if event is None or not event.is_step_start:
             return
         if self._thread.ident is not None:
-            # Nothing is imported by two threads at once.
+            # A step that needs the same libraries does not import them beside it.
             self._thread.join()
-        elif event.step_key == _WAITING:
+        elif event.step_key == BUILD_STEP:
             self._thread.start()
 
 

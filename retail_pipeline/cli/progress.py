@@ -132,7 +132,7 @@ class Progress:
 
     @property
     def seconds(self) -> dict[str, float]:
-        """The wall time of each stage so far, which add up to the time of all steps."""
+        """The wall time of each stage so far, which adds up to the time of all steps."""
         stages: dict[str, float] = defaultdict(float)
         for step, seconds in self._spent.seconds.items():
             stages[self._stage_of_step.get(step, "other")] += seconds

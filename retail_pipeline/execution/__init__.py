@@ -10,5 +10,5 @@ WORKER_TAG: Final = "retail_pipeline/worker"
 
 FOR_A_WORKER: Final = {WORKER_TAG: "may"}
 """Tags of a step that a worker may execute: it reads and writes tables and files only and takes no
-pool. What it reads is bounded whatever the number of customers, so that it fits beside any other
-step, and executed twice it leaves what it leaves when executed once."""
+pool. What it reads is bounded whatever the number of customers, so that there is memory for it
+beside any other step, and executed twice it leaves what it leaves when executed once."""

@@ -1,12 +1,15 @@
 """Dagster's in-process loop over the steps of a run, and a worker that takes marked ones meanwhile.
 
-The loop, its logs and its rules (order, retries, skips, pools) stay Dagster's; only the state that
-it asks for its next step is shared here, with a thread that hands marked steps to the worker. What
-the worker does with them is `worker`'s; Dagster is pinned exactly, so its inner parts may be used.
+The loop, its logs and its rules (order, retries, skips, pools) stay Dagster's, but for hooks, which
+no job has. Only the state that it asks for its next step is shared here, with a thread that hands
+marked steps to the worker. What the worker does with them is `worker`'s; Dagster is pinned exactly,
+so its inner parts may be used.
 """
 
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from threading import Condition, Thread
+from traceback import format_exception
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final
 
@@ -124,9 +127,11 @@ class _WorkerExecutor(Executor):
         ]
         if cores() < 2 or len(marked) < FEWEST_STEPS:
             return self._alone.execute(plan_context, execution_plan)
+        # As it is before any step: a step may set variables for what it starts.
+        environment = dict(os.environ)
         assignment = self._assignment(plan_context)
         plan = _SharedPlan._make(execution_plan)
-        plan.shared_with(lambda: Worker(assignment), self._told)
+        plan.shared_with(lambda: Worker(assignment, environment), self._told)
         return iter(
             ExecuteRunWithPlanIterable(
                 execution_plan=plan,
@@ -175,9 +180,9 @@ def _unmarked_first(step: ExecutionStep) -> float:
 class _SharedExecution(ActiveExecution):
     """The state of a run's steps, for Dagster's loop and the thread that feeds the worker.
 
-    All of it changes under one lock. The loop is left to the main thread: what the thread receives
-    is kept until the loop asks for events. A worker that is lost is not replaced; its step is
-    executed again by the loop, as the log says.
+    All of it is read and changed under one lock. Only the main thread runs the loop: what the other
+    receives is kept until the loop asks for events. A worker that is lost is not replaced; its step
+    is executed again by the loop, as the log says.
     """
 
     def __init__(
@@ -192,7 +197,7 @@ class _SharedExecution(ActiveExecution):
         self._changed = Condition()
         self._news = False  # since the loop asked for a step last
         self._arrived: list[DagsterEvent] = []
-        self._given: ExecutionStep | None = None
+        self._given: ExecutionStep | None = None  # that the worker has not ended
         self._lost: Exception | None = None
         self._worker: Worker | None = None
         self._ended = False
@@ -221,7 +226,13 @@ class _SharedExecution(ActiveExecution):
 
     @property
     def is_complete(self) -> bool:
-        return super().is_complete and not self._arrived
+        with self._changed:
+            return super().is_complete and not self._arrived
+
+    def get_known_state(self) -> KnownExecutionState:
+        with self._changed:
+            known = super().get_known_state()
+            return known._replace(ready_outputs=set(known.ready_outputs))
 
     def get_next_step(self) -> ExecutionStep | None:
         with self._changed:
@@ -267,13 +278,14 @@ class _SharedExecution(ActiveExecution):
 
     def _again(self, lost: Exception, context: PlanExecutionContext) -> Iterator[DagsterEvent]:
         step, self._given = self._given, None
-        if step is None or step.key not in self._in_flight:
-            context.log.warning(f"{lost}: this process executes all steps from here on")
+        why = str(lost) if isinstance(lost, PipelineError) else repr(lost)
+        if step is None:
+            context.log.warning(f"{why}: this process executes all steps from here on")
             return
         step_context = context.for_step(step, self.get_known_state())
-        words = f"{lost}, at {step.key}: this process executes it again and takes all further steps"
+        words = f"{why}, at {step.key}: this process executes it again and takes all further steps"
         step_context.log.warning(words)
-        error = SerializableErrorInfo(words, [], None)
+        error = SerializableErrorInfo(words, format_exception(lost), type(lost).__name__)
         event = DagsterEvent.step_retry_event(step_context, StepRetryData(error))
         yield event
         self.handle_event(event)
@@ -288,9 +300,9 @@ class _SharedExecution(ActiveExecution):
                 self._worker = self._start_worker()
             self._worker.prepare()
             while (step := self._next_for_worker()) is not None:
-                for entry in self._worker.execute(step.key, self._state()):
+                for entry in self._worker.execute(step.key, self.get_known_state()):
                     self._receive(entry, step.key)
-                if step.key in self._in_flight:
+                if self._given is not None:
                     raise PipelineError(f"the worker did not say how {step.key} ended")
         except Exception as error:
             with self._changed:
@@ -306,22 +318,17 @@ class _SharedExecution(ActiveExecution):
         imported by one of them.
         """
         with self._changed:
-            self._given = None
             while not self._ended:
                 self._update()
                 ready = filter(_may, map(self.get_step_by_key, self._executable))
-                self._given = max(ready, key=_order, default=None)
-                if self._given is not None:
-                    self._executable.remove(self._given.key)
-                    self._in_flight.add(self._given.key)
-                    return self._given
+                step = max(ready, key=_order, default=None)
+                if step is not None:
+                    self._executable.remove(step.key)
+                    self._in_flight.add(step.key)
+                    self._given = step
+                    return step
                 self._changed.wait(_PATIENCE_SECONDS)
             return None
-
-    def _state(self) -> KnownExecutionState:
-        with self._changed:
-            known = self.get_known_state()
-            return known._replace(ready_outputs=set(known.ready_outputs))
 
     def _receive(self, entry: EventLogEntry, step_key: str) -> None:
         self._told(entry)
@@ -330,3 +337,5 @@ class _SharedExecution(ActiveExecution):
             with self._changed:
                 self._arrived.append(event)
                 self.handle_event(event)
+                if step_key not in self._in_flight:
+                    self._given = None

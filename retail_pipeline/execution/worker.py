@@ -66,15 +66,16 @@ class Worker:
 
     Args:
         assignment: Its run.
+        environment: Its variables.
     """
 
-    def __init__(self, assignment: Assignment) -> None:
+    def __init__(self, assignment: Assignment, environment: Mapping[str, str]) -> None:
         self._pipe, theirs = Pipe()
         with theirs:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", __name__, str(theirs.fileno())],
                 stdin=subprocess.DEVNULL,
-                env=os.environ | ONE_THREAD,
+                env={**environment, **ONE_THREAD},
                 pass_fds=[theirs.fileno()],
                 start_new_session=True,  # Ctrl-C is for the run's process, which ends this one
             )

@@ -182,9 +182,6 @@ class EmbeddedServer:
                 "initdb",
                 *("-D", str(self._data), "-U", USER, "-A", "scram-sha-256"),
                 *("--pwfile", str(password_file), "-E", "UTF8", "--locale=C"),
-                # Stretching hampers guesses; nobody guesses 24 random bytes, and each of the
-                # hundreds of connections of a run would pay for it.
-                *("-c", "scram_iterations=64"),
             )
         finally:
             password_file.unlink(missing_ok=True)

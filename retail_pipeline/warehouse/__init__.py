@@ -4,12 +4,15 @@ The SQL itself lives in `dbt_project/`. What is here prepares dbt's manifest, tr
 to assets, runs a build and says what it did. No transformation is written in Python.
 """
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from retail_pipeline.settings import Settings
 
 if TYPE_CHECKING:
     from dagster import Definitions
+
+BUILD_STEP: Final = "dbt_build"
+"""The step of a run that builds the warehouse."""
 
 
 def build_warehouse(settings: Settings) -> "Definitions":

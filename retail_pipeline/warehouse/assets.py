@@ -31,6 +31,7 @@ from retail_pipeline.postgres import Database, Role
 from retail_pipeline.retrying import retry, says_lost_connection
 from retail_pipeline.run_window import RunWindow
 from retail_pipeline.settings import Settings
+from retail_pipeline.warehouse import BUILD_STEP
 from retail_pipeline.warehouse.column_lineage import KeptLineage, Table, sources_of
 from retail_pipeline.warehouse.outcome import failure_message
 from retail_pipeline.warehouse.project import (
@@ -82,7 +83,7 @@ def build_warehouse_assets(settings: Settings) -> Definitions:
     manifest = read_manifest(database_name(settings))
     with without_engine():
         all_models = dbt_assets(
-            name="dbt_build",
+            name=BUILD_STEP,
             manifest=manifest,
             project=DbtProject(PROJECT_FOLDER),
             dagster_dbt_translator=WarehouseTranslator(),

@@ -9,12 +9,13 @@ RUN = """
 import sys
 import uuid
 from dagster import AssetKey, DagsterInstance, job, op
+from retail_pipeline.warehouse import BUILD_STEP
 from retail_pipeline.cli.imports import ImportsAhead
 
 seen = []
 
-@op
-def dbt_build() -> int:
+@op(name=BUILD_STEP)
+def build() -> int:
     return 0
 
 @op
@@ -23,7 +24,7 @@ def later(_number: int) -> None:
 
 @job
 def some() -> None:
-    later(dbt_build())
+    later(build())
 
 with DagsterInstance.ephemeral() as instance:
     ahead = ImportsAhead([AssetKey(sys.argv[1].split("/"))])

@@ -106,6 +106,7 @@ def test_what_a_worker_made_is_what_the_process_makes_alone(
     source = ("run", "--transactions", str(tmp_path / "lines.csv"), "--horizon-days", "30")
     done = cli(*source)
     assert done.returncode == DONE, done.stderr
+    assert "this process executes" not in done.stdout  # as it says where a worker was lost
     beside = results(database, tmp_path / "home")
     assert len(beside) > 20
     with one_core():

@@ -46,8 +46,13 @@ def test_it_prints_and_ends_as_dbt_does_with_the_arguments_folder_and_environmen
 ) -> None:
     arguments = ("list", "--quiet", "--select", "customer_rfm", "--target-path", str(tmp_path))
     warm.warm_up()
-    served, cold = (relay(warm, *arguments) for _ in range(2))
-    said, expected = (process.communicate(timeout=120)[0] for process in (served, cold))
+    assert warm._process is not None
+    served = relay(warm, *arguments)
+    said, _ = served.communicate(timeout=120)
+    # It was this process that served, and it serves once.
+    assert warm._process.wait(timeout=60) == 0
+    cold = relay(warm, *arguments)
+    expected, _ = cold.communicate(timeout=120)
     assert "retail.marts.customer_rfm" in said.splitlines()
     assert said == expected
     assert served.returncode == cold.returncode == 0
@@ -72,6 +77,19 @@ def test_the_end_of_the_process_is_the_end_of_the_command(warm: WarmDbt) -> None
     warm._process.send_signal(signal.SIGKILL)
     process.communicate(timeout=60)
     assert process.returncode == 1
+
+
+def test_a_ctrl_c_ends_the_build_and_then_the_relay(warm: WarmDbt) -> None:
+    warm.warm_up()
+    assert warm._process is not None
+    process = relay(warm, "parse", "--no-partial-parse", "--log-level", "debug")
+    assert process.stdout is not None
+    assert process.stdout.readline()
+    process.send_signal(signal.SIGINT)
+    said, _ = process.communicate(timeout=60)
+    assert process.returncode == 2  # what dbt ends with when it was interrupted
+    assert "Traceback" not in said
+    assert warm._process.wait(timeout=60) == 0
 
 
 def test_it_ends_with_the_process_that_started_it() -> None:

@@ -1,8 +1,8 @@
 """A process that has imported dbt before it is told what to build: the imports take two seconds.
 
 It is started beside what a run does before its build, and serves one build. What it does is in
-`process`; `relay` stands where dagster-dbt starts dbt, and hands the command to it. Without such a
-process the relay becomes dbt's own program.
+`process`; `relay` stands where dagster-dbt starts dbt, and hands the command to it. Where there is
+no such process, or it has served, the relay becomes dbt's own program.
 """
 
 import atexit
