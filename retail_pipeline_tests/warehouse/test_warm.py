@@ -88,7 +88,7 @@ def test_a_ctrl_c_ends_the_build_and_then_the_relay(warm: WarmDbt) -> None:
     process.send_signal(signal.SIGINT)
     said, _ = process.communicate(timeout=60)
     assert process.returncode == 2  # what dbt ends with when it was interrupted
-    assert "Traceback" not in said
+    assert "relay.py" not in said  # no traceback of its own
     assert warm._process.wait(timeout=60) == 0
 
 
