@@ -1,5 +1,5 @@
-{#- Full builds in slices. PostgreSQL computes windows, and all that follows from them, in one process; what a
-    function does it does not ask. So a model is built on several cores as the union of what a function
+{#- Full builds in slices. PostgreSQL computes windows, and all that follows from them, in one process,
+    but it does not look into functions. So a model is built on several cores as the union of what a function
     returns for ranges of keys. That is the model's rows by the law of its increments (increments.sql): the
     rows of a key follow from the rows of that key in its inputs.
 
@@ -146,8 +146,9 @@
 {% macro lists_of_slices(bounds) -%}
     {%- set first_keys = ['null'] + bounds -%}
     {%- set end_keys = bounds + ['null'] -%}
+    {%- set most_lists = 16 -%}
     {%- set lists = [] -%}
-    {%- for numbers in range(first_keys | length) | slice(16) if numbers -%}
+    {%- for numbers in range(first_keys | length) | slice(most_lists) if numbers -%}
         {%- set slices = [] -%}
         {%- for number in numbers -%}
             {%- do slices.append('(' ~ first_keys[number] ~ ', ' ~ end_keys[number] ~ ')') -%}

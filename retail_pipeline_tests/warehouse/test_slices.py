@@ -2,21 +2,18 @@
 
 from datetime import timedelta
 
-import pytest
-
 from retail_pipeline.postgres import Database
 from retail_pipeline_tests.warehouse.dbt_process import DbtWorker
 from retail_pipeline_tests.warehouse.landing import land, line, transaction
 from retail_pipeline_tests.warehouse.schedules import Schedule
 
 
-@pytest.mark.parametrize("seed", [1])
-def test_slices_give_the_rows_of_one_build(database: Database, dbt: DbtWorker, seed: int) -> None:
+def test_slices_give_the_rows_of_one_build(database: Database, dbt: DbtWorker) -> None:
     """Of late, corrected and deleted records; and an increment goes on from the slices."""
     # Few enough parts that a dozen customers fill them.
     _set(database, "default_statistics_target", 6)
     _set(database, "max_parallel_workers_per_gather", 2)
-    schedule = Schedule(database, seed)
+    schedule = Schedule(database, seed=1)
     dbt.build(schedule.clock, command="seed")
     dbt.build(schedule.clock, rows_of_a_slice=1)
     assert _features(database) == []
@@ -65,7 +62,7 @@ def _features(database: Database) -> list[str]:
 
 
 def _started_workers(database: Database) -> int:
-    """How many processes have been started to compute queries of others."""
+    """How many processes have computed parts of queries, as PostgreSQL counts them from 18 on."""
     counted = database.query(
         "select parallel_workers_launched from pg_stat_database where datname = current_database()"
     )

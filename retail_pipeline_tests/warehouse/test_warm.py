@@ -42,6 +42,16 @@ def relay(warm: WarmDbt, *arguments: str) -> "subprocess.Popen[str]":
     )
 
 
+def at_work(warm: WarmDbt) -> "tuple[subprocess.Popen[str], subprocess.Popen[bytes]]":
+    """Return a relay and the warm dbt behind it, which has begun some seconds of work."""
+    warm.warm_up()
+    process = relay(warm, "parse", "--no-partial-parse", "--log-level", "debug")
+    assert process.stdout is not None
+    assert process.stdout.readline()
+    assert warm._process is not None
+    return process, warm._process
+
+
 def test_it_prints_and_ends_as_dbt_does_with_the_arguments_folder_and_environment_of_the_caller(
     warm: WarmDbt, tmp_path: Path
 ) -> None:
@@ -70,29 +80,22 @@ def test_a_wrong_command_has_dbts_exit_code_and_words(warm: WarmDbt, is_warm: bo
 
 
 def test_the_end_of_the_process_is_the_end_of_the_command(warm: WarmDbt) -> None:
-    warm.warm_up()
-    assert warm._process is not None
-    process = relay(warm, "parse", "--no-partial-parse", "--log-level", "debug")
-    assert process.stdout is not None
-    assert process.stdout.readline()
-    warm._process.send_signal(signal.SIGKILL)
+    process, dbt = at_work(warm)
+    dbt.kill()
     process.communicate(timeout=60)
     assert process.returncode == 1
 
 
 def test_a_ctrl_c_ends_the_build_and_then_the_relay(warm: WarmDbt) -> None:
-    warm.warm_up()
-    assert warm._process is not None
-    process = relay(warm, "parse", "--no-partial-parse", "--log-level", "debug")
-    assert process.stdout is not None
-    assert process.stdout.readline()
+    process, dbt = at_work(warm)
     while process.poll() is None:  # Python drops one that arrives within a finalizer
         process.send_signal(signal.SIGINT)
         with suppress(subprocess.TimeoutExpired):
             process.wait(timeout=0.5)
     assert process.returncode != 0
-    assert "relay.py" not in process.stdout.read()  # it has no traceback of its own
-    warm._process.wait(timeout=60)
+    said, _ = process.communicate(timeout=60)
+    assert "relay.py" not in said  # it has no traceback of its own
+    dbt.wait(timeout=60)
 
 
 def test_it_ends_with_the_process_that_started_it() -> None:
