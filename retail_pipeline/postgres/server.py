@@ -182,6 +182,7 @@ class EmbeddedServer:
                 "initdb",
                 *("-D", str(self._data), "-U", USER, "-A", "scram-sha-256"),
                 *("--pwfile", str(password_file), "-E", "UTF8", "--locale=C"),
+                "--no-data-checksums",  # with them, the first reader of a table logs all its pages
             )
         finally:
             password_file.unlink(missing_ok=True)

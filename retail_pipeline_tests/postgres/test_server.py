@@ -52,6 +52,20 @@ def test_a_killed_server_comes_back_with_every_committed_row(server: EmbeddedSer
         assert connection.execute("select count(*) from kept").fetchone() == (1000,)
 
 
+def test_a_new_table_is_written_once(server: EmbeddedServer) -> None:
+    url = server.start()
+    with psycopg.connect(url) as connection:
+        connection.execute("create table new as select generate_series(1, 500000) as n")
+    with psycopg.connect(url) as connection:
+        before = connection.execute("select pg_current_wal_insert_lsn()").fetchone()
+        connection.execute("select count(*) from new")
+        logged = connection.execute(
+            "select pg_current_wal_insert_lsn() - %s, pg_table_size('new')", before
+        ).fetchone()
+    assert logged is not None
+    assert logged[0] < logged[1] / 10
+
+
 def test_it_listens_on_loopback_only_and_keeps_its_password_to_the_owner(
     server: EmbeddedServer,
 ) -> None:

@@ -5,7 +5,7 @@
         'inputs': ['fct_transaction_items'],
         'publishes': ['transaction_id', 'customer_id'],
     }},
-    pre_hook="{{ find_changes() }}",
+    pre_hook=["{{ find_changes() }}", "{{ sort_to_group() }}"],
     indexes=[
         {'columns': ['transaction_id'], 'unique': true},
         {'columns': ['customer_id', 'transacted_at']},

@@ -1,4 +1,4 @@
-{{ config(meta={'dagster': {'ref': {'name': 'fct_transactions'}}}) }}
+{{ config(meta={'dagster': {'ref': {'name': 'fct_transactions'}}, 'sorts_to_group': true}) }}
 
 with
 
