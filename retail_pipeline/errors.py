@@ -14,3 +14,7 @@ class UnavailableError(PipelineError):
 
 class UsageError(PipelineError):
     """The command or a setting is wrong and the message says how to mend it (exit code 2)."""
+
+
+class StoppedError(PipelineError):
+    """The work was stopped by somebody, by Ctrl-C or SIGTERM (exit code 130)."""

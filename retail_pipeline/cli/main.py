@@ -1,6 +1,6 @@
 """The command's entry: the groups put together, errors turned into one message and an exit code.
 
-Exit codes: 0 done, 1 the work failed, 2 wrong use or settings.
+Exit codes: 0 done, 1 the work failed, 2 wrong use or settings, 130 stopped by Ctrl-C.
 """
 
 import os
@@ -22,9 +22,9 @@ from retail_pipeline.cli import (
     services,
 )
 from retail_pipeline.cli.examples import teach
-from retail_pipeline.errors import PipelineError, UsageError
+from retail_pipeline.errors import PipelineError, StoppedError, UsageError
 
-FAILED, WRONG_USE = 1, 2
+FAILED, WRONG_USE, STOPPED = 1, 2, 130
 
 app = typer.Typer(
     name="retail-pipeline",
@@ -81,7 +81,13 @@ def main() -> None:
             raise
         words = str(error) if isinstance(error, PipelineError) else _unexpected(error)
         sys.stderr.write(f"error: {words}\n")
-        sys.exit(WRONG_USE if isinstance(error, UsageError) else FAILED)
+        sys.exit(_code(error))
+
+
+def _code(error: Exception) -> int:
+    if isinstance(error, StoppedError):
+        return STOPPED
+    return WRONG_USE if isinstance(error, UsageError) else FAILED
 
 
 def _unexpected(error: Exception) -> str:

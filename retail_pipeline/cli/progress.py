@@ -15,13 +15,15 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.text import Text
 
-from retail_pipeline.errors import PipelineError, UsageError
+from retail_pipeline.errors import PipelineError, StoppedError, UsageError
 
 if TYPE_CHECKING:
     from dagster import DagsterEvent, EventLogEntry
 
 _OWN_ERRORS = "retail_pipeline."
 """How Dagster starts the message of an error class of ours."""
+_STOPPED = "INTERRUPT"
+"""How Dagster calls the source of a failure that is a Ctrl-C or SIGTERM."""
 _END = "end"
 _BEGINNINGS = ("STEP_START", "STEP_RESTARTED")
 _ENDS = ("STEP_SUCCESS", "STEP_FAILURE", "STEP_UP_FOR_RETRY")
@@ -191,6 +193,12 @@ class Progress:
 
 def _failure(event: "DagsterEvent") -> PipelineError:
     """The innermost cause of a step's failure, as the error that the command line would raise."""
+    source = event.step_failure_data.error_source
+    if source is not None and source.value == _STOPPED:
+        return StoppedError(
+            f"stopped while {event.step_key} was at work; what was done before is kept: "
+            "run again for the rest"
+        )
     error = event.step_failure_data.error
     while error is not None and error.cause is not None:
         error = error.cause

@@ -17,7 +17,7 @@ from rich.console import Console
 from retail_pipeline.cli.progress import Course, Progress
 from retail_pipeline.cli.summary import open_console, print_summary, read_summary
 from retail_pipeline.collector import made_to_stay
-from retail_pipeline.errors import PipelineError, UsageError
+from retail_pipeline.errors import PipelineError, StoppedError, UsageError
 from retail_pipeline.postgres import open_database
 from retail_pipeline.settings import (
     FileSource,
@@ -252,6 +252,8 @@ def _conclude(
 ) -> None:
     if progress.failures:
         *others, first = reversed(progress.failures)
+        if isinstance(first, StoppedError):
+            raise first
         log = settings.home / "logs" / "run.log"
         console.print(f"the run failed; its log is {log}", soft_wrap=True, highlight=False)
         for other in reversed(others):

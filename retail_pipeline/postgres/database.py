@@ -25,6 +25,7 @@ Parameters = Mapping[str, Any] | Sequence[Any]
 _REFUSALS = ("authentication failed", "no pg_hba.conf entry", "does not exist", "permission denied")
 """What a server says that is there and will say the same again."""
 
+_CANCELLED = "canceling statement due to user request"
 _MIGRATION_ATTEMPTS = 5
 
 
@@ -262,13 +263,14 @@ class Database:
         from adbc_driver_manager import OperationalError
 
         if self._kept:
-            yield self._kept[1]
+            with _interrupted_as_python_is():
+                yield self._kept[1]
             return
         try:
             connection = arrow.connect(session_url(self.url))
         except OperationalError as error:
             raise self._unusable(error) from None
-        with connection:
+        with connection, _interrupted_as_python_is():
             yield connection
 
     def _unusable(self, error: Exception) -> PipelineError:
@@ -280,6 +282,19 @@ class Database:
             "Check RETAIL_DATABASE_URL and that the server is up "
             "(without the setting, the embedded server is used)."
         )
+
+
+@contextmanager
+def _interrupted_as_python_is() -> Iterator[None]:
+    """Turn what ADBC makes of a Ctrl-C, a statement that was cancelled, into what Python does."""
+    from adbc_driver_manager import OperationalError
+
+    try:
+        yield
+    except OperationalError as error:
+        if _CANCELLED in str(error):
+            raise KeyboardInterrupt from error
+        raise
 
 
 def _passing_errors() -> "tuple[type[psycopg.Error], ...]":

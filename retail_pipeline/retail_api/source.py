@@ -5,6 +5,7 @@ The only place that knows both kinds of bundled sources. Serving is in `app` and
 
 import gc
 import hashlib
+import sys
 import threading
 import weakref
 from collections.abc import Callable
@@ -168,6 +169,8 @@ class _LastDataset:
             return found
 
     def _release_later(self) -> None:
+        if sys.is_finalizing():  # as after a Ctrl-C: a thread would never start
+            return
         if self._timer is not None:
             self._timer.cancel()
         self._timer = threading.Timer(KEPT_SECONDS, self._release)

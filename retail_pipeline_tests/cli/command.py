@@ -4,7 +4,7 @@ import os
 import subprocess
 import sys
 
-DONE, FAILED, WRONG_USE = 0, 1, 2
+DONE, FAILED, WRONG_USE, STOPPED = 0, 1, 2, 130
 
 
 class Cli:
@@ -14,12 +14,16 @@ class Cli:
         self.environment = environment
 
     def __call__(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-        given = {**os.environ, **self.environment, **environment}
-        return subprocess.run(
+        process = self.start(*arguments, **environment)
+        printed, errors = process.communicate(timeout=300)
+        return subprocess.CompletedProcess(process.args, process.returncode, printed, errors)
+
+    def start(self, *arguments: str, **environment: str) -> subprocess.Popen[str]:
+        """Return it while it is at work."""
+        return subprocess.Popen(
             [sys.executable, "-m", "retail_pipeline.cli", *arguments],
-            env=given,
-            capture_output=True,
+            env={**os.environ, **self.environment, **environment},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
             text=True,
-            check=False,
-            timeout=300,
         )

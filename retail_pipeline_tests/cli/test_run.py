@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,7 +12,7 @@ import pandas as pd
 import pytest
 
 from retail_pipeline.postgres import Database
-from retail_pipeline_tests.cli.command import DONE, FAILED, WRONG_USE, Cli
+from retail_pipeline_tests.cli.command import DONE, FAILED, STOPPED, WRONG_USE, Cli
 
 MADE_BY_A_WORKER_TOO = 'group:figures or key:"clv/drift" or key:"clv/prediction_reasons"'
 
@@ -97,6 +98,21 @@ def results(database: Database, home: Path) -> dict[str, object]:
         for name in ("drift", "prediction_reasons")
     }
     return {**tables, **{path.name: path.read_bytes() for path in (home / "figures").iterdir()}}
+
+
+def test_a_ctrl_c_is_told_as_one_and_what_was_done_is_kept(
+    cli: Cli, database: Database, tmp_path: Path
+) -> None:
+    order_lines(30).to_csv(tmp_path / "lines.csv", index=False)
+    process = cli.start("run", "--transactions", str(tmp_path / "lines.csv"))
+    assert process.stdout is not None
+    while "transactional/transactions" not in process.stdout.readline():
+        assert process.poll() is None
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=30)
+    assert process.returncode == STOPPED
+    assert errors.startswith("error: stopped while ") and errors.endswith("for the rest\n")
+    assert len(database.read("transactional.transactions")) == 120
 
 
 def test_what_a_worker_made_is_what_the_process_makes_alone(

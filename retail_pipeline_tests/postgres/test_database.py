@@ -1,6 +1,9 @@
 """Table I/O: types survive the way there and back, a publication is all or nothing."""
 
+import os
+import signal
 from datetime import date
+from threading import Timer
 
 import pandas as pd
 import pytest
@@ -116,3 +119,9 @@ def test_migrations_are_applied_once(database: Database) -> None:
     schemas = database.query("select nspname from pg_namespace")["nspname"].tolist()
     layers = {"transactional", "staging", "intermediate", "warehouse", "clv", "quality"}
     assert layers <= set(schemas)
+
+
+def test_a_ctrl_c_ends_a_query_as_it_ends_python(database: Database) -> None:
+    Timer(1.0, os.kill, [os.getpid(), signal.SIGINT]).start()
+    with pytest.raises(KeyboardInterrupt):
+        database.query("select count(*) from generate_series(1, 2000000000)")
