@@ -15,7 +15,11 @@ class Cli:
 
     def __call__(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
         process = self.start(*arguments, **environment)
-        printed, errors = process.communicate(timeout=300)
+        try:
+            printed, errors = process.communicate(timeout=300)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            raise
         return subprocess.CompletedProcess(process.args, process.returncode, printed, errors)
 
     def start(self, *arguments: str, **environment: str) -> subprocess.Popen[str]:
