@@ -19,6 +19,7 @@ from dagster import (
 )
 
 from retail_pipeline.errors import PipelineError
+from retail_pipeline.linear_algebra import with_working_memory
 from retail_pipeline.postgres import Database
 from retail_pipeline.retrying import retried
 from retail_pipeline.run_window import RunWindow
@@ -44,7 +45,7 @@ def clv_asset(
         kinds=kinds,
         **options,
     )
-    return lambda build: declare(retried(build))
+    return lambda build: declare(retried(with_working_memory(build)))
 
 
 def window(database: Database, settings: Settings, run_window: RunWindow) -> tuple[date, int]:

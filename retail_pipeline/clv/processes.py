@@ -19,6 +19,7 @@ from tempfile import TemporaryFile
 from typing import IO, Any, Final, NamedTuple, Protocol, cast
 
 from retail_pipeline.errors import PipelineError, UnavailableError
+from retail_pipeline.linear_algebra import take_working_memory
 
 ONE_THREAD: Final = dict.fromkeys(
     ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1"
@@ -26,6 +27,8 @@ ONE_THREAD: Final = dict.fromkeys(
 """Variables under which numerical libraries take one core."""
 
 _TAIL: Final = 2_000
+_PATIENCE_SECONDS: Final = 1.0
+"""After which it is seen that a worker is gone; a pool would replace it and wait for its piece."""
 
 
 class Work(Protocol):
@@ -84,6 +87,14 @@ class _Failed(NamedTuple):
     error: PipelineError | None
 
 
+_LOST: Final = _Failed(
+    PipelineError(
+        "a worker process was ended from outside, as the system does where memory runs out: "
+        "give the run more, or let less run beside it"
+    )
+)
+
+
 @contextmanager
 def _started(said: IO[bytes]) -> Iterator["subprocess.Popen[bytes]"]:
     with subprocess.Popen(
@@ -122,11 +133,19 @@ def _main() -> None:
     # What all work needs, imported while the caller still prepares it.
     import retail_pipeline.clv.valuation  # noqa: F401
 
+    take_working_memory()  # which the workers share
+
     work: Work = pickle.load(sys.stdin.buffer)
     work.begin()
     _WORK.append(work)
     with multiprocessing.get_context("fork").Pool(min(cores(), work.pieces)) as pool:
-        found = pool.map(_at, reversed(range(work.pieces)), chunksize=1)[::-1]
+        workers = set(multiprocessing.active_children())
+        results = pool.map_async(_at, reversed(range(work.pieces)), chunksize=1)
+        while not results.ready():
+            results.wait(_PATIENCE_SECONDS)
+            if set(multiprocessing.active_children()) != workers:
+                break
+        found = results.get()[::-1] if results.ready() else [_LOST]
     failed = next((piece for piece in found if isinstance(piece, _Failed)), None)
     pickle.dump(failed or found, sys.stdout.buffer, pickle.HIGHEST_PROTOCOL)
 

@@ -21,6 +21,7 @@ from dagster import (
 from retail_pipeline.execution import FOR_A_WORKER
 from retail_pipeline.figures.gallery import GALLERY, Exhibit
 from retail_pipeline.figures.reading import Tables
+from retail_pipeline.linear_algebra import with_working_memory
 from retail_pipeline.postgres import Database, Role
 from retail_pipeline.retrying import retried
 from retail_pipeline.run_window import RunWindow
@@ -51,6 +52,7 @@ def _figure(exhibit: Exhibit) -> AssetsDefinition:
         op_tags={"dagster/priority": "-1", **FOR_A_WORKER},
     )
     @retried
+    @with_working_memory
     def figure(
         database: ResourceParam[Database],
         settings: ResourceParam[Settings],

@@ -1,5 +1,7 @@
 """Cut-offs in worker processes: the same results as here, and a broken process is an error."""
 
+import os
+import signal
 from dataclasses import dataclass
 from datetime import date
 
@@ -7,7 +9,7 @@ import pandas as pd
 import pytest
 
 from retail_pipeline.clv import backtest, dataset, parallel, processes
-from retail_pipeline.errors import UnavailableError
+from retail_pipeline.errors import PipelineError, UnavailableError
 from retail_pipeline.postgres import Database, arrow
 from retail_pipeline_tests.clv import world
 
@@ -58,6 +60,26 @@ def test_a_database_that_a_worker_has_lost_is_told_from_a_defect(database: Datab
         processes.on_all_cores("work", lambda: Failing(database.url))
     with pytest.raises(RuntimeError, match=r"the process of work [\s\S]*ZeroDivisionError"):
         processes.on_all_cores("work", lambda: Failing(None))
+
+
+@dataclass(frozen=True)
+class Killed:
+    """Work whose second piece is killed, as by a system without memory."""
+
+    pieces: int = 3
+
+    def begin(self) -> None:
+        """Nothing is needed."""
+
+    def at(self, number: int) -> int:
+        if number == 1:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return number
+
+
+def test_a_worker_that_is_killed_is_not_waited_for() -> None:
+    with pytest.raises(PipelineError, match="memory runs out"):
+        processes.on_all_cores("work", Killed)
 
 
 def test_a_broken_process_says_what_happened(

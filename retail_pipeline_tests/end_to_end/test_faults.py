@@ -37,7 +37,7 @@ TABLES = (
 )
 """What is made: all tables. Figures and the report are files, drawn anew by every run."""
 BEFORE, AFTER = "2024-06-01", "2024-07-01"
-PATIENCE_SECONDS = 1200
+PATIENCE_SECONDS = 300
 
 _SCHEMAS = ("transactional", "staging", "intermediate", "warehouse", "clv")
 _OF_THE_RUN = (
