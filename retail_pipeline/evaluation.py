@@ -15,6 +15,7 @@ from retail_pipeline.clv import dataset, metrics
 from retail_pipeline.clv.estimators import MODELS
 from retail_pipeline.clv.valuation import Valuation, value_customers
 from retail_pipeline.errors import UsageError
+from retail_pipeline.linear_algebra import take_working_memory
 from retail_pipeline.postgres import Database, Role
 from retail_pipeline.retail_api.source import default_as_of, open_dataset
 from retail_pipeline.scratch import land_records, scratch_database
@@ -71,9 +72,10 @@ def evaluate_file(
 
     Raises:
         UsageError: The file, the cut-off, the horizon or the model's name is wrong.
-        PipelineError: No customer has a purchase before the cut-off.
+        PipelineError: No customer has a purchase before the cut-off, or no memory is left.
     """
     _check_model(model)
+    take_working_memory()
     source = FileSource(path)
     rejected = len(open_dataset(source, cutoff).rejected)
     with scratch_database(settings) as scratch:
