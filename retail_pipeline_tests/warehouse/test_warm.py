@@ -30,6 +30,14 @@ def warm() -> Iterator[WarmDbt]:
     warm.stop()
 
 
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """What is started hears SIGINT, even where tests run in the background of a shell."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 def relay(warm: WarmDbt, *arguments: str) -> "subprocess.Popen[str]":
     program, first = relay_command(dbt_program())
     return subprocess.Popen(
@@ -86,6 +94,7 @@ def test_the_end_of_the_process_is_the_end_of_the_command(warm: WarmDbt) -> None
     assert process.returncode == 1
 
 
+@pytest.mark.usefixtures("interruptible")
 def test_a_ctrl_c_ends_the_build_and_then_the_relay(warm: WarmDbt) -> None:
     process, dbt = at_work(warm)
     while process.poll() is None:  # Python drops one that arrives within a finalizer
