@@ -68,7 +68,7 @@ def drift(indices: pd.DataFrame, *, as_of: date, horizon_days: int) -> Plot:
     predictions = set(frame.loc[frame["is_prediction"].astype(bool), "quantity"])
     table = table.loc[table.max(axis=1).sort_values(ascending=False, kind="stable").index]
     shown = _with_predictions(table, predictions)
-    changed = int((table.max(axis=1) >= _MUCH).sum())
+    changed = _changed(frame)
     left_out = len(table) - len(shown)
     sheet = page(
         _title(table, changed),
@@ -90,7 +90,7 @@ def drift(indices: pd.DataFrame, *, as_of: date, horizon_days: int) -> Plot:
         sheet.figure,
         {
             "quantities": len(table),
-            "changed_much": changed,
+            "changed_much": len(changed),
             "largest": str(table.index[0]),
             "largest_index": float(table.max(axis=1).iloc[0]),
         },
@@ -109,13 +109,24 @@ def _index(value: float) -> str:
     return f"{value:.3f}" if value < 1 else f"{value:.2f}"
 
 
-def _title(table: pd.DataFrame, changed: int) -> str:
-    largest = feature_in_words(str(table.index[0]))
-    index = _index(float(table.max(axis=1).iloc[0]))
-    if not changed:
-        return f"No distribution has changed much; “{largest}” moved most, by {index}"
-    have = "has" if changed == 1 else "have"
-    return f"{changed} of {len(table)} distributions {have} changed much, “{largest}” most: {index}"
+def _changed(frame: pd.DataFrame) -> pd.Series:
+    """Return the indices of what has changed much, and more than chance does, the largest first."""
+    index = frame["stability_index"].astype(float)
+    by_chance = frame["chance_95"].astype(float).fillna(0.0)
+    changed = frame.assign(stability_index=index)[index >= np.maximum(_MUCH, by_chance)]
+    return changed.groupby("quantity")["stability_index"].max().sort_values(ascending=False)
+
+
+def _title(table: pd.DataFrame, changed: pd.Series) -> str:
+    indices = table.max(axis=1) if changed.empty else changed
+    largest = feature_in_words(str(indices.index[0]))
+    index = _index(float(indices.iloc[0]))
+    if changed.empty:
+        than = " more than chance does" if indices.iloc[0] >= _MUCH else ""
+        return f"No distribution has changed much{than}; “{largest}” moved most, by {index}"
+    have = "has" if len(changed) == 1 else "have"
+    counts = f"{len(changed)} of {len(table)} distributions"
+    return f"{counts} {have} changed much, “{largest}” most: {index}"
 
 
 def _references(frame: pd.DataFrame) -> str:

@@ -677,6 +677,15 @@ class TestDrift:
         np.testing.assert_allclose(previous, [0.04, 0.02, 0.005])
         assert "1 of 3 distributions has changed much, “b” most: 0.400" in words_of(plot.figure)
 
+    def test_what_chance_moves_has_not_changed(self):
+        few = self.indices({"a": 0.6, "b": 0.5, "c": 0.3})
+        few["chance_95"] = few["quantity"].map({"a": 0.8, "b": 0.4, "c": 0.8})
+        plot = drift(few, **WINDOW)
+        assert "1 of 3 distributions has changed much, “b” most: 0.500" in words_of(plot.figure)
+        assert plot.numbers["changed_much"] == 1
+        plot = drift(few.assign(chance_95=0.8), **WINDOW)
+        assert "much more than chance does; “a” moved most, by 0.600" in words_of(plot.figure)
+
     def test_predictions_are_drawn_however_little_they_moved(self):
         frame = self.indices({f"feature_{i}": 1.0 + i for i in range(30)} | {"value": 0.001})
         frame["is_prediction"] = frame["quantity"] == "value"
