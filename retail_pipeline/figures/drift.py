@@ -122,8 +122,8 @@ def _title(table: pd.DataFrame, changed: pd.Series) -> str:
     largest = feature_in_words(str(indices.index[0]))
     index = _index(float(indices.iloc[0]))
     if changed.empty:
-        than = " more than chance does" if indices.iloc[0] >= _MUCH else ""
-        return f"No distribution has changed much{than}; “{largest}” moved most, by {index}"
+        beyond = " beyond chance" if indices.iloc[0] >= _MUCH else ""
+        return f"No distribution has changed much{beyond}; “{largest}” moved most, by {index}"
     have = "has" if len(changed) == 1 else "have"
     counts = f"{len(changed)} of {len(table)} distributions"
     return f"{counts} {have} changed much, “{largest}” most: {index}"

@@ -684,7 +684,7 @@ class TestDrift:
         assert "1 of 3 distributions has changed much, “b” most: 0.500" in words_of(plot.figure)
         assert plot.numbers["changed_much"] == 1
         plot = drift(few.assign(chance_95=0.8), **WINDOW)
-        assert "much more than chance does; “a” moved most, by 0.600" in words_of(plot.figure)
+        assert "changed much beyond chance; “a” moved most, by 0.600" in words_of(plot.figure)
 
     def test_predictions_are_drawn_however_little_they_moved(self):
         frame = self.indices({f"feature_{i}": 1.0 + i for i in range(30)} | {"value": 0.001})
