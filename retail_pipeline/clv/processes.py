@@ -87,14 +87,6 @@ class _Failed(NamedTuple):
     error: PipelineError | None
 
 
-_LOST: Final = _Failed(
-    PipelineError(
-        "a worker process was ended from outside, as the system does where memory runs out: "
-        "give the run more, or let less run beside it"
-    )
-)
-
-
 @contextmanager
 def _started(said: IO[bytes]) -> Iterator["subprocess.Popen[bytes]"]:
     with subprocess.Popen(
@@ -127,27 +119,37 @@ def _at(number: int) -> Any:
         return _Failed(UnavailableError(str(error)) if is_lost_connection(error) else None)
 
 
+def _computed(work: Work) -> list[Any] | _Failed:
+    """Return the results of all pieces, in their order, or the first failure."""
+    with multiprocessing.get_context("fork").Pool(min(cores(), work.pieces)) as pool:
+        workers = set(multiprocessing.active_children())
+        results = pool.map_async(_at, reversed(range(work.pieces)), chunksize=1)
+        while not results.ready():
+            if set(multiprocessing.active_children()) != workers:
+                raise PipelineError(
+                    "a worker process was ended from outside, as the system does where memory "
+                    "runs out: give the run more, or let less run beside it"
+                )
+            results.wait(_PATIENCE_SECONDS)
+        found = results.get()[::-1]
+    return next((piece for piece in found if isinstance(piece, _Failed)), found)
+
+
 def _main() -> None:
     # A caller that ignores the signal hands that down, and the pool's workers would never end.
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     # What all work needs, imported while the caller still prepares it.
     import retail_pipeline.clv.valuation  # noqa: F401
 
-    take_working_memory()  # which the workers share
-
     work: Work = pickle.load(sys.stdin.buffer)
-    work.begin()
-    _WORK.append(work)
-    with multiprocessing.get_context("fork").Pool(min(cores(), work.pieces)) as pool:
-        workers = set(multiprocessing.active_children())
-        results = pool.map_async(_at, reversed(range(work.pieces)), chunksize=1)
-        while not results.ready():
-            results.wait(_PATIENCE_SECONDS)
-            if set(multiprocessing.active_children()) != workers:
-                break
-        found = results.get()[::-1] if results.ready() else [_LOST]
-    failed = next((piece for piece in found if isinstance(piece, _Failed)), None)
-    pickle.dump(failed or found, sys.stdout.buffer, pickle.HIGHEST_PROTOCOL)
+    try:
+        take_working_memory()  # which the workers share
+        work.begin()
+        _WORK.append(work)
+        found = _computed(work)
+    except PipelineError as error:
+        found = _Failed(error)
+    pickle.dump(found, sys.stdout.buffer, pickle.HIGHEST_PROTOCOL)
 
 
 if __name__ == "__main__":
