@@ -30,16 +30,19 @@ class PagedApi:
     requests: list[dict[str, str]] = field(default_factory=list)
     address: str = ""
     route: ClassVar[str] = "/v1/{stream}"
+    arriving: threading.Lock = field(default_factory=threading.Lock)
 
     def answer(self, request: Request) -> Response:
-        self.requests.append(dict(request.query_params))
+        with self.arriving:
+            self.requests.append(dict(request.query_params))
+            number = len(self.requests)
         if request.headers.get("authorization") != f"Bearer {KEY}":
             return JSONResponse({"error": "unauthorized"}, status_code=401)
         time.sleep(self.seconds)
-        if self.refuse_every and len(self.requests) % self.refuse_every == 0:
-            turn = len(self.requests) // self.refuse_every % len(self.refuse_with)
+        if self.refuse_every and number % self.refuse_every == 0:
+            turn = number // self.refuse_every % len(self.refuse_with)
             return Response(status_code=self.refuse_with[turn], headers={"Retry-After": "0.01"})
-        if self.hold is not None and len(self.requests) > 1:
+        if self.hold is not None and number > 1:
             self.hold.wait(30)
         query = request.query_params
         records = [
