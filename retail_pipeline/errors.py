@@ -3,6 +3,12 @@
 No stage's own errors belong here unless the command line treats them differently.
 """
 
+from typing import Final
+
+FAILED_ASSETS: Final = "failed_assets"
+"""Metadata of a Dagster `Failure` of a step that makes many assets: those that failed, by their key
+as text, with the reason."""
+
 
 class PipelineError(Exception):
     """The work failed for a reason that its message explains (exit code 1)."""

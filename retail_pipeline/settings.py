@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from enum import StrEnum
 from pathlib import Path
-from typing import TypeVar
+from typing import Final, TypeVar
 from urllib.parse import parse_qsl, urlsplit
 
 from retail_pipeline.deferred import conninfo, psycopg
@@ -347,6 +347,9 @@ def _suppression_key(given: Mapping[str, str]) -> str | None:
     return key
 
 
+TEAMS: Final = ("data-platform", "analytics-engineering", "data-science")
+"""The owners of assets, to whom alerts can be sent apart from each other."""
+
 _ROUTE = re.compile(r"(?:(?P<team>[a-z][a-z0-9-]*)=)?(?P<address>\S+)")
 
 
@@ -384,6 +387,11 @@ def _addresses(given: Mapping[str, str], name: str, schemes: tuple[str, ...]) ->
                 "entries are parted by spaces"
             )
         team = match["team"] or "" if match else ""
+        if team and team not in TEAMS:
+            raise UsageError(
+                f"{name}: entry {position} is for a team that owns no asset; "
+                f"those that do are {', '.join(TEAMS)}"
+            )
         routes[team] = (*routes.get(team, ()), address)
     return routes
 

@@ -19,10 +19,13 @@ from dagster import (
     EventLogEntry,
 )
 
+from retail_pipeline.errors import FAILED_ASSETS
+
 ALERT_AFTER = {"failed": 1, AssetCheckSeverity.ERROR.value: 1, AssetCheckSeverity.WARN.value: 3}
 """How many runs in a row bear a cause before it is alerted: a warning may pass by itself."""
 
 LONGEST_REASON = 500
+_HITS_SHOWN = 20
 _OWN_ERRORS = "retail_pipeline."
 """How Dagster starts the message of an error class of ours, which says nothing to people."""
 
@@ -84,7 +87,9 @@ class Alert:
         if self.runs_in_a_row > 1:
             lines.insert(1, f"in {self.runs_in_a_row} runs in a row")
         if len(self.cause.assets) > 1:
-            lines.append("hit: " + ", ".join(self.cause.assets))
+            more = len(self.cause.assets) - _HITS_SHOWN
+            hit = [*self.cause.assets[:_HITS_SHOWN], *([f"{more} more"] if more > 0 else [])]
+            lines.append("hit: " + ", ".join(hit))
         if self.cause.owners:
             lines.append("owner: " + ", ".join(self.cause.owners))
         return "\n".join(line for line in lines if line)
@@ -92,10 +97,16 @@ class Alert:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a run says about causes: those it bears, and what has gone well in it."""
+    """What a run says about causes: those it bears, and what has gone well in it.
+
+    Attributes:
+        causes: Those that it bears.
+        well: Assets that were made, and keys of steps that succeeded.
+        passed: Checks that passed, as asset and name.
+    """
 
     causes: tuple[Cause, ...]
-    made: frozenset[str]
+    well: frozenset[str]
     passed: frozenset[tuple[str, str]]
 
 
@@ -103,7 +114,8 @@ def outcome_of(instance: DagsterInstance, run: DagsterRun, owners: Owners) -> Ou
     """Return the causes of an ended run, and what went well in it.
 
     Steps that failed for one reason are one cause; a step that failed because of its own checks is
-    these checks' cause, not a second one.
+    these checks' cause, not a second one, but for assets that it says have failed. Of a step that
+    was repeated, a check's last word counts.
 
     Args:
         instance: Whose event log is read.
@@ -112,11 +124,7 @@ def outcome_of(instance: DagsterInstance, run: DagsterRun, owners: Owners) -> Ou
     """
     events = _events(instance, run.run_id)
     assets_of_step = _assets_of_steps(events)
-    evaluations = [
-        (event.step_key or "", event.asset_check_evaluation_data)
-        for event in (entry.get_dagster_event() for entry in events)
-        if event.event_type is DagsterEventType.ASSET_CHECK_EVALUATION
-    ]
+    evaluations = _last_evaluations(events)
     checks = [_check_cause(data, owners) for _, data in evaluations if not data.passed]
     blamed = {
         step
@@ -126,15 +134,10 @@ def outcome_of(instance: DagsterInstance, run: DagsterRun, owners: Owners) -> Ou
     failures = [] if run.is_success else list(_failures(events, blamed, assets_of_step, owners))
     if not run.is_success and not failures and not blamed:
         failures = [Cause((), "failed", None, _reason_of_run(events), ())]
-    made = {
-        event.asset_key.to_user_string()
-        for event in (entry.get_dagster_event() for entry in events)
-        if event.event_type is DagsterEventType.ASSET_MATERIALIZATION and event.asset_key
-    }
     passed = {
         (data.asset_key.to_user_string(), data.check_name) for _, data in evaluations if data.passed
     }
-    return Outcome((*failures, *checks), frozenset(made), frozenset(passed))
+    return Outcome((*failures, *checks), frozenset(_went_well(events)), frozenset(passed))
 
 
 def _events(instance: DagsterInstance, run_id: str) -> list[EventLogEntry]:
@@ -143,6 +146,7 @@ def _events(instance: DagsterInstance, run_id: str) -> list[EventLogEntry]:
             run_id,
             of_type={
                 DagsterEventType.STEP_FAILURE,
+                DagsterEventType.STEP_SUCCESS,
                 DagsterEventType.RUN_FAILURE,
                 DagsterEventType.ASSET_CHECK_EVALUATION,
                 DagsterEventType.ASSET_MATERIALIZATION,
@@ -150,6 +154,24 @@ def _events(instance: DagsterInstance, run_id: str) -> list[EventLogEntry]:
             },
         )
     )
+
+
+def _last_evaluations(events: Iterable[EventLogEntry]) -> list[tuple[str, Any]]:
+    """Return each check's last evaluation with its step."""
+    found: dict[tuple[AssetKey, str], tuple[str, Any]] = {}
+    for event in (entry.get_dagster_event() for entry in events):
+        if event.event_type is DagsterEventType.ASSET_CHECK_EVALUATION:
+            data = event.asset_check_evaluation_data
+            found[data.asset_key, data.check_name] = (event.step_key or "", data)
+    return list(found.values())
+
+
+def _went_well(events: Iterable[EventLogEntry]) -> Iterator[str]:
+    for event in (entry.get_dagster_event() for entry in events):
+        if event.event_type is DagsterEventType.ASSET_MATERIALIZATION and event.asset_key:
+            yield event.asset_key.to_user_string()
+        elif event.event_type is DagsterEventType.STEP_SUCCESS and event.step_key:
+            yield event.step_key
 
 
 def _assets_of_steps(events: Iterable[EventLogEntry]) -> dict[str, list[AssetKey]]:
@@ -174,12 +196,25 @@ def _failures(
     steps_by_reason: dict[str, list[str]] = defaultdict(list)
     for entry in events:
         event = entry.get_dagster_event()
-        if event.event_type is DagsterEventType.STEP_FAILURE and event.step_key not in blamed:
+        if event.event_type is not DagsterEventType.STEP_FAILURE:
+            continue
+        if failed := _failed_assets(event):
+            keys = [AssetKey.from_user_string(name) for name in failed]
+            reason = _short(" ".join(dict.fromkeys(failed.values())))
+            yield Cause(tuple(failed), "failed", None, reason, _owners(keys, owners))
+        elif event.step_key not in blamed:
             steps_by_reason[_reason_of_step(event)].append(str(event.step_key))
     for reason, steps in steps_by_reason.items():
         keys = sorted({key for step in steps for key in assets_of_step.get(step, [])})
         names = tuple(key.to_user_string() for key in keys) or tuple(steps)
         yield Cause(names, "failed", None, reason, _owners(keys, owners))
+
+
+def _failed_assets(event: Any) -> dict[str, str]:
+    """Return the assets that a step says have failed, with the reasons; mostly it does not say."""
+    data = event.step_failure_data.user_failure_data
+    said = data.metadata.get(FAILED_ASSETS) if data is not None else None
+    return dict(sorted(said.value.items())) if said is not None else {}
 
 
 def _check_cause(evaluation: Any, owners: Owners) -> Cause:

@@ -5,26 +5,33 @@ alerts that wait. It names routes, not addresses: these may be secrets. What des
 said in `alerts`.
 """
 
+import hashlib
 import json
 import logging
-import os
 import smtplib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import ssl
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from email.message import EmailMessage
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from retail_pipeline.automation.alerts import ALERT_AFTER, Alert, Cause, Outcome
 from retail_pipeline.errors import PipelineError
+from retail_pipeline.files import replaced_whole
 from retail_pipeline.settings import AlertSettings
 
 SEND_SECONDS = 10.0
 WEBHOOK, EMAIL = "webhook", "e-mail"
 
 _LOG = logging.getLogger("retail_pipeline.alerts")
+_NO_SUCH_ROUTE = (
+    "the settings name no such address any more: name one, or take its alerts out of `outbox` in "
+    "alerts/book.json under RETAIL_HOME"
+)
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
@@ -40,7 +47,7 @@ class OpenCause:
 
 @dataclass
 class Waiting:
-    """An alert that one route has not taken yet."""
+    """An alert that not every address of a route has taken yet; `taken` are digests of those."""
 
     channel: str
     team: str
@@ -48,6 +55,7 @@ class Waiting:
     alert: dict[str, Any]
     attempts: int = 0
     error: str = ""
+    taken: list[str] = field(default_factory=list)
 
 
 @dataclass
@@ -79,11 +87,8 @@ class Book:
 
     def write(self, path: Path) -> None:
         """Keep the book: a reader sees the old one or the new one."""
-        path.parent.mkdir(parents=True, exist_ok=True)
-        draft = path.with_suffix(".draft")
-        with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
-            json.dump(asdict(self), file, indent=1)
-        draft.replace(path)
+        with replaced_whole(path, mode=0o600) as draft:
+            draft.write_text(json.dumps(asdict(self), indent=1))
 
     def take(self, outcome: Outcome, alert: Callable[[Cause], Alert]) -> list[Alert]:
         """Enter what a run says; return the alerts that it calls for.
@@ -120,48 +125,77 @@ def post(book: Book, alerts: Sequence[Alert], settings: AlertSettings) -> None:
 
 
 def deliver(book: Book, settings: AlertSettings) -> list[str]:
-    """Send what waits; what a route does not take stays, with the reason.
+    """Send what waits; what an address does not take stays for it, with the reason.
 
-    A channel that has failed is not asked again in the same call.
+    An address that has failed is not asked again in the same call, unless it refused one alert.
 
     Returns:
-        One sentence per channel that failed.
+        One sentence per route that failed.
     """
     down: dict[tuple[str, str], str] = {}
+    failed: dict[tuple[str, str], str] = {}
     left = []
     for waiting in book.outbox:
-        route = (waiting.channel, waiting.team)
-        if route not in down:
-            waiting.attempts += 1
-            try:
-                _send(waiting, settings)
-                continue
-            except Exception as error:  # whatever it is, it is shown and the alert stays
-                down[route] = waiting.error = _words(error)
-        left.append(waiting)
+        waiting.attempts += 1
+        waiting.error = "; ".join(_send_where_missing(waiting, settings, down))
+        if waiting.error:
+            failed[waiting.channel, waiting.team] = waiting.error
+            left.append(waiting)
     book.outbox = left
     return [
         f"{channel}{f' of {team}' if team else ''}: {error}"
-        for (channel, team), error in down.items()
+        for (channel, team), error in failed.items()
     ]
+
+
+def _send_where_missing(
+    waiting: Waiting, settings: AlertSettings, down: dict[tuple[str, str], str]
+) -> list[str]:
+    """Send an alert to the addresses that lack it; return why some still do."""
+    addresses = _routes(settings)[waiting.channel].get(waiting.team)
+    if addresses is None:
+        return [_NO_SUCH_ROUTE]
+    errors = []
+    for address in addresses:
+        digest = hashlib.sha256(address.encode()).hexdigest()
+        if digest in waiting.taken:
+            continue
+        if (waiting.channel, address) not in down:
+            try:
+                _SENDERS[waiting.channel](address, waiting, settings)
+                waiting.taken.append(digest)
+                continue
+            except Exception as error:  # whatever it is, it is shown and the alert stays
+                errors.append(_words(error))
+                if not _refuses_this_one(error):
+                    down[waiting.channel, address] = errors[-1]
+                continue
+        errors.append(down[waiting.channel, address])
+    return list(dict.fromkeys(errors))
 
 
 def _went_well(known: OpenCause, outcome: Outcome) -> bool:
     if known.check is not None:
         return any((asset, known.check) in outcome.passed for asset in known.assets)
     if not known.assets:
-        return bool(outcome.made) and not outcome.causes
-    return all(asset in outcome.made for asset in known.assets)
+        return bool(outcome.well) and not outcome.causes
+    return all(asset in outcome.well for asset in known.assets)
 
 
 def _routes(settings: AlertSettings) -> Mapping[str, Mapping[str, tuple[str, ...]]]:
     return {WEBHOOK: settings.webhooks, EMAIL: settings.emails}
 
 
-def _teams(routes: Mapping[str, tuple[str, ...]], owners: Sequence[str]) -> Iterator[str]:
-    """Yield the routes of the owners; the one for everybody else where an owner has none."""
+def _teams(routes: Mapping[str, tuple[str, ...]], owners: Sequence[str]) -> list[str]:
+    """Return the routes of the owners; the one for everybody else where an owner has none.
+
+    What nobody owns, such as a run that was killed, goes there too; where there is no such route,
+    to all.
+    """
+    if not owners and "" not in routes:
+        return sorted(routes)
     teams = [owner.removeprefix("team:") for owner in owners] or [""]
-    yield from sorted({team if team in routes else "" for team in teams} & set(routes))
+    return sorted({team if team in routes else "" for team in teams} & set(routes))
 
 
 def _document(alert: Alert) -> dict[str, Any]:
@@ -179,37 +213,44 @@ def _document(alert: Alert) -> dict[str, Any]:
     }
 
 
-def _send(waiting: Waiting, settings: AlertSettings) -> None:
-    addresses = _routes(settings)[waiting.channel].get(waiting.team)
-    if addresses is None:
-        raise PipelineError("the settings have no such address any more")
-    if waiting.channel == EMAIL:
-        _mail(addresses, waiting, settings.smtp_url)
-        return
+def _post(address: str, waiting: Waiting, _settings: AlertSettings) -> None:
     import httpx
 
-    for address in addresses:
-        httpx.post(address, json=waiting.alert, timeout=SEND_SECONDS).raise_for_status()
+    httpx.post(address, json=waiting.alert, timeout=SEND_SECONDS).raise_for_status()
 
 
-def _mail(addresses: Sequence[str], waiting: Waiting, smtp_url: str | None) -> None:
-    if smtp_url is None:
+def _mail(address: str, waiting: Waiting, settings: AlertSettings) -> None:
+    if settings.smtp_url is None:
         raise PipelineError("RETAIL_SMTP_URL is not set")
-    server = urlsplit(smtp_url)
+    server = urlsplit(settings.smtp_url)
     sender = parse_qs(server.query).get("from", ["retail-pipeline@localhost"])[0]
     message = EmailMessage()
     message["Subject"] = f"[retail-pipeline] {waiting.title}"
-    message["From"], message["To"] = sender, ", ".join(addresses)
+    message["From"], message["To"] = sender, address
     message.set_content(waiting.alert["text"])
     host = server.hostname or "localhost"
     secure = server.scheme == "smtps"
-    client = smtplib.SMTP_SSL if secure else smtplib.SMTP
+    trust = ssl.create_default_context()
+    client = partial(smtplib.SMTP_SSL, context=trust) if secure else smtplib.SMTP
     with client(host, server.port or (465 if secure else 25), timeout=SEND_SECONDS) as smtp:
         if not secure and host not in _LOOPBACK:
-            smtp.starttls()
+            smtp.starttls(context=trust)
         if server.username:
             smtp.login(unquote(server.username), unquote(server.password or ""))
         smtp.send_message(message)
+
+
+_SENDERS: Final = {WEBHOOK: _post, EMAIL: _mail}
+
+
+def _refuses_this_one(error: Exception) -> bool:
+    """Whether an address is there and does not want what it was sent."""
+    import httpx
+
+    if not isinstance(error, httpx.HTTPStatusError):
+        return False
+    code = error.response.status_code
+    return error.response.is_client_error and code != httpx.codes.TOO_MANY_REQUESTS
 
 
 def _words(error: Exception) -> str:

@@ -11,6 +11,7 @@ from rich.table import Table
 
 from retail_pipeline.cli.summary import open_console
 from retail_pipeline.errors import UsageError
+from retail_pipeline.files import replaced_whole
 from retail_pipeline.settings import Settings, parse_as_of, parse_horizon
 
 if TYPE_CHECKING:
@@ -91,9 +92,8 @@ def _check_path(option: str, path: Path | None, endings: tuple[str, ...]) -> Non
 
 
 def _write(result: "Evaluation", output: Path) -> None:
-    draft = output.with_name(f".{output.name}.draft")
-    getattr(result.predictions, _WRITERS[output.suffix])(draft, index=False)
-    draft.replace(output)
+    with replaced_whole(output) as draft:
+        getattr(result.predictions, _WRITERS[output.suffix])(draft, index=False)
 
 
 def _draw(result: "Evaluation", file_name: str, path: Path) -> None:
@@ -123,7 +123,8 @@ def _draw(result: "Evaluation", file_name: str, path: Path) -> None:
         )
     kind = path.suffix.removeprefix(".")
     image = images.png(plot.figure) if kind == "png" else images.vector(plot.figure, kind)
-    images.write_atomically(image, path)
+    with replaced_whole(path) as draft:
+        draft.write_bytes(image)
 
 
 def _as_json(result: "Evaluation") -> dict[str, object]:

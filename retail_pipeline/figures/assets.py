@@ -21,6 +21,7 @@ from dagster import (
 from retail_pipeline.execution import FOR_A_WORKER
 from retail_pipeline.figures.gallery import GALLERY, Exhibit
 from retail_pipeline.figures.reading import Tables
+from retail_pipeline.files import replaced_whole
 from retail_pipeline.linear_algebra import with_working_memory
 from retail_pipeline.postgres import Database, Role
 from retail_pipeline.retrying import retried
@@ -80,11 +81,12 @@ def _drawn_in(exhibit: Exhibit) -> CodeReferencesMetadataValue:
 
 def _keep(plot: "Plot", exhibit: Exhibit, settings: Settings) -> dict[str, Any]:
     """Write the image to its file; return it and the numbers as metadata."""
-    from retail_pipeline.figures.images import inline_markdown, png, write_atomically
+    from retail_pipeline.figures.images import inline_markdown, png
 
     image, finding = png(plot.figure), str(plot.figure.get_label())
     path = settings.home / GROUP / f"{exhibit.name}.png"
-    write_atomically(image, path)
+    with replaced_whole(path) as draft:
+        draft.write_bytes(image)
     return {
         "figure": MetadataValue.md(inline_markdown(image, finding)),
         "finding": MetadataValue.text(finding),

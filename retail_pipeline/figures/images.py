@@ -2,8 +2,6 @@
 
 import base64
 import io
-import secrets
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -47,17 +45,6 @@ def vector(figure: Figure, kind: str) -> bytes:
     with house_style():
         figure.savefig(buffer, format=kind)
     return buffer.getvalue()
-
-
-def write_atomically(image: bytes, path: Path) -> None:
-    """Write the file so that a reader sees the old image or the new one, never half of one."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}.draft")
-    try:
-        draft.write_bytes(image)
-        draft.replace(path)
-    finally:
-        draft.unlink(missing_ok=True)
 
 
 def inline_markdown(image: bytes, title: str, *, limit: int = INLINE_LIMIT_BYTES) -> str:

@@ -25,6 +25,7 @@ from zlib import crc32
 
 from retail_pipeline.deferred import psycopg
 from retail_pipeline.errors import PipelineError
+from retail_pipeline.files import replaced_whole
 
 USER = "retail"
 DATABASE = "retail"
@@ -127,10 +128,8 @@ class EmbeddedServer:
             return None
 
     def _write_credentials(self, credentials: _Credentials) -> None:
-        draft = self._credentials_file.with_suffix(".draft")
-        with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
-            json.dump(asdict(credentials), file)
-        draft.replace(self._credentials_file)
+        with replaced_whole(self._credentials_file, mode=0o600) as draft:
+            draft.write_text(json.dumps(asdict(credentials)))
 
     def _answers(self, credentials: _Credentials) -> bool:
         # The pid file is no witness (a zombie keeps it): the server says whose data it serves.

@@ -26,6 +26,7 @@ from dagster import (
     multi_asset,
 )
 
+from retail_pipeline.files import replaced_whole
 from retail_pipeline.postgres import Database, Role
 from retail_pipeline.run_window import RunWindow
 from retail_pipeline.settings import Settings
@@ -358,11 +359,8 @@ def _report(
 
 
 def _write(path: Path, text: str) -> None:
-    """Write a file so that a reader sees the old one or the new one, never half of one."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f".{path.name}.draft")
-    draft.write_text(text, encoding="utf-8")
-    draft.replace(path)
+    with replaced_whole(path) as draft:
+        draft.write_text(text, encoding="utf-8")
 
 
 def _drop_old(folder: Path) -> None:

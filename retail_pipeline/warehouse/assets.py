@@ -27,13 +27,14 @@ from dagster_dbt.compat import DBT_PYTHON_VERSION
 from packaging.version import Version
 
 from retail_pipeline.deferred import psycopg
+from retail_pipeline.errors import FAILED_ASSETS
 from retail_pipeline.postgres import Database, Role
 from retail_pipeline.retrying import retry, says_lost_connection
 from retail_pipeline.run_window import RunWindow
 from retail_pipeline.settings import Settings
 from retail_pipeline.warehouse import BUILD_STEP
 from retail_pipeline.warehouse.column_lineage import KeptLineage, Table, sources_of
-from retail_pipeline.warehouse.outcome import failure_message
+from retail_pipeline.warehouse.outcome import failed_nodes, failure_message
 from retail_pipeline.warehouse.project import (
     PARTIAL_PARSE,
     PROJECT_FOLDER,
@@ -237,13 +238,17 @@ def _raise_failure(invocation: DbtCliInvocation, artifacts: Path) -> None:
         return
     try:
         message = failure_message(artifacts)
+        failed = {
+            WarehouseTranslator().get_asset_key(node).to_user_string(): reason
+            for node, reason in failed_nodes(artifacts)
+        }
     except FileNotFoundError:
-        message = None
+        message, failed = None, {}
     if says_lost_connection(message or str(error)):
         raise retry() from error
     raise Failure(
         description=message or str(error),
-        metadata={"artifacts": str(artifacts)},
+        metadata={"artifacts": str(artifacts), FAILED_ASSETS: failed},
         # The same data fails the same way: a retry would only cost time.
         allow_retries=False,
     )

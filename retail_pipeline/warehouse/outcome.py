@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 _FAILED = {"error", "fail", "runtime error", "partial success"}
+_TESTS = {"test", "unit_test"}
 
 
 def failure_message(target: Path) -> str | None:
@@ -30,6 +31,26 @@ def failure_message(target: Path) -> str | None:
     skipped = sum(result["status"] == "skipped" for result in results)
     lines = [f"- {_line(result, manifest)}" for result in failed]
     return "\n".join([f"dbt: {len(failed)} failed, {skipped} skipped because of it", *lines])
+
+
+def failed_nodes(target: Path) -> list[tuple[Mapping[str, Any], str]]:
+    """Return the models, seeds and snapshots that failed: manifest nodes, each with its line.
+
+    Args:
+        target: The folder with `run_results.json` and `manifest.json`.
+
+    Raises:
+        FileNotFoundError: dbt ended before it built anything.
+    """
+    results = json.loads((target / "run_results.json").read_text())["results"]
+    manifest = json.loads((target / "manifest.json").read_text())
+    failed = [result for result in results if result["status"] in _FAILED]
+    nodes = [(_node(result["unique_id"], manifest), result) for result in failed]
+    return [
+        (node, _line(result, manifest))
+        for node, result in nodes
+        if node["resource_type"] not in _TESTS
+    ]
 
 
 def _line(result: Mapping[str, Any], manifest: Mapping[str, Any]) -> str:

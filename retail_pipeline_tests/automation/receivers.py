@@ -11,10 +11,11 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 
 @dataclass
 class Receiver:
-    """What came in; `status` is what a webhook answers."""
+    """What came in; `status` is what a webhook answers, `unwanted` a title that it refuses."""
 
     port: int = 0
     status: int = 200
+    unwanted: str = ""
     received: list = field(default_factory=list)
 
     @property
@@ -28,10 +29,11 @@ def webhook() -> Iterator[Receiver]:
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
-            body = self.rfile.read(int(self.headers["content-length"]))
-            if receiver.status == 200:
-                receiver.received.append(json.loads(body))
-            self.send_response(receiver.status)
+            body = json.loads(self.rfile.read(int(self.headers["content-length"])))
+            status = 400 if body["title"] == receiver.unwanted else receiver.status
+            if status == 200:
+                receiver.received.append(body)
+            self.send_response(status)
             self.end_headers()
 
         def log_message(self, *words: object) -> None:

@@ -1,15 +1,34 @@
 """One alert for one cause, to whose it is; what cannot be sent waits and is shown."""
 
+import secrets
 import stat
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
-from dagster import AssetCheckSeverity, DagsterInstance, build_sensor_context
+from dagster import (
+    AssetCheckResult,
+    AssetCheckSeverity,
+    AssetCheckSpec,
+    AssetsDefinition,
+    AssetSpec,
+    DagsterInstance,
+    Failure,
+    MaterializeResult,
+    RetryRequested,
+    asset,
+    asset_check,
+    build_sensor_context,
+    materialize,
+    multi_asset,
+)
 
+from retail_pipeline.automation.alerts import Alert, Cause, Outcome, outcome_of
+from retail_pipeline.automation.delivery import Book, post
 from retail_pipeline.automation.environments import ALERTS
 from retail_pipeline.automation.sensors import build_sensors
-from retail_pipeline.errors import UsageError
+from retail_pipeline.errors import FAILED_ASSETS, UsageError
 from retail_pipeline.settings import AlertSettings, Settings
 from retail_pipeline_tests.automation.receivers import Receiver, mail_server, webhook
 from retail_pipeline_tests.automation.world import Daemon, World
@@ -137,6 +156,121 @@ def test_a_webhook_that_is_down_harms_no_run_is_shown_and_loses_no_alert(
     assert receiver.titles == ["clv/model failed", "clv/predictions failed"]
 
 
+def test_an_address_that_is_down_keeps_nothing_from_the_others_and_repeats_nothing_there(
+    world: World, daemon: Daemon, receiver: Receiver
+) -> None:
+    with webhook() as down, mail_server() as post:
+        down.status = 503
+        settings = Settings.from_environment(
+            {
+                "RETAIL_ALERT_WEBHOOK": f"http://127.0.0.1:{down.port} "
+                f"http://127.0.0.1:{receiver.port}",
+                "RETAIL_ALERT_EMAIL": "one@example.org two@example.org",
+                "RETAIL_SMTP_URL": f"smtp://127.0.0.1:{post.port}?from=pipeline@example.org",
+            }
+        ).alerts
+        alerting = Alerting(world, daemon.instance, settings)
+        for reason in ("first", "second"):
+            world.failing = {"clv/model": reason}
+            daemon.run("clv/model")
+            for _ in range(2):
+                with pytest.raises(Exception, match="webhook: it answered 503"):
+                    alerting.tick()
+        assert len(receiver.received) == 2
+        down.status = 200
+        alerting.tick()
+        alerting.tick()
+        assert len(down.received) == len(receiver.received) == 2
+        assert len(post.received) == 4
+
+
+def test_an_alert_that_is_refused_holds_up_no_other(
+    alerting: Alerting, receiver: Receiver, daemon: Daemon, world: World
+) -> None:
+    receiver.unwanted = "clv/model failed"
+    for name in ("clv/model", "clv/predictions"):
+        world.failing = {name: "a reason"}
+        daemon.run("clv/model", "clv/predictions")
+    with pytest.raises(Exception, match=r"1 alerts wait.*webhook: it answered 400"):
+        alerting.tick()
+    assert receiver.titles == ["clv/predictions failed"]
+
+
+def test_a_run_that_was_killed_is_told_to_every_team_where_nobody_has_the_rest() -> None:
+    ended = Alert(Cause((), "failed", None, "killed", ()), "pipeline", "an id", "an address")
+    address = ("http://a",)
+    teams = ["data-platform", "data-science"]
+    for routes, told in (
+        (dict.fromkeys(teams, address), teams),
+        ({"data-science": address, "": address}, [""]),
+    ):
+        book = Book()
+        post(book, [ended], AlertSettings(webhooks=routes))
+        assert [waiting.team for waiting in book.outbox] == told
+
+
+def test_a_check_that_crashed_is_alerted_again_once_it_has_gone_well(
+    instance: DagsterInstance,
+) -> None:
+    @asset
+    def table() -> None: ...
+
+    @asset_check(asset=table)
+    def is_right() -> AssetCheckResult:
+        if now["crashes"]:
+            raise RuntimeError("the database is away")
+        return AssetCheckResult(passed=True)
+
+    book, now, told = Book(), {}, []
+    for now["crashes"] in (True, True, False, True):
+        outcome = outcome_after(instance, table, is_right)
+        alert = partial(Alert, job="j", run_id=secrets.token_hex(), run_url="")
+        told.append(len(book.take(outcome, alert)))
+    assert told == [1, 0, 0, 1]
+
+
+def test_what_a_repeated_step_made_good_is_no_cause(instance: DagsterInstance) -> None:
+    tries: list[int] = []
+
+    @asset(check_specs=[AssetCheckSpec("is_right", asset="table")])
+    def table():
+        tries.append(1)
+        yield AssetCheckResult(passed=len(tries) > 1)
+        if len(tries) == 1:
+            raise RetryRequested
+        yield MaterializeResult()
+
+    outcome = outcome_after(instance, table)
+    assert (len(tries), outcome.causes) == (2, ())
+
+
+def test_a_failed_test_does_not_hide_a_model_that_failed_in_the_same_build(
+    instance: DagsterInstance,
+) -> None:
+    @multi_asset(
+        specs=[AssetSpec(name, skippable=True) for name in ("a", "b", "downstream")],
+        check_specs=[AssetCheckSpec("is_right", asset="a")],
+    )
+    def build():
+        yield MaterializeResult(asset_key="a")
+        yield AssetCheckResult(passed=False, asset_key="a", description="a is not right")
+        raise Failure("two failed", metadata={FAILED_ASSETS: {"b": "no such column"}})
+
+    outcome = outcome_after(instance, build)
+    told = {(cause.assets, cause.check, cause.reason) for cause in outcome.causes}
+    assert told == {
+        (("a",), "is_right", "a is not right"),
+        (("b",), None, "no such column"),
+    }
+
+
+def outcome_after(instance: DagsterInstance, *assets: AssetsDefinition) -> Outcome:
+    run_id = materialize(assets, instance=instance, raise_on_error=False).run_id
+    run = instance.get_run_by_id(run_id)
+    assert run is not None
+    return outcome_of(instance, run, lambda key: ())
+
+
 def test_five_days_without_a_daemon_lose_no_failure(
     alerting: Alerting, receiver: Receiver, daemon: Daemon, world: World
 ) -> None:
@@ -186,6 +320,7 @@ def test_alerts_go_to_the_owners_address_and_by_mail(
     ("environment", "words"),
     [
         ({"RETAIL_ALERT_WEBHOOK": "https://good.example team=hidden"}, "entry 2"),
+        ({"RETAIL_ALERT_WEBHOOK": "hidden=https://good.example"}, "entry 1 .* data-science"),
         ({"RETAIL_ALERT_EMAIL": "someone@example.org"}, "needs RETAIL_SMTP_URL"),
         ({"RETAIL_ALERT_EMAIL": "someone", "RETAIL_SMTP_URL": "smtp://h"}, "no e-mail address"),
         ({"RETAIL_SMTP_URL": "mail.example.org"}, "smtp://"),

@@ -10,7 +10,7 @@ import pytest
 from dagster import AssetKey, Definitions
 
 from retail_pipeline.build import build_definitions
-from retail_pipeline.settings import PROJECT_ROOT, AirbyteMode, AirbyteSettings, Settings
+from retail_pipeline.settings import PROJECT_ROOT, TEAMS, AirbyteMode, AirbyteSettings, Settings
 from retail_pipeline.warehouse.project import read_manifest
 
 GOLDEN = Path(__file__).parent / "golden_graph.json"
@@ -109,6 +109,11 @@ def test_every_asset_says_what_it_is_whose_it_is_and_where_its_code_is(
         code = node.metadata["dagster/code_references"].code_references
         assert code and all(Path(each.file_path).is_file() for each in code), name
         assert "retrying.py" not in {Path(each.file_path).name for each in code}, name
+
+
+def test_alerts_can_be_sent_to_every_owner_and_to_nobody_else(definitions: Definitions) -> None:
+    nodes = definitions.resolve_asset_graph().asset_nodes
+    assert {owner for node in nodes for owner in node.owners} == {f"team:{name}" for name in TEAMS}
 
 
 def test_nothing_personal_is_called_anything_else(definitions: Definitions) -> None:

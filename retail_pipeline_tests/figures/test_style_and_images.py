@@ -3,7 +3,6 @@
 import base64
 import io
 from datetime import date
-from pathlib import Path
 
 import matplotlib.colors as mcolors
 import numpy as np
@@ -21,7 +20,6 @@ from retail_pipeline.figures.images import (
     INLINE_WIDTH,
     inline_markdown,
     png,
-    write_atomically,
 )
 
 
@@ -98,14 +96,6 @@ def test_the_inline_image_is_a_png_within_the_limit(size: tuple[int, int]):
 def test_an_impossible_limit_is_an_error():
     with pytest.raises(ValueError, match="100 bytes"):
         inline_markdown(noise(100, 100), "noise", limit=100)
-
-
-def test_a_file_is_replaced_whole_and_leaves_no_draft(tmp_path: Path):
-    path = tmp_path / "figures" / "a.png"
-    write_atomically(b"first", path)
-    write_atomically(b"second", path)
-    assert path.read_bytes() == b"second"
-    assert list(path.parent.iterdir()) == [path]
 
 
 def test_a_long_title_is_balanced_over_its_lines():

@@ -14,6 +14,7 @@ from dagster import (
 )
 
 from retail_pipeline import state
+from retail_pipeline.errors import FAILED_ASSETS
 from retail_pipeline.postgres import Database
 from retail_pipeline.run_window import RunWindow
 from retail_pipeline.settings import Settings
@@ -154,6 +155,7 @@ def test_a_failing_test_stops_what_is_downstream_and_says_why(
             transaction("T2", "K1", AT, [line(1)], currency="EUR"),
         ],
     )
+    database.execute("create type staging.stg_retail__products as (in_the_way integer)")
     result = _run(database, tmp_path)
     assert not result.success
     made = {e.asset_key.path[-1] for e in result.asset_materializations_for_node("dbt_build")}
@@ -166,3 +168,6 @@ def test_a_failing_test_stops_what_is_downstream_and_says_why(
     assert words is not None
     assert "test money_is_in_one_currency of staging.stg_retail__transactions" in words.description
     assert "cannot be added" in words.description
+    (name,) = words.metadata[FAILED_ASSETS].value
+    assert name == "staging/stg_retail__products"
+    assert "already exists" in words.metadata[FAILED_ASSETS].value[name]
