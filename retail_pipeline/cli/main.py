@@ -5,6 +5,7 @@ Exit codes: 0 done, 1 the work failed, 2 wrong use or settings, 130 stopped by C
 
 import os
 import sys
+from collections.abc import Sequence
 from typing import Annotated
 
 import typer
@@ -53,7 +54,11 @@ app.command("doctor")(doctor.doctor)
 app.command("up")(services.up)
 app.command("down")(services.down)
 app.command("dev")(services.dev)
-app.command("exec", context_settings={"ignore_unknown_options": True})(services.execute)
+app.command(
+    "exec",
+    # From the program's name on, everything is the program's, --help included.
+    context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False},
+)(services.execute)
 app.command("reset")(services.reset)
 app.command("forget")(forget.forget)
 app.command("bench")(bench.bench)
@@ -72,16 +77,25 @@ def main() -> None:
     """Run the command line and exit with its code."""
     os.environ.setdefault("DBT_SEND_ANONYMOUS_USAGE_STATS", "false")
     os.environ.setdefault("DAGSTER_DISABLE_TELEMETRY", "true")
-    debug = "--debug" in sys.argv
+    own, debug = _without_debug(sys.argv[1:])
     try:
-        # Accepted at any place, so that it can be added to the end of a command that failed.
-        app([argument for argument in sys.argv[1:] if argument != "--debug"])
+        app(own)
     except Exception as error:
         if debug:
             raise
         words = str(error) if isinstance(error, PipelineError) else _unexpected(error)
         sys.stderr.write(f"error: {words}\n")
         sys.exit(_code(error))
+
+
+def _without_debug(arguments: Sequence[str]) -> tuple[list[str], bool]:
+    """Take --debug out at any place, so that it can be added to the end of a command that failed.
+
+    What `exec` is given is another program's.
+    """
+    end = arguments.index("exec") if "exec" in arguments else len(arguments)
+    own = [argument for argument in arguments[:end] if argument != "--debug"]
+    return [*own, *arguments[end:]], len(own) < end
 
 
 def _code(error: Exception) -> int:

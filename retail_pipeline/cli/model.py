@@ -57,7 +57,12 @@ def pin(
 
 
 @app.command()
-def unpin(horizon_days: Horizon = None) -> None:
+def unpin(
+    horizon_days: Annotated[
+        int | None,
+        typer.Option("--horizon-days", help="The horizon it is about; default: all with a pin."),
+    ] = None,
+) -> None:
     """Let the rule choose again."""
     from retail_pipeline.clv import store
 

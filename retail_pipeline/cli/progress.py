@@ -10,7 +10,7 @@ import time
 from collections import defaultdict
 from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from rich.console import Console
 from rich.text import Text
@@ -19,11 +19,18 @@ from retail_pipeline.errors import PipelineError, StoppedError, UsageError
 
 if TYPE_CHECKING:
     from dagster import DagsterEvent, EventLogEntry
+    from dagster._utils.error import SerializableErrorInfo
+
+Verdict = Literal["passed", "warned", "failed"]
 
 _OWN_ERRORS = "retail_pipeline."
 """How Dagster starts the message of an error class of ours."""
 _STOPPED = "INTERRUPT"
 """How Dagster calls the source of a failure that is a Ctrl-C or SIGTERM."""
+_TERMINATED = "UNEXPECTED_TERMINATION"
+"""How Dagster calls the reason of a run that was stopped between two steps."""
+_CANCELED = "PIPELINE_CANCELED"
+_RUN_ENDS = ("PIPELINE_FAILURE", _CANCELED)
 _END = "end"
 _BEGINNINGS = ("STEP_START", "STEP_RESTARTED")
 _ENDS = ("STEP_SUCCESS", "STEP_FAILURE", "STEP_UP_FOR_RETRY")
@@ -125,12 +132,21 @@ class Progress:
         self.console = console
         self.course = Course()
         self.failures: list[PipelineError] = []
-        self.failed_checks: list[str] = []
-        self.warned_checks: list[str] = []
+        self._verdicts: dict[str, Verdict] = {}
         self._doing = doing
         self._spent = Spent()
         self._stage_of_step: dict[str, str] = {}
         self._lock = threading.Lock()
+
+    @property
+    def failed_checks(self) -> list[str]:
+        """The checks that failed when they were evaluated last."""
+        return [name for name, verdict in self._verdicts.items() if verdict == "failed"]
+
+    @property
+    def warned_checks(self) -> list[str]:
+        """The checks that warned when they were evaluated last."""
+        return [name for name, verdict in self._verdicts.items() if verdict == "warned"]
 
     @property
     def seconds(self) -> dict[str, float]:
@@ -163,6 +179,8 @@ class Progress:
             self._spent.ends(str(event.step_key))
             if event.is_step_failure:
                 self.failures.append(_failure(event))
+        elif event.event_type_value in _RUN_ENDS and not self.failures:
+            self.failures.append(_failure_of_run(event))
 
     def _materialized(self, event: "DagsterEvent") -> None:
         assert event.asset_key is not None
@@ -184,28 +202,39 @@ class Progress:
 
     def _checked(self, event: "DagsterEvent") -> None:
         check: Any = event.asset_check_evaluation_data
-        if check.passed:
-            return
         name = f"{check.asset_key.to_user_string()}: {check.check_name}"
-        warned = check.severity.value == "WARN"
-        (self.warned_checks if warned else self.failed_checks).append(name)
+        severe = check.severity.value != "WARN"
+        self._verdicts[name] = "passed" if check.passed else "failed" if severe else "warned"
 
 
 def _failure(event: "DagsterEvent") -> PipelineError:
     """The innermost cause of a step's failure, as the error that the command line would raise."""
     source = event.step_failure_data.error_source
     if source is not None and source.value == _STOPPED:
-        return StoppedError(
-            f"stopped while {event.step_key} was at work; what was done before is kept: "
-            "run again for the rest"
-        )
-    error = event.step_failure_data.error
+        return _stopped(f"while {event.step_key} was at work")
+    return _innermost(str(event.step_key), event.step_failure_data.error)
+
+
+def _failure_of_run(event: "DagsterEvent") -> PipelineError:
+    """What ended a run in which no step failed."""
+    data = None if event.event_type_value == _CANCELED else event.job_failure_data
+    reason = data.failure_reason if data is not None else None
+    if data is None or (reason is not None and reason.value == _TERMINATED):
+        return _stopped("between two steps")
+    return _innermost("the run", data.error)
+
+
+def _stopped(when: str) -> StoppedError:
+    return StoppedError(f"stopped {when}; what was done before is kept: run again for the rest")
+
+
+def _innermost(what: str, error: "SerializableErrorInfo | None") -> PipelineError:
     while error is not None and error.cause is not None:
         error = error.cause
     if error is None:
-        return PipelineError(f"{event.step_key} failed and gave no reason")
+        return PipelineError(f"{what} failed and gave no reason")
     kind = UsageError if error.cls_name == UsageError.__name__ else PipelineError
     words = error.message.strip()
     if words.startswith(_OWN_ERRORS):
         words = words.partition(": ")[2]
-    return kind(f"{event.step_key}: {words}")
+    return kind(f"{what}: {words}")

@@ -165,7 +165,7 @@ def _execute(
         with open_instance(settings) as instance, at_work(instance, settings, run_id):
             instance.add_event_listener(run_id, ImportsAhead(keys).on_entry)
             prepared = time.monotonic() - began
-            execute(
+            succeeded = execute(
                 job,
                 build_definitions,
                 settings,
@@ -178,7 +178,9 @@ def _execute(
                     "loggers": {"console": {"config": {"log_level": "WARNING"}}},
                 },
             )
-    if not progress.failures:
+    if not succeeded and not progress.failures:
+        progress.failures.append(PipelineError("the run failed and gave no reason"))
+    if succeeded:
         progress.course.write(kept)
     return progress, prepared
 

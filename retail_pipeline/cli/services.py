@@ -14,10 +14,10 @@ from rich.console import Console
 from retail_pipeline.cli.instance import dagster_environment
 from retail_pipeline.errors import UsageError
 from retail_pipeline.postgres import Role, open_database
-from retail_pipeline.postgres.open import embedded_server
+from retail_pipeline.postgres.open import dagster_database_url, embedded_server
 from retail_pipeline.settings import PROJECT_ROOT, Settings, parse_as_of, parse_source
 
-_STATE = ("postgres", "dagster", "figures", "dbt", "logs", "alerts")
+_STATE = ("postgres", "dagster", "alerts", "figures", "report", "dbt", "logs")
 
 
 def up() -> None:
@@ -37,9 +37,18 @@ def db_url(
     role: Annotated[
         str | None, typer.Option(help="Act as this role: loader, transformer, scientist, reader.")
     ] = None,
+    dagster: Annotated[
+        bool, typer.Option("--dagster", help="The database of Dagster's history; made if absent.")
+    ] = False,
 ) -> None:
     """Print the address of the database, credential included; starts it if needed."""
-    database = open_database(Settings.from_environment())
+    settings = Settings.from_environment()
+    if dagster and role is not None:
+        raise UsageError("--role is for the warehouse: Dagster's database has no roles")
+    if dagster:
+        sys.stdout.write(dagster_database_url(settings) + "\n")
+        return
+    database = open_database(settings)
     if role is not None:
         database = database.as_role(_role(role))
     sys.stdout.write(database.url + "\n")

@@ -4,7 +4,9 @@ Each is read by one function, as plain values for JSON, and printed by another o
 """
 
 import json
+import os
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, TextIO
 
 from rich.console import Console
@@ -41,9 +43,18 @@ cross join lateral jsonb_array_elements(decision.numbers -> 'leaderboard') as mo
 """
 
 
+class _Console(Console):
+    """One whose reader may leave (`retail-pipeline run | head`): the work goes on without it."""
+
+    def on_broken_pipe(self) -> None:
+        self.quiet = True
+        with Path(os.devnull).open("w") as nowhere:
+            os.dup2(nowhere.fileno(), self.file.fileno())
+
+
 def open_console(file: TextIO | None = None) -> Console:
     """Return a console as wide as the terminal, and wide enough for tables where there is none."""
-    console = Console(file=file)
+    console = _Console(file=file)
     if not console.is_terminal:
         console.width = _WIDTH_WITHOUT_TERMINAL
     return console

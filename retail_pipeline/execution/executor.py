@@ -67,7 +67,7 @@ def execute(
     selected: Sequence[AssetKey] | None,
     run_config: Mapping[str, Any],
     told: Callable[[EventLogEntry], None],
-) -> None:
+) -> bool:
     """Run a job to its end, which may be a failure; where it is worth it, with a worker.
 
     Args:
@@ -79,6 +79,9 @@ def execute(
         selected: The assets to make; all of the job by default.
         run_config: Its configuration.
         told: Is called with all that is logged, in whichever process, perhaps from another thread.
+
+    Returns:
+        Whether the run succeeded.
     """
     instance.add_event_listener(run_id, told)
 
@@ -89,7 +92,7 @@ def execute(
     executor = _WorkerExecutor(assignment, told)
     definition = ExecutorDefinition("with_a_worker", executor_creation_fn=lambda _: executor)
     own = job.as_ephemeral_job({}, {}, asset_selection=selected).with_executor_def(definition)
-    core_execute_in_process(
+    return core_execute_in_process(
         run_config,
         InMemoryJob(own),
         instance,
@@ -98,7 +101,7 @@ def execute(
         run_tags=job.run_tags,
         run_id=run_id,
         asset_selection=frozenset(selected or ()),
-    )
+    ).success
 
 
 class _WorkerExecutor(Executor):
@@ -198,7 +201,7 @@ class _SharedExecution(ActiveExecution):
         self._news = False  # since the loop asked for a step last
         self._arrived: list[DagsterEvent] = []
         self._given: ExecutionStep | None = None  # that the worker has not ended
-        self._lost: Exception | None = None
+        self._lost: BaseException | None = None
         self._worker: Worker | None = None
         self._ended = False
         self._feeder = Thread(target=self._feed, name="feeds-the-worker", daemon=True)
@@ -276,7 +279,7 @@ class _SharedExecution(ActiveExecution):
             self._news = True
             self._changed.notify_all()
 
-    def _again(self, lost: Exception, context: PlanExecutionContext) -> Iterator[DagsterEvent]:
+    def _again(self, lost: BaseException, context: PlanExecutionContext) -> Iterator[DagsterEvent]:
         step, self._given = self._given, None
         why = str(lost) if isinstance(lost, PipelineError) else repr(lost)
         if step is None:
@@ -304,7 +307,7 @@ class _SharedExecution(ActiveExecution):
                     self._receive(entry, step.key)
                 if self._given is not None:
                     raise PipelineError(f"the worker did not say how {step.key} ended")
-        except Exception as error:
+        except BaseException as error:  # whatever ends this thread, the loop must not wait for it
             with self._changed:
                 if self._worker is not None:
                     self._worker.end()

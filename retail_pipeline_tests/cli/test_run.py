@@ -2,16 +2,20 @@
 
 import json
 import os
+import re
 import signal
+import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pandas as pd
+import psycopg
 import pytest
 
 from retail_pipeline.postgres import Database
+from retail_pipeline.settings import PROJECT_ROOT
 from retail_pipeline_tests.cli.command import DONE, FAILED, STOPPED, WRONG_USE, Cli
 
 MADE_BY_A_WORKER_TOO = 'group:figures or key:"clv/drift" or key:"clv/prediction_reasons"'
@@ -100,6 +104,14 @@ def results(database: Database, home: Path) -> dict[str, object]:
     return {**tables, **{path.name: path.read_bytes() for path in (home / "figures").iterdir()}}
 
 
+def interrupted(process: subprocess.Popen[str]) -> str:
+    """Send Ctrl-C, again where Python dropped one within a finalizer; return the errors."""
+    while True:
+        process.send_signal(signal.SIGINT)
+        with suppress(subprocess.TimeoutExpired):
+            return process.communicate(timeout=10)[1]
+
+
 def test_a_ctrl_c_is_told_as_one_and_what_was_done_is_kept(
     cli: Cli, database: Database, tmp_path: Path
 ) -> None:
@@ -108,11 +120,24 @@ def test_a_ctrl_c_is_told_as_one_and_what_was_done_is_kept(
     assert process.stdout is not None
     while "transactional/transactions" not in process.stdout.readline():
         assert process.poll() is None
-    process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=30)
+    errors = interrupted(process)
     assert process.returncode == STOPPED
     assert errors.startswith("error: stopped while ") and errors.endswith("for the rest\n")
     assert len(database.read("transactional.transactions")) == 120
+
+
+def test_a_run_whose_reader_leaves_goes_on_to_its_end(
+    cli: Cli, database: Database, tmp_path: Path
+) -> None:
+    order_lines(30).to_csv(tmp_path / "lines.csv", index=False)
+    process = cli.start("run", "--transactions", str(tmp_path / "lines.csv"))
+    assert process.stdout is not None
+    process.stdout.readline()
+    process.stdout.close()
+    process.stdout = None
+    assert process.communicate(timeout=300)[1] == ""
+    assert process.returncode == DONE
+    assert len(database.read("clv.predictions")) == 30
 
 
 def test_what_a_worker_made_is_what_the_process_makes_alone(
@@ -187,7 +212,30 @@ def test_exec_runs_a_program_by_its_name_or_path(cli: Cli) -> None:
         assert Path(done.stdout.strip()).name == "dagster"
 
 
-def test_db_url_prints_one_line_that_works(cli: Cli) -> None:
-    done = cli("db-url")
-    (url,) = done.stdout.splitlines()
-    assert len(Database(url).query("select 1 as one")) == 1
+def test_what_exec_is_given_is_the_programs_own(cli: Cli) -> None:
+    code = "import sys; print(sys.argv[1:])"
+    done = cli("exec", "python", "-c", code, "--debug", "--help", "-x")
+    assert done.stdout.strip() == "['--debug', '--help', '-x']"
+
+
+def test_db_url_prints_one_line_that_works(cli: Cli, server_url: str) -> None:
+    for options, suffix in ((), ""), (("--dagster",), "_dagster"):
+        (url,) = cli("db-url", *options).stdout.splitlines()
+        database = Database(url)
+        assert len(database.query("select 1 as one")) == 1
+        assert database.name.endswith(suffix)
+    with psycopg.connect(server_url, autocommit=True) as connection:
+        connection.execute(f"drop database {database.name} with (force)")
+    assert cli("db-url", "--dagster", "--role", "reader").returncode == WRONG_USE
+
+
+def test_reset_leaves_nothing_of_what_the_docs_call_state(cli: Cli, tmp_path: Path) -> None:
+    assert "RETAIL_DATABASE_URL" in cli("reset").stderr
+    text = (PROJECT_ROOT / "docs" / "architecture.md").read_text()
+    state = re.findall(r"^\| `(\w+)/` \|", text.partition("## Where state lives")[2], re.MULTILINE)
+    assert {"postgres", "report"} < set(state)
+    home = tmp_path / "home"
+    for name in state:
+        (home / name / "inside").mkdir(parents=True)
+    assert cli("reset", RETAIL_DATABASE_URL="").returncode == DONE
+    assert not home.exists()

@@ -14,13 +14,14 @@ from pathlib import Path
 from dagster import (
     AssetsDefinition,
     DagsterInstance,
-    DagsterRunStatus,
     Definitions,
     EventLogEntry,
     asset,
     define_asset_job,
 )
+from rich.console import Console
 
+from retail_pipeline.cli.progress import Progress
 from retail_pipeline.errors import PipelineError, UnavailableError
 from retail_pipeline.execution import FOR_A_WORKER
 from retail_pipeline.execution.executor import execute
@@ -89,7 +90,7 @@ def run(home: Path, told: Callable[[EventLogEntry], None]) -> bool:
     (home / "dagster").mkdir(exist_ok=True)
     with DagsterInstance.local_temp(str(home / "dagster")) as instance:
         job = build(settings).resolve_job_def(JOB)
-        execute(
+        return execute(
             job,
             build,
             settings,
@@ -99,13 +100,11 @@ def run(home: Path, told: Callable[[EventLogEntry], None]) -> bool:
             run_config={},
             told=told,
         )
-        record = instance.get_run_by_id(run_id)
-        assert record is not None
-        return record.status is DagsterRunStatus.SUCCESS
 
 
 def main() -> None:
-    run(Path(sys.argv[1]), lambda entry: None)
+    progress = Progress(Console(stderr=True), "")
+    print(run(Path(sys.argv[1]), progress.on_entry), *progress.failures)  # noqa: T201
 
 
 if __name__ == "__main__":

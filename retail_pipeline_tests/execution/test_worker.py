@@ -104,6 +104,22 @@ def test_a_worker_ends_with_its_run_in_the_middle_of_a_step(
     _until(lambda: not _runs(worker))
 
 
+@pytest.mark.parametrize("does", ["hang", "lose its database"])
+def test_a_ctrl_c_while_the_loop_waits_is_no_success(tmp_path: Path, does: str) -> None:
+    (tmp_path / "three_does").write_text(does)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "retail_pipeline_tests.execution.chain", str(tmp_path)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+    _until(lambda: (tmp_path / "three").exists() and not (tmp_path / "three_does").exists())
+    time.sleep(0.5)
+    process.send_signal(signal.SIGINT)
+    said, _ = process.communicate(timeout=10)
+    assert said.startswith("False stopped between two steps; what was done before is kept")
+
+
 def _runs(pid: int) -> bool:
     try:
         os.kill(pid, 0)
