@@ -199,24 +199,31 @@ class Tables:
         )
 
     def terms(self, model_name: str) -> tuple["pd.DataFrame", str | None]:
-        """Return what a readable model of this run says, and why it abstained where it did.
+        """Return what a readable model says as it was fitted last, or why it abstained then.
+
+        Models are not fitted at each date that is predicted.
 
         Args:
             model_name: `linear_regression` or `decision_tree`.
         """
+        tried = (
+            "model_name = %(model)s and horizon_days = %(horizon)s and as_of_date = ("
+            "select max(as_of_date) from ("
+            "select model_name, as_of_date, horizon_days from clv.model_versions union all "
+            "select model_name, as_of_date, horizon_days from clv.abstentions) as tries "
+            "where model_name = %(model)s and horizon_days = %(horizon)s "
+            "and as_of_date <= %(as_of)s)"
+        )
         params = {**self._params(), "model": model_name}
         terms = self.database.query(
             "select * from clv.model_terms where model_version = ("
-            "select model_version from clv.model_versions where model_name = %(model)s "
-            "and as_of_date = %(as_of)s and horizon_days = %(horizon)s "
+            f"select model_version from clv.model_versions where {tried} "
             "order by trained_at desc limit 1) order by term_number",
             params,
         )
-        reasons = self.database.query(
-            "select reason from clv.abstentions where model_name = %(model)s "
-            "and as_of_date = %(as_of)s and horizon_days = %(horizon)s",
-            params,
-        )["reason"]
+        reasons = self.database.query(f"select reason from clv.abstentions where {tried}", params)[
+            "reason"
+        ]
         return terms, None if reasons.empty else str(reasons.iloc[0])
 
     def realised(self) -> "pd.DataFrame":
@@ -237,11 +244,19 @@ class Tables:
         return self.database.read("clv.drift", columns, where=_OF_THIS_RUN, params=self._params())
 
     def importance(self) -> "pd.DataFrame":
-        """Return `clv.feature_importance` of this run: a row per group of features."""
+        """Return `clv.feature_importance` as measured last: a row per group of features.
+
+        It is measured when a model is chosen; a later date is served by the same model.
+        """
         columns = ["feature_group", "deviance_increase", "deviance_increase_sd", "model_name"]
         columns += ["cutoff_date", "customers"]
         return self.database.read(
-            "clv.feature_importance", columns, where=_OF_THIS_RUN, params=self._params()
+            "clv.feature_importance",
+            columns,
+            where="horizon_days = %(horizon)s and as_of_date = (select max(as_of_date) "
+            "from clv.feature_importance where horizon_days = %(horizon)s "
+            "and as_of_date <= %(as_of)s)",
+            params=self._params(),
         )
 
     def earliest_served(self) -> date | None:

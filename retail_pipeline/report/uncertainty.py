@@ -20,6 +20,7 @@ LEVEL: Final = 0.95
 
 _SEED = 20_250
 _TWEEDIE_FLOOR = 0.01
+_NO_GINI = 1e-12
 
 
 def intervals(predictions: pd.DataFrame) -> pd.DataFrame:
@@ -30,7 +31,8 @@ def intervals(predictions: pd.DataFrame) -> pd.DataFrame:
             customer; of many a random part is taken.
 
     Returns:
-        `metric, value, low, high`; empty where nobody brought anything.
+        `metric, value, low, high`, without metrics that are undefined; empty where nobody brought
+        anything.
     """
     random = np.random.default_rng(_SEED)
     if len(predictions) > MOST_CUSTOMERS:
@@ -52,6 +54,8 @@ def intervals(predictions: pd.DataFrame) -> pd.DataFrame:
             _share, weights, ((lower <= actual) & (actual <= upper)).astype(float), actual
         ),
     }.items():
+        if not np.isfinite(value):
+            continue
         low, high = np.nanquantile(drawn, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
         rows.append((name, value, float(low), float(high)))
     return pd.DataFrame(rows, columns=["metric", "value", "low", "high"])
@@ -85,14 +89,20 @@ def _deviance(weights: Array, predicted: Array, actual: Array) -> Array:
 
 
 def _gini(weights: Array, predicted: Array, actual: Array) -> Array:
-    return _area(weights, predicted, actual) / _area(weights, actual, actual)
+    truth = _area(weights, actual, actual)
+    return _area(weights, predicted, actual) / np.where(truth > _NO_GINI, truth, np.nan)
 
 
 def _area(weights: Array, score: Array, actual: Array) -> Array:
-    """Return twice the area between the gain curve by a score and the diagonal."""
+    """Return twice the area between the gain curve by a score and the diagonal.
+
+    Customers with the same score share their outcome, as in `clv.metrics.normalized_gini`.
+    """
     order = np.argsort(-score, kind="stable")
-    customers = weights[:, order]
-    outcome = np.cumsum(customers * actual[order], axis=1)
+    ranked = score[order]
+    first = np.flatnonzero(np.append(True, ranked[1:] != ranked[:-1]))
+    customers = np.add.reduceat(weights[:, order], first, axis=1)
+    outcome = np.cumsum(np.add.reduceat(weights[:, order] * actual[order], first, axis=1), axis=1)
     curve = outcome / outcome[:, -1:]
     before = np.concatenate([np.zeros((len(curve), 1)), curve[:, :-1]], axis=1)
     steps = customers / customers.sum(axis=1, keepdims=True)

@@ -247,6 +247,8 @@ def test_drift_and_importance_are_those_of_the_run(served: Database, tmp_path: P
     )
     shown = draw(served, tmp_path, names={"drift", "feature_importance"})
     assert shown["drift"]["rows_drawn"] == 1
+    later = Tables(served, date(2011, 6, 2), 30).importance()
+    assert later["feature_group"].tolist() == ["recency"], "as measured last"
     assert shown["drift"]["largest_index"] == 0.3
     assert shown["feature_importance"]["most_important"] == "recency"
 
@@ -265,12 +267,13 @@ def test_readable_models_are_read_by_date_and_say_why_they_abstained(served: Dat
     served.execute(
         "insert into clv.abstentions values ('decision_tree', '2011-06-01', 30, 'too few rows')"
     )
-    terms, abstention = Tables(served, AS_OF, 30).terms("linear_regression")
-    assert terms["coefficient"].tolist() == [2.0], "of the version trained last"
-    assert abstention is None
-    terms, abstention = Tables(served, AS_OF, 30).terms("decision_tree")
-    assert terms.empty
-    assert abstention == "too few rows"
+    for day in (AS_OF, date(2011, 6, 2)):  # at the second nothing was fitted
+        terms, abstention = Tables(served, day, 30).terms("linear_regression")
+        assert terms["coefficient"].tolist() == [2.0], "of the version trained last"
+        assert abstention is None
+        terms, abstention = Tables(served, day, 30).terms("decision_tree")
+        assert terms.empty
+        assert abstention == "too few rows"
 
 
 def test_beyond_the_limit_a_fixed_sample_of_customers_stands_for_all(

@@ -194,6 +194,18 @@ def test_without_predictions_the_remedy_is_named(served: Database, tmp_path: Pat
         report(served, tmp_path, [])
 
 
+def test_customers_of_equal_prediction_share_their_outcome_in_the_intervals() -> None:
+    actual = np.sort(np.random.default_rng(4).gamma(0.4, 200, 500))[::-1]
+    frame = pd.DataFrame({"actual_value": actual, "lower_80": 0.0, "upper_80": 150.0})
+    for predicted in (np.full(500, 90.0), np.repeat([0.0, 90.0], 250), actual // 100):
+        frame["predicted_value"] = predicted
+        table = uncertainty.intervals(frame).set_index("metric")
+        exact = metrics.evaluate(frame, actual)["normalized_gini"]
+        assert table["value"]["normalized_gini"] == pytest.approx(exact, abs=1e-9)
+    frame["actual_value"] = 50.0
+    assert "normalized_gini" not in uncertainty.intervals(frame)["metric"].tolist()
+
+
 def test_intervals_hold_the_metric_and_narrow_with_more_customers() -> None:
     random = np.random.default_rng(3)
     widths = []
