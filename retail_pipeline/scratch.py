@@ -10,7 +10,7 @@ from contextlib import contextmanager
 import orjson
 
 from retail_pipeline.postgres import Database, Role, open_database
-from retail_pipeline.postgres.open import sibling_url
+from retail_pipeline.postgres.open import create_database, sibling_url
 from retail_pipeline.retail_api.pages import Cursor, StreamPages
 from retail_pipeline.retail_api.records import RetailRecords
 from retail_pipeline.settings import Settings
@@ -20,11 +20,15 @@ _PAGE = 5_000
 
 @contextmanager
 def scratch_database(settings: Settings) -> Iterator[Database]:
-    """Make an empty, migrated database on the pipeline's server; it is dropped afterwards."""
+    """Make an empty, migrated database on the pipeline's server; it is dropped afterwards.
+
+    Raises:
+        PipelineError: The login may not create databases.
+    """
     owner = open_database(settings)
     name = f"scratch_{secrets.token_hex(6)}"
     with owner.connect(autocommit=True) as connection:
-        connection.execute(f"create database {name}")
+        create_database(connection, name, remedy='alter role "{user}" createdb')
     try:
         scratch = Database(sibling_url(owner.url, name))
         scratch.migrate()

@@ -1,11 +1,16 @@
 """From settings to a usable database: the given server or the embedded one, migrated."""
 
 from contextlib import suppress
+from typing import TYPE_CHECKING
 
-from retail_pipeline.deferred import psycopg
+from retail_pipeline.deferred import psycopg, sql
+from retail_pipeline.errors import PipelineError
 from retail_pipeline.postgres.database import Database
 from retail_pipeline.postgres.server import EmbeddedServer
 from retail_pipeline.settings import Settings
+
+if TYPE_CHECKING:
+    from psycopg import Connection
 
 
 def embedded_server(settings: Settings) -> EmbeddedServer:
@@ -40,9 +45,32 @@ def dagster_database_url(settings: Settings) -> str:
         found = connection.execute("select 1 from pg_database where datname = %s", [name])
         if found.fetchone() is None:
             with suppress(psycopg.errors.DuplicateDatabase):  # by a service that starts beside
-                connection.execute(f'create database "{name}"')
+                create_database(
+                    connection, name, remedy=f'create database "{name}" owner "{{user}}"'
+                )
             connection.execute(f'revoke all on database "{name}" from public')
     return sibling_url(warehouse.url, name)
+
+
+def create_database(connection: "Connection", name: str, *, remedy: str) -> None:
+    """Make an empty database on a connection's server.
+
+    Args:
+        connection: In autocommit.
+        name: The database's.
+        remedy: What an administrator runs where the login may not; `{user}` stands for the login.
+
+    Raises:
+        PipelineError: The login may not create databases.
+    """
+    try:
+        connection.execute(sql.SQL("create database {}").format(sql.Identifier(name)))
+    except psycopg.errors.InsufficientPrivilege:
+        user = connection.info.user
+        raise PipelineError(
+            f"{user} may not create the database {name}: have an administrator of the server run "
+            f"`{remedy.format(user=user)}`"
+        ) from None
 
 
 def sibling_url(url: str, database: str) -> str:

@@ -11,7 +11,9 @@ from psycopg.conninfo import make_conninfo
 
 from retail_pipeline.errors import PipelineError
 from retail_pipeline.postgres import Database, Role, migrate
-from retail_pipeline.postgres.open import sibling_url
+from retail_pipeline.postgres.open import dagster_database_url, sibling_url
+from retail_pipeline.scratch import scratch_database
+from retail_pipeline.settings import Settings
 
 REFUSED = psycopg.errors.InsufficientPrivilege
 
@@ -245,5 +247,16 @@ def test_an_owner_who_may_not_create_roles_is_told_what_to_have_run(
         assert managed.differences().lines() == []
         managed.as_role(Role.TRANSFORMER).execute("create table warehouse.mart (n int)")
         managed.execute("truncate warehouse.mart")
+        settings = Settings(database_url=managed.url)
+        with pytest.raises(PipelineError, match=f"{name} may not .* `create database") as error:
+            dagster_database_url(settings)
+        connection.execute(str(error.value).split("`")[1])
+        assert dagster_database_url(settings)
+        with pytest.raises(PipelineError, match="`alter role") as error, scratch_database(settings):
+            pass
+        connection.execute(str(error.value).split("`")[1])
+        with scratch_database(settings) as scratch:
+            assert scratch.query("select 1 as one")["one"].tolist() == [1]
+        connection.execute(f"drop database {name}_dagster with (force)")
         connection.execute(f"drop database {name} with (force)")
         connection.execute(f"drop role {name}")
