@@ -173,5 +173,5 @@ def _metrics_table(metrics: "pd.DataFrame") -> Table:
     for name in metrics["model_name"]:
         table.add_column(name.replace("_", "\n"), justify="right", no_wrap=True)
     for metric, values in metrics.set_index("model_name").items():
-        table.add_row(str(metric), *("-" if pd.isna(v) else f"{v:,.3f}" for v in values))
+        table.add_row(str(metric), *("-" if pd.isna(v) else f"{v:z,.3f}" for v in values))
     return table
