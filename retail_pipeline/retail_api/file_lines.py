@@ -25,6 +25,7 @@ IDS = ("customer_id", "order_id", "product_id")
 
 _NUMBER = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,3})?$"
 _DATE = r"^\s*\d{4}-?\d{2}-?\d{2}"
+_ZONED = r"[T ].*([Zz]|[+-]\d{2}(:?\d{2})?)$"
 _NEVER = np.datetime64("NaT", "us")
 
 _FIRST_TIME, _LAST_TIME = np.datetime64("1678-01-01", "us"), np.datetime64("2262-01-01", "us")
@@ -262,9 +263,14 @@ def _typed_times(column: pa.ChunkedArray) -> np.ndarray:
 
 def _parsed_times(texts: pa.Array) -> np.ndarray:
     dated = pc.if_else(pc.match_substring_regex(texts, _DATE), texts, None)
-    trimmed = pc.utf8_trim_whitespace(dated).to_pandas()
-    times = pd.to_datetime(trimmed, format="ISO8601", utc=True, errors="coerce")
-    return times.dt.tz_localize(None).to_numpy().astype("datetime64[us]")
+    trimmed = pc.utf8_trim_whitespace(dated)
+    zoned = _mask(pc.match_substring_regex(trimmed, _ZONED).fill_null(False))
+    times = np.full(len(trimmed), _NEVER, "datetime64[us]")
+    for part in (zoned, ~zoned):  # in one go pandas reads a text without a zone in that of another
+        values = trimmed.filter(pa.array(part)).to_pandas()
+        read = pd.to_datetime(values, format="ISO8601", utc=True, errors="coerce")
+        times[part] = read.dt.tz_localize(None).to_numpy().astype("datetime64[us]")
+    return times
 
 
 def _by_distinct_value(

@@ -4,6 +4,7 @@ The rules of an order belong here (what its id, time and customer are, what make
 and checking single lines is in `file_lines`, the clock in `source`.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date, timedelta
 from pathlib import Path
@@ -56,8 +57,8 @@ def read_transactions_file(path: Path) -> TransactionsFile:
 
     Required columns: `customer_id, ts, amount`. Optional: `order_id` (or `invoice`), `product_id,
     quantity, unit_price, country, currency, is_return`. Ids are text, verbatim. A bad line is set
-    aside and its order goes through with the other lines. A line's money is its own customer's: an
-    order id that customers share is an order of each of them.
+    aside and its order goes through with the other lines. A line's money is its own customer's and
+    its own day's: an order id that customers or days share is an order of each of them.
 
     Raises:
         UsageError: The file is missing, unreadable or empty, lacks a required column, has no usable
@@ -124,24 +125,31 @@ def _records(lines: FileLines) -> tuple[pd.DataFrame, pd.DataFrame, pd.Series]:
 
 
 def _orders(lines: FileLines) -> tuple[np.ndarray, np.ndarray]:
-    """The order of each line, as a number, and the orders' ids; an order has one customer.
+    """The order of each line, as a number, and the orders' ids; an order has one customer and day.
 
-    Lines with an order id are one order where id and customer agree, the others where customer and
-    timestamp agree. An id that several customers share stays with the first of them; the orders of
-    the others are `<id>-<customer>`.
+    Lines with an order id are one order where id, customer and day (UTC) agree, the others where
+    customer and timestamp agree. An id that several customers or days share stays with the earliest
+    order; to the others is added in what they differ from it: `<id>-<customer>@<day>`.
     """
     encoded = lines.text["order_id"].dictionary_encode()
     order, ids = _codes(encoded).astype(np.int64), encoded.dictionary.to_pylist()
     customers = lines.customer.dictionary_encode()
     customer, names = _codes(customers), customers.dictionary
-    loose, shared = order < 0, _of_another_customer(order, customer, len(ids))
+    day, loose = lines.time.astype("datetime64[D]"), order < 0
+    first_line = _earliest_lines(order, lines.time, len(ids))
+    other_customer = ~loose & (customer != customer[first_line][order])
+    other_day = ~loose & (day != day[first_line][order])
+    shared = other_customer | other_day
     if shared.any():
-        number, first = _grouped(order[shared], customer[shared])
-        owners = names.take(pa.array(customer[shared][first])).to_pylist()
+        number, first = _grouped(order[shared], customer[shared], day[shared])
+        at = np.flatnonzero(shared)[first]
+        owners = names.take(pa.array(customer[at])).to_pylist()
         taken = set(ids)
         split = [
-            _free_id(ids[whole], f"-{owner}", taken)
-            for whole, owner in zip(order[shared][first], owners, strict=True)
+            _free_id(ids[order[line]], suffix, taken)
+            for line, suffix in zip(
+                at, _suffixes(owners, day[at], other_customer[at], other_day[at]), strict=True
+            )
         ]
         order[shared] = len(ids) + number
         ids += split
@@ -154,12 +162,20 @@ def _orders(lines: FileLines) -> tuple[np.ndarray, np.ndarray]:
     return order, np.array(ids, dtype=object)
 
 
-def _of_another_customer(order: np.ndarray, customer: np.ndarray, orders: int) -> np.ndarray:
-    """Which lines belong to another customer than the first line with their order id."""
+def _earliest_lines(order: np.ndarray, time: np.ndarray, orders: int) -> np.ndarray:
+    """The earliest line of each order; for lines without one a last entry that means nothing."""
     with_id = np.flatnonzero(order >= 0)
-    first = with_id[_first_positions(order[with_id], orders)]
-    owner = np.append(customer[first], -1)
-    return (order >= 0) & (owner[order] != customer)
+    by_time = with_id[np.argsort(time[with_id], kind="stable")]
+    return np.append(by_time[_first_positions(order[by_time], orders)], 0)
+
+
+def _suffixes(
+    owners: list[str], days: np.ndarray, other_customer: np.ndarray, other_day: np.ndarray
+) -> Iterator[str]:
+    for owner, day, by_customer, by_day in zip(
+        owners, days, other_customer, other_day, strict=True
+    ):
+        yield (f"-{owner}" if by_customer else "") + (f"@{day}" if by_day else "")
 
 
 def _grouped(*keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

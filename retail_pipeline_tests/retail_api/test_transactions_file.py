@@ -9,7 +9,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from retail_pipeline.errors import UsageError
@@ -53,7 +53,7 @@ def test_an_order_is_its_id_alone_with_the_time_and_country_of_its_first_line(
     rows = [
         line(order_id="7", country="France"),
         line(order_id="8"),
-        line(order_id="7", ts="2024-03-02 11:00:00", country="Spain"),
+        line(order_id="7", ts="2024-03-01 11:00:00", country="Spain"),
     ]
     file = read_transactions_file(write(tmp_path, rows))
     order = file.records.transactions.set_index("transaction_id").loc["7"]
@@ -63,8 +63,8 @@ def test_an_order_is_its_id_alone_with_the_time_and_country_of_its_first_line(
 
 def test_customers_who_share_an_order_id_have_an_order_each(tmp_path: Path) -> None:
     rows = [
-        line(order_id="7", amount="1"),
-        line(order_id="7", amount="20", customer_id="c2", ts="2025-01-01"),
+        line(order_id="7", amount="1", ts="2024-03-01 08:00:00"),
+        line(order_id="7", amount="20", customer_id="c2", ts="2024-03-01 09:00:00"),
         line(order_id="7", amount="2"),
         line(order_id="7", amount="-3", customer_id="c2"),
         line(order_id="7-c2", amount="400", customer_id="c3"),
@@ -78,7 +78,48 @@ def test_customers_who_share_an_order_id_have_an_order_each(tmp_path: Path) -> N
     }
     assert money_by_customer(file) == {"c1": 3, "c2": 17, "c3": 400}
     times = file.records.transactions.set_index("transaction_id")["transacted_at"]
-    assert times["7-c2-c2"] == pd.Timestamp("2025-01-01")
+    assert times["7-c2-c2"] == pd.Timestamp("2024-03-01 09:00:00")
+
+
+def test_days_that_share_an_order_id_have_an_order_each_the_earliest_keeps_it(
+    tmp_path: Path,
+) -> None:
+    rows = [
+        line(order_id="7", amount="-100", ts="2024-02-20"),
+        line(order_id="7", amount="100", ts="2024-01-01"),
+        line(order_id="7", amount="5", ts="2024-02-20", customer_id="c2"),
+    ]
+    file = read_transactions_file(write(tmp_path, rows))
+    assert lines_by_transaction(file) == {
+        "7": [100],
+        "7@2024-02-20": [-100],
+        "7-c2@2024-02-20": [5],
+    }
+
+
+LINES = st.builds(
+    line,
+    order_id=st.sampled_from(["1", "2", ""]),
+    customer_id=st.sampled_from(["c1", "c2"]),
+    ts=st.sampled_from([f"2024-01-0{day} {hour}" for day in (1, 2, 3, 4) for hour in ("01", "20")]),
+    amount=st.integers(-9, 9).map(str),
+)
+
+
+@given(lines=st.lists(LINES, min_size=1, max_size=12), day=st.integers(2, 4))
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+def test_what_a_file_holds_at_a_clock_is_what_its_lines_until_then_hold(
+    tmp_path: Path, lines: list[dict], day: int
+) -> None:
+    clock = f"2024-01-0{day}"
+    until = [each for each in lines if each["ts"] < clock]
+    assume(until)
+    whole = read_transactions_file(write(tmp_path, lines)).records.before(date.fromisoformat(clock))
+    cut = read_transactions_file(write(tmp_path, until)).records
+    for name in ("transactions", "items", "users", "products"):
+        pd.testing.assert_frame_equal(
+            getattr(whole, name), getattr(cut, name), check_dtype=False, check_categorical=False
+        )
 
 
 def test_without_order_id_a_customers_lines_of_one_timestamp_are_an_order(tmp_path: Path) -> None:
@@ -240,18 +281,29 @@ def test_amounts_are_the_decimals_that_the_file_shows(tmp_path: Path, column: pa
     assert amounts[2] == (1234567.9 if column.type == pa.float32() else 1234567.89)
 
 
-@pytest.mark.parametrize(
-    ("ts", "expected"),
-    [
-        ("2024-03-01", "2024-03-01 00:00:00"),
-        ("2024-03-01 10:11", "2024-03-01 10:11:00"),
-        ("2024-03-01T10:11:12Z", "2024-03-01 10:11:12"),
-        ("2024-03-01T10:11:12.345678+02:00", "2024-03-01 08:11:12.345678"),
-    ],
-)
-def test_times_are_utc_unless_they_say_otherwise(tmp_path: Path, ts: str, expected: str) -> None:
-    header = read_transactions_file(write(tmp_path, [line(ts=ts), line()])).records.transactions
-    assert pd.Timestamp(expected) in set(header["transacted_at"])
+TIMES = {
+    "2024-03-01": "2024-03-01 00:00:00",
+    "20240302": "2024-03-02 00:00:00",
+    "2024-03-01 10:11": "2024-03-01 10:11:00",
+    "2024-03-01T10:11:12": "2024-03-01 10:11:12",
+    "2024-03-02T10:11:12Z": "2024-03-02 10:11:12",
+    "2024-03-01T10:11:12.345678+02:00": "2024-03-01 08:11:12.345678",
+    "2024-03-01T00:00:00-0800": "2024-03-01 08:00:00",
+    "20240301T000000+0530": "2024-02-29 18:30:00",
+}
+
+
+@given(order=st.permutations(list(TIMES)))
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+def test_times_are_utc_unless_they_say_otherwise_whatever_stands_before_them(
+    tmp_path: Path, order: list[str]
+) -> None:
+    lines = [line(ts=ts, order_id=f"o{number}") for number, ts in enumerate(order)]
+    header = read_transactions_file(write(tmp_path, lines)).records.transactions
+    found = header.set_index("transaction_id")["transacted_at"]
+    assert [found[f"o{number}"] for number in range(len(order))] == [
+        pd.Timestamp(TIMES[ts]) for ts in order
+    ]
 
 
 def test_a_bad_line_is_set_aside_with_its_reason_and_its_order_goes_through(tmp_path: Path) -> None:
