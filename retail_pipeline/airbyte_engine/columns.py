@@ -4,6 +4,7 @@ Types follow Airbyte's PostgreSQL destination. The rule of what becomes of a mis
 `destination`; no SQL statement belongs here.
 """
 
+import math
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -64,7 +65,7 @@ class Lines:
                 if value is None:
                     if required:
                         return False
-                elif type(value) not in types:
+                elif type(value) not in types or not _is_finite(value):
                     return False
         return True
 
@@ -232,11 +233,18 @@ def _integer(value: Any) -> str:
 
 
 def _number(value: Any) -> str:
+    if not _is_finite(value):
+        raise MisfitError(f"is {_kind(value)}, not a finite number")
     if type(value) is float or type(value) is int:
         return repr(value)  # the shortest text that gives the same number: 0.001 stays 0.001
     if type(value) is str and _NUMBER.fullmatch(value):
         return value
     raise MisfitError(f"is {_kind(value)}, not a number")
+
+
+def _is_finite(value: Any) -> bool:
+    """Whether a value may stand in JSON: some servers write NaN and Infinity, which is none."""
+    return type(value) is not float or math.isfinite(value)
 
 
 def _boolean(value: Any) -> str:

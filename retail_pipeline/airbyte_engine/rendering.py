@@ -7,6 +7,7 @@ which is the definition of the rules. Both ways give rows that PostgreSQL reads 
 """
 
 import hashlib
+import math
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -227,9 +228,17 @@ def _quick_instants(values: list[Any]) -> Texts:
 
 
 def _quick_numbers(values: list[Any]) -> Texts:
-    if not set(map(type, values)) <= _NUMBERS:
+    if not set(map(type, values)) <= _NUMBERS or not _all_finite(values):
         raise _UnevenError
     return [_NULL if value is None else repr(value) for value in values]
+
+
+def _all_finite(numbers: Iterable[Any]) -> bool:
+    """Whether numbers and nulls are finite; not where their sum is not, which costs only time."""
+    try:
+        return math.isfinite(sum(filter(None, numbers)))
+    except OverflowError:
+        return False
 
 
 def _quick_json(column: Column, values: list[Any]) -> Texts:
@@ -240,9 +249,10 @@ def _quick_json(column: Column, values: list[Any]) -> Texts:
     if elements and set(map(type, elements)) != {dict}:
         raise _UnevenError
     for name, types, required, _ in lines.fields:
-        if not set(map(type, map(dict.get, elements, repeat(name)))) <= (
-            types if required else types | {type(None)}
-        ):
+        given = list(map(dict.get, elements, repeat(name)))
+        if not set(map(type, given)) <= (types if required else types | {type(None)}):
+            raise _UnevenError
+        if float in types and not _all_finite(given):
             raise _UnevenError
     texts = [orjson.dumps(value).decode() for value in values]
     # Without a backslash there is nothing escaped in the JSON and nothing to escape for COPY.

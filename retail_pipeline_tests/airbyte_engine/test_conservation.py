@@ -34,8 +34,10 @@ SOUND = st.fixed_dictionaries(
     {
         "kind": st.just("a"),
         "changed_at": st.just("2020-01-01T00:00:00Z"),
-        "price": st.floats(allow_nan=False, allow_infinity=False) | st.integers(),
-        "lines": st.just([{"amount": 1, "text": "x\\y"}]),
+        "price": st.floats() | st.integers(),
+        "lines": st.lists(
+            st.builds(lambda n: {"amount": n, "text": "x\\y"}, st.floats() | st.just(1))
+        ),
     }
 )
 
@@ -43,7 +45,7 @@ SOUND = st.fixed_dictionaries(
 @settings(
     max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
-@given(st.lists(SOUND | SOUND | DIRTY, max_size=50), st.sampled_from([None, "", 3, {}, "\ud800"]))
+@given(st.lists(SOUND | SOUND | DIRTY, max_size=50), st.sampled_from([None, "", {}, "\ud800"]))
 def test_every_record_is_a_row_or_rejected_or_suppressed(
     database: Database, records: list[dict[str, Any]], bad_key: Any
 ) -> None:
@@ -81,6 +83,9 @@ def landed(
             "select to_jsonb(t) - '_airbyte_raw_id', t._airbyte_meta -> 'changes' "
             "from transactional.things t"
         ).fetchall()
+        finite = "price not in ('NaN', 'Infinity', '-Infinity')"
+        odd = session.execute(f"select price from transactional.things where not {finite}")
+        assert odd.fetchall() == []  # some servers write such numbers, though JSON has none
         aside = session.execute(
             "select stream, record_hash, record, reason from quality.rejected_records"
         ).fetchall()
