@@ -173,13 +173,16 @@ def parse_source(text: str) -> Source:
     )
 
 
+TODAY: Final = "today"
+
+
 def parse_as_of(text: str, name: str) -> date:
     """Read an as-of date (`YYYY-MM-DD`, meaning 00:00 UTC; `today` follows the clock).
 
     Raises:
         UsageError: The text is not a date; the message bears `name`.
     """
-    if text == "today":
+    if text == TODAY:
         return datetime.now(UTC).date()
     try:
         return date.fromisoformat(text)

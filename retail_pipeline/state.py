@@ -98,6 +98,24 @@ def note_landed(database: Database, *, stream: str, state: PipelineState, run_id
     )
 
 
+def clock_of(database: Database, run_id: str) -> date | None:
+    """Return the as-of date that a run has landed streams at; None where it has landed none.
+
+    A run that passes midnight, or goes on from another, keeps its clock.
+
+    Args:
+        database: The warehouse.
+        run_id: As `note_landed` was told.
+    """
+    with database.connect() as connection:
+        row = connection.execute(
+            "select as_of from quality.landed_streams join quality.source_state "
+            "using (as_of, generation) where run_id = %s limit 1",
+            [run_id],
+        ).fetchone()
+    return row[0] if row else None
+
+
 def begin(
     database: Database,
     *,

@@ -10,6 +10,7 @@ from retail_pipeline.state import (
     PipelineState,
     Transition,
     begin,
+    clock_of,
     landed_state,
     note_landed,
     read_state,
@@ -90,6 +91,16 @@ def test_a_date_that_not_all_streams_have_reached_is_not_handed_on(database: Dat
         landed_state(database)
     note_landed(database, stream="orders", state=second, run_id="run-2")
     assert landed_state(database) == second
+
+
+def test_a_run_keeps_the_clock_that_it_has_landed_at(database: Database) -> None:
+    state = enter_streams(database, 1, "run-1")
+    assert clock_of(database, "run-1") is None
+    note_landed(database, stream="users", state=state, run_id="run-1")
+    assert clock_of(database, "run-1") == date(2024, 1, 1)
+    assert clock_of(database, "run-2") is None
+    enter_streams(database, 2, "run-2")
+    assert clock_of(database, "run-1") is None  # another run has moved it
 
 
 def test_a_run_whose_clock_was_moved_by_another_fails_instead_of_rebuilding(

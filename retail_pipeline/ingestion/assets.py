@@ -16,6 +16,8 @@ from dagster import (
     AssetExecutionContext,
     AssetObservation,
     AssetsDefinition,
+    DagsterInstance,
+    DagsterRun,
     Definitions,
     Failure,
     MaterializeResult,
@@ -24,6 +26,7 @@ from dagster import (
     RetryRequested,
     multi_asset,
 )
+from dagster._core.storage.tags import ASSET_RESUME_RETRY_TAG, RESUME_RETRY_TAG
 
 from retail_pipeline.airbyte_engine.files import AirbyteFolder, ConnectionFile, StreamSettings
 from retail_pipeline.airbyte_engine.host import HOST
@@ -73,7 +76,10 @@ from retail_pipeline.ingestion.workspace import (
 from retail_pipeline.postgres import Database, Role
 from retail_pipeline.run_window import RunWindow
 from retail_pipeline.settings import AirbyteMode, ApiSource, FileSource, Settings
-from retail_pipeline.state import PipelineState, begin, note_landed
+from retail_pipeline.state import PipelineState, begin, clock_of, note_landed
+
+_GOES_ON = {RESUME_RETRY_TAG, ASSET_RESUME_RETRY_TAG}
+"""Tags of a run that executes what of another is left."""
 
 POOL = "airbyte"
 RETRIES, RETRY_SECONDS = 1, 3.0
@@ -178,7 +184,10 @@ def build_landing_asset(
                 schema = folder.schema(connection, stream.name)
                 seconds = time.monotonic() - began
                 note_landed(
-                    loader, stream=stream.name, state=api.state, run_id=_first_run_id(context)
+                    loader,
+                    stream=stream.name,
+                    state=api.state,
+                    run_id=first_run_id(context.instance, context.run),
                 )
                 materialized = _materialized(
                     loader, settings, stream, schema, api, result, reader, seconds
@@ -235,7 +244,8 @@ def _api(
             "AIRBYTE_MODE=server reads a retail API at an address: set RETAIL_SOURCE to https://…, "
             "or use AIRBYTE_MODE=embedded for the simulator and for files"
         )
-    as_of = window.asked_as_of(settings) or default_as_of(source)
+    run_id = first_run_id(context.instance, context.run)
+    as_of = clock_of(database, run_id) or window.asked_as_of(settings) or default_as_of(source)
     # Served first: a source that cannot be used must not empty the layers.
     with serving(source, as_of, settings.api_key) as url:
         end = _end(settings, as_of)
@@ -244,7 +254,7 @@ def _api(
             database,
             source_id=source_id(source),
             as_of=as_of,
-            run_id=_first_run_id(context),
+            run_id=run_id,
             full_refresh=window.full_refresh,
             streams=[each.name for one in folder.connections.values() for each in one.streams],
         )
@@ -258,9 +268,17 @@ def _api(
         yield Clocked(url, end, not isinstance(source, ApiSource), transition.state, totals)
 
 
-def _first_run_id(context: AssetExecutionContext) -> str:
-    """Return the run, or the one that it goes on from: a full refresh empties once for both."""
-    return context.run.root_run_id or context.run.run_id
+def first_run_id(instance: DagsterInstance, run: DagsterRun) -> str:
+    """Return the run, or the one that it goes on from: a full refresh empties once for both.
+
+    A run that executes all of another once more is one of its own.
+    """
+    while run.parent_run_id is not None and _GOES_ON & run.tags.keys():
+        parent = instance.get_run_by_id(run.parent_run_id)
+        if parent is None:
+            return run.parent_run_id
+        run = parent
+    return run.run_id
 
 
 def _end(settings: Settings, as_of: date) -> str:

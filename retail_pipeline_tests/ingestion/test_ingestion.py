@@ -4,14 +4,23 @@ import dataclasses
 import os
 import subprocess
 import sys
-from datetime import date
+from datetime import UTC, date, datetime, tzinfo
 from pathlib import Path
 from typing import Any
 
 import pytest
-from dagster import AssetKey, Definitions, ExecuteInProcessResult, in_process_executor
+from dagster import (
+    AssetKey,
+    DagsterInstance,
+    DagsterRun,
+    Definitions,
+    ExecuteInProcessResult,
+    in_process_executor,
+)
+from dagster._core.storage.tags import ASSET_RESUME_RETRY_TAG, RESUME_RETRY_TAG
 
 from retail_pipeline.ingestion import build_ingestion
+from retail_pipeline.ingestion.assets import first_run_id
 from retail_pipeline.postgres import Database
 from retail_pipeline.run_window import RunWindow
 from retail_pipeline.settings import (
@@ -23,7 +32,7 @@ from retail_pipeline.settings import (
     Settings,
     SimulatorSource,
 )
-from retail_pipeline.state import read_state
+from retail_pipeline.state import landed_state, read_state
 
 SIMULATOR = Settings(source=SimulatorSource(customers=60, seed=5))
 LINES = (
@@ -166,6 +175,48 @@ def test_a_difference_blocks_what_is_downstream(database: Database) -> None:
     check = checks(result)["users", "rows_equal_the_api"]
     assert (check.passed, check.severity.value) == (False, "ERROR")
     assert check.metadata["difference"].value == -2
+
+
+def test_a_run_that_passes_midnight_keeps_its_clock(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    evening = iter([datetime(2024, 6, 1, 23, 59, tzinfo=UTC)])
+
+    class Midnight(datetime):
+        @classmethod
+        def now(cls, tz: tzinfo | None = None) -> datetime:
+            return next(evening, datetime(2024, 6, 2, tzinfo=UTC))
+
+    monkeypatch.setattr("retail_pipeline.settings.datetime", Midnight)
+    assert run(database, SIMULATOR, as_of="today").success
+    assert landed_state(database).as_of == date(2024, 6, 1)
+    assert RunWindow(as_of="today").landed_as_of(SIMULATOR, database) == date(2024, 6, 1)
+    assert run(database, SIMULATOR, as_of="today").success
+    assert landed_state(database).as_of == date(2024, 6, 2)
+
+
+def test_a_run_goes_on_from_another_where_it_executes_what_is_left() -> None:
+    runs = [
+        ("first", None, {}),
+        ("rest", "first", {RESUME_RETRY_TAG: "true"}),
+        ("again", "rest", {}),
+        ("rest of again", "again", {ASSET_RESUME_RETRY_TAG: "true"}),
+        ("of a deleted one", "gone", {RESUME_RETRY_TAG: "true"}),
+    ]
+    found = {}
+    with DagsterInstance.ephemeral() as instance:
+        for name, parent, tags in runs:
+            root = None if parent is None else "first"
+            each = DagsterRun("j", name, parent_run_id=parent, root_run_id=root, tags=tags)
+            instance.add_run(each)
+            found[name] = first_run_id(instance, each)
+    assert found == {
+        "first": "first",
+        "rest": "first",
+        "again": "again",
+        "rest of again": "again",
+        "of a deleted one": "gone",
+    }
 
 
 def test_failures_carry_their_reason_and_leave_the_state_alone(
