@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from enum import StrEnum
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import Final, Literal, TypeVar
 from urllib.parse import parse_qsl, urlsplit
 
 from retail_pipeline.deferred import conninfo, psycopg
@@ -173,7 +173,7 @@ def parse_source(text: str) -> Source:
     )
 
 
-TODAY: Final = "today"
+TODAY: Final[Literal["today"]] = "today"
 
 
 def parse_as_of(text: str, name: str) -> date:

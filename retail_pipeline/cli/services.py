@@ -5,8 +5,9 @@ import shutil
 import signal
 import sys
 from collections.abc import Sequence
+from datetime import date
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated, Literal, NoReturn
 
 import typer
 from rich.console import Console
@@ -15,7 +16,7 @@ from retail_pipeline.cli.instance import dagster_environment
 from retail_pipeline.errors import UsageError
 from retail_pipeline.postgres import Role, open_database
 from retail_pipeline.postgres.open import dagster_database_url, embedded_server
-from retail_pipeline.settings import PROJECT_ROOT, Settings, parse_as_of, parse_source
+from retail_pipeline.settings import PROJECT_ROOT, TODAY, Settings, parse_as_of, parse_source
 
 _STATE = ("postgres", "dagster", "alerts", "figures", "report", "dbt", "logs")
 
@@ -128,7 +129,10 @@ def serve_api(
         str | None, typer.Option(help="simulator:?customers=N&seed=N or file:PATH")
     ] = None,
     as_of: Annotated[
-        str | None, typer.Option(help="Serve records known before this date (YYYY-MM-DD, today).")
+        str | None,
+        typer.Option(
+            help="Serve records known before this date: YYYY-MM-DD, or today, which goes on."
+        ),
     ] = None,
     port: Annotated[int, typer.Option(help="Port on 127.0.0.1.")] = 8080,
 ) -> None:
@@ -138,8 +142,14 @@ def serve_api(
     settings = Settings.from_environment()
     serve_forever(
         parse_source(source) if source else settings.source,
-        parse_as_of(as_of, "--as-of") if as_of else settings.as_of,
+        _clock(as_of) or settings.as_of,
         settings.api_key,
         host="127.0.0.1",
         port=port,
     )
+
+
+def _clock(text: str | None) -> date | Literal["today"] | None:
+    if text is None or text == TODAY:
+        return TODAY if text else None
+    return parse_as_of(text, "--as-of")

@@ -3,15 +3,18 @@
 Loopback only. What the API answers is in `app`.
 """
 
+import asyncio
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from datetime import date
+from datetime import UTC, date, datetime
+from typing import Literal
 
 import uvicorn
 from starlette.applications import Starlette
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from retail_pipeline.errors import PipelineError, UsageError
 from retail_pipeline.retail_api.app import Faults, create_app
@@ -64,9 +67,20 @@ def serving(
 
 
 def serve_forever(
-    source: Source, as_of: date | None, api_key: str, host: str = "127.0.0.1", port: int = 8000
+    source: Source,
+    as_of: date | Literal["today"] | None,
+    api_key: str,
+    host: str = "127.0.0.1",
+    port: int = 8000,
 ) -> None:
     """Serve a source until the process is interrupted.
+
+    Args:
+        source: The simulator or a file.
+        as_of: The clock; `today` goes on with the days, None is the source's own.
+        api_key: The key that clients must send.
+        host: A loopback address.
+        port: Its port.
 
     Raises:
         UsageError: The source is an address or cannot be used, the host is not loopback, or the
@@ -77,11 +91,43 @@ def serve_forever(
             f"the retail API holds invented data and a shared key: it is served on "
             f"{LOOPBACK[0]} only, not on {host}"
         )
-    app = create_app(open_dataset(source, as_of), api_key=api_key)
+
+    def app_at(day: date | None) -> Starlette:
+        return create_app(open_dataset(source, day), api_key=api_key)
+
+    app = FollowingToday(app_at) if isinstance(as_of, str) else app_at(as_of)
     listener = _listener(host, port)
     server = uvicorn.Server(uvicorn.Config(app, log_level="info", access_log=False))
     with listener, suppress(KeyboardInterrupt):
         server.run(sockets=[listener])
+
+
+class FollowingToday:
+    """An ASGI application that is built for today, and anew once the day (UTC) is over.
+
+    Requests of the new day wait until it is built.
+
+    Args:
+        build: Builds the application of a day.
+    """
+
+    def __init__(self, build: Callable[[date], ASGIApp]) -> None:
+        self._build = build
+        self._day = _today()
+        self._app = build(self._day)
+        self._building = asyncio.Lock()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer as the application of today does."""
+        async with self._building:
+            if (day := _today()) != self._day:
+                self._app = await asyncio.to_thread(self._build, day)
+                self._day = day
+        await self._app(scope, receive, send)
+
+
+def _today() -> date:
+    return datetime.now(UTC).date()
 
 
 @contextmanager

@@ -1,11 +1,12 @@
 """The API over HTTP: pages, parameters, key, limits, clock, totals, and its true document."""
 
+import asyncio
 import gc
 import time
 import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import date
+from datetime import UTC, date, datetime, tzinfo
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -16,17 +17,20 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from starlette.types import ASGIApp
 
 from retail_pipeline.errors import UsageError
 from retail_pipeline.retail_api import (
     Faults,
     default_as_of,
     open_dataset,
+    serve,
     serve_forever,
     serving,
     source_id,
 )
 from retail_pipeline.retail_api import source as source_module
+from retail_pipeline.retail_api.app import create_app
 from retail_pipeline.settings import ApiSource, FileSource, SimulatorSource, Source
 
 KEY = {"Authorization": "Bearer key"}
@@ -278,6 +282,37 @@ def test_the_last_dataset_is_kept_until_its_file_changes(tmp_path: Path) -> None
     path.write_text("customer_id,ts,amount\na,2024-01-01,1\na,2024-01-01,25\n")
     assert len(open_dataset(source).items) == 2
     assert source_id(source) != name
+
+
+def test_an_api_as_of_today_goes_on_with_the_days(monkeypatch: pytest.MonkeyPatch) -> None:
+    served = {day: totals_at(day) for day in (date(2024, 6, 1), date(2024, 6, 2))}
+    assert len(set(map(str, served.values()))) == 2
+    days = list(served)
+
+    class Clock(datetime):
+        @classmethod
+        def now(cls, tz: tzinfo | None = None) -> datetime:
+            return datetime.combine(days[0], datetime.min.time(), tzinfo=UTC)
+
+    monkeypatch.setattr(serve, "datetime", Clock)
+    app = serve.FollowingToday(lambda day: create_app(open_dataset(SOURCE, day), api_key="key"))
+    asked = [ask_totals(app), ask_totals(app)]
+    days.pop(0)
+    asked += [ask_totals(app), ask_totals(app)]
+    assert asked == [*[served[date(2024, 6, 1)]] * 2, *[served[date(2024, 6, 2)]] * 2]
+
+
+def totals_at(day: date) -> Any:
+    return ask_totals(create_app(open_dataset(SOURCE, day), api_key="key"))
+
+
+def ask_totals(app: ASGIApp) -> Any:
+    async def ask() -> httpx.Response:
+        transport = httpx.ASGITransport(app=app)
+        async with httpx.AsyncClient(transport=transport, base_url="http://api") as client:
+            return await client.get("/v1/totals", headers=KEY)
+
+    return asyncio.run(ask()).raise_for_status().json()
 
 
 def test_a_dataset_leaves_memory_some_time_after_it_was_used_last(
