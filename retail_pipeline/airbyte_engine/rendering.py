@@ -29,6 +29,8 @@ from retail_pipeline.airbyte_engine.columns import (
 _SPECIAL = re.compile(r"[\\\t\n\r\x00]")
 _INSTANT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{3}(\d{3})?)?Z?")
 _NULL = "\\N"
+LONGEST_KEY = 600
+"""Characters of a key: PostgreSQL indexes no more than 2,704 bytes, and one may have four."""
 _ALONE = 16
 """Pages of no more records are not halved any more."""
 
@@ -85,6 +87,10 @@ class Renderer:
     def _declared(self) -> frozenset[str]:
         return frozenset(column.name for column in self.columns)
 
+    @cached_property
+    def _longest_key(self) -> int:
+        return LONGEST_KEY // max(len(self.key), 1)
+
     def _page(
         self, records: Sequence[Mapping[str, Any]], first: int, emitted_at: int, into: Rendered
     ) -> None:
@@ -114,6 +120,8 @@ class Renderer:
             if column.name in self.key and "" in values:
                 raise _UnevenError
             texts.append(_quick_texts(column, values))
+            if column.name in self.key and max(map(len, texts[-1])) > self._longest_key:
+                raise _UnevenError
         return map("{}\n".format, map("\t".join, zip(*texts, strict=True)))
 
     def _slow(
@@ -141,6 +149,9 @@ class Renderer:
                 changes.append(_change(column.name))
         if any(record[name] == "" for name in self.key):
             self._reject(record, "the key is empty", into)
+            return
+        if any(len(str(record[name])) > self._longest_key for name in self.key):
+            self._reject(record, f"the key is longer than {self._longest_key} characters", into)
             return
         if changes:
             values[2] = json_text(changes)

@@ -17,6 +17,7 @@ LANDING = Landing.of("transactional", SETTINGS, SCHEMA)
 AT = 1_600_000_000_000
 SECRETS = Suppression({"things": "note"}, str, frozenset(["secret"]))
 
+BAD_KEYS = [None, "", {}, "\ud800", "k" * 601]
 DIRTY = st.fixed_dictionaries(
     {},
     optional={
@@ -45,7 +46,10 @@ SOUND = st.fixed_dictionaries(
 @settings(
     max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
-@given(st.lists(SOUND | SOUND | DIRTY, max_size=50), st.sampled_from([None, "", {}, "\ud800"]))
+@given(
+    st.lists(SOUND | SOUND | DIRTY, max_size=50),
+    st.sampled_from([None, "", {}, "\ud800", "k" * 601]),
+)
 def test_every_record_is_a_row_or_rejected_or_suppressed(
     database: Database, records: list[dict[str, Any]], bad_key: Any
 ) -> None:

@@ -123,6 +123,7 @@ def test_bad_keys_cursors_and_required_fields_are_kept_aside(database: Database)
         thing("4", kind="c"),
         {"id": "5", "changed_at": "2020-01-01T00:00:00Z"},
         thing("6\x00", note="NUL in the key"),
+        thing("".join(chr(0x10000 + 7 * n) for n in range(601))),  # too long for an index
     ]
     outcome = load(database, [thing("1"), *bad, *bad])
     assert (outcome.rows_inserted, outcome.rows_rejected) == (1, len(bad))
@@ -130,6 +131,7 @@ def test_bad_keys_cursors_and_required_fields_are_kept_aside(database: Database)
     assert reasons == {
         "id is missing",
         "the key is empty",
+        "the key is longer than 600 characters",
         "id is an object, not text",
         "changed_at is 'yesterday', not a time like 2011-06-01T00:00:00Z",
         "kind is 'c', not one of a, b",
