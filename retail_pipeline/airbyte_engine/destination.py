@@ -160,10 +160,12 @@ class Loader:
             self._undeclared.setdefault(stream, set()).update(fields)
 
     def _keeps_out(self, suppression: Suppression, landing: Landing, record: Record) -> bool:
-        key, kept_out = landing.settings.key, self._suppressed[record.stream]
+        kept_out = self._suppressed[record.stream]
+        # Records whose keys are none are not the same record.
+        key = landing.settings.key if landing.renderer.takes_key_of(record.data) else ()
         if suppression.suppresses(record.stream, record.data):
             digest = suppression.record_digest(record.stream, key, record.data)
-            kept_out[digest] = [record.data.get(name) for name in key]
+            kept_out[digest] = [record.data.get(name) for name in landing.settings.key]
             return True
         if kept_out or suppression.kept_out:  # the same record may now be somebody else's
             digest = suppression.record_digest(record.stream, key, record.data)

@@ -83,6 +83,22 @@ class Renderer:
             result.undeclared = {*records[0], *records[-1]} - self._declared
         return result
 
+    def takes_key_of(self, record: Mapping[str, Any]) -> bool:
+        """Whether a record has a key, and one that the table takes."""
+        for column in self._key_columns:
+            value = record.get(column.name)
+            if value is None or value == "" or len(str(value)) > self._longest_key:
+                return False
+            try:
+                column.text(value)
+            except MisfitError:
+                return False
+        return True
+
+    @cached_property
+    def _key_columns(self) -> list[Column]:
+        return [column for column in self.columns if column.name in self.key]
+
     @cached_property
     def _declared(self) -> frozenset[str]:
         return frozenset(column.name for column in self.columns)
