@@ -33,8 +33,9 @@ from retail_pipeline.clv.value_model import (
 class Mean(ValueModel):
     """Everyone gets the average outcome: the floor that a model must beat, and the last resort.
 
-    Without past outcomes the average comes from the customers' whole past: net amount per day of
-    age, carried over the horizon.
+    Without past outcomes the average comes from the customers' whole past: purchases after the first
+    per day of age, carried over the horizon, each worth the net amount per purchase day. The first
+    one is what makes a customer, not a rate: where nobody came back, nothing is expected.
     """
 
     name = "mean"
@@ -50,9 +51,11 @@ class Mean(ValueModel):
             self.active_ = float((known["future_orders"] > 0).mean())
             return self
         today = latest_rows(frame)
-        reach = self.horizon_days / float(today["age_days"].clip(lower=1).sum())
-        self.value_ = max(float(today["total_net_amount"].sum()) * reach, 0.0)
-        self.orders_ = float(today["purchase_days"].sum()) * reach
+        purchases, age = today["purchase_days"], today["age_days"].clip(lower=1)
+        repeats = float((purchases - 1).clip(lower=0).sum())
+        each = float(today["total_net_amount"].sum()) / max(float(purchases.sum()), 1.0)
+        self.orders_ = repeats * self.horizon_days / float(age.sum())
+        self.value_ = self.orders_ * max(each, 0.0)
         self.active_ = float(-np.expm1(-self.orders_))
         return self
 

@@ -62,8 +62,10 @@ def calibrate(predictions: pd.DataFrame, as_of: date | None = None) -> Calibrati
         as_of: The date whose intervals are wanted; None weighs all cut-offs alike.
 
     Returns:
-        None where there are fewer than 100 rows.
+        None where there are fewer than 100 rows, of cut-offs at which anything was predicted.
     """
+    totals = predictions.groupby("cutoff_date")["predicted_value"].transform("sum")
+    predictions = predictions[totals > 0]
     if len(predictions) < FEWEST_CALIBRATION_ROWS:
         return None
     groups = int(np.clip(len(predictions) // _ROWS_PER_GROUP, 1, _MOST_GROUPS))

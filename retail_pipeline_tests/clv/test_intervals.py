@@ -58,6 +58,15 @@ def test_few_outcomes_calibrate_nothing() -> None:
     assert intervals.calibrate(few) is None
 
 
+def test_a_cutoff_at_which_nothing_was_predicted_tells_no_ratio() -> None:
+    then = pd.DataFrame(
+        {"cutoff_date": "2021-01-01", "predicted_value": 0.0, "actual_value": [9.0] * 200}
+    )
+    later = then.assign(cutoff_date="2021-02-01", predicted_value=9.0)
+    assert intervals.calibrate(then) is None
+    assert intervals.calibrate(pd.concat([then, later])) == intervals.calibrate(later)
+
+
 def test_without_a_backtest_the_model_draws_its_own_and_always_the_same() -> None:
     model = Mean(90).restore({"value": 30.0, "orders": 1.0, "active": 0.6})
     frame = pd.DataFrame({"customer_id": list("abcdef")})

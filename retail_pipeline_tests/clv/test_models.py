@@ -10,7 +10,7 @@ from threadpoolctl import threadpool_limits
 from retail_pipeline.clv import dataset
 from retail_pipeline.clv.boosted_models import BoostedParetoNBD
 from retail_pipeline.clv.candidates import fit_candidates
-from retail_pipeline.clv.estimators import MODELS, LinearRegression
+from retail_pipeline.clv.estimators import MODELS, LinearRegression, Mean
 from retail_pipeline.clv.readable import terms
 from retail_pipeline.clv.tree_models import DecisionTree
 from retail_pipeline.clv.trees import Bins, Trees
@@ -68,6 +68,30 @@ def test_one_customer() -> None:
 def test_nobody_came_back(ledger: pd.DataFrame) -> None:
     abstained = sound(valued(ledger.drop_duplicates("customer_id")))
     assert {"pareto_nbd_gamma_gamma", "bg_nbd_gamma_gamma", "boosted_pareto_nbd"} <= abstained
+
+
+@pytest.mark.parametrize(
+    ("amounts", "value", "orders"),
+    [
+        ([[100.0]] * 20, 0.0, 0.0),
+        ([[100.0, 50.0, 0.0], [30.0]], 1 / 4 * HORIZON * 60.0, 1 / 4 * HORIZON),
+        ([[100.0, 50.0], [30.0, -500.0]], 0.0, 1 / 4 * HORIZON),
+    ],
+    ids=["nobody came back", "one purchase in four days", "returned more than bought"],
+)
+def test_without_past_outcomes_the_average_counts_what_followed_a_first_purchase(
+    amounts: list[list[float]], value: float, orders: float
+) -> None:
+    """A first purchase is no rate: each customer has exactly one, at the age of nothing."""
+    ledger = pd.concat(
+        of_one(each, "2021-02-27").assign(customer_id=f"c{number}")
+        for number, each in enumerate(amounts)
+    )
+    frame = dataset.prepare_features(world.features(ledger, [AS_OF]))
+    labelled = frame.iloc[:0].assign(future_value=0.0, future_orders=0.0)
+    model = Mean(HORIZON).fit(dataset.learning_frame(labelled, frame))
+    assert (model.value_, model.orders_) == pytest.approx((value, orders))
+    assert model.active_ == pytest.approx(1 - np.exp(-orders))
 
 
 def test_only_returns() -> None:

@@ -59,3 +59,20 @@ def test_every_model_values_everyone_or_says_why_not(settings: Settings, tmp_pat
     values = served.set_index("customer_id")["predicted_value"]
     ordinary = values[~values.index.isin(wanted)]
     assert values["huge"] > 1e8 and values["tiny"] < ordinary.max() < 1e6
+
+
+def test_a_few_who_bought_once_are_expected_to_bring_nothing(
+    settings: Settings, tmp_path: Path
+) -> None:
+    path = tmp_path / "once.csv"
+    names = [f"once-{number}" for number in range(20)]
+    days = pd.date_range(end="2021-02-28", periods=20)
+    pd.DataFrame({"customer_id": names, "order_id": names, "ts": days, "amount": 100.0}).to_csv(
+        path, index=False
+    )
+    found = evaluate_file(settings, path, cutoff=CUTOFF, horizon_days=180)
+    assert (found.valuation.decision.model_name, len(found.predictions)) == ("mean", 20)
+    numbers = ["predicted_value", "lower_80", "upper_80", "expected_orders", "probability_active"]
+    assert (found.predictions[numbers] == 0).all(axis=None)
+    [segment] = found.valuation.segments.to_dict("records")
+    assert segment["segment"].endswith("dormant") and segment["share_of_value"] == 0
