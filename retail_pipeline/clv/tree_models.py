@@ -96,6 +96,10 @@ class _LeafMeans(ValueModel):
         design = matrix(known, self.columns)
         orders = known["future_orders"].to_numpy(float)
         value = known["future_value"].to_numpy(float)
+        if not (value > 0).any():
+            raise AbstainError(
+                f"nobody bought within the horizon of the {len(known)} past customers learned from"
+            )
         grown = self._grow(design, value)
         self.trees_ = Trees.of_forest(grown, [tree.tree_.value[:, 0, 0] for tree in grown])
         leaves = self.trees_.leaves(_single(design))

@@ -10,9 +10,9 @@ from threadpoolctl import threadpool_limits
 from retail_pipeline.clv import dataset
 from retail_pipeline.clv.boosted_models import BoostedParetoNBD
 from retail_pipeline.clv.candidates import fit_candidates
-from retail_pipeline.clv.estimators import MODELS, LinearRegression, Mean
+from retail_pipeline.clv.estimators import MODELS, AbstainError, LinearRegression, Mean
 from retail_pipeline.clv.readable import terms
-from retail_pipeline.clv.tree_models import DecisionTree
+from retail_pipeline.clv.tree_models import DecisionTree, RandomForest
 from retail_pipeline.clv.trees import Bins, Trees
 from retail_pipeline.clv.valuation import Valuation, value_customers
 from retail_pipeline.errors import PipelineError
@@ -92,6 +92,16 @@ def test_without_past_outcomes_the_average_counts_what_followed_a_first_purchase
     model = Mean(HORIZON).fit(dataset.learning_frame(labelled, frame))
     assert (model.value_, model.orders_) == pytest.approx((value, orders))
     assert model.active_ == pytest.approx(1 - np.exp(-orders))
+
+
+def test_trees_abstain_where_no_buyer_is_left_of_many_rows() -> None:
+    rows = 2 * DecisionTree.MOST_ROWS
+    frame = pd.DataFrame({"as_of_date": AS_OF, "future_value": np.zeros(rows)})
+    frame.loc[1, "future_value"] = 9.0  # every second row is learned from, this one is not
+    frame["future_orders"] = np.sign(frame["future_value"])
+    for model in (DecisionTree, RandomForest):
+        with pytest.raises(AbstainError, match=f"of the {model.MOST_ROWS} past customers"):
+            model(HORIZON).fit(frame)
 
 
 def test_only_returns() -> None:
