@@ -200,10 +200,12 @@ def champion_beats_last_window(
         return warned(found, str(decision["reason"]))
     for name in ("tweedie_deviance", "normalized_gini"):
         found |= {f"champion_{name}": champion[name], f"last_window_{name}": rival[name]}
-    if champion is not rival and not (
-        champion["tweedie_deviance"] < rival["tweedie_deviance"]
-        and champion["normalized_gini"] >= rival["normalized_gini"]
-    ):
+    if champion is rival:
+        return passed(found)
+    ranks = [champion["normalized_gini"], rival["normalized_gini"]]
+    if champion["tweedie_deviance"] < rival["tweedie_deviance"] and None in ranks:
+        return warned(found, "all outcomes were equal: the champion has nothing to rank")
+    if champion["tweedie_deviance"] >= rival["tweedie_deviance"] or ranks[0] < ranks[1]:
         return warned(found, "the champion is no better than repeating the last window")
     return passed(found)
 

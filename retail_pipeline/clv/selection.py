@@ -161,6 +161,8 @@ def _few_tests(tests: int) -> str:
 
 def _sane(row: pd.Series) -> str:
     """Return an objection to the level; here and below an undefined metric never speaks for."""
+    if pd.isna(row["bias"]):
+        return "mean bias is undefined"
     if not LOWEST_BIAS <= row["bias"] <= HIGHEST_BIAS:
         return f"mean bias {row['bias']:.2f} is outside {LOWEST_BIAS}-{HIGHEST_BIAS}"
     return ""
@@ -169,12 +171,18 @@ def _sane(row: pd.Series) -> str:
 def _gates(row: pd.Series, old: pd.Series) -> str:
     """Return an objection to ranking, calibration or intervals."""
     gini, bar = row["normalized_gini"], old["normalized_gini"]
-    if not gini >= bar - GINI_TOLERANCE:
+    if pd.isna(gini) or pd.isna(bar):
+        return "normalized Gini is undefined, as all outcomes were equal"
+    if gini < bar - GINI_TOLERANCE:
         return f"normalized Gini {gini:.3f} is below the incumbent's {bar:.3f}"
     misplaced, allowed = row["decile_calibration"], old["decile_calibration"]
-    if not misplaced <= allowed + CALIBRATION_TOLERANCE:
+    if pd.isna(misplaced) or pd.isna(allowed):
+        return "decile calibration is undefined"
+    if misplaced > allowed + CALIBRATION_TOLERANCE:
         return f"decile calibration {misplaced:.3f} is worse than the incumbent's {allowed:.3f}"
     covered = row["coverage_80"]
+    if pd.isna(covered):
+        return "the coverage of the intervals is undefined"
     if not LOWEST_COVERAGE <= covered <= HIGHEST_COVERAGE:
         return f"the intervals cover {covered:.2f}, outside {LOWEST_COVERAGE}-{HIGHEST_COVERAGE}"
     return ""
@@ -182,8 +190,8 @@ def _gates(row: pd.Series, old: pd.Series) -> str:
 
 def _margins(row: pd.Series, old: pd.Series) -> str:
     """Return an objection to the size of the gain."""
-    gain = 1 - row["tweedie_deviance"] / old["tweedie_deviance"]
-    if not gain >= MARGIN:
+    gain = _gain(row["tweedie_deviance"], old["tweedie_deviance"])
+    if gain < MARGIN:
         return f"its deviance is lower by {gain:.1%}; it takes {MARGIN:.1%}"
     if not row["mae"] <= old["mae"]:
         return f"its MAE {row['mae']:.4g} is higher than the incumbent's {old['mae']:.4g}"
@@ -202,10 +210,15 @@ def _season_ahead(common: pd.DataFrame, name: str, incumbent: str, as_of: date) 
     deviance = then.groupby("model_name")["tweedie_deviance"].mean()
     if name not in deviance or incumbent not in deviance:
         return ""
-    gain = 1 - float(deviance[name]) / float(deviance[incumbent])
+    gain = _gain(deviance[name], deviance[incumbent])
     if gain >= MARGIN:
         return ""
     return f"a year ago, in this season, its deviance was lower by {gain:.1%} only"
+
+
+def _gain(deviance: float, old: float) -> float:
+    """Return by which share a deviance is lower than the incumbent's; nothing is below nothing."""
+    return 1 - float(deviance) / float(old) if old > 0 else 0.0
 
 
 def _reason(
@@ -215,11 +228,13 @@ def _reason(
     passed_over = (
         f"; better in deviance but refused: {_objections(refused)}" if len(refused) else ""
     )
+    gini = winner["normalized_gini"]
+    ranking = "undefined" if pd.isna(gini) else f"{gini:.3f}"
     return (
         f"{winner['model_name']} has the lowest mean Tweedie deviance "
         f"({winner['tweedie_deviance']:.4g}) of the models that met the rule over "
         f"{len(cutoffs)} past cut-off{'s' if len(cutoffs) > 1 else ''} "
-        f"(bias {winner['bias']:.2f}, normalized Gini {winner['normalized_gini']:.3f}, "
+        f"(bias {winner['bias']:.2f}, normalized Gini {ranking}, "
         f"incumbent {incumbent}){passed_over}"
     )
 

@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 
+import pandas as pd
+
 from retail_pipeline.report.document import MISSING, Facts, number
 from retail_pipeline.report.facts import RunFacts
 from retail_pipeline.report.verdicts import Outcome, Verdict
@@ -43,4 +45,4 @@ def facts(run: RunFacts, judged: Sequence[Verdict]) -> Facts:
 
 
 def _share(value: float | None) -> str:
-    return MISSING if value is None else f"{value:.0%}"
+    return MISSING if value is None or pd.isna(value) else f"{value:.0%}"

@@ -351,6 +351,23 @@ def test_the_checks_see_harm(database: Database) -> None:
         seen |= failed
 
 
+def test_equal_outcomes_are_told_as_nothing_to_rank(database: Database) -> None:
+    fill(database, LEDGER, FEATURES)
+    run(database)
+    database.execute(
+        "update clv.model_decisions set numbers = jsonb_set(numbers, '{leaderboard}', "
+        "(select jsonb_agg(model || '{\"normalized_gini\": null}') "
+        "from jsonb_array_elements(numbers->'leaderboard') as model))"
+    )
+    checks = run(database, selection=AssetSelection.all_asset_checks())
+    [told] = [
+        check.description
+        for check in checks.get_asset_check_evaluations()
+        if check.check_name == "champion_beats_last_window"
+    ]
+    assert told == "all outcomes were equal: the champion has nothing to rank"
+
+
 def test_parts_on_all_cores_give_what_one_part_gives(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:

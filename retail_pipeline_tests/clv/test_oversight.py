@@ -289,6 +289,9 @@ def test_the_checks_see_harm(served: Database) -> None:
         served.execute(harm)
         seen = verdicts(run(served, OVERSIGHT_CHECKS))
         assert not seen[check].passed and seen[check].severity is AssetCheckSeverity.WARN
+    served.execute("update clv.realised_predictions set predicted_value = 0")
+    told = verdicts(run(served, OVERSIGHT_CHECKS))["what_was_predicted_came"].description
+    assert told == "nothing was predicted, so no ratio tells what came of it"
     for table in ("drift", "realised_predictions"):
         served.execute(f"delete from clv.{table}")
     # Nothing to look at is no success.

@@ -42,11 +42,12 @@ def test_the_lowest_deviance_wins_by_a_margin() -> None:
     [
         ({"bias": 0.74}, "bias 0.74"),
         ({"bias": 1.34}, "bias 1.34"),
-        ({"bias": float("nan")}, "bias nan"),
+        ({"bias": float("nan")}, "mean bias is undefined"),
         ({"normalized_gini": 0.794}, "0.794"),
         ({"decile_calibration": 1.06}, "1.060"),
         ({"coverage_80": 0.6}, "0.60"),
-        ({"coverage_80": float("nan")}, "nan"),
+        ({"coverage_80": float("nan")}, "the coverage of the intervals is undefined"),
+        ({"decile_calibration": float("nan")}, "decile calibration is undefined"),
         ({"mae": 1.01}, "1.01"),
     ],
 )
@@ -54,11 +55,28 @@ def test_what_fails_a_gate_is_refused_and_named(bad: dict[str, float], said: str
     decision = decide(rows(PARETO), rows("linear_regression", **({"tweedie_deviance": 40} | bad)))
     assert decision.model_name == PARETO
     assert "linear_regression" in decision.reason and said in decision.reason
+    assert "nan" not in decision.reason
 
 
 def test_the_gini_tolerance_is_inclusive() -> None:
     better = rows("linear_regression", tweedie_deviance=40, normalized_gini=0.7951)
     assert decide(rows(PARETO), better).model_name == "linear_regression"
+
+
+def test_where_all_outcomes_are_equal_the_ranking_is_undefined_in_words() -> None:
+    """A subscription: each customer brings the same, so that there is nothing to rank."""
+    alike = {"normalized_gini": float("nan")}
+    decision = decide(rows(PARETO, **alike), rows("linear_regression", **alike, tweedie_deviance=1))
+    assert (decision.model_name, decision.validated) == (PARETO, True)
+    assert "normalized Gini undefined, incumbent" in decision.reason
+    assert "linear_regression: normalized Gini is undefined" in decision.reason
+    assert "nan" not in decision.reason
+
+
+def test_nothing_is_lower_than_a_deviance_of_nothing() -> None:
+    both = [rows(name, tweedie_deviance=0.0) for name in (PARETO, "linear_regression")]
+    objections = decide(*both).leaderboard.set_index("model_name")["objection"]
+    assert objections["linear_regression"] == "its deviance is lower by 0.0%; it takes 1.5%"
 
 
 def test_only_common_cutoffs_count() -> None:

@@ -124,8 +124,10 @@ def what_was_predicted_came(
         "group by origin, as_of_date order by origin = 'served' desc, as_of_date desc limit 1",
         {"horizon": horizon_days},
     )
-    if not found or found["ratio"] is None:
+    if not found:
         return warned(found, f"no prediction over {horizon_days} days has come due")
+    if found["ratio"] is None:
+        return warned(found, "nothing was predicted, so no ratio tells what came of it")
     if not LOWEST_RATIO <= found["ratio"] <= HIGHEST_RATIO:
         return warned(
             found,
