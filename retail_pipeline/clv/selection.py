@@ -145,7 +145,7 @@ def _leaderboard(
         found = _sane(row)
         if name != incumbent:
             found = _few_tests(tests[name]) or found or _gates(row, old) or _margins(row, old)
-            found = found or _season_ahead(common, name, incumbent, as_of)
+            found = found or _season_ahead(usable, name, incumbent, as_of)
         objections[name] = found
     board = means.assign(objection=pd.Series(objections, dtype=object))
     board["eligible"] = board["objection"] == ""
@@ -198,19 +198,21 @@ def _margins(row: pd.Series, old: pd.Series) -> str:
     return ""
 
 
-def _season_ahead(common: pd.DataFrame, name: str, incumbent: str, as_of: date) -> str:
+def _season_ahead(tests: pd.DataFrame, name: str, incumbent: str, as_of: date) -> str:
     """Return an objection where the gain was missing in the same season a year ago.
 
     Pareto/NBD knows no season: before a peak it predicts too little for everyone, and what corrects
-    it in the other months can be wrong just then.
+    it in the other months can be wrong just then. Only the tests of these two count: who else was
+    tested then says nothing of them.
     """
     year_ago = pd.Timestamp(as_of) - pd.DateOffset(years=1)
-    apart = (common["cutoff_date"] - year_ago).abs()
-    then = common[apart <= pd.Timedelta(days=_SAME_SEASON_DAYS)]
-    deviance = then.groupby("model_name")["tweedie_deviance"].mean()
-    if name not in deviance or incumbent not in deviance:
+    apart = (tests["cutoff_date"] - year_ago).abs()
+    then = tests[apart <= pd.Timedelta(days=_SAME_SEASON_DAYS)]
+    deviance = then.pivot(index="cutoff_date", columns="model_name", values="tweedie_deviance")
+    both = deviance.reindex(columns=[name, incumbent]).dropna()
+    if both.empty:
         return ""
-    gain = _gain(deviance[name], deviance[incumbent])
+    gain = _gain(both[name].mean(), both[incumbent].mean())
     if gain >= MARGIN:
         return ""
     return f"a year ago, in this season, its deviance was lower by {gain:.1%} only"

@@ -105,6 +105,26 @@ def test_the_season_ahead_has_a_veto() -> None:
         assert decision.model_name == "linear_regression"
 
 
+def test_a_third_model_that_abstained_a_year_ago_does_not_take_the_veto_away() -> None:
+    days = (*CUTOFFS, "2021-04-01")
+    challenger = rows("linear_regression", days[1:], tweedie_deviance=40)
+    challenger += rows("linear_regression", days[:1], tweedie_deviance=50)
+    third = rows("last_window", days[1:], tweedie_deviance=60)
+    decision = decide(rows(PARETO, days), challenger, third, as_of=date(2022, 1, 10))
+    assert decision.cutoffs == days[1:]
+    assert decision.model_name == PARETO and "a year ago" in decision.reason
+
+
+def test_a_year_ago_is_compared_at_cutoffs_that_both_were_tested_at() -> None:
+    """Half a month lies between the date of a year ago and the month firsts around it."""
+    challenger = rows("linear_regression", CUTOFFS[:2], tweedie_deviance=40)
+    challenger += rows("linear_regression", ("2021-04-01", "2021-05-01"), tweedie_deviance=40)
+    incumbent = rows(PARETO, (*CUTOFFS[:2], "2021-04-01", "2021-05-01"))
+    early = rows(PARETO, ("2021-03-01",), tweedie_deviance=1)
+    decision = decide(incumbent, early, challenger, as_of=date(2022, 3, 16))
+    assert decision.model_name == "linear_regression"
+
+
 def test_without_past_outcomes_the_default_serves_unvalidated_and_mean_is_the_last_resort() -> None:
     nothing = pd.DataFrame(columns=["model_name", "cutoff_date", "customers", *METRICS])
     decision = choose(nothing, FITTED, AS_OF)
