@@ -33,9 +33,9 @@ from retail_pipeline.clv.value_model import (
 class Mean(ValueModel):
     """Everyone gets the average outcome: the floor that a model must beat, and the last resort.
 
-    Without past outcomes the average comes from the customers' whole past: purchases after the first
-    per day of age, carried over the horizon, each worth the net amount per purchase day. The first
-    one is what makes a customer, not a rate: where nobody came back, nothing is expected.
+    Without past outcomes the average comes from the customers' whole past: purchases after the
+    first per day of age, carried over the horizon, each worth the net amount per purchase day. The
+    first one is what makes a customer, not a rate: where nobody came back, nothing is expected.
     """
 
     name = "mean"

@@ -48,8 +48,10 @@ class Decision:
         validated: Whether it met the rule on at least one past cut-off.
         reason: One sentence with the numbers that decided.
         incumbent: The model that had to be matched in ranking.
-        cutoffs: The common past cut-offs (ISO dates) that the means are over.
-        leaderboard: Per tested model its mean metrics and `eligible`, `objection`; best first.
+        cutoffs: The past cut-offs (ISO dates) that the means are over: common to all models with
+            enough tests, or the incumbent's where fewer than three are.
+        leaderboard: Per tested model its mean metrics and `eligible`, `objection`; the lowest
+            deviance first, beside the incumbent's at the same cut-offs.
     """
 
     model_name: str
@@ -100,17 +102,17 @@ def choose(
     if incumbent not in set(usable["model_name"]):
         return _unvalidated(fitted, f"no past test of the incumbent {incumbent}", incumbent)
     cutoffs = _common_cutoffs(usable, incumbent)
-    board = _leaderboard(usable, cutoffs, incumbent, as_of)
+    ranked = _leaderboard(usable, cutoffs, incumbent, as_of)
+    board = ranked[["model_name", "eligible", "objection", *METRICS]]
     days = tuple(pd.Timestamp(cutoff).date().isoformat() for cutoff in cutoffs)
-    eligible = board[board["eligible"]]
+    eligible = ranked[ranked["eligible"]]
     if eligible.empty:
         name = _fallback(fitted, incumbent)
         reason = f"{name} serves unvalidated: no model met the rule ({_objections(board)})"
         return Decision(name, False, reason, incumbent, days, board)
     winner = eligible.iloc[0]
-    return Decision(
-        winner["model_name"], True, _reason(board, winner, incumbent, days), incumbent, days, board
-    )
+    reason = _reason(ranked, winner, incumbent, days)
+    return Decision(winner["model_name"], True, reason, incumbent, days, board)
 
 
 def _usable(tested: pd.DataFrame) -> pd.DataFrame:
@@ -122,7 +124,8 @@ def _usable(tested: pd.DataFrame) -> pd.DataFrame:
 def _common_cutoffs(usable: pd.DataFrame, incumbent: str) -> list[pd.Timestamp]:
     """Return the cut-offs shared by the incumbent and all models with enough tests to be judged.
 
-    Without such a model they are the incumbent's; newcomers do not narrow the comparison.
+    Without such a model, and where fewer than three are shared, they are the incumbent's; newcomers
+    do not narrow the comparison.
     """
     sets = {str(name): set(rows["cutoff_date"]) for name, rows in usable.groupby("model_name")}
     own = sets.pop(incumbent)
@@ -134,23 +137,35 @@ def _common_cutoffs(usable: pd.DataFrame, incumbent: str) -> list[pd.Timestamp]:
 def _leaderboard(
     usable: pd.DataFrame, cutoffs: list[pd.Timestamp], incumbent: str, as_of: date
 ) -> pd.DataFrame:
-    """Return the models with their mean metrics over the cut-offs, and what speaks against each."""
+    """Return the models with their mean metrics over the cut-offs, and what speaks against each.
+
+    A model that was not tested at all of the cut-offs is compared with the incumbent at its own:
+    `ratio` is that of their deviances, and puts the models in order.
+    """
     common = usable[usable["cutoff_date"].isin(cutoffs)]
-    means = common.groupby("model_name")[list(METRICS)].mean()
-    tests = common["model_name"].value_counts().to_dict()
-    rows = {str(name): row for name, row in means.iterrows()}
-    old = rows[incumbent]
-    objections = {}
-    for name, row in rows.items():
+    means = _means(common)
+    objections, ratios = {}, {}
+    for name, row in means.iterrows():
+        own = common.loc[common["model_name"] == name, "cutoff_date"]
+        old = _means(common[common["cutoff_date"].isin(own)]).T[incumbent]
+        ratios[name] = _ratio(row["tweedie_deviance"], old["tweedie_deviance"])
         found = _sane(row)
         if name != incumbent:
-            found = _few_tests(tests[name]) or found or _gates(row, old) or _margins(row, old)
-            found = found or _season_ahead(usable, name, incumbent, as_of)
+            found = _few_tests(len(own)) or found or _gates(row, old) or _margins(row, old)
+            found = found or _season_ahead(usable, str(name), incumbent, as_of)
         objections[name] = found
-    board = means.assign(objection=pd.Series(objections, dtype=object))
+    board = means.assign(
+        objection=pd.Series(objections, dtype=object),
+        ratio=pd.Series(ratios),
+        tests=common["model_name"].value_counts(),
+    )
     board["eligible"] = board["objection"] == ""
-    board = board.reset_index().sort_values(["tweedie_deviance", "model_name"], ignore_index=True)
-    return board[["model_name", "eligible", "objection", *METRICS]]
+    order = ["ratio", "tweedie_deviance", "model_name"]
+    return board.reset_index().sort_values(order, ignore_index=True)
+
+
+def _means(tests: pd.DataFrame) -> pd.DataFrame:
+    return tests.groupby("model_name")[list(METRICS)].mean()
 
 
 def _few_tests(tests: int) -> str:
@@ -170,27 +185,31 @@ def _sane(row: pd.Series) -> str:
 
 def _gates(row: pd.Series, old: pd.Series) -> str:
     """Return an objection to ranking, calibration or intervals."""
+    for name, said in _UNDEFINED.items():
+        if pd.isna(row[name]) or pd.isna(old[name]):
+            return said
     gini, bar = row["normalized_gini"], old["normalized_gini"]
-    if pd.isna(gini) or pd.isna(bar):
-        return "normalized Gini is undefined, as all outcomes were equal"
     if gini < bar - GINI_TOLERANCE:
         return f"normalized Gini {gini:.3f} is below the incumbent's {bar:.3f}"
     misplaced, allowed = row["decile_calibration"], old["decile_calibration"]
-    if pd.isna(misplaced) or pd.isna(allowed):
-        return "decile calibration is undefined"
     if misplaced > allowed + CALIBRATION_TOLERANCE:
         return f"decile calibration {misplaced:.3f} is worse than the incumbent's {allowed:.3f}"
     covered = row["coverage_80"]
-    if pd.isna(covered):
-        return "the coverage of the intervals is undefined"
     if not LOWEST_COVERAGE <= covered <= HIGHEST_COVERAGE:
         return f"the intervals cover {covered:.2f}, outside {LOWEST_COVERAGE}-{HIGHEST_COVERAGE}"
     return ""
 
 
+_UNDEFINED: Final = {
+    "normalized_gini": "normalized Gini is undefined, as all outcomes were equal",
+    "decile_calibration": "decile calibration is undefined",
+    "coverage_80": "the coverage of the intervals is undefined",
+}
+
+
 def _margins(row: pd.Series, old: pd.Series) -> str:
     """Return an objection to the size of the gain."""
-    gain = _gain(row["tweedie_deviance"], old["tweedie_deviance"])
+    gain = 1 - _ratio(row["tweedie_deviance"], old["tweedie_deviance"])
     if gain < MARGIN:
         return f"its deviance is lower by {gain:.1%}; it takes {MARGIN:.1%}"
     if not row["mae"] <= old["mae"]:
@@ -212,21 +231,21 @@ def _season_ahead(tests: pd.DataFrame, name: str, incumbent: str, as_of: date) -
     both = deviance.reindex(columns=[name, incumbent]).dropna()
     if both.empty:
         return ""
-    gain = _gain(both[name].mean(), both[incumbent].mean())
+    gain = 1 - _ratio(both[name].mean(), both[incumbent].mean())
     if gain >= MARGIN:
         return ""
     return f"a year ago, in this season, its deviance was lower by {gain:.1%} only"
 
 
-def _gain(deviance: float, old: float) -> float:
-    """Return by which share a deviance is lower than the incumbent's; nothing is below nothing."""
-    return 1 - float(deviance) / float(old) if old > 0 else 0.0
+def _ratio(deviance: float, old: float) -> float:
+    """Return a deviance over the incumbent's; nothing is lower than nothing."""
+    return float(deviance) / float(old) if old > 0 else 1.0
 
 
 def _reason(
     board: pd.DataFrame, winner: pd.Series, incumbent: str, cutoffs: tuple[str, ...]
 ) -> str:
-    refused = board[~board["eligible"] & (board["tweedie_deviance"] < winner["tweedie_deviance"])]
+    refused = board[~board["eligible"] & (board["ratio"] < winner["ratio"])]
     passed_over = (
         f"; better in deviance but refused: {_objections(refused)}" if len(refused) else ""
     )
@@ -235,10 +254,17 @@ def _reason(
     return (
         f"{winner['model_name']} has the lowest mean Tweedie deviance "
         f"({winner['tweedie_deviance']:.4g}) of the models that met the rule over "
-        f"{len(cutoffs)} past cut-off{'s' if len(cutoffs) > 1 else ''} "
+        f"{_compared_at(board, len(cutoffs))} "
         f"(bias {winner['bias']:.2f}, normalized Gini {ranking}, "
         f"incumbent {incumbent}){passed_over}"
     )
+
+
+def _compared_at(board: pd.DataFrame, cutoffs: int) -> str:
+    """Return in words which cut-offs the models were compared at."""
+    if (board.loc[board["eligible"], "tests"] < cutoffs).any():
+        return f"those of {cutoffs} past cut-offs that each shares with the incumbent"
+    return f"{cutoffs} past cut-off{'s' if cutoffs > 1 else ''}"
 
 
 def _objections(board: pd.DataFrame) -> str:

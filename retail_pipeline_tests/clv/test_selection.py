@@ -95,6 +95,33 @@ def test_a_newcomer_is_refused_and_does_not_narrow_the_comparison() -> None:
     assert "tested at 2 cut-offs; it takes 3" in decision.reason
 
 
+HARD, EASY = ("2020-10-01", "2020-11-01", "2020-12-01"), CUTOFFS
+
+
+def test_without_three_shared_cutoffs_each_is_compared_with_the_incumbent_at_its_own() -> None:
+    incumbent = rows(PARETO, HARD, tweedie_deviance=80) + rows(PARETO, EASY, tweedie_deviance=20)
+    at_easy = rows("last_window", EASY, tweedie_deviance=19.9)
+    at_hard = rows("linear_regression", HARD, tweedie_deviance=70)
+    decision = decide(incumbent, at_hard, at_easy)
+    assert decision.cutoffs == HARD + EASY
+    objections = decision.leaderboard.set_index("model_name")["objection"]
+    assert objections["last_window"] == "its deviance is lower by 0.5%; it takes 1.5%"
+    # Over all six, the incumbent's mean is lower: its other three were the easier ones.
+    assert (decision.model_name, decision.validated) == ("linear_regression", True)
+    assert "those of 6 past cut-offs that each shares with the incumbent" in decision.reason
+
+
+@pytest.mark.parametrize("bad", [{"normalized_gini": 0.75}, {"mae": 1.1}])
+def test_gates_are_those_of_the_incumbent_at_the_same_cutoffs(bad: dict[str, float]) -> None:
+    """In the mean over all six the incumbent ranks worse and errs more."""
+    incumbent = rows(PARETO, HARD, normalized_gini=0.6, mae=1.5) + rows(PARETO, EASY)
+    others = rows("last_window", HARD, tweedie_deviance=60)
+    decision = decide(
+        incumbent, others, rows("linear_regression", EASY, tweedie_deviance=40, **bad)
+    )
+    assert decision.model_name == PARETO
+
+
 def test_the_season_ahead_has_a_veto() -> None:
     challenger = rows("linear_regression", CUTOFFS[1:], tweedie_deviance=40)
     challenger += rows("linear_regression", CUTOFFS[:1], tweedie_deviance=50)
