@@ -22,7 +22,8 @@ class RunFacts:
         horizon_days: Their horizon.
         source: The source's identity.
         currency: Of the amounts; empty where there is none or are several.
-        data: `first_day`, `last_day`, `transactions`, `customers`, `net_amount`.
+        data: `first_day`, `last_day`, `transactions`, `customers`, `net_amount` of the transactions
+            that count and were known before the date, without their excluded lines.
         decision: `model_name`, `model_version`, `validated`, `reason`, `training_rows`,
             `one_customer_in` (learned from), `trained_at`.
         leaderboard: Per tested model its mean metrics over the cut-offs; may be empty.
@@ -168,8 +169,9 @@ def _data(database: Database, as_of: date) -> dict[str, Any]:
         database,
         "select min(transacted_at)::date as first_day, max(transacted_at)::date as last_day, "
         "count(*) as transactions, count(distinct customer_id) as customers, "
-        "sum(net_amount) as net_amount from warehouse.fct_transactions "
-        "where transacted_at < %(as_of)s",
+        # Of the rows that revenue and customer-days count, as the models know them.
+        "sum(net_amount - excluded_net_amount) as net_amount from warehouse.fct_transactions "
+        "where not is_excluded and greatest(transacted_at, recorded_at) < %(as_of)s",
         {"as_of": as_of},
     )
 

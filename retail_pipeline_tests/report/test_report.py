@@ -70,7 +70,8 @@ def served(database: Database) -> Database:
     begin(database, source_id="test", as_of=AS_OF, run_id="a run")
     for statement in (
         "create table warehouse.fct_transactions as select timestamptz '2024-06-30' "
-        "as transacted_at, 'c' || n as customer_id, 10.5 as net_amount "
+        "as transacted_at, timestamptz '2024-06-30' as recorded_at, 'c' || n as customer_id, "
+        "10.5 as net_amount, 0.0 as excluded_net_amount, false as is_excluded "
         "from generate_series(1, 10) n",
         "create table warehouse.revenue_daily as select 'EUR' as currency",
         "insert into clv.model_decisions values ('2024-07-01', 30, now(), 'mean', 'mean-1', false, "
@@ -154,6 +155,25 @@ def test_the_report_is_one_complete_and_well_formed_page(
     assert metadata["checks"] == "Of 2 checks: 1 passed, 1 warned."
     card = (tmp_path / "report" / "model_card.md").read_text()
     assert "No past outcome has confirmed this model" in card and "1,000 EUR" in card
+
+
+def test_the_card_counts_what_revenue_counts_and_was_known(
+    served: Database, tmp_path: Path
+) -> None:
+    """Ten purchases of 10.50; postage, a test record, late news and returns beside them."""
+    served.execute(
+        "insert into warehouse.fct_transactions values "
+        "('2024-06-28', '2024-06-28', 'c1', 25, 5, false), "  # 5 of it postage
+        "('2024-06-29', '2024-06-29', null, -4, 0, false), "  # a return of nobody known
+        "('2024-06-01', '2024-06-01', 'test', 1000, 1000, true), "
+        "('2024-06-27', '2024-07-02', 'late', 500, 0, false), "  # recorded after the date
+        "('2024-07-01', null, 'new', 300, 0, false)"
+    )
+    report(served, tmp_path, [])
+    card = (tmp_path / "report" / "model_card.md").read_text()
+    assert "- **Net amount**: 121 EUR" in card
+    assert "- **Transactions**: 12\n- **Customers with a transaction**: 10\n" in card
+    assert "- **Period**: 2024-06-28 to 2024-06-30" in card
 
 
 def test_what_the_value_is_worth_and_how_far_the_data_reach_is_told(
