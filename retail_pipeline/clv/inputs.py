@@ -21,9 +21,15 @@ _LENGTH = 32
 
 
 @cache
-def code_version() -> str:
-    """Return a digest of this package's source and of the libraries that its numbers come from."""
-    parts = {path.name: path.read_text() for path in sorted(Path(__file__).parent.glob("*.py"))}
+def code_version(*subpackages: str) -> str:
+    """Return a digest of this package's source and of the libraries that its numbers come from.
+
+    Args:
+        subpackages: Folders of this package whose modules the result depends on as well.
+    """
+    home = Path(__file__).parent
+    paths = [path for name in ("", *subpackages) for path in sorted((home / name).glob("*.py"))]
+    parts = {path.relative_to(home).as_posix(): path.read_text() for path in paths}
     return digest({"modules": parts, "libraries": _versions()})
 
 

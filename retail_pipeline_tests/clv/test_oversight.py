@@ -1,7 +1,10 @@
 """Oversight: effects add up, importance names what is read, drift and outcomes are as counted."""
 
+import importlib.util
+import shutil
 from collections.abc import Iterator
 from datetime import date
+from pathlib import Path
 from typing import Self
 
 import numpy as np
@@ -22,7 +25,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from retail_pipeline import state
-from retail_pipeline.clv import dataset
+from retail_pipeline.clv import dataset, inputs
 from retail_pipeline.clv.assets import build_clv
 from retail_pipeline.clv.metrics import groups_by_rank
 from retail_pipeline.clv.oversight import importance, reasons, stability
@@ -235,6 +238,34 @@ def test_a_run_explains_weighs_and_compares(served: Database) -> None:
     pd.testing.assert_frame_equal(
         served.read("clv.prediction_reasons", where="true order by customer_id, reason_rank"), told
     )
+
+
+def test_importance_is_kept_as_long_as_the_code_of_oversight_is_the_same(
+    served: Database, tmp_path: Path
+) -> None:
+    [(kept, tested)] = served.query(
+        "select max(digest) filter (where asset_name = 'feature_importance') as kept, "
+        "max(digest) filter (where asset_name = 'backtest' and for_date = '2020-12-01') as tested "
+        "from clv.input_digests"
+    ).itertuples(index=False)
+    name = served.read("clv.predictions")["model_name"].iloc[0]
+    assert kept == inputs.digest([name, inputs.code_version("oversight"), tested])
+
+    package = shutil.copytree(Path(inputs.__file__).parent, tmp_path / "clv")
+    before = versions_of(package)
+    with (package / "oversight" / "importance.py").open("a") as module:
+        module.write("# another way to measure\n")
+    after = versions_of(package)
+    assert before["models"] == after["models"] and before["oversight"] != after["oversight"]
+
+
+def versions_of(package: Path) -> dict[str, str]:
+    """What a copy of the package says of its code: of the models alone, and with oversight."""
+    spec = importlib.util.spec_from_file_location("inputs_of_a_copy", package / "inputs.py")
+    assert spec is not None and spec.loader is not None
+    copy = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(copy)
+    return {"models": copy.code_version(), "oversight": copy.code_version("oversight")}
 
 
 def test_the_backtest_of_the_served_model_is_judged_by_decile(served: Database) -> None:

@@ -140,7 +140,7 @@ def feature_importance() -> AssetsDefinition:
         tested = (
             clv_tables.digests(database, "backtest", horizon_days).get(due[-1]) if due else None
         )
-        digest = inputs.digest([name, inputs.code_version(), tested])
+        digest = inputs.digest([name, inputs.code_version("oversight"), tested])
         kept = clv_tables.digests(database, "feature_importance", horizon_days).get(as_of)
         if kept != digest or run_window.full_refresh:
             clv_tables.forget_digests(database, "feature_importance", horizon_days, [as_of])
