@@ -175,8 +175,8 @@ def feature_importance(importance: pd.DataFrame, *, as_of: date, horizon_days: i
         return words(
             "It cannot be told yet which features matter",
             [
-                f"There is no past cut-off whose outcome of {counted(horizon_days, 'day')} is "
-                "complete, so nothing can be tested without them."
+                "Nothing has been measured: that takes a past cut-off whose outcome of "
+                f"{counted(horizon_days, 'day')} is complete and tells one prediction from another."
             ],
             source,
         )

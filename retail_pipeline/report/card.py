@@ -229,7 +229,10 @@ def _worth_of_segments(facts: RunFacts) -> dict[str, str]:
 
 def _importance(facts: RunFacts) -> list[str | Facts | Table]:
     if facts.importance.empty:
-        return ["Not measured: no past cut-off has a complete outcome yet."]
+        return [
+            f"Nothing has been measured for {facts.model_name}: that takes a past cut-off whose "
+            "outcome is complete and tells one prediction from another."
+        ]
     first = facts.importance.iloc[0]
     rows = [
         [

@@ -33,7 +33,7 @@ class RunFacts:
             `is_extrapolated`, and what they come to: `predicted_value`, `discounted_value`,
             `predicted_margin` and `discounted_margin` (None where no product cost is known).
         segments: The segments, best first.
-        importance: Groups of features by their weight.
+        importance: Groups of features by their weight for the served kind of model.
         drift: Quantities by their stability index.
         realised: Past predictions beside what came, by date and origin, the latest first.
     """
@@ -123,11 +123,12 @@ def read_facts(database: Database, source: str, as_of: date, horizon_days: int) 
         ),
         importance=database.read(
             "clv.feature_importance",
-            # Measured when a model is chosen; a later date is served by the same model.
-            where="horizon_days = %(horizon)s and as_of_date = (select max(as_of_date) "
-            "from clv.feature_importance where horizon_days = %(horizon)s "
-            "and as_of_date <= %(as_of)s) order by deviance_increase desc",
-            params=params,
+            # Measured when a model is chosen; a pin may have put another one in charge since.
+            where="horizon_days = %(horizon)s and model_name = %(model)s and as_of_date = ("
+            "select max(as_of_date) from clv.feature_importance where horizon_days = %(horizon)s "
+            "and model_name = %(model)s and as_of_date <= %(as_of)s) "
+            "order by deviance_increase desc",
+            params=params | model,
         ),
         drift=database.read(
             "clv.drift",

@@ -176,6 +176,27 @@ def test_the_card_counts_what_revenue_counts_and_was_known(
     assert "- **Period**: 2024-06-28 to 2024-06-30" in card
 
 
+def test_the_card_shows_what_the_served_model_leans_on_and_no_other(
+    served: Database, tmp_path: Path
+) -> None:
+    served.execute(
+        "insert into clv.feature_importance values "
+        "('2024-07-01', 30, 'recency', 'decision_tree', '2024-05-01', 70, 3, 0.4, 0.01, 0.2)"
+    )
+    report(served, tmp_path, [])
+    card = (tmp_path / "report" / "model_card.md").read_text()
+    assert "Nothing has been measured for mean" in card and "recency" not in card
+    served.execute(
+        "insert into clv.feature_importance values "
+        "('2024-06-20', 30, 'frequency', 'mean', '2024-05-01', 70, 3, 0.3, 0.01, 0.1), "
+        "('2024-06-10', 30, 'lifetime', 'mean', '2024-04-01', 70, 3, 0.3, 0.01, 0.1)"
+    )
+    report(served, tmp_path, [])
+    card = (tmp_path / "report" / "model_card.md").read_text()
+    assert "| frequency | +30.0% | +0.100 |" in card
+    assert "recency" not in card and "lifetime" not in card
+
+
 def test_what_the_value_is_worth_and_how_far_the_data_reach_is_told(
     served: Database, tmp_path: Path
 ) -> None:
