@@ -38,7 +38,7 @@ class Evaluation:
         valuation: Candidates, past backtest, decision.
         predictions: One row per customer and model (`OUTPUT_COLUMNS`), the served model's first.
         metrics: One row per model with all metrics; empty where the file ends before the outcome.
-        rejected_lines: Lines of the file that were kept aside.
+        rejected_lines: Lines of the whole file that were kept aside, those of the outcome as well.
     """
 
     valuation: Valuation
@@ -77,10 +77,9 @@ def evaluate_file(
     _check_model(model)
     take_working_memory()
     source = FileSource(path)
-    rejected = len(open_dataset(source, cutoff).rejected)
+    open_dataset(source, cutoff)  # refuses a date before the first line
     with scratch_database(settings) as scratch:
-        # The whole file: what comes after the cut-off is the outcome, and no feature sees it.
-        land_records(scratch, open_dataset(source).records)
+        rejected = _land(scratch, source)
         features, entries = _features(scratch, cutoff)
     valuation = value_customers(features, entries, cutoff, horizon_days)
     predictions = _predictions(valuation, model)
@@ -93,6 +92,16 @@ def evaluate_file(
         metrics=_metrics(predictions, outcomes["future_orders"]) if complete else pd.DataFrame(),
         rejected_lines=rejected,
     )
+
+
+def _land(database: Database, source: FileSource) -> int:
+    """Land the whole file and return how many lines were kept aside.
+
+    What comes after the cut-off is the outcome, and no feature sees it.
+    """
+    whole = open_dataset(source)
+    land_records(database, whole.records)
+    return len(whole.rejected)
 
 
 def _features(database: Database, cutoff: date) -> tuple[pd.DataFrame, pd.DataFrame]:

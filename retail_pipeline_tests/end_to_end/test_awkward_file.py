@@ -67,10 +67,11 @@ def test_a_few_who_bought_once_are_expected_to_bring_nothing(
     path = tmp_path / "once.csv"
     names = [f"once-{number}" for number in range(20)]
     days = pd.date_range(end="2021-02-28", periods=20)
-    pd.DataFrame({"customer_id": names, "order_id": names, "ts": days, "amount": 100.0}).to_csv(
-        path, index=False
-    )
+    good = pd.DataFrame({"customer_id": names, "order_id": names, "ts": days, "amount": "100"})
+    bad = good.tail(2).assign(amount="much", ts=[days[-1], pd.Timestamp("2021-04-01")])
+    pd.concat([good, bad]).to_csv(path, index=False)
     found = evaluate_file(settings, path, cutoff=CUTOFF, horizon_days=180)
+    assert found.rejected_lines == 2  # before the cut-off and in the outcome
     assert (found.valuation.decision.model_name, len(found.predictions)) == ("mean", 20)
     numbers = ["predicted_value", "lower_80", "upper_80", "expected_orders", "probability_active"]
     assert (found.predictions[numbers] == 0).all(axis=None)
