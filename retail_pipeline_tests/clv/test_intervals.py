@@ -1,5 +1,7 @@
 """The interval contract, on samples and through calibration."""
 
+from datetime import date
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -65,6 +67,14 @@ def test_a_cutoff_at_which_nothing_was_predicted_tells_no_ratio() -> None:
     later = then.assign(cutoff_date="2021-02-01", predicted_value=9.0)
     assert intervals.calibrate(then) is None
     assert intervals.calibrate(pd.concat([then, later])) == intervals.calibrate(later)
+
+
+def test_the_season_weighs_as_the_decision_says() -> None:
+    """docs/decisions/0022."""
+    months = pd.date_range("2020-01-01", periods=12, freq="MS")
+    weights = [intervals._season_weight(month, date(2021, 1, 15)) for month in months]
+    assert [round(weight, 1) for weight in weights[:4]] == [21.0, 8.4, 1.4, 1.0]
+    assert weights[11] == weights[1] and min(weights) == weights[6] >= 1.0
 
 
 def test_without_a_backtest_the_model_draws_its_own_and_always_the_same() -> None:
