@@ -2,7 +2,9 @@
 
 The order: one transaction over the warehouse database (suppression list, landing, rejected records,
 dbt's tables, customer value), then the space that the rows had, Dagster's storage, files. Each step
-may be repeated; a second call finishes what a first one could not.
+may be repeated; a second call finishes what a first one could not. What it needs for that (details
+of the person, the tables to rewrite) is kept in `quality.unfinished_forgets` from the transaction
+to the end.
 
 What happens to totals: the person's rows are gone at once, aggregates over many people keep the old
 totals until the next build, which starts from nothing and leaves the person's revenue out; models
@@ -12,7 +14,8 @@ and figures follow in the same run.
 import json
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -93,7 +96,8 @@ def forget(settings: Settings, customer_id: str, *, while_running: bool = False)
 
     Raises:
         UsageError: The id is empty.
-        PipelineError: A run is at work, or the suppression list belongs to another key.
+        PipelineError: A run is at work, the suppression list belongs to another key, or a session
+            holds a table for too long: calling it again finishes.
     """
     if not customer_id.strip():
         raise UsageError("the customer's id is empty")
@@ -103,21 +107,33 @@ def forget(settings: Settings, customer_id: str, *, while_running: bool = False)
         _refuse_while_running(dagster)
     key = SuppressionKey.of(settings, create=True)
     person = Person(customer_id)
-    removed = _remove_rows(database, key, person)
-    _free_space(database, [each.place for each in removed])
+    rows = _remove_rows(database, key, person)
+    _free_space(database, rows.tables)
     pattern = person.pattern()
+    removed = rows.removed
     if dagster is not None:
-        removed += _redact_dagster(dagster, pattern)
+        removed += _redact_dagster(dagster, pattern, rewrite_all=rows.are_resumed)
     removed += _redact_files(settings.home, pattern)
+    _finish(database, key.digest(customer_id))
     return removed
 
 
-def _remove_rows(database: Database, key: SuppressionKey, person: Person) -> list[Removed]:
-    with database.connect() as connection:
+@dataclass(frozen=True)
+class _Rows:
+    """The rows of a person that are gone, and the tables to rewrite, those of earlier calls too."""
+
+    removed: list[Removed]
+    tables: list[str]
+    are_resumed: bool
+
+
+def _remove_rows(database: Database, key: SuppressionKey, person: Person) -> _Rows:
+    with _connected(database) as connection:
         # Waits for syncs that are committing; those that are reading will find the list grown.
         connection.execute("lock table quality.source_state in exclusive mode")
         _suppress(connection, key, person.customer_id)
         tables = _tables(connection)
+        left = _take_up(connection, key, person)
         _learn(connection, tables, person)
         removed = _remove_landed(connection, key, person)
         removed += _remove_rejected(connection, key, person)
@@ -131,7 +147,88 @@ def _remove_rows(database: Database, key: SuppressionKey, person: Person) -> lis
                 "insert into quality.rebuild_requests (layer) values ('warehouse') "
                 "on conflict (layer) do update set requested_at = now()"
             )
-    return [each for each in removed if each.count]
+        removed = [each for each in removed if each.count]
+        rewrite = sorted({each.place for each in removed}.union(left or ()))
+        _keep_for_the_rest(connection, key, person, rewrite)
+    return _Rows(removed, rewrite, are_resumed=left is not None)
+
+
+@contextmanager
+def _connected(
+    database: Database, *, autocommit: bool = False, table: str | None = None
+) -> Iterator[psycopg.Connection]:
+    """Connect; a lock that nobody gives up in time becomes a message on who holds what.
+
+    Args:
+        database: Where.
+        autocommit: As for `Database.connect`.
+        table: The table that all of is asked for, so that even its readers are in the way.
+    """
+    try:
+        with database.connect(autocommit=autocommit) as connection:
+            yield connection
+    except psycopg.errors.LockNotAvailable:
+        raise PipelineError(
+            f"the customer is not wholly forgotten yet: {_holder(database, table)}. Wait for its "
+            "end, or end it, and run the same command again, which finishes the rest"
+        ) from None
+
+
+def _holder(database: Database, table: str | None) -> str:
+    with database.connect() as connection:
+        found = connection.execute(
+            "select l.relation::regclass::text, a.pid, a.usename, "
+            "coalesce(nullif(a.application_name, ''), 'no program named') "
+            "from pg_locks l join pg_stat_activity a using (pid) "
+            "join pg_class c on c.oid = l.relation and c.relkind in ('r', 'p') "
+            "where l.granted and a.datname = current_database() and pid <> pg_backend_pid() "
+            "and case when %(table)s::text is null then l.mode <> 'AccessShareLock' "
+            "else l.relation = to_regclass(%(table)s) end order by a.xact_start limit 1",
+            {"table": table and sql.Identifier(*table.split(".")).as_string(connection)},
+        ).fetchone()
+    if found is None:
+        return f"{table or 'a table'} was held by a session that has ended meanwhile"
+    name, pid, user, program = found
+    return f"{name} is held by session {pid} ({user}, {program})"
+
+
+def _take_up(
+    connection: psycopg.Connection, key: SuppressionKey, person: Person
+) -> list[str] | None:
+    """Learn what an earlier call kept for the rest; return its tables, None where it has ended."""
+    row = connection.execute(
+        "select details, tables from quality.unfinished_forgets where customer_hash = %s",
+        [key.digest(person.customer_id)],
+    ).fetchone()
+    if row is None:
+        return None
+    details, tables = row
+    person.details.update(details)
+    return list(tables)
+
+
+def _keep_for_the_rest(
+    connection: psycopg.Connection, key: SuppressionKey, person: Person, tables: Sequence[str]
+) -> None:
+    connection.execute(
+        "insert into quality.unfinished_forgets values (%s, %s, %s) "
+        "on conflict (customer_hash) do update "
+        "set details = excluded.details, tables = excluded.tables",
+        [key.digest(person.customer_id), sorted(person.details), list(tables)],
+    )
+
+
+def _finish(database: Database, customer_hash: str) -> None:
+    """Remove what was kept for the rest; a table that is truncated keeps no bytes of old rows."""
+    with _connected(database) as connection, connection.cursor() as cursor:
+        cursor.execute("lock table quality.unfinished_forgets in access exclusive mode")
+        others = cursor.execute(
+            "select customer_hash, details, tables from quality.unfinished_forgets "
+            "where customer_hash <> %s",
+            [customer_hash],
+        ).fetchall()
+        cursor.execute("truncate quality.unfinished_forgets")
+        cursor.executemany("insert into quality.unfinished_forgets values (%s, %s, %s)", others)
 
 
 def _suppress(connection: psycopg.Connection, key: SuppressionKey, customer_id: str) -> None:
@@ -290,10 +387,10 @@ def _redact_reasons(connection: psycopg.Connection, pattern: re.Pattern[str]) ->
     return removed
 
 
-def _free_space(database: Database, tables: Iterable[str]) -> None:
+def _free_space(database: Database, tables: Sequence[str]) -> None:
     """Rewrite the tables, so that the rows leave the files, and sample their statistics anew."""
-    with database.connect(autocommit=True) as connection:
-        for table in dict.fromkeys(tables):
+    for table in tables:
+        with _connected(database, autocommit=True, table=table) as connection:
             connection.execute(
                 sql.SQL("vacuum (full, analyze) {}").format(sql.Identifier(*table.split(".")))
             )
@@ -308,7 +405,7 @@ def _dagster(database: Database) -> Database | None:
 
 
 def _refuse_while_running(dagster: Database) -> None:
-    with dagster.connect() as connection:
+    with _connected(dagster) as connection:
         if connection.execute("select to_regclass('runs')").fetchone() == (None,):
             return
         rows = connection.execute(
@@ -321,10 +418,18 @@ def _refuse_while_running(dagster: Database) -> None:
         )
 
 
-def _redact_dagster(dagster: Database, pattern: re.Pattern[str]) -> list[Removed]:
-    """Take mentions out of runs, events and ticks; their structure stays readable for Dagster."""
-    removed = []
-    with dagster.connect() as connection:
+def _redact_dagster(
+    dagster: Database, pattern: re.Pattern[str], *, rewrite_all: bool
+) -> list[Removed]:
+    """Take mentions out of runs, events and ticks; their structure stays readable for Dagster.
+
+    Args:
+        dagster: Dagster's database.
+        pattern: What finds mentions.
+        rewrite_all: Rewrite tables without a mention too: an earlier call may have taken them out.
+    """
+    removed, rewrite = [], set()
+    with _connected(dagster) as connection:
         columns = connection.execute(
             "select table_name, column_name from information_schema.columns "
             "where table_schema = 'public' and data_type in ('text', 'character varying') "
@@ -335,7 +440,9 @@ def _redact_dagster(dagster: Database, pattern: re.Pattern[str]) -> list[Removed
             count = _redact_column(connection, table, column, pattern)
             if count:
                 removed.append(Removed(f"dagster: {table}.{column}", "mentions", count))
-    _free_space(dagster, (each.place.split(": ")[1].split(".")[0] for each in removed))
+            if count or rewrite_all:
+                rewrite.add(table)
+    _free_space(dagster, sorted(rewrite))
     return removed
 
 

@@ -15,6 +15,7 @@ from retail_pipeline.errors import PipelineError, UsageError
 from retail_pipeline.forgetting import Person, forget
 from retail_pipeline.postgres import Database, Role
 from retail_pipeline.postgres.open import sibling_url
+from retail_pipeline.postgres.session import SESSION
 from retail_pipeline.settings import Settings, SimulatorSource
 from retail_pipeline_tests.warehouse.landing import land, line, transaction
 
@@ -212,6 +213,74 @@ def test_others_keep_every_row_and_numbers_stay_numbers(
 def observed(instance: DagsterInstance) -> list[dict]:
     records = instance.fetch_observations(AssetKey(["clv", "model"]), limit=5).records
     return [dict(record.asset_observation.metadata) for record in records]
+
+
+def test_what_stopped_halfway_is_finished_by_the_next_call(
+    settings: Settings,
+    database: Database,
+    instance: DagsterInstance,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(SESSION, "lock_timeout", "500ms")
+    user = {"user_id": "K17", "name": "Ada Quill", "email": "ada@quill.example"}
+    land(database, "users", [user, {"user_id": "K18", "name": "Somebody Else"}])
+    instance.report_runless_asset_event(
+        AssetObservation(["clv", "model"], metadata={"who": "Ada Quill <ada@quill.example>"})
+    )
+    log = settings.home / "logs" / "run.log"
+    log.parent.mkdir(parents=True)
+    log.write_text("refused: ada@quill.example")
+    dagster = Database(sibling_url(database.url, f"{database.name}_dagster"))
+    written = [(database, "transactional.users"), (dagster, "event_logs")]
+    assert [b"ada@quill" in bytes_of(*each) for each in written] == [True, True]
+
+    for held, table in written:
+        with held.connect() as reader:
+            reader.execute(f"select count(*) from {table}")
+            pid = reader.info.backend_pid
+            with pytest.raises(PipelineError, match=rf"{table} is held by session {pid} .* again"):
+                forget(settings, "K17")
+        assert everywhere(settings, database, ["K17"]) == []
+        assert mentions(database, ["Ada Quill"]) == ["quality.unfinished_forgets"]
+        assert b"ada@quill" in bytes_of(held, table)
+    assert "ada@quill" in log.read_text()  # it was held up before it came to the files
+
+    assert [each.place for each in forget(settings, "K17")] == [str(log)]
+
+    assert everywhere(settings, database, list(user.values())) == []
+    kept_for_the_rest = (database, "quality.unfinished_forgets")
+    for each in [*written, kept_for_the_rest]:
+        assert b"ada@quill" not in bytes_of(*each)
+    assert query(database, "select name from transactional.users") == [("Somebody Else",)]
+    assert forget(settings, "K17") == []
+
+
+def test_a_removal_that_is_unfinished_stays_so_while_others_end(
+    settings: Settings, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(SESSION, "lock_timeout", "500ms")
+    for user in ("K17", "K18"):
+        land(database, "users", [{"user_id": user, "name": f"Name of {user}"}])
+    with database.connect() as reader:
+        reader.execute("select count(*) from transactional.users")
+        with pytest.raises(PipelineError, match="run the same command again"):
+            forget(settings, "K17")
+    forget(settings, "K18")
+    unfinished = "select details, tables from quality.unfinished_forgets"
+    assert query(database, unfinished) == [(["Name of K17"], ["transactional.users"])]
+    forget(settings, "K17")
+    assert query(database, unfinished) == []
+
+
+def bytes_of(database: Database, table: str) -> bytes:
+    """Return what the server's file of a table holds, deleted rows included."""
+    with database.connect(autocommit=True) as connection:
+        connection.execute("checkpoint")
+        row = connection.execute(
+            "select current_setting('data_directory'), pg_relation_filepath(%s)", [table]
+        ).fetchone()
+    assert row is not None
+    return Path(*row).read_bytes()
 
 
 def test_another_key_is_refused_before_anybody_could_come_back(

@@ -26,6 +26,7 @@ _UNCOUNTED = (
     "source_state",
     "sync_jobs",
     "sync_states",
+    "unfinished_forgets",
 )
 
 
