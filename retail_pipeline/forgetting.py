@@ -26,6 +26,8 @@ from psycopg import sql
 from retail_pipeline.errors import PipelineError, UsageError
 from retail_pipeline.ingestion.specs import load_folder
 from retail_pipeline.ingestion.suppression import (
+    FILE_LINES,
+    FILE_LINES_TEXT,
     SuppressionKey,
     enter_suppressed,
     remove_landed,
@@ -311,7 +313,7 @@ def _remove_landed(
 def _remove_rejected(
     connection: psycopg.Connection, key: SuppressionKey, person: Person
 ) -> list[Removed]:
-    """Delete what was kept aside of a person: by id, by e-mail address, by transaction."""
+    """Delete what was kept aside of a person: by id, e-mail address, transaction, or mention."""
     rows = connection.execute(
         "delete from quality.rejected_records where "
         "exists (select from jsonb_path_query(record, '$.**.user_id') as v "
@@ -331,7 +333,22 @@ def _remove_rejected(
             # Lines of a record are no records, and a file's bad lines never were served.
             records = [record for name, record in rows if name == stream.name]
             enter_suppressed(connection, key.digest, stream, records)
-    return [Removed("quality.rejected_records", "rows", len(rows))]
+    lines = _remove_lines_without_columns(connection, person.pattern())
+    return [Removed("quality.rejected_records", "rows", len(rows) + lines)]
+
+
+def _remove_lines_without_columns(connection: psycopg.Connection, pattern: re.Pattern[str]) -> int:
+    """Delete the bad lines of a file that are kept as text and mention the person."""
+    lines = connection.execute(
+        "select record_hash, record ->> %(text)s from quality.rejected_records "
+        "where stream = %(stream)s and record ->> %(text)s is not null",
+        {"stream": FILE_LINES, "text": FILE_LINES_TEXT},
+    ).fetchall()
+    done = connection.execute(
+        "delete from quality.rejected_records where stream = %s and record_hash = any(%s)",
+        [FILE_LINES, [digest for digest, text in lines if pattern.search(text)]],
+    )
+    return done.rowcount
 
 
 def _remove_from(

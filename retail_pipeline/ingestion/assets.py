@@ -57,7 +57,12 @@ from retail_pipeline.ingestion.specs import (
     landing_lineage,
     load_folder,
 )
-from retail_pipeline.ingestion.suppression import FILE_LINES, read_suppression, sweep
+from retail_pipeline.ingestion.suppression import (
+    FILE_LINES,
+    read_suppression,
+    suppresses_line,
+    sweep,
+)
 from retail_pipeline.ingestion.totals import (
     MONEY_STREAM,
     ApiTotals,
@@ -326,7 +331,7 @@ def _keep_file_lines_aside(
     records = [
         (record, reason)
         for record, reason in zip(bad["record"], bad["reason"], strict=True)
-        if suppression is None or not suppression.suppresses(FILE_LINES, record)
+        if suppression is None or not suppresses_line(suppression, record)
     ]
     with database.connect() as connection:
         reject(connection, FILE_LINES, records)

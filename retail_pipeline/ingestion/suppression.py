@@ -6,6 +6,7 @@ Adding to the list, and removing a person beyond the landing tables, is `forgett
 import hashlib
 import hmac
 import os
+import re
 import secrets
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -22,6 +23,15 @@ FILE_LINES = "transactions_file"
 """Stream name under which bad lines of a transactions file are kept aside."""
 
 _FILE_LINES_FIELD = "customer_id"
+FILE_LINES_TEXT = "text"
+"""Where a line stands whole that has not the columns of its file."""
+
+_PARTS_OF_A_LINE = (
+    re.compile(r"[^,;|\t\r\n]+"),
+    re.compile(r'"((?:[^"]|"")+)"'),
+    re.compile(r"[\w\-]+(?:\.[\w\-]+)*"),
+)
+"""What may be a value: between separators, between quotes, or a word as `forgetting` finds it."""
 
 KEY_FILE = "suppression.key"
 _KEY_BYTES = 32
@@ -120,6 +130,21 @@ def read_suppression(
         frozenset(each for each, _ in rows),
         frozenset(each for (each,) in kept_out),
     )
+
+
+def suppresses_line(suppression: Suppression, line: Mapping[str, Any]) -> bool:
+    """Say whether a bad line of a file is kept out: one without columns is for any of its values.
+
+    Args:
+        suppression: Whom to keep out.
+        line: The line as it would be kept aside.
+    """
+    text = line.get(FILE_LINES_TEXT)
+    if text is None:
+        return suppression.suppresses(FILE_LINES, line)
+    found = {part for parts in _PARTS_OF_A_LINE for part in parts.findall(text)}
+    values = {form for part in found for form in (part, part.strip(), part.strip(' "'))}
+    return any(suppression.digest(value) in suppression.values for value in values)
 
 
 def refuse_newly_forgotten(connection: "psycopg.Connection", known: Suppression | None) -> None:

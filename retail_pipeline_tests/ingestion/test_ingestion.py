@@ -165,6 +165,38 @@ def test_bad_lines_of_a_file_are_kept_aside_and_counts_add_up(
     assert len(database.query("select from quality.rejected_records")) == 1
 
 
+def test_a_line_without_columns_leaves_with_its_person_and_stays_away(
+    database: Database, tmp_path: Path
+) -> None:
+    from retail_pipeline.forgetting import forget
+
+    path = tmp_path / "lines.csv"
+    others = ["C1234,2020-01-01,5", "x-C123,2020-01-01,5", "C124,2020-01-01,5,C123x,p,1,s"]
+    theirs = ["C123,2020-01-01,5,o", 'o,"C123",2020-01-01', "C9;C123;5", '"C123,2020-01-01,5,o']
+    lines = [*theirs, *others, "C123,Z,never,1,p,1", "C123,Z,2020-01-03,1,p,1"]
+    path.write_text(LINES + "\n".join(lines) + "\n")
+    settings = Settings(source=FileSource(path), database_url=database.url, home=tmp_path / "home")
+    first = run(database, settings, streams=["transactions"])
+    shown = metadata(first, "transactions")
+    assert (shown["dagster/row_count"], shown["rejected_file_lines"]) == (4, 9)
+
+    removed = {each.place: each.count for each in forget(settings, "C123")}
+
+    assert removed["quality.rejected_records"] == len(theirs) + 1
+    for window in ({}, {"full_refresh": True}):
+        result = run(database, settings, streams=["transactions"], **window)
+        kept = database.query(
+            "select record ->> 'text' as text from quality.rejected_records "
+            "where stream = 'transactions_file' and record ? 'text' order by 1"
+        )
+        assert sorted(kept["text"]) == sorted(others)
+        shown = metadata(result, "transactions")
+        assert (shown["dagster/row_count"], shown["rejected_file_lines"]) == (3, 4)
+        rows = checks(result)["transactions", "rows_equal_the_api"]
+        counted = {name: rows.metadata[name].value for name in ("rows", "rejected", "suppressed")}
+        assert (rows.passed, counted) == (True, {"rows": 3, "rejected": 0, "suppressed": 1})
+
+
 def test_a_difference_blocks_what_is_downstream(database: Database) -> None:
     run(database, SIMULATOR, streams=["users"])
     database.execute(
