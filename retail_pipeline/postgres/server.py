@@ -122,9 +122,11 @@ class EmbeddedServer:
             yield
 
     def _credentials(self) -> _Credentials | None:
+        """Return port and password; None where their file is missing or unreadable."""
         try:
-            return _Credentials(**json.loads(self._credentials_file.read_text()))
-        except FileNotFoundError:
+            kept = json.loads(self._credentials_file.read_text())
+            return _Credentials(port=int(kept["port"]), password=str(kept["password"]))
+        except (OSError, ValueError, TypeError, KeyError):
             return None
 
     def _write_credentials(self, credentials: _Credentials) -> None:
@@ -142,8 +144,10 @@ class EmbeddedServer:
 
     def _start(self) -> str:
         credentials = self._credentials()
-        if credentials is None or not (self._data / "PG_VERSION").exists():
+        if not _is_full(self._data):
             credentials = self._initialise()
+        elif credentials is None or not (self._data / "PG_VERSION").exists():
+            raise PipelineError(self._incomplete())
         deadline = time.monotonic() + START_PATIENCE_SECONDS
         while True:
             port = _free_port(credentials.port)
@@ -166,20 +170,35 @@ class EmbeddedServer:
         _create_database(credentials.url)
         return credentials.url
 
+    def _incomplete(self) -> str:
+        """Return what is missing beside a data folder that is not ours to make anew."""
+        if not (self._data / "PG_VERSION").exists():
+            lack = f"{self._data} is not empty, but PG_VERSION is missing in it"
+        elif self._credentials_file.exists():
+            lack = f"{self._data} holds a database, but {self._credentials_file} cannot be read"
+        else:
+            lack = f"{self._data} holds a database, but {self._credentials_file} is missing"
+        return (
+            f"the embedded PostgreSQL cannot be opened: {lack}. Bring the file back from a copy, "
+            "or let `retail-pipeline reset` remove the data and all state"
+        )
+
     def _initialise(self) -> _Credentials:
-        shutil.rmtree(self._data, ignore_errors=True)
+        """Make an empty database; the data folder takes its place when nothing is left to do."""
+        draft = self.folder / "data.draft"  # of a set-up that was killed, perhaps
+        shutil.rmtree(draft, ignore_errors=True)
         credentials = _Credentials(
             port=_usual_port(self.folder), password=secrets.token_urlsafe(24)
         )
         password_file = self.folder / "password.draft"
-        self._data.mkdir(mode=0o700)
+        draft.mkdir(mode=0o700)
         with os.fdopen(os.open(password_file, os.O_WRONLY | os.O_CREAT, 0o600), "w") as file:
             file.write(credentials.password)
         _hand_over(self.folder)
         try:
             done = self._run(
                 "initdb",
-                *("-D", str(self._data), "-U", USER, "-A", "scram-sha-256"),
+                *("-D", str(draft), "-U", USER, "-A", "scram-sha-256"),
                 *("--pwfile", str(password_file), "-E", "UTF8", "--locale=C"),
                 "--no-data-checksums",  # with them, the first reader of a table logs all its pages
             )
@@ -188,6 +207,7 @@ class EmbeddedServer:
         if done.returncode != 0:
             raise PipelineError(f"the embedded PostgreSQL cannot be set up: {done.stdout.strip()}")
         self._write_credentials(credentials)
+        draft.replace(self._data)
         return credentials
 
     def _pg_ctl(self, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -216,6 +236,10 @@ class EmbeddedServer:
             return self._log.read_text(errors="replace").splitlines()[-lines:]
         except FileNotFoundError:
             return []
+
+
+def _is_full(folder: Path) -> bool:
+    return folder.is_dir() and any(folder.iterdir())
 
 
 def _options(credentials: _Credentials) -> str:

@@ -11,6 +11,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from retail_pipeline.errors import PipelineError
 from retail_pipeline.postgres.server import EmbeddedServer
 
 START = """
@@ -84,6 +85,49 @@ def test_stop_is_true_once_and_start_works_again(server: EmbeddedServer) -> None
     assert server.stop()
     assert not server.stop()
     assert server.start() == server.running_url()
+
+
+@pytest.mark.parametrize(
+    ("kept", "said"),
+    [(None, "is missing"), ('{"port": [forgotten]}', "cannot be read"), ("[]", "cannot be read")],
+)
+def test_a_database_without_its_credentials_is_refused_and_kept(
+    server: EmbeddedServer, kept: str | None, said: str
+) -> None:
+    with psycopg.connect(server.start()) as connection:
+        connection.execute("create table kept as select 1 as n")
+    server.stop()
+    file = server.folder / "credentials.json"
+    credentials = file.read_text()
+    file.unlink()
+    if kept is not None:
+        file.write_text(kept)
+    for _ in range(2):
+        with pytest.raises(PipelineError, match=rf"credentials\.json {said}.*reset"):
+            server.start()
+    assert server.expected_url()
+    assert not server.stop()
+
+    file.write_text(credentials)
+    with psycopg.connect(server.start()) as connection:
+        assert connection.execute("select n from kept").fetchone() == (1,)
+
+
+def test_a_folder_that_is_no_database_is_refused_and_kept(server: EmbeddedServer) -> None:
+    kept = server.folder / "data" / "base" / "1"
+    kept.parent.mkdir(parents=True)
+    kept.write_text("rows")
+    with pytest.raises(PipelineError, match="data is not empty, but PG_VERSION is missing"):
+        server.start()
+    assert kept.read_text() == "rows"
+
+
+def test_a_set_up_that_was_killed_is_made_anew(server: EmbeddedServer) -> None:
+    (server.folder / "data").mkdir(parents=True)
+    (server.folder / "data.draft").mkdir()
+    (server.folder / "data.draft" / "PG_VERSION").write_text("18")
+    assert server.start() == server.running_url()
+    assert not (server.folder / "data.draft").exists()
 
 
 def test_a_new_server_of_a_folder_has_the_address_of_the_old_one_but_for_the_password(
