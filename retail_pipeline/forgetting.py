@@ -14,7 +14,7 @@ and figures follow in the same run.
 import json
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -57,7 +57,11 @@ _DAGSTER_IDENTITIES = (
 _STRUCTURE = ("__class__", "__enum__", "tags", "step_key", "run_id", "pipeline_name", "job_name")
 """Keys of Dagster's serialized events under which no data stands."""
 
-_UNSEARCHED = (Path("postgres") / "data", Path("suppression.key"))
+_UNSEARCHED = (
+    *(Path("postgres") / "data", Path("postgres") / "credentials.json"),
+    *(Path("dagster") / "dagster.yaml", Path("suppression.key")),
+)
+"""Under `RETAIL_HOME`: what the server reads of its own, and settings, whose numbers are no ids."""
 
 
 @dataclass
@@ -476,7 +480,7 @@ def _redact_column(
         )
         hits = [(place, text) for place, text in rows if pattern.search(text)]
     for place, text in hits:
-        redacted = _redacted(text, pattern)
+        redacted = _redacted(text, pattern, structure=_STRUCTURE)
         if redacted != text:
             count += connection.execute(
                 sql.SQL("update {table} set {column} = %s where ctid = %s::tid").format(**names),
@@ -485,27 +489,31 @@ def _redact_column(
     return count
 
 
-def _redacted(text: str, pattern: re.Pattern[str]) -> str:
-    """Redact words; in a JSON document only the strings, so that numbers stay numbers."""
+def _redacted(text: str, pattern: re.Pattern[str], *, structure: Collection[str] = ()) -> str:
+    """Redact words; in a JSON document only the strings, so that numbers stay numbers.
+
+    Args:
+        text: A document or plain words.
+        pattern: What finds mentions.
+        structure: Keys of a document under which no data stands.
+    """
     try:
         document = json.loads(text)
     except ValueError:
         return pattern.sub(REDACTED, text)
-    if not isinstance(document, dict | list):
-        return text
-    changed = _redact_strings(document, pattern)
+    changed = _redact_strings(document, pattern, structure)
     return text if changed == document else json.dumps(changed)
 
 
-def _redact_strings(node: Any, pattern: re.Pattern[str]) -> Any:
+def _redact_strings(node: Any, pattern: re.Pattern[str], structure: Collection[str]) -> Any:
     if isinstance(node, str):
         # An image's letters match by chance only.
         return node if ";base64," in node else pattern.sub(REDACTED, node)
     if isinstance(node, list):
-        return [_redact_strings(each, pattern) for each in node]
+        return [_redact_strings(each, pattern, structure) for each in node]
     if isinstance(node, dict):
         return {
-            name: value if name in _STRUCTURE else _redact_strings(value, pattern)
+            name: value if name in structure else _redact_strings(value, pattern, structure)
             for name, value in node.items()
         }
     return node
@@ -519,11 +527,12 @@ def _redact_files(home: Path, pattern: re.Pattern[str]) -> list[Removed]:
             text = path.read_bytes().decode()
         except (UnicodeDecodeError, OSError):
             continue  # an image, or gone meanwhile
-        redacted, count = pattern.subn(REDACTED, text)
-        if count:
+        redacted = _redacted(text, pattern) if pattern.search(text) else text
+        if redacted != text:
             with path.open("r+b") as file:
                 file.write(redacted.encode())
                 file.truncate()
+            count = len(pattern.findall(text)) - len(pattern.findall(redacted))
             removed.append(Removed(str(path), "mentions", count))
     return removed
 

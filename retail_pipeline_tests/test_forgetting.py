@@ -9,6 +9,7 @@ import pytest
 from dagster import AssetKey, AssetObservation, DagsterInstance, ExecuteInProcessResult
 from psycopg import sql
 
+from retail_pipeline.automation.delivery import Book, Waiting
 from retail_pipeline.build import build_definitions
 from retail_pipeline.cli.instance import dagster_environment, open_instance
 from retail_pipeline.errors import PipelineError, UsageError
@@ -208,6 +209,40 @@ def test_others_keep_every_row_and_numbers_stay_numbers(
     [event] = observed(instance)
     assert event["customers"].value == 12
     assert event["who"].value == "[forgotten], not 123 or x-12"
+
+
+def test_files_of_state_stay_readable_and_keep_their_numbers(
+    settings: Settings, database: Database
+) -> None:
+    land(database, "users", [{"user_id": "24187", "name": "Ada Quill"}])
+    state = {
+        "postgres/credentials.json": '{"port": 24187, "password": "a-24187 24187"}',
+        "dagster/dagster.yaml": "max_concurrent_runs: 24187\n",
+        "logs/seconds": "24187",
+    }
+    words = {
+        "logs/run.log": ("24187: Ada Quill has {}", "[forgotten]: [forgotten] has {}"),
+        "logs/word.json": ('"Ada Quill"', '"[forgotten]"'),
+    }
+    for path, text in {**state, **{path: text for path, (text, _) in words.items()}}.items():
+        (settings.home / path).parent.mkdir(parents=True, exist_ok=True)
+        (settings.home / path).write_text(text)
+    book = Book(
+        seen={"RUN_FAILURE": 24187}, outbox=[Waiting("mail", "a", "24187 failed", {"n": 24187})]
+    )
+    book.write(settings.home / "alerts" / "book.json")
+
+    removed = {each.place: each.count for each in forget(settings, "24187")}
+
+    for path, text in state.items():
+        assert (settings.home / path).read_text() == text
+    for path, (_, text) in words.items():
+        assert (settings.home / path).read_text() == text
+    kept = Book.read(settings.home / "alerts" / "book.json")
+    assert kept.seen == {"RUN_FAILURE": 24187}
+    assert kept.outbox == [Waiting("mail", "a", "[forgotten] failed", {"n": 24187})]
+    assert removed[str(settings.home / "logs" / "run.log")] == 2
+    assert removed[str(settings.home / "alerts" / "book.json")] == 1
 
 
 def observed(instance: DagsterInstance) -> list[dict]:
