@@ -34,6 +34,7 @@ from retail_pipeline.ingestion.suppression import (
 )
 from retail_pipeline.postgres import Database, open_database
 from retail_pipeline.postgres.open import sibling_url
+from retail_pipeline.scratch import drop_abandoned
 from retail_pipeline.settings import PROJECT_ROOT, Settings
 
 REDACTED = "[forgotten]"
@@ -82,7 +83,7 @@ class Person:
 
 @dataclass(frozen=True)
 class Removed:
-    """How much was removed in one place: rows of a table, or mentions in a store or a file."""
+    """How much was removed in one place: rows of a table, mentions in a store or a file, or all."""
 
     place: str
     what: str
@@ -113,10 +114,11 @@ def forget(settings: Settings, customer_id: str, *, while_running: bool = False)
         _refuse_while_running(dagster)
     key = SuppressionKey.of(settings, create=True)
     person = Person(customer_id)
+    abandoned = [Removed(name, "database", 1) for name in drop_abandoned(database)]
     rows = _remove_rows(database, key, person)
     _free_space(database, rows.tables)
     pattern = person.pattern()
-    removed = rows.removed
+    removed = abandoned + rows.removed
     if dagster is not None:
         removed += _redact_dagster(dagster, pattern, rewrite_all=rows.are_resumed)
     removed += _redact_files(settings.home, pattern)

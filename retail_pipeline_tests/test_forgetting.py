@@ -13,7 +13,7 @@ from retail_pipeline.automation.delivery import Book, Waiting
 from retail_pipeline.build import build_definitions
 from retail_pipeline.cli.instance import dagster_environment, open_instance
 from retail_pipeline.errors import PipelineError, UsageError
-from retail_pipeline.forgetting import Person, forget
+from retail_pipeline.forgetting import Person, Removed, forget
 from retail_pipeline.postgres import Database, Role
 from retail_pipeline.postgres.open import sibling_url
 from retail_pipeline.postgres.session import SESSION
@@ -243,6 +243,16 @@ def test_files_of_state_stay_readable_and_keep_their_numbers(
     assert kept.outbox == [Waiting("mail", "a", "[forgotten] failed", {"n": 24187})]
     assert removed[str(settings.home / "logs" / "run.log")] == 2
     assert removed[str(settings.home / "alerts" / "book.json")] == 1
+
+
+def test_what_an_evaluation_left_that_was_killed_goes_as_well(
+    settings: Settings, database: Database
+) -> None:
+    name = f"scratch_{0:012x}"
+    with database.connect(autocommit=True) as connection:
+        connection.execute(f"create database {name}")
+    assert forget(settings, "nobody") == [Removed(name, "database", 1)]
+    assert query(database, f"select from pg_database where datname = '{name}'") == []
 
 
 def observed(instance: DagsterInstance) -> list[dict]:

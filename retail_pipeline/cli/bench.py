@@ -9,6 +9,7 @@ from rich.console import Console
 
 from retail_pipeline.bench import BENCHES
 from retail_pipeline.bench.results import Result, as_json, as_table
+from retail_pipeline.cli.stopping import stopped_like_ctrl_c
 from retail_pipeline.cli.summary import open_console
 from retail_pipeline.errors import UsageError
 
@@ -39,7 +40,8 @@ def bench(
     progress, results = Console(stderr=True), []
     for each in [name] if name else BENCHES:
         module = importlib.import_module(BENCHES[each])
-        results += module.run(tuple(size or module.SIZES), note=lambda r: _tell(progress, r))
+        with stopped_like_ctrl_c():
+            results += module.run(tuple(size or module.SIZES), note=lambda r: _tell(progress, r))
         if json_file is not None:  # after each bench: a later one may fail
             json_file.write_text(as_json(results) + "\n", encoding="utf-8")
     open_console().print(as_table(results))

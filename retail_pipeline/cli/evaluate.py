@@ -9,6 +9,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from retail_pipeline.cli.stopping import stopped_like_ctrl_c
 from retail_pipeline.cli.summary import open_console
 from retail_pipeline.errors import UsageError
 from retail_pipeline.files import replaced_whole
@@ -63,7 +64,7 @@ def evaluate(
 
     from retail_pipeline.evaluation import evaluate_file
 
-    with Console(stderr=True).status("evaluating …"):
+    with stopped_like_ctrl_c(), Console(stderr=True).status("evaluating …"):
         result = evaluate_file(
             settings,
             transactions.absolute(),

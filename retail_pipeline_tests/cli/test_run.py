@@ -126,6 +126,22 @@ def test_a_ctrl_c_is_told_as_one_and_what_was_done_is_kept(
     assert len(database.read("transactional.transactions")) == 120
 
 
+@pytest.mark.parametrize("sent", [signal.SIGTERM, signal.SIGHUP])
+def test_an_evaluation_that_is_told_to_end_leaves_no_database(
+    sent: signal.Signals, cli: Cli, database: Database, tmp_path: Path
+) -> None:
+    lines = tmp_path / "lines.csv"
+    order_lines(30).to_csv(lines, index=False)
+    scratch = "select datname::text from pg_database where datname ~ '^scratch_'"
+    process = cli.start("evaluate", "--transactions", str(lines), "--cutoff", "2024-04-01")
+    while database.query(scratch).empty:
+        assert process.poll() is None
+    process.send_signal(sent)
+    process.communicate(timeout=60)
+    assert process.returncode == STOPPED
+    assert database.query(scratch).empty
+
+
 def test_a_run_whose_reader_leaves_goes_on_to_its_end(
     cli: Cli, database: Database, tmp_path: Path
 ) -> None:
