@@ -83,7 +83,7 @@ class Person:
 
 @dataclass(frozen=True)
 class Removed:
-    """How much was removed in one place: rows of a table, mentions in a store or a file, or all."""
+    """How much was removed in one place: rows of a table, mentions in a file, a whole database."""
 
     place: str
     what: str
@@ -411,12 +411,16 @@ def _redact_reasons(connection: psycopg.Connection, pattern: re.Pattern[str]) ->
 
 
 def _free_space(database: Database, tables: Sequence[str]) -> None:
-    """Rewrite the tables, so that the rows leave the files, and sample their statistics anew."""
+    """Rewrite the tables, so that the rows leave the files, and sample their statistics anew.
+
+    A table that a build has dropped since an earlier call is passed by: its file is gone.
+    """
     for table in tables:
         with _connected(database, autocommit=True, table=table) as connection:
-            connection.execute(
-                sql.SQL("vacuum (full, analyze) {}").format(sql.Identifier(*table.split(".")))
-            )
+            name = sql.Identifier(*table.split("."))
+            found = connection.execute("select to_regclass(%s)", [name.as_string(connection)])
+            if found.fetchone() != (None,):
+                connection.execute(sql.SQL("vacuum (full, analyze) {}").format(name))
 
 
 def _dagster(database: Database) -> Database | None:

@@ -306,13 +306,17 @@ def test_a_removal_that_is_unfinished_stays_so_while_others_end(
     monkeypatch.setitem(SESSION, "lock_timeout", "500ms")
     for user in ("K17", "K18"):
         land(database, "users", [{"user_id": user, "name": f"Name of {user}"}])
+    database.execute("create table warehouse.mart as select 'K17' as customer_id")
     with database.connect() as reader:
         reader.execute("select count(*) from transactional.users")
         with pytest.raises(PipelineError, match="run the same command again"):
             forget(settings, "K17")
     forget(settings, "K18")
     unfinished = "select details, tables from quality.unfinished_forgets"
-    assert query(database, unfinished) == [(["Name of K17"], ["transactional.users"])]
+    assert query(database, unfinished) == [
+        (["Name of K17"], ["transactional.users", "warehouse.mart"])
+    ]
+    database.execute("drop table warehouse.mart")
     forget(settings, "K17")
     assert query(database, unfinished) == []
 
