@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from enum import StrEnum
 from pathlib import Path
-from typing import Final, Literal, TypeVar
+from typing import Any, Final, Literal, TypeVar
 from urllib.parse import parse_qsl, urlsplit
 
 from retail_pipeline.deferred import conninfo, psycopg
@@ -328,16 +328,28 @@ def _database_url(given: Mapping[str, str], name: str = "RETAIL_DATABASE_URL") -
     if url is None:
         return None
     shape = f"{name} must look like postgresql://user:password@host:port/database"
-    if not url.startswith(("postgresql://", "postgres://")) or url.count("@") > 1:
-        raise UsageError(f"{shape}; write @ within a password as %40")
+    if not url.startswith(("postgresql://", "postgres://")):
+        raise UsageError(shape)
+    coded = (
+        f"{shape}; in a user name or a password write / # ? [ @ % as percent codes: "
+        "%2F %23 %3F %5B %40 %25"
+    )
+    login, _, rest = url.partition("://")[2].partition("/")
     try:
         parts = conninfo.conninfo_to_dict(url)
-    except (psycopg.ProgrammingError, UnicodeDecodeError):
+    except (psycopg.ProgrammingError, UnicodeError):
         # The driver's own words repeat the address, and the password with it.
-        raise UsageError(f"{shape}; write % within a password as %25") from None
+        raise UsageError(coded) from None
+    if "@" in f"{rest}{login.partition('@')[2]}{parts.get('host')}" or not _is_port(parts):
+        # libpq took a part of the password for the host, the port or the database.
+        raise UsageError(coded)
     if not parts.get("dbname"):
         raise UsageError(f"{shape}: the database's name is missing")
     return url
+
+
+def _is_port(parts: Mapping[str, Any]) -> bool:
+    return re.fullmatch("[0-9]*", parts.get("port", "")) is not None
 
 
 def _suppression_key(given: Mapping[str, str]) -> str | None:

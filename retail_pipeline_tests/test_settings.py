@@ -99,6 +99,27 @@ def test_a_refused_address_is_not_repeated_with_its_password(name: str, value: s
     assert refused.value.__cause__ is None
 
 
+@pytest.mark.parametrize(
+    "address",
+    [
+        "me:hid/den@db.example:5432/retail",
+        "me:12/hidden@db.example:5432/retail",
+        "me:12/hid?den@db.example/retail",
+        "me:hid?a/den@db.example/retail",
+        "me:hid@den@db.example/retail",
+        "me:hidden/retail",
+        "me%3Ahidden%40db.example/retail",
+    ],
+)
+@pytest.mark.parametrize("name", ["RETAIL_DATABASE_URL", "AIRBYTE_DATABASE_URL"])
+def test_a_password_that_libpq_takes_for_something_else_is_refused_unseen(
+    address: str, name: str
+) -> None:
+    with pytest.raises(UsageError, match=f"{name} .*percent codes") as refused:
+        Settings.from_environment({name: f"postgresql://{address}"})
+    assert "hid" not in str(refused.value) and "den" not in str(refused.value)
+
+
 def test_production_does_not_fall_back_to_the_embedded_defaults() -> None:
     with pytest.raises(UsageError, match="RETAIL_DATABASE_URL, RETAIL_SOURCE, RETAIL_API_KEY"):
         Settings.from_environment({"RETAIL_ENV": "production"})
