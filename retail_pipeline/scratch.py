@@ -50,7 +50,7 @@ def scratch_database(settings: Settings) -> Iterator[Database]:
         alive.execute("set idle_session_timeout = 0")
         alive.execute("select pg_advisory_lock(%s, hashtext(%s))", [_LOCK, name])
         try:
-            create_database(alive, name, remedy='alter role "{user}" createdb')
+            create_database(alive, name, remedy="alter role {user} createdb")
             scratch = Database(sibling_url(owner.url, name))
             scratch.migrate()
             yield scratch

@@ -5,16 +5,18 @@ date, the horizon, the discount rate) has its default here and its run-time valu
 """
 
 import os
+import pwd
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, Final, Literal, TypeVar
+from typing import Final, Literal, TypeVar
 from urllib.parse import parse_qsl, urlsplit
 
-from retail_pipeline.deferred import conninfo, psycopg
+from retail_pipeline import postgres_address
+from retail_pipeline.deferred import psycopg
 from retail_pipeline.errors import UsageError
 
 PROJECT_ROOT = Path(__file__).resolve().parent.parent
@@ -26,6 +28,8 @@ DEFAULT_HORIZON_DAYS = 180
 LONGEST_HORIZON_DAYS = 1095
 SHORTEST_SUPPRESSION_KEY = 32
 DEFAULT_DAGSTER_URL = "http://127.0.0.1:3000"
+DEFAULT_SOCKET_FOLDER = "/var/run/postgresql"
+"""Where psycopg's libpq looks for a server of no host; the libpq of ADBC looks elsewhere."""
 
 
 class Environment(StrEnum):
@@ -323,7 +327,37 @@ def _simulator_source(text: str) -> SimulatorSource:
     return source
 
 
-def _database_url(given: Mapping[str, str], name: str = "RETAIL_DATABASE_URL") -> str | None:
+def _database_url(given: Mapping[str, str]) -> str | None:
+    """Return the pipeline's address and what libpq would add, so that all parts add alike."""
+    parts = _database_address(given, "RETAIL_DATABASE_URL")
+    if parts is None:
+        return None
+    defaults = {
+        "host": parts.get("hostaddr") or given.get("PGHOST", DEFAULT_SOCKET_FOLDER),
+        "port": given.get("PGPORT", "5432"),
+        "user": parts.get("user") or given.get("PGUSER") or _account(),
+        "password": given.get("PGPASSWORD", ""),
+    }
+    return _checked_address({**defaults, **parts}, "RETAIL_DATABASE_URL")
+
+
+def _account() -> str:
+    try:
+        return pwd.getpwuid(os.geteuid()).pw_name
+    except KeyError:
+        raise UsageError(
+            "RETAIL_DATABASE_URL names no user, and the account that runs this has no name: "
+            "write postgresql://user:password@host:port/database"
+        ) from None
+
+
+def _airbyte_database_url(given: Mapping[str, str]) -> str | None:
+    """Return the address as another machine sees it: nothing of this one belongs to it."""
+    parts = _database_address(given, "AIRBYTE_DATABASE_URL")
+    return None if parts is None else _checked_address(parts, "AIRBYTE_DATABASE_URL")
+
+
+def _database_address(given: Mapping[str, str], name: str) -> dict[str, str] | None:
     url = given.get(name)
     if url is None:
         return None
@@ -336,20 +370,33 @@ def _database_url(given: Mapping[str, str], name: str = "RETAIL_DATABASE_URL") -
     )
     login, _, rest = url.partition("://")[2].partition("/")
     try:
-        parts = conninfo.conninfo_to_dict(url)
+        parts = postgres_address.read(url)
     except (psycopg.ProgrammingError, UnicodeError):
         # The driver's own words repeat the address, and the password with it.
         raise UsageError(coded) from None
-    if "@" in f"{rest}{login.partition('@')[2]}{parts.get('host')}" or not _is_port(parts):
+    after_login = f"{login.partition('@')[2]}{rest}"
+    if "@" in f"{after_login}{parts.get('host')}" or re.search("[^0-9,]", parts.get("port", "")):
         # libpq took a part of the password for the host, the port or the database.
         raise UsageError(coded)
-    if not parts.get("dbname"):
+    if "dbname" not in parts:
         raise UsageError(f"{shape}: the database's name is missing")
-    return url
+    return parts
 
 
-def _is_port(parts: Mapping[str, Any]) -> bool:
-    return re.fullmatch("[0-9]*", parts.get("port", "")) is not None
+def _checked_address(parts: Mapping[str, str], name: str) -> str:
+    """Return the one spelling that every part of the pipeline reads alike.
+
+    Raises:
+        UsageError: The parts are such that dbt or Dagster could not connect.
+    """
+    if any("," in parts.get(each, "") for each in ("host", "hostaddr", "port")):
+        raise UsageError(f"{name} names several hosts: name one, the primary")
+    if "service" in parts or "servicefile" in parts:
+        raise UsageError(f"{name} names a service: write its host, user and database out instead")
+    port = parts.get("port", "5432")
+    if not (re.fullmatch("[0-9]{1,5}", port) and 0 < int(port) < 65536):
+        raise UsageError(f"{name}: the port must be a number from 1 to 65535")
+    return postgres_address.written(parts)
 
 
 def _suppression_key(given: Mapping[str, str]) -> str | None:
@@ -418,7 +465,7 @@ def _airbyte(given: Mapping[str, str]) -> AirbyteSettings:
         workspace_id=given.get("AIRBYTE_WORKSPACE_ID"),
         client_id=given.get("AIRBYTE_CLIENT_ID"),
         client_secret=given.get("AIRBYTE_CLIENT_SECRET"),
-        database_url=_database_url(given, "AIRBYTE_DATABASE_URL"),
+        database_url=_airbyte_database_url(given),
     )
     missing = [n for n in ("AIRBYTE_URL", "AIRBYTE_WORKSPACE_ID") if n not in given]
     if settings.mode is AirbyteMode.SERVER and missing:

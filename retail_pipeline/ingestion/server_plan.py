@@ -260,6 +260,11 @@ def reference_values(settings: Settings) -> dict[str, str | None]:
             "AIRBYTE_DATABASE_URL where the server reaches it by another address or login"
         )
     parts = conninfo.conninfo_to_dict(url)
+    if str(parts.get("host")).startswith("/"):
+        raise UsageError(
+            "an Airbyte server cannot reach PostgreSQL by a socket of this machine: set "
+            "AIRBYTE_DATABASE_URL to an address with a host"
+        )
     return {
         "RETAIL_API_URL": settings.source.url,
         "RETAIL_API_KEY": settings.api_key,

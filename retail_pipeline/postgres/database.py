@@ -9,7 +9,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
 
-from retail_pipeline.deferred import conninfo, psycopg, sql
+from retail_pipeline import postgres_address
+from retail_pipeline.deferred import psycopg, sql
 from retail_pipeline.errors import PipelineError, UnavailableError
 from retail_pipeline.postgres import arrow
 from retail_pipeline.postgres.session import Role, session_url, with_role
@@ -75,13 +76,13 @@ class Database:
     @property
     def location(self) -> str:
         """Host, port and database name, fit for messages."""
-        parts = conninfo.conninfo_to_dict(self.url)
+        parts = postgres_address.read(self.url)
         return f"{parts.get('host')}:{parts.get('port', 5432)}/{parts.get('dbname')}"
 
     @property
     def name(self) -> str:
         """The database's name on its server."""
-        return str(conninfo.conninfo_to_dict(self.url)["dbname"])
+        return str(postgres_address.read(self.url)["dbname"])
 
     def connect(self, *, autocommit: bool = False) -> "psycopg.Connection":
         """Open a connection; as a context manager it commits or rolls back, and closes.

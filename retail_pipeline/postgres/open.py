@@ -3,6 +3,7 @@
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from retail_pipeline import postgres_address
 from retail_pipeline.deferred import psycopg, sql
 from retail_pipeline.errors import PipelineError
 from retail_pipeline.postgres.database import Database
@@ -45,10 +46,10 @@ def dagster_database_url(settings: Settings) -> str:
         found = connection.execute("select 1 from pg_database where datname = %s", [name])
         if found.fetchone() is None:
             with suppress(psycopg.errors.DuplicateDatabase):  # by a service that starts beside
-                create_database(
-                    connection, name, remedy=f'create database "{name}" owner "{{user}}"'
-                )
-            connection.execute(f'revoke all on database "{name}" from public')
+                create_database(connection, name, remedy="create database {database} owner {user}")
+            connection.execute(
+                sql.SQL("revoke all on database {} from public").format(sql.Identifier(name))
+            )
     return sibling_url(warehouse.url, name)
 
 
@@ -58,7 +59,8 @@ def create_database(connection: "Connection", name: str, *, remedy: str) -> None
     Args:
         connection: In autocommit.
         name: The database's.
-        remedy: What an administrator runs where the login may not; `{user}` stands for the login.
+        remedy: What an administrator runs where the login may not; `{user}` stands for the login,
+            `{database}` for the name, both quoted.
 
     Raises:
         PipelineError: The login may not create databases.
@@ -67,14 +69,14 @@ def create_database(connection: "Connection", name: str, *, remedy: str) -> None
         connection.execute(sql.SQL("create database {}").format(sql.Identifier(name)))
     except psycopg.errors.InsufficientPrivilege:
         user = connection.info.user
+        quoted = {"user": sql.Identifier(user), "database": sql.Identifier(name)}
+        command = sql.SQL(remedy).format(**quoted).as_string(connection)
         raise PipelineError(
             f"{user} may not create the database {name}: have an administrator of the server run "
-            f"`{remedy.format(user=user)}`"
+            f"`{command}`"
         ) from None
 
 
 def sibling_url(url: str, database: str) -> str:
     """Return the address of another database on the same server, with the same credentials."""
-    address, _, options = url.partition("?")
-    sibling = f"{address.rsplit('/', 1)[0]}/{database}"
-    return f"{sibling}?{options}" if options else sibling
+    return postgres_address.written({**postgres_address.read(url), "dbname": database})

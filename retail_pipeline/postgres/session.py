@@ -5,7 +5,8 @@ Only the address is made here; connecting is `database`'s.
 
 from collections.abc import Mapping
 from enum import StrEnum
-from urllib.parse import parse_qsl, quote, urlencode, urlsplit, urlunsplit
+
+from retail_pipeline import postgres_address
 
 CONNECT_TIMEOUT_SECONDS = 10
 LOCK_TIMEOUT = "30s"
@@ -54,7 +55,6 @@ def dbt_options() -> str:
 
 
 def _with(url: str, options: str, **defaults: str) -> str:
-    parts = urlsplit(url)
-    query = {**defaults, **dict(parse_qsl(parts.query))}
-    query["options"] = " ".join(filter(None, [query.get("options"), options]))
-    return urlunsplit(parts._replace(query=urlencode(query, quote_via=quote)))
+    parts = {**defaults, **postgres_address.read(url)}
+    parts["options"] = " ".join(filter(None, [parts.get("options"), options]))
+    return postgres_address.written(parts)

@@ -1,0 +1,59 @@
+"""PostgreSQL addresses: read as libpq does, written so that every reader means the same.
+
+libpq (psycopg, ADBC, dbt) takes `postgres://`, and `#`, `?` and `[` in a password, which others do
+not; SQLAlchemy (Dagster's storage) decodes no percent codes in a host or a database's name. What is
+written here is plain to all. Nothing is validated: that is `settings`'.
+"""
+
+import re
+from collections.abc import Mapping
+from typing import Final
+from urllib.parse import quote, urlencode
+
+from retail_pipeline.deferred import conninfo
+
+_NO_OPTIONS: Final = ("user", "password", "host", "port", "dbname")
+_IPV6: Final = re.compile(r"[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*")
+
+
+def read(address: str) -> dict[str, str]:
+    """Return libpq's parameters of an address, decoded; what is empty is left out.
+
+    Raises:
+        psycopg.ProgrammingError: libpq cannot read it; the message bears parts of it.
+        UnicodeError: It is not UTF-8.
+    """
+    return {name: str(v) for name, v in conninfo.conninfo_to_dict(address).items() if v}
+
+
+def written(parts: Mapping[str, str]) -> str:
+    """Return `postgresql://user:password@host:port/dbname?options` of libpq's parameters.
+
+    A socket's folder, and a host or database whose name needs percent codes, are among the options.
+    """
+    given = {name: value for name, value in parts.items() if value}
+    host, place = _host(given.get("host", "")), _plain(given.get("dbname", ""))
+    port = f":{given['port']}" if "port" in given else ""
+    aside = {
+        **({} if host else {"host": given.get("host", "")}),
+        **({} if place else {"dbname": given.get("dbname", "")}),
+        **{name: value for name, value in given.items() if name not in _NO_OPTIONS},
+    }
+    query = urlencode({name: v for name, v in aside.items() if v}, quote_via=quote, safe="")
+    return f"postgresql://{_login(given)}{host}{port}/{place}{f'?{query}' if query else ''}"
+
+
+def _login(parts: Mapping[str, str]) -> str:
+    user = quote(parts.get("user", ""), safe="")
+    if "password" not in parts:
+        return f"{user}@" if user else ""
+    return f"{user}:{quote(parts['password'], safe='')}@"
+
+
+def _host(name: str) -> str:
+    return f"[{name}]" if _IPV6.fullmatch(name) else _plain(name)
+
+
+def _plain(name: str) -> str:
+    """Return a name that needs no percent code, else nothing."""
+    return name if quote(name, safe="") == name else ""
