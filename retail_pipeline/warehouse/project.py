@@ -18,7 +18,8 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-from retail_pipeline.deferred import conninfo
+from retail_pipeline import postgres_address
+from retail_pipeline.deferred import psycopg
 from retail_pipeline.errors import PipelineError
 from retail_pipeline.postgres.open import expected_url
 from retail_pipeline.postgres.server import DATABASE
@@ -34,6 +35,8 @@ PARTIAL_PARSE = "partial_parse.msgpack"
 
 _NOT_SOURCE = {"target", "logs", "dbt_packages"}
 _DISTRIBUTIONS = ("dbt-core", "dbt-postgres", "dbt-adapters")
+_IN_PROFILE = {"host", "port", "user", "password", "dbname", "options", "connect_timeout"}
+"""What libpq is told of an address by `profiles.yml`, or by what is added to it here."""
 _QUIET = {
     "DBT_SEND_ANONYMOUS_USAGE_STATS": "false",
     "DO_NOT_TRACK": "1",
@@ -111,7 +114,7 @@ def database_name(settings: Settings) -> str:
     """Return the name of the warehouse database without contacting it."""
     if settings.database_url is None:
         return DATABASE
-    return str(conninfo.conninfo_to_dict(settings.database_url)["dbname"])
+    return str(postgres_address.read(settings.database_url)["dbname"])
 
 
 def dbt_environment(url: str, as_of: date | None = None) -> dict[str, str]:
@@ -121,25 +124,34 @@ def dbt_environment(url: str, as_of: date | None = None) -> dict[str, str]:
         url: The owner's `postgresql://` address; dbt sets its own role.
         as_of: Data before 00:00 UTC of this day counts; without it, all that there is.
     """
-    parts = conninfo.conninfo_to_dict(url)
+    parts = postgres_address.read(url)
     given = {
         "RETAIL_DBT_HOST": parts.get("host"),
         "RETAIL_DBT_PORT": parts.get("port"),
         "RETAIL_DBT_USER": parts.get("user"),
         "RETAIL_DBT_PASSWORD": parts.get("password"),
         "RETAIL_DBT_DBNAME": parts.get("dbname"),
-        "RETAIL_DBT_SSLMODE": parts.get("sslmode"),
         "RETAIL_DBT_AS_OF_DATE": as_of,
     }
     # Sessions of dbt read and show time in UTC, as everything else does.
     return {
         **{k: str(v) for k, v in given.items() if v},
+        **_libpq_variables(url),
         **_QUIET,
         # Some models alone bring the tests whose tables they are made from, not those of tables
         # that may not be there yet.
         "DBT_INDIRECT_SELECTION": "buildable",
         "PGTZ": "UTC",
-        "PGOPTIONS": dbt_options(),
+        "PGOPTIONS": " ".join(filter(None, [parts.get("options"), dbt_options()])),
+    }
+
+
+def _libpq_variables(url: str) -> dict[str, str]:
+    """Return an address's options, such as `sslrootcert`, as libpq reads them in dbt's sessions."""
+    return {
+        option.envvar.decode(): option.val.decode()
+        for option in psycopg.pq.Conninfo.parse(url.encode())
+        if option.val and option.envvar and option.keyword.decode() not in _IN_PROFILE
     }
 
 

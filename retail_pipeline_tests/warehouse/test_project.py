@@ -87,13 +87,23 @@ def test_the_manifest_names_the_database_that_is_built_in() -> None:
 
 
 def test_the_database_url_becomes_dbt_variables() -> None:
-    environment = dbt_environment("postgresql://me:p%40ss@db.example:6000/shop?sslmode=require")
+    environment = dbt_environment(
+        "postgresql://me:p%40ss@db.example:6000/shop?sslmode=verify-full&sslrootcert=/x.pem"
+        "&sslcert=/me.pem&sslkey=/me.key&channel_binding=require&options=-c%20jit%3Doff"
+    )
     assert {k: v for k, v in environment.items() if k.startswith("RETAIL_DBT_")} == {
         "RETAIL_DBT_HOST": "db.example",
         "RETAIL_DBT_PORT": "6000",
         "RETAIL_DBT_USER": "me",
         "RETAIL_DBT_PASSWORD": "p@ss",
         "RETAIL_DBT_DBNAME": "shop",
-        "RETAIL_DBT_SSLMODE": "require",
     }
+    assert {k: v for k, v in environment.items() if k.startswith(("PGSSL", "PGCH", "PGPASS"))} == {
+        "PGSSLMODE": "verify-full",
+        "PGSSLROOTCERT": "/x.pem",
+        "PGSSLCERT": "/me.pem",
+        "PGSSLKEY": "/me.key",
+        "PGCHANNELBINDING": "require",
+    }
+    assert environment["PGOPTIONS"].startswith("-c jit=off -c lock_timeout=")
     assert environment["DBT_SEND_ANONYMOUS_USAGE_STATS"] == "false"
