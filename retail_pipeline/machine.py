@@ -271,11 +271,12 @@ def _source(settings: Settings) -> Finding:
             from retail_pipeline.ingestion.specs import load_folder
             from retail_pipeline.ingestion.totals import fetch_totals
             from retail_pipeline.ingestion.workspace import source_values
+            from retail_pipeline.retail_api.source import without_credentials
 
             now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
             totals = fetch_totals(load_folder(), source_values(settings, source.url, now))
             told = ", ".join(f"{count:,} {name}" for name, count in totals.records.items())
-            return _fine("source", f"{source.url} serves {told}")
+            return _fine("source", f"{without_credentials(source.url)} serves {told}")
     except PipelineError as error:
         return Finding("source", Verdict.BROKEN, str(error))
     return _fine("source", f"the simulator with {source.customers:,} customers")

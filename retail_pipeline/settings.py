@@ -140,7 +140,7 @@ class Settings:
             home=Path(given.get("RETAIL_HOME", PROJECT_ROOT / ".retail")).expanduser().absolute(),
             database_url=_database_url(given),
             source=parse_source(given.get("RETAIL_SOURCE", DEFAULT_SOURCE)),
-            api_key=given.get("RETAIL_API_KEY", DEFAULT_API_KEY),
+            api_key=_api_key(given),
             as_of=parse_as_of(given["RETAIL_AS_OF"], "RETAIL_AS_OF")
             if "RETAIL_AS_OF" in given
             else None,
@@ -162,15 +162,21 @@ def parse_source(text: str) -> Source:
     """Read a source as `RETAIL_SOURCE` and `--source` spell it.
 
     Raises:
-        UsageError: The text is none of the three forms, or a simulator parameter is wrong.
+        UsageError: The text is none of the three forms, its host or port cannot be, or a simulator
+            parameter is wrong.
     """
     if text.startswith("simulator:"):
         return _simulator_source(text)
     if text.startswith("file:") and len(text) > len("file:"):
         return FileSource(Path(text.removeprefix("file:")).expanduser().absolute())
-    if text.startswith(("http://", "https://")) and _hostname(text):
-        return ApiSource(text.rstrip("/"))
     without_credentials = text.rpartition("@")[2]
+    if text.startswith(("http://", "https://")):
+        if hostname_of(text):
+            return ApiSource(text.rstrip("/"))
+        raise UsageError(
+            f"the source {without_credentials!r} cannot be asked: its host or its port is wrong; "
+            "an address looks like https://api.example:8443"
+        )
     raise UsageError(
         f"the source {without_credentials!r} is not known: use "
         "'simulator:?customers=10000&seed=7', 'file:PATH' or an address that starts with https://"
@@ -228,6 +234,17 @@ def parse_discount_rate(text: str | float, name: str) -> float:
             f"{name} must be a yearly rate from 0 to below 1, such as 0.1 for 10 %; got {text!r}"
         )
     return rate
+
+
+def hostname_of(url: str) -> str | None:
+    """Return the host of an address, or None where no request could be sent to it."""
+    try:
+        parts = urlsplit(url)
+        host, _ = parts.hostname or "", parts.port
+        host.encode("idna")
+    except ValueError:
+        return None
+    return host if url.isprintable() and " " not in url else None
 
 
 _KNOWN = {
@@ -302,13 +319,6 @@ def _choice(given: Mapping[str, str], name: str, kind: type[_E], default: _E) ->
     except ValueError:
         known = ", ".join(member.value for member in kind)
         raise UsageError(f"{name} is {value!r}; it must be one of: {known}") from None
-
-
-def _hostname(url: str) -> str | None:
-    try:
-        return urlsplit(url).hostname
-    except ValueError:
-        return None
 
 
 def _simulator_source(text: str) -> SimulatorSource:
@@ -399,6 +409,15 @@ def _checked_address(parts: Mapping[str, str], name: str) -> str:
     return postgres_address.written(parts)
 
 
+def _api_key(given: Mapping[str, str]) -> str:
+    key = given.get("RETAIL_API_KEY", DEFAULT_API_KEY)
+    if not (key.isascii() and key.isprintable()):
+        raise UsageError(
+            "RETAIL_API_KEY must be one line of printable ASCII, as it is sent in a header"
+        )
+    return key
+
+
 def _suppression_key(given: Mapping[str, str]) -> str | None:
     key = given.get("RETAIL_SUPPRESSION_KEY")
     if key is not None and len(key) < SHORTEST_SUPPRESSION_KEY:
@@ -423,7 +442,7 @@ def _alerts(given: Mapping[str, str]) -> AlertSettings:
             raise UsageError(f"RETAIL_ALERT_EMAIL holds {address!r}, which is no e-mail address")
     smtp_url = given.get("RETAIL_SMTP_URL")
     if smtp_url is not None and not (
-        smtp_url.startswith(("smtp://", "smtps://")) and _hostname(smtp_url)
+        smtp_url.startswith(("smtp://", "smtps://")) and hostname_of(smtp_url)
     ):
         raise UsageError(
             "RETAIL_SMTP_URL must look like smtp://user:password@host:587?from=pipeline@example.org"
@@ -431,7 +450,7 @@ def _alerts(given: Mapping[str, str]) -> AlertSettings:
     if emails and smtp_url is None:
         raise UsageError("RETAIL_ALERT_EMAIL needs RETAIL_SMTP_URL, the server that sends")
     dagster_url = given.get("RETAIL_DAGSTER_URL", DEFAULT_DAGSTER_URL).rstrip("/")
-    if not (dagster_url.startswith(("http://", "https://")) and _hostname(dagster_url)):
+    if not (dagster_url.startswith(("http://", "https://")) and hostname_of(dagster_url)):
         raise UsageError("RETAIL_DAGSTER_URL must be the address of Dagster's UI: https://…")
     return AlertSettings(webhooks, emails, smtp_url, dagster_url)
 
@@ -442,7 +461,7 @@ def _addresses(given: Mapping[str, str], name: str, schemes: tuple[str, ...]) ->
     for position, word in enumerate(given.get(name, "").split(), start=1):
         match = _ROUTE.fullmatch(word)
         address = match["address"] if match else ""
-        if not address or (schemes and not (address.startswith(schemes) and _hostname(address))):
+        if not address or (schemes and not (address.startswith(schemes) and hostname_of(address))):
             # The address may be a secret: it is not repeated.
             raise UsageError(
                 f"{name}: entry {position} must be an address, or TEAM=ADDRESS; "

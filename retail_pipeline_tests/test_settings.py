@@ -63,6 +63,15 @@ def test_no_secret_is_in_the_printed_form() -> None:
     [
         ("RETAIL_ENV", "prod"),
         ("RETAIL_SOURCE", "ftp://x"),
+        ("RETAIL_SOURCE", "http://localhost:80a"),
+        ("RETAIL_SOURCE", "http://localhost:65536"),
+        ("RETAIL_SOURCE", "http://..example"),
+        ("RETAIL_SOURCE", f"https://{'x' * 64}.example"),
+        ("RETAIL_SOURCE", "https://api example"),
+        ("RETAIL_SOURCE", "https://"),
+        ("RETAIL_API_KEY", "clé"),
+        ("RETAIL_API_KEY", "a\nb"),
+        ("RETAIL_DAGSTER_URL", "http://localhost:80a"),
         ("RETAIL_SOURCE", "simulator:?clients=3"),
         ("RETAIL_SOURCE", "simulator:?customers=none"),
         ("RETAIL_AS_OF", "01/05/2024"),
@@ -83,6 +92,17 @@ def test_a_wrong_value_is_refused(name: str, value: str) -> None:
 
 
 @pytest.mark.parametrize(
+    "url",
+    [
+        *("http://localhost:80", "http://[::1]:8000", "https://bücher.example"),
+        *("https://me:p%40ss@api.example:8443/v1", "https://my_api.example."),
+    ],
+)
+def test_an_address_that_can_be_asked_is_a_source(url: str) -> None:
+    assert parse_source(url) == ApiSource(url)
+
+
+@pytest.mark.parametrize(
     ("name", "value"),
     [
         ("RETAIL_DATABASE_URL", "postgresql://me:hid%den@db.example/shop"),
@@ -90,6 +110,8 @@ def test_a_wrong_value_is_refused(name: str, value: str) -> None:
         ("RETAIL_DATABASE_URL", "postgresql://me:hidden@db.example/"),
         ("RETAIL_SOURCE", "htps://me:hidden@api.example"),
         ("RETAIL_SOURCE", "https://[hidden"),
+        ("RETAIL_SOURCE", "https://me:hid/den@api.example"),
+        ("RETAIL_API_KEY", "hidden-é"),
     ],
 )
 def test_a_refused_address_is_not_repeated_with_its_password(name: str, value: str) -> None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from retail_pipeline.errors import PipelineError, UsageError
-from retail_pipeline.settings import AirbyteSettings
+from retail_pipeline.settings import AirbyteSettings, hostname_of
 
 if TYPE_CHECKING:
     import httpx
@@ -86,9 +86,10 @@ class AirbyteServer:
         self._settings = settings
         self._secrets = {*secrets, str(settings.client_secret)}
         self.workspace_id = str(settings.workspace_id)
-        address = urlsplit(str(settings.url).rstrip("/"))
-        if address.scheme not in ("http", "https") or not address.hostname:
+        url = str(settings.url).rstrip("/")
+        if not (url.startswith(("http://", "https://")) and hostname_of(url)):
             raise UsageError("AIRBYTE_URL must be an address like https://airbyte.example.com")
+        address = urlsplit(url)
         self.location = address._replace(netloc=address.netloc.rpartition("@")[2]).geturl()
         import httpx
 

@@ -75,7 +75,8 @@ def fetch_totals(folder: AirbyteFolder, values: Mapping[str, str | None]) -> Api
 
     Raises:
         ApiUnavailableError: It does not answer, or is overloaded, three times in a row.
-        PipelineError: It refuses the key or the request, or its answer cannot be read.
+        PipelineError: It refuses the key or the request, its answer cannot be read, or the address
+            or the key is such that no request can be made of it.
     """
     answers: dict[str, Any] = {}
     records: dict[str, int] = {}
@@ -117,6 +118,12 @@ def _answer(
             answer = _ask(url, parameters, headers)
         except httpx.TransportError as error:
             problem, wait = str(error) or type(error).__name__, 0.5
+        except (httpx.HTTPError, httpx.InvalidURL, UnicodeError) as error:
+            # Its words may hold a part of the address or of the key.
+            raise PipelineError(
+                f"the retail API cannot be asked for {path} ({type(error).__name__}): "
+                "check RETAIL_SOURCE and RETAIL_API_KEY"
+            ) from None
         else:
             if answer.status_code not in _TRANSIENT:
                 return _understood(path, answer)

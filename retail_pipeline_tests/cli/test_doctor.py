@@ -1,7 +1,11 @@
 """`doctor`: what it finds on a machine that works, and on one that does not."""
 
 import json
+import threading
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+
+import pytest
 
 from retail_pipeline.cli.progress import Course
 from retail_pipeline_tests.cli.command import DONE, FAILED, WRONG_USE, Cli
@@ -40,6 +44,45 @@ def test_wrong_settings_do_not_hide_the_rest(cli: Cli) -> None:
     found = verdicts(done.stdout)
     assert found["settings"] == "broken"
     assert found["Python"] == "fine"
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("RETAIL_SOURCE", "http://localhost:80a"),
+        ("RETAIL_SOURCE", "http://..example"),
+        ("RETAIL_API_KEY", "clé"),
+        ("AIRBYTE_URL", "http://localhost:80a"),
+    ],
+)
+def test_what_no_request_can_be_made_of_is_a_finding(cli: Cli, name: str, value: str) -> None:
+    airbyte = {"AIRBYTE_WORKSPACE_ID": "w", "AIRBYTE_CLIENT_ID": "c", "AIRBYTE_CLIENT_SECRET": "s"}
+    others = {"AIRBYTE_MODE": "server", **airbyte} if name == "AIRBYTE_URL" else {}
+    done = cli("doctor", "--json", **{name: value, **others})
+    broken = {what for what, verdict in verdicts(done.stdout).items() if verdict == "broken"}
+    assert broken & {"settings", "Airbyte"}
+    assert name in done.stdout or value in done.stdout
+    assert "unforeseen" not in done.stderr
+
+
+class Totals(BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        names = ("products", "users", "transactions", "lines")
+        amounts = ("net_amount", "sales_amount", "returns_amount")
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(json.dumps(dict.fromkeys((*names, *amounts), 1)).encode())
+
+
+@pytest.mark.parametrize("as_json", [(), ("--json",)])
+def test_the_sources_login_is_not_printed(cli: Cli, as_json: tuple[str, ...]) -> None:
+    with HTTPServer(("127.0.0.1", 0), Totals) as api:
+        threading.Thread(target=api.serve_forever, daemon=True).start()
+        address = f"127.0.0.1:{api.server_port}"
+        done = cli("doctor", "--port", "0", *as_json, RETAIL_SOURCE=f"http://me:hidden@{address}")
+        api.shutdown()
+    assert f"http://{address} serves 1 products" in done.stdout
+    assert "hidden" not in done.stdout + done.stderr
 
 
 def test_the_rest_of_a_run_is_judged_by_an_earlier_one(tmp_path: Path) -> None:
