@@ -18,6 +18,7 @@ import psycopg
 
 from retail_pipeline.errors import PipelineError, UsageError
 from retail_pipeline.postgres import Database
+from retail_pipeline.postgres.migrate import OLDEST_POSTGRES
 from retail_pipeline.postgres.open import embedded_server
 from retail_pipeline.postgres.server import account_problem, binaries_problem
 from retail_pipeline.settings import (
@@ -34,7 +35,6 @@ NEEDED_GIB, WANTED_GIB = 1.5, 3.0
 """Memory: a run over 10,000 customers peaks near 1.2 GiB, PostgreSQL included."""
 NEEDED_DISK_GIB, WANTED_DISK_GIB = 1.0, 5.0
 MOST_CLOCK_SECONDS = 60
-OLDEST_POSTGRES = 140000
 
 _GIB = 2**30
 _PACKAGES = ("dagster", "dagster-airbyte", "dagster-dbt", "dbt-postgres", "airbyte-cdk")
@@ -227,8 +227,9 @@ def _database(settings: Settings) -> Iterator[Finding]:
 
 def _server_version(location: str, name: str, number: int) -> Finding:
     found = f"{name} at {location}"
-    if number < OLDEST_POSTGRES:
-        return Finding("PostgreSQL", Verdict.BROKEN, found, "use PostgreSQL 14 or later")
+    if number < OLDEST_POSTGRES * 10_000:
+        remedy = f"use PostgreSQL {OLDEST_POSTGRES} or later"
+        return Finding("PostgreSQL", Verdict.BROKEN, found, remedy)
     return _fine("PostgreSQL", found)
 
 

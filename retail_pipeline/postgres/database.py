@@ -221,7 +221,8 @@ class Database:
             repair: Apply all of it, so that rights that were lost come back.
 
         Raises:
-            PipelineError: The login may not create the roles; the message names the remedy.
+            PipelineError: The server is too old, or the login may not create the roles; the message
+                names the remedy.
         """
         from retail_pipeline.postgres.migrate import migrate
 

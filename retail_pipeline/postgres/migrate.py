@@ -7,6 +7,7 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 import psycopg
 
@@ -16,6 +17,8 @@ from retail_pipeline.settings import PROJECT_ROOT
 SCRIPTS = PROJECT_ROOT / "database"
 ROLES = "000_roles.sql"
 GRANTS = "900_grants.sql"
+OLDEST_POSTGRES: Final = 14
+"""The oldest major release whose SQL the scripts and the dbt models keep to."""
 _LOCK = 7_203_417
 
 
@@ -53,8 +56,10 @@ def migrate(connection: psycopg.Connection, *, repair: bool = False) -> list[str
         repair: Apply every script, whether it was applied or not; still only names what was due.
 
     Raises:
-        PipelineError: The owner may not create roles, or not act as one of them.
+        PipelineError: The server is too old, or the owner may not create roles, or not act as one
+            of them.
     """
+    refuse_old_server(connection.info.server_version)
     connection.execute("select pg_advisory_xact_lock(%s)", [_LOCK])
     connection.execute("create schema if not exists quality")
     connection.execute(
@@ -86,6 +91,22 @@ def differences(connection: psycopg.Connection) -> Differences:
     finally:
         connection.rollback()
     return Differences(due, sorted(after - before), sorted(before - after))
+
+
+def refuse_old_server(version: int) -> None:
+    """Check a server's version as libpq tells it: 140005 is 14.5, and 90624 is 9.6.24.
+
+    Raises:
+        PipelineError: The pipeline needs a later one.
+    """
+    major, minor = divmod(version, 10_000)
+    if major < OLDEST_POSTGRES:
+        found = f"{major}.{minor}" if major >= 10 else f"{major}.{minor // 100}.{minor % 100}"
+        raise PipelineError(
+            f"the server is PostgreSQL {found}, and the pipeline needs {OLDEST_POSTGRES} or later: "
+            "upgrade it, or set RETAIL_DATABASE_URL to a later one "
+            "(without the setting, the embedded server is used)"
+        )
 
 
 def _scripts() -> list[Path]:
