@@ -7,6 +7,7 @@ import secrets
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
+from typing import Any
 
 import orjson
 
@@ -106,9 +107,20 @@ def land_records(database: Database, records: RetailRecords) -> None:
 def _pages(pages: StreamPages) -> Iterator[str]:
     after: Cursor | None = None
     while True:
-        page = orjson.loads(pages.page(since=None, until=None, after=after, limit=_PAGE))
+        text = pages.page(since=None, until=None, after=after, limit=_PAGE)
+        page = orjson.loads(text)
         if page["data"]:
-            yield orjson.dumps(page["data"]).decode()
+            data = _nulled(page["data"]) if rb"\u0000" in text else page["data"]
+            yield orjson.dumps(data).decode()
         if page["next_cursor"] is None:
             return
         after = Cursor.decode(page["next_cursor"])
+
+
+def _nulled(value: Any) -> Any:
+    """Return records with null for each text that PostgreSQL cannot store, as a sync lands them."""
+    if isinstance(value, dict):
+        return {name: _nulled(item) for name, item in value.items()}
+    if isinstance(value, list):
+        return [_nulled(item) for item in value]
+    return None if isinstance(value, str) and "\0" in value else value

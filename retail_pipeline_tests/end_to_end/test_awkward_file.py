@@ -33,7 +33,8 @@ def lines() -> pd.DataFrame:
         for kind, (times, amount) in kinds.items()
     ]
     frame = pd.concat([ordinary[["customer_id", "ts", "amount"]], *awkward], ignore_index=True)
-    return frame.assign(order_id=[f"o{number}" for number in range(len(frame))])
+    country = np.where(frame["customer_id"] == "one-timer", "Ger\0many", "Germany")
+    return frame.assign(order_id=[f"o{number}" for number in range(len(frame))], country=country)
 
 
 def test_every_model_values_everyone_or_says_why_not(settings: Settings, tmp_path: Path) -> None:
