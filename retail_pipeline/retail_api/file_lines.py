@@ -121,8 +121,10 @@ def _checked(
     for id_ in ids.values():
         bad |= _mask(pc.match_substring(id_, "\0").fill_null(False))
     position = np.flatnonzero(bad)
-    records = _records(table.take(pa.array(position)))
     bad_ids = {name: id_.take(pa.array(position)).to_pylist() for name, id_ in ids.items()}
+    records = _records(table.take(pa.array(position)))
+    for row, record in enumerate(records):  # as they are served and forgotten, not as 13085.0
+        record |= {name: bad_ids[name][row] for name in IDS if record.get(name) is not None}
     reasons = [
         _reason(
             record,

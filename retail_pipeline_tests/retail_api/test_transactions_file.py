@@ -306,6 +306,17 @@ def test_times_are_utc_unless_they_say_otherwise_whatever_stands_before_them(
     ]
 
 
+def test_ids_of_a_bad_line_are_spelled_as_those_of_a_good_one(tmp_path: Path) -> None:
+    rows = [
+        line(customer_id=13085.0, order_id=7.0, amount=None),
+        line(customer_id=13085.0, order_id=None, amount=1.0),
+    ]
+    file = read_transactions_file(write(tmp_path, rows, parquet=True))
+    assert file.records.transactions["user_id"].tolist() == ["13085"]
+    (record,) = file.rejected["record"]
+    assert (record["customer_id"], record["order_id"]) == ("13085", "7")
+
+
 def test_a_bad_line_is_set_aside_with_its_reason_and_its_order_goes_through(tmp_path: Path) -> None:
     rows = [
         line(order_id="1", amount="1.10"),
