@@ -34,6 +34,7 @@ from retail_pipeline.figures.style import (
 
 _BARS_PER_DECADE = 10
 _MOST_BARS = 60
+_NEAR_THE_DIAGONAL = 0.33
 
 Floats = NDArray[np.float64]
 
@@ -420,6 +421,7 @@ def _draw_lorenz(axes: Axes, curves: dict[str, tuple[Floats, Floats]]) -> None:
         "bbox": {"facecolor": "white", "edgecolor": "none", "pad": 1.0, "alpha": 0.8},
     }
     best_first = sorted(curves, key=lambda kind: -float(np.interp(0.2, *curves[kind])))
+    lowest = float(np.interp(0.2, *curves[best_first[-1]]))
     for line, kind in enumerate(best_first):
         people, value = curves[kind]
         colour, ink, name = looks[kind]
@@ -428,12 +430,14 @@ def _draw_lorenz(axes: Axes, curves: dict[str, tuple[Floats, Floats]]) -> None:
         axes.scatter([0.2], [top], color=colour, s=46, zorder=4)
         axes.annotate(
             f"{name}: {share(top)}",
-            (0.2, float(np.interp(0.2, *curves[best_first[-1]]))),
+            (0.2, lowest),
             xytext=(12, -14 - 16 * line),
             color=ink,
             **beside,
         )
-    axes.annotate("all alike: 20%", (0.2, 0.2), xytext=(12, -14), color=QUIET_INK, **beside)
+    # The labels of a curve near the diagonal stand where that of the diagonal would.
+    at, label = (0.6, "all alike") if lowest < _NEAR_THE_DIAGONAL else (0.2, "all alike: 20%")
+    axes.annotate(label, (at, at), xytext=(12, -14), color=QUIET_INK, **beside)
     axes.axvline(0.2, color=INK, linewidth=0.8, zorder=1.5)
     axes.set(xlim=(0, 1), ylim=(0, 1.04), xlabel="Share of customers, most valuable first")
     axes.set_title("Share of value")

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from datetime import date
+from itertools import combinations
 
 import matplotlib as mpl
 import numpy as np
@@ -378,6 +379,14 @@ class TestConcentration:
         assert plot.numbers["past_share_of_top_20_percent"] == pytest.approx(0.8)
         assert plot.numbers["predicted_gini"] == pytest.approx(0.0)
         assert "1 customer with a negative sum count as zero" in words_of(plot.figure)
+
+    @pytest.mark.parametrize("predicted", [[1.0] * 5, [3.0, 2.0, 2.0, 2.0, 2.0], []])
+    def test_labels_of_equal_customers_lie_beside_each_other(self, predicted: list[float]):
+        plot = revenue_concentration(value_groups([20.0] * 5, predicted), currency="", **WINDOW)
+        plot.figure.canvas.draw()
+        boxes = [text.get_window_extent() for text in plot.figure.axes[0].texts]
+        assert not any(one.overlaps(other) for one, other in combinations(boxes, 2))
+        assert all(plot.figure.axes[0].bbox.y0 < box.y0 for box in boxes)
 
     def test_no_value_at_all_is_said_in_words(self):
         plot = revenue_concentration(value_groups([-1.0], [0.0]), currency="", **WINDOW)
