@@ -10,7 +10,8 @@ COPY . .
 # The manifest is prepared here, as the services may not write into the image.
 RUN /opt/venv/bin/pip install --no-deps --no-build-isolation --editable . \
     && DBT_SEND_ANONYMOUS_USAGE_STATS=false /opt/venv/bin/python -c \
-    "from retail_pipeline.warehouse.project import prepare_manifest; prepare_manifest()"
+    "from retail_pipeline.warehouse.project import prepare_manifest; prepare_manifest()" \
+    && chmod -R a+rX,go-w /srv/retail
 
 FROM python:3.12-slim-bookworm
 RUN useradd --uid 10001 --no-create-home --home-dir /var/lib/retail retail \

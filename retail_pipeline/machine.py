@@ -36,6 +36,8 @@ NEEDED_GIB, WANTED_GIB = 1.5, 3.0
 NEEDED_DISK_GIB, WANTED_DISK_GIB = 1.0, 5.0
 MOST_CLOCK_SECONDS = 60
 
+CONTROL_GROUP = Path("/sys/fs/cgroup")
+
 _GIB = 2**30
 _PACKAGES = ("dagster", "dagster-airbyte", "dagster-dbt", "dbt-postgres", "airbyte-cdk")
 
@@ -151,15 +153,22 @@ def _free_gib() -> float | None:
     except (OSError, StopIteration, ValueError):
         return None
     limits = [available * 1024 / _GIB]
-    group = Path("/sys/fs/cgroup")
+    group = CONTROL_GROUP
     try:
         limit = (group / "memory.max").read_text().strip()
         used = int((group / "memory.current").read_text())
         if limit.isdigit():
-            limits.append((int(limit) - used) / _GIB)
+            limits.append((int(limit) - used + _reclaimable(group)) / _GIB)
     except (OSError, ValueError):
         pass
     return min(limits)
+
+
+def _reclaimable(group: Path) -> int:
+    """Return the bytes of file cache in a container, which the kernel gives up when asked."""
+    lines = (group / "memory.stat").read_text().splitlines()
+    told = dict(line.split() for line in lines)
+    return int(told.get("inactive_file", 0)) + int(told.get("active_file", 0))
 
 
 def _disk(home: Path) -> Finding:

@@ -68,17 +68,22 @@ class RunWindow(ConfigurableResource):
             return settings.discount_rate
         return parse_discount_rate(self.discount_rate, "discount_rate")
 
-    def landed_as_of(self, settings: Settings, database: Database) -> date:
+    def landed_as_of(self, database: Database) -> date:
         """Return the as-of date of the ingested data, which all later stages share.
 
+        The environment's date is what syncs ask for; a later stage takes what has landed.
+
         Raises:
-            PipelineError: Nothing was ingested, a stream lags behind the others, or this run asks
-                for another date.
+            PipelineError: Nothing was ingested, a stream lags behind the others, or this run was
+                given another date.
         """
-        landed, asked = landed_state(database).as_of, self.asked_as_of(settings)
+        landed = landed_state(database).as_of
+        if self.as_of is None:
+            return landed
+        asked = parse_as_of(self.as_of, "as_of")
         if self.as_of == TODAY and asked == landed + timedelta(days=1):
             return landed  # midnight has passed since the syncs
-        if asked is not None and asked != landed:
+        if asked != landed:
             raise PipelineError(
                 f"this run asks for the as-of date {asked}, but the ingested data is as of "
                 f"{landed}: materialize the transactional assets in the same run"

@@ -21,6 +21,7 @@ from dagster import (
 )
 
 from retail_pipeline.automation.jobs import CLV, SCORE
+from retail_pipeline.settings import TODAY
 
 LANDED = AssetKey(["transactional", "transactions"])
 FEATURES = AssetKey(["warehouse", "customer_features"])
@@ -177,12 +178,13 @@ def _request(
 def _same_window(instance: DagsterInstance, run_id: str) -> Mapping[str, Any]:
     """Return the window that the features' run was given, as run configuration.
 
-    Not its full refresh: nothing that the CLV job does should empty a layer.
+    Not its full refresh: nothing that the CLV job does should empty a layer. Not `today`, which may
+    be another day by now.
     """
     run = instance.get_run_by_id(run_id) if run_id else None
     given: Any = run.run_config if run else {}
     for name in ("resources", "run_window", "config"):
         given = given.get(name) or {}
     names = ("as_of", "horizon_days", "discount_rate")
-    window = {name: given[name] for name in names if given.get(name) is not None}
+    window = {name: given[name] for name in names if given.get(name) not in (None, TODAY)}
     return {"resources": {"run_window": {"config": window}}} if window else {}

@@ -5,6 +5,7 @@ import sys
 from typing import Annotated
 
 import typer
+from rich.markup import escape
 
 from retail_pipeline.cli.summary import open_console
 from retail_pipeline.errors import PipelineError, UsageError
@@ -47,6 +48,8 @@ def _print(findings: list[Finding]) -> None:
     console = open_console()
     for finding in findings:
         mark = _MARKS[finding.verdict]
-        console.print(f"{mark} {finding.what:<16}{finding.found}", highlight=False, soft_wrap=True)
+        console.print(
+            f"{mark} {finding.what:<16}{escape(finding.found)}", highlight=False, soft_wrap=True
+        )
         if finding.remedy:
-            console.print(f"  {'':<16}→ {finding.remedy}", highlight=False, soft_wrap=True)
+            console.print(f"  {'':<16}→ {escape(finding.remedy)}", highlight=False, soft_wrap=True)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from retail_pipeline.cli.stopping import stopped_like_ctrl_c
@@ -155,14 +156,16 @@ def _print(result: "Evaluation", written: dict[str, Path | None]) -> None:
     mark = "" if decision.validated else " (validated = false)"
     if result.valuation.is_extrapolated:
         mark = " (validated = false, extrapolated)"
-    console.print(f"served: {decision.model_name}{mark}: {decision.reason}", highlight=False)
+    console.print(
+        f"served: {decision.model_name}{mark}: {escape(decision.reason)}", highlight=False
+    )
     if result.metrics.empty:
         console.print("the file ends before the outcome does: no metrics")
     else:
         console.print(_metrics_table(result.metrics))
     for what, path in written.items():
         if path is not None:
-            console.print(f"{what}: {path}", soft_wrap=True, highlight=False)
+            console.print(f"{what}: {escape(str(path))}", soft_wrap=True, highlight=False)
 
 
 def _metrics_table(metrics: "pd.DataFrame") -> Table:

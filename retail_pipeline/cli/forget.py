@@ -4,6 +4,7 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 
 from retail_pipeline.settings import Settings
 
@@ -21,7 +22,7 @@ def forget(
     console = Console()
     for each in removed:
         console.print(
-            f"{each.count:>8,} {each.what:<9}{each.place}", highlight=False, soft_wrap=True
+            f"{each.count:>8,} {each.what:<9}{escape(each.place)}", highlight=False, soft_wrap=True
         )
     if not removed:
         console.print("nothing of this customer was found")

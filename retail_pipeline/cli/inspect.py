@@ -6,6 +6,7 @@ import sys
 from typing import Annotated, Any
 
 import typer
+from rich.markup import escape
 
 from retail_pipeline.cli.summary import open_console, print_layers, print_serving, read_summary
 from retail_pipeline.errors import PipelineError
@@ -48,13 +49,13 @@ def _print(database: Database | None) -> None:
         console.print("PostgreSQL   embedded, not running (`retail-pipeline up` starts it)")
         return
     database.execute("select 1")
-    console.print(f"PostgreSQL   {database.location}")
+    console.print(f"PostgreSQL   {escape(database.location)}")
     try:
         state = read_state(database)
     except PipelineError as error:
-        console.print(f"State        {error}")
+        console.print(f"State        {escape(str(error))}")
         return
-    console.print(f"Source       {state.source_id}")
+    console.print(f"Source       {escape(state.source_id)}")
     console.print(f"As of        {state.as_of}, generation {state.generation}")
     print_layers(database, console)
     print_serving(database, console)

@@ -1,17 +1,19 @@
 """Dagster's instance for the command line and `make dev`: its home, its storage in PostgreSQL."""
 
 import fcntl
+import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from retail_pipeline.files import replaced_whole
 from retail_pipeline.postgres.open import dagster_database_url
 from retail_pipeline.settings import PROJECT_ROOT, Settings
 
 if TYPE_CHECKING:
-    from dagster import DagsterInstance
+    from dagster import DagsterInstance, DagsterRun
 
 STORAGE_VARIABLE = "DAGSTER_POSTGRES_URL"
 
@@ -25,7 +27,8 @@ def dagster_environment(settings: Settings) -> dict[str, str]:
     configuration = home / "dagster.yaml"
     wanted = _CONFIGURATION.read_text()
     if not configuration.exists() or configuration.read_text() != wanted:
-        configuration.write_text(wanted)
+        with replaced_whole(configuration) as draft:  # several services start at once
+            draft.write_text(wanted)
     return {"DAGSTER_HOME": str(home), STORAGE_VARIABLE: dagster_database_url(settings)}
 
 
@@ -57,6 +60,32 @@ def at_work(instance: "DagsterInstance", settings: Settings, run_id: str) -> Ite
             yield
         finally:
             own.unlink(missing_ok=True)
+
+
+def end_runs_of_earlier_server(instance: "DagsterInstance", host: str, port: int) -> None:
+    """Call failed what the code location at an address was at work on before it was started again.
+
+    Its runs were processes of its own and ended with it; nothing else would notice before their
+    longest time is over, and their places in pools would be taken until then.
+
+    Args:
+        instance: Where runs are recorded.
+        host: Of the code location, as the webserver and the daemon know it.
+        port: Its port.
+    """
+    from dagster import DagsterRunStatus, RunsFilter
+    from dagster._core.storage.tags import GRPC_INFO_TAG
+
+    at_work = [DagsterRunStatus.STARTING, DagsterRunStatus.STARTED, DagsterRunStatus.CANCELING]
+    for run in instance.get_runs(RunsFilter(statuses=at_work)):
+        launched_by = json.loads(run.tags.get(GRPC_INFO_TAG, "{}"))
+        if (launched_by.get("host"), launched_by.get("port")) == (host, port):
+            _end(instance, run, "the code location was started again while this run was at work")
+
+
+def _end(instance: "DagsterInstance", run: "DagsterRun", why: str) -> None:
+    instance.report_run_failed(run, why)
+    instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)
 
 
 def _end_if_dead(instance: "DagsterInstance", path: Path) -> None:

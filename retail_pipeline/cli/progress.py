@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from rich.console import Console
+from rich.markup import escape
 from rich.text import Text
 
 from retail_pipeline.errors import PipelineError, StoppedError, UsageError
@@ -166,7 +167,7 @@ class Progress:
             if entry.dagster_event is not None:
                 self._on_event(entry.dagster_event)
             elif entry.level == logging.WARNING:
-                self.console.print(f"  [yellow]![/] {entry.user_message}", highlight=False)
+                self.console.print(f"  [yellow]![/] {escape(entry.user_message)}", highlight=False)
 
     def _on_event(self, event: "DagsterEvent") -> None:
         if event.is_step_materialization and event.asset_key and event.partition is None:

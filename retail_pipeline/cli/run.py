@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 
 from retail_pipeline.cli.progress import Course, Progress
 from retail_pipeline.cli.summary import open_console, print_summary, read_summary
@@ -257,13 +258,15 @@ def _conclude(
         if isinstance(first, StoppedError):
             raise first
         log = settings.home / "logs" / "run.log"
-        console.print(f"the run failed; its log is {log}", soft_wrap=True, highlight=False)
+        console.print(
+            f"the run failed; its log is {escape(str(log))}", soft_wrap=True, highlight=False
+        )
         for other in reversed(others):
-            console.print(f"[red]✗[/] {other}", highlight=False)
+            console.print(f"[red]✗[/] {escape(str(other))}", highlight=False)
         raise first
     print_summary(settings, seconds, total, console)
     for name in progress.warned_checks:
-        console.print(f"[yellow]warning[/] check {name}")
+        console.print(f"[yellow]warning[/] check {escape(name)}")
     if progress.failed_checks:
         raise PipelineError("checks failed: " + "; ".join(progress.failed_checks))
 

@@ -12,12 +12,17 @@ from typing import Annotated, Literal, NoReturn
 import typer
 from rich.console import Console
 
-from retail_pipeline.cli.instance import dagster_environment
+from retail_pipeline.cli.instance import (
+    dagster_environment,
+    end_runs_of_earlier_server,
+    open_instance,
+)
 from retail_pipeline.errors import UsageError
 from retail_pipeline.postgres import Role, open_database
 from retail_pipeline.postgres.open import dagster_database_url, embedded_server
 from retail_pipeline.settings import PROJECT_ROOT, TODAY, Settings, parse_as_of, parse_source
 
+_CODE_LOCATION = ["dagster", "api", "grpc"]
 _STATE = ("postgres", "dagster", "alerts", "figures", "report", "dbt", "logs")
 
 
@@ -106,7 +111,13 @@ def execute(
     DAGSTER_HOME and the address of its storage are set, the database is there and migrated: so run
     the services' webserver and daemon, and Dagster's own commands.
     """
-    os.environ.update(dagster_environment(Settings.from_environment()))
+    settings = Settings.from_environment()
+    os.environ.update(dagster_environment(settings))
+    if command[:3] == _CODE_LOCATION and "--port" in command[:-1]:
+        host = os.environ.get("CODE_LOCATION_HOST", "code-location")
+        port = int(command[command.index("--port") + 1])
+        with open_instance(settings) as instance:
+            end_runs_of_earlier_server(instance, host, port)
     beside = Path(sys.executable).parent / command[0]
     is_beside = beside.name == command[0] and beside.exists()
     program = str(beside) if is_beside else shutil.which(command[0])

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from retail_pipeline.postgres import Database, open_database
@@ -74,16 +75,18 @@ def print_summary(
     """
     database = open_database(settings)
     state = read_state(database)
-    console.rule(f"{state.source_id}, as of {state.as_of}")
+    console.rule(f"{escape(state.source_id)}, as of {state.as_of}")
     print_layers(database, console)
     print_leaderboard(database, console)
     print_serving(database, console)
     print_worth(database, console)
     print_segments(database, console)
-    console.print(f"[bold]Figures[/]        {settings.home / 'figures'}", soft_wrap=True)
+    console.print(
+        f"[bold]Figures[/]        {escape(str(settings.home / 'figures'))}", soft_wrap=True
+    )
     report = settings.home / "report" / "report.html"
     if report.exists():
-        console.print(f"[bold]Report[/]         {report}", soft_wrap=True)
+        console.print(f"[bold]Report[/]         {escape(str(report))}", soft_wrap=True)
     console.print(
         "[bold]Predictions[/]    table clv.predictions "
         "(psql $(retail-pipeline db-url)), or `make dev` for the graph"
@@ -183,7 +186,7 @@ def print_serving(database: Database, console: Console) -> None:
         mark = " [yellow](validated = false, extrapolated)[/]"
     console.print(
         f"[bold]Champion[/]       {served['model_name']}{mark}, version {served['model_version']}\n"
-        f"               {served['reason']}",
+        f"               {escape(served['reason'])}",
         highlight=False,
     )
 

@@ -54,7 +54,7 @@ def window(database: Database, settings: Settings, run_window: RunWindow) -> tup
     Raises:
         PipelineError: Nothing was ingested, or the run asks for another date.
     """
-    return run_window.landed_as_of(settings, database), run_window.horizon(settings)
+    return run_window.landed_as_of(database), run_window.horizon(settings)
 
 
 def result(

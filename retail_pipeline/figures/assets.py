@@ -60,7 +60,7 @@ def _figure(exhibit: Exhibit) -> AssetsDefinition:
         run_window: RunWindow,
     ) -> MaterializeResult:
         started = time.monotonic()
-        as_of = run_window.landed_as_of(settings, database)
+        as_of = run_window.landed_as_of(database)
         with database.as_role(Role.READER).kept_open() as reader:
             plot = exhibit.draw(Tables(reader, as_of, run_window.horizon(settings)))
         metadata = _keep(plot, exhibit, settings)

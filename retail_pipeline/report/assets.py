@@ -238,7 +238,7 @@ def _make_report(
 def _facts(database: Database, settings: Settings, run_window: RunWindow) -> "RunFacts":
     from retail_pipeline.report.facts import read_facts
 
-    as_of = run_window.landed_as_of(settings, database)
+    as_of = run_window.landed_as_of(database)
     scientist = database.as_role(Role.SCIENTIST)
     source = read_state(scientist).source_id
     return read_facts(scientist, source, as_of, run_window.horizon(settings))

@@ -98,7 +98,7 @@ def build_warehouse_assets(settings: Settings) -> Definitions:
         settings: ResourceParam[Settings],
         run_window: RunWindow,
     ) -> Iterator[Any]:
-        as_of = run_window.landed_as_of(settings, database)
+        as_of = run_window.landed_as_of(database)
         artifacts = settings.home / "dbt" / context.run_id
         yield from _build(context, database, as_of, artifacts)
 

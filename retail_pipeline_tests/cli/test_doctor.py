@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from retail_pipeline import machine
 from retail_pipeline.cli.progress import Course
+from retail_pipeline.settings import Settings
 from retail_pipeline_tests.cli.command import DONE, FAILED, WRONG_USE, Cli
 
 
@@ -36,6 +38,19 @@ def test_what_is_broken_is_named_with_what_to_do(cli: Cli, tmp_path: Path) -> No
     assert "PostgreSQL, source" in done.stderr
     assert "hidden" not in done.stdout + done.stderr
     assert "\x1b" not in done.stdout
+
+
+def test_the_file_cache_of_a_container_is_free_memory(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    gib = 2**30
+    (tmp_path / "memory.max").write_text(f"{gib}\n")
+    (tmp_path / "memory.current").write_text(f"{int(0.95 * gib)}\n")
+    cache = f"anon 5\ninactive_file {gib // 2}\nactive_file {gib // 4}\n"
+    (tmp_path / "memory.stat").write_text(cache)
+    monkeypatch.setattr(machine, "CONTROL_GROUP", tmp_path)
+    (found,) = [each for each in machine.examine(Settings(), port=0) if each.what == "memory"]
+    assert found.found == "0.8 GiB free"
 
 
 def test_wrong_settings_do_not_hide_the_rest(cli: Cli) -> None:

@@ -50,11 +50,27 @@ def test_every_service_is_confined_and_watched() -> None:
 
 def test_no_secret_is_in_the_file_or_can_get_into_the_image() -> None:
     for service in services().values():
-        for name, value in service["environment"].items():
+        for name, value in service.get("environment", {}).items():
             if re.search("PASSWORD|KEY|SECRET|DATABASE_URL|WEBHOOK|SMTP", name):
                 assert name.endswith("_FILE") or re.fullmatch(r"\$\{\w+:-\}", value), name
-    ignored = (PROJECT_ROOT / ".dockerignore").read_text().splitlines()
-    assert {"secrets", ".env", ".retail"} <= set(ignored)
+    everything, *allowed = [
+        line
+        for line in (PROJECT_ROOT / ".dockerignore").read_text().splitlines()
+        if not line.startswith("#")
+    ]
+    assert everything == "*"
+    let_in = {line[1:] for line in allowed if line.startswith("!")}
+    tracked = _run("git", "-C", str(PROJECT_ROOT), "ls-files").stdout.splitlines()
+    if tracked:  # none where the checkout has no history
+        assert let_in <= {path.partition("/")[0] for path in tracked}
+    assert not let_in & {"secrets", ".env", ".retail"}
+
+
+def test_the_code_location_and_the_bundled_api_outlive_each_others_restarts() -> None:
+    modes = {name: each.get("network_mode") for name, each in services().items()}
+    assert modes["code-location"] == modes["retail-api"] == "service:network"
+    assert modes["network"] is None
+    assert services()["network"]["networks"]["default"]["aliases"] == ["code-location"]
 
 
 class Host:

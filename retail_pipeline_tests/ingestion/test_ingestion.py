@@ -19,6 +19,7 @@ from dagster import (
 )
 from dagster._core.storage.tags import ASSET_RESUME_RETRY_TAG, RESUME_RETRY_TAG
 
+from retail_pipeline.errors import PipelineError
 from retail_pipeline.ingestion import build_ingestion
 from retail_pipeline.ingestion.assets import first_run_id
 from retail_pipeline.postgres import Database
@@ -222,7 +223,9 @@ def test_a_run_that_passes_midnight_keeps_its_clock(
     monkeypatch.setattr("retail_pipeline.settings.datetime", Midnight)
     assert run(database, SIMULATOR, as_of="today").success
     assert landed_state(database).as_of == date(2024, 6, 1)
-    assert RunWindow(as_of="today").landed_as_of(SIMULATOR, database) == date(2024, 6, 1)
+    assert RunWindow(as_of="today").landed_as_of(database) == date(2024, 6, 1)
+    with pytest.raises(PipelineError, match="asks for the as-of date 2024-06-03"):
+        RunWindow(as_of="2024-06-03").landed_as_of(database)
     assert run(database, SIMULATOR, as_of="today").success
     assert landed_state(database).as_of == date(2024, 6, 2)
 
