@@ -91,6 +91,7 @@ def _lines_that_count(path: Path) -> pd.DataFrame:
         is_excluded=products.isin(codes) | products.str.startswith("TEST"),
         country=lines["country"].fillna(""),
     )
+    lines["order_id"] += lines["ts"].dt.strftime("@%Y-%m-%d")  # an order has one day
     first = lines.groupby("order_id", sort=False)
     lines["ordered_at"] = first["ts"].transform("first")
     lines["country"] = first["country"].transform("first")
