@@ -104,12 +104,24 @@ def results(database: Database, home: Path) -> dict[str, object]:
     return {**tables, **{path.name: path.read_bytes() for path in (home / "figures").iterdir()}}
 
 
-def interrupted(process: subprocess.Popen[str]) -> str:
-    """Send Ctrl-C, again where Python dropped one within a finalizer; return the errors."""
+def interrupted(
+    process: subprocess.Popen[str], sent: signal.Signals = signal.SIGINT, *, seconds: float = 10
+) -> str:
+    """Send a signal, again where Python dropped one within a finalizer; return the errors."""
     while True:
-        process.send_signal(signal.SIGINT)
+        process.send_signal(sent)
         with suppress(subprocess.TimeoutExpired):
-            return process.communicate(timeout=10)[1]
+            return process.communicate(timeout=seconds)[1]
+
+
+@pytest.fixture
+def nothing_ignored() -> Iterator[None]:
+    """A command started here hears signals that the tests may have been told to ignore."""
+    signals = (signal.SIGTERM, signal.SIGHUP)
+    before = [signal.signal(each, lambda *_: None) for each in signals]
+    yield
+    for each, handler in zip(signals, before, strict=True):
+        signal.signal(each, handler)
 
 
 def test_a_ctrl_c_is_told_as_one_and_what_was_done_is_kept(
@@ -126,6 +138,7 @@ def test_a_ctrl_c_is_told_as_one_and_what_was_done_is_kept(
     assert len(database.read("transactional.transactions")) == 120
 
 
+@pytest.mark.usefixtures("nothing_ignored")
 @pytest.mark.parametrize("sent", [signal.SIGTERM, signal.SIGHUP])
 def test_an_evaluation_that_is_told_to_end_leaves_no_database(
     sent: signal.Signals, cli: Cli, database: Database, tmp_path: Path
@@ -136,8 +149,7 @@ def test_an_evaluation_that_is_told_to_end_leaves_no_database(
     process = cli.start("evaluate", "--transactions", str(lines), "--cutoff", "2024-04-01")
     while database.query(scratch).empty:
         assert process.poll() is None
-    process.send_signal(sent)
-    process.communicate(timeout=60)
+    interrupted(process, sent, seconds=3)
     assert process.returncode == STOPPED
     assert database.query(scratch).empty
 
