@@ -3,6 +3,7 @@
 The same sections become Markdown (`as_markdown`) and HTML (`page`).
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import date
@@ -67,10 +68,15 @@ def table(caption: str, frame: pd.DataFrame) -> Table:
 
 
 def number(value: object) -> str:
-    """Write a number: whole ones and large ones without decimals, others to three digits or so."""
+    """Write a number: whole ones and large ones without decimals, others to three digits or so.
+
+    A missing or infinite one becomes a dash.
+    """
     if value is None or pd.isna(value):  # type: ignore[call-overload]
         return MISSING
     amount = float(value)  # type: ignore[arg-type]
+    if not math.isfinite(amount):
+        return MISSING
     if amount == round(amount) or abs(amount) >= 100:
         return f"{amount:,.0f}"
     written = f"{amount:.3f}" if abs(amount) < 1 else f"{amount:.2f}"

@@ -56,9 +56,20 @@ def intervals(predictions: pd.DataFrame) -> pd.DataFrame:
     }.items():
         if not np.isfinite(value):
             continue
-        low, high = np.nanquantile(drawn, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-        rows.append((name, value, float(low), float(high)))
+        rows.append((name, value, *_ends(drawn)))
     return pd.DataFrame(rows, columns=["metric", "value", "low", "high"])
+
+
+def _ends(drawn: Array) -> tuple[float, float]:
+    """Return the interval over the resamples in which the metric is defined, NaN without any.
+
+    Among few customers a resample may hold none who bought anything.
+    """
+    defined = drawn[np.isfinite(drawn)]
+    if not len(defined):
+        return np.nan, np.nan
+    low, high = np.quantile(defined, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    return float(low), float(high)
 
 
 def _both(

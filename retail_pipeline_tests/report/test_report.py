@@ -269,6 +269,23 @@ def test_intervals_hold_the_metric_and_narrow_with_more_customers() -> None:
     assert widths[1] < widths[0] / 2
 
 
+@pytest.mark.filterwarnings("error")
+def test_resamples_without_a_buyer_leave_the_intervals_finite() -> None:
+    actual = np.repeat([50.0, 0.0], [4, 16])
+    frame = pd.DataFrame(
+        {"predicted_value": 10.0, "lower_80": 0.0, "upper_80": 60.0, "actual_value": actual}
+    )
+    table = uncertainty.intervals(frame)
+    assert np.isfinite(table[["value", "low", "high"]].to_numpy(float)).all()
+    assert table["metric"].tolist().count("bias") == 1
+    assert np.isnan(uncertainty._ends(np.array([np.nan, np.inf]))).all()
+
+
+@pytest.mark.parametrize("value", [None, np.nan, np.inf, -np.inf])
+def test_what_is_no_number_is_written_as_missing(value: float | None) -> None:
+    assert document.number(value) == document.MISSING
+
+
 def test_markdown_bears_any_cell() -> None:
     frame = pd.DataFrame({"name": ["a|b"], "value": [0.123456], "missing": [None], "whole": [3.0]})
     text = document.as_markdown("Title", [document.Section("S", [document.table("A row", frame)])])
