@@ -168,11 +168,11 @@ def model_differences(
             ["No other model was tested at the same cut-offs."],
             source,
         )
-    order = apart.mean().sort_values().index
-    apart = apart[order]
+    apart = apart[apart.mean().sort_values().index]
+    closest = str(apart.mean().abs().idxmin())
     tested = pd.DataFrame({"cutoff_date": apart.index})
     sheet = page(
-        _differences_title(apart, reference),
+        _differences_title(apart[closest].dropna(), reference),
         f"Tweedie deviance relative to {readable(reference)} at the same cut-off: a dot is a "
         f"cut-off, the bold line their mean. Horizon {counted(horizon_days, 'day')}, "
         f"{cutoffs_in_words(tested)}",
@@ -183,6 +183,8 @@ def model_differences(
     names = [readable(str(name)) for name in apart.columns]
     axes = sheet.panels(left=room_for(names), right=1.9, below=0.35, above=0.3)[0]
     _draw_differences(axes, apart)
+    against = "the served model" if reference == served else readable(reference)
+    axes.set_title(f"Deviance against {against}'s")
     axes.set_yticks(range(len(names)), names)
     for label in axes.get_yticklabels():
         label.set_color(INK)
@@ -192,8 +194,8 @@ def model_differences(
             "reference": reference,
             "models": int(apart.shape[1]),
             "cutoffs": len(apart),
-            "closest": str(order[0]),
-            "closest_mean_difference": float(apart[order[0]].mean()),
+            "closest": closest,
+            "closest_mean_difference": float(apart[closest].mean()),
         },
         rows=int(apart.notna().to_numpy().sum()),
     )
@@ -292,13 +294,11 @@ def _mean_mark(axes: Axes, row: int, mean: float, limits: tuple[float, float], c
     )
 
 
-def _differences_title(apart: pd.DataFrame, reference: str) -> str:
-    best = apart.columns[0]
-    values = apart[best].dropna()
+def _differences_title(values: pd.Series, reference: str) -> str:
     better, mean = int((values < 0).sum()), float(values.mean())
     side = "lower" if mean < 0 else "higher"
     return (
-        f"{readable(str(best))} comes closest to {readable(reference)}: deviance "
+        f"{readable(str(values.name))} comes closest to {readable(reference)}: deviance "
         f"{share(abs(mean))} {side} on average, lower at {better} of "
         f"{counted(len(values), 'cut-off')}"
     )
@@ -339,7 +339,6 @@ def _draw_differences(axes: Axes, apart: pd.DataFrame) -> None:
     axes.set_ylim(apart.shape[1] - 0.45, -0.6)
     axes.xaxis.set_major_formatter(lambda value, _: _signed(value))
     axes.locator_params(axis="x", nbins=7)
-    axes.set_title("Deviance against the served model's")
     axes.grid(visible=False, axis="y")
     axes.grid(visible=True, axis="x")
 

@@ -561,8 +561,17 @@ class TestModelDifferences:
         axes = plot.figure.axes[0]
         names = [label.get_text() for label in axes.get_yticklabels()]
         assert names == ["C", "B"]
-        assert plot.numbers["closest_mean_difference"] == pytest.approx((-0.75 - 0.5) / 2)
+        assert plot.numbers["closest_mean_difference"] == pytest.approx((-0.25 + 0.5) / 2)
         assert "lower at 1 of 2" in words_of(plot.figure)
+        assert axes.get_title(loc="left") == "Deviance against the served model's"
+
+    def test_the_closest_model_has_the_smallest_difference_not_the_lowest_deviance(self):
+        plot = model_differences(metrics({"a": 10.0, "b": 2.0, "c": 11.0}), served="a", **WINDOW)
+        names = [label.get_text() for label in plot.figure.axes[0].get_yticklabels()]
+        assert names == ["B", "C"]
+        assert plot.numbers["closest"] == "c"
+        assert plot.numbers["closest_mean_difference"] == pytest.approx(0.1)
+        assert "C comes closest to A: deviance 10% higher on average" in words_of(plot.figure)
 
     def test_a_model_alone_is_said_in_words(self):
         plot = model_differences(metrics({"a": 1.0}), served="a", **WINDOW)
@@ -571,6 +580,7 @@ class TestModelDifferences:
     def test_a_served_model_that_was_not_tested_leaves_the_best_to_compare_with(self):
         plot = model_differences(metrics({"a": 2.0, "b": 1.0}), served="c", **WINDOW)
         assert plot.numbers["reference"] == "b"
+        assert plot.figure.axes[0].get_title(loc="left") == "Deviance against B's"
 
 
 class TestCoefficients:
