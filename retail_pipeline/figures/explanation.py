@@ -70,7 +70,7 @@ def coefficients(
 
     Args:
         terms: `feature, coefficient`, the intercept among them, of one version of the model.
-        as_of: The date that the model was fitted for.
+        as_of: The date that the model was fitted for, or was last tried for.
         horizon_days: Days ahead whose value it predicts.
         abstention: Why the model could not be fitted, for the sentence where there are no terms.
     """
@@ -79,7 +79,7 @@ def coefficients(
     frame = frame.assign(coefficient=pd.to_numeric(frame["coefficient"]).astype(float))
     frame = frame[np.isfinite(frame["coefficient"])]
     if frame.empty:
-        return _not_fitted("linear_regression", abstention, source)
+        return _not_fitted("linear_regression", abstention, as_of, source)
     order = frame["coefficient"].abs().sort_values(ascending=False, kind="stable").index
     shown = frame.loc[order].head(_MOST_TERMS)
     left_out = len(frame) - len(shown)
@@ -101,6 +101,7 @@ def coefficients(
     return Plot(
         sheet.figure,
         {
+            "fitted_as_of": as_of.isoformat(),
             "features": len(frame),
             "largest": str(shown["feature"].iloc[0]),
             "largest_coefficient": float(shown["coefficient"].iloc[0]),
@@ -124,13 +125,13 @@ def decision_tree(
         terms: `term_number, feature, parent_number, branch` ("yes" at most the threshold, "no"
             above), `threshold, mean_value, customers`, a row per node of one version.
         currency: ISO code of the amounts, or empty.
-        as_of: The date that the model was fitted for.
+        as_of: The date that the model was fitted for, or was last tried for.
         horizon_days: Days ahead whose value it predicts.
         abstention: Why the model could not be fitted, for the sentence where there are no nodes.
     """
     source = f"Source: clv.model_terms as of {day(as_of)}.{unit(currency)}"
     if terms.empty:
-        return _not_fitted("decision_tree", abstention, source)
+        return _not_fitted("decision_tree", abstention, as_of, source)
     tree = _grown(terms)
     leaves = [node for node in tree.values() if not node.children]
     best = max(leaves, key=lambda node: node.mean)
@@ -150,6 +151,7 @@ def decision_tree(
     return Plot(
         sheet.figure,
         {
+            "fitted_as_of": as_of.isoformat(),
             "groups": len(leaves),
             "depth": max(node.depth for node in leaves),
             "best_group_mean_value": best.mean,
@@ -166,7 +168,7 @@ def feature_importance(importance: pd.DataFrame, *, as_of: date, horizon_days: i
     Args:
         importance: `feature_group, deviance_increase, deviance_increase_sd, model_name,
             cutoff_date, customers`, a row per group; the increase is a share of the deviance.
-        as_of: The date of the run.
+        as_of: The date that it was measured for.
         horizon_days: Days after the cut-off whose value was predicted.
     """
     source = f"Source: clv.feature_importance as of {day(as_of)}."
@@ -197,6 +199,7 @@ def feature_importance(importance: pd.DataFrame, *, as_of: date, horizon_days: i
         sheet.figure,
         {
             "model_name": str(top["model_name"]),
+            "measured_as_of": as_of.isoformat(),
             "groups": len(frame),
             "most_important": str(top["feature_group"]),
             "deviance_increase_of_most_important": float(top["deviance_increase"]),
@@ -217,10 +220,10 @@ class _Node:
     height: float = 0.0
 
 
-def _not_fitted(model_name: str, abstention: str | None, source: str) -> Plot:
+def _not_fitted(model_name: str, abstention: str | None, as_of: date, source: str) -> Plot:
     reason = f" It says: {abstention}." if abstention else ""
     return words(
-        f"{readable(model_name)} has not been fitted for this date",
+        f"{readable(model_name)} has not been fitted as of {day(as_of)}",
         [f"It learns from past outcomes, and there are too few so far.{reason}"],
         source,
     )

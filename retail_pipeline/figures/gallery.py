@@ -161,21 +161,20 @@ def _model_differences(tables: Tables) -> "Plot":
 def _coefficients(tables: Tables) -> "Plot":
     from retail_pipeline.figures.explanation import coefficients
 
-    terms, abstention = tables.terms("linear_regression")
-    return coefficients(terms, abstention=abstention, **_window(tables))
+    return coefficients(**_fit(tables, "linear_regression"))
 
 
 def _decision_tree(tables: Tables) -> "Plot":
     from retail_pipeline.figures.explanation import decision_tree
 
-    terms, abstention = tables.terms("decision_tree")
-    return decision_tree(terms, abstention=abstention, currency=tables.currency, **_window(tables))
+    return decision_tree(**_fit(tables, "decision_tree"), currency=tables.currency)
 
 
 def _feature_importance(tables: Tables) -> "Plot":
     from retail_pipeline.figures.explanation import feature_importance
 
-    return feature_importance(tables.importance(), **_window(tables))
+    importance, as_of = tables.importance()
+    return feature_importance(importance, as_of=as_of, horizon_days=tables.horizon_days)
 
 
 def _drift(tables: Tables) -> "Plot":
@@ -186,6 +185,17 @@ def _drift(tables: Tables) -> "Plot":
 
 def _window(tables: Tables) -> dict[str, Any]:
     return {"as_of": tables.as_of, "horizon_days": tables.horizon_days}
+
+
+def _fit(tables: Tables, model_name: str) -> dict[str, Any]:
+    """Return a readable model's last fit under its own date, which may be before the run's."""
+    fit = tables.fit(model_name)
+    return {
+        "terms": fit.terms,
+        "abstention": fit.abstention,
+        "as_of": fit.as_of,
+        "horizon_days": tables.horizon_days,
+    }
 
 
 def _of_model(tables: Tables) -> dict[str, Any]:

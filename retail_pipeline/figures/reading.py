@@ -40,6 +40,21 @@ class Outcomes:
 
 
 @dataclass(frozen=True)
+class Fit:
+    """What a readable model says, as it was fitted last.
+
+    Attributes:
+        terms: `clv.model_terms` of its version; empty where it abstained or was never fitted.
+        abstention: Why it abstained.
+        as_of: The date that it was fitted for; the run's where it was never tried.
+    """
+
+    terms: "pd.DataFrame"
+    abstention: str | None
+    as_of: date
+
+
+@dataclass(frozen=True)
 class Tables:
     """The tables as of one run's date and horizon.
 
@@ -198,7 +213,7 @@ class Tables:
             params=self._params(),
         )
 
-    def terms(self, model_name: str) -> tuple["pd.DataFrame", str | None]:
+    def fit(self, model_name: str) -> Fit:
         """Return what a readable model says as it was fitted last, or why it abstained then.
 
         Models are not fitted at each date that is predicted.
@@ -206,15 +221,18 @@ class Tables:
         Args:
             model_name: `linear_regression` or `decision_tree`.
         """
-        tried = (
-            "model_name = %(model)s and horizon_days = %(horizon)s and as_of_date = ("
-            "select max(as_of_date) from ("
+        params = {**self._params(), "model": model_name}
+        tries = self.database.query(
+            "select max(as_of_date) as day from ("
             "select model_name, as_of_date, horizon_days from clv.model_versions union all "
             "select model_name, as_of_date, horizon_days from clv.abstentions) as tries "
             "where model_name = %(model)s and horizon_days = %(horizon)s "
-            "and as_of_date <= %(as_of)s)"
+            "and as_of_date <= %(as_of)s",
+            params,
         )
-        params = {**self._params(), "model": model_name}
+        as_of = self._latest(tries["day"])
+        params["as_of"] = as_of
+        tried = f"model_name = %(model)s and {_OF_THIS_RUN}"
         terms = self.database.query(
             "select * from clv.model_terms where model_version = ("
             f"select model_version from clv.model_versions where {tried} "
@@ -224,7 +242,7 @@ class Tables:
         reasons = self.database.query(f"select reason from clv.abstentions where {tried}", params)[
             "reason"
         ]
-        return terms, None if reasons.empty else str(reasons.iloc[0])
+        return Fit(terms, None if reasons.empty else str(reasons.iloc[0]), as_of)
 
     def realised(self) -> "pd.DataFrame":
         """Return, per origin and earlier date whose horizon is over, what was said and came."""
@@ -243,14 +261,15 @@ class Tables:
         columns += ["stability_index", "chance_95"]
         return self.database.read("clv.drift", columns, where=_OF_THIS_RUN, params=self._params())
 
-    def importance(self) -> "pd.DataFrame":
-        """Return `clv.feature_importance` as measured last: a row per group of features.
+    def importance(self) -> tuple["pd.DataFrame", date]:
+        """Return `clv.feature_importance` as measured last, and the date that it was measured for.
 
-        It is measured when a model is chosen; a later date is served by the same model.
+        A row is a group of features; without any, the date is the run's. It is measured when a
+        model is chosen; a later date is served by the same model.
         """
         columns = ["feature_group", "deviance_increase", "deviance_increase_sd", "model_name"]
-        columns += ["cutoff_date", "customers"]
-        return self.database.read(
+        columns += ["cutoff_date", "customers", "as_of_date"]
+        importance = self.database.read(
             "clv.feature_importance",
             columns,
             where="horizon_days = %(horizon)s and as_of_date = (select max(as_of_date) "
@@ -258,6 +277,7 @@ class Tables:
             "and as_of_date <= %(as_of)s)",
             params=self._params(),
         )
+        return importance.drop(columns="as_of_date"), self._latest(importance["as_of_date"])
 
     def earliest_served(self) -> date | None:
         """Return the earliest date with predictions over this horizon."""
@@ -267,6 +287,12 @@ class Tables:
         )
         earliest: date | None = None if found["day"].isna().all() else found["day"].iloc[0].date()
         return earliest
+
+    def _latest(self, days: "pd.Series") -> date:
+        """Return the latest of some dates, the run's where there is none."""
+        known = days.dropna()
+        latest: date = self.as_of if known.empty else known.max().date()
+        return latest
 
     def _params(self) -> dict[str, object]:
         return {

@@ -247,8 +247,11 @@ def test_drift_and_importance_are_those_of_the_run(served: Database, tmp_path: P
     )
     shown = draw(served, tmp_path, names={"drift", "feature_importance"})
     assert shown["drift"]["rows_drawn"] == 1
-    later = Tables(served, date(2011, 6, 2), 30).importance()
+    later, measured = Tables(served, date(2011, 6, 2), 30).importance()
     assert later["feature_group"].tolist() == ["recency"], "as measured last"
+    assert measured == AS_OF, "not the date of the run"
+    earlier = date(2011, 4, 1)
+    assert Tables(served, earlier, 30).importance()[1] == earlier
     assert shown["drift"]["largest_index"] == 0.3
     assert shown["feature_importance"]["most_important"] == "recency"
 
@@ -268,12 +271,39 @@ def test_readable_models_are_read_by_date_and_say_why_they_abstained(served: Dat
         "insert into clv.abstentions values ('decision_tree', '2011-06-01', 30, 'too few rows')"
     )
     for day in (AS_OF, date(2011, 6, 2)):  # at the second nothing was fitted
-        terms, abstention = Tables(served, day, 30).terms("linear_regression")
-        assert terms["coefficient"].tolist() == [2.0], "of the version trained last"
-        assert abstention is None
-        terms, abstention = Tables(served, day, 30).terms("decision_tree")
-        assert terms.empty
-        assert abstention == "too few rows"
+        fit = Tables(served, day, 30).fit("linear_regression")
+        assert fit.terms["coefficient"].tolist() == [2.0], "of the version trained last"
+        assert (fit.abstention, fit.as_of) == (None, AS_OF)
+        fit = Tables(served, day, 30).fit("decision_tree")
+        assert fit.terms.empty
+        assert (fit.abstention, fit.as_of) == ("too few rows", AS_OF)
+    before = date(2011, 5, 1)
+    assert Tables(served, before, 30).fit("decision_tree").as_of == before
+
+
+def test_what_was_fitted_earlier_bears_the_date_it_was_fitted_for(served: Database):
+    served.execute(
+        "insert into clv.model_versions (model_version, model_name, status, trained_at, "
+        "training_rows, data_version, as_of_date, horizon_days) values "
+        "('l', 'linear_regression', 'challenger', now(), 20, 'test', '2011-05-01', 30)"
+    )
+    served.execute(
+        "insert into clv.model_terms (model_version, term_number, model_name, feature, coefficient)"
+        " values ('l', 1, 'linear_regression', 'orders', 1)"
+    )
+    served.execute(
+        "insert into clv.abstentions values ('decision_tree', '2011-05-02', 30, 'too few rows')"
+    )
+    served.execute(
+        "insert into clv.feature_importance values "
+        "('2011-05-03', 30, 'recency', 'last_window', '2011-04-01', 20, 5, .3, .1, .1)"
+    )
+    tables = Tables(served, AS_OF, 30)
+    for name, day in (("coefficients", 1), ("decision_tree", 2), ("feature_importance", 3)):
+        [exhibit] = (each for each in GALLERY if each.name == name)
+        words = " ".join(text.get_text() for text in exhibit.draw(tables).figure.texts)
+        assert f"as of {day}\u00a0May\u00a02011." in words
+        assert "Jun" not in words
 
 
 def test_beyond_the_limit_a_fixed_sample_of_customers_stands_for_all(
