@@ -345,4 +345,4 @@ def _draw_differences(axes: Axes, apart: pd.DataFrame) -> None:
 
 def _signed(part: float) -> str:
     text = share(part)
-    return f"+{text}" if part > 0 and not text.startswith("<") else text
+    return f"+{text}" if part > 0 and text[0].isdigit() else text

@@ -279,7 +279,7 @@ def _movement_title(moves: pd.DataFrame, stayed: float, since: str) -> str:
         return title
     row, column = divmod(int(away.argmax()), away.shape[1])
     return (
-        f"{title}; most of the others, {count(away.max())}, went from “{moves.index[row]}” to "
+        f"{title}; the largest move, {count(away.max())}, is from “{moves.index[row]}” to "
         f"“{moves.columns[column]}”"
     )
 

@@ -34,6 +34,9 @@ SEQUENCE = LinearSegmentedColormap.from_list("retail", ["#F4F7FA", "#B3CEE5", "#
 TYPEFACE = "DejaVu Sans"
 """Bundled with matplotlib, hence the same on every machine: the layout is what was looked at."""
 
+_ROUNDING = 1e-9
+"""Percentage points that arithmetic alone may take from a whole."""
+
 _RC = {
     "font.family": [TYPEFACE],
     "font.size": 10,
@@ -154,7 +157,10 @@ def three_digits(value: Number) -> str:
 
 
 def share(value: Number) -> str:
-    """Write a share of one as a percentage: `23%`, `4.1%`, `<0.1%`."""
+    """Write a share of one as a percentage: `23%`, `4.1%`, `<0.1%`, `99.6%`, `>99.9%`.
+
+    What is not all never reads 100%, what is not nothing never 0%.
+    """
     if not math.isfinite(value):
         return MISSING
     percent = 100 * float(value)
@@ -162,6 +168,8 @@ def share(value: Number) -> str:
         return "0%"
     if abs(percent) < 0.1:
         return "<0.1%" if percent > 0 else ">-0.1%"
+    if 99.5 <= abs(percent) < 100 - _ROUNDING:
+        return _nearly_all(percent)
     return f"{percent:.0f}%" if abs(percent) >= 9.95 else f"{percent:.1f}%"
 
 
@@ -201,6 +209,12 @@ def share_axis(axes: Axes, axis: str = "y") -> None:
     """Write an axis' ticks as percentages."""
     chosen = axes.yaxis if axis == "y" else axes.xaxis
     chosen.set_major_formatter(lambda value, _: f"{round(100 * value, 6):g}%")
+
+
+def _nearly_all(percent: float) -> str:
+    if abs(percent) < 99.95:
+        return f"{percent:.1f}%"
+    return ">99.9%" if percent > 0 else "<-99.9%"
 
 
 def _short(size: float) -> str:

@@ -443,7 +443,7 @@ class TestSegmentMovement:
         drawn = np.ma.filled(plot.figure.axes[0].collections[0].get_array(), 0.0)
         np.testing.assert_allclose(drawn, [[1, 0, 0], [0.25, 0.75, 0], [0, 1, 0]])
         assert plot.numbers["share_that_stayed"] == pytest.approx(35 / 46)
-        assert "10, went from “a” to “b”" in words_of(plot.figure)
+        assert "the largest move, 10, is from “a” to “b”" in words_of(plot.figure)
 
     def test_one_segment_that_nobody_leaves(self):
         plot = segment_movement(changes([("a", "a", 20)]), order=["a"], **WINDOW)

@@ -56,7 +56,20 @@ def test_written_money_is_within_a_hundredth_or_a_cent_of_the_amount(value: floa
 
 @pytest.mark.parametrize(
     ("value", "written"),
-    [(0, "0%"), (0.0004, "<0.1%"), (0.0414, "4.1%"), (0.0997, "10%"), (1, "100%")],
+    [
+        (0, "0%"),
+        (1e-9, "<0.1%"),
+        (0.0004, "<0.1%"),
+        (0.0414, "4.1%"),
+        (0.0997, "10%"),
+        (0.994, "99%"),
+        (0.9951, "99.5%"),
+        (0.9996, ">99.9%"),
+        (-0.9996, "<-99.9%"),
+        (1 - 1e-15, "100%"),
+        (1, "100%"),
+        (1.5, "150%"),
+    ],
 )
 def test_shares_are_written_as_percentages(value: float, written: str):
     assert style.share(value) == written
