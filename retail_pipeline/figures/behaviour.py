@@ -268,7 +268,7 @@ def _draw_gap_sums(
         axes.scatter([at], [part], color=MAIN, s=34, zorder=4)
         _beside(axes, f"{share(part)}: {counted(at, 'day')}", (at, part), end, MAIN)
     if horizon_days < end and abs(horizon_days - marks[0.9]) > 0.12 * end:
-        within = float(np.interp(horizon_days, days, sums))
+        within = float(sums[np.searchsorted(days, horizon_days, side="right") - 1])
         axes.axvline(horizon_days, color=ACCENT, linewidth=1.2, linestyle="--")
         _beside(axes, f"horizon, {horizon_days} days", (horizon_days, 0.2), end, ACCENT_INK)
         axes.scatter([horizon_days], [within], color=ACCENT, s=26, zorder=4)
