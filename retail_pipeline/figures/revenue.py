@@ -137,9 +137,11 @@ def _title(net: pd.Series, currency: str) -> str:
         )
     year, before = net.iloc[-_YEAR:].sum(), net.iloc[-2 * _YEAR : -_YEAR].sum()
     title = f"Net revenue of the last 365 days was {money(year, currency)}"
-    if before <= 0:
+    if before <= 0 or year < 0:
         return title
-    more = "more" if year >= before else "less"
+    if np.isclose(year, before, rtol=1e-9):
+        return f"{title}, as much as the year before"
+    more = "more" if year > before else "less"
     return f"{title}, {share(abs(year / before - 1))} {more} than the year before"
 
 

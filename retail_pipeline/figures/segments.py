@@ -167,7 +167,7 @@ def rfm_map(cells: pd.DataFrame, *, currency: str, as_of: date) -> Plot:
     )
     customers, total = float(frame["customers"].sum()), float(frame["monetary"].sum())
     sheet = page(
-        _rfm_title(frame, customers, total),
+        _rfm_title(frame, customers, currency),
         f"{counted(customers, 'customer')} by how recently and how often they bought. Colour: "
         f"share of past net revenue, {money(total, currency)} in all",
         source,
@@ -325,13 +325,17 @@ def _draw_moves(
     axes.grid(visible=False)
 
 
-def _rfm_title(cells: pd.DataFrame, customers: float, total: float) -> str:
+def _rfm_title(cells: pd.DataFrame, customers: float, currency: str) -> str:
+    """Tell of the best segment; beside one that returned more than it bought, shares mislead."""
     by_name = cells.groupby("rfm_segment")[["customers", "monetary"]].sum()
     best = by_name.sort_values("monetary", ascending=False).iloc[0]
     title = f"“{best.name}” are {share(best['customers'] / customers)} of the customers"
-    if total <= 0 or best["monetary"] <= 0:
+    if best["monetary"] <= 0:
         return title
-    return f"{title} and brought {share(best['monetary'] / total)} of the net revenue"
+    if (by_name["monetary"] < 0).any():
+        return f"{title} and brought {money(best['monetary'], currency)} of net revenue"
+    part = best["monetary"] / by_name["monetary"].sum()
+    return f"{title} and brought {share(part)} of the net revenue"
 
 
 def _range(cells: pd.DataFrame, score: str, value: int, column: str, noun: str) -> str:

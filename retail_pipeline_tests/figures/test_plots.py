@@ -106,6 +106,17 @@ class TestRevenue:
         plot = revenue_over_time(revenue(days, sales, [0.0] * 730), currency="CHF", as_of=AS_OF)
         assert "40.1k CHF, 10% more than the year before" in words_of(plot.figure)
 
+    @pytest.mark.parametrize(
+        ("each", "words"),
+        [(100.0, "36.5k CHF, as much as the year before"), (-60.0, "was -21.9k CHF")],
+    )
+    def test_the_years_are_compared_only_where_that_says_something(self, each: float, words: str):
+        days = pd.date_range(end="2011-05-31", periods=730)
+        sales = [100.0] * 365 + [each] * 365
+        plot = revenue_over_time(revenue(days, sales, [0.0] * 730), currency="CHF", as_of=AS_OF)
+        title = plot.figure.get_label().replace("\u00a0", " ")
+        assert title.endswith(words)
+
     def test_a_giant_return_leaves_the_scale_and_bears_its_amount(self):
         days = pd.date_range("2011-03-01", periods=20)
         returns = [1.0] * 20
@@ -318,6 +329,12 @@ class TestPurchaseGaps:
         assert "within 7 days, nine in ten within 100 days" in words_of(plot.figure)
         assert "100 gaps of 20 customers, 33% of customers bought once" in words_of(plot.figure)
 
+    def test_the_horizon_is_marked_on_the_step_of_the_curve(self):
+        plot = self.draw([*[100] * 50, *[300] * 40, *[600] * 10])
+        [at, within] = plot.figure.axes[1].collections[-1].get_offsets()[0]
+        assert at == 180
+        assert within == pytest.approx(0.5) == plot.numbers["share_within_horizon"]
+
     @pytest.mark.parametrize("days", [[1], [5, 5], list(range(1, 80))])
     def test_few_gaps(self, days: list[int]):
         plot = self.draw(days)
@@ -425,6 +442,15 @@ class TestRfmMap:
     def test_a_single_cell(self):
         plot = rfm_map(rfm_cells([(1, 1)]), currency="", as_of=AS_OF)
         assert "100% of the customers" in words_of(plot.figure)
+
+    def test_beside_a_negative_segment_the_best_bears_its_amount_not_a_share(self):
+        cells = rfm_cells([(5, 1), (4, 1)]).assign(monetary=[500.0, -100.0])
+        words = words_of(rfm_map(cells, currency="GBP", as_of=AS_OF).figure)
+        assert "and brought £500 of net revenue" in words
+        assert "125%" not in words
+        cells = cells.assign(monetary=[500.0, 500.0])
+        words = words_of(rfm_map(cells, currency="GBP", as_of=AS_OF).figure)
+        assert "and brought 50% of the net revenue" in words
 
     def test_nobody_is_said_in_words(self):
         plot = rfm_map(rfm_cells([]), currency="", as_of=AS_OF)
