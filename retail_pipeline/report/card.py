@@ -285,11 +285,14 @@ def _realised(facts: RunFacts) -> list[str | Facts | Table]:
         [
             *(str(row["as_of_date"])[:10], row["origin"], number(row["customers"])),
             *(facts.money(row["predicted_value"]), facts.money(row["realised_value"])),
-            *(number(row["ratio"]), f"{row['share_inside_80']:.0%}"),
+            *(number(row["predicted_over_realised"]), f"{row['share_inside_80']:.0%}"),
         ]
         for row in facts.realised.head(_SHOWN_DATES).to_dict("records")
     ]
-    headers = ("From", "Origin", "Customers", "Predicted", "Realised", "Ratio", "Inside 80 %")
+    headers = (
+        *("From", "Origin", "Customers", "Predicted", "Realised"),
+        *("Predicted ÷ realised", "Inside 80 %"),
+    )
     return [Table("A date whose horizon has passed", headers, rows, frozenset({2, 3, 4, 5, 6}))]
 
 

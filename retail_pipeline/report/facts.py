@@ -218,7 +218,7 @@ def _realised(database: Database, params: dict[str, Any]) -> pd.DataFrame:
     return database.query(
         "select as_of_date, origin, sum(customers) as customers, "
         "sum(predicted_value) as predicted_value, sum(realised_value) as realised_value, "
-        "sum(realised_value) / nullif(sum(predicted_value), 0) as ratio, "
+        "sum(predicted_value) / nullif(sum(realised_value), 0) as predicted_over_realised, "
         "sum(inside_80)::float8 / sum(customers) as share_inside_80 "
         "from clv.realised_predictions where horizon_days = %(horizon)s "
         "and as_of_date + horizon_days <= %(as_of)s group by 1, 2 order by 1 desc, 2",

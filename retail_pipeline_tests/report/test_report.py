@@ -219,6 +219,18 @@ def test_what_the_value_is_worth_and_how_far_the_data_reach_is_told(
     assert "longer than any complete outcome" in card and "mean, extrapolated" in text
 
 
+def test_realised_totals_are_divided_as_the_bias_is(served: Database, tmp_path: Path) -> None:
+    served.execute(
+        "insert into clv.realised_predictions select date '2024-05-01', 30, 'served', decile, "
+        "'mean', 2, 15, 10 * least(decile - 1, 1), 1, 1.5, 1, '2024-07-01' "
+        "from generate_series(1, 2) decile"
+    )
+    report(served, tmp_path, [])
+    card = (tmp_path / "report" / "model_card.md").read_text()
+    assert "| Predicted | Realised | Predicted ÷ realised | Inside 80 % |" in card
+    assert "| 2024-05-01 | served | 4 | 30.00 EUR | 10.00 EUR | 3 | 50% |" in card
+
+
 def test_large_figures_are_reduced_until_the_page_is_small_enough(
     served: Database, tmp_path: Path
 ) -> None:
