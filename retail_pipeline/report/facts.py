@@ -27,7 +27,8 @@ class RunFacts:
         decision: `model_name`, `model_version`, `validated`, `reason`, `training_rows`,
             `one_customer_in` (learned from), `trained_at`.
         leaderboard: Per tested model its mean metrics over the cut-offs; may be empty.
-        spread: Per metric of the served model its mean, lowest and highest over the cut-offs.
+        spread: Per metric of the served model its mean, lowest and highest over the cut-offs of
+            the latest twelve months with an outcome.
         uncertainty: Per metric at the latest cut-off its value and interval, with `cutoff_date`.
         predictions: `customers`, `expected_orders`, `expected_active`, `discount_rate`,
             `is_extrapolated`, and what they come to: `predicted_value`, `discounted_value`,
@@ -81,13 +82,19 @@ class RunFacts:
         return f"{amount:,.{0 if abs(amount) >= 100 else 2}f} {self.currency}".rstrip()
 
 
+_OF_THIS_RUN = (
+    # The latest twelve months with an outcome, as the figures draw and the choice counts them.
+    "horizon_days = %(horizon)s and model_name = %(model)s "
+    "and cutoff_date + horizon_days <= %(as_of)s "
+    "and cutoff_date > %(as_of)s::date - %(horizon)s - interval '12 months'"
+)
+
 METRICS = ("normalized_gini", "tweedie_deviance", "mae_over_mean", "r2", "bias", "coverage_80")
 
 _SPREAD = "select metric.key as metric, avg(metric.value::float8) as mean, " + (
     "min(metric.value::float8) as lowest, max(metric.value::float8) as highest "
     "from clv.backtest_metrics as m, lateral jsonb_each_text(to_jsonb(m)) as metric "
-    "where m.horizon_days = %(horizon)s and m.model_name = %(model)s "
-    "and m.cutoff_date + m.horizon_days <= %(as_of)s and metric.key = any(%(metrics)s) group by 1"
+    f"where {_OF_THIS_RUN} and metric.key = any(%(metrics)s) group by 1"
 )
 
 
@@ -198,8 +205,7 @@ def _predictions(database: Database, params: dict[str, Any]) -> dict[str, Any]:
 
 def _uncertainty(database: Database, params: dict[str, Any]) -> pd.DataFrame:
     latest = database.query(
-        "select max(cutoff_date) as day from clv.backtest_metrics where horizon_days = %(horizon)s "
-        "and model_name = %(model)s and cutoff_date + horizon_days <= %(as_of)s",
+        f"select max(cutoff_date) as day from clv.backtest_metrics where {_OF_THIS_RUN}",
         params,
     )["day"].iloc[0]
     if pd.isna(latest):

@@ -231,6 +231,21 @@ def test_realised_totals_are_divided_as_the_bias_is(served: Database, tmp_path: 
     assert "| 2024-05-01 | served | 4 | 30.00 EUR | 10.00 EUR | 3 | 50% |" in card
 
 
+def test_the_card_counts_the_cutoffs_of_the_last_twelve_months_alone(
+    served: Database, tmp_path: Path
+) -> None:
+    served.execute(
+        "insert into clv.backtest_metrics (model_name, cutoff_date, horizon_days, customers, bias, "
+        "as_of_date) values ('mean', '2023-06-01', 30, 10, 9, '2024-07-01'), "  # too old
+        "('mean', '2023-06-02', 30, 10, 2, '2024-07-01'), "
+        "('mean', '2024-06-01', 30, 10, 1, '2024-07-01'), "
+        "('mean', '2024-06-02', 30, 10, 8, '2024-07-01')"  # not over
+    )
+    report(served, tmp_path, [])
+    card = (tmp_path / "report" / "model_card.md").read_text()
+    assert "| Bias | 1.50 | 1 | 2 |" in card
+
+
 def test_large_figures_are_reduced_until_the_page_is_small_enough(
     served: Database, tmp_path: Path
 ) -> None:
