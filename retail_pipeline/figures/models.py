@@ -95,12 +95,18 @@ def model_comparison(
     means = frame.groupby("model_name")[columns].mean()
     means = means.sort_values(["tweedie_deviance", "normalized_gini"], ascending=[True, False])
     sheet = page(
-        _comparison_title(means, served, "serves" if validated else "serves unvalidated"),
+        _comparison_title(means, served, validated),
         f"Out-of-time backtest over {counted(horizon_days, 'day')}, {cutoffs_in_words(frame)}: "
         "a dot is a cut-off, the bold line and the number are the mean"
         + (", blue is the model that serves" if served in means.index else ""),
         f"{source} Triangles point to values beyond the scale. Grey band: bias that the selection "
-        "accepts.",
+        "accepts."
+        + (
+            ""
+            if _is_common(frame)
+            else " No cut-off is common to all models: each mean is over "
+            "the model's own, and they do not compare."
+        ),
         height=2.5 + 0.42 * max(2, len(means)),
     )
     names = [readable(str(name)) for name in means.index]
@@ -208,17 +214,28 @@ def _common_cutoffs(metrics: pd.DataFrame) -> pd.DataFrame:
     return metrics[metrics["cutoff_date"].isin(common)] if len(common) else metrics
 
 
-def _comparison_title(means: pd.DataFrame, served: str | None, serves: str) -> str:
+def _is_common(metrics: pd.DataFrame) -> bool:
+    """Return whether all models were tested at each of the cut-offs."""
+    tested = metrics.dropna(subset=["tweedie_deviance"])
+    models = tested.groupby("cutoff_date")["model_name"].nunique()
+    return bool((models == tested["model_name"].nunique()).all())
+
+
+def _comparison_title(means: pd.DataFrame, served: str | None, validated: bool) -> str:
     deviance = means["tweedie_deviance"]
-    best = str(means.index[0])
+    best, lowest = str(means.index[0]), three_digits(deviance.iloc[0])
+    serves = "serves" if validated else "serves unvalidated"
+    doubt = "" if validated or served is None else f"; {readable(served)} {serves}"
     if not np.isfinite(deviance.iloc[0]):
-        return "The models' deviance is undefined: there was nothing bought after the cut-offs"
+        return (
+            f"The models' deviance is undefined: there was nothing bought after the cut-offs{doubt}"
+        )
+    itself, doubt = (f" and {serves}", "") if doubt and served == best else ("", doubt)
     if len(means) == 1:
-        return f"{readable(best)} has a mean Tweedie deviance of {three_digits(deviance.iloc[0])}"
-    title = f"{readable(best)} has the lowest deviance of {len(means)} models"
-    lowest = three_digits(deviance.iloc[0])
+        return f"{readable(best)} has a mean Tweedie deviance of {lowest}{itself}{doubt}"
+    title = f"{readable(best)} has the lowest deviance of {len(means)} models{itself}"
     if served is None or served == best or served not in means.index:
-        return f"{title}: {lowest} against {three_digits(deviance.iloc[1])} of the next"
+        return f"{title}: {lowest} against {three_digits(deviance.iloc[1])} of the next{doubt}"
     against = f"{lowest} against {three_digits(deviance[served])}"
     return f"{title}, {readable(served)} {serves} ({against})"
 

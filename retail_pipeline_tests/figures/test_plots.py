@@ -285,6 +285,34 @@ class TestModelComparison:
         plot = model_comparison(frame, served="last_window", validated=False, **WINDOW)
         assert "Last window serves unvalidated (20.0" in words_of(plot.figure)
 
+    @pytest.mark.parametrize(
+        ("models", "served", "words"),
+        [
+            ({"a": 20.0, "b": 30.0}, "a", "of 2 models and serves unvalidated: 20.0 against 30.0"),
+            ({"a": 20.0, "b": 30.0}, "c", "against 30.0 of the next; C serves unvalidated"),
+            ({"a": 20.0}, "a", "deviance of 20.0 and serves unvalidated"),
+            ({"a": 20.0}, "c", "deviance of 20.0; C serves unvalidated"),
+            ({"a": np.nan}, "a", "after the cut-offs; A serves unvalidated"),
+        ],
+    )
+    def test_a_model_that_serves_unvalidated_is_told_wherever_it_stands(
+        self, models: dict[str, float], served: str, words: str
+    ):
+        frame = metrics(models)
+        doubtful = model_comparison(frame, served=served, validated=False, **WINDOW).figure
+        assert words in doubtful.get_label().replace("\u00a0", " ")
+        sure = model_comparison(frame, served=served, **WINDOW).figure
+        assert "unvalidated" not in sure.get_label()
+
+    def test_means_over_different_cutoffs_are_said_not_to_compare(self):
+        frame = metrics({"a": 20.0, "b": 30.0})
+        apart = frame.drop(index=[1, 2])  # a at the first cut-off, b at the last
+        plot = model_comparison(apart, served="a", **WINDOW)
+        assert "No cut-off is common to all models" in words_of(plot.figure)
+        for common in (frame, frame.drop(index=3), metrics({"a": np.nan, "b": np.nan})):
+            words = words_of(model_comparison(common, served="a", **WINDOW).figure)
+            assert "common to all models" not in words
+
     def test_means_are_over_the_cutoffs_that_all_models_were_tested_at(self):
         frame = metrics({"a": 20.0, "b": 30.0}, cutoffs=3)
         frame.loc[2, "tweedie_deviance"] = 1000.0  # a at the last cut-off, where b abstained
