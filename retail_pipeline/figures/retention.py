@@ -25,6 +25,9 @@ _ALL = "all cohorts"
 _LABELLED_CELLS_UP_TO = (24, 30)
 """Months and cohorts up to which every cell bears its percentage; beyond, the colour speaks."""
 
+_ROWS_TO_ONE_OF_ALL = 25
+"""Cohorts whose rows are at most as high as that of all of them: it stays a row among hundreds."""
+
 
 @in_house_style
 def cohort_retention(retention: pd.DataFrame, *, as_of: date) -> Plot:
@@ -51,6 +54,7 @@ def cohort_retention(retention: pd.DataFrame, *, as_of: date) -> Plot:
             [f"There is nothing to come back from so far: {cohorts}, {_customers(sizes)}."],
             source,
         )
+    sizes = sizes.reindex(rates.index)
     average = _weighted(rates, sizes)
     sheet = page(
         _retention_title(rates, sizes),
@@ -117,7 +121,7 @@ def _draw_retention(sheet: Page, rates: pd.DataFrame, average: pd.Series, sizes:
         2,
         1,
         sharex=True,
-        heights=[len(rates), 1],
+        heights=[len(rates), max(1.0, len(rates) / _ROWS_TO_ONE_OF_ALL)],
         left=room_for([*names, _ALL]),
         below=0.5,
         gap=0.06,
@@ -140,7 +144,8 @@ def _draw_retention(sheet: Page, rates: pd.DataFrame, average: pd.Series, sizes:
             cbar=False,
             xticklabels=False,
             yticklabels=False,
-            linewidths=0.8 if labelled else 0.2,
+            # Between many cells, lines would leave nothing of them.
+            linewidths=0.8 if cells else 0.0,
             linecolor="white",
             annot=np.vectorize(_percent)(values) if cells else False,
             fmt="",

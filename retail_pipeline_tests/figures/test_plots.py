@@ -160,6 +160,18 @@ class TestRetention:
         np.testing.assert_allclose(lower, [[8 / 40, 0.1]])
         assert "20% of customers buy in the next month" in words_of(plot.figure)
 
+    def test_customers_are_those_of_the_cohorts_that_are_drawn(self):
+        plot = cohort_retention(retention(list(self.ROWS)), as_of=AS_OF)
+        assert (plot.numbers["cohorts"], plot.numbers["customers"]) == (2, 40)
+        assert "2 cohorts, 40 customers" in words_of(plot.figure)
+
+    def test_of_many_cohorts_the_cells_are_seen_and_so_is_the_row_of_all(self):
+        months = pd.period_range("1991-05", "2011-05", freq="M")
+        rows = [(f"{m}-01", k, 10, 5) for m in months for k in range(2)]
+        upper, lower = cohort_retention(retention(rows), as_of=AS_OF).figure.axes[:2]
+        assert lower.get_position().height > 0.03 * upper.get_position().height
+        assert not any(axes.collections[0].get_linewidths().any() for axes in (upper, lower))
+
     def test_the_title_compares_the_same_cohorts(self):
         old = [("2011-01-01", month, 10, active) for month, active in enumerate([10, 6, 5, 4])]
         new = [("2011-04-01", 0, 90, 90), ("2011-04-01", 1, 90, 9)]
