@@ -46,6 +46,14 @@ from retail_pipeline.figures.style import (
 )
 
 _MOST_DATES = 24
+_NEAR = 0.045
+"""Shares of value closer than this have labels that would touch."""
+
+_LOW = 0.06
+"""Shares of value below this have no room for a label under them."""
+
+_NARROWEST = 0.1
+"""An axis of amounts spans at least this part of them: its ticks are written with three digits."""
 
 Floats = NDArray[np.float64]
 
@@ -147,6 +155,7 @@ def gain_curve(
             [f"There is no value to gain: {counted(len(known), 'customer outcome')}, all zero."],
             source,
         )
+    known = known[_brought(known).groupby(known["cutoff_date"]).transform("sum") > 0]
     grid = np.linspace(0.0, 1.0, 101)
     mean, best = np.mean(curves, axis=0), np.mean(_curves(known, "actual_value"), axis=0)
     sheet = page(
@@ -355,13 +364,17 @@ def _curves(known: pd.DataFrame, order_by: str) -> list[Floats]:
     grid = np.linspace(0.0, 1.0, 101)
     curves = []
     for _, customers in known.groupby("cutoff_date"):
-        value = customers["actual_value"].clip(lower=0.0)
+        value = _brought(customers)
         if value.sum() <= 0:
             continue
         tied = value.groupby(customers[order_by]).agg(["sum", "size"]).sort_index(ascending=False)
         people = np.append(0.0, tied["size"].cumsum() / len(customers))
         curves.append(np.interp(grid, people, np.append(0.0, tied["sum"].cumsum() / value.sum())))
     return curves
+
+
+def _brought(known: pd.DataFrame) -> pd.Series:
+    return known["actual_value"].clip(lower=0.0)
 
 
 def _name_the_curves(axes: Axes, mean: Floats, best: Floats) -> None:
@@ -376,24 +389,41 @@ def _name_the_curves(axes: Axes, mean: Floats, best: Floats) -> None:
         "weight": "bold",
         "bbox": {"facecolor": "white", "edgecolor": "none", "pad": 1.0, "alpha": 0.8},
     }
+    # Left of the curve, where there is room; of few customers it is flat there.
+    is_flat = best[20] > 0.94
+    below = -32 if is_flat and best[20] - mean[20] < _NEAR else -14
+    if mean[20] < _LOW:
+        below = 6
     axes.annotate(
         f"by prediction: {share(mean[20])}",
         (0.2, mean[20]),
-        xytext=(12, -14),
+        xytext=(12, below),
         color=MAIN,
         **beside,
     )
-    # Left of the curve, where there is room; of few customers it is flat there.
-    is_flat = best[20] > 0.94
     axes.annotate(
         f"perfect order: {share(best[20])}",
         (0.2, best[20]),
-        xytext=(12, -16) if is_flat else (-8, 6),
+        xytext=(12, -14) if is_flat else (-8, 6),
         ha="left" if is_flat else "right",
         color=ACCENT_INK,
         **beside,
     )
-    axes.annotate("random order: 20%", (0.2, 0.2), xytext=(12, -14), color=QUIET_INK, **beside)
+    _name_the_diagonal(axes, mean, beside)
+
+
+def _name_the_diagonal(axes: Axes, mean: Floats, beside: dict[str, Any]) -> None:
+    """Name it at the mark, or, where the curve's label stands there, on its side without curve."""
+    is_near = abs(mean[20] - 0.2) < _NEAR
+    on_left = is_near and mean[60] < 0.6 - 1e-9
+    axes.annotate(
+        "random order" if is_near else "random order: 20%",
+        (0.6, 0.6) if is_near else (0.2, 0.2),
+        xytext=(-8, 6) if on_left else (12, -14),
+        ha="right" if on_left else "left",
+        color=QUIET_INK,
+        **beside,
+    )
 
 
 def _not_over(as_of: date, horizon_days: int, earliest: date | None, source: str) -> Plot:
@@ -455,3 +485,13 @@ def _draw_totals(axes: Axes, frame: pd.DataFrame, currency: str) -> None:
     axes.grid(visible=False, axis="y")
     axes.grid(visible=True, axis="x")
     axes.margins(x=0.12)
+    _widen(axes, frame[["predicted_value", "actual_value"]].to_numpy(float))
+
+
+def _widen(axes: Axes, amounts: Floats) -> None:
+    """Give nearly equal amounts an axis on which no two ticks read the same."""
+    low, high = float(amounts.min()), float(amounts.max())
+    span = _NARROWEST * max(abs(low), abs(high))
+    if high - low < span:
+        axes.set_xlim((low + high) / 2 - 0.62 * span, (low + high) / 2 + 0.62 * span)
+        axes.locator_params(axis="x", steps=[1, 2, 5, 10])

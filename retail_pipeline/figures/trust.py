@@ -247,18 +247,21 @@ def _draw_errors(axes: Axes, groups: pd.DataFrame, currency: str) -> None:
     _name_beside(
         axes,
         [
-            (float(last[0.95]), "95th percentile", QUIET_INK),
-            (float(last[0.75]), "75th percentile", MAIN),
-            (float(last["mean"]), "mean", ACCENT_INK),
-            (float(last[0.5]), "median", QUIET_INK),
-            (float(last[0.25]), "25th percentile", MAIN),
             (float(last[0.05]), "5th percentile", QUIET_INK),
+            (float(last[0.25]), "25th percentile", MAIN),
+            (float(last[0.5]), "median", QUIET_INK),
+            (float(last["mean"]), "mean", ACCENT_INK),
+            (float(last[0.75]), "75th percentile", MAIN),
+            (float(last[0.95]), "95th percentile", QUIET_INK),
         ],
     )
 
 
 def _name_beside(axes: Axes, named: Sequence[tuple[float, str, str]]) -> None:
-    """Write names beside the right edge at their heights, moved apart where they would touch."""
+    """Write names beside the right edge at their heights, moved apart where they would touch.
+
+    Names of equal heights are stacked from the first upwards.
+    """
     to_share = axes.transData + axes.transAxes.inverted()
     line = 0.17 / size_of(axes)[1]
     heights = [float(to_share.transform((1.0, value))[1]) for value, _, _ in named]

@@ -55,6 +55,13 @@ def bars_in(axes: Axes) -> list[BarContainer]:
     return [c for c in axes.containers if isinstance(c, BarContainer)]
 
 
+def assert_labels_are_apart(figure: Figure) -> None:
+    figure.canvas.draw()
+    boxes = [text.get_window_extent() for text in figure.axes[0].texts]
+    assert not any(one.overlaps(other) for one, other in combinations(boxes, 2))
+    assert all(figure.axes[0].bbox.y0 < box.y0 for box in boxes)
+
+
 def heights(axes: Axes) -> list[float]:
     return [bar.get_height() for container in axes.containers for bar in container]
 
@@ -271,6 +278,30 @@ class TestGainCurve:
         plot = gain_curve(frame, **BTYD)
         assert plot.numbers["share_of_value_top_20_percent"] == pytest.approx(0.2)
 
+    @pytest.mark.parametrize(
+        "reached", [0.0, 0.05, 0.07, 0.1, 0.15, 0.16, 0.2, 0.24, 0.25, 0.34, 0.9, 0.95, 0.96, 1.0]
+    )
+    def test_labels_of_curves_that_meet_lie_beside_each_other(self, reached: float):
+        """Ten customers, the best two of whom brought this part, and all the rest the next two."""
+        frame = outcomes(10).assign(predicted_value=np.arange(10, 0, -1.0), actual_value=0.0)
+        frame.loc[[0, 1], "actual_value"] = reached / 2
+        frame.loc[[2, 3], "actual_value"] = (1 - reached) / 2
+        assert_labels_are_apart(gain_curve(frame, **BTYD).figure)
+
+    @pytest.mark.parametrize("actual", [1.0, None])
+    def test_labels_of_equal_predictions_lie_beside_each_other(self, actual: float | None):
+        frame = outcomes(50).assign(predicted_value=7.0)
+        assert_labels_are_apart(
+            gain_curve(frame.assign(actual_value=actual) if actual else frame, **BTYD).figure
+        )
+
+    def test_a_cutoff_after_which_nobody_bought_does_not_count(self):
+        frame = outcomes(20, 3)
+        frame.loc[frame["cutoff_date"] == "2010-05-01", "actual_value"] = 0.0
+        plot = gain_curve(frame, **BTYD)
+        assert "2 cut-offs from 1 Mar 2010 to 1 Apr 2010" in words_of(plot.figure)
+        assert (plot.numbers["cutoffs"], plot.rows) == (2, 40)
+
     def test_nothing_bought_is_said_in_words(self):
         plot = gain_curve(outcomes(20).assign(actual_value=0.0), **BTYD)
         assert "Nobody bought anything" in words_of(plot.figure)
@@ -440,10 +471,7 @@ class TestConcentration:
     @pytest.mark.parametrize("predicted", [[1.0] * 5, [3.0, 2.0, 2.0, 2.0, 2.0], []])
     def test_labels_of_equal_customers_lie_beside_each_other(self, predicted: list[float]):
         plot = revenue_concentration(value_groups([20.0] * 5, predicted), currency="", **WINDOW)
-        plot.figure.canvas.draw()
-        boxes = [text.get_window_extent() for text in plot.figure.axes[0].texts]
-        assert not any(one.overlaps(other) for one, other in combinations(boxes, 2))
-        assert all(plot.figure.axes[0].bbox.y0 < box.y0 for box in boxes)
+        assert_labels_are_apart(plot.figure)
 
     def test_no_value_at_all_is_said_in_words(self):
         plot = revenue_concentration(value_groups([-1.0], [0.0]), currency="", **WINDOW)
@@ -541,6 +569,12 @@ class TestResiduals:
         np.testing.assert_allclose(medians, by_tenth.median())
         np.testing.assert_allclose(means, by_tenth.mean())
 
+    def test_names_of_equal_quantiles_stand_with_the_lowest_below(self):
+        axes = residuals(judged(4), currency="", **BTYD).figure.axes[0]
+        names = [text.get_text() for text in sorted(axes.texts, key=lambda t: t.get_position()[1])]
+        assert names[0] == "5th percentile"
+        assert names[-1] == "95th percentile"
+
     def test_predictions_that_are_all_right(self):
         frame = judged(20).assign(actual_value=lambda f: f["predicted_value"])
         assert "predictions were right" in words_of(residuals(frame, currency="", **BTYD).figure)
@@ -596,6 +630,23 @@ class TestRealised:
         np.testing.assert_allclose(actual, [120, 160, 160])
         assert plot.numbers["predicted_over_actual"] == 1.25
         assert "£160 came of the £200" in words_of(plot.figure)
+
+    @pytest.mark.parametrize("amount", [1.0, 99.95, 1000.0, 9.97e6])
+    def test_ticks_of_nearly_equal_totals_differ(self, amount: float):
+        totals = pd.DataFrame(
+            {
+                "as_of_date": [pd.Timestamp("2010-06-01")],
+                "origin": ["served"],
+                "customers": [20],
+                "predicted_value": [amount],
+                "actual_value": [1.0004 * amount],
+                "inside": [16],
+            }
+        )
+        figure = realised_against_predicted(totals, currency="GBP", **WINDOW).figure
+        figure.canvas.draw()
+        ticks = [label.get_text() for label in figure.axes[0].get_xticklabels()]
+        assert len(ticks) == len(set(ticks)) > 2
 
     def test_dates_that_nothing_was_served_for_are_those_of_the_model_now_in_use(self):
         totals = pd.DataFrame(
