@@ -186,7 +186,7 @@ def feature_importance(importance: pd.DataFrame, *, as_of: date, horizon_days: i
     top, names = frame.iloc[0], [str(name).replace("_", " ") for name in frame["feature_group"]]
     names = [shortened(name, _LONGEST_NAME, 9.5) for name in names]
     sheet = page(
-        f"Without “{names[0]}”, the deviance is {share(top['deviance_increase'])} higher",
+        _importance_title(names[0], float(top["deviance_increase"])),
         "By how much the Tweedie deviance grows when a group of features is shuffled among "
         f"customers. {readable(str(top['model_name']))}, cut-off "
         f"{day(pd.Timestamp(top['cutoff_date']))}, {counted(top['customers'], 'customer')}",
@@ -231,6 +231,8 @@ def _not_fitted(model_name: str, abstention: str | None, as_of: date, source: st
 
 def _coefficients_title(shown: pd.DataFrame) -> str:
     value, name = float(shown["coefficient"].iloc[0]), str(shown["feature"].iloc[0])
+    if value == 0:
+        return "No feature moves the regression's prediction: all coefficients are zero"
     verb = "raises" if value > 0 else "lowers"
     title = f"“{feature_in_words(name)}” {verb} the regression's prediction most"
     other = shown[np.sign(shown["coefficient"]) == -np.sign(value)]
@@ -238,6 +240,17 @@ def _coefficients_title(shown: pd.DataFrame) -> str:
         return title
     against = "lowers" if value > 0 else "raises"
     return f"{title}, “{feature_in_words(str(other['feature'].iloc[0]))}” {against} it most"
+
+
+def _importance_title(name: str, increase: float) -> str:
+    """Tell of the most important group; what is shuffled without loss makes nothing better."""
+    if increase > 0:
+        return f"Without “{name}”, the deviance is {share(increase)} higher"
+    change = f"{share(-increase)} lower" if increase < 0 else "the same"
+    return (
+        f"No group of features makes the predictions better: without “{name}”, the deviance is "
+        f"{change}"
+    )
 
 
 def _draw_coefficients(axes: Axes, values: np.ndarray, names: list[str]) -> None:

@@ -712,6 +712,11 @@ class TestCoefficients:
         names = [label.get_text() for label in axes.get_yticklabels()]
         assert names == ["days since purchase", "orders", "log of net amount, 90 days"]
 
+    def test_coefficients_of_zero_move_nothing(self):
+        words = words_of(coefficients(self.terms({"a": 0.0, "b": 0.0}), **WINDOW).figure)
+        assert "No feature moves the regression's prediction" in words
+        assert "lowers" not in words
+
     def test_many_features_are_cut_with_a_word(self):
         plot = coefficients(self.terms({f"feature_{i}": i + 1.0 for i in range(40)}), **WINDOW)
         assert plot.rows == 24
@@ -787,6 +792,14 @@ class TestFeatureImportance:
         axes = feature_importance(importance(["a", "b", "c"]), **WINDOW).figure.axes[0]
         bars = [bar.get_width() for bar in bars_in(axes)[0]]
         assert bars == pytest.approx([0.4, 0.195, -0.01])
+
+    @pytest.mark.parametrize(
+        ("increase", "change"), [(-0.01, "1.0% lower"), (0.0, "the same"), (-0.0, "the same")]
+    )
+    def test_groups_that_are_worth_nothing_are_called_so(self, increase: float, change: str):
+        frame = importance(["a", "b"]).assign(deviance_increase=[increase - 1, increase])
+        words = words_of(feature_importance(frame, **WINDOW).figure)
+        assert f"makes the predictions better: without “b”, the deviance is {change}" in words
 
     def test_no_past_outcome_is_said_in_words(self):
         plot = feature_importance(importance([]), **WINDOW)
