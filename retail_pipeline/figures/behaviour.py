@@ -190,7 +190,8 @@ def revenue_concentration(
         )
     negative = int(groups.loc[groups["kind"] == "past", "negative"].sum())
     if negative:
-        source += f" {counted(negative, 'customer')} with a negative sum count as zero."
+        verb = "counts" if negative == 1 else "count"
+        source += f" {counted(negative, 'customer')} with a negative sum {verb} as zero."
     tops = {kind: float(np.interp(0.2, *curve)) for kind, curve in drawn.items()}
     past = groups[groups["kind"] == "past"]
     sheet = page(
@@ -270,7 +271,8 @@ def _draw_gap_sums(
     if horizon_days < end and abs(horizon_days - marks[0.9]) > 0.12 * end:
         within = float(sums[np.searchsorted(days, horizon_days, side="right") - 1])
         axes.axvline(horizon_days, color=ACCENT, linewidth=1.2, linestyle="--")
-        _beside(axes, f"horizon, {horizon_days} days", (horizon_days, 0.2), end, ACCENT_INK)
+        horizon = f"horizon, {counted(horizon_days, 'day')}"
+        _beside(axes, horizon, (horizon_days, 0.2), end, ACCENT_INK)
         axes.scatter([horizon_days], [within], color=ACCENT, s=26, zorder=4)
     axes.set(xlim=(0, end), ylim=(0, 1.08))
     share_axis(axes)

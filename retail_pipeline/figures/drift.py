@@ -77,7 +77,7 @@ def drift(indices: pd.DataFrame, *, as_of: date, horizon_days: int) -> Plot:
         f"{source} Below {_LITTLE} little has changed, from {_MUCH} much has. Light bars: what 19 "
         "of 20 samples of this size stay below where nothing has changed. Triangles: beyond the "
         "scale. Left out: what moves with the calendar."
-        + (f" Not drawn: {left_out} smaller ones." if left_out else ""),
+        + (f" Not drawn: {counted(left_out, 'smaller one')}." if left_out else ""),
         height=2.5 + 0.25 * max(3, len(shown)),
     )
     names = [
@@ -125,7 +125,7 @@ def _title(table: pd.DataFrame, changed: pd.Series) -> str:
         beyond = " beyond chance" if indices.iloc[0] >= _MUCH else ""
         return f"No distribution has changed much{beyond}; “{largest}” moved most, by {index}"
     have = "has" if len(changed) == 1 else "have"
-    counts = f"{len(changed)} of {len(table)} distributions"
+    counts = f"{len(changed)} of {counted(len(table), 'distribution')}"
     return f"{counts} {have} changed much, “{largest}” most: {index}"
 
 

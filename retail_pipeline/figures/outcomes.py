@@ -217,7 +217,7 @@ def realised_against_predicted(
     sheet = page(
         _realised_title(latest, currency),
         f"Net revenue of {counted(horizon_days, 'day')} as predicted and as it came, by date of "
-        f"prediction: {counted(len(served), 'date')} that were served, "
+        f"prediction: {counted(len(served), 'date')} that {_were(len(served))} served, "
         f"{len(frame) - len(served)} of the backtest",
         source
         + " Hollow: what the model now in use would have said, from the backtest."
@@ -438,6 +438,10 @@ def _not_over(as_of: date, horizon_days: int, earliest: date | None, source: str
         ],
         source,
     )
+
+
+def _were(number: int) -> str:
+    return "was" if number == 1 else "were"
 
 
 def _realised_title(latest: pd.Series, currency: str) -> str:

@@ -209,8 +209,12 @@ def _segments_by_value(table: pd.DataFrame) -> pd.DataFrame:
 def _segments_title(frame: pd.DataFrame, currency: str, horizon_days: int) -> str:
     top = frame.iloc[0]
     if len(frame) == 1:
+        alone = round(top["customers"]) == 1
+        all_of_them = (
+            "The only customer is" if alone else f"All {_customers(frame['customers'])} are"
+        )
         return (
-            f"All {_customers(frame['customers'])} are in one segment, worth "
+            f"{all_of_them} in one segment, worth "
             f"{money(top['predicted_value'], currency)} over {counted(horizon_days, 'day')}"
         )
     return (

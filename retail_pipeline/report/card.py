@@ -15,6 +15,7 @@ from retail_pipeline.report.document import (
     Section,
     Table,
     as_markdown,
+    counted,
     number,
     table,
     written,
@@ -37,7 +38,8 @@ _SHOWN_DATES = 12
 
 def title(facts: RunFacts) -> str:
     """Return the card's heading."""
-    return f"Model card: customer value over {facts.horizon_days} days as of {written(facts.as_of)}"
+    horizon = counted(facts.horizon_days, "day")
+    return f"Model card: customer value over {horizon} as of {written(facts.as_of)}"
 
 
 def markdown(facts: RunFacts) -> str:
@@ -81,7 +83,10 @@ def _model(facts: RunFacts) -> Facts:
             ),
             ("Learned from", _learned_from(decision)),
             ("Trained", MISSING if pd.isna(trained) else f"{trained:%Y-%m-%d %H:%M} UTC"),
-            ("Predicts", f"net amount of the next {facts.horizon_days} days, returns deducted"),
+            (
+                "Predicts",
+                f"net amount of the next {counted(facts.horizon_days, 'day')}, returns deducted",
+            ),
             (
                 "Reach of the data",
                 "shorter than the horizon: extrapolated"
@@ -245,7 +250,7 @@ def _importance(facts: RunFacts) -> list[str | Facts | Table]:
     headers = ("Group", "Deviance", "Gini lost")
     return [
         f"How much worse it predicts from {str(first['cutoff_date'])[:10]} when a group of "
-        f"features is exchanged among {number(first['customers'])} customers: what it leans on, "
+        f"features is exchanged among {counted(first['customers'], 'customer')}: what it leans on, "
         "which is not what makes people buy.",
         Table("A group of features", headers, rows, frozenset({1, 2})),
     ]
@@ -280,7 +285,7 @@ _REFERENCES: Final = {
 
 def _realised(facts: RunFacts) -> list[str | Facts | Table]:
     if facts.realised.empty:
-        return [f"No prediction over {facts.horizon_days} days has come due yet."]
+        return [f"No prediction over {counted(facts.horizon_days, 'day')} has come due yet."]
     rows = [
         [
             *(str(row["as_of_date"])[:10], row["origin"], number(row["customers"])),

@@ -83,6 +83,11 @@ def number(value: object) -> str:
     return written.removeprefix("-") if float(written) == 0 else written
 
 
+def counted(value: int, noun: str) -> str:
+    """Write a number of things: `1 check`, `12,345 customers`."""
+    return f"{value:,} {noun}{'' if value == 1 else 's'}"
+
+
 def written(day: date) -> str:
     """Write a date in words, so that no line breaks inside of it."""
     return f"{day.day}\N{NO-BREAK SPACE}{day:%B}\N{NO-BREAK SPACE}{day.year}"

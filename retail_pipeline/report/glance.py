@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from retail_pipeline.report.document import MISSING, Facts, number
+from retail_pipeline.report.document import MISSING, Facts, counted, number
 from retail_pipeline.report.facts import RunFacts
 from retail_pipeline.report.verdicts import Outcome, Verdict
 
@@ -13,8 +13,8 @@ def subtitle(facts: RunFacts) -> str:
     """Return what the report covers, in a sentence."""
     last = str(facts.data["last_day"])[:10]
     return (
-        f"Transactions to {last}, and the value predicted for {facts.horizon_days} days after "
-        f"{facts.as_of}. Source: {facts.source}."
+        f"Transactions to {last}, and the value predicted for "
+        f"{counted(facts.horizon_days, 'day')} after {facts.as_of}. Source: {facts.source}."
     )
 
 
@@ -31,7 +31,7 @@ def facts(run: RunFacts, judged: Sequence[Verdict]) -> Facts:
     items = [
         ("Customers predicted", number(run.predictions["customers"])),
         ("Predicted value", run.money(run.predictions["predicted_value"])),
-        ("Expected to buy", f"{number(round(run.predictions['expected_active']))} customers"),
+        ("Expected to buy", counted(round(run.predictions["expected_active"]), "customer")),
         ("Served model", run.model_name + (", extrapolated" if run.is_extrapolated else "")),
         ("Ranking (normalized Gini, past)", number(means.get("normalized_gini"))),
         ("Past outcomes inside the 80 % interval", _share(means.get("coverage_80"))),

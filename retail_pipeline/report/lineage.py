@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from html import escape
 from typing import Final
 
+from retail_pipeline.report.document import counted
+
 _WIDTH: Final = 340
 _BOX: Final = 50
 _GAP: Final = 22
@@ -32,11 +34,11 @@ class Layer:
 
     def words(self) -> str:
         """Return what is written under the name, such as `3 tables · 55,191 rows · 6 checks`."""
-        parts = [f"{self.assets:,} asset{'' if self.assets == 1 else 's'}"]
+        parts = [counted(self.assets, "asset")]
         if self.rows:
-            parts.append(f"{self.rows:,} rows")
+            parts.append(counted(self.rows, "row"))
         if self.checks:
-            parts.append(f"{self.checks:,} check{'' if self.checks == 1 else 's'}")
+            parts.append(counted(self.checks, "check"))
         return " · ".join(parts)
 
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
 
-from retail_pipeline.report.document import Section, Table
+from retail_pipeline.report.document import Section, Table, counted
 
 
 class Outcome(Enum):
@@ -67,7 +67,8 @@ def summary(verdicts: Sequence[Verdict]) -> str:
         if count:
             parts.append(f"{count} {outcome.value}")
     earlier = sum(not each.in_this_run and each.outcome is not Outcome.NOT_RUN for each in verdicts)
-    told = f"Of {len(verdicts)} checks: {', '.join(parts)}."
+    told = f"Of {counted(len(verdicts), 'check')}: {', '.join(parts)}."
     if earlier:
-        told += f" {earlier} of these verdicts are of an earlier run."
+        are = "is" if earlier == 1 else "are"
+        told += f" {earlier} of these verdicts {are} of an earlier run."
     return told

@@ -222,6 +222,14 @@ class TestSegments:
         assert widths[1] == list(np.arange(number)[::-1] * 100.0)
         assert plot.numbers["top_segment"] == f"segment {number - 1}"
 
+    @pytest.mark.parametrize(
+        ("customers", "words"),
+        [(1, "The only customer is in one segment"), (2, "All 2 customers are in one segment")],
+    )
+    def test_one_segment_is_told_in_one_number(self, customers: int, words: str):
+        table = segment_table(1).assign(customers=customers)
+        assert words in words_of(segments(table, currency="GBP", **BTYD).figure)
+
     def test_missing_and_zero_values(self):
         table = pd.DataFrame(
             {"segment": ["a", None], "customers": [3, None], "predicted_value": [0.0, np.nan]}
@@ -406,6 +414,13 @@ class TestPurchaseGaps:
         assert at == 180
         assert within == pytest.approx(0.5) == plot.numbers["share_within_horizon"]
 
+    def test_a_horizon_of_one_day(self):
+        frame = pd.DataFrame({"gap_days": [5, 40], "gaps": [9, 3]})
+        plot = purchase_gaps(frame, customers=9, single=1, as_of=AS_OF, horizon_days=1)
+        assert "horizon, 1 day" in [
+            text.get_text().replace("\u00a0", " ") for text in plot.figure.axes[1].texts
+        ]
+
     @pytest.mark.parametrize("days", [[1], [5, 5], list(range(1, 80))])
     def test_few_gaps(self, days: list[int]):
         plot = self.draw(days)
@@ -466,12 +481,16 @@ class TestConcentration:
         np.testing.assert_allclose(by_end[1], np.linspace(0, 1, 6))
         assert plot.numbers["past_share_of_top_20_percent"] == pytest.approx(0.8)
         assert plot.numbers["predicted_gini"] == pytest.approx(0.0)
-        assert "1 customer with a negative sum count as zero" in words_of(plot.figure)
+        assert "1 customer with a negative sum counts as zero" in words_of(plot.figure)
 
     @pytest.mark.parametrize("predicted", [[1.0] * 5, [3.0, 2.0, 2.0, 2.0, 2.0], []])
     def test_labels_of_equal_customers_lie_beside_each_other(self, predicted: list[float]):
         plot = revenue_concentration(value_groups([20.0] * 5, predicted), currency="", **WINDOW)
         assert_labels_are_apart(plot.figure)
+
+    def test_several_customers_with_a_negative_sum_count_as_zero(self):
+        plot = revenue_concentration(value_groups([5.0, -1.0, -2.0], []), currency="", **WINDOW)
+        assert "2 customers with a negative sum count as zero" in words_of(plot.figure)
 
     def test_no_value_at_all_is_said_in_words(self):
         plot = revenue_concentration(value_groups([-1.0], [0.0]), currency="", **WINDOW)
@@ -630,6 +649,9 @@ class TestRealised:
         np.testing.assert_allclose(actual, [120, 160, 160])
         assert plot.numbers["predicted_over_actual"] == 1.25
         assert "£160 came of the £200" in words_of(plot.figure)
+        assert "2 dates that were served, 1 of the backtest" in words_of(plot.figure)
+        alone = realised_against_predicted(totals.iloc[:1], currency="GBP", **WINDOW)
+        assert "1 date that was served, 0 of the backtest" in words_of(alone.figure)
 
     @pytest.mark.parametrize("amount", [1.0, 99.95, 1000.0, 9.97e6])
     def test_ticks_of_nearly_equal_totals_differ(self, amount: float):
@@ -826,6 +848,10 @@ class TestDrift:
         np.testing.assert_allclose(previous, [0.04, 0.02, 0.005])
         assert "1 of 3 distributions has changed much, “b” most: 0.400" in words_of(plot.figure)
 
+    def test_a_single_distribution(self):
+        words = words_of(drift(self.indices({"b": 0.4}), **WINDOW).figure)
+        assert "1 of 1 distribution has changed much" in words
+
     def test_what_chance_moves_has_not_changed(self):
         few = self.indices({"a": 0.6, "b": 0.5, "c": 0.3})
         few["chance_95"] = few["quantity"].map({"a": 0.8, "b": 0.4, "c": 0.8})
@@ -840,6 +866,9 @@ class TestDrift:
         frame["is_prediction"] = frame["quantity"] == "value"
         names = [t.get_text() for t in drift(frame, **WINDOW).figure.axes[0].get_yticklabels()]
         assert len(names) == 22
+        assert "Not drawn: 9 smaller ones." in words_of(drift(frame, **WINDOW).figure)
+        one_more = frame[frame["quantity"].isin(["value", *(f"feature_{i}" for i in range(22))])]
+        assert "Not drawn: 1 smaller one." in words_of(drift(one_more, **WINDOW).figure)
         assert names[-1] == "value"
 
     def test_what_moves_with_the_calendar_is_left_out_as_the_checks_do(self):

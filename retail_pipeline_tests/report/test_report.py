@@ -26,8 +26,9 @@ from PIL import Image as Pillow
 from retail_pipeline.clv import metrics
 from retail_pipeline.errors import PipelineError
 from retail_pipeline.postgres import Database
-from retail_pipeline.report import document, images, uncertainty
+from retail_pipeline.report import card, document, glance, images, lineage, uncertainty, verdicts
 from retail_pipeline.report.assets import build_report, inventory
+from retail_pipeline.report.facts import read_facts
 from retail_pipeline.report.page import LARGEST_BYTES
 from retail_pipeline.run_window import RunWindow
 from retail_pipeline.settings import Settings
@@ -311,6 +312,38 @@ def test_resamples_without_a_buyer_leave_the_intervals_finite() -> None:
 @pytest.mark.parametrize("value", [None, np.nan, np.inf, -np.inf])
 def test_what_is_no_number_is_written_as_missing(value: float | None) -> None:
     assert document.number(value) == document.MISSING
+
+
+def test_one_of_a_kind_is_written_in_the_singular() -> None:
+    one = verdicts.Verdict("a", "b", verdicts.Outcome.PASSED, "", in_this_run=False)
+    assert verdicts.summary([one]) == (
+        "Of 1 check: 1 passed. 1 of these verdicts is of an earlier run."
+    )
+    assert verdicts.summary([one] * 2) == (
+        "Of 2 checks: 2 passed. 2 of these verdicts are of an earlier run."
+    )
+    assert lineage.Layer("marts", 1, 1, 1).words() == "1 asset · 1 row · 1 check"
+    assert lineage.Layer("marts", 2, 1234, 2).words() == "2 assets · 1,234 rows · 2 checks"
+
+
+def test_a_horizon_of_one_day_and_one_customer_are_written_in_the_singular(
+    served: Database, tmp_path: Path
+) -> None:
+    for table in ("model_decisions", "predictions", "segments"):
+        served.execute(f"update clv.{table} set horizon_days = 1")
+    served.execute("update clv.predictions set probability_active = 0.1")
+    served.execute(
+        "insert into clv.feature_importance values "
+        "('2024-07-01', 1, 'recency', 'mean', '2024-05-01', 1, 3, 0.4, 0.01, 0.2)"
+    )
+    facts = read_facts(served, "test", AS_OF, 1)
+    card_text, head = card.markdown(facts), glance.facts(facts, [])
+    assert "# Model card: customer value over 1 day as of" in card_text
+    assert "net amount of the next 1 day," in card_text
+    assert "exchanged among 1 customer:" in card_text
+    assert "No prediction over 1 day has come due yet." in card_text
+    assert "predicted for 1 day after 2024-07-01" in glance.subtitle(facts)
+    assert ("Expected to buy", "1 customer") in head.items
 
 
 def test_markdown_bears_any_cell() -> None:
