@@ -7,15 +7,21 @@ from typing import Any
 
 from dagster import Definitions, in_process_executor
 
-from retail_pipeline.automation import build_automation, with_conditions
-from retail_pipeline.catalog import catalogued
+from retail_pipeline.automation import (
+    build_automation,
+    with_conditions,
+)
 from retail_pipeline.clv.assets import build_clv
-from retail_pipeline.clv.oversight.assets import build_oversight
+from retail_pipeline.clv.monitoring.assets import build_oversight
+from retail_pipeline.dagster_support.catalog import catalogued
+from retail_pipeline.dagster_support.run_window import RunWindow
 from retail_pipeline.figures.assets import build_figures
 from retail_pipeline.ingestion import build_ingestion
 from retail_pipeline.postgres import open_database
-from retail_pipeline.report.assets import build_report, inventory
-from retail_pipeline.run_window import RunWindow
+from retail_pipeline.report.assets import (
+    build_report,
+    inventory,
+)
 from retail_pipeline.settings import Settings
 from retail_pipeline.warehouse import build_warehouse
 

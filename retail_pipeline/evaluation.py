@@ -11,15 +11,31 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from retail_pipeline.clv import dataset, metrics
-from retail_pipeline.clv.estimators import MODELS
-from retail_pipeline.clv.valuation import Valuation, value_customers
+from retail_pipeline.clv.data import dataset
+from retail_pipeline.clv.evaluation import metrics
+from retail_pipeline.clv.models.registry import MODELS
+from retail_pipeline.clv.serving.valuation import (
+    Valuation,
+    value_customers,
+)
 from retail_pipeline.errors import UsageError
 from retail_pipeline.linear_algebra import take_working_memory
-from retail_pipeline.postgres import Database, Role
-from retail_pipeline.retail_api.source import default_as_of, open_dataset
-from retail_pipeline.scratch import land_records, scratch_database
-from retail_pipeline.settings import FileSource, Settings
+from retail_pipeline.postgres import (
+    Database,
+    Role,
+)
+from retail_pipeline.retail_api.source.source import (
+    default_as_of,
+    open_dataset,
+)
+from retail_pipeline.scratch import (
+    land_records,
+    scratch_database,
+)
+from retail_pipeline.settings import (
+    FileSource,
+    Settings,
+)
 from retail_pipeline.warehouse.run import dbt_build
 
 ALL_MODELS = "all"

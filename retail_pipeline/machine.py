@@ -16,11 +16,17 @@ from pathlib import Path
 
 import psycopg
 
-from retail_pipeline.errors import PipelineError, UsageError
+from retail_pipeline.errors import (
+    PipelineError,
+    UsageError,
+)
 from retail_pipeline.postgres import Database
 from retail_pipeline.postgres.migrate import OLDEST_POSTGRES
 from retail_pipeline.postgres.open import embedded_server
-from retail_pipeline.postgres.server import account_problem, binaries_problem
+from retail_pipeline.postgres.server import (
+    account_problem,
+    binaries_problem,
+)
 from retail_pipeline.settings import (
     PROJECT_ROOT,
     AirbyteMode,
@@ -281,7 +287,7 @@ def _source(settings: Settings) -> Finding:
             from retail_pipeline.ingestion.specs import load_folder
             from retail_pipeline.ingestion.totals import fetch_totals
             from retail_pipeline.ingestion.workspace import source_values
-            from retail_pipeline.retail_api.source import without_credentials
+            from retail_pipeline.retail_api.source.source import without_credentials
 
             now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
             totals = fetch_totals(load_folder(), source_values(settings, source.url, now))

@@ -12,10 +12,20 @@ from typing import Any
 import orjson
 
 from retail_pipeline.deferred import psycopg
-from retail_pipeline.postgres import Database, Role, open_database
-from retail_pipeline.postgres.open import create_database, sibling_url
-from retail_pipeline.retail_api.pages import Cursor, StreamPages
+from retail_pipeline.postgres import (
+    Database,
+    Role,
+    open_database,
+)
+from retail_pipeline.postgres.open import (
+    create_database,
+    sibling_url,
+)
 from retail_pipeline.retail_api.records import RetailRecords
+from retail_pipeline.retail_api.server.pages import (
+    Cursor,
+    StreamPages,
+)
 from retail_pipeline.settings import Settings
 
 _PAGE = 5_000

@@ -9,15 +9,34 @@ import pytest
 from dagster import AssetKey, AssetObservation, DagsterInstance, ExecuteInProcessResult
 from psycopg import sql
 
-from retail_pipeline.automation.delivery import Book, Waiting
+from retail_pipeline.automation.delivery import (
+    Book,
+    Waiting,
+)
 from retail_pipeline.build import build_definitions
-from retail_pipeline.cli.instance import dagster_environment, open_instance
-from retail_pipeline.errors import PipelineError, UsageError
-from retail_pipeline.forgetting import Person, Removed, forget
-from retail_pipeline.postgres import Database, Role
+from retail_pipeline.cli.instance import (
+    dagster_environment,
+    open_instance,
+)
+from retail_pipeline.errors import (
+    PipelineError,
+    UsageError,
+)
+from retail_pipeline.postgres import (
+    Database,
+    Role,
+)
 from retail_pipeline.postgres.open import sibling_url
 from retail_pipeline.postgres.session import SESSION
-from retail_pipeline.settings import Settings, SimulatorSource
+from retail_pipeline.privacy.forgetting import (
+    Person,
+    Removed,
+    forget,
+)
+from retail_pipeline.settings import (
+    Settings,
+    SimulatorSource,
+)
 from retail_pipeline_tests.warehouse.landing import land, line, transaction
 
 
@@ -336,7 +355,7 @@ def test_another_key_is_refused_before_anybody_could_come_back(
     settings: Settings, database: Database
 ) -> None:
     from retail_pipeline.ingestion.specs import load_folder
-    from retail_pipeline.ingestion.suppression import read_suppression
+    from retail_pipeline.privacy.suppression import read_suppression
 
     assert read_suppression(settings, database, load_folder()) is None
     assert forget(settings, "nobody") == []

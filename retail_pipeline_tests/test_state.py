@@ -5,8 +5,7 @@ from datetime import date
 import pytest
 
 from retail_pipeline.errors import PipelineError
-from retail_pipeline.postgres import Database
-from retail_pipeline.state import (
+from retail_pipeline.generation import (
     PipelineState,
     Transition,
     begin,
@@ -15,6 +14,7 @@ from retail_pipeline.state import (
     note_landed,
     read_state,
 )
+from retail_pipeline.postgres import Database
 
 
 def enter(

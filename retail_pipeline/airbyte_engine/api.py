@@ -24,8 +24,14 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from retail_pipeline.airbyte_engine.engine import Engine
-from retail_pipeline.airbyte_engine.files import ConnectionFile, DestinationFile
-from retail_pipeline.airbyte_engine.jobs import AlreadyRunningError, Job
+from retail_pipeline.airbyte_engine.files import (
+    ConnectionFile,
+    DestinationFile,
+)
+from retail_pipeline.airbyte_engine.jobs import (
+    AlreadyRunningError,
+    Job,
+)
 from retail_pipeline.errors import PipelineError
 from retail_pipeline.postgres import Database
 

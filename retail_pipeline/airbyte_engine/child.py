@@ -113,7 +113,7 @@ def _import_cdk() -> None:
     # The CDK's serializers would describe themselves by parsing their source: half of its import,
     # and nobody asks for the description.
     serpyco_rs._main.get_json_schema = lambda t: {}  # noqa: ARG005
-    from retail_pipeline.airbyte_engine import reader
+    from retail_pipeline.airbyte_engine.fast_reader import reader
 
     reader.prepare()
     gc.freeze()
@@ -138,7 +138,7 @@ def _become_reader(request: ReadRequest, messages: int, log: int, others: list[i
         os.dup2(messages, 1)
         os.dup2(log, 2)
         os.environ["TMPDIR"] = request.folder
-        from retail_pipeline.airbyte_engine import reader
+        from retail_pipeline.airbyte_engine.fast_reader import reader
 
         code = reader.read(request)
     except BaseException:

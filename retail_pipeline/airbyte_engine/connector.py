@@ -18,7 +18,10 @@ from typing import IO, Any
 
 import orjson
 
-from retail_pipeline.airbyte_engine.host import HOST, Reader
+from retail_pipeline.airbyte_engine.host import (
+    HOST,
+    Reader,
+)
 from retail_pipeline.airbyte_engine.read_request import ReadRequest
 from retail_pipeline.errors import PipelineError
 

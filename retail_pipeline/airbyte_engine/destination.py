@@ -22,7 +22,12 @@ from retail_pipeline.airbyte_engine.columns import (
     MisfitError,
     json_text,
 )
-from retail_pipeline.airbyte_engine.connector import Record, RenderedPage, StreamState
+from retail_pipeline.airbyte_engine.connector import (
+    Record,
+    RenderedPage,
+    StreamState,
+)
+from retail_pipeline.airbyte_engine.fast_reader.rendering import rejected_line
 from retail_pipeline.airbyte_engine.files import SyncMode
 from retail_pipeline.airbyte_engine.landing_table import (
     Landing,
@@ -31,7 +36,6 @@ from retail_pipeline.airbyte_engine.landing_table import (
     listed,
     prepare,
 )
-from retail_pipeline.airbyte_engine.rendering import rejected_line
 from retail_pipeline.airbyte_engine.suppression import Suppression
 
 Guard = Callable[[psycopg.Connection], None]

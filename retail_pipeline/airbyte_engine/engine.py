@@ -23,9 +23,23 @@ from retail_pipeline.airbyte_engine.connector import (
     SourceInput,
     StreamState,
 )
-from retail_pipeline.airbyte_engine.destination import Guard, Loader, Outcome, stored_states
-from retail_pipeline.airbyte_engine.files import AirbyteFolder, ConnectionFile, SyncMode
-from retail_pipeline.airbyte_engine.jobs import Job, JobOverError, JobStatus, JobStore
+from retail_pipeline.airbyte_engine.destination import (
+    Guard,
+    Loader,
+    Outcome,
+    stored_states,
+)
+from retail_pipeline.airbyte_engine.files import (
+    AirbyteFolder,
+    ConnectionFile,
+    SyncMode,
+)
+from retail_pipeline.airbyte_engine.jobs import (
+    Job,
+    JobOverError,
+    JobStatus,
+    JobStore,
+)
 from retail_pipeline.airbyte_engine.landing_table import Landing
 from retail_pipeline.airbyte_engine.suppression import Suppression
 from retail_pipeline.errors import PipelineError

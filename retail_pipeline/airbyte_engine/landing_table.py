@@ -13,9 +13,13 @@ from typing import Any, LiteralString
 import psycopg
 from psycopg import sql
 
-from retail_pipeline.airbyte_engine.columns import AIRBYTE_COLUMNS, Column, columns_of
+from retail_pipeline.airbyte_engine.columns import (
+    AIRBYTE_COLUMNS,
+    Column,
+    columns_of,
+)
+from retail_pipeline.airbyte_engine.fast_reader.rendering import Renderer
 from retail_pipeline.airbyte_engine.files import StreamSettings
-from retail_pipeline.airbyte_engine.rendering import Renderer
 from retail_pipeline.errors import PipelineError
 
 _FULL_NAMES: Mapping[str, str] = {

@@ -6,7 +6,10 @@ unasked is in `environments`.
 
 from dagster import Definitions
 
-from retail_pipeline.automation.conditions import build_condition_sensors, with_conditions
+from retail_pipeline.automation.conditions import (
+    build_condition_sensors,
+    with_conditions,
+)
 from retail_pipeline.automation.jobs import build_jobs
 from retail_pipeline.automation.schedules import build_schedules
 from retail_pipeline.automation.sensors import build_sensors

@@ -19,7 +19,12 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import parse_qs, unquote, urlsplit
 
-from retail_pipeline.automation.alerts import ALERT_AFTER, Alert, Cause, Outcome
+from retail_pipeline.automation.alerts import (
+    ALERT_AFTER,
+    Alert,
+    Cause,
+    Outcome,
+)
 from retail_pipeline.errors import PipelineError
 from retail_pipeline.files import replaced_whole
 from retail_pipeline.settings import AlertSettings

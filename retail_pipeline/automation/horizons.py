@@ -19,7 +19,12 @@ from dagster import (
 )
 
 from retail_pipeline.automation.jobs import REALISED
-from retail_pipeline.automation.retraining import FEATURES, PREDICTIONS, landing_at, latest
+from retail_pipeline.automation.retraining import (
+    FEATURES,
+    PREDICTIONS,
+    landing_at,
+    latest,
+)
 
 _AT_ONCE = 100
 """Predictions looked at per tick; the rest waits for the next one."""

@@ -20,7 +20,10 @@ from dagster import (
     SkipReason,
 )
 
-from retail_pipeline.automation.jobs import CLV, SCORE
+from retail_pipeline.automation.jobs import (
+    CLV,
+    SCORE,
+)
 from retail_pipeline.settings import TODAY
 
 LANDED = AssetKey(["transactional", "transactions"])

@@ -7,7 +7,10 @@ from retail_pipeline.automation.environments import (
     WEEKLY_UPKEEP,
     schedule_status,
 )
-from retail_pipeline.automation.jobs import INGESTION, UPKEEP
+from retail_pipeline.automation.jobs import (
+    INGESTION,
+    UPKEEP,
+)
 from retail_pipeline.settings import Environment
 
 DAILY_INGESTION_CRON = "30 2 * * *"

@@ -21,8 +21,16 @@ from dagster import (
     sensor,
 )
 
-from retail_pipeline.automation.alerts import Alert, Owners, outcome_of
-from retail_pipeline.automation.delivery import Book, deliver, post
+from retail_pipeline.automation.alerts import (
+    Alert,
+    Owners,
+    outcome_of,
+)
+from retail_pipeline.automation.delivery import (
+    Book,
+    deliver,
+    post,
+)
 from retail_pipeline.automation.environments import (
     ALERTS,
     CLV_AFTER_NEW_FEATURES,
@@ -30,10 +38,18 @@ from retail_pipeline.automation.environments import (
     sensor_status,
 )
 from retail_pipeline.automation.horizons import runs_for_passed_horizons
-from retail_pipeline.automation.jobs import CLV, REALISED, SCORE, Job
+from retail_pipeline.automation.jobs import (
+    CLV,
+    REALISED,
+    SCORE,
+    Job,
+)
 from retail_pipeline.automation.retraining import runs_for_new_features
 from retail_pipeline.errors import PipelineError
-from retail_pipeline.settings import AlertSettings, Settings
+from retail_pipeline.settings import (
+    AlertSettings,
+    Settings,
+)
 
 _AT_ONCE = 50
 """Ended runs looked at per tick; the rest waits for the next one."""

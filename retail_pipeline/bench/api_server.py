@@ -45,7 +45,7 @@ class Stream:
 def build_streams(records: int) -> dict[str, Stream]:
     """Simulate and render at least so many transactions, and one per cent more."""
     from retail_pipeline.retail_api import open_dataset
-    from retail_pipeline.retail_api.pages import StreamPages
+    from retail_pipeline.retail_api.server.pages import StreamPages
     from retail_pipeline.settings import SimulatorSource
 
     wanted = records + records // 100
@@ -68,7 +68,7 @@ def _rendered(pages: object, most: int) -> Stream:
     updated_at: list[str] = []
     after = None
     while len(rendered) < most:
-        from retail_pipeline.retail_api.pages import Cursor
+        from retail_pipeline.retail_api.server.pages import Cursor
 
         answer = orjson.loads(pages.page(since=None, until=None, after=after, limit=5000))  # type: ignore[attr-defined]
         rendered += map(orjson.dumps, answer["data"])

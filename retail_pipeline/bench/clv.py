@@ -18,7 +18,10 @@ import numpy as np
 
 from retail_pipeline.bench.processes import measured
 from retail_pipeline.bench.results import Result
-from retail_pipeline.clv.btyd import BGNBD, Purchases
+from retail_pipeline.clv.models.btyd import (
+    BGNBD,
+    Purchases,
+)
 
 SIZES: Final = (10_000, 100_000)
 """Customers."""

@@ -18,16 +18,35 @@ import numpy as np
 import pandas as pd
 from sklearn.ensemble import HistGradientBoostingRegressor
 
-from retail_pipeline.clv import dataset, intervals, metrics
-from retail_pipeline.clv.btyd import Array
-from retail_pipeline.clv.estimators import MODELS
-from retail_pipeline.clv.selection import INCUMBENT
-from retail_pipeline.clv.tree_models import FEATURES, matrix
-from retail_pipeline.clv.valuation import Valuation, value_customers
+from retail_pipeline.clv.data import dataset
+from retail_pipeline.clv.evaluation import (
+    intervals,
+    metrics,
+)
+from retail_pipeline.clv.evaluation.selection import INCUMBENT
+from retail_pipeline.clv.models.btyd import Array
+from retail_pipeline.clv.models.registry import MODELS
+from retail_pipeline.clv.models.trees import (
+    FEATURES,
+    matrix,
+)
+from retail_pipeline.clv.serving.valuation import (
+    Valuation,
+    value_customers,
+)
 from retail_pipeline.retail_api.records import RetailRecords
-from retail_pipeline.retail_api.source import default_as_of, open_dataset
-from retail_pipeline.scratch import land_records, scratch_database
-from retail_pipeline.settings import FileSource, Settings
+from retail_pipeline.retail_api.source.source import (
+    default_as_of,
+    open_dataset,
+)
+from retail_pipeline.scratch import (
+    land_records,
+    scratch_database,
+)
+from retail_pipeline.settings import (
+    FileSource,
+    Settings,
+)
 from retail_pipeline.warehouse.run import dbt_build
 
 CHALLENGER: Final = "boosted_pareto_nbd"

@@ -20,7 +20,11 @@ from pathlib import Path
 import psycopg
 
 from retail_pipeline.bench.ingestion_engines import CONTESTANTS
-from retail_pipeline.bench.processes import Measured, measured, processor_seconds
+from retail_pipeline.bench.processes import (
+    Measured,
+    measured,
+    processor_seconds,
+)
 from retail_pipeline.bench.results import Result
 from retail_pipeline.errors import PipelineError
 from retail_pipeline.postgres import Database

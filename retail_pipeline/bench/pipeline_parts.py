@@ -25,12 +25,25 @@ from dagster import (
 
 from retail_pipeline.airbyte_engine.host import HOST
 from retail_pipeline.build import build_definitions
-from retail_pipeline.postgres import Database, Role, open_database
-from retail_pipeline.retail_api import serving, source_id
-from retail_pipeline.retail_api.source import default_as_of
-from retail_pipeline.run_window import RunWindow
-from retail_pipeline.settings import Settings, SimulatorSource
-from retail_pipeline.state import begin, note_landed
+from retail_pipeline.dagster_support.run_window import RunWindow
+from retail_pipeline.generation import (
+    begin,
+    note_landed,
+)
+from retail_pipeline.postgres import (
+    Database,
+    Role,
+    open_database,
+)
+from retail_pipeline.retail_api import (
+    serving,
+    source_id,
+)
+from retail_pipeline.retail_api.source.source import default_as_of
+from retail_pipeline.settings import (
+    Settings,
+    SimulatorSource,
+)
 from retail_pipeline.warehouse.run import dbt_build
 
 JOB = "pipeline"

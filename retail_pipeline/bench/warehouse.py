@@ -20,11 +20,23 @@ import numpy as np
 from retail_pipeline.bench.results import Result
 from retail_pipeline.postgres import Database
 from retail_pipeline.retail_api.records import RetailRecords
-from retail_pipeline.retail_api.source import default_as_of, open_dataset
-from retail_pipeline.scratch import land_records, scratch_database
-from retail_pipeline.settings import Settings, SimulatorSource
+from retail_pipeline.retail_api.source.source import (
+    default_as_of,
+    open_dataset,
+)
+from retail_pipeline.scratch import (
+    land_records,
+    scratch_database,
+)
+from retail_pipeline.settings import (
+    Settings,
+    SimulatorSource,
+)
 from retail_pipeline.warehouse.project import PARTIAL_PARSE
-from retail_pipeline.warehouse.run import BuiltNode, dbt_build
+from retail_pipeline.warehouse.run import (
+    BuiltNode,
+    dbt_build,
+)
 
 SIZES = (100_000, 1_000_000, 10_000_000)
 """Lines of transactions."""

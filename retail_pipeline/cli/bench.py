@@ -8,7 +8,11 @@ import typer
 from rich.console import Console
 
 from retail_pipeline.bench import BENCHES
-from retail_pipeline.bench.results import Result, as_json, as_table
+from retail_pipeline.bench.results import (
+    Result,
+    as_json,
+    as_table,
+)
 from retail_pipeline.cli.stopping import stopped_like_ctrl_c
 from retail_pipeline.cli.summary import open_console
 from retail_pipeline.errors import UsageError

@@ -8,8 +8,15 @@ import typer
 from rich.markup import escape
 
 from retail_pipeline.cli.summary import open_console
-from retail_pipeline.errors import PipelineError, UsageError
-from retail_pipeline.machine import Finding, Verdict, examine
+from retail_pipeline.errors import (
+    PipelineError,
+    UsageError,
+)
+from retail_pipeline.machine import (
+    Finding,
+    Verdict,
+    examine,
+)
 from retail_pipeline.settings import Settings
 
 _MARKS = {

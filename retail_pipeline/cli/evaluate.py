@@ -14,7 +14,11 @@ from retail_pipeline.cli.stopping import stopped_like_ctrl_c
 from retail_pipeline.cli.summary import open_console
 from retail_pipeline.errors import UsageError
 from retail_pipeline.files import replaced_whole
-from retail_pipeline.settings import Settings, parse_as_of, parse_horizon
+from retail_pipeline.settings import (
+    Settings,
+    parse_as_of,
+    parse_horizon,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -26,7 +30,7 @@ _WRITERS = {".parquet": "to_parquet", ".csv": "to_csv"}
 
 
 def _model_names() -> list[str]:
-    from retail_pipeline.clv.estimators import MODELS
+    from retail_pipeline.clv.models.registry import MODELS
 
     return [*MODELS, "all"]
 
@@ -100,7 +104,11 @@ def _write(result: "Evaluation", output: Path) -> None:
 
 def _draw(result: "Evaluation", file_name: str, path: Path) -> None:
     """Draw one model's predictions against what came, or the comparison of all models."""
-    from retail_pipeline.figures import images, models, outcomes
+    from retail_pipeline.figures import (
+        images,
+        models,
+        outcomes,
+    )
 
     as_of, days = result.valuation.as_of, result.valuation.horizon_days
     source = f"Source: {file_name}, cut-off {as_of}."

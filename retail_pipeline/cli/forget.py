@@ -16,7 +16,7 @@ def forget(
     ] = False,
 ) -> None:
     """Remove a customer everywhere and keep them out of all syncs to come."""
-    from retail_pipeline.forgetting import forget as forget_customer
+    from retail_pipeline.privacy.forgetting import forget as forget_customer
 
     removed = forget_customer(Settings.from_environment(), customer_id, while_running=while_running)
     console = Console()

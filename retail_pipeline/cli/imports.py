@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from dagster import AssetKey, EventLogEntry
 
 _NEEDED: Final = {
-    "clv": ("retail_pipeline.clv.store", "retail_pipeline.clv.valuation"),
+    "clv": ("retail_pipeline.clv.serving.store", "retail_pipeline.clv.serving.valuation"),
     "figures": ("retail_pipeline.figures.images", "seaborn"),
 }
 """By group of assets, what makes its steps slow to begin."""

@@ -8,12 +8,17 @@ from typing import Annotated, Any
 import typer
 from rich.markup import escape
 
-from retail_pipeline.cli.summary import open_console, print_layers, print_serving, read_summary
+from retail_pipeline.cli.summary import (
+    open_console,
+    print_layers,
+    print_serving,
+    read_summary,
+)
 from retail_pipeline.errors import PipelineError
+from retail_pipeline.generation import read_state
 from retail_pipeline.postgres import Database
 from retail_pipeline.postgres.open import embedded_server
 from retail_pipeline.settings import Settings
-from retail_pipeline.state import read_state
 
 
 def status(

@@ -23,7 +23,11 @@ from retail_pipeline.cli import (
     services,
 )
 from retail_pipeline.cli.examples import teach
-from retail_pipeline.errors import PipelineError, StoppedError, UsageError
+from retail_pipeline.errors import (
+    PipelineError,
+    StoppedError,
+    UsageError,
+)
 
 FAILED, WRONG_USE, STOPPED = 1, 2, 130
 

@@ -10,9 +10,19 @@ import typer
 from rich.table import Table
 
 from retail_pipeline.cli.run import refresh_serving
-from retail_pipeline.cli.summary import open_console, print_serving
-from retail_pipeline.postgres import Database, Role, open_database
-from retail_pipeline.settings import Settings, parse_horizon
+from retail_pipeline.cli.summary import (
+    open_console,
+    print_serving,
+)
+from retail_pipeline.postgres import (
+    Database,
+    Role,
+    open_database,
+)
+from retail_pipeline.settings import (
+    Settings,
+    parse_horizon,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -33,7 +43,7 @@ def list_models(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON for machines.")] = False,
 ) -> None:
     """Show the stored versions: the champion, the challengers, and what served before."""
-    from retail_pipeline.clv import store
+    from retail_pipeline.clv.serving import store
 
     versions = store.list_versions(_database(Settings.from_environment()))
     if not everything:
@@ -64,7 +74,7 @@ def unpin(
     ] = None,
 ) -> None:
     """Let the rule choose again."""
-    from retail_pipeline.clv import store
+    from retail_pipeline.clv.serving import store
 
     settings = Settings.from_environment()
     database = _database(settings)
@@ -81,7 +91,7 @@ def unpin(
 @app.command()
 def rollback(horizon_days: Horizon = None) -> None:
     """Let the version serve that served before the present one, and pin it."""
-    from retail_pipeline.clv import store
+    from retail_pipeline.clv.serving import store
 
     settings = Settings.from_environment()
     database = _database(settings)
@@ -94,7 +104,7 @@ def rollback(horizon_days: Horizon = None) -> None:
 
 
 def _pin(settings: Settings, version: str) -> None:
-    from retail_pipeline.clv import store
+    from retail_pipeline.clv.serving import store
 
     database = _database(settings)
     refresh_serving(settings, store.pin(database, version, datetime.now(UTC)))

@@ -9,8 +9,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from retail_pipeline.airbyte_engine.host import HOST
-from retail_pipeline.cli.instance import STORAGE_VARIABLE, dagster_environment
-from retail_pipeline.settings import AirbyteMode, Settings
+from retail_pipeline.cli.instance import (
+    STORAGE_VARIABLE,
+    dagster_environment,
+)
+from retail_pipeline.settings import (
+    AirbyteMode,
+    Settings,
+)
 from retail_pipeline.warehouse.project import prepare_for
 from retail_pipeline.warehouse.warm import WARM_DBT
 
@@ -33,7 +39,7 @@ def prepare(settings: Settings, *, syncs: bool) -> "Definitions":
         manifest = others.submit(prepare_for, settings)
         others.submit(_warm_up, settings, manifest, syncs)
 
-        from retail_pipeline.dagster_storage import PooledPostgresStorage
+        from retail_pipeline.dagster_support.storage import PooledPostgresStorage
 
         # Its tables are made while the rest is imported; what loads nothing of Dagster may overlap.
         storage = others.submit(

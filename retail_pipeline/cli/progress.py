@@ -16,7 +16,11 @@ from rich.console import Console
 from rich.markup import escape
 from rich.text import Text
 
-from retail_pipeline.errors import PipelineError, StoppedError, UsageError
+from retail_pipeline.errors import (
+    PipelineError,
+    StoppedError,
+    UsageError,
+)
 
 if TYPE_CHECKING:
     from dagster import DagsterEvent, EventLogEntry

@@ -15,10 +15,22 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from retail_pipeline.cli.progress import Course, Progress
-from retail_pipeline.cli.summary import open_console, print_summary, read_summary
+from retail_pipeline.cli.progress import (
+    Course,
+    Progress,
+)
+from retail_pipeline.cli.summary import (
+    open_console,
+    print_summary,
+    read_summary,
+)
 from retail_pipeline.collector import made_to_stay
-from retail_pipeline.errors import PipelineError, StoppedError, UsageError
+from retail_pipeline.errors import (
+    PipelineError,
+    StoppedError,
+    UsageError,
+)
+from retail_pipeline.generation import read_state
 from retail_pipeline.postgres import open_database
 from retail_pipeline.settings import (
     FileSource,
@@ -28,7 +40,6 @@ from retail_pipeline.settings import (
     parse_horizon,
     parse_source,
 )
-from retail_pipeline.state import read_state
 
 if TYPE_CHECKING:
     from dagster import AssetKey, Definitions
@@ -105,7 +116,7 @@ def refresh_serving(settings: Settings, horizon_days: int) -> None:
     Raises:
         PipelineError: A step failed; the message is its reason.
     """
-    from retail_pipeline.clv import store
+    from retail_pipeline.clv.serving import store
 
     rate = store.served_discount_rate(open_database(settings), horizon_days)
     window: dict[str, Any] = {"horizon_days": horizon_days, "discount_rate": rate}
@@ -129,7 +140,7 @@ def _settings(transactions: Path | None, source: str | None) -> Settings:
 
 def _check_source(settings: Settings, as_of: str | None) -> None:
     """Refuse a source that cannot be used before anything is touched."""
-    from retail_pipeline.retail_api.source import open_dataset
+    from retail_pipeline.retail_api.source.source import open_dataset
 
     if isinstance(settings.source, FileSource):
         clock = parse_as_of(as_of, "--as-of") if as_of else settings.as_of
@@ -145,7 +156,10 @@ def _execute(
     any_source: bool = False,
 ) -> tuple[Progress, float]:
     from retail_pipeline.cli.imports import ImportsAhead
-    from retail_pipeline.cli.instance import at_work, open_instance
+    from retail_pipeline.cli.instance import (
+        at_work,
+        open_instance,
+    )
     from retail_pipeline.cli.preparation import prepare
 
     began, progress = time.monotonic(), Progress(console, "starting …")
@@ -213,7 +227,7 @@ def _selected(definitions: "Definitions", select: str | None) -> "list[AssetKey]
 
 def _refuse_new_data(settings: Settings, window: dict[str, Any]) -> None:
     """Refuse a source or a full refresh that a selection without ingestion would pass over."""
-    from retail_pipeline.retail_api.source import source_id
+    from retail_pipeline.retail_api.source.source import source_id
 
     if window["full_refresh"]:
         raise UsageError("--full-refresh needs the transactional assets in --select")

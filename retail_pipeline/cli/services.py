@@ -18,9 +18,21 @@ from retail_pipeline.cli.instance import (
     open_instance,
 )
 from retail_pipeline.errors import UsageError
-from retail_pipeline.postgres import Role, open_database
-from retail_pipeline.postgres.open import dagster_database_url, embedded_server
-from retail_pipeline.settings import PROJECT_ROOT, TODAY, Settings, parse_as_of, parse_source
+from retail_pipeline.postgres import (
+    Role,
+    open_database,
+)
+from retail_pipeline.postgres.open import (
+    dagster_database_url,
+    embedded_server,
+)
+from retail_pipeline.settings import (
+    PROJECT_ROOT,
+    TODAY,
+    Settings,
+    parse_as_of,
+    parse_source,
+)
 
 _CODE_LOCATION = ["dagster", "api", "grpc"]
 _STATE = ("postgres", "dagster", "alerts", "figures", "report", "dbt", "logs")

@@ -13,9 +13,12 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from retail_pipeline.postgres import Database, open_database
+from retail_pipeline.generation import read_state
+from retail_pipeline.postgres import (
+    Database,
+    open_database,
+)
 from retail_pipeline.settings import Settings
-from retail_pipeline.state import read_state
 
 LAYERS = ("transactional", "warehouse", "clv", "quality")
 _WIDTH_WITHOUT_TERMINAL = 120

@@ -18,13 +18,13 @@ from dagster import (
     asset,
 )
 
+from retail_pipeline.dagster_support.retrying import retried
+from retail_pipeline.dagster_support.run_window import RunWindow
 from retail_pipeline.errors import PipelineError
+from retail_pipeline.generation import read_state
 from retail_pipeline.linear_algebra import with_working_memory
 from retail_pipeline.postgres import Database
-from retail_pipeline.retrying import retried
-from retail_pipeline.run_window import RunWindow
 from retail_pipeline.settings import Settings
-from retail_pipeline.state import read_state
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -32,15 +32,18 @@ from retail_pipeline.clv.asset_parts import (
     window,
 )
 from retail_pipeline.clv.checks import build_checks
-from retail_pipeline.postgres import Database, Role
-from retail_pipeline.run_window import RunWindow
+from retail_pipeline.dagster_support.run_window import RunWindow
+from retail_pipeline.generation import read_state
+from retail_pipeline.postgres import (
+    Database,
+    Role,
+)
 from retail_pipeline.settings import Settings
-from retail_pipeline.state import read_state
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from retail_pipeline.clv.selection import Decision
+    from retail_pipeline.clv.evaluation.selection import Decision
 
 # Dagster is pinned exactly, so a beta parameter cannot change; saying so at each load helps nobody.
 warnings.filterwarnings("ignore", message=".*backfill_policy", category=BetaWarning)
@@ -85,7 +88,11 @@ def training_set() -> AssetsDefinition:
         run_window: RunWindow,
     ) -> MaterializeResult:
         """A customer at a past cut-off, with its features and the outcome that followed."""
-        from retail_pipeline.clv import dataset, inputs, tables
+        from retail_pipeline.clv.data import (
+            dataset,
+            inputs,
+            tables,
+        )
 
         started, database = time.monotonic(), database.as_role(Role.SCIENTIST)
         as_of, horizon_days = window(database, settings, run_window)
@@ -127,8 +134,13 @@ def candidates() -> AssetsDefinition:
         run_window: RunWindow,
     ) -> MaterializeResult:
         """A model fitted as of this run's date, stored as plain parameters; a challenger so far."""
-        from retail_pipeline.clv import dataset, inputs, store, tables
-        from retail_pipeline.clv.candidates import fit_candidates
+        from retail_pipeline.clv.data import (
+            dataset,
+            inputs,
+            tables,
+        )
+        from retail_pipeline.clv.evaluation.candidates import fit_candidates
+        from retail_pipeline.clv.serving import store
 
         started, database = time.monotonic(), database.as_role(Role.SCIENTIST)
         as_of, horizon_days = window(database, settings, run_window)
@@ -198,7 +210,8 @@ def backtest() -> AssetsDefinition:
         """A model at a past cut-off: what it would have predicted, and how good that was."""
         import pandas as pd
 
-        from retail_pipeline.clv import cutoffs, tables
+        from retail_pipeline.clv.data import tables
+        from retail_pipeline.clv.evaluation import cutoffs
 
         started, database = time.monotonic(), database.as_role(Role.SCIENTIST)
         as_of, horizon_days = window(database, settings, run_window)
@@ -239,7 +252,8 @@ def backtest_summary() -> AssetsDefinition:
         run_window: RunWindow,
     ) -> MaterializeResult:
         """A model over the past cut-offs that are due: its mean metrics; missing ones are made."""
-        from retail_pipeline.clv import cutoffs, tables
+        from retail_pipeline.clv.data import tables
+        from retail_pipeline.clv.evaluation import cutoffs
 
         started, database = time.monotonic(), database.as_role(Role.SCIENTIST)
         as_of, horizon_days = window(database, settings, run_window)
@@ -281,7 +295,9 @@ def model() -> AssetsDefinition:
         run_window: RunWindow,
     ) -> MaterializeResult:
         """A decision on which model serves: the champion, with its numbers and the reason."""
-        from retail_pipeline.clv import selection, store, tables
+        from retail_pipeline.clv.data import tables
+        from retail_pipeline.clv.evaluation import selection
+        from retail_pipeline.clv.serving import store
 
         started, database = time.monotonic(), database.as_role(Role.SCIENTIST)
         as_of, horizon_days = window(database, settings, run_window)
@@ -324,7 +340,16 @@ def predictions() -> AssetsDefinition:
         """A customer's predicted value over the horizon, with interval, decile and segment."""
         import pandas as pd
 
-        from retail_pipeline.clv import dataset, margin, scoring, store, tables, valuation
+        from retail_pipeline.clv.data import (
+            dataset,
+            tables,
+        )
+        from retail_pipeline.clv.serving import (
+            margin,
+            scoring,
+            store,
+            valuation,
+        )
 
         started, database = time.monotonic(), database.as_role(Role.SCIENTIST)
         as_of, horizon_days = window(database, settings, run_window)
@@ -383,8 +408,12 @@ def segments() -> AssetsDefinition:
         run_window: RunWindow,
     ) -> MaterializeResult:
         """A segment of customers: how many they are and how much value is predicted for them."""
-        from retail_pipeline.clv import tables
-        from retail_pipeline.clv.segments import past_worth, summarise, worth
+        from retail_pipeline.clv.data import tables
+        from retail_pipeline.clv.serving.segments import (
+            past_worth,
+            summarise,
+            worth,
+        )
 
         started, database = time.monotonic(), database.as_role(Role.SCIENTIST)
         as_of, horizon_days = window(database, settings, run_window)
@@ -422,8 +451,8 @@ def rfm_segments() -> AssetsDefinition:
         run_window: RunWindow,
     ) -> MaterializeResult:
         """A named RFM segment, for communication: its size and the value predicted for it."""
-        from retail_pipeline.clv import tables
-        from retail_pipeline.clv.segments import summarise_rfm
+        from retail_pipeline.clv.data import tables
+        from retail_pipeline.clv.serving.segments import summarise_rfm
 
         started, database = time.monotonic(), database.as_role(Role.SCIENTIST)
         as_of, horizon_days = window(database, settings, run_window)
@@ -453,8 +482,15 @@ def segment_changes() -> AssetsDefinition:
         """A move of customers between two labels since the month first before, bought or not."""
         import pandas as pd
 
-        from retail_pipeline.clv import scoring, store, tables
-        from retail_pipeline.clv.segments import idle_changes, moves
+        from retail_pipeline.clv.data import tables
+        from retail_pipeline.clv.serving import (
+            scoring,
+            store,
+        )
+        from retail_pipeline.clv.serving.segments import (
+            idle_changes,
+            moves,
+        )
 
         started, database = time.monotonic(), database.as_role(Role.SCIENTIST)
         as_of, horizon_days = window(database, settings, run_window)
@@ -495,7 +531,7 @@ def _is_kept(
     digest: str,
 ) -> bool:
     """Whether the tables hold what these inputs give; never in a full refresh."""
-    from retail_pipeline.clv import tables
+    from retail_pipeline.clv.data import tables
 
     kept = tables.digests(database, name, horizon_days).get(as_of)
     return kept == digest and not run_window.full_refresh
@@ -535,7 +571,7 @@ def _of_cutoff(metrics: "pd.DataFrame", cutoff: date, horizon_days: int) -> dict
     """Return what a partition shows: its rows, and each model's metrics there."""
     import pandas as pd
 
-    from retail_pipeline.clv.metrics import METRICS
+    from retail_pipeline.clv.evaluation.metrics import METRICS
 
     here = metrics[metrics["cutoff_date"] == pd.Timestamp(cutoff)]
     table = here[["model_name", "customers", "training_rows", *METRICS]].round(3)

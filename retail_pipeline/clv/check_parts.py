@@ -7,7 +7,10 @@ from typing import Any
 
 from dagster import AssetCheckResult, AssetCheckSeverity
 
-from retail_pipeline.postgres import Database, Role
+from retail_pipeline.postgres import (
+    Database,
+    Role,
+)
 
 
 def one_row(database: Database, statement: str, params: dict[str, Any]) -> dict[str, Any]:

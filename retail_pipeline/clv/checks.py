@@ -17,9 +17,14 @@ from dagster import (
 )
 
 from retail_pipeline.clv.asset_parts import window
-from retail_pipeline.clv.check_parts import failed, one_row, passed, warned
+from retail_pipeline.clv.check_parts import (
+    failed,
+    one_row,
+    passed,
+    warned,
+)
+from retail_pipeline.dagster_support.run_window import RunWindow
 from retail_pipeline.postgres import Database
-from retail_pipeline.run_window import RunWindow
 from retail_pipeline.settings import Settings
 
 _TRAINING_SET = AssetKey(["clv", "training_set"])
@@ -215,7 +220,7 @@ def intervals_cover_four_in_five(
     database: ResourceParam[Database], settings: ResourceParam[Settings], run_window: RunWindow
 ) -> AssetCheckResult:
     """The 80 % intervals of the reference model held about that share of past outcomes."""
-    from retail_pipeline.clv.selection import INCUMBENT
+    from retail_pipeline.clv.evaluation.selection import INCUMBENT
 
     as_of, horizon_days = window(database, settings, run_window)
     found = one_row(

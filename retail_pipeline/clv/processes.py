@@ -18,7 +18,10 @@ from contextlib import contextmanager
 from tempfile import TemporaryFile
 from typing import IO, Any, Final, NamedTuple, Protocol, cast
 
-from retail_pipeline.errors import PipelineError, UnavailableError
+from retail_pipeline.errors import (
+    PipelineError,
+    UnavailableError,
+)
 from retail_pipeline.linear_algebra import take_working_memory
 
 ONE_THREAD: Final = dict.fromkeys(
@@ -113,7 +116,7 @@ def _at(number: int) -> Any:
     except PipelineError as error:
         return _Failed(error)
     except Exception as error:
-        from retail_pipeline.retrying import is_lost_connection
+        from retail_pipeline.dagster_support.retrying import is_lost_connection
 
         traceback.print_exc()
         return _Failed(UnavailableError(str(error)) if is_lost_connection(error) else None)
@@ -139,7 +142,7 @@ def _main() -> None:
     # A caller that ignores the signal hands that down, and the pool's workers would never end.
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     # What all work needs, imported while the caller still prepares it.
-    import retail_pipeline.clv.valuation  # noqa: F401
+    import retail_pipeline.clv.serving.valuation  # noqa: F401
 
     work: Work = pickle.load(sys.stdin.buffer)
     try:

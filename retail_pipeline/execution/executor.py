@@ -42,7 +42,10 @@ from dagster._utils.error import SerializableErrorInfo
 from retail_pipeline.clv.processes import cores
 from retail_pipeline.errors import PipelineError
 from retail_pipeline.execution import WORKER_TAG
-from retail_pipeline.execution.worker import Assignment, Worker
+from retail_pipeline.execution.worker import (
+    Assignment,
+    Worker,
+)
 from retail_pipeline.settings import Settings
 
 if TYPE_CHECKING:

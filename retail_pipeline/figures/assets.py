@@ -18,14 +18,20 @@ from dagster import (
     asset,
 )
 
+from retail_pipeline.dagster_support.retrying import retried
+from retail_pipeline.dagster_support.run_window import RunWindow
 from retail_pipeline.execution import FOR_A_WORKER
-from retail_pipeline.figures.gallery import GALLERY, Exhibit
+from retail_pipeline.figures.gallery import (
+    GALLERY,
+    Exhibit,
+)
 from retail_pipeline.figures.reading import Tables
 from retail_pipeline.files import replaced_whole
 from retail_pipeline.linear_algebra import with_working_memory
-from retail_pipeline.postgres import Database, Role
-from retail_pipeline.retrying import retried
-from retail_pipeline.run_window import RunWindow
+from retail_pipeline.postgres import (
+    Database,
+    Role,
+)
 from retail_pipeline.settings import Settings
 
 if TYPE_CHECKING:
@@ -81,7 +87,10 @@ def _drawn_in(exhibit: Exhibit) -> CodeReferencesMetadataValue:
 
 def _keep(plot: "Plot", exhibit: Exhibit, settings: Settings) -> dict[str, Any]:
     """Write the image to its file; return it and the numbers as metadata."""
-    from retail_pipeline.figures.images import inline_markdown, png
+    from retail_pipeline.figures.images import (
+        inline_markdown,
+        png,
+    )
 
     image, finding = png(plot.figure), str(plot.figure.get_label())
     path = settings.home / GROUP / f"{exhibit.name}.png"

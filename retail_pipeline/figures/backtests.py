@@ -9,7 +9,11 @@ import numpy as np
 import pandas as pd
 
 from retail_pipeline.figures.page import words
-from retail_pipeline.figures.style import Plot, counted, day
+from retail_pipeline.figures.style import (
+    Plot,
+    counted,
+    day,
+)
 
 PREDICTIONS, METRICS = "clv.backtest_predictions", "clv.backtest_metrics"
 

@@ -13,7 +13,10 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import FixedLocator, LogLocator, NullLocator
 from numpy.typing import NDArray
 
-from retail_pipeline.figures.page import page, words
+from retail_pipeline.figures.page import (
+    page,
+    words,
+)
 from retail_pipeline.figures.style import (
     ACCENT,
     ACCENT_INK,

@@ -10,7 +10,12 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from retail_pipeline.figures.explanation import feature_in_words
-from retail_pipeline.figures.page import page, room_for, shortened, words
+from retail_pipeline.figures.page import (
+    page,
+    room_for,
+    shortened,
+    words,
+)
 from retail_pipeline.figures.style import (
     ACCENT,
     ACCENT_INK,

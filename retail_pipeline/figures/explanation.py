@@ -12,7 +12,13 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from retail_pipeline.figures.page import WIDTH, page, room_for, shortened, words
+from retail_pipeline.figures.page import (
+    WIDTH,
+    page,
+    room_for,
+    shortened,
+    words,
+)
 from retail_pipeline.figures.style import (
     ACCENT,
     ACCENT_INK,

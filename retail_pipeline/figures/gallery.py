@@ -8,7 +8,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from retail_pipeline.figures.reading import STEPS_PER_DECADE, Tables
+from retail_pipeline.figures.reading import (
+    STEPS_PER_DECADE,
+    Tables,
+)
 
 if TYPE_CHECKING:
     from retail_pipeline.figures.style import Plot
@@ -141,7 +144,10 @@ def _realised_against_predicted(tables: Tables) -> "Plot":
 
 
 def _model_comparison(tables: Tables) -> "Plot":
-    from retail_pipeline.figures.models import METRIC_COLUMNS, model_comparison
+    from retail_pipeline.figures.models import (
+        METRIC_COLUMNS,
+        model_comparison,
+    )
 
     return model_comparison(
         tables.metrics(METRIC_COLUMNS),

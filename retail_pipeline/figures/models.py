@@ -12,8 +12,17 @@ import pandas as pd
 from matplotlib.axes import Axes
 from numpy.typing import NDArray
 
-from retail_pipeline.figures.backtests import METRICS, cutoffs_in_words, no_outcome, source_of
-from retail_pipeline.figures.page import page, room_for, words
+from retail_pipeline.figures.backtests import (
+    METRICS,
+    cutoffs_in_words,
+    no_outcome,
+    source_of,
+)
+from retail_pipeline.figures.page import (
+    page,
+    room_for,
+    words,
+)
 from retail_pipeline.figures.style import (
     INK,
     MAIN,

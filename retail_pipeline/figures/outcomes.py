@@ -23,7 +23,11 @@ from retail_pipeline.figures.backtests import (
     source_of,
     with_outcome,
 )
-from retail_pipeline.figures.page import page, size_of, words
+from retail_pipeline.figures.page import (
+    page,
+    size_of,
+    words,
+)
 from retail_pipeline.figures.style import (
     ACCENT,
     ACCENT_INK,

@@ -14,7 +14,13 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties, findfont, get_font
 
-from retail_pipeline.figures.style import INK, QUIET_INK, TYPEFACE, Plot, in_house_style
+from retail_pipeline.figures.style import (
+    INK,
+    QUIET_INK,
+    TYPEFACE,
+    Plot,
+    in_house_style,
+)
 
 WIDTH = 10.0
 """Inches; every figure has the same width, so that pages of them align."""

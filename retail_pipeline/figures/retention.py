@@ -9,7 +9,12 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from retail_pipeline.figures.page import Page, page, room_for, words
+from retail_pipeline.figures.page import (
+    Page,
+    page,
+    room_for,
+    words,
+)
 from retail_pipeline.figures.style import (
     QUIET_INK,
     SEQUENCE,

@@ -10,7 +10,10 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
-from retail_pipeline.figures.page import page, words
+from retail_pipeline.figures.page import (
+    page,
+    words,
+)
 from retail_pipeline.figures.style import (
     ACCENT,
     INK,

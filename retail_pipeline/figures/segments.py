@@ -11,7 +11,13 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
 
-from retail_pipeline.figures.page import page, room_for, shortened, size_of, words
+from retail_pipeline.figures.page import (
+    page,
+    room_for,
+    shortened,
+    size_of,
+    words,
+)
 from retail_pipeline.figures.style import (
     ACCENT,
     INK,

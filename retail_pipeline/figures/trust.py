@@ -21,7 +21,10 @@ from retail_pipeline.figures.backtests import (
     wilson,
     with_outcome,
 )
-from retail_pipeline.figures.page import page, size_of
+from retail_pipeline.figures.page import (
+    page,
+    size_of,
+)
 from retail_pipeline.figures.style import (
     ACCENT,
     ACCENT_INK,

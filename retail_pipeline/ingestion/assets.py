@@ -28,10 +28,24 @@ from dagster import (
 )
 from dagster._core.storage.tags import ASSET_RESUME_RETRY_TAG, RESUME_RETRY_TAG
 
-from retail_pipeline.airbyte_engine.files import AirbyteFolder, ConnectionFile, StreamSettings
+from retail_pipeline.airbyte_engine.files import (
+    AirbyteFolder,
+    ConnectionFile,
+    StreamSettings,
+)
 from retail_pipeline.airbyte_engine.host import HOST
 from retail_pipeline.airbyte_engine.read_request import STOCK
-from retail_pipeline.errors import PipelineError, UnavailableError
+from retail_pipeline.dagster_support.run_window import RunWindow
+from retail_pipeline.errors import (
+    PipelineError,
+    UnavailableError,
+)
+from retail_pipeline.generation import (
+    PipelineState,
+    begin,
+    clock_of,
+    note_landed,
+)
 from retail_pipeline.ingestion.checks import (
     check_money,
     check_rows,
@@ -57,12 +71,6 @@ from retail_pipeline.ingestion.specs import (
     landing_lineage,
     load_folder,
 )
-from retail_pipeline.ingestion.suppression import (
-    FILE_LINES,
-    read_suppression,
-    suppresses_line,
-    sweep,
-)
 from retail_pipeline.ingestion.totals import (
     MONEY_STREAM,
     ApiTotals,
@@ -78,10 +86,22 @@ from retail_pipeline.ingestion.workspace import (
     source_values,
     sync_log,
 )
-from retail_pipeline.postgres import Database, Role
-from retail_pipeline.run_window import RunWindow
-from retail_pipeline.settings import AirbyteMode, ApiSource, FileSource, Settings
-from retail_pipeline.state import PipelineState, begin, clock_of, note_landed
+from retail_pipeline.postgres import (
+    Database,
+    Role,
+)
+from retail_pipeline.privacy.suppression import (
+    FILE_LINES,
+    read_suppression,
+    suppresses_line,
+    sweep,
+)
+from retail_pipeline.settings import (
+    AirbyteMode,
+    ApiSource,
+    FileSource,
+    Settings,
+)
 
 _GOES_ON = {RESUME_RETRY_TAG, ASSET_RESUME_RETRY_TAG}
 """Tags of a run that executes what of another is left."""
@@ -241,7 +261,11 @@ def _api(
     folder: AirbyteFolder,
 ) -> Iterator[Clocked]:
     """Enter the run into the state and hold the retail API open at the run's clock."""
-    from retail_pipeline.retail_api import default_as_of, serving, source_id
+    from retail_pipeline.retail_api import (
+        default_as_of,
+        serving,
+        source_id,
+    )
 
     source = settings.source
     if settings.airbyte.mode is AirbyteMode.SERVER and not isinstance(source, ApiSource):

@@ -9,9 +9,19 @@ from decimal import Decimal
 from dagster import AssetCheckResult, AssetCheckSeverity, AssetCheckSpec
 
 from retail_pipeline.airbyte_engine.files import StreamTotals
-from retail_pipeline.ingestion.landing import Drift, Landed, LandedMoney, Volume
+from retail_pipeline.ingestion.landing import (
+    Drift,
+    Landed,
+    LandedMoney,
+    Volume,
+)
 from retail_pipeline.ingestion.specs import landing_key
-from retail_pipeline.ingestion.totals import MONEY_STREAM, ApiMoney, ApiTotals, tells_money
+from retail_pipeline.ingestion.totals import (
+    MONEY_STREAM,
+    ApiMoney,
+    ApiTotals,
+    tells_money,
+)
 
 ROWS = "rows_equal_the_api"
 MONEY = "money_equals_the_api"

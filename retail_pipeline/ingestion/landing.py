@@ -8,7 +8,10 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 
-from retail_pipeline.deferred import psycopg, sql
+from retail_pipeline.deferred import (
+    psycopg,
+    sql,
+)
 from retail_pipeline.ingestion.specs import LANDING_LAYER
 from retail_pipeline.postgres import Database
 

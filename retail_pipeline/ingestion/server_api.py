@@ -12,8 +12,14 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from retail_pipeline.errors import PipelineError, UsageError
-from retail_pipeline.settings import AirbyteSettings, hostname_of
+from retail_pipeline.errors import (
+    PipelineError,
+    UsageError,
+)
+from retail_pipeline.settings import (
+    AirbyteSettings,
+    hostname_of,
+)
 
 if TYPE_CHECKING:
     import httpx

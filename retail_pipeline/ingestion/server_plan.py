@@ -20,7 +20,10 @@ from retail_pipeline.airbyte_engine.files import (
     StreamSettings,
 )
 from retail_pipeline.deferred import conninfo
-from retail_pipeline.errors import PipelineError, UsageError
+from retail_pipeline.errors import (
+    PipelineError,
+    UsageError,
+)
 from retail_pipeline.ingestion.server_api import (
     CONNECTION,
     DEFINITION,
@@ -30,7 +33,10 @@ from retail_pipeline.ingestion.server_api import (
     AirbyteServer,
     Kind,
 )
-from retail_pipeline.settings import ApiSource, Settings
+from retail_pipeline.settings import (
+    ApiSource,
+    Settings,
+)
 
 _SECRET_REFERENCES = ("RETAIL_API_KEY", "DATABASE_PASSWORD")
 _ADDED_BY_SERVER = ("sourceType", "destinationType")

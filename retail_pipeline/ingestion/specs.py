@@ -20,9 +20,20 @@ from dagster import (
 from dagster_airbyte import DagsterAirbyteTranslator
 from dagster_airbyte.translator import AirbyteConnectionTableProps
 
-from retail_pipeline.airbyte_engine.columns import AIRBYTE_COLUMNS, columns_of
-from retail_pipeline.airbyte_engine.files import AirbyteFolder, ConnectionFile, StreamSettings
-from retail_pipeline.catalog import DATA, PERSONAL, PSEUDONYMOUS
+from retail_pipeline.airbyte_engine.columns import (
+    AIRBYTE_COLUMNS,
+    columns_of,
+)
+from retail_pipeline.airbyte_engine.files import (
+    AirbyteFolder,
+    ConnectionFile,
+    StreamSettings,
+)
+from retail_pipeline.dagster_support.catalog import (
+    DATA,
+    PERSONAL,
+    PSEUDONYMOUS,
+)
 from retail_pipeline.settings import PROJECT_ROOT
 
 API_LAYER = "retail_api"

@@ -9,7 +9,10 @@ from dataclasses import dataclass, field
 from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING, Any
 
-from retail_pipeline.airbyte_engine.files import AirbyteFolder, StreamTotals
+from retail_pipeline.airbyte_engine.files import (
+    AirbyteFolder,
+    StreamTotals,
+)
 from retail_pipeline.errors import PipelineError
 
 if TYPE_CHECKING:

@@ -15,16 +15,28 @@ import requests
 from dagster import BetaWarning, Failure
 from dagster_airbyte import AirbyteWorkspace
 
-from retail_pipeline.airbyte_engine.files import AirbyteFolder, ConnectionFile
+from retail_pipeline.airbyte_engine.files import (
+    AirbyteFolder,
+    ConnectionFile,
+)
 from retail_pipeline.airbyte_engine.suppression import Suppression
 from retail_pipeline.deferred import psycopg
 from retail_pipeline.errors import PipelineError
+from retail_pipeline.generation import PipelineState
 from retail_pipeline.ingestion.server_api import CONNECTION
-from retail_pipeline.ingestion.server_plan import ids_path, read_ids
-from retail_pipeline.ingestion.suppression import read_suppression, refuse_newly_forgotten
+from retail_pipeline.ingestion.server_plan import (
+    ids_path,
+    read_ids,
+)
 from retail_pipeline.postgres import Database
-from retail_pipeline.settings import AirbyteMode, Settings
-from retail_pipeline.state import PipelineState
+from retail_pipeline.privacy.suppression import (
+    read_suppression,
+    refuse_newly_forgotten,
+)
+from retail_pipeline.settings import (
+    AirbyteMode,
+    Settings,
+)
 
 # dagster-airbyte is pinned exactly because it is beta; saying so at every sync helps nobody.
 warnings.filterwarnings("ignore", message=".*Airbyte", category=BetaWarning)

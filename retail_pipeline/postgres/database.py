@@ -10,10 +10,20 @@ from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 from retail_pipeline import postgres_address
-from retail_pipeline.deferred import psycopg, sql
-from retail_pipeline.errors import PipelineError, UnavailableError
+from retail_pipeline.deferred import (
+    psycopg,
+    sql,
+)
+from retail_pipeline.errors import (
+    PipelineError,
+    UnavailableError,
+)
 from retail_pipeline.postgres import arrow
-from retail_pipeline.postgres.session import Role, session_url, with_role
+from retail_pipeline.postgres.session import (
+    Role,
+    session_url,
+    with_role,
+)
 
 if TYPE_CHECKING:
     import pandas as pd

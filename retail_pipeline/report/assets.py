@@ -26,11 +26,14 @@ from dagster import (
     multi_asset,
 )
 
+from retail_pipeline.dagster_support.run_window import RunWindow
 from retail_pipeline.files import replaced_whole
-from retail_pipeline.postgres import Database, Role
-from retail_pipeline.run_window import RunWindow
+from retail_pipeline.generation import read_state
+from retail_pipeline.postgres import (
+    Database,
+    Role,
+)
 from retail_pipeline.settings import Settings
-from retail_pipeline.state import read_state
 
 if TYPE_CHECKING:
     from dagster import AssetRecord
@@ -209,7 +212,10 @@ def _make_report(
     graph: Inventory,
     started: float,
 ) -> MaterializeResult:
-    from retail_pipeline.report import page, verdicts
+    from retail_pipeline.report import (
+        page,
+        verdicts,
+    )
 
     found = context.instance.get_asset_records([key for key, _ in graph.assets])
     records = {each.asset_entry.asset_key: each for each in found}
@@ -248,7 +254,10 @@ def _verdicts(
     instance: DagsterInstance, checks: Sequence[AssetCheckKey], run_id: str
 ) -> list["Verdict"]:
     """Return the latest evaluation of each check that has one."""
-    from retail_pipeline.report.verdicts import Outcome, Verdict
+    from retail_pipeline.report.verdicts import (
+        Outcome,
+        Verdict,
+    )
 
     found = instance.event_log_storage.get_latest_asset_check_execution_by_key(checks)
     judged = []
@@ -277,7 +286,10 @@ def _verdicts(
 
 def _figures(graph: Inventory, records: Mapping[AssetKey, "AssetRecord"]) -> list["Image"]:
     """Return the stored images of the figures that were drawn, in their own order."""
-    from retail_pipeline.report.images import Image, fitted
+    from retail_pipeline.report.images import (
+        Image,
+        fitted,
+    )
 
     shown = []
     for key in graph.of_group(FIGURES):
@@ -322,8 +334,18 @@ def _report(
     records: Mapping[AssetKey, "AssetRecord"],
     run_id: str,
 ) -> "Report":
-    from retail_pipeline.report import card, glance, lineage, verdicts
-    from retail_pipeline.report.document import Section, Table, number, written
+    from retail_pipeline.report import (
+        card,
+        glance,
+        lineage,
+        verdicts,
+    )
+    from retail_pipeline.report.document import (
+        Section,
+        Table,
+        number,
+        written,
+    )
     from retail_pipeline.report.page import Report
 
     checks = Counter(each.asset_key for each in graph.checks)

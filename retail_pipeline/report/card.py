@@ -20,7 +20,10 @@ from retail_pipeline.report.document import (
     table,
     written,
 )
-from retail_pipeline.report.facts import METRICS, RunFacts
+from retail_pipeline.report.facts import (
+    METRICS,
+    RunFacts,
+)
 
 MEANINGS: Final = {
     "normalized_gini": ("Gini", "ranking, 1 is perfect"),

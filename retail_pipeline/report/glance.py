@@ -4,9 +4,17 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from retail_pipeline.report.document import MISSING, Facts, counted, number
+from retail_pipeline.report.document import (
+    MISSING,
+    Facts,
+    counted,
+    number,
+)
 from retail_pipeline.report.facts import RunFacts
-from retail_pipeline.report.verdicts import Outcome, Verdict
+from retail_pipeline.report.verdicts import (
+    Outcome,
+    Verdict,
+)
 
 
 def subtitle(facts: RunFacts) -> str:

@@ -8,7 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from retail_pipeline.report.document import Facts, Section
+from retail_pipeline.report.document import (
+    Facts,
+    Section,
+)
 from retail_pipeline.report.images import Image
 
 if TYPE_CHECKING:

@@ -4,7 +4,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
 
-from retail_pipeline.report.document import Section, Table, counted
+from retail_pipeline.report.document import (
+    Section,
+    Table,
+    counted,
+)
 
 
 class Outcome(Enum):

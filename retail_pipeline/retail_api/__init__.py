@@ -4,10 +4,19 @@ This is the room's face: open a source as records at a clock, name it, serve it.
 who reads the API. It brings pandas and the web server along: import it inside function bodies.
 """
 
-from retail_pipeline.retail_api.app import Faults, create_app
-from retail_pipeline.retail_api.records import RetailRecords, Totals
-from retail_pipeline.retail_api.serve import serve_forever, serving
-from retail_pipeline.retail_api.source import (
+from retail_pipeline.retail_api.records import (
+    RetailRecords,
+    Totals,
+)
+from retail_pipeline.retail_api.server.app import (
+    Faults,
+    create_app,
+)
+from retail_pipeline.retail_api.server.serve import (
+    serve_forever,
+    serving,
+)
+from retail_pipeline.retail_api.source.source import (
     RetailDataset,
     default_as_of,
     open_dataset,

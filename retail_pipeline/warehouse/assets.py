@@ -26,15 +26,28 @@ from dagster_dbt import DbtCliInvocation, DbtCliResource, DbtProject, dbt_assets
 from dagster_dbt.compat import DBT_PYTHON_VERSION
 from packaging.version import Version
 
+from retail_pipeline.dagster_support.retrying import (
+    retry,
+    says_lost_connection,
+)
+from retail_pipeline.dagster_support.run_window import RunWindow
 from retail_pipeline.deferred import psycopg
 from retail_pipeline.errors import FAILED_ASSETS
-from retail_pipeline.postgres import Database, Role
-from retail_pipeline.retrying import retry, says_lost_connection
-from retail_pipeline.run_window import RunWindow
+from retail_pipeline.postgres import (
+    Database,
+    Role,
+)
 from retail_pipeline.settings import Settings
 from retail_pipeline.warehouse import BUILD_STEP
-from retail_pipeline.warehouse.column_lineage import KeptLineage, Table, sources_of
-from retail_pipeline.warehouse.outcome import failed_nodes, failure_message
+from retail_pipeline.warehouse.column_lineage import (
+    KeptLineage,
+    Table,
+    sources_of,
+)
+from retail_pipeline.warehouse.outcome import (
+    failed_nodes,
+    failure_message,
+)
 from retail_pipeline.warehouse.project import (
     PARTIAL_PARSE,
     PROJECT_FOLDER,
@@ -49,7 +62,10 @@ from retail_pipeline.warehouse.project import (
 )
 from retail_pipeline.warehouse.selection import without_engine
 from retail_pipeline.warehouse.translator import WarehouseTranslator
-from retail_pipeline.warehouse.warm import WARM_DBT, relay_command
+from retail_pipeline.warehouse.warm import (
+    WARM_DBT,
+    relay_command,
+)
 
 POOL = "warehouse"
 """One build at a time: two would rewrite the same tables."""

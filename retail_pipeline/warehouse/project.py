@@ -24,7 +24,10 @@ from retail_pipeline.errors import PipelineError
 from retail_pipeline.postgres.open import expected_url
 from retail_pipeline.postgres.server import DATABASE
 from retail_pipeline.postgres.session import dbt_options
-from retail_pipeline.settings import PROJECT_ROOT, Settings
+from retail_pipeline.settings import (
+    PROJECT_ROOT,
+    Settings,
+)
 
 PROJECT_FOLDER = PROJECT_ROOT / "dbt_project"
 TARGET_FOLDER = PROJECT_FOLDER / "target"

@@ -11,7 +11,10 @@ from dagster import Failure
 from dagster_airbyte import AirbyteWorkspace
 from dagster_airbyte.resources import load_airbyte_asset_specs
 
-from retail_pipeline.airbyte_engine.api import StandIn, serving
+from retail_pipeline.airbyte_engine.api import (
+    StandIn,
+    serving,
+)
 from retail_pipeline.airbyte_engine.engine import Engine
 from retail_pipeline.airbyte_engine.jobs import JobStore
 from retail_pipeline.postgres import Database

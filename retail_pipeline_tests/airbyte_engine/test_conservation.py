@@ -5,8 +5,14 @@ from typing import Any
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from retail_pipeline.airbyte_engine.connector import Record, RenderedPage
-from retail_pipeline.airbyte_engine.destination import Loader, Outcome
+from retail_pipeline.airbyte_engine.connector import (
+    Record,
+    RenderedPage,
+)
+from retail_pipeline.airbyte_engine.destination import (
+    Loader,
+    Outcome,
+)
 from retail_pipeline.airbyte_engine.jobs import JobStore
 from retail_pipeline.airbyte_engine.landing_table import Landing
 from retail_pipeline.airbyte_engine.suppression import Suppression

@@ -8,17 +8,33 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from retail_pipeline.airbyte_engine.columns import MisfitError, columns_of
-from retail_pipeline.airbyte_engine.connector import Record, StreamState
+from retail_pipeline.airbyte_engine.columns import (
+    MisfitError,
+    columns_of,
+)
+from retail_pipeline.airbyte_engine.connector import (
+    Record,
+    StreamState,
+)
 from retail_pipeline.airbyte_engine.destination import (
     Loader,
     Outcome,
     stored_states,
 )
-from retail_pipeline.airbyte_engine.files import StreamSettings, SyncMode
-from retail_pipeline.airbyte_engine.jobs import JobOverError, JobStatus, JobStore
-from retail_pipeline.airbyte_engine.landing_table import ColumnTypeError, Landing
-from retail_pipeline.airbyte_engine.rendering import record_hash
+from retail_pipeline.airbyte_engine.fast_reader.rendering import record_hash
+from retail_pipeline.airbyte_engine.files import (
+    StreamSettings,
+    SyncMode,
+)
+from retail_pipeline.airbyte_engine.jobs import (
+    JobOverError,
+    JobStatus,
+    JobStore,
+)
+from retail_pipeline.airbyte_engine.landing_table import (
+    ColumnTypeError,
+    Landing,
+)
 from retail_pipeline.postgres import Database
 
 SCHEMA = {

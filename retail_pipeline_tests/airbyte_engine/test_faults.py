@@ -21,7 +21,11 @@ import psycopg
 import pytest
 
 from retail_pipeline.airbyte_engine.engine import Engine
-from retail_pipeline.airbyte_engine.jobs import AlreadyRunningError, Job, JobStore
+from retail_pipeline.airbyte_engine.jobs import (
+    AlreadyRunningError,
+    Job,
+    JobStore,
+)
 from retail_pipeline.errors import PipelineError
 from retail_pipeline.postgres import Database
 from retail_pipeline.postgres.server import EmbeddedServer

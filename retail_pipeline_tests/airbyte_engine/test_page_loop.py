@@ -23,7 +23,11 @@ from starlette.responses import JSONResponse, Response
 from retail_pipeline.airbyte_engine.engine import configured_catalog
 from retail_pipeline.airbyte_engine.files import AirbyteFolder
 from retail_pipeline.airbyte_engine.host import HOST
-from retail_pipeline.airbyte_engine.read_request import PAGES, STOCK, ReadRequest
+from retail_pipeline.airbyte_engine.read_request import (
+    PAGES,
+    STOCK,
+    ReadRequest,
+)
 from retail_pipeline.settings import PROJECT_ROOT
 from retail_pipeline_tests.airbyte_engine.paged_api import KEY, PagedApi, products, serving
 
@@ -489,7 +493,7 @@ def refused(manifest: Mapping[str, Any], streams: Sequence[str] = STREAMS) -> st
     from airbyte_cdk.sources.declarative.parsers import manifest_component_transformer as parameters
     from airbyte_cdk.sources.declarative.parsers import manifest_reference_resolver as references
 
-    from retail_pipeline.airbyte_engine.page_loop import unsupported
+    from retail_pipeline.airbyte_engine.fast_reader.page_loop import unsupported
 
     resolved = references.ManifestReferenceResolver().preprocess_manifest(dict(manifest))
     transformer = parameters.ManifestComponentTransformer()
@@ -509,7 +513,9 @@ def test_what_changes_no_record_is_not_refused(monkeypatch: pytest.MonkeyPatch) 
     assert refused(manifest) is None
     manifest["streams"][0]["$parameters"]["record_filter"] = FILTER
     assert refused(manifest) == "stream products: RecordSelector uses record_filter"
-    monkeypatch.setattr("retail_pipeline.airbyte_engine.page_loop.version", lambda _: "8.0.0")
+    monkeypatch.setattr(
+        "retail_pipeline.airbyte_engine.fast_reader.page_loop.version", lambda _: "8.0.0"
+    )
     assert refused(MANIFEST) == "airbyte-cdk is 8.0.0, and the loop was compared with 7.39.1"
 
 

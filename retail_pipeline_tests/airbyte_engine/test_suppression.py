@@ -4,7 +4,10 @@ import hashlib
 from collections.abc import Sequence
 
 from retail_pipeline.airbyte_engine.connector import Record
-from retail_pipeline.airbyte_engine.destination import Loader, Outcome
+from retail_pipeline.airbyte_engine.destination import (
+    Loader,
+    Outcome,
+)
 from retail_pipeline.airbyte_engine.jobs import JobStore
 from retail_pipeline.airbyte_engine.landing_table import Landing
 from retail_pipeline.airbyte_engine.suppression import Suppression

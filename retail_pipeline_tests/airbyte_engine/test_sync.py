@@ -13,7 +13,10 @@ import pytest
 
 from retail_pipeline.airbyte_engine.engine import Engine
 from retail_pipeline.airbyte_engine.files import AirbyteFolder
-from retail_pipeline.airbyte_engine.jobs import AlreadyRunningError, Job
+from retail_pipeline.airbyte_engine.jobs import (
+    AlreadyRunningError,
+    Job,
+)
 from retail_pipeline.postgres import Database
 from retail_pipeline.settings import PROJECT_ROOT
 from retail_pipeline_tests.airbyte_engine.paged_api import KEY, PagedApi, products, serving

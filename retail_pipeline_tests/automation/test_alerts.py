@@ -24,12 +24,26 @@ from dagster import (
     multi_asset,
 )
 
-from retail_pipeline.automation.alerts import Alert, Cause, Outcome, outcome_of
-from retail_pipeline.automation.delivery import Book, post
+from retail_pipeline.automation.alerts import (
+    Alert,
+    Cause,
+    Outcome,
+    outcome_of,
+)
+from retail_pipeline.automation.delivery import (
+    Book,
+    post,
+)
 from retail_pipeline.automation.environments import ALERTS
 from retail_pipeline.automation.sensors import build_sensors
-from retail_pipeline.errors import FAILED_ASSETS, UsageError
-from retail_pipeline.settings import AlertSettings, Settings
+from retail_pipeline.errors import (
+    FAILED_ASSETS,
+    UsageError,
+)
+from retail_pipeline.settings import (
+    AlertSettings,
+    Settings,
+)
 from retail_pipeline_tests.automation.receivers import Receiver, mail_server, webhook
 from retail_pipeline_tests.automation.world import Daemon, World
 

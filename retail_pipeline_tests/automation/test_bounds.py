@@ -8,13 +8,22 @@ import pytest
 import yaml
 from dagster import DagsterInstance, Definitions, Failure, asset, materialize
 
-from retail_pipeline import retrying
 from retail_pipeline.build import build_definitions
 from retail_pipeline.cli.instance import at_work
-from retail_pipeline.errors import PipelineError, UnavailableError
+from retail_pipeline.dagster_support import retrying
+from retail_pipeline.dagster_support.retrying import (
+    MOST_RETRIES,
+    retried,
+)
+from retail_pipeline.errors import (
+    PipelineError,
+    UnavailableError,
+)
 from retail_pipeline.postgres import Database
-from retail_pipeline.retrying import MOST_RETRIES, retried
-from retail_pipeline.settings import PROJECT_ROOT, Settings
+from retail_pipeline.settings import (
+    PROJECT_ROOT,
+    Settings,
+)
 from retail_pipeline_tests.automation.world import Daemon
 
 LOST = psycopg.OperationalError("server closed the connection unexpectedly")

@@ -22,7 +22,11 @@ from retail_pipeline.automation.environments import (
 )
 from retail_pipeline.automation.jobs import LONGEST_HOURS
 from retail_pipeline.build import build_definitions
-from retail_pipeline.settings import PROJECT_ROOT, Environment, Settings
+from retail_pipeline.settings import (
+    PROJECT_ROOT,
+    Environment,
+    Settings,
+)
 from retail_pipeline_tests.automation.world import CLV, FIGURES, STREAMS, WAREHOUSE, World
 
 

@@ -6,7 +6,10 @@ from pathlib import Path
 
 from dagster import AssetKey, DagsterInstance
 
-from retail_pipeline.automation.upkeep import Removed, remove_older
+from retail_pipeline.automation.upkeep import (
+    Removed,
+    remove_older,
+)
 from retail_pipeline_tests.automation.world import Daemon, World
 
 

@@ -19,14 +19,20 @@ from dagster import (
     evaluate_automation_conditions,
 )
 
-from retail_pipeline.automation import build_automation, with_conditions
+from retail_pipeline.automation import (
+    build_automation,
+    with_conditions,
+)
 from retail_pipeline.automation.environments import (
     CLV_AFTER_NEW_FEATURES,
     FIGURES_AFTER_PREDICTIONS,
     WAREHOUSE_AFTER_LANDING,
 )
-from retail_pipeline.run_window import RunWindow
-from retail_pipeline.settings import Environment, Settings
+from retail_pipeline.dagster_support.run_window import RunWindow
+from retail_pipeline.settings import (
+    Environment,
+    Settings,
+)
 
 STREAMS = ("transactional/transactions", "transactional/users")
 WAREHOUSE = ("staging/stg_transactions", "warehouse/customer_features", "warehouse/revenue_daily")

@@ -12,7 +12,10 @@ from starlette.responses import JSONResponse
 from retail_pipeline.cli import main
 from retail_pipeline.ingestion.specs import load_folder
 from retail_pipeline.ingestion.workspace import known_connection_ids
-from retail_pipeline.settings import PROJECT_ROOT, Settings
+from retail_pipeline.settings import (
+    PROJECT_ROOT,
+    Settings,
+)
 from retail_pipeline_tests.cli.command import DONE, FAILED, WRONG_USE
 from retail_pipeline_tests.ingestion import management_api
 from retail_pipeline_tests.ingestion.management_api import (

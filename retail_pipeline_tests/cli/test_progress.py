@@ -6,7 +6,10 @@ from types import SimpleNamespace
 import pytest
 from rich.console import Console
 
-from retail_pipeline.cli.progress import Progress, Spent
+from retail_pipeline.cli.progress import (
+    Progress,
+    Spent,
+)
 
 
 def test_brackets_in_what_is_logged_are_no_markup() -> None:

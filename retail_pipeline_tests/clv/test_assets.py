@@ -15,16 +15,31 @@ from dagster import (
     define_asset_job,
 )
 
-from retail_pipeline import state
-from retail_pipeline.clv import buckets, dataset, processes, scoring, segments, store, tables
+from retail_pipeline import generation as state
+from retail_pipeline.clv import processes
 from retail_pipeline.clv.assets import build_clv
-from retail_pipeline.clv.buckets import Buckets
-from retail_pipeline.clv.estimators import LastWindow
-from retail_pipeline.clv.metrics import METRICS
-from retail_pipeline.clv.valuation import value_customers
-from retail_pipeline.errors import PipelineError, UsageError
+from retail_pipeline.clv.data import (
+    dataset,
+    tables,
+)
+from retail_pipeline.clv.data import (
+    sampling as buckets,
+)
+from retail_pipeline.clv.data.sampling import Buckets
+from retail_pipeline.clv.evaluation.metrics import METRICS
+from retail_pipeline.clv.models.registry import LastWindow
+from retail_pipeline.clv.serving import (
+    scoring,
+    segments,
+    store,
+)
+from retail_pipeline.clv.serving.valuation import value_customers
+from retail_pipeline.dagster_support.run_window import RunWindow
+from retail_pipeline.errors import (
+    PipelineError,
+    UsageError,
+)
 from retail_pipeline.postgres import Database
-from retail_pipeline.run_window import RunWindow
 from retail_pipeline.settings import Settings
 from retail_pipeline_tests.clv import world
 

@@ -7,7 +7,13 @@ import pandas as pd
 import pytest
 from scipy.special import gammaln, hyp2f1
 
-from retail_pipeline.clv.btyd import BGNBD, FitError, GammaGamma, ParetoNBD, Purchases
+from retail_pipeline.clv.models.btyd import (
+    BGNBD,
+    FitError,
+    GammaGamma,
+    ParetoNBD,
+    Purchases,
+)
 
 CDNOW = ParetoNBD(r=0.5534, alpha=10.5802, s=0.6061, beta=11.6562)
 """Estimates for the CDNOW sample in weeks, as the vignette of the R package BTYD prints them."""

@@ -6,9 +6,15 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from retail_pipeline.clv import buckets, dataset, valuation
-from retail_pipeline.clv.buckets import Buckets
-from retail_pipeline.clv.estimators import MODELS
+from retail_pipeline.clv.data import (
+    dataset,
+)
+from retail_pipeline.clv.data import (
+    sampling as buckets,
+)
+from retail_pipeline.clv.data.sampling import Buckets
+from retail_pipeline.clv.models.registry import MODELS
+from retail_pipeline.clv.serving import valuation
 from retail_pipeline.postgres import Database
 from retail_pipeline_tests.clv import world
 

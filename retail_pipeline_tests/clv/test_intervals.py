@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from retail_pipeline.clv import intervals
-from retail_pipeline.clv.estimators import Mean
+from retail_pipeline.clv.evaluation import intervals
+from retail_pipeline.clv.models.registry import Mean
 
 
 def interval(samples: list[float]) -> tuple[float, float]:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from retail_pipeline.clv import metrics
+from retail_pipeline.clv.evaluation import metrics
 
 PREDICTED = np.array([10.0, 0.0, 30.0, 20.0])
 ACTUAL = np.array([20.0, 0.0, 40.0, 0.0])

@@ -7,14 +7,28 @@ import pandas as pd
 import pytest
 from threadpoolctl import threadpool_limits
 
-from retail_pipeline.clv import dataset
-from retail_pipeline.clv.boosted_models import BoostedParetoNBD
-from retail_pipeline.clv.candidates import fit_candidates
-from retail_pipeline.clv.estimators import MODELS, AbstainError, LinearRegression, Mean
-from retail_pipeline.clv.readable import terms
-from retail_pipeline.clv.tree_models import DecisionTree, RandomForest
-from retail_pipeline.clv.trees import Bins, Trees
-from retail_pipeline.clv.valuation import Valuation, value_customers
+from retail_pipeline.clv.data import dataset
+from retail_pipeline.clv.evaluation.candidates import fit_candidates
+from retail_pipeline.clv.models.boosted import BoostedParetoNBD
+from retail_pipeline.clv.models.registry import (
+    MODELS,
+    AbstainError,
+    LinearRegression,
+    Mean,
+)
+from retail_pipeline.clv.models.terms import terms
+from retail_pipeline.clv.models.tree_arrays import (
+    Bins,
+    Trees,
+)
+from retail_pipeline.clv.models.trees import (
+    DecisionTree,
+    RandomForest,
+)
+from retail_pipeline.clv.serving.valuation import (
+    Valuation,
+    value_customers,
+)
 from retail_pipeline.errors import PipelineError
 from retail_pipeline_tests.clv import world
 

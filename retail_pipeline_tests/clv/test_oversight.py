@@ -24,16 +24,29 @@ from dagster import (
 from hypothesis import given
 from hypothesis import strategies as st
 
-from retail_pipeline import state
-from retail_pipeline.clv import dataset, inputs
+from retail_pipeline import generation as state
 from retail_pipeline.clv.assets import build_clv
-from retail_pipeline.clv.metrics import groups_by_rank
-from retail_pipeline.clv.oversight import importance, reasons, stability
-from retail_pipeline.clv.oversight.assets import build_oversight
-from retail_pipeline.clv.oversight.feature_groups import put_together, taken_apart
-from retail_pipeline.clv.value_model import ValueModel, predictions
+from retail_pipeline.clv.data import (
+    dataset,
+    inputs,
+)
+from retail_pipeline.clv.evaluation.metrics import groups_by_rank
+from retail_pipeline.clv.models.base import (
+    ValueModel,
+    predictions,
+)
+from retail_pipeline.clv.monitoring import (
+    importance,
+    reasons,
+    stability,
+)
+from retail_pipeline.clv.monitoring.assets import build_oversight
+from retail_pipeline.clv.monitoring.feature_groups import (
+    put_together,
+    taken_apart,
+)
+from retail_pipeline.dagster_support.run_window import RunWindow
 from retail_pipeline.postgres import Database
-from retail_pipeline.run_window import RunWindow
 from retail_pipeline.settings import Settings
 from retail_pipeline_tests.clv.test_assets import AS_OF, FEATURES, HORIZON, LEDGER, fill
 from retail_pipeline_tests.conftest import fresh_database

@@ -8,9 +8,20 @@ from datetime import date
 import pandas as pd
 import pytest
 
-from retail_pipeline.clv import backtest, dataset, parallel, processes
-from retail_pipeline.errors import PipelineError, UnavailableError
-from retail_pipeline.postgres import Database, arrow
+from retail_pipeline.clv import processes
+from retail_pipeline.clv.data import dataset
+from retail_pipeline.clv.evaluation import (
+    backtest,
+    parallel,
+)
+from retail_pipeline.errors import (
+    PipelineError,
+    UnavailableError,
+)
+from retail_pipeline.postgres import (
+    Database,
+    arrow,
+)
 from retail_pipeline_tests.clv import world
 
 AS_OF = date(2021, 3, 1)

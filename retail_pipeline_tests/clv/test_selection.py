@@ -6,8 +6,8 @@ from datetime import date
 import pandas as pd
 import pytest
 
-from retail_pipeline.clv.metrics import METRICS
-from retail_pipeline.clv.selection import choose
+from retail_pipeline.clv.evaluation.metrics import METRICS
+from retail_pipeline.clv.evaluation.selection import choose
 
 FITTED = ["mean", "last_window", "linear_regression", "pareto_nbd_gamma_gamma"]
 PARETO = "pareto_nbd_gamma_gamma"

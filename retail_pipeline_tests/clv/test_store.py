@@ -8,10 +8,18 @@ import pandas as pd
 import psycopg
 import pytest
 
-from retail_pipeline.clv import dataset, store
-from retail_pipeline.clv.candidates import Abstention, Candidate, fit_candidates
-from retail_pipeline.clv.estimators import Mean
-from retail_pipeline.clv.selection import INCUMBENT, Decision
+from retail_pipeline.clv.data import dataset
+from retail_pipeline.clv.evaluation.candidates import (
+    Abstention,
+    Candidate,
+    fit_candidates,
+)
+from retail_pipeline.clv.evaluation.selection import (
+    INCUMBENT,
+    Decision,
+)
+from retail_pipeline.clv.models.registry import Mean
+from retail_pipeline.clv.serving import store
 from retail_pipeline.errors import PipelineError
 from retail_pipeline.postgres import Database
 from retail_pipeline_tests.clv import world

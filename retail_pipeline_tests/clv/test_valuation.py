@@ -9,10 +9,20 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from retail_pipeline.clv import dataset, metrics
-from retail_pipeline.clv.estimators import MODELS, LastWindow
-from retail_pipeline.clv.valuation import Valuation, value_customers
-from retail_pipeline.errors import PipelineError, UsageError
+from retail_pipeline.clv.data import dataset
+from retail_pipeline.clv.evaluation import metrics
+from retail_pipeline.clv.models.registry import (
+    MODELS,
+    LastWindow,
+)
+from retail_pipeline.clv.serving.valuation import (
+    Valuation,
+    value_customers,
+)
+from retail_pipeline.errors import (
+    PipelineError,
+    UsageError,
+)
 from retail_pipeline_tests.clv import world
 
 AS_OF = date(2021, 6, 1)
@@ -64,7 +74,7 @@ def test_the_backtest_trains_on_complete_past_outcomes_only(valuation: Valuation
 def test_part_of_the_backtest_equals_the_same_part_of_all_of_it(
     features: pd.DataFrame, entries: pd.DataFrame, valuation: Valuation
 ) -> None:
-    from retail_pipeline.clv import backtest
+    from retail_pipeline.clv.evaluation import backtest
 
     chosen = dataset.feature_dates(valuation.training_set)[-1]
     part = backtest.run(
@@ -122,7 +132,7 @@ def test_what_came_after_a_cutoff_changes_no_prediction_there(
     features: pd.DataFrame, entries: pd.DataFrame
 ) -> None:
     """No scaler, no likelihood and no tree has seen the outcome it is tested on."""
-    from retail_pipeline.clv import backtest
+    from retail_pipeline.clv.evaluation import backtest
 
     cutoff = date(2020, 12, 1)
     late = entries["date_day"] >= pd.Timestamp(cutoff)

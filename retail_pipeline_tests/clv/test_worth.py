@@ -9,16 +9,25 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from scipy.special import hyperu
 
-from retail_pipeline.clv import margin, tables
-from retail_pipeline.clv.btyd import BGNBD, GammaGamma, ParetoNBD, Purchases
-from retail_pipeline.clv.btyd_models import BGNBDGammaGamma, ParetoNBDGammaGamma
-from retail_pipeline.clv.discounting import (
+from retail_pipeline.clv.data import tables
+from retail_pipeline.clv.models.base import ValueModel
+from retail_pipeline.clv.models.btyd import (
+    BGNBD,
+    GammaGamma,
+    ParetoNBD,
+    Purchases,
+)
+from retail_pipeline.clv.models.btyd_estimators import (
+    BGNBDGammaGamma,
+    ParetoNBDGammaGamma,
+)
+from retail_pipeline.clv.models.registry import LastWindow
+from retail_pipeline.clv.serving import margin
+from retail_pipeline.clv.serving.discounting import (
     DAYS_PER_YEAR,
     discounted,
     present_value_factors,
 )
-from retail_pipeline.clv.estimators import LastWindow
-from retail_pipeline.clv.value_model import ValueModel
 from retail_pipeline.postgres import Database
 
 AS_OF = date(2024, 7, 1)

@@ -10,7 +10,13 @@ import pytest
 from dagster import AssetKey, Definitions
 
 from retail_pipeline.build import build_definitions
-from retail_pipeline.settings import PROJECT_ROOT, TEAMS, AirbyteMode, AirbyteSettings, Settings
+from retail_pipeline.settings import (
+    PROJECT_ROOT,
+    TEAMS,
+    AirbyteMode,
+    AirbyteSettings,
+    Settings,
+)
 from retail_pipeline.warehouse.project import read_manifest
 
 GOLDEN = Path(__file__).parent / "golden_graph.json"

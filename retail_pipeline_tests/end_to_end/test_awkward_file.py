@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from retail_pipeline.clv.estimators import MODELS
+from retail_pipeline.clv.models.registry import MODELS
 from retail_pipeline.evaluation import evaluate_file
 from retail_pipeline.settings import Settings
 from retail_pipeline_tests.clv import world

@@ -10,7 +10,10 @@ from dagster import AssetKey, ExecuteInProcessResult
 
 from retail_pipeline.evaluation import evaluate_file
 from retail_pipeline.postgres import Database
-from retail_pipeline.settings import FileSource, Settings
+from retail_pipeline.settings import (
+    FileSource,
+    Settings,
+)
 from retail_pipeline_tests.end_to_end.conftest import Run
 
 STREAMS = {"products": "product_id", "users": "user_id", "transactions": "transaction_id"}

@@ -21,7 +21,12 @@ from typing import Any
 import pytest
 import yaml
 
-from retail_pipeline.postgres.server import EmbeddedServer, _binaries, _free_port, _unprivileged
+from retail_pipeline.postgres.server import (
+    EmbeddedServer,
+    _binaries,
+    _free_port,
+    _unprivileged,
+)
 from retail_pipeline.settings import PROJECT_ROOT
 from retail_pipeline_tests.definitions.test_graph import GOLDEN
 

@@ -22,10 +22,13 @@ from dagster import (
 from rich.console import Console
 
 from retail_pipeline.cli.progress import Progress
-from retail_pipeline.errors import PipelineError, UnavailableError
+from retail_pipeline.dagster_support.retrying import retried
+from retail_pipeline.errors import (
+    PipelineError,
+    UnavailableError,
+)
 from retail_pipeline.execution import FOR_A_WORKER
 from retail_pipeline.execution.executor import execute
-from retail_pipeline.retrying import retried
 from retail_pipeline.settings import Settings
 
 JOB = "chain"

@@ -11,15 +11,15 @@ import pandas as pd
 import pytest
 from dagster import DagsterInstance, materialize
 
+from retail_pipeline.dagster_support.run_window import RunWindow
 from retail_pipeline.errors import PipelineError
 from retail_pipeline.figures import reading
 from retail_pipeline.figures.assets import build_figures
 from retail_pipeline.figures.gallery import GALLERY
 from retail_pipeline.figures.reading import Tables
+from retail_pipeline.generation import begin
 from retail_pipeline.postgres import Database
-from retail_pipeline.run_window import RunWindow
 from retail_pipeline.settings import Settings
-from retail_pipeline.state import begin
 
 AS_OF = date(2011, 6, 1)
 KEY = ["customer_id", "as_of_date", "horizon_days"]

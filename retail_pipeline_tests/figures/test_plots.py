@@ -14,9 +14,16 @@ from matplotlib.container import BarContainer
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
-from retail_pipeline.clv.oversight import drift as oversight
-from retail_pipeline.figures.behaviour import order_values, purchase_gaps, revenue_concentration
-from retail_pipeline.figures.drift import CLOCKS, drift
+from retail_pipeline.clv.monitoring import drift as oversight
+from retail_pipeline.figures.behaviour import (
+    order_values,
+    purchase_gaps,
+    revenue_concentration,
+)
+from retail_pipeline.figures.drift import (
+    CLOCKS,
+    drift,
+)
 from retail_pipeline.figures.explanation import (
     coefficients,
     decision_tree,
@@ -24,7 +31,10 @@ from retail_pipeline.figures.explanation import (
     feature_in_words,
 )
 from retail_pipeline.figures.images import png
-from retail_pipeline.figures.models import model_comparison, model_differences
+from retail_pipeline.figures.models import (
+    model_comparison,
+    model_differences,
+)
 from retail_pipeline.figures.outcomes import (
     gain_curve,
     predicted_against_actual,
@@ -32,9 +42,20 @@ from retail_pipeline.figures.outcomes import (
 )
 from retail_pipeline.figures.retention import cohort_retention
 from retail_pipeline.figures.revenue import revenue_over_time
-from retail_pipeline.figures.segments import rfm_map, segment_movement, segments
-from retail_pipeline.figures.style import Plot, house_style
-from retail_pipeline.figures.trust import activity_reliability, interval_coverage, residuals
+from retail_pipeline.figures.segments import (
+    rfm_map,
+    segment_movement,
+    segments,
+)
+from retail_pipeline.figures.style import (
+    Plot,
+    house_style,
+)
+from retail_pipeline.figures.trust import (
+    activity_reliability,
+    interval_coverage,
+    residuals,
+)
 
 AS_OF = date(2011, 6, 1)
 WINDOW = {"as_of": AS_OF, "horizon_days": 180}

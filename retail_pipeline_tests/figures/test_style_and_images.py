@@ -13,7 +13,10 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image
 
-from retail_pipeline.figures import page, style
+from retail_pipeline.figures import (
+    page,
+    style,
+)
 from retail_pipeline.figures.images import (
     DPI,
     INLINE_LIMIT_BYTES,

@@ -24,7 +24,7 @@ LOCATION = """
 from dagster import AssetSelection, Definitions, define_asset_job, in_process_executor
 from retail_pipeline.ingestion import build_ingestion
 from retail_pipeline.postgres import open_database
-from retail_pipeline.run_window import RunWindow
+from retail_pipeline.dagster_support.run_window import RunWindow
 from retail_pipeline.settings import Settings
 
 settings = Settings.from_environment()

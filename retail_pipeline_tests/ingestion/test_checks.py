@@ -6,8 +6,18 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from retail_pipeline.airbyte_engine.engine import Engine
-from retail_pipeline.ingestion.checks import check_rows, check_schema, check_volume
-from retail_pipeline.ingestion.landing import Drift, Landed, Volume, count_volume, find_drift
+from retail_pipeline.ingestion.checks import (
+    check_rows,
+    check_schema,
+    check_volume,
+)
+from retail_pipeline.ingestion.landing import (
+    Drift,
+    Landed,
+    Volume,
+    count_volume,
+    find_drift,
+)
 from retail_pipeline.ingestion.totals import ApiTotals
 from retail_pipeline.postgres import Database
 from retail_pipeline_tests.airbyte_engine.paged_api import PagedApi, products, serving

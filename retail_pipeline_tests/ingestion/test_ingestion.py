@@ -19,11 +19,15 @@ from dagster import (
 )
 from dagster._core.storage.tags import ASSET_RESUME_RETRY_TAG, RESUME_RETRY_TAG
 
+from retail_pipeline.dagster_support.run_window import RunWindow
 from retail_pipeline.errors import PipelineError
+from retail_pipeline.generation import (
+    landed_state,
+    read_state,
+)
 from retail_pipeline.ingestion import build_ingestion
 from retail_pipeline.ingestion.assets import first_run_id
 from retail_pipeline.postgres import Database
-from retail_pipeline.run_window import RunWindow
 from retail_pipeline.settings import (
     PROJECT_ROOT,
     AirbyteMode,
@@ -33,7 +37,6 @@ from retail_pipeline.settings import (
     Settings,
     SimulatorSource,
 )
-from retail_pipeline.state import landed_state, read_state
 
 SIMULATOR = Settings(source=SimulatorSource(customers=60, seed=5))
 LINES = (
@@ -169,7 +172,7 @@ def test_bad_lines_of_a_file_are_kept_aside_and_counts_add_up(
 def test_a_line_without_columns_leaves_with_its_person_and_stays_away(
     database: Database, tmp_path: Path
 ) -> None:
-    from retail_pipeline.forgetting import forget
+    from retail_pipeline.privacy.forgetting import forget
 
     path = tmp_path / "lines.csv"
     others = ["C1234,2020-01-01,5", "x-C123,2020-01-01,5", "C124,2020-01-01,5,C123x,p,1,s"]
@@ -297,10 +300,13 @@ def test_a_server_is_used_by_the_names_of_its_connections(
 ) -> None:
     from retail_pipeline.airbyte_engine import api
     from retail_pipeline.airbyte_engine.engine import Engine
-    from retail_pipeline.forgetting import forget
     from retail_pipeline.ingestion import workspace
     from retail_pipeline.ingestion.specs import load_folder
-    from retail_pipeline.retail_api import open_dataset, serving
+    from retail_pipeline.privacy.forgetting import forget
+    from retail_pipeline.retail_api import (
+        open_dataset,
+        serving,
+    )
 
     with serving(SIMULATOR.source, date(2024, 6, 1), "a-key") as url:
         values = {"RETAIL_API_URL": url, "RETAIL_API_KEY": "a-key", "RETAIL_API_END": None}

@@ -10,8 +10,15 @@ from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
 from retail_pipeline.errors import PipelineError
-from retail_pipeline.postgres import Database, Role, migrate
-from retail_pipeline.postgres.open import dagster_database_url, sibling_url
+from retail_pipeline.postgres import (
+    Database,
+    Role,
+    migrate,
+)
+from retail_pipeline.postgres.open import (
+    dagster_database_url,
+    sibling_url,
+)
 from retail_pipeline.scratch import scratch_database
 from retail_pipeline.settings import Settings
 

@@ -23,16 +23,27 @@ from dagster import (
 )
 from PIL import Image as Pillow
 
-from retail_pipeline.clv import metrics
+from retail_pipeline.clv.evaluation import metrics
+from retail_pipeline.dagster_support.run_window import RunWindow
 from retail_pipeline.errors import PipelineError
+from retail_pipeline.generation import begin
 from retail_pipeline.postgres import Database
-from retail_pipeline.report import card, document, glance, images, lineage, uncertainty, verdicts
-from retail_pipeline.report.assets import build_report, inventory
+from retail_pipeline.report import (
+    card,
+    document,
+    glance,
+    images,
+    lineage,
+    uncertainty,
+    verdicts,
+)
+from retail_pipeline.report.assets import (
+    build_report,
+    inventory,
+)
 from retail_pipeline.report.facts import read_facts
 from retail_pipeline.report.page import LARGEST_BYTES
-from retail_pipeline.run_window import RunWindow
 from retail_pipeline.settings import Settings
-from retail_pipeline.state import begin
 
 AS_OF = date(2024, 7, 1)
 FINDING = 'One customer in five brings "most" of <all> & more'

@@ -24,14 +24,19 @@ from retail_pipeline.retail_api import (
     Faults,
     default_as_of,
     open_dataset,
-    serve,
     serve_forever,
     serving,
     source_id,
 )
-from retail_pipeline.retail_api import source as source_module
-from retail_pipeline.retail_api.app import create_app
-from retail_pipeline.settings import ApiSource, FileSource, SimulatorSource, Source
+from retail_pipeline.retail_api.server import serve
+from retail_pipeline.retail_api.server.app import create_app
+from retail_pipeline.retail_api.source import source as source_module
+from retail_pipeline.settings import (
+    ApiSource,
+    FileSource,
+    SimulatorSource,
+    Source,
+)
 
 KEY = {"Authorization": "Bearer key"}
 SOURCE = SimulatorSource(customers=60, seed=5)

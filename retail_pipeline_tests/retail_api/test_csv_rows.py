@@ -8,9 +8,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from retail_pipeline.retail_api import csv_rows
-from retail_pipeline.retail_api.csv_rows import CsvRows, read_header, read_rows
-from retail_pipeline.retail_api.transactions_file import read_transactions_file
+from retail_pipeline.retail_api.source import csv_rows
+from retail_pipeline.retail_api.source.csv_rows import (
+    CsvRows,
+    read_header,
+    read_rows,
+)
+from retail_pipeline.retail_api.source.transactions_file import read_transactions_file
 
 HEADER = "customer_id,ts,amount,product_id,note\n"
 

@@ -9,7 +9,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from retail_pipeline.retail_api.records import RetailRecords
-from retail_pipeline.retail_api.simulator import DEFAULT_AS_OF, HISTORY_START, Simulation, simulate
+from retail_pipeline.retail_api.simulator import (
+    DEFAULT_AS_OF,
+    HISTORY_START,
+    Simulation,
+    simulate,
+)
 
 STREAMS = ("products", "users", "transactions", "items")
 

@@ -13,8 +13,11 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from retail_pipeline.errors import UsageError
-from retail_pipeline.retail_api.records import exact_sum, totals_of
-from retail_pipeline.retail_api.transactions_file import (
+from retail_pipeline.retail_api.records import (
+    exact_sum,
+    totals_of,
+)
+from retail_pipeline.retail_api.source.transactions_file import (
     TransactionsFile,
     default_as_of,
     read_transactions_file,

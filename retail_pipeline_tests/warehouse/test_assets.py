@@ -13,10 +13,10 @@ from dagster import (
     materialize,
 )
 
-from retail_pipeline import state
+from retail_pipeline import generation as state
+from retail_pipeline.dagster_support.run_window import RunWindow
 from retail_pipeline.errors import FAILED_ASSETS
 from retail_pipeline.postgres import Database
-from retail_pipeline.run_window import RunWindow
 from retail_pipeline.settings import Settings
 from retail_pipeline.warehouse import build_warehouse
 from retail_pipeline.warehouse.project import PARTIAL_PARSE

@@ -15,7 +15,10 @@ import pandas as pd
 import pytest
 
 from retail_pipeline.postgres import Database
-from retail_pipeline.retail_api.source import default_as_of, open_dataset
+from retail_pipeline.retail_api.source.source import (
+    default_as_of,
+    open_dataset,
+)
 from retail_pipeline.scratch import land_records
 from retail_pipeline.settings import FileSource
 from retail_pipeline.warehouse.project import PROJECT_FOLDER

@@ -8,7 +8,11 @@ from dagster_dbt.errors import DagsterDbtCoreNotInstalledError
 
 from retail_pipeline.settings import Settings
 from retail_pipeline.warehouse import build_warehouse
-from retail_pipeline.warehouse.project import PROJECT_FOLDER, database_name, read_manifest
+from retail_pipeline.warehouse.project import (
+    PROJECT_FOLDER,
+    database_name,
+    read_manifest,
+)
 from retail_pipeline.warehouse.selection import without_engine
 from retail_pipeline.warehouse.translator import WarehouseTranslator
 

@@ -10,8 +10,14 @@ from pathlib import Path
 
 import pytest
 
-from retail_pipeline.warehouse.project import PROJECT_FOLDER, dbt_program
-from retail_pipeline.warehouse.warm import WarmDbt, relay_command
+from retail_pipeline.warehouse.project import (
+    PROJECT_FOLDER,
+    dbt_program,
+)
+from retail_pipeline.warehouse.warm import (
+    WarmDbt,
+    relay_command,
+)
 
 START = """
 import time

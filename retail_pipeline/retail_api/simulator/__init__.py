@@ -7,6 +7,9 @@ ground truth that comes with the records is for tests and never served.
 from retail_pipeline.retail_api.simulator.calendar import HISTORY_START
 from retail_pipeline.retail_api.simulator.customers import DEFAULT_AS_OF
 from retail_pipeline.retail_api.simulator.ground_truth import GroundTruth
-from retail_pipeline.retail_api.simulator.simulation import Simulation, simulate
+from retail_pipeline.retail_api.simulator.simulation import (
+    Simulation,
+    simulate,
+)
 
 __all__ = ["DEFAULT_AS_OF", "HISTORY_START", "GroundTruth", "Simulation", "simulate"]

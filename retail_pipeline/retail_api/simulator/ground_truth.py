@@ -10,8 +10,14 @@ import numpy as np
 import pandas as pd
 from scipy.special import gammainc
 
-from retail_pipeline.retail_api.simulator.calendar import ShoppingCalendar, day_number
-from retail_pipeline.retail_api.simulator.customers import LOG_SPEND_SD_WITHIN, Customers
+from retail_pipeline.retail_api.simulator.calendar import (
+    ShoppingCalendar,
+    day_number,
+)
+from retail_pipeline.retail_api.simulator.customers import (
+    LOG_SPEND_SD_WITHIN,
+    Customers,
+)
 from retail_pipeline.retail_api.simulator.draws import Floats
 from retail_pipeline.retail_api.simulator.orders import (
     FULL_RETURN_SHARE,

@@ -31,8 +31,14 @@ from retail_pipeline.retail_api.simulator.catalogue import (
     Catalogue,
     build_catalogue,
 )
-from retail_pipeline.retail_api.simulator.customers import Customers, population
-from retail_pipeline.retail_api.simulator.draws import Draws, Ints
+from retail_pipeline.retail_api.simulator.customers import (
+    Customers,
+    population,
+)
+from retail_pipeline.retail_api.simulator.draws import (
+    Draws,
+    Ints,
+)
 from retail_pipeline.retail_api.simulator.ground_truth import GroundTruth
 from retail_pipeline.retail_api.simulator.orders import (
     Lines,

@@ -1,0 +1,1 @@
+"""A faster reader of the declarative connector, used where its contract holds."""

@@ -1,0 +1,235 @@
+"""What the models learn from: cut-offs, outcomes, the labelled training set.
+
+Frames in, frames out. The one place that decides what was known when; features arrive ready-made
+from `warehouse.customer_features` and are only typed and ordered here.
+"""
+
+from collections.abc import Iterable
+from datetime import date
+from typing import Final
+
+import numpy as np
+import pandas as pd
+
+from retail_pipeline.errors import (
+    PipelineError,
+    UsageError,
+)
+
+LONGEST_HORIZON_DAYS: Final = 1095
+TRAINING_CUTOFFS: Final = 12
+"""How many past cut-offs train and test a model: one year, so each season counts once."""
+
+KEY: Final = ["customer_id", "as_of_date"]
+LABELS: Final = ["future_value", "future_orders"]
+DATES: Final = ["cohort_month", "first_purchase_date", "last_purchase_date"]
+TEXTS: Final = ["country", "channel"]
+ENTRY_COLUMNS: Final = ["customer_id", "date_day", "known_date", "net_amount"]
+
+_MONEY_DECIMALS = 6
+"""Sums of money are cut here, far below any price, so that their binary tails do not depend on the
+order of summation and survive a trip through a `numeric` column."""
+
+
+def check_horizon(horizon_days: int) -> int:
+    """Return the horizon.
+
+    Raises:
+        UsageError: It is not from 1 to 1095 days.
+    """
+    if not 1 <= horizon_days <= LONGEST_HORIZON_DAYS:
+        raise UsageError(
+            f"the horizon must be from 1 to {LONGEST_HORIZON_DAYS} days; got {horizon_days}"
+        )
+    return horizon_days
+
+
+def prepare_features(features: pd.DataFrame) -> pd.DataFrame:
+    """Return features as the models take them: typed, one row per customer and date, in key order.
+
+    Args:
+        features: Rows of `warehouse.customer_features`, at any as-of dates.
+
+    Returns:
+        `customer_id` as text, dates as datetime64[ns], numbers as float64 (NaN for null), sorted by
+        as-of date and customer, with a fresh index.
+    """
+    frame = features.copy(deep=False)
+    frame["customer_id"] = frame["customer_id"].astype(str)
+    for name in ["as_of_date", *(name for name in DATES if name in frame)]:
+        frame[name] = pd.to_datetime(frame[name]).astype("datetime64[ns]")
+    numbers = frame.select_dtypes(["number", "bool"]).columns.difference(["horizon_days"])
+    frame[numbers] = frame[numbers].astype("float64")
+    return frame.sort_values(["as_of_date", "customer_id"], ignore_index=True)
+
+
+def prepare_entries(entries: pd.DataFrame) -> pd.DataFrame:
+    """Return the ledger of customer-days with typed columns, in a fixed order.
+
+    Args:
+        entries: `customer_id, date_day, known_date, net_amount` of
+            `warehouse.customer_day_entries`.
+    """
+    frame = entries[ENTRY_COLUMNS].copy()
+    frame["customer_id"] = frame["customer_id"].astype(str)
+    for name in ("date_day", "known_date"):
+        frame[name] = pd.to_datetime(frame[name]).astype("datetime64[ns]")
+    frame["net_amount"] = frame["net_amount"].astype("float64")
+    return frame.sort_values(["customer_id", "date_day", "known_date"], ignore_index=True)
+
+
+def population(features: pd.DataFrame, as_of: date) -> pd.DataFrame:
+    """Return the feature rows of everyone with a purchase before `as_of`.
+
+    Raises:
+        PipelineError: There is nobody.
+    """
+    found = at_date(features, as_of)
+    if found.empty:
+        raise nobody(as_of)
+    return found
+
+
+def nobody(as_of: date) -> PipelineError:
+    """Return the error of a date that nobody has a purchase before."""
+    return PipelineError(
+        f"nobody has a purchase before {as_of}: choose a later as-of date, or load earlier data"
+    )
+
+
+def at_date(features: pd.DataFrame, as_of: date) -> pd.DataFrame:
+    """Return the feature rows of one as-of date, perhaps none."""
+    return features[features["as_of_date"] == pd.Timestamp(as_of)].reset_index(drop=True)
+
+
+def training_cutoffs(as_of_dates: Iterable[date], as_of: date, horizon_days: int) -> list[date]:
+    """Return the past cut-offs whose outcome is complete at `as_of`: the latest 12 month firsts.
+
+    Args:
+        as_of_dates: The dates that features exist for.
+        as_of: The date of the run.
+        horizon_days: Length of the outcome.
+    """
+    latest = as_of - pd.Timedelta(days=horizon_days)
+    dates = sorted({d for d in map(_plain_date, as_of_dates) if d.day == 1 and d <= latest})
+    return dates[-TRAINING_CUTOFFS:]
+
+
+def dates_needed(as_of_dates: Iterable[date], as_of: date, horizon_days: int) -> list[date]:
+    """Return the dates whose features one valuation reads: today, cut-offs, and theirs in turn.
+
+    Args:
+        as_of_dates: The dates that features exist for.
+        as_of: The date of the run.
+        horizon_days: Length of the outcome.
+    """
+    dates = list(as_of_dates)
+    cutoffs = training_cutoffs(dates, as_of, horizon_days)
+    earlier = {d for c in cutoffs for d in training_cutoffs(dates, c, horizon_days)}
+    return sorted({as_of, *cutoffs, *earlier})
+
+
+def feature_dates(features: pd.DataFrame) -> list[date]:
+    """Return the as-of dates that the features hold, in order."""
+    return sorted(map(_plain_date, features["as_of_date"].unique()))
+
+
+def outcomes(
+    entries: pd.DataFrame,
+    customer_ids: pd.Series,
+    cutoff: date,
+    horizon_days: int,
+    known_before: date | None = None,
+) -> pd.DataFrame:
+    """Return what each customer did in the horizon after a cut-off, as far as it was known.
+
+    Args:
+        entries: The prepared ledger.
+        customer_ids: The customers wanted.
+        cutoff: First day of the outcome.
+        horizon_days: Its length.
+        known_before: Entries that became known on or after this date do not count (None: all
+            count, for judging a prediction afterwards).
+
+    Returns:
+        `future_value` (net amount, floored at 0) and `future_orders` (days with positive net
+        amount), both float64, with the index of `customer_ids`.
+    """
+    start = pd.Timestamp(cutoff)
+    day = entries["date_day"]
+    inside = (day >= start) & (day < start + pd.Timedelta(days=horizon_days))
+    if known_before is not None:
+        inside &= entries["known_date"] < pd.Timestamp(known_before)
+    chosen = inside.to_numpy()
+    who, when = (entries[name].to_numpy()[chosen] for name in ("customer_id", "date_day"))
+    amounts = entries["net_amount"].to_numpy()[chosen]
+    # The ledger is ordered by customer and day, so that equal ones are neighbours.
+    by_day = _starts(who, when)
+    days = np.add.reduceat(amounts, by_day).round(_MONEY_DECIMALS) if len(who) else amounts
+    who = who[by_day]
+    by_customer = _starts(who)
+    sums = pd.DataFrame(
+        {
+            "value": np.add.reduceat(days, by_customer) if len(who) else days,
+            "order": np.add.reduceat((days > 0).astype(float), by_customer) if len(who) else days,
+        },
+        index=who[by_customer],
+    )
+    sums = sums.reindex(customer_ids.to_numpy()).fillna(0.0)
+    return pd.DataFrame(
+        {
+            "future_value": np.maximum(sums["value"].to_numpy().round(_MONEY_DECIMALS), 0.0),
+            "future_orders": sums["order"].to_numpy(),
+        },
+        index=customer_ids.index,
+    )
+
+
+def training_set(
+    features: pd.DataFrame, entries: pd.DataFrame, as_of: date, horizon_days: int
+) -> pd.DataFrame:
+    """Return each customer at each past cut-off with the outcome as known before `as_of`.
+
+    Args:
+        features: Prepared features; dates after the last complete cut-off are left out.
+        entries: The prepared ledger.
+        as_of: Nothing known on or after this date counts.
+        horizon_days: Length of the outcome.
+
+    Returns:
+        The feature rows with `horizon_days`, `future_value`, `future_orders`; empty, with the same
+        columns, where no past cut-off has a complete outcome.
+    """
+    labelled = []
+    for cutoff in training_cutoffs(feature_dates(features), as_of, horizon_days):
+        rows = at_date(features, cutoff)
+        labels = outcomes(entries, rows["customer_id"], cutoff, horizon_days, as_of)
+        labelled.append(pd.concat([rows, labels], axis=1))
+    frame = (
+        pd.concat(labelled, ignore_index=True)
+        if labelled
+        else features.iloc[:0].assign(future_value=0.0, future_orders=0.0)
+    )
+    return frame.assign(horizon_days=horizon_days)
+
+
+def learning_frame(labelled: pd.DataFrame, today: pd.DataFrame) -> pd.DataFrame:
+    """Return what an estimator is fitted on: past rows with outcomes, then today's without.
+
+    Supervised models learn from the former; models that need no outcome read the latest date.
+    """
+    unknown = today.assign(future_value=np.nan, future_orders=np.nan)
+    parts = [labelled[unknown.columns], unknown] if len(labelled) else [unknown]
+    return pd.concat(parts, ignore_index=True)
+
+
+def _starts(*columns: np.ndarray) -> np.ndarray:
+    """Return where rows begin that differ from the one before in any column."""
+    if not len(columns[0]):
+        return np.zeros(0, int)
+    changes = np.any([column[1:] != column[:-1] for column in columns], axis=0)
+    return np.flatnonzero(np.concatenate([[True], changes]))
+
+
+def _plain_date(value: object) -> date:
+    return pd.Timestamp(value).date()  # type: ignore[arg-type]

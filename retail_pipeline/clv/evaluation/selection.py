@@ -1,0 +1,287 @@
+"""Which model serves: the rule, on backtest metrics alone.
+
+The incumbent, Pareto/NBD with Gamma-Gamma, serves unless a challenger was clearly better at past
+cut-offs: at three of them or more, with a mean Tweedie deviance lower by a margin, in the season
+ahead too where a cut-off of a year ago tells, and with a sane level, ranking, calibration,
+intervals and absolute error (the gates). Of those the lowest deviance wins. Never by MAE alone:
+under-prediction wins that. Nothing is fitted, stored or promoted here.
+"""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from datetime import date
+from typing import Any, Final
+
+import pandas as pd
+
+from retail_pipeline.clv.evaluation.metrics import METRICS
+from retail_pipeline.clv.models.registry import (
+    Mean,
+    ParetoNBDGammaGamma,
+)
+
+INCUMBENT: Final = ParetoNBDGammaGamma.name
+LAST_RESORT: Final = Mean.name
+LOWEST_BIAS: Final = 0.75
+HIGHEST_BIAS: Final = 1.33
+GINI_TOLERANCE: Final = 0.005
+CALIBRATION_TOLERANCE: Final = 0.05
+"""How much more value a challenger may misplace between predicted deciles, as a share of all."""
+
+LOWEST_COVERAGE: Final = 0.65
+HIGHEST_COVERAGE: Final = 0.95
+MARGIN: Final = 0.015
+"""By how much a challenger's deviance must be lower, as a share of the incumbent's: less than that
+is chance, or the choice of cut-offs."""
+
+FEWEST_CUTOFFS: Final = 3
+"""Tests that a challenger must have passed; fewer lie within one season."""
+
+_SAME_SEASON_DAYS: Final = 16
+FEWEST_CUSTOMERS: Final = 100
+"""A test on fewer customers is chance: it validates nothing."""
+
+
+@dataclass(frozen=True)
+class Decision:
+    """Who serves and why.
+
+    Attributes:
+        model_name: The model that serves.
+        validated: Whether it met the rule on at least one past cut-off.
+        reason: One sentence with the numbers that decided.
+        incumbent: The model that had to be matched in ranking.
+        cutoffs: The past cut-offs (ISO dates) that the means are over: common to all models with
+            enough tests, or the incumbent's where fewer than three are.
+        leaderboard: Per tested model its mean metrics and `eligible`, `objection`; the lowest
+            deviance first, beside the incumbent's at the same cut-offs.
+    """
+
+    model_name: str
+    validated: bool
+    reason: str
+    incumbent: str
+    cutoffs: tuple[str, ...]
+    leaderboard: pd.DataFrame
+
+    def numbers(self) -> dict[str, Any]:
+        """Return incumbent, cut-offs and leaderboard as JSON values."""
+        rows = [
+            {name: None if pd.isna(value) else value for name, value in row.items()}
+            for row in self.leaderboard.to_dict("records")
+        ]
+        return {
+            "incumbent": self.incumbent,
+            "cutoffs": list(self.cutoffs),
+            "leaderboard": rows,
+        }
+
+
+def choose(
+    backtest_metrics: pd.DataFrame,
+    fitted: Collection[str],
+    as_of: date,
+    incumbent: str = INCUMBENT,
+) -> Decision:
+    """Return the model that serves.
+
+    Args:
+        backtest_metrics: One row per model and cut-off, at one horizon, with `customers`.
+        fitted: The models that are fitted today; `mean` always is.
+        as_of: The date to serve: the cut-off a year before it shows the season ahead.
+        incumbent: The model to be beaten; where it was not tested, the default one.
+
+    Raises:
+        ValueError: No model is fitted.
+    """
+    tested = backtest_metrics[backtest_metrics["model_name"].isin(list(fitted))]
+    usable = _usable(tested)
+    if usable.empty:
+        why = "no past cut-off has a complete outcome"
+        if len(tested):
+            why += f" of {FEWEST_CUSTOMERS} customers or more that tells the models apart"
+        return _unvalidated(fitted, why, incumbent)
+    incumbent = incumbent if incumbent in set(usable["model_name"]) else INCUMBENT
+    if incumbent not in set(usable["model_name"]):
+        return _unvalidated(fitted, f"no past test of the incumbent {incumbent}", incumbent)
+    cutoffs = _common_cutoffs(usable, incumbent)
+    ranked = _leaderboard(usable, cutoffs, incumbent, as_of)
+    board = ranked[["model_name", "eligible", "objection", *METRICS]]
+    days = tuple(pd.Timestamp(cutoff).date().isoformat() for cutoff in cutoffs)
+    eligible = ranked[ranked["eligible"]]
+    if eligible.empty:
+        name = _fallback(fitted, incumbent)
+        reason = f"{name} serves unvalidated: no model met the rule ({_objections(board)})"
+        return Decision(name, False, reason, incumbent, days, board)
+    winner = eligible.iloc[0]
+    reason = _reason(ranked, winner, incumbent, days)
+    return Decision(winner["model_name"], True, reason, incumbent, days, board)
+
+
+def _usable(tested: pd.DataFrame) -> pd.DataFrame:
+    """Return the tests on enough customers that have a deviance."""
+    enough = tested["customers"] >= FEWEST_CUSTOMERS
+    return tested[enough & tested["tweedie_deviance"].notna()]
+
+
+def _common_cutoffs(usable: pd.DataFrame, incumbent: str) -> list[pd.Timestamp]:
+    """Return the cut-offs shared by the incumbent and all models with enough tests to be judged.
+
+    Without such a model, and where fewer than three are shared, they are the incumbent's; newcomers
+    do not narrow the comparison.
+    """
+    sets = {str(name): set(rows["cutoff_date"]) for name, rows in usable.groupby("model_name")}
+    own = sets.pop(incumbent)
+    seasoned = [dates for dates in sets.values() if len(dates) >= FEWEST_CUTOFFS]
+    shared = own.intersection(*seasoned)
+    return sorted(shared if len(shared) >= FEWEST_CUTOFFS else own)
+
+
+def _leaderboard(
+    usable: pd.DataFrame, cutoffs: list[pd.Timestamp], incumbent: str, as_of: date
+) -> pd.DataFrame:
+    """Return the models with their mean metrics over the cut-offs, and what speaks against each.
+
+    A model that was not tested at all of the cut-offs is compared with the incumbent at its own:
+    `ratio` is that of their deviances, and puts the models in order.
+    """
+    common = usable[usable["cutoff_date"].isin(cutoffs)]
+    means = _means(common)
+    objections, ratios = {}, {}
+    for name, row in means.iterrows():
+        own = common.loc[common["model_name"] == name, "cutoff_date"]
+        old = _means(common[common["cutoff_date"].isin(own)]).T[incumbent]
+        ratios[name] = _ratio(row["tweedie_deviance"], old["tweedie_deviance"])
+        found = _sane(row)
+        if name != incumbent:
+            found = _few_tests(len(own)) or found or _gates(row, old) or _margins(row, old)
+            found = found or _season_ahead(usable, str(name), incumbent, as_of)
+        objections[name] = found
+    board = means.assign(
+        objection=pd.Series(objections, dtype=object),
+        ratio=pd.Series(ratios),
+        tests=common["model_name"].value_counts(),
+    )
+    board["eligible"] = board["objection"] == ""
+    order = ["ratio", "tweedie_deviance", "model_name"]
+    return board.reset_index().sort_values(order, ignore_index=True)
+
+
+def _means(tests: pd.DataFrame) -> pd.DataFrame:
+    return tests.groupby("model_name")[list(METRICS)].mean()
+
+
+def _few_tests(tests: int) -> str:
+    if tests >= FEWEST_CUTOFFS:
+        return ""
+    return f"tested at {tests} cut-off{'s' if tests > 1 else ''}; it takes {FEWEST_CUTOFFS}"
+
+
+def _sane(row: pd.Series) -> str:
+    """Return an objection to the level; here and below an undefined metric never speaks for."""
+    if pd.isna(row["bias"]):
+        return "mean bias is undefined"
+    if not LOWEST_BIAS <= row["bias"] <= HIGHEST_BIAS:
+        return f"mean bias {row['bias']:.2f} is outside {LOWEST_BIAS}-{HIGHEST_BIAS}"
+    return ""
+
+
+def _gates(row: pd.Series, old: pd.Series) -> str:
+    """Return an objection to ranking, calibration or intervals."""
+    for name, said in _UNDEFINED.items():
+        if pd.isna(row[name]) or pd.isna(old[name]):
+            return said
+    gini, bar = row["normalized_gini"], old["normalized_gini"]
+    if gini < bar - GINI_TOLERANCE:
+        return f"normalized Gini {gini:.3f} is below the incumbent's {bar:.3f}"
+    misplaced, allowed = row["decile_calibration"], old["decile_calibration"]
+    if misplaced > allowed + CALIBRATION_TOLERANCE:
+        return f"decile calibration {misplaced:.3f} is worse than the incumbent's {allowed:.3f}"
+    covered = row["coverage_80"]
+    if not LOWEST_COVERAGE <= covered <= HIGHEST_COVERAGE:
+        return f"the intervals cover {covered:.2f}, outside {LOWEST_COVERAGE}-{HIGHEST_COVERAGE}"
+    return ""
+
+
+_UNDEFINED: Final = {
+    "normalized_gini": "normalized Gini is undefined, as all outcomes were equal",
+    "decile_calibration": "decile calibration is undefined",
+    "coverage_80": "the coverage of the intervals is undefined",
+}
+
+
+def _margins(row: pd.Series, old: pd.Series) -> str:
+    """Return an objection to the size of the gain."""
+    gain = 1 - _ratio(row["tweedie_deviance"], old["tweedie_deviance"])
+    if gain < MARGIN:
+        return f"its deviance is lower by {gain:.1%}; it takes {MARGIN:.1%}"
+    if not row["mae"] <= old["mae"]:
+        return f"its MAE {row['mae']:.4g} is higher than the incumbent's {old['mae']:.4g}"
+    return ""
+
+
+def _season_ahead(tests: pd.DataFrame, name: str, incumbent: str, as_of: date) -> str:
+    """Return an objection where the gain was missing in the same season a year ago.
+
+    Pareto/NBD knows no season: before a peak it predicts too little for everyone, and what corrects
+    it in the other months can be wrong just then. Only the tests of these two count: who else was
+    tested then says nothing of them.
+    """
+    year_ago = pd.Timestamp(as_of) - pd.DateOffset(years=1)
+    apart = (tests["cutoff_date"] - year_ago).abs()
+    then = tests[apart <= pd.Timedelta(days=_SAME_SEASON_DAYS)]
+    deviance = then.pivot(index="cutoff_date", columns="model_name", values="tweedie_deviance")
+    both = deviance.reindex(columns=[name, incumbent]).dropna()
+    if both.empty:
+        return ""
+    gain = 1 - _ratio(both[name].mean(), both[incumbent].mean())
+    if gain >= MARGIN:
+        return ""
+    return f"a year ago, in this season, its deviance was lower by {gain:.1%} only"
+
+
+def _ratio(deviance: float, old: float) -> float:
+    """Return a deviance over the incumbent's; nothing is lower than nothing."""
+    return float(deviance) / float(old) if old > 0 else 1.0
+
+
+def _reason(
+    board: pd.DataFrame, winner: pd.Series, incumbent: str, cutoffs: tuple[str, ...]
+) -> str:
+    refused = board[~board["eligible"] & (board["ratio"] < winner["ratio"])]
+    passed_over = (
+        f"; better in deviance but refused: {_objections(refused)}" if len(refused) else ""
+    )
+    gini = winner["normalized_gini"]
+    ranking = "undefined" if pd.isna(gini) else f"{gini:.3f}"
+    return (
+        f"{winner['model_name']} has the lowest mean Tweedie deviance "
+        f"({winner['tweedie_deviance']:.4g}) of the models that met the rule over "
+        f"{_compared_at(board, len(cutoffs))} "
+        f"(bias {winner['bias']:.2f}, normalized Gini {ranking}, "
+        f"incumbent {incumbent}){passed_over}"
+    )
+
+
+def _compared_at(board: pd.DataFrame, cutoffs: int) -> str:
+    """Return in words which cut-offs the models were compared at."""
+    if (board.loc[board["eligible"], "tests"] < cutoffs).any():
+        return f"those of {cutoffs} past cut-offs that each shares with the incumbent"
+    return f"{cutoffs} past cut-off{'s' if cutoffs > 1 else ''}"
+
+
+def _objections(board: pd.DataFrame) -> str:
+    return "; ".join(f"{row['model_name']}: {row['objection']}" for _, row in board.iterrows())
+
+
+def _unvalidated(fitted: Collection[str], why: str, incumbent: str) -> Decision:
+    name = _fallback(fitted, INCUMBENT)
+    board = pd.DataFrame(columns=["model_name", "eligible", "objection", *METRICS])
+    return Decision(name, False, f"{name} serves unvalidated: {why}", incumbent, (), board)
+
+
+def _fallback(fitted: Collection[str], preferred: str) -> str:
+    for name in (preferred, INCUMBENT, LAST_RESORT):
+        if name in fitted:
+            return name
+    raise ValueError("no model is fitted that could serve")

@@ -1,0 +1,1 @@
+"""The models that value customers: base class, linear, trees, boosted, buy-till-you-die."""

@@ -1,0 +1,84 @@
+"""What the readable models say, as rows: coefficients of the regression, nodes of the tree.
+
+For figures and for people with SQL (`clv.model_terms`). Rows come from a model's stored parameters,
+so they are those of exactly that version. Nothing is fitted or drawn here.
+"""
+
+from typing import Any, Final
+
+import numpy as np
+import pandas as pd
+
+from retail_pipeline.clv.models.base import ValueModel
+from retail_pipeline.clv.models.registry import LinearRegression
+from retail_pipeline.clv.models.trees import DecisionTree
+
+TERM_COLUMNS: Final = [
+    "term_number",
+    "feature",
+    "coefficient",
+    "parent_number",
+    "branch",
+    "threshold",
+    "mean_value",
+    "customers",
+]
+
+
+def terms(model: ValueModel) -> pd.DataFrame:
+    """Return a readable model's terms, in order; no row for a model that is not readable.
+
+    Returns:
+        `TERM_COLUMNS`. Of the regression a row per feature: `coefficient` is what one standard
+        deviation of it adds to the root of value, before the common factor; term 0 is the
+        intercept. Of the tree a row per node, parents first: customers whose `feature` is at most
+        the `threshold` go on to the child with the `branch` "yes", the others to "no" (both null at
+        a leaf, as `parent_number` and `branch` are at the root); `mean_value` is the mean outcome
+        of the `customers` (past rows) that came by.
+    """
+    if isinstance(model, LinearRegression):
+        rows = _coefficients(model.parameters())
+    elif isinstance(model, DecisionTree):
+        rows = _nodes(model.parameters())
+    else:
+        rows = []
+    return pd.DataFrame(rows, columns=TERM_COLUMNS)
+
+
+def _coefficients(parameters: dict[str, Any]) -> list[dict[str, Any]]:
+    names = ["intercept", *parameters["features"]]
+    values = [parameters["intercepts"][0], *parameters["coefficients"][0]]
+    return [
+        {"term_number": number, "feature": name, "coefficient": float(value)}
+        for number, (name, value) in enumerate(zip(names, values, strict=True))
+    ]
+
+
+def _nodes(parameters: dict[str, Any]) -> list[dict[str, Any]]:
+    trees, names = parameters["trees"], parameters["features"]
+    rows = np.array(parameters["rows"], float)
+    value = rows * np.array(parameters["means"], float)[:, 0]
+    left, right = trees["left"], trees["right"]
+    inner = [node for node in range(len(left)) if left[node] != node]
+    parents: dict[int, tuple[int | None, str | None]] = {}
+    for node in reversed(inner):  # children come after their parents
+        for branch, child in (("yes", left[node]), ("no", right[node])):
+            parents[child] = (node, branch)
+            rows[node] += rows[child]
+            value[node] += value[child]
+    found = []
+    for node in range(len(left)):
+        parent, side = parents.get(node, (None, None))
+        splits = left[node] != node
+        found.append(
+            {
+                "term_number": node,
+                "feature": names[trees["feature"][node]] if splits else None,
+                "parent_number": parent,
+                "branch": side,
+                "threshold": float(trees["threshold"][node]) if splits else None,
+                "mean_value": float(value[node] / max(rows[node], 1)),
+                "customers": int(rows[node]),
+            }
+        )
+    return found

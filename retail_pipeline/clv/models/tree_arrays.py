@@ -1,0 +1,195 @@
+"""Fitted decision trees as plain arrays: from scikit-learn, to JSON and back, and their sums.
+
+A tree that was stored predicts what the fitted one did, without any code of scikit-learn. Growing
+trees belongs to scikit-learn, what they mean to the models.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from retail_pipeline.clv.models.btyd import Array
+
+_CHUNK_ROWS = 10_000
+_FAR = 1e300
+"""In place of an infinite threshold, which JSON does not know."""
+
+
+@dataclass(frozen=True)
+class Bins:
+    """Cut points per feature, which turn its values into small whole numbers; NaN becomes -1.
+
+    They are quantiles of the training rows, unweighted. Trees grown on the numbers are those grown
+    on the values with thresholds at these points; weights do not slow the binning down.
+    """
+
+    edges: tuple[Array, ...]
+
+    @classmethod
+    def fit(cls, design: Array, bins: int = 48) -> Self:
+        """Return quantile edges of every column."""
+        shares = np.linspace(0, 1, bins + 1)[1:-1]
+        known = [column[np.isfinite(column)] for column in design.T]
+        return cls(tuple(np.unique(np.quantile(c, shares)) if len(c) else c for c in known))
+
+    def code(self, design: Array) -> Array:
+        """Return the design in bins, as floats."""
+        coded = np.empty(design.shape, order="F")  # it is read by columns
+        for number, edges in enumerate(self.edges):
+            column = design[:, number]
+            missing = np.isnan(column)
+            coded[:, number] = np.where(missing, -1, np.searchsorted(edges, column))
+        return coded
+
+
+@dataclass(frozen=True)
+class Trees:
+    """Trees in one list of nodes. A leaf's children are the leaf itself.
+
+    Attributes:
+        roots: The node where each tree starts.
+        feature: Column that a node looks at.
+        threshold: Values up to it go left.
+        left: Child node.
+        right: Child node.
+        missing_left: Whether a missing value goes left.
+        value: What a leaf says.
+        depth: Steps from a root to the deepest leaf.
+    """
+
+    roots: NDArray[np.int64]
+    feature: NDArray[np.int64]
+    threshold: Array
+    left: NDArray[np.int64]
+    right: NDArray[np.int64]
+    missing_left: NDArray[np.bool_]
+    value: Array
+    depth: int
+
+    @classmethod
+    def of_boosting(cls, model: Any) -> Self:
+        """Take the trees of a fitted HistGradientBoosting model; their values sum up."""
+        parts = []
+        for (tree,) in model._predictors:
+            nodes = tree.nodes
+            leaf = nodes["is_leaf"].astype(bool)
+            parts.append(
+                (
+                    nodes["feature_idx"], nodes["num_threshold"], nodes["left"], nodes["right"],
+                    nodes["missing_go_to_left"], nodes["value"], leaf,
+                )
+            )  # fmt: skip
+        return cls._joined(parts)
+
+    @classmethod
+    def of_forest(cls, trees: Sequence[Any], leaf_values: Sequence[Array]) -> Self:
+        """Take fitted DecisionTreeRegressors, with values of their nodes."""
+        parts = []
+        for tree, value in zip(trees, leaf_values, strict=True):
+            t = tree.tree_
+            leaf = t.children_left < 0
+            missing = getattr(t, "missing_go_to_left", np.zeros(t.node_count))
+            parts.append(
+                (t.feature, t.threshold, t.children_left, t.children_right, missing, value, leaf)
+            )
+        return cls._joined(parts)
+
+    @classmethod
+    def _joined(cls, parts: list[tuple[Any, ...]]) -> Self:
+        sizes = [len(part[0]) for part in parts]
+        roots = np.concatenate([[0], np.cumsum(sizes)[:-1]]).astype(np.int64)
+        columns: list[list[Any]] = [[] for _ in range(6)]
+        for root, (feature, threshold, left, right, missing, value, leaf) in zip(
+            roots, parts, strict=True
+        ):
+            own = root + np.arange(len(leaf))
+            columns[0].append(np.where(leaf, 0, feature))
+            columns[1].append(np.clip(np.where(leaf, 0.0, threshold), -_FAR, _FAR))
+            columns[2].append(np.where(leaf, own, root + left.astype(np.int64)))
+            columns[3].append(np.where(leaf, own, root + right.astype(np.int64)))
+            columns[4].append(np.asarray(missing, bool))
+            columns[5].append(np.asarray(value, float))
+        feature, threshold, left, right, missing, value = map(np.concatenate, columns)
+        return cls(
+            roots,
+            feature.astype(np.int64),
+            threshold.astype(float),
+            left,
+            right,
+            missing,
+            value,
+            _depth(roots, left, right),
+        )
+
+    def leaves(self, design: Array) -> NDArray[np.int64]:
+        """Return the leaf of each row (rows) in each tree (columns)."""
+        found = np.empty((len(design), len(self.roots)), dtype=np.int64)
+        for start in range(0, len(design), _CHUNK_ROWS):
+            part = _Columns(design[start : start + _CHUNK_ROWS])
+            for number, root in enumerate(self.roots):
+                found[start : start + _CHUNK_ROWS, number] = self._follow(part, root, _itself)
+        return found
+
+    def sums(self, design: Array) -> Array:
+        """Return the sum of the trees' values for each row."""
+        total = np.zeros(len(design))
+        for start in range(0, len(design), _CHUNK_ROWS):
+            part = _Columns(design[start : start + _CHUNK_ROWS])
+            for root in self.roots:
+                total[start : start + _CHUNK_ROWS] += self._follow(part, root, self.value.item)
+        return total
+
+    def _follow(self, rows: "_Columns", node: int, leaf: Callable[[int], float]) -> Any:
+        """Return what `leaf` says of the leaf that each row falls into, from a node on.
+
+        Whole columns at a time: a node splits all rows, those that are elsewhere as well.
+        """
+        left, right = int(self.left[node]), int(self.right[node])
+        if left == node:
+            return leaf(int(node))
+        column = int(self.feature[node])
+        goes_left = rows.values[column] <= self.threshold[node]
+        if self.missing_left[node] and rows.missing[column] is not None:
+            goes_left |= rows.missing[column]
+        return np.where(goes_left, self._follow(rows, left, leaf), self._follow(rows, right, leaf))
+
+    def parameters(self) -> dict[str, Any]:
+        """Return the arrays as JSON values."""
+        arrays = ("roots", "feature", "threshold", "left", "right", "missing_left", "value")
+        return {name: getattr(self, name).tolist() for name in arrays} | {"depth": self.depth}
+
+    @classmethod
+    def restore(cls, parameters: dict[str, Any]) -> Self:
+        """Take over what `parameters` returned."""
+        whole = ("roots", "feature", "left", "right")
+        arrays: dict[str, Any] = {name: np.array(parameters[name], np.int64) for name in whole}
+        arrays["missing_left"] = np.array(parameters["missing_left"], bool)
+        for name in ("threshold", "value"):
+            arrays[name] = np.array(parameters[name], float)
+        return cls(**arrays, depth=int(parameters["depth"]))
+
+
+class _Columns:
+    """A design by columns, and which values of each are missing (None: none is)."""
+
+    def __init__(self, design: Array) -> None:
+        self.values = np.ascontiguousarray(design.T)
+        missing = np.isnan(self.values)
+        self.missing = [column if column.any() else None for column in missing]
+
+
+def _itself(node: int) -> int:
+    return node
+
+
+def _depth(roots: NDArray[np.int64], left: NDArray[np.int64], right: NDArray[np.int64]) -> int:
+    """Return how many steps lead from the roots to the deepest leaf."""
+    depth, nodes = 0, roots
+    while True:
+        inner = nodes[left[nodes] != nodes]
+        if not len(inner):
+            return depth
+        nodes, depth = np.concatenate([left[inner], right[inner]]), depth + 1

@@ -1,0 +1,276 @@
+"""Models of trees grown on past outcomes: one tree, a forest, boosting in two parts.
+
+They see the features as they are and need past outcomes. The one that stands on Pareto/NBD is in
+`boosted_models`; the arrays that fitted trees become are in `trees`.
+"""
+
+from abc import abstractmethod
+from typing import Any, ClassVar, Final, Self
+
+import numpy as np
+import pandas as pd
+from scipy.special import expit
+from sklearn.ensemble import (
+    HistGradientBoostingClassifier,
+    HistGradientBoostingRegressor,
+    RandomForestRegressor,
+)
+from sklearn.tree import DecisionTreeRegressor
+
+from retail_pipeline.clv.models.base import (
+    AbstainError,
+    ValueModel,
+    past_outcomes,
+    predictions,
+)
+from retail_pipeline.clv.models.btyd import Array
+from retail_pipeline.clv.models.tree_arrays import (
+    Bins,
+    Trees,
+)
+
+READABLE_FEATURES: Final = (
+    "purchase_days",
+    "recency_days",
+    "age_days",
+    "total_net_amount",
+    "mean_purchase_value",
+    "net_amount_90d",
+    "net_amount_180d",
+    "net_amount_365d",
+    "purchase_days_90d",
+    "purchase_days_365d",
+)
+FEATURES: Final = (
+    *READABLE_FEATURES,
+    "sd_purchase_value",
+    "max_purchase_value",
+    "last_purchase_value",
+    "net_amount_30d",
+    "purchase_days_30d",
+    "purchase_days_180d",
+    "net_amount_prev_90d",
+    "net_amount_ewm_90d",
+    "net_amount_year_ago_180d",
+    "gap_mean_days",
+    "gap_cv",
+    "recency_over_gap",
+    "active_months",
+    "orders",
+    "lines_per_order",
+    "mean_unit_price",
+    "distinct_products",
+    "returns_rate",
+)
+_SEED: Final = 20_231
+
+
+def matrix(frame: pd.DataFrame, names: tuple[str, ...]) -> Array:
+    """Return columns as numbers; NaN for what is not known, and for columns that are not there."""
+    return frame.reindex(columns=list(names)).to_numpy(float)
+
+
+def thinned(frame: pd.DataFrame, most: int) -> pd.DataFrame:
+    """Return at most so many rows, evenly spaced over the frame's order: no randomness."""
+    if len(frame) <= most:
+        return frame
+    return frame.iloc[np.linspace(0, len(frame) - 1, most).astype(int)]
+
+
+def fewest_per_leaf(rows: int, share: float, least: int) -> int:
+    """Return the smallest leaf: a share of the rows, but not fewer than `least`."""
+    return max(least, int(rows * share))
+
+
+class _LeafMeans(ValueModel):
+    """Trees whose leaves remember the mean value, orders and activity of their past rows."""
+
+    MOST_ROWS: ClassVar[int]
+    columns: ClassVar[tuple[str, ...]]
+
+    def fit(self, frame: pd.DataFrame) -> Self:
+        """Learn from the rows with outcomes, thinned.
+
+        Raises:
+            AbstainError: Too few rows have a complete outcome, or nobody in them bought.
+        """
+        known = thinned(past_outcomes(frame), self.MOST_ROWS)
+        self.training_rows_ = len(known)
+        design = matrix(known, self.columns)
+        orders = known["future_orders"].to_numpy(float)
+        value = known["future_value"].to_numpy(float)
+        if not (value > 0).any():
+            raise AbstainError(
+                f"nobody bought within the horizon of the {len(known)} past customers learned from"
+            )
+        grown = self._grow(design, value)
+        self.trees_ = Trees.of_forest(grown, [tree.tree_.value[:, 0, 0] for tree in grown])
+        leaves = self.trees_.leaves(_single(design))
+        self.rows_ = np.bincount(leaves.ravel(), minlength=len(self.trees_.left))
+        self.means_ = np.column_stack(
+            [self._leaf_means(leaves, target) for target in (value, orders, np.sign(orders))]
+        )
+        return self
+
+    def predict(self, frame: pd.DataFrame) -> pd.DataFrame:
+        """Return the leaf means, averaged over the trees."""
+        leaves = self.trees_.leaves(_single(matrix(frame, self.columns)))
+        value, orders, active = (self.means_[:, target][leaves].mean(axis=1) for target in range(3))
+        return predictions(frame, value, orders, np.minimum(active, 1.0))
+
+    def parameters(self) -> dict[str, Any]:
+        """Return the trees, what their leaves say and how many past rows each leaf has."""
+        return {
+            "features": list(self.columns),
+            "trees": self.trees_.parameters(),
+            "rows": self.rows_.tolist(),
+            "means": self.means_.tolist(),
+        }
+
+    def restore(self, parameters: dict[str, Any]) -> Self:
+        """Take over the trees and their leaves."""
+        self.trees_ = Trees.restore(parameters["trees"])
+        self.rows_ = np.array(parameters["rows"], np.int64)
+        self.means_ = np.array(parameters["means"], float)
+        return self
+
+    @abstractmethod
+    def _grow(self, design: Array, value: Array) -> list[DecisionTreeRegressor]:
+        """Return the trees fitted to the past rows."""
+
+    def _leaf_means(self, leaves: np.ndarray, target: Array) -> Array:
+        """Return the mean of a target per node; what no row reaches takes the overall mean."""
+        sums = np.zeros(len(self.rows_))
+        for tree in leaves.T:
+            sums += np.bincount(tree, target.astype(float), minlength=len(sums))
+        return np.where(self.rows_ > 0, sums / np.maximum(self.rows_, 1), float(np.mean(target)))
+
+
+class DecisionTree(_LeafMeans):
+    """One shallow tree that fits on a page, split where the value differs most.
+
+    Splits follow the Poisson deviance: it weighs relative differences, so that a few wholesalers do
+    not take all splits for themselves. A leaf predicts the mean outcome of its past rows.
+    """
+
+    name = "decision_tree"
+    description = "one tree of depth 4 on ten plain features"
+    MOST_ROWS = 20_000
+    columns = READABLE_FEATURES
+
+    def _grow(self, design: Array, value: Array) -> list[DecisionTreeRegressor]:
+        tree = DecisionTreeRegressor(
+            criterion="poisson",
+            max_depth=4,
+            min_samples_leaf=fewest_per_leaf(len(value), 0.01, 20),
+            random_state=_SEED,
+        )
+        return [tree.fit(design, value)]
+
+
+class RandomForest(_LeafMeans):
+    """Trees grown on the square root of the outcome, on random rows and features, averaged."""
+
+    name = "random_forest"
+    description = "the mean of 20 randomised trees"
+    MOST_ROWS = 4_000
+    columns = FEATURES
+
+    def _grow(self, design: Array, value: Array) -> list[DecisionTreeRegressor]:
+        forest = RandomForestRegressor(
+            n_estimators=20,
+            max_features=0.33,
+            max_leaf_nodes=48,
+            min_samples_leaf=fewest_per_leaf(len(value), 0.001, 5),
+            random_state=_SEED,
+            n_jobs=1,
+        )
+        return forest.fit(design, np.sqrt(value)).estimators_
+
+
+class GradientBoosting(ValueModel):
+    """Boosting in two parts, for an outcome that is mostly zero with a heavy tail.
+
+    A classifier says whether there is a purchase day; a gamma regression says how much is spent and
+    a Poisson regression how often it is bought, both of those who buy.
+    """
+
+    name = "gradient_boosting"
+    description = "boosted probability of buying times boosted value of buyers"
+    MOST_ROWS: ClassVar = 8_000
+    FEWEST_BUYERS: ClassVar = 50
+
+    def fit(self, frame: pd.DataFrame) -> Self:
+        """Learn from the rows with outcomes, thinned.
+
+        Raises:
+            AbstainError: Too few rows have a complete outcome, or too few bought, or all did.
+        """
+        known = thinned(past_outcomes(frame), self.MOST_ROWS)
+        self.training_rows_ = len(known)
+        value = known["future_value"].to_numpy(float)
+        orders = known["future_orders"].to_numpy(float)
+        buys = (orders > 0) & (value > 0)
+        if buys.sum() < self.FEWEST_BUYERS:
+            raise AbstainError(
+                f"{buys.sum()} past customers bought within the horizon; "
+                f"it takes {self.FEWEST_BUYERS}"
+            )
+        if buys.all():
+            raise AbstainError("every past customer bought within the horizon")
+        design = matrix(known, FEATURES)
+        self.bins_ = Bins.fit(design)
+        coded = self.bins_.code(design)
+        settings: dict[str, Any] = {
+            "learning_rate": 0.1,
+            "max_iter": 40,
+            "max_leaf_nodes": 8,
+            "min_samples_leaf": fewest_per_leaf(len(known), 0.002, 20),
+            "l2_regularization": 5.0,
+            "early_stopping": False,
+        }
+        parts = {
+            "active": HistGradientBoostingClassifier(**settings).fit(coded, buys),
+            "value": HistGradientBoostingRegressor(loss="gamma", **settings).fit(
+                coded[buys], value[buys]
+            ),
+            "orders": HistGradientBoostingRegressor(loss="poisson", **settings).fit(
+                coded[buys], orders[buys]
+            ),
+        }
+        self.parts_ = {
+            name: (float(np.ravel(model._baseline_prediction)[0]), Trees.of_boosting(model))
+            for name, model in parts.items()
+        }
+        return self
+
+    def predict(self, frame: pd.DataFrame) -> pd.DataFrame:
+        """Return probability times what buyers spend and how often they buy."""
+        coded = self.bins_.code(matrix(frame, FEATURES))
+        raw = {name: level + trees.sums(coded) for name, (level, trees) in self.parts_.items()}
+        active = expit(raw["active"])
+        value, orders = np.exp(raw["value"]), np.maximum(np.exp(raw["orders"]), 1.0)
+        return predictions(frame, active * value, active * orders, active)
+
+    def parameters(self) -> dict[str, Any]:
+        """Return the bins and the trees of the three parts."""
+        parts = {
+            name: {"level": level, "trees": trees.parameters()}
+            for name, (level, trees) in self.parts_.items()
+        }
+        bins = [edges.tolist() for edges in self.bins_.edges]
+        return {"features": list(FEATURES), "bins": bins, "parts": parts}
+
+    def restore(self, parameters: dict[str, Any]) -> Self:
+        """Take over the bins and the trees."""
+        self.bins_ = Bins(tuple(np.array(edges, float) for edges in parameters["bins"]))
+        self.parts_ = {
+            name: (float(part["level"]), Trees.restore(part["trees"]))
+            for name, part in parameters["parts"].items()
+        }
+        return self
+
+
+def _single(design: Array) -> Array:
+    """Return the design at the precision at which scikit-learn's trees have seen it."""
+    return design.astype(np.float32).astype(float)

@@ -1,0 +1,60 @@
+"""Drift: today's customers and predictions beside those that the model learned from or saw last.
+
+Frames in, one row per quantity out. How two distributions are compared is in `stability`.
+"""
+
+import json
+from typing import Final
+
+import pandas as pd
+
+from retail_pipeline.clv.monitoring import stability
+
+CLOCKS: Final = frozenset(
+    {
+        *("age_days", "days_since_registration", "month_of_year", "active_months"),
+        *("net_amount_year_ago_90d", "net_amount_year_ago_180d"),
+    }
+)
+"""What moves with the calendar or with the age of the shop, whatever customers do: drawn and
+listed, but no sign of drift by itself."""
+
+COLUMNS: Final = [
+    *("quantity", "is_prediction", "customers", "reference_customers", "stability_index"),
+    *("chance_95", "mean_value", "reference_mean_value", "bins"),
+]
+_NO_QUANTITIES: Final = ("customer_id", "as_of_date", "horizon_days")
+
+
+def compared(
+    current: pd.DataFrame, reference: pd.DataFrame, *, is_prediction: bool = False
+) -> pd.DataFrame:
+    """Return one row per column that both frames have: numbers and texts; dates are passed over.
+
+    Args:
+        current: Customers now.
+        reference: Customers, or customers at several dates, that they are compared with.
+        is_prediction: Whether the columns are predictions.
+
+    Returns:
+        `COLUMNS`, `bins` as JSON text; empty where one of the frames is.
+    """
+    rows = []
+    for name in current.columns.intersection(reference.columns, sort=False):
+        if name in _NO_QUANTITIES or not len(current) or not len(reference):
+            continue
+        now, then = current[name], reference[name]
+        if pd.api.types.is_datetime64_any_dtype(now):
+            continue
+        if pd.api.types.is_numeric_dtype(now):
+            found = stability.of_numbers(now.to_numpy(float), then.to_numpy(float))
+            means = float(now.mean()), float(then.mean())
+        else:
+            found, means = stability.of_texts(now, then), (float("nan"), float("nan"))
+        rows.append(
+            (
+                *(name, is_prediction, len(current), len(reference), found.index),
+                *(found.chance, *means, json.dumps(found.bins)),
+            )
+        )
+    return pd.DataFrame(rows, columns=COLUMNS)

@@ -1,0 +1,187 @@
+"""Why a customer's prediction is what it is: the few groups of features that moved it, in money.
+
+Method: Shapley values against one reference, the typical customer, over groups of features
+(Štrumbelj and Kononenko 2014; Lundberg and Lee 2017), estimated from one order of the groups and
+its reverse (antithetic permutations: Mitchell, Cooper, Frank and Holmes 2022). Any model will do,
+as only its predictions are asked for. Over all groups the effects add up to the prediction less
+that of the typical customer, exactly. How a joint effect is shared out is exact where no more than
+two groups act together, else an estimate. An effect says what the model read, not what would happen
+if the customer changed.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+import pandas as pd
+
+from retail_pipeline.clv.models.base import ValueModel
+from retail_pipeline.clv.models.btyd import Array
+from retail_pipeline.clv.monitoring.feature_groups import (
+    COUNT,
+    SCALES,
+    FeatureGroup,
+    grouped_columns,
+    groups_in,
+    put_together,
+    taken_apart,
+    typical,
+)
+
+MOST_REASONS: Final = 3
+LEAST_SHARE: Final = 0.05
+"""A smaller share of all that moved a prediction is not worth a sentence."""
+
+COLUMNS: Final = ["customer_id", "reason_rank", "feature_group", "effect", "explanation"]
+
+_PROBED_ROWS: Final = 400
+
+
+@dataclass(frozen=True)
+class Reference:
+    """The typical customer that all others are compared with.
+
+    Attributes:
+        parts: On the own scale, by column.
+        prediction: What the model predicts for it.
+        groups: The groups that the model reads.
+    """
+
+    parts: pd.Series
+    prediction: float
+    groups: Sequence[FeatureGroup]
+
+
+def reference(model: ValueModel, population: pd.DataFrame) -> Reference:
+    """Return the typical customer of a population, or of a large sample of it.
+
+    Args:
+        model: Fitted; asked which groups it reads at all.
+        population: Feature rows of one as-of date.
+    """
+    parts = taken_apart(population)
+    grouped = [name for group in groups_in(parts) for name in grouped_columns(group, parts)]
+    middle = typical(parts[grouped])
+    row = put_together(parts.iloc[:1].assign(**{str(name): part for name, part in middle.items()}))
+    prediction = float(model.predict(row)["predicted_value"].iloc[0])
+    return Reference(middle, prediction, read(model, parts))
+
+
+def read(model: ValueModel, parts: pd.DataFrame) -> list[FeatureGroup]:
+    """Return the groups that a model reads: those whose exchange among customers changes anything.
+
+    Args:
+        model: Fitted.
+        parts: Customers taken apart; the first few hundred are asked about.
+    """
+    asked = parts.iloc[:_PROBED_ROWS]
+    exchanged = asked.iloc[np.roll(np.arange(len(asked)), len(asked) // 2)]
+    before = _value(model, asked)
+    found = []
+    for group in groups_in(asked):
+        names = grouped_columns(group, asked)
+        mixed = asked.assign(**{name: exchanged[name].to_numpy() for name in names})
+        if not np.array_equal(_value(model, mixed), before):
+            found.append(group)
+    return found
+
+
+def effects(model: ValueModel, features: pd.DataFrame, against: Reference) -> Array:
+    """Return by how much each group moves each prediction away from the typical customer's.
+
+    Args:
+        model: Fitted.
+        features: Feature rows.
+        against: The typical customer.
+
+    Returns:
+        Money, one row per customer, one column per group of `against.groups`; a row's sum is the
+        customer's prediction less that of the typical customer.
+    """
+    parts = taken_apart(features)
+    grouped = [grouped_columns(group, parts) for group in against.groups]
+    own = model.predict(features)["predicted_value"].to_numpy(float)
+    found = np.zeros((len(parts), len(grouped)))
+    for order in (range(len(grouped)), range(len(grouped) - 1, -1, -1)):
+        mixed = parts.assign(**{name: against.parts[name] for names in grouped for name in names})
+        before = np.full(len(parts), against.prediction)
+        for step, position in enumerate(order, start=1):
+            mixed = mixed.assign(**{name: parts[name] for name in grouped[position]})
+            after = own if step == len(grouped) else _value(model, mixed)
+            found[:, position] += (after - before) / 2
+            before = after
+    return found
+
+
+def explain(
+    model: ValueModel, features: pd.DataFrame, against: Reference, currency: str
+) -> pd.DataFrame:
+    """Return the reasons for each customer's prediction, the strongest first.
+
+    Args:
+        model: Fitted.
+        features: Feature rows of customers.
+        against: The typical customer.
+        currency: Of the amounts; empty where there is none.
+
+    Returns:
+        `COLUMNS`, up to `MOST_REASONS` rows per customer.
+    """
+    moved = effects(model, features, against)
+    strongest = np.argsort(-np.abs(moved), axis=1, kind="stable")[:, :MOST_REASONS]
+    sizes = np.take_along_axis(np.abs(moved), strongest, axis=1)
+    told = sizes > LEAST_SHARE * np.abs(moved).sum(axis=1, keepdims=True)
+    rows, places = np.nonzero(told)
+    chosen = strongest[rows, places]
+    effect = moved[rows, chosen]
+    own, usual = _headlines(features, against)
+    names = np.array([group.name for group in against.groups], dtype=object)
+    return pd.DataFrame(
+        {
+            "customer_id": features["customer_id"].to_numpy()[rows],
+            "reason_rank": places + 1,
+            "feature_group": names[chosen],
+            "effect": effect,
+            "explanation": [
+                _sentence(
+                    against.groups[group], money, own[group][row], usual[group][row], currency
+                )
+                for row, group, money in zip(rows, chosen, effect, strict=True)
+            ],
+        },
+        columns=COLUMNS,
+    )
+
+
+def _headlines(
+    features: pd.DataFrame, against: Reference
+) -> tuple[list[list[Any]], list[list[Any]]]:
+    """Return, per group and customer, the own headline and the one that would be typical.
+
+    Typical for a customer like this one in all else: a recency, for example, at the same age.
+    """
+    parts = taken_apart(features)
+    own, usual = [], []
+    for group in against.groups:
+        needed = [name for name in dict.fromkeys([*SCALES, group.headline]) if name in features]
+        told = group.headline in features
+        replaced = {name: against.parts[name] for name in grouped_columns(group, parts[needed])}
+        if group.headline == "recency_days":
+            # Of who bought once it is the age; told is that of somebody who came back.
+            replaced[COUNT] = np.maximum(parts[COUNT].to_numpy(float), 2.0)
+        mixed = put_together(parts[needed].assign(**replaced))
+        own.append(features[group.headline].tolist() if told else [None] * len(features))
+        usual.append(mixed[group.headline].tolist() if told else [None] * len(features))
+    return own, usual
+
+
+def _sentence(group: FeatureGroup, effect: float, own: Any, usual: Any, currency: str) -> str:
+    """Return such as `+120 GBP: bought on 9 days of the last 365 (typical: 2 days)`."""
+    money = f"{effect:+,.{0 if abs(effect) >= 10 else 2}f} {currency}".rstrip()
+    told = group.sentence.format(group.value(own, currency))
+    return f"{money}: {told} (typical: {group.value(usual, currency)})"
+
+
+def _value(model: ValueModel, parts: pd.DataFrame) -> Array:
+    return model.predict(put_together(parts))["predicted_value"].to_numpy(float)

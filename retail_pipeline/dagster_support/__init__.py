@@ -1,0 +1,1 @@
+"""What this project adds to Dagster: storage connections, retries, run config, asset metadata."""

@@ -1,0 +1,224 @@
+"""The one source and the one clock that all layers belong to.
+
+A run with another source, or with an as-of date before the stored one, empties every layer and
+starts a new generation; a later date is incremental. Never a mixture. The rule lives here; the
+stages only ask. Nothing about how a layer is filled belongs here.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date
+
+from retail_pipeline.deferred import (
+    psycopg,
+    sql,
+)
+from retail_pipeline.errors import PipelineError
+from retail_pipeline.postgres import Database
+
+_LAYERS = ("transactional", "staging", "intermediate", "warehouse", "clv")
+_KEPT_ASIDE = ("rejected_records", "suppressed_records", "sync_states")
+"""Tables of the schema `quality` that belong to one source; the rest of it is history."""
+
+_LOCK_TIMEOUT = "30s"
+
+
+@dataclass(frozen=True)
+class PipelineState:
+    """What the layers hold: the source, the as-of date (00:00 UTC) and how often it was rebuilt."""
+
+    source_id: str
+    as_of: date
+    generation: int
+
+    @property
+    def data_version(self) -> str:
+        """One text that names the data: source, as-of date and generation."""
+        return f"{self.source_id}@{self.as_of}#{self.generation}"
+
+
+@dataclass(frozen=True)
+class Transition:
+    """How a run goes on from the stored state; `message` is one line for people, or None."""
+
+    state: PipelineState
+    rebuilt: bool
+    message: str | None
+
+
+def read_state(database: Database) -> PipelineState:
+    """Return the stored state.
+
+    Raises:
+        PipelineError: Nothing was ingested yet.
+    """
+    with database.connect() as connection:
+        row = None
+        if connection.execute("select to_regclass('quality.source_state')").fetchone() != (None,):
+            row = _stored(connection)
+    if row is None:
+        raise PipelineError(
+            "nothing was ingested yet: run `retail-pipeline run`, or materialize the transactional "
+            "assets first"
+        )
+    return row
+
+
+def landed_state(database: Database) -> PipelineState:
+    """Return the stored state if the landing tables have reached it, all of them.
+
+    Raises:
+        PipelineError: Nothing was ingested yet, or a stream lags behind the others.
+    """
+    state = read_state(database)
+    with database.connect() as connection:
+        behind = connection.execute(
+            "select stream from quality.landed_streams "
+            "where (as_of, generation) is distinct from (%s::date, %s::bigint) order by 1",
+            [state.as_of, state.generation],
+        ).fetchall()
+    if behind:
+        names = ", ".join(f"transactional/{name}" for (name,) in behind)
+        raise PipelineError(
+            f"the landing tables are not all as of {state.as_of}: materialize {names} as well"
+        )
+    return state
+
+
+def note_landed(database: Database, *, stream: str, state: PipelineState, run_id: str) -> None:
+    """Record that a stream's landing table has reached a state.
+
+    Args:
+        database: The warehouse.
+        stream: One of the streams that `begin` was told of.
+        state: What its sync was entered with.
+        run_id: The run that synced it.
+    """
+    database.execute(
+        "update quality.landed_streams set as_of = %s, generation = %s, run_id = %s, "
+        "landed_at = now() where stream = %s",
+        [state.as_of, state.generation, run_id, stream],
+    )
+
+
+def clock_of(database: Database, run_id: str) -> date | None:
+    """Return the as-of date that a run has landed streams at; None where it has landed none.
+
+    A run that passes midnight, or goes on from another, keeps its clock.
+
+    Args:
+        database: The warehouse.
+        run_id: As `note_landed` was told.
+    """
+    with database.connect() as connection:
+        row = connection.execute(
+            "select as_of from quality.landed_streams join quality.source_state "
+            "using (as_of, generation) where run_id = %s limit 1",
+            [run_id],
+        ).fetchone()
+    return row[0] if row else None
+
+
+def begin(
+    database: Database,
+    *,
+    source_id: str,
+    as_of: date,
+    run_id: str,
+    full_refresh: bool = False,
+    streams: Sequence[str] = (),
+) -> Transition:
+    """Enter a run into the state, in one transaction; harmless to repeat within the run.
+
+    The state names what is wanted; `landed_state` tells whether all streams have reached it.
+
+    Args:
+        database: The warehouse, migrated.
+        source_id: The source's identity (address, content or parameters).
+        as_of: The clock of this run.
+        run_id: The run that asks; a full refresh happens once per run.
+        full_refresh: Rebuild even where the source and the clock would allow an increment.
+        streams: All streams of the source.
+
+    Raises:
+        PipelineError: Another run moved the source or the clock while this one was at work.
+    """
+    with database.connect() as connection:
+        connection.execute(f"set local lock_timeout = '{_LOCK_TIMEOUT}'")
+        connection.execute("lock table quality.source_state in exclusive mode")
+        connection.execute(
+            "insert into quality.landed_streams (stream) select unnest(%s::text[]) "
+            "on conflict do nothing",
+            [list(streams)],
+        )
+        if streams:  # one that the files no longer have would hold all stages back
+            connection.execute(
+                "delete from quality.landed_streams where stream <> all(%s)", [list(streams)]
+            )
+        stored = _stored(connection)
+        if stored is None:
+            return _enter(connection, PipelineState(source_id, as_of, 1), run_id, None)
+        reason = _reason_to_rebuild(stored, source_id, as_of)
+        if reason is not None and _has_landed(connection, run_id):
+            raise PipelineError(
+                f"another run moved the source or the clock while this one was at work ({reason}): "
+                "run again when no other run is at work"
+            )
+        if reason is None and full_refresh and _rebuilt_by(connection) != run_id:
+            reason = "a full refresh was asked for"
+        if reason is None:
+            connection.execute("update quality.source_state set as_of = %s", [as_of])
+            return Transition(PipelineState(source_id, as_of, stored.generation), False, None)
+        _empty_layers(connection)
+        state = PipelineState(source_id, as_of, stored.generation + 1)
+        return _enter(connection, state, run_id, f"{reason}: every layer is rebuilt")
+
+
+def _reason_to_rebuild(stored: PipelineState, source_id: str, as_of: date) -> str | None:
+    if stored.source_id != source_id:
+        return f"the source changed from {stored.source_id} to {source_id}"
+    if as_of < stored.as_of:
+        return f"the as-of date {as_of} lies before the stored {stored.as_of}"
+    return None
+
+
+def _stored(connection: "psycopg.Connection") -> PipelineState | None:
+    row = connection.execute(
+        "select source_id, as_of, generation from quality.source_state"
+    ).fetchone()
+    return PipelineState(*row) if row else None
+
+
+def _has_landed(connection: "psycopg.Connection", run_id: str) -> bool:
+    found = connection.execute(
+        "select 1 from quality.landed_streams where run_id = %s limit 1", [run_id]
+    )
+    return found.fetchone() is not None
+
+
+def _rebuilt_by(connection: "psycopg.Connection") -> str | None:
+    row = connection.execute("select rebuilt_by from quality.source_state").fetchone()
+    return row[0] if row else None
+
+
+def _enter(
+    connection: "psycopg.Connection", state: PipelineState, run_id: str, message: str | None
+) -> Transition:
+    connection.execute(
+        "insert into quality.source_state (source_id, as_of, generation, rebuilt_by) "
+        "values (%s, %s, %s, %s) on conflict (is_only_row) do update set "
+        "source_id = excluded.source_id, as_of = excluded.as_of, "
+        "generation = excluded.generation, rebuilt_by = excluded.rebuilt_by, updated_at = now()",
+        [state.source_id, state.as_of, state.generation, run_id],
+    )
+    return Transition(state, message is not None, message)
+
+
+def _empty_layers(connection: "psycopg.Connection") -> None:
+    tables = connection.execute(
+        "select schemaname, tablename from pg_tables where schemaname = any(%s) "
+        "or (schemaname = 'quality' and tablename = any(%s))",
+        [list(_LAYERS), list(_KEPT_ASIDE)],
+    ).fetchall()
+    names = sql.SQL(", ").join(sql.Identifier(*row) for row in tables)
+    connection.execute(sql.SQL("truncate {}").format(names))

@@ -1,0 +1,185 @@
+"""Running the retail API: for the length of a sync, or for good.
+
+Loopback only. What the API answers is in `app`.
+"""
+
+import asyncio
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from datetime import UTC, date, datetime
+from typing import Literal
+
+import uvicorn
+from starlette.applications import Starlette
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from retail_pipeline.errors import (
+    PipelineError,
+    UsageError,
+)
+from retail_pipeline.retail_api.server.app import (
+    Faults,
+    create_app,
+)
+from retail_pipeline.retail_api.source.source import (
+    keep_dataset,
+    open_dataset,
+)
+from retail_pipeline.settings import (
+    ApiSource,
+    Source,
+)
+
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
+
+_START_SECONDS = 30.0
+_STOP_SECONDS = 10.0
+
+
+@contextmanager
+def serving(
+    source: Source,
+    as_of: date | None,
+    api_key: str,
+    *,
+    requests_per_second: float | None = None,
+    faults: Faults | None = None,
+) -> Iterator[str]:
+    """Serve a source for the length of a block, in a thread, on a free loopback port.
+
+    Args:
+        source: The simulator or a file; an address is yielded as it is and nothing is started.
+        as_of: The clock; by default the source's own.
+        api_key: The key that clients must send.
+        requests_per_second: See `create_app`.
+        faults: See `create_app`.
+
+    Yields:
+        The base address, without a slash at its end.
+
+    Raises:
+        UsageError: The source cannot be used.
+        PipelineError: The server does not start.
+    """
+    if isinstance(source, ApiSource):
+        yield source.url
+        return
+    dataset = open_dataset(source, as_of)
+    app = create_app(
+        dataset, api_key=api_key, requests_per_second=requests_per_second, faults=faults
+    )
+    try:
+        with _running(app) as url:
+            yield url
+    finally:
+        keep_dataset(dataset)
+
+
+def serve_forever(
+    source: Source,
+    as_of: date | Literal["today"] | None,
+    api_key: str,
+    host: str = "127.0.0.1",
+    port: int = 8000,
+) -> None:
+    """Serve a source until the process is interrupted.
+
+    Args:
+        source: The simulator or a file.
+        as_of: The clock; `today` goes on with the days, None is the source's own.
+        api_key: The key that clients must send.
+        host: A loopback address.
+        port: Its port.
+
+    Raises:
+        UsageError: The source is an address or cannot be used, the host is not loopback, or the
+            port is taken.
+    """
+    if host not in LOOPBACK:
+        raise UsageError(
+            f"the retail API holds invented data and a shared key: it is served on "
+            f"{LOOPBACK[0]} only, not on {host}"
+        )
+
+    def app_at(day: date | None) -> Starlette:
+        return create_app(open_dataset(source, day), api_key=api_key)
+
+    app = FollowingToday(app_at) if isinstance(as_of, str) else app_at(as_of)
+    listener = _listener(host, port)
+    server = uvicorn.Server(uvicorn.Config(app, log_level="info", access_log=False))
+    with listener, suppress(KeyboardInterrupt):
+        server.run(sockets=[listener])
+
+
+class FollowingToday:
+    """An ASGI application that is built for today, and anew once the day (UTC) is over.
+
+    Requests of the new day wait until it is built.
+
+    Args:
+        build: Builds the application of a day.
+    """
+
+    def __init__(self, build: Callable[[date], ASGIApp]) -> None:
+        self._build = build
+        self._day = _today()
+        self._app = build(self._day)
+        self._building = asyncio.Lock()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer as the application of today does."""
+        async with self._building:
+            if (day := _today()) != self._day:
+                self._app = await asyncio.to_thread(self._build, day)
+                self._day = day
+        await self._app(scope, receive, send)
+
+
+def _today() -> date:
+    return datetime.now(UTC).date()
+
+
+@contextmanager
+def _running(app: Starlette) -> Iterator[str]:
+    config = uvicorn.Config(
+        app, log_level="warning", access_log=False, lifespan="off", timeout_graceful_shutdown=1
+    )
+    server = uvicorn.Server(config)
+    with _listener("127.0.0.1", 0) as listener:
+        port = listener.getsockname()[1]
+        arguments = {"sockets": [listener]}
+        thread = threading.Thread(
+            target=server.run, kwargs=arguments, name="retail-api", daemon=True
+        )
+        thread.start()
+        try:
+            _wait_until_started(server, thread)
+            yield f"http://127.0.0.1:{port}"
+        finally:
+            server.should_exit = True
+            thread.join(_STOP_SECONDS)
+
+
+def _wait_until_started(server: uvicorn.Server, thread: threading.Thread) -> None:
+    deadline = time.monotonic() + _START_SECONDS
+    while not server.started:
+        if not thread.is_alive() or time.monotonic() > deadline:
+            raise PipelineError("the bundled retail API did not start on a loopback port")
+        time.sleep(0.01)
+
+
+def _listener(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+    except OSError as error:
+        listener.close()
+        raise UsageError(
+            f"port {port} on {host} cannot be used ({error.strerror}); choose another"
+        ) from error
+    return listener
