@@ -28,7 +28,7 @@ from retail_pipeline.postgres.server import (
     _unprivileged,
 )
 from retail_pipeline.settings import PROJECT_ROOT
-from retail_pipeline_tests.definitions.test_graph import GOLDEN
+from retail_pipeline_tests.laws.test_law_8_golden_graph import GOLDEN
 
 COMPOSE = PROJECT_ROOT / "docker-compose.yml"
 PATIENCE_SECONDS = 240
@@ -222,7 +222,7 @@ import json
 from {module} import defs as bare
 from retail_pipeline.cli.preparation import prepare
 from retail_pipeline.settings import Settings
-from retail_pipeline_tests.definitions.test_graph import graph
+from retail_pipeline_tests.laws.test_law_8_golden_graph import graph
 from_command_line = prepare(Settings.from_environment(), syncs=False)
 print(json.dumps([graph(bare), graph(from_command_line)]))
 """

@@ -2,25 +2,16 @@
 
 import secrets
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 
 import psycopg
 import pytest
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
-from retail_pipeline.errors import PipelineError
 from retail_pipeline.postgres import (
     Database,
     Role,
-    migrate,
 )
-from retail_pipeline.postgres.open import (
-    dagster_database_url,
-    sibling_url,
-)
-from retail_pipeline.scratch import scratch_database
-from retail_pipeline.settings import Settings
 
 REFUSED = psycopg.errors.InsufficientPrivilege
 
@@ -188,83 +179,3 @@ def test_somebody_without_a_role_may_not_even_connect(built: Database) -> None:
     with pytest.raises(psycopg.OperationalError, match="permission denied for database"):
         psycopg.connect(make_conninfo(built.url, user=name, password="secret"))
     built.execute(f"drop role {name}")
-
-
-def test_tables_from_before_the_roles_change_hands(database: Database) -> None:
-    database.execute("create table warehouse.old (n int)")
-    database.execute("create view staging.old_view as select * from warehouse.old")
-    database.execute("alter table transactional.users owner to current_user")
-    assert any("warehouse.old is owned by" in line for line in database.differences().missing)
-    database.migrate(repair=True)
-    database.as_role(Role.TRANSFORMER).execute("drop table warehouse.old cascade")
-    assert database.differences().lines() == []
-
-
-def test_what_differs_is_said_and_mended(database: Database) -> None:
-    database.migrate(repair=True)
-    assert database.differences().lines() == []
-    database.execute("revoke select on transactional.products from retail_transformer")
-    database.execute("grant select on transactional.users to retail_reader")
-    database.execute("grant create on schema public to public")
-    database.execute("drop index transactional.users_user_id")
-    database.execute("update quality.migrations set digest = '' where name = '002_landing.sql'")
-    found = database.differences()
-    assert list(found.scripts) == ["002_landing.sql"]
-    assert list(found.missing) == [
-        "index transactional.users_user_id",
-        "transactional.products: retail_transformer may select",
-    ]
-    assert list(found.unwanted) == [
-        "schema public: everyone may create",
-        "transactional.users: retail_reader may select",
-    ]
-    assert database.differences() == found  # asking changed nothing
-    assert database.migrate(repair=True) == ["002_landing.sql"]
-    assert database.differences().lines() == []
-
-
-def test_databases_of_one_server_may_migrate_at_once(server_url: str) -> None:
-    names = [f"at_once_{secrets.token_hex(4)}" for _ in range(4)]
-    with psycopg.connect(server_url, autocommit=True) as connection:
-        for name in names:
-            connection.execute(f"create database {name}")
-        # Nothing depends on the roles in these databases yet: as on a new server.
-        databases = [Database(sibling_url(server_url, name)) for name in names]
-        with ThreadPoolExecutor(4) as pool:
-            assert all(pool.map(Database.migrate, databases))
-        assert [each.differences().lines() for each in databases] == [[]] * 4
-        for name in names:
-            connection.execute(f"drop database {name} with (force)")
-
-
-def test_an_owner_who_may_not_create_roles_is_told_what_to_have_run(
-    server_url: str, migrated_template: str
-) -> None:
-    name = f"managed_{secrets.token_hex(4)}"
-    with psycopg.connect(server_url, autocommit=True) as connection:
-        connection.execute(f"create role {name} login password 'secret'")
-        connection.execute(f"create database {name} owner {name}")
-        url = sibling_url(server_url, name)
-        managed = Database(url.replace(url.split("//")[1].split("@")[0], f"{name}:secret"))
-        # The roles are there, but nobody made the owner a member of them.
-        with pytest.raises(PipelineError, match=r"administrator .*database/000_roles\.sql"):
-            managed.migrate()
-        roles = (migrate.SCRIPTS / migrate.ROLES).read_bytes()
-        Database(url).execute(roles.decode())
-        assert managed.migrate()
-        assert managed.differences().lines() == []
-        managed.as_role(Role.TRANSFORMER).execute("create table warehouse.mart (n int)")
-        managed.execute("truncate warehouse.mart")
-        settings = Settings(database_url=managed.url)
-        with pytest.raises(PipelineError, match=f"{name} may not .* `create database") as error:
-            dagster_database_url(settings)
-        connection.execute(str(error.value).split("`")[1])
-        assert dagster_database_url(settings)
-        with pytest.raises(PipelineError, match="`alter role") as error, scratch_database(settings):
-            pass
-        connection.execute(str(error.value).split("`")[1])
-        with scratch_database(settings) as scratch:
-            assert scratch.query("select 1 as one")["one"].tolist() == [1]
-        connection.execute(f"drop database {name}_dagster with (force)")
-        connection.execute(f"drop database {name} with (force)")
-        connection.execute(f"drop role {name}")

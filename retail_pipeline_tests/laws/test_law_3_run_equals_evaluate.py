@@ -1,0 +1,33 @@
+"""`run` and `evaluate` give the same predictions, to the bit."""
+
+from datetime import date
+from pathlib import Path
+
+import pandas as pd
+
+from retail_pipeline.evaluation import evaluate_file
+from retail_pipeline.postgres import Database
+from retail_pipeline.settings import FileSource, Settings
+from retail_pipeline_tests.end_to_end.conftest import Run
+
+
+def test_run_and_evaluate_predict_the_same(
+    run: Run, database: Database, settings: Settings, lines_file: Path
+) -> None:
+    run(as_of=date(2024, 6, 1), horizon_days=60, source=FileSource(lines_file))
+    served = database.read("clv.predictions").set_index("customer_id").sort_index()
+
+    evaluated = evaluate_file(settings, lines_file, cutoff=date(2024, 6, 1), horizon_days=60)
+    offline = evaluated.predictions.set_index("customer_id").sort_index()
+
+    columns = ["predicted_value", "lower_80", "upper_80", "expected_orders", "probability_active"]
+    assert served["model_name"].unique().tolist() == offline["model_name"].unique().tolist()
+    pd.testing.assert_frame_equal(served[columns], offline[columns], check_exact=True)
+
+    run(as_of=date(2024, 7, 31), horizon_days=60, source=FileSource(lines_file))
+    later = database.query(
+        "select customer_id, greatest(sum(net_amount), 0) as value from warehouse.customer_days "
+        "where date_day >= '2024-06-01' group by 1"
+    ).set_index("customer_id")["value"]
+    outcome = later.reindex(offline.index).fillna(0.0)
+    pd.testing.assert_series_equal(offline["actual_value"], outcome, check_names=False)
