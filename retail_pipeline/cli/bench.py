@@ -1,29 +1,30 @@
-"""The command `bench`: measure the pipeline's parts against peers and limits."""
+"""The command `bench`: measure the pipeline's parts against peers and limits.
+
+The benchmarks are a package beside this one, `benchmarks/` of a checkout; the wheel has none.
+"""
 
 import importlib
+import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 
-from retail_pipeline.bench import BENCHES
-from retail_pipeline.bench.results import (
-    Result,
-    as_json,
-    as_table,
-)
 from retail_pipeline.cli.stopping import stopped_like_ctrl_c
 from retail_pipeline.cli.summary import open_console
 from retail_pipeline.errors import UsageError
+from retail_pipeline.settings import PROJECT_ROOT
+
+FOLDER = PROJECT_ROOT / "benchmarks"
 
 
 def bench(
     name: Annotated[
         str | None,
         typer.Argument(
-            help=f"One of {', '.join(BENCHES)}; all without it.",
-            autocompletion=lambda: list(BENCHES),
+            help="ingestion, warehouse, clv or pipeline; all without it.",
+            autocompletion=lambda: list(_imported("benchmarks").BENCHMARKS),
         ),
     ] = None,
     json_file: Annotated[
@@ -35,23 +36,41 @@ def bench(
     ] = None,
 ) -> None:
     """Measure speed and memory against peers and limits; prints a table."""
-    if name is not None and name not in BENCHES:
-        raise UsageError(f"there is no bench {name!r}: choose one of {', '.join(BENCHES)}")
+    modules = _imported("benchmarks").BENCHMARKS
+    if name is not None and name not in modules:
+        raise UsageError(f"there is no bench {name!r}: choose one of {', '.join(modules)}")
     if json_file is not None and not json_file.absolute().parent.is_dir():
         raise UsageError(f"the folder of --json {json_file} does not exist: make it first")
     if any(each < 1 for each in size or ()):
         raise UsageError("--size must be at least 1")
+    shown = _imported("benchmarks.results")
     progress, results = Console(stderr=True), []
-    for each in [name] if name else BENCHES:
-        module = importlib.import_module(BENCHES[each])
+    for each in [name] if name else modules:
+        module = _imported(modules[each])
         with stopped_like_ctrl_c():
-            results += module.run(tuple(size or module.SIZES), note=lambda r: _tell(progress, r))
+            results += module.run(tuple(size or module.SIZES), note=lambda r: _note(progress, r))
         if json_file is not None:  # after each bench: a later one may fail
-            json_file.write_text(as_json(results) + "\n", encoding="utf-8")
-    open_console().print(as_table(results))
+            json_file.write_text(shown.as_json(results) + "\n", encoding="utf-8")
+    open_console().print(shown.as_table(results))
 
 
-def _tell(console: Console, result: Result) -> None:
+def _imported(module: str) -> Any:
+    """Return a module of the benchmarks.
+
+    Raises:
+        UsageError: This is an installed package without a checkout around it.
+    """
+    if not FOLDER.is_dir():
+        raise UsageError(
+            f"the benchmarks are not installed with the package (no folder {FOLDER}): "
+            "run `retail-pipeline bench` in a checkout of the repository, set up by `make .venv`"
+        )
+    if str(PROJECT_ROOT) not in sys.path:
+        sys.path.insert(0, str(PROJECT_ROOT))
+    return importlib.import_module(module)
+
+
+def _note(console: Console, result: Any) -> None:
     console.print(
         f"  {result.bench} {result.case} {result.records:,} {result.engine}: "
         f"{result.seconds:,.2f} s",

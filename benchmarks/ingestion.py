@@ -19,13 +19,13 @@ from pathlib import Path
 
 import psycopg
 
-from retail_pipeline.bench.ingestion_engines import CONTESTANTS
-from retail_pipeline.bench.processes import (
+from benchmarks.ingestion_engines import CONTESTANTS
+from benchmarks.processes import (
     Measured,
     measured,
     processor_seconds,
 )
-from retail_pipeline.bench.results import Result
+from benchmarks.results import Result
 from retail_pipeline.errors import PipelineError
 from retail_pipeline.postgres import Database
 from retail_pipeline.postgres.open import sibling_url
@@ -119,7 +119,7 @@ def _round(
         folder.mkdir(parents=True)
 
     def one(name: str, streams: Sequence[str], expected: int | None) -> Measured:
-        module = "retail_pipeline.bench.ingestion_engines"
+        module = "benchmarks.ingestion_engines"
         command = [sys.executable, "-m", module, name, api.url, databases[name]]
         result = measured([*command, str(folders[name]), *streams])
         read = json.loads(result.output.splitlines()[-1])["records"]
@@ -179,7 +179,7 @@ def _drop(server_url: str, url: str) -> None:
 @contextmanager
 def _api(size: int) -> Iterator[_Api]:
     process = subprocess.Popen(
-        [sys.executable, "-m", "retail_pipeline.bench.api_server", str(size)],
+        [sys.executable, "-m", "benchmarks.api_server", str(size)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,

@@ -17,7 +17,7 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 
-from retail_pipeline.bench.results import Result
+from benchmarks.results import Result
 from retail_pipeline.postgres import Database
 from retail_pipeline.retail_api.records import RetailRecords
 from retail_pipeline.retail_api.source.source import (

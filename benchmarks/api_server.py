@@ -1,6 +1,6 @@
 """The mock API of the ingestion bench: records rendered beforehand, served at next to no cost.
 
-Run as `python -m retail_pipeline.bench.api_server RECORDS`: it simulates, prints `{"port", "early",
+Run as `python -m benchmarks.api_server RECORDS`: it simulates, prints `{"port", "early",
 "all"}` on a line and serves `/v1/{stream}` as the retail API does until its input ends. A page is
 cut out of rendered records. The first `RECORDS` transactions are served at first; a line on its
 input that says `all` adds one per cent of new ones.

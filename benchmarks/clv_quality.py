@@ -338,7 +338,7 @@ ORIGINS: Final = tuple(
 
 
 def main() -> None:
-    """Judge a file: `python -m retail_pipeline.bench.clv_quality FILE [DATE:DAYS ...]`."""
+    """Judge a file: `python -m benchmarks.clv_quality FILE [DATE:DAYS ...]`."""
     file, *origins = sys.argv[1:]
     wanted = [
         Origin(date.fromisoformat(day), int(days))

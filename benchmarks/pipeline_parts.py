@@ -1,6 +1,6 @@
 """The parts of a run called one after another in a process of its own, without Dagster's engine.
 
-`python -m retail_pipeline.bench.pipeline_parts CUSTOMERS` makes everything that a run makes in the
+`python -m benchmarks.pipeline_parts CUSTOMERS` makes everything that a run makes in the
 home that the environment names: the server and its tables, the sync by the embedded engine, `dbt
 build`, then the bodies of the Python assets and checks, as plain calls in the order of the graph.
 No step, no event, no storage; it prints the seconds of each part as JSON. Importing Dagster, which

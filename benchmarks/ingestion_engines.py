@@ -1,6 +1,6 @@
 """The contestants of the ingestion bench, each run as a process of its own.
 
-`python -m retail_pipeline.bench.ingestion_engines ENGINE API_URL DATABASE_URL FOLDER STREAM...`
+`python -m benchmarks.ingestion_engines ENGINE API_URL DATABASE_URL FOLDER STREAM...`
 reads what is new of the streams and prints how many records that were. What an engine has to
 remember, it keeps in the database or in the folder. Peers are optional: they are imported here.
 """
@@ -17,7 +17,7 @@ from typing import Any
 import orjson
 import psycopg
 
-from retail_pipeline.bench.api_server import KEY
+from benchmarks.api_server import KEY
 
 Contestant = Callable[[str, str, Path, Sequence[str]], int]
 _PAGE = 1_000

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import pandas as pd
 
-from retail_pipeline.bench.clv_quality import marts
+from benchmarks.clv_quality import marts
 from retail_pipeline.clv.data import dataset
 from retail_pipeline.clv.evaluation import metrics
 from retail_pipeline.clv.models.registry import MODELS
@@ -79,7 +79,7 @@ def _measured(predicted: pd.Series, actual: pd.Series) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Judge seeds: `python -m retail_pipeline.bench.clv_oracle [SEED ...]`."""
+    """Judge seeds: `python -m benchmarks.clv_oracle [SEED ...]`."""
     seeds = [int(text) for text in sys.argv[1:]] or SEEDS
     table = judge_seeds(seeds, Settings.from_environment())
     with pd.option_context("display.width", 250, "display.max_columns", None):

@@ -1,6 +1,6 @@
 """How fast BG/NBD is fitted and scored, beside the package `lifetimes` on the same customers.
 
-Each engine has a process of its own, with one thread: `python -m retail_pipeline.bench.clv ENGINE
+Each engine has a process of its own, with one thread: `python -m benchmarks.clv ENGINE
 CUSTOMERS` is what it runs. A peer that is not installed (the extra `peers`) is left out, and named.
 How good the predictions are is measured in `clv_quality`.
 """
@@ -16,8 +16,8 @@ from typing import Final
 
 import numpy as np
 
-from retail_pipeline.bench.processes import measured
-from retail_pipeline.bench.results import Result
+from benchmarks.processes import measured
+from benchmarks.results import Result
 from retail_pipeline.clv.models.btyd import (
     BGNBD,
     Purchases,

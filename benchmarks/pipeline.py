@@ -29,8 +29,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from retail_pipeline.bench.processes import measured
-from retail_pipeline.bench.results import Result
+from benchmarks.processes import measured
+from benchmarks.results import Result
 from retail_pipeline.errors import PipelineError
 from retail_pipeline.settings import PROJECT_ROOT
 
@@ -38,7 +38,7 @@ SIZES = (10_000,)
 """Customers."""
 
 WHOLE, LOAD, READY, CHANGE = "whole run", "code location", "ready", "one changed model"
-_COPIED = ("airbyte", "database", "dbt_project", "deploy", "retail_pipeline")
+_COPIED = ("airbyte", "benchmarks", "database", "dbt_project", "deploy", "retail_pipeline")
 _LIBRARIES = "import dagster, dagster_dbt, dagster_airbyte"
 _PRINTED = "print(time.perf_counter() - began)"
 _DEFINITIONS = "from retail_pipeline.definitions import defs"
@@ -119,7 +119,7 @@ def _measure(checkout: _Checkout, customers: int) -> Iterator[Result]:
 
 def _parts(checkout: _Checkout, customers: int) -> Iterator[Result]:
     with checkout.home("parts") as home:
-        command = [sys.executable, "-m", "retail_pipeline.bench.pipeline_parts", str(customers)]
+        command = [sys.executable, "-m", "benchmarks.pipeline_parts", str(customers)]
         done = measured(command, checkout.environment(home))
     seconds: Mapping[str, float] = json.loads(done.output.splitlines()[-1])
     for part, spent in seconds.items():
