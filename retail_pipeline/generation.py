@@ -9,10 +9,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
 
-from retail_pipeline.deferred import (
-    psycopg,
-    sql,
-)
+import psycopg
+from psycopg import sql
+
 from retail_pipeline.errors import PipelineError
 from retail_pipeline.postgres import Database
 
@@ -182,27 +181,27 @@ def _reason_to_rebuild(stored: PipelineState, source_id: str, as_of: date) -> st
     return None
 
 
-def _stored(connection: "psycopg.Connection") -> PipelineState | None:
+def _stored(connection: psycopg.Connection) -> PipelineState | None:
     row = connection.execute(
         "select source_id, as_of, generation from quality.source_state"
     ).fetchone()
     return PipelineState(*row) if row else None
 
 
-def _has_landed(connection: "psycopg.Connection", run_id: str) -> bool:
+def _has_landed(connection: psycopg.Connection, run_id: str) -> bool:
     found = connection.execute(
         "select 1 from quality.landed_streams where run_id = %s limit 1", [run_id]
     )
     return found.fetchone() is not None
 
 
-def _rebuilt_by(connection: "psycopg.Connection") -> str | None:
+def _rebuilt_by(connection: psycopg.Connection) -> str | None:
     row = connection.execute("select rebuilt_by from quality.source_state").fetchone()
     return row[0] if row else None
 
 
 def _enter(
-    connection: "psycopg.Connection", state: PipelineState, run_id: str, message: str | None
+    connection: psycopg.Connection, state: PipelineState, run_id: str, message: str | None
 ) -> Transition:
     connection.execute(
         "insert into quality.source_state (source_id, as_of, generation, rebuilt_by) "
@@ -214,7 +213,7 @@ def _enter(
     return Transition(state, message is not None, message)
 
 
-def _empty_layers(connection: "psycopg.Connection") -> None:
+def _empty_layers(connection: psycopg.Connection) -> None:
     tables = connection.execute(
         "select schemaname, tablename from pg_tables where schemaname = any(%s) "
         "or (schemaname = 'quality' and tablename = any(%s))",

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Final
 from urllib.parse import quote, urlencode
 
-from retail_pipeline.deferred import conninfo
+from psycopg import conninfo
 
 _NO_OPTIONS: Final = ("user", "password", "host", "port", "dbname")
 _IPV6: Final = re.compile(r"[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*")

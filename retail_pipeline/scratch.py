@@ -10,8 +10,8 @@ from contextlib import contextmanager, suppress
 from typing import Any
 
 import orjson
+import psycopg
 
-from retail_pipeline.deferred import psycopg
 from retail_pipeline.postgres import (
     Database,
     Role,

@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import Final, Literal, TypeVar
 from urllib.parse import parse_qsl, urlsplit
 
+import psycopg
+
 from retail_pipeline import postgres_address
-from retail_pipeline.deferred import psycopg
 from retail_pipeline.errors import UsageError
 
 PROJECT_ROOT = Path(__file__).resolve().parent.parent

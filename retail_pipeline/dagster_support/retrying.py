@@ -8,9 +8,9 @@ import functools
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+import psycopg
 from dagster import OpExecutionContext, RetryRequested
 
-from retail_pipeline.deferred import psycopg
 from retail_pipeline.errors import UnavailableError
 
 MOST_RETRIES = 3

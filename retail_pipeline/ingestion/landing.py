@@ -8,10 +8,9 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 
-from retail_pipeline.deferred import (
-    psycopg,
-    sql,
-)
+import psycopg
+from psycopg import sql
+
 from retail_pipeline.ingestion.specs import LANDING_LAYER
 from retail_pipeline.postgres import Database
 
@@ -188,8 +187,8 @@ _MISFITS = (
 
 
 def _missing(
-    connection: "psycopg.Connection",
-    table: "sql.Identifier",
+    connection: psycopg.Connection,
+    table: sql.Identifier,
     columns: Sequence[str],
     since: datetime,
 ) -> list[str]:
@@ -208,7 +207,7 @@ def _missing(
 
 
 def _had_values(
-    connection: "psycopg.Connection", table: "sql.Identifier", column: str, since: datetime
+    connection: psycopg.Connection, table: sql.Identifier, column: str, since: datetime
 ) -> bool:
     row = connection.execute(
         sql.SQL(

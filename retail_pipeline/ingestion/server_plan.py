@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from psycopg import conninfo
 
 from retail_pipeline.airbyte_engine.files import (
     AirbyteFolder,
@@ -19,7 +20,6 @@ from retail_pipeline.airbyte_engine.files import (
     DestinationFile,
     StreamSettings,
 )
-from retail_pipeline.deferred import conninfo
 from retail_pipeline.errors import (
     PipelineError,
     UsageError,

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import requests
 from dagster import BetaWarning, Failure
 from dagster_airbyte import AirbyteWorkspace
@@ -20,7 +21,6 @@ from retail_pipeline.airbyte_engine.files import (
     ConnectionFile,
 )
 from retail_pipeline.airbyte_engine.suppression import Suppression
-from retail_pipeline.deferred import psycopg
 from retail_pipeline.errors import PipelineError
 from retail_pipeline.generation import PipelineState
 from retail_pipeline.ingestion.server_api import CONNECTION
@@ -261,7 +261,7 @@ def _failures(job: Mapping[str, Any]) -> list[Mapping[str, Any]]:
 def _guard(state: PipelineState, suppression: Suppression | None) -> Any:
     """Refuse to commit records of a replaced generation, or read before somebody was forgotten."""
 
-    def check(connection: "psycopg.Connection") -> None:
+    def check(connection: psycopg.Connection) -> None:
         row = connection.execute("select generation from quality.source_state for share").fetchone()
         if row != (state.generation,):
             raise PipelineError(

@@ -9,11 +9,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
 
+import psycopg
+from psycopg import sql
+
 from retail_pipeline import postgres_address
-from retail_pipeline.deferred import (
-    psycopg,
-    sql,
-)
 from retail_pipeline.errors import (
     PipelineError,
     UnavailableError,
@@ -94,7 +93,7 @@ class Database:
         """The database's name on its server."""
         return str(postgres_address.read(self.url)["dbname"])
 
-    def connect(self, *, autocommit: bool = False) -> "psycopg.Connection":
+    def connect(self, *, autocommit: bool = False) -> psycopg.Connection:
         """Open a connection; as a context manager it commits or rolls back, and closes.
 
         Raises:
@@ -309,7 +308,7 @@ def _interrupted_as_python_is() -> Iterator[None]:
         raise
 
 
-def _passing_errors() -> "tuple[type[psycopg.Error], ...]":
+def _passing_errors() -> tuple[type[psycopg.Error], ...]:
     """Return how migrations fail that meet those of another database.
 
     Roles and rights are rows of the server, which both touch.

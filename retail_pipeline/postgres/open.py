@@ -3,11 +3,10 @@
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+import psycopg
+from psycopg import sql
+
 from retail_pipeline import postgres_address
-from retail_pipeline.deferred import (
-    psycopg,
-    sql,
-)
 from retail_pipeline.errors import PipelineError
 from retail_pipeline.postgres.database import Database
 from retail_pipeline.postgres.server import EmbeddedServer

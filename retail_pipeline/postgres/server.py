@@ -23,7 +23,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from zlib import crc32
 
-from retail_pipeline.deferred import psycopg
+import psycopg
+
 from retail_pipeline.errors import PipelineError
 from retail_pipeline.files import replaced_whole
 

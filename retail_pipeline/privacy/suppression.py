@@ -12,16 +12,15 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import psycopg
+from psycopg import sql
+
 from retail_pipeline.airbyte_engine.files import (
     AirbyteFolder,
     ConnectionFile,
     StreamSettings,
 )
 from retail_pipeline.airbyte_engine.suppression import Suppression
-from retail_pipeline.deferred import (
-    psycopg,
-    sql,
-)
 from retail_pipeline.errors import PipelineError
 from retail_pipeline.postgres import Database
 from retail_pipeline.settings import Settings
@@ -154,7 +153,7 @@ def suppresses_line(suppression: Suppression, line: Mapping[str, Any]) -> bool:
     return any(suppression.digest(value) in suppression.values for value in values)
 
 
-def refuse_newly_forgotten(connection: "psycopg.Connection", known: Suppression | None) -> None:
+def refuse_newly_forgotten(connection: psycopg.Connection, known: Suppression | None) -> None:
     """Refuse to commit records that were read before somebody was forgotten.
 
     Args:
@@ -170,7 +169,7 @@ def refuse_newly_forgotten(connection: "psycopg.Connection", known: Suppression 
 
 
 def remove_landed(
-    connection: "psycopg.Connection",
+    connection: psycopg.Connection,
     digest: Callable[[str], str],
     namespace: str,
     stream: StreamSettings,
@@ -202,7 +201,7 @@ def remove_landed(
 
 
 def enter_suppressed(
-    connection: "psycopg.Connection",
+    connection: psycopg.Connection,
     digest: Callable[[str], str],
     stream: StreamSettings,
     records: Sequence[Mapping[str, Any]],

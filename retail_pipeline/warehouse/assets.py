@@ -11,6 +11,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
 
+import psycopg
 from dagster import (
     AssetExecutionContext,
     AssetKey,
@@ -31,7 +32,6 @@ from retail_pipeline.dagster_support.retrying import (
     says_lost_connection,
 )
 from retail_pipeline.dagster_support.run_window import RunWindow
-from retail_pipeline.deferred import psycopg
 from retail_pipeline.errors import FAILED_ASSETS
 from retail_pipeline.postgres import (
     Database,
@@ -181,7 +181,7 @@ def _rebuild_requested(database: Database) -> datetime | None:
 
 
 def _described(
-    event: Output[Any], connection: "psycopg.Connection", manifest: Mapping[str, Any]
+    event: Output[Any], connection: psycopg.Connection, manifest: Mapping[str, Any]
 ) -> Output[Any]:
     """Add what the database says of the new table or view: rows, columns, descriptions."""
     node = manifest["nodes"][event.metadata["unique_id"].value]
@@ -198,7 +198,7 @@ def _described(
     )
 
 
-def _count(connection: "psycopg.Connection", table: Table, *, is_view: bool) -> int | None:
+def _count(connection: psycopg.Connection, table: Table, *, is_view: bool) -> int | None:
     """Return how many rows there are; None of a view that would have to be computed for long."""
     count = psycopg.sql.SQL("select count(*) from {}").format(psycopg.sql.Identifier(*table))
     if is_view:
@@ -210,7 +210,7 @@ def _count(connection: "psycopg.Connection", table: Table, *, is_view: bool) -> 
 
 
 def _sources(
-    manifest: Mapping[str, Any], unique_id: str, artifacts: Path, connection: "psycopg.Connection"
+    manifest: Mapping[str, Any], unique_id: str, artifacts: Path, connection: psycopg.Connection
 ) -> dict[str, set[tuple[AssetKey, str]]]:
     """Return the columns of assets that each column of a model is made from; none of a seed."""
     node = manifest["nodes"][unique_id]
@@ -231,7 +231,7 @@ def _sources(
     }
 
 
-def _columns(connection: "psycopg.Connection", table: Table) -> TableSchema:
+def _columns(connection: psycopg.Connection, table: Table) -> TableSchema:
     columns = connection.execute(
         "select attname, format_type(atttypid, atttypmod), col_description(attrelid, attnum), "
         "attnotnull from pg_attribute where attrelid = %s::regclass and attnum > 0 "

@@ -18,8 +18,9 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
+import psycopg
+
 from retail_pipeline import postgres_address
-from retail_pipeline.deferred import psycopg
 from retail_pipeline.errors import PipelineError
 from retail_pipeline.postgres.open import expected_url
 from retail_pipeline.postgres.server import DATABASE
