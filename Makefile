@@ -23,6 +23,7 @@ lint: .venv
 	@.venv/bin/ruff format --check .
 	@.venv/bin/ruff check .
 	@.venv/bin/mypy
+	@.venv/bin/lint-imports --no-cache
 	@.venv/bin/check-jsonschema -q --builtin-schema vendor.compose-spec docker-compose.yml
 	@.venv/bin/check-jsonschema -q --builtin-schema vendor.github-workflows .github/workflows/ci.yml
 	@.venv/bin/sqlfluff lint --disable-progress-bar dbt_project/models dbt_project/tests/marts database \
