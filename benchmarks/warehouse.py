@@ -117,7 +117,6 @@ class _Bench:
 
 
 def _build_features(database: Database, dates: Sequence[date]) -> list[BuiltNode]:
-    database.execute("update increments.builds set code = null where model = 'customer_features'")
     return dbt_build(
         database.url,
         select=["int_as_of_dates", "customer_features"],

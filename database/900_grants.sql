@@ -13,7 +13,7 @@ begin
     execute format('grant connect on database %I to retail_reader', current_database());
 end
 $$;
-revoke all on schema public, transactional, staging, intermediate, increments, warehouse, clv,
+revoke all on schema public, transactional, staging, intermediate, warehouse, clv,
     quality
     from public, retail_loader, retail_transformer, retail_scientist, retail_reader;
 
@@ -21,7 +21,7 @@ revoke all on schema public, transactional, staging, intermediate, increments, w
 grant usage, create on schema transactional to retail_loader;
 grant usage on schema quality to retail_loader, retail_transformer, retail_scientist;
 grant usage on schema transactional to retail_transformer;
-grant usage, create on schema staging, intermediate, increments, warehouse to retail_transformer;
+grant usage, create on schema staging, intermediate, warehouse to retail_transformer;
 grant usage on schema warehouse to retail_scientist, retail_reader;
 grant usage, create on schema clv to retail_scientist;
 grant usage on schema clv to retail_reader;
@@ -56,10 +56,10 @@ end
 $$;
 
 revoke all on all tables in schema
-    public, transactional, staging, intermediate, increments, warehouse, clv, quality from public;
+    public, transactional, staging, intermediate, warehouse, clv, quality from public;
 revoke all on all tables in schema transactional
     from retail_transformer, retail_scientist, retail_reader;
-revoke all on all tables in schema staging, intermediate, increments, warehouse
+revoke all on all tables in schema staging, intermediate, warehouse
     from retail_loader, retail_scientist, retail_reader;
 revoke all on all tables in schema clv from retail_loader, retail_transformer, retail_reader;
 revoke all on all tables in schema quality
@@ -81,9 +81,6 @@ grant select, insert, update, delete on quality.sync_jobs, quality.sync_states,
     quality.rejected_records, quality.suppressed_records to retail_loader;
 grant select on quality.suppressed_customers to retail_loader;
 grant select, delete on quality.rebuild_requests to retail_transformer;
-grant select, insert, update, delete on increments.builds, increments.positions, increments.changes
-    to retail_transformer;
-grant usage on sequence increments.build_number to retail_transformer;
 
 -- What comes later inherits the same.
 alter default privileges in schema transactional grant all on tables to retail_loader;

@@ -7,8 +7,8 @@ of the person, the tables to rewrite) is kept in `quality.unfinished_forgets` fr
 to the end.
 
 What happens to totals: the person's rows are gone at once, aggregates over many people keep the old
-totals until the next build, which starts from nothing and leaves the person's revenue out; models
-and figures follow in the same run.
+totals until the next build, which leaves the person's revenue out; models and figures follow in the
+same run.
 """
 
 import json
@@ -157,13 +157,7 @@ def _remove_rows(database: Database, key: SuppressionKey, person: Person) -> _Ro
         for name, columns in tables.items():
             if name[0] != "transactional":
                 removed += _remove_from(connection, name, columns, person)
-        removed.append(_remove_news(connection, person))
         removed += _redact_reasons(connection, person.pattern())
-        if any(each.count for each in removed):
-            connection.execute(
-                "insert into quality.rebuild_requests (layer) values ('warehouse') "
-                "on conflict (layer) do update set requested_at = now()"
-            )
         removed = [each for each in removed if each.count]
         rewrite = sorted({each.place for each in removed}.union(left or ()))
         _keep_for_the_rest(connection, key, person, rewrite)
@@ -383,15 +377,6 @@ def _remove_from(
         [values],
     )
     return [Removed(".".join(name), "rows", done.rowcount)]
-
-
-def _remove_news(connection: psycopg.Connection, person: Person) -> Removed:
-    """Delete what dbt's books note of the person's rows; the rebuild to come needs none of it."""
-    done = connection.execute(
-        "delete from increments.changes where value = any(%s)",
-        [[person.customer_id, *person.transactions]],
-    )
-    return Removed("increments.changes", "rows", done.rowcount)
 
 
 def _redact_reasons(connection: psycopg.Connection, pattern: re.Pattern[str]) -> list[Removed]:

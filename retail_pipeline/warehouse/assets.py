@@ -6,7 +6,7 @@ is downstream. SQL belongs to `dbt_project/`.
 
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import date, datetime
+from datetime import date
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
@@ -136,16 +136,12 @@ def _build(
         global_config_flags=flags,
     )
     transformer = database.as_role(Role.TRANSFORMER)
-    requested = _rebuild_requested(transformer)
     parsed = artifacts.parent / PARTIAL_PARSE
     recall(parsed, artifacts)
     with exported(dbt_environment(database.url, as_of) | WARM_DBT.environment()):
         invocation = resource.cli(
             # Unit tests prove the SQL, not the data: they run in the test suite.
-            [
-                *("build", "--exclude-resource-type", "unit_test"),
-                *(["--full-refresh"] if requested else []),
-            ],
+            ["build", "--exclude-resource-type", "unit_test"],
             context=context,
             target_path=artifacts,
             raise_on_error=False,
@@ -164,20 +160,7 @@ def _build(
     lineage.keep()
     keep(parsed, artifacts)
     _raise_failure(invocation, artifacts)
-    if requested and not context.is_subset:
-        transformer.execute(
-            "delete from quality.rebuild_requests where requested_at = %s", [requested]
-        )
     shutil.rmtree(artifacts, ignore_errors=True)
-
-
-def _rebuild_requested(database: Database) -> datetime | None:
-    """Return when a build from nothing was asked for: rows left that an increment does not miss."""
-    with database.connect() as connection:
-        row = connection.execute(
-            "select requested_at from quality.rebuild_requests where layer = 'warehouse'"
-        ).fetchone()
-    return row[0] if row else None
 
 
 def _described(

@@ -136,7 +136,6 @@ def test_a_forgotten_person_is_nowhere_and_stays_away(
     assert removed["quality.rejected_records"] == 2
     assert removed["clv.backtest_predictions"] > 0
     assert removed["clv.prediction_reasons"] == 1
-    assert removed["increments.changes"] == 1
     assert removed["dagster: event_logs.event"] >= 1
     assert forget(settings, customer_id) == []
     key = settings.home / "suppression.key"
@@ -157,7 +156,6 @@ def test_a_forgotten_person_is_nowhere_and_stays_away(
         assert everywhere(settings, database, words) == []
     after = query(database, "select sum(net_amount) from warehouse.revenue_daily")[0][0]
     assert after == revenue - net_amount
-    assert query(database, "select count(*) from quality.rebuild_requests") == [(0,)]
 
 
 def leave_traces(
@@ -182,10 +180,6 @@ def leave_traces(
             "update quality.sync_jobs set reason = %s where job_id = 1",
             [f"the record of {customer_id} ({email}) is bad"],
         )
-    database.as_role(Role.TRANSFORMER).execute(
-        "insert into increments.changes values "
-        f"('dim_customers', 'customer_id', '{customer_id}', 1)"
-    )
     for table, values in (
         ("predictions", f"('{customer_id}', now(), 60, 1, 0, 2, 1, 1, 1, 's', 'm', 'v', now())"),
         ("backtest_predictions", f"('m', '2024-03-01', 60, '{customer_id}', 1, 0, 2, 1, 1, 1)"),

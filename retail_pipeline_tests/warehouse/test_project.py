@@ -29,7 +29,6 @@ def project(tmp_path: Path) -> Path:
     for name in ("dbt_project.yml", "profiles.yml", "macros"):
         source = PROJECT_FOLDER / name
         (shutil.copytree if source.is_dir() else shutil.copy)(source, folder / name)
-    (folder / "macros" / "customer_features.sql").unlink()
     (models / "one.sql").write_text("select 1 as number")
     return folder
 

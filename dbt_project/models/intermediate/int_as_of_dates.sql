@@ -1,5 +1,3 @@
-{{ config(meta={'reads_clock': true, 'is_small': true}) }}
-
 {#- The month firsts from 90 days after the first purchase on, as that purchase was known on each of
     them: a record of a later day must not add an as-of date in the past. -#}
 

@@ -1,18 +1,4 @@
-{{ config(
-    materialized='incremental',
-    meta={'increment': {
-        'key': 'customer_id',
-        'inputs': ['fct_transaction_items'],
-        'publishes': ['customer_id'],
-        'known_by': ['known_from', 'known_until'],
-    }},
-    pre_hook=[
-        "{{ find_changed_products() }}",
-        "{{ find_changes(also=buyers_of_changed_products()) }}",
-        "{{ sort_to_group() }}",
-    ],
-    indexes=[{'columns': ['customer_id']}],
-) }}
+{{ config(pre_hook="{{ sort_to_group() }}", indexes=[{'columns': ['customer_id']}]) }}
 
 with
 
@@ -20,7 +6,6 @@ items as (
 
     select * from {{ ref('fct_transaction_items') }}
     where not is_excluded and transaction_type = 'sale' and customer_id is not null
-        and {{ has_changed('customer_id') }}
 
 ),
 

@@ -1,13 +1,4 @@
-{{ config(
-    materialized='incremental',
-    meta={'increment': {
-        'key': 'customer_id',
-        'publishes': ['customer_id'],
-        'known_by': ['known_from', 'known_until'],
-    }},
-    pre_hook="{{ find_changed_records(fingerprints_of_customer_versions(), 'increments.customer_versions') }}",
-    indexes=[{'columns': ['customer_id', 'known_from'], 'unique': true}],
-) }}
+{{ config(indexes=[{'columns': ['customer_id', 'known_from'], 'unique': true}]) }}
 
 with
 
@@ -33,7 +24,6 @@ final as (
         {{ utc_date('registered_at') }} as registered_date
 
     from versions
-    where {{ has_changed('customer_id') }}
 
 )
 

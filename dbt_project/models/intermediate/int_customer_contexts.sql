@@ -1,14 +1,4 @@
-{{ config(
-    materialized='incremental',
-    meta={'increment': {
-        'key': 'customer_id',
-        'inputs': ['int_transactions_counted'],
-        'publishes': ['customer_id'],
-        'known_by': ['known_from', 'known_until'],
-    }},
-    pre_hook="{{ find_changes() }}",
-    indexes=[{'columns': ['customer_id']}],
-) }}
+{{ config(indexes=[{'columns': ['customer_id']}]) }}
 
 with
 
@@ -16,7 +6,6 @@ sales as (
 
     select * from {{ ref('int_transactions_counted') }}
     where transaction_type = 'sale' and customer_id is not null
-        and {{ has_changed('customer_id') }}
 
 ),
 

@@ -1,16 +1,6 @@
 {{ config(
-    materialized='incremental',
-    meta={'increment': {
-        'key': 'transaction_id',
-        'inputs': ['fct_transaction_items', 'fct_transactions'],
-        'publishes': ['customer_id', 'date_day'],
-    }},
-    pre_hook=["{{ find_changes() }}", "{{ sort_to_group() }}"],
-    indexes=[
-        {'columns': ['transaction_id'], 'unique': true},
-        {'columns': ['customer_id']},
-        {'columns': ['date_day']},
-    ],
+    pre_hook="{{ sort_to_group() }}",
+    indexes=[{'columns': ['transaction_id'], 'unique': true}],
 ) }}
 
 with
@@ -18,14 +8,13 @@ with
 items as (
 
     select * from {{ ref('fct_transaction_items') }}
-    where not is_excluded and {{ has_changed('transaction_id') }}
+    where not is_excluded
 
 ),
 
 transactions as (
 
     select * from {{ ref('fct_transactions') }}
-    where {{ has_changed('transaction_id') }}
 
 ),
 

@@ -1,24 +1,14 @@
-{{ config(
-    materialized='incremental',
-    meta={'increment': {
-        'key': 'customer_id',
-        'inputs': ['int_transactions_counted'],
-        'publishes': ['customer_id'],
-        'known_by': ['known_date'],
-    }},
-    pre_hook="{{ find_changes() }}",
-    indexes=[
-        {'columns': ['customer_id', 'date_day', 'known_date'], 'unique': true},
-        {'columns': ['date_day', 'customer_id']},
-    ],
-) }}
+{{ config(indexes=[
+    {'columns': ['customer_id', 'date_day', 'known_date'], 'unique': true},
+    {'columns': ['date_day', 'customer_id']},
+]) }}
 
 with
 
 transactions as (
 
     select * from {{ ref('int_transactions_counted') }}
-    where customer_id is not null and {{ has_changed('customer_id') }}
+    where customer_id is not null
 
 ),
 

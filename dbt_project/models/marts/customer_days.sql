@@ -1,11 +1,5 @@
 {{ config(
-    materialized='incremental',
-    meta={'increment': {
-        'key': 'customer_id',
-        'inputs': ['customer_day_entries'],
-        'publishes': ['customer_id'],
-    }},
-    pre_hook=["{{ find_changes() }}", "{{ sort_to_group() }}"],
+    pre_hook="{{ sort_to_group() }}",
     indexes=[
         {'columns': ['customer_id', 'date_day'], 'unique': true},
         {'columns': ['date_day']},
@@ -17,7 +11,6 @@ with
 entries as (
 
     select * from {{ ref('customer_day_entries') }}
-    where {{ has_changed('customer_id') }}
 
 ),
 

@@ -1,10 +1,5 @@
 {{ config(
-    materialized='incremental',
-    meta={'increment': {
-        'key': 'customer_id',
-        'inputs': ['stg_retail__users', 'fct_transactions', 'customer_days'],
-    }},
-    pre_hook=["{{ find_changes() }}", "{{ sort_to_group() }}"],
+    pre_hook="{{ sort_to_group() }}",
     indexes=[{'columns': ['customer_id'], 'unique': true}],
 ) }}
 
@@ -13,21 +8,19 @@ with
 users as (
 
     select * from {{ ref('stg_retail__users') }}
-    where {{ has_changed('customer_id') }}
 
 ),
 
 transactions as (
 
     select * from {{ ref('fct_transactions') }}
-    where customer_id is not null and {{ has_changed('customer_id') }}
+    where customer_id is not null
 
 ),
 
 customer_days as (
 
     select * from {{ ref('customer_days') }}
-    where {{ has_changed('customer_id') }}
 
 ),
 

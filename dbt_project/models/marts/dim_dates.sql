@@ -1,7 +1,4 @@
-{{ config(
-    meta={'reads_clock': true, 'is_small': true},
-    indexes=[{'columns': ['date_day'], 'unique': true}],
-) }}
+{{ config(indexes=[{'columns': ['date_day'], 'unique': true}]) }}
 
 with
 

@@ -1,20 +1,15 @@
-{{ config(
-    materialized='incremental',
-    meta={'increment': {'key': 'transaction_id', 'inputs': ['fct_transaction_items']}},
-    pre_hook="{{ find_changes(also=returns_of_changed_customers()) }}",
-    indexes=[
-        {'columns': ['transaction_id', 'line_number'], 'unique': true},
-        {'columns': ['customer_id']},
-        {'columns': ['sale_transaction_id', 'sale_line_number']},
-    ],
-) }}
+{{ config(indexes=[
+    {'columns': ['transaction_id', 'line_number'], 'unique': true},
+    {'columns': ['customer_id']},
+    {'columns': ['sale_transaction_id', 'sale_line_number']},
+]) }}
 
 with
 
 returned_items as (
 
     select * from {{ ref('fct_transaction_items') }}
-    where transaction_type = 'return' and {{ has_changed('transaction_id') }}
+    where transaction_type = 'return'
 
 ),
 

@@ -1,26 +1,40 @@
-{{ config(
-    materialized='incremental',
-    meta={'increment': {
-        'key': 'transaction_id',
-        'inputs': ['stg_retail__transactions'],
-        'publishes': ['transaction_id', 'customer_id'],
-    }},
-    pre_hook="{{ find_changes() }}",
-    indexes=[
-        {'columns': ['transaction_id', 'line_number'], 'unique': true},
-        {'columns': ['product_id']},
-        {'columns': ['customer_id', 'product_id', 'transacted_at']},
-    ],
-) }}
-
--- depends_on: {{ ref('stg_retail__transactions') }}
+{{ config(indexes=[
+    {'columns': ['transaction_id', 'line_number'], 'unique': true},
+    {'columns': ['product_id']},
+    {'columns': ['customer_id', 'product_id', 'transacted_at']},
+]) }}
 
 with
 
+transactions as (
+
+    select * from {{ ref('stg_retail__transactions') }}
+
+),
+
 items as (
 
-    select * from {{ ref('int_transaction_items_marked') }}
-    where {{ has_changed('transaction_id') }}
+    select * from {{ ref('stg_retail__transaction_items') }}
+
+),
+
+non_product_codes as (
+
+    select * from {{ ref('non_product_codes') }}
+
+),
+
+marked_items as (
+
+    select
+        items.*,
+        case
+            when upper(items.product_id) like 'TEST%' then 'test record'
+            else non_product_codes.exclusion_reason
+        end as exclusion_reason
+    from items
+    left join non_product_codes
+        on upper(items.product_id) = non_product_codes.product_code
 
 ),
 
@@ -29,32 +43,33 @@ final as (
     select
 
         ---------- ids
-        transaction_id,
-        line_number,
-        customer_id,
-        product_id,
+        transactions.transaction_id,
+        items.line_number,
+        transactions.customer_id,
+        items.product_id,
 
         ---------- text
-        transaction_type,
-        currency,
+        transactions.transaction_type,
+        transactions.currency,
 
         ---------- numerics
-        quantity,
-        unit_price,
-        gross_amount,
-        discount_amount,
-        net_amount,
+        items.quantity,
+        items.unit_price,
+        items.net_amount + items.discount_amount as gross_amount,
+        items.discount_amount,
+        items.net_amount,
 
         ---------- booleans
-        is_excluded,
-        exclusion_reason,
+        items.exclusion_reason is not null as is_excluded,
+        items.exclusion_reason,
 
         ---------- timestamps
-        transacted_at,
-        recorded_at,
-        updated_at
+        transactions.transacted_at,
+        transactions.recorded_at,
+        transactions.updated_at
 
-    from items
+    from marked_items as items
+    inner join transactions on items.transaction_id = transactions.transaction_id
 
 )
 

@@ -1,11 +1,5 @@
 {{ config(
-    materialized='incremental',
-    meta={'increment': {
-        'key': 'transaction_id',
-        'inputs': ['fct_transaction_items'],
-        'publishes': ['transaction_id', 'customer_id'],
-    }},
-    pre_hook=["{{ find_changes() }}", "{{ sort_to_group() }}"],
+    pre_hook="{{ sort_to_group() }}",
     indexes=[
         {'columns': ['transaction_id'], 'unique': true},
         {'columns': ['customer_id', 'transacted_at']},
@@ -18,14 +12,12 @@ with
 transactions as (
 
     select * from {{ ref('stg_retail__transactions') }}
-    where {{ has_changed('transaction_id') }}
 
 ),
 
 items as (
 
     select * from {{ ref('fct_transaction_items') }}
-    where {{ has_changed('transaction_id') }}
 
 ),
 

@@ -1,6 +1,3 @@
-{#- A view: products are few, and reading it takes as long as keeping it up to date would. -#}
-{{ config(materialized='view') }}
-
 with
 
 prices as (

@@ -1,4 +1,4 @@
-{{ config(meta={'dagster': {'ref': {'name': 'customer_days'}}, 'sorts_to_group': true}) }}
+{{ config(meta={'dagster': {'ref': {'name': 'customer_days'}}}) }}
 
 with
 
@@ -8,7 +8,7 @@ lines as (
         customer_id,
         sum(net_amount) as net_amount
     from {{ ref('fct_transaction_items') }}
-    where not is_excluded and customer_id is not null and {{ to_test('customer_id') }}
+    where not is_excluded and customer_id is not null
     group by customer_id
 
 ),
@@ -19,7 +19,6 @@ days as (
         customer_id,
         sum(net_amount) as net_amount
     from {{ ref('customer_days') }}
-    where {{ to_test('customer_id') }}
     group by customer_id
 
 )

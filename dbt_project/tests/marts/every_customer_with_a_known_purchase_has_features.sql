@@ -1,4 +1,4 @@
-{{ config(meta={'dagster': {'ref': {'name': 'customer_features'}}, 'sorts_to_group': true}) }}
+{{ config(meta={'dagster': {'ref': {'name': 'customer_features'}}}) }}
 
 with
 
@@ -13,7 +13,7 @@ known_days as (
     inner join {{ ref('int_as_of_dates') }} as dates
         on entries.date_day < dates.as_of_date
         and entries.known_date < dates.as_of_date
-    where dates.is_current and {{ to_test('customer_id') }}
+    where dates.is_current
     group by dates.as_of_date, entries.customer_id, entries.date_day
 
 ),
@@ -35,7 +35,7 @@ current_features as (
     select features.*
     from {{ ref('customer_features') }} as features
     inner join {{ ref('int_as_of_dates') }} as dates on features.as_of_date = dates.as_of_date
-    where dates.is_current and {{ to_test('customer_id') }}
+    where dates.is_current
 
 )
 

@@ -5,4 +5,3 @@ select
     net_amount
 from {{ ref('fct_transactions') }}
 where gross_amount - discount_amount is distinct from net_amount
-    and {{ to_test('transaction_id') }}

@@ -1,4 +1,4 @@
-{{ config(meta={'dagster': {'ref': {'name': 'fct_transactions'}}, 'sorts_to_group': true}) }}
+{{ config(meta={'dagster': {'ref': {'name': 'fct_transactions'}}}) }}
 
 with
 
@@ -10,7 +10,6 @@ items_by_transaction as (
         sum(discount_amount) as discount_amount,
         count(*) as lines
     from {{ ref('fct_transaction_items') }}
-    where {{ to_test('transaction_id') }}
     group by transaction_id
 
 ),
@@ -18,7 +17,6 @@ items_by_transaction as (
 transactions as (
 
     select * from {{ ref('fct_transactions') }}
-    where {{ to_test('transaction_id') }}
 
 )
 

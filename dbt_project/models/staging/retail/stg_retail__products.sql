@@ -1,5 +1,3 @@
-{{ config(meta={'landed': {'key': 'product_id', 'fingerprint': 'record_hash'}}) }}
-
 with
 
 source as (
@@ -27,12 +25,7 @@ renamed as (
         ---------- timestamps
         cast(recorded_at as timestamptz) as recorded_at,
         cast(updated_at as timestamptz) as updated_at,
-        _airbyte_extracted_at as loaded_at,
-
-        ---------- the record's content
-        {{ fingerprint([
-            'name', 'category', 'currency', 'price', 'cost', 'recorded_at', 'updated_at'
-        ]) }} as record_hash
+        _airbyte_extracted_at as loaded_at
 
     from source
 

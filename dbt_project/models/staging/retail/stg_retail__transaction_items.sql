@@ -1,5 +1,4 @@
-{#- One plain query: the planner loses the landing table's statistics through a CTE, and an
-    increment would read all of it. -#}
+{#- One plain query: PostgreSQL's planner loses the landing table's statistics through a CTE. -#}
 
 select
 

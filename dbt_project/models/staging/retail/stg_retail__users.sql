@@ -1,5 +1,3 @@
-{{ config(meta={'landed': {'key': 'customer_id', 'fingerprint': 'record_hash'}}) }}
-
 with
 
 source as (
@@ -22,12 +20,7 @@ renamed as (
         cast(created_at as timestamptz) as registered_at,
         cast(recorded_at as timestamptz) as recorded_at,
         cast(updated_at as timestamptz) as updated_at,
-        _airbyte_extracted_at as loaded_at,
-
-        ---------- the record's content without personal data
-        {{ fingerprint([
-            'country', 'created_at', 'recorded_at', 'updated_at'
-        ]) }} as record_hash
+        _airbyte_extracted_at as loaded_at
 
     from source
 
