@@ -7,6 +7,7 @@ import sys
 import time
 import uuid
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TextIO
@@ -15,16 +16,12 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from retail_pipeline.cli.progress import (
-    Course,
-    Progress,
-)
+from retail_pipeline.cli.progress import RunProgress
 from retail_pipeline.cli.summary import (
     open_console,
     print_summary,
     read_summary,
 )
-from retail_pipeline.collector import made_to_stay
 from retail_pipeline.errors import (
     PipelineError,
     StoppedError,
@@ -86,21 +83,21 @@ def run(
         window["horizon_days"] = parse_horizon(horizon_days, "--horizon-days")
     if discount_rate is not None:
         window["discount_rate"] = parse_discount_rate(discount_rate, "--discount-rate")
-    told: dict[str, Any] = {}
+    outcome: dict[str, Any] = {}
     try:
         with _quiet_output(settings, to_stderr=as_json) as terminal:
             console = open_console(terminal)
             progress, prepared = _execute(settings, window, select, console)
             seconds = {"set-up": prepared, **progress.seconds}
             if as_json:
-                told = _told(settings, progress, seconds)
+                outcome = _outcome(settings, progress, seconds)
             _conclude(settings, progress, seconds, time.monotonic() - started, console)
     except PipelineError as error:
         if as_json:
-            _print_json({"status": "failed", "error": str(error), **told})
+            _print_json({"status": "failed", "error": str(error), **outcome})
         raise
     if as_json:
-        _print_json({"status": "done", "error": None, **told})
+        _print_json({"status": "done", "error": None, **outcome})
 
 
 def refresh_serving(settings: Settings, horizon_days: int) -> None:
@@ -154,50 +151,57 @@ def _execute(
     console: Console,
     *,
     any_source: bool = False,
-) -> tuple[Progress, float]:
-    from retail_pipeline.cli.imports import ImportsAhead
-    from retail_pipeline.cli.instance import (
-        at_work,
-        open_instance,
-    )
-    from retail_pipeline.cli.preparation import prepare
+) -> tuple[RunProgress, float]:
+    """Run the main job in this process; return its progress and the seconds before its start."""
+    from retail_pipeline.cli.instance import open_instance
+    from retail_pipeline.dagster_support.dead_runs import held_by_this_process
 
-    began, progress = time.monotonic(), Progress(console, "starting …")
-    with console.status(progress):
-        with made_to_stay():
-            definitions = prepare(settings, syncs=select is None)
-
-            from retail_pipeline.build import build_definitions
-            from retail_pipeline.execution.executor import execute
+    started, progress = time.monotonic(), RunProgress(console)
+    with progress.bar:
+        definitions = _prepare(settings)
         selected = _selected(definitions, select)
         ingests = selected is None or any(key.path[0] == "transactional" for key in selected)
         if not ingests and not any_source:
             _refuse_new_data(settings, window)
         run_id, job = str(uuid.uuid4()), definitions.resolve_job_def(JOB)
-        keys = selected or job.asset_layer.executable_asset_keys
-        kept = settings.home / "logs" / f"course-{'some' if selected else 'all'}.json"
-        progress.course = Course({key.to_user_string() for key in keys}, Course.read(kept))
-        with open_instance(settings) as instance, at_work(instance, settings, run_id):
-            instance.add_event_listener(run_id, ImportsAhead(keys).on_entry)
-            prepared = time.monotonic() - began
-            succeeded = execute(
-                job,
-                build_definitions,
-                settings,
-                instance=instance,
-                run_id=run_id,
-                selected=selected,
-                told=progress.on_entry,
+        progress.begin(len(list(selected or job.asset_layer.executable_asset_keys)))
+        locks = settings.home / "dagster" / "at_work"
+        with (
+            open_instance(settings) as instance,
+            held_by_this_process(instance, locks, run_id),
+        ):
+            instance.add_event_listener(run_id, progress.on_entry)
+            prepared = time.monotonic() - started
+            result = job.execute_in_process(
                 run_config={
                     "resources": {"run_window": {"config": window}},
                     "loggers": {"console": {"config": {"log_level": "WARNING"}}},
                 },
+                instance=instance,
+                run_id=run_id,
+                asset_selection=selected,
+                raise_on_error=False,
             )
-    if not succeeded and not progress.failures:
+    if not result.success and not progress.failures:
         progress.failures.append(PipelineError("the run failed and gave no reason"))
-    if succeeded:
-        progress.course.write(kept)
     return progress, prepared
+
+
+def _prepare(settings: Settings) -> "Definitions":
+    """Return the definitions; dbt's manifest is parsed and the database's server is started."""
+    from retail_pipeline.cli.instance import dagster_environment
+
+    # On first use the server takes seconds to be made, in a process of its own.
+    with ThreadPoolExecutor(1) as beside:
+        database = beside.submit(dagster_environment, settings)
+
+        from retail_pipeline.build import build_definitions
+        from retail_pipeline.warehouse.project import prepare_for
+
+        prepare_for(settings)
+        definitions = build_definitions(settings)
+    database.result()
+    return definitions
 
 
 def _selected(definitions: "Definitions", select: str | None) -> "list[AssetKey] | None":
@@ -239,30 +243,32 @@ def _refuse_new_data(settings: Settings, window: dict[str, Any]) -> None:
         )
 
 
-def _told(settings: Settings, progress: Progress, seconds: Mapping[str, float]) -> dict[str, Any]:
-    """Return what is told to machines; of a run that failed, not what the tables hold."""
-    told = {
+def _outcome(
+    settings: Settings, progress: RunProgress, seconds: Mapping[str, float]
+) -> dict[str, Any]:
+    """Return the run's outcome for `--json`; of a failed run without the tables' contents."""
+    outcome = {
         "seconds": {stage: round(spent, 2) for stage, spent in seconds.items()},
-        "assets": sorted(progress.course.ready_after),
+        "assets": sorted(progress.assets),
         "failed_checks": progress.failed_checks,
         "warned_checks": progress.warned_checks,
         "figures": str(settings.home / "figures"),
     }
     if progress.failures:
-        return told
+        return outcome
     database = open_database(settings)
     state = read_state(database)
     about = {"source": state.source_id, "as_of": state.as_of.isoformat()}
-    return {**about, **told, **read_summary(database)}
+    return {**about, **outcome, **read_summary(database)}
 
 
-def _print_json(told: Mapping[str, Any]) -> None:
-    sys.stdout.write(json.dumps(told, indent=1) + "\n")
+def _print_json(outcome: Mapping[str, Any]) -> None:
+    sys.stdout.write(json.dumps(outcome, indent=1) + "\n")
 
 
 def _conclude(
     settings: Settings,
-    progress: Progress,
+    progress: RunProgress,
     seconds: Mapping[str, float],
     total: float,
     console: Console,

@@ -14,9 +14,9 @@ from rich.console import Console
 
 from retail_pipeline.cli.instance import (
     dagster_environment,
-    end_runs_of_earlier_server,
     open_instance,
 )
+from retail_pipeline.dagster_support.dead_runs import end_runs_of_code_location
 from retail_pipeline.errors import UsageError
 from retail_pipeline.postgres import (
     Role,
@@ -129,7 +129,7 @@ def execute(
         host = os.environ.get("CODE_LOCATION_HOST", "code-location")
         port = int(command[command.index("--port") + 1])
         with open_instance(settings) as instance:
-            end_runs_of_earlier_server(instance, host, port)
+            end_runs_of_code_location(instance, host, port)
     beside = Path(sys.executable).parent / command[0]
     is_beside = beside.name == command[0] and beside.exists()
     program = str(beside) if is_beside else shutil.which(command[0])

@@ -20,7 +20,6 @@ from dagster import (
 
 from retail_pipeline.dagster_support.retrying import retried
 from retail_pipeline.dagster_support.run_window import RunWindow
-from retail_pipeline.execution import FOR_A_WORKER
 from retail_pipeline.figures.gallery import (
     GALLERY,
     Exhibit,
@@ -56,7 +55,7 @@ def _figure(exhibit: Exhibit) -> AssetsDefinition:
         kinds={"matplotlib"},
         metadata={"dagster/code_references": _drawn_in(exhibit)},
         # What decides comes before what is looked at.
-        op_tags={"dagster/priority": "-1", **FOR_A_WORKER},
+        op_tags={"dagster/priority": "-1"},
     )
     @retried
     @with_working_memory

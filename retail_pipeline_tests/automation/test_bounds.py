@@ -9,8 +9,8 @@ import yaml
 from dagster import DagsterInstance, Definitions, Failure, asset, materialize
 
 from retail_pipeline.build import build_definitions
-from retail_pipeline.cli.instance import at_work
 from retail_pipeline.dagster_support import retrying
+from retail_pipeline.dagster_support.dead_runs import held_by_this_process
 from retail_pipeline.dagster_support.retrying import (
     MOST_RETRIES,
     retried,
@@ -104,13 +104,12 @@ def test_a_run_whose_process_died_is_ended_and_one_at_work_is_left_alone(
     dead, alive = (instance.create_run_for_job(job) for _ in range(2))
     for run in (dead, alive):
         instance.handle_run_event(run.run_id, _started(run))
-    settings = Settings(home=tmp_path)
-    locks = tmp_path / "dagster" / "at_work"
-    locks.mkdir(parents=True)
+    locks = tmp_path / "at_work"
+    locks.mkdir()
     (locks / f"{dead.run_id}.lock").touch()
     with (locks / f"{alive.run_id}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        with at_work(instance, settings, "this-run"):
+        with held_by_this_process(instance, locks, "this-run"):
             left = {path.stem for path in locks.iterdir()}
     assert left == {alive.run_id, "this-run"}
     ended = {run.run_id: run.status.value for run in instance.get_runs()}

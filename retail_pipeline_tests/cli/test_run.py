@@ -1,13 +1,12 @@
 """The command as people use it: what it ends with, and one clear message for each bad input."""
 
 import json
-import os
 import re
 import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 
 import pandas as pd
@@ -17,8 +16,6 @@ import pytest
 from retail_pipeline.postgres import Database
 from retail_pipeline.settings import PROJECT_ROOT
 from retail_pipeline_tests.cli.command import DONE, FAILED, STOPPED, WRONG_USE, Cli
-
-MADE_BY_A_WORKER_TOO = 'group:figures or key:"clv/drift" or key:"clv/prediction_reasons"'
 
 
 def order_lines(customers: int, orders: int = 4) -> pd.DataFrame:
@@ -83,27 +80,6 @@ def test_unreadable_dates_are_kept_aside_with_their_reason_and_the_rest_goes_thr
     assert rejected["reason"].str.contains("ts").all()
 
 
-@contextmanager
-def one_core() -> Iterator[None]:
-    if not hasattr(os, "sched_setaffinity") or len(os.sched_getaffinity(0)) < 2:
-        pytest.skip("needs two cores of which one can be taken away")
-    cores = os.sched_getaffinity(0)
-    os.sched_setaffinity(0, {min(cores)})
-    try:
-        yield
-    finally:
-        os.sched_setaffinity(0, cores)
-
-
-def results(database: Database, home: Path) -> dict[str, object]:
-    """What a run leaves: rows as text, figures as bytes."""
-    tables = {
-        name: sorted(database.read(f"clv.{name}").to_csv(index=False).splitlines())
-        for name in ("drift", "prediction_reasons")
-    }
-    return {**tables, **{path.name: path.read_bytes() for path in (home / "figures").iterdir()}}
-
-
 def interrupted(
     process: subprocess.Popen[str], sent: signal.Signals = signal.SIGINT, *, seconds: float = 10
 ) -> str:
@@ -134,7 +110,7 @@ def test_a_ctrl_c_is_told_as_one_and_what_was_done_is_kept(
         assert process.poll() is None
     errors = interrupted(process)
     assert process.returncode == STOPPED
-    assert errors.startswith("error: stopped while ") and errors.endswith("for the rest\n")
+    assert errors.startswith("error: stopped during ") and errors.endswith("for the rest\n")
     assert len(database.read("transactional.transactions")) == 120
 
 
@@ -166,23 +142,6 @@ def test_a_run_whose_reader_leaves_goes_on_to_its_end(
     assert process.communicate(timeout=300)[1] == ""
     assert process.returncode == DONE
     assert len(database.read("clv.predictions")) == 30
-
-
-def test_what_a_worker_made_is_what_the_process_makes_alone(
-    cli: Cli, database: Database, tmp_path: Path
-) -> None:
-    order_lines(100).to_csv(tmp_path / "lines.csv", index=False)
-    source = ("run", "--transactions", str(tmp_path / "lines.csv"), "--horizon-days", "30")
-    done = cli(*source)
-    assert done.returncode == DONE, done.stderr
-    assert "this process executes" not in done.stdout  # as it says where a worker was lost
-    beside = results(database, tmp_path / "home")
-    assert len(beside) > 20
-    with one_core():
-        done = cli(*source, "--select", MADE_BY_A_WORKER_TOO)
-    assert done.returncode == DONE, done.stderr
-    alone = results(database, tmp_path / "home")
-    assert {name for name in alone if alone[name] != beside.get(name)} == set()
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,6 @@ from retail_pipeline.clv.asset_parts import (
 )
 from retail_pipeline.clv.monitoring.checks import build_oversight_checks
 from retail_pipeline.dagster_support.run_window import RunWindow
-from retail_pipeline.execution import FOR_A_WORKER
 from retail_pipeline.postgres import (
     Database,
     Role,
@@ -71,7 +70,6 @@ def prediction_reasons() -> AssetsDefinition:
         "prediction_reasons",
         [_PREDICTIONS, _FEATURES, _REVENUE],
         _KINDS,
-        op_tags=FOR_A_WORKER,
     )
     def build(
         database: ResourceParam[Database],
@@ -133,7 +131,7 @@ def feature_importance() -> AssetsDefinition:
         "feature_importance",
         [_MODEL, _BACKTEST, _FEATURES, _ENTRIES],
         _KINDS,
-        op_tags={"dagster/priority": "-1", **FOR_A_WORKER},
+        op_tags={"dagster/priority": "-1"},
     )
     def build(
         database: ResourceParam[Database],
@@ -190,7 +188,6 @@ def drift() -> AssetsDefinition:
         "drift",
         [_PREDICTIONS, _TRAINING_SET, _BACKTEST, _FEATURES],
         _KINDS,
-        op_tags=FOR_A_WORKER,
     )
     def build(
         database: ResourceParam[Database],

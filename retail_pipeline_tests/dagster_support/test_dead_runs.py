@@ -3,10 +3,10 @@
 import json
 
 from dagster import DagsterInstance, DagsterRun, DagsterRunStatus
-from dagster._core.storage.tags import GRPC_INFO_TAG
 
-from retail_pipeline.cli.instance import end_runs_of_earlier_server
+from retail_pipeline.dagster_support.dead_runs import end_runs_of_code_location
 
+GRPC_INFO_TAG = "dagster/grpc_info"
 STARTED, FAILED = DagsterRunStatus.STARTED, DagsterRunStatus.FAILURE
 
 
@@ -25,6 +25,6 @@ def test_a_code_location_that_starts_again_ends_its_own_runs_and_no_others() -> 
     with DagsterInstance.ephemeral() as instance:
         for name, (status, tags) in runs.items():
             instance.add_run(DagsterRun("pipeline", name, status=status, tags=tags))
-        end_runs_of_earlier_server(instance, "code-location", 4000)
+        end_runs_of_code_location(instance, "code-location", 4000)
         found = {run.run_id: run.status for run in instance.get_runs()}
     assert found == {name: status for name, (status, _) in runs.items()} | {"its own": FAILED}
