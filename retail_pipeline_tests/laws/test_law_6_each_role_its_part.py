@@ -8,10 +8,9 @@ import pytest
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
-from retail_pipeline.postgres import (
-    Database,
-    Role,
-)
+from retail_pipeline.postgres import Database, Role
+from retail_pipeline.postgres.open import dagster_database_url
+from retail_pipeline.settings import Settings
 
 REFUSED = psycopg.errors.InsufficientPrivilege
 
@@ -179,3 +178,19 @@ def test_somebody_without_a_role_may_not_even_connect(built: Database) -> None:
     with pytest.raises(psycopg.OperationalError, match="permission denied for database"):
         psycopg.connect(make_conninfo(built.url, user=name, password="secret"))
     built.execute(f"drop role {name}")
+
+
+def test_no_login_below_the_owner_gets_into_dagsters_database(
+    built: Database, login: dict[Role, str]
+) -> None:
+    """Runs and schedules are kept there, and the owner's processes load what it says."""
+    url = dagster_database_url(Settings(database_url=built.url))
+    name = Database(url).name
+    try:
+        for role, address in login.items():
+            with pytest.raises(psycopg.OperationalError, match="permission denied for database"):
+                psycopg.connect(make_conninfo(address, dbname=name))
+                pytest.fail(f"{role.value} was let in")
+    finally:
+        with built.connect(autocommit=True) as connection:
+            connection.execute(f"drop database {name} with (force)")

@@ -1,0 +1,49 @@
+"""The checks of a landing count what was rejected: a bad record blocks nobody, a lost one does."""
+
+from decimal import Decimal
+from pathlib import Path
+
+from retail_pipeline.postgres import Database
+from retail_pipeline.settings import FileSource, Settings
+from retail_pipeline_tests.ingestion.test_ingestion import checks, run
+
+TOO_LONG_FOR_A_KEY = "k" * 601
+SERVED = [("A", "12.30"), (TOO_LONG_FOR_A_KEY, "7.001"), ("B", "-2")]
+
+
+def test_rows_and_money_with_the_rejected_part_are_what_was_served(
+    database: Database, tmp_path: Path
+) -> None:
+    path = tmp_path / "lines.csv"
+    lines = [f"1,{order},2020-01-0{day},{amount}" for day, (order, amount) in enumerate(SERVED, 1)]
+    path.write_text("customer_id,order_id,ts,amount\n" + "\n".join(lines) + "\n")
+    settings = Settings(source=FileSource(path), home=tmp_path / "home")
+    result = run(database, settings, streams=["transactions"])
+    assert result.success
+
+    found = checks(result)
+    rows = found["transactions", "rows_equal_the_api"]
+    assert rows.passed
+    assert {name: rows.metadata[name].value for name in ("rows", "rejected", "difference")} == {
+        **{"rows": 2, "rejected": 1, "difference": 0}
+    }
+    money = found["transactions", "money_equals_the_api"]
+    assert money.passed or money.severity.value == "WARN"
+    assert money.metadata["rejected"].value == 1
+
+    with database.connect() as connection:
+        [(landed,)] = connection.execute(
+            "select sum((line ->> 'amount')::numeric) from transactional.transactions, "
+            "jsonb_array_elements(items) as line"
+        ).fetchall()
+        [(rejected,)] = connection.execute(
+            "select sum((line ->> 'amount')::numeric) from quality.rejected_records, "
+            "jsonb_array_elements(record -> 'items') as line"
+        ).fetchall()
+    assert (landed, rejected) == (Decimal("10.30"), Decimal("7.001"))
+    assert landed + rejected == sum(Decimal(amount) for _, amount in SERVED)
+
+    database.execute("delete from transactional.transactions where transaction_id = 'A'")
+    lost = checks(run(database, settings, streams=["transactions"]))
+    assert not lost["transactions", "rows_equal_the_api"].passed
+    assert not lost["transactions", "money_equals_the_api"].passed

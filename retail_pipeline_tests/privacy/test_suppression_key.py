@@ -1,0 +1,20 @@
+"""A key that can be guessed would name the forgotten: it is refused wherever it comes from."""
+
+from pathlib import Path
+
+import pytest
+
+from retail_pipeline.errors import UsageError
+from retail_pipeline.settings import Settings
+
+
+@pytest.mark.parametrize("key", ["x", "short-key", "0123456789abcde"])
+def test_a_short_suppression_key_is_refused_unseen(key: str, tmp_path: Path) -> None:
+    (tmp_path / "key").write_text(key)
+    for environment in (
+        {"RETAIL_SUPPRESSION_KEY": key},
+        {"RETAIL_SUPPRESSION_KEY_FILE": str(tmp_path / "key")},
+    ):
+        with pytest.raises(UsageError, match="RETAIL_SUPPRESSION_KEY must have at least") as error:
+            Settings.from_environment(environment)
+        assert f" {key} " not in str(error.value)
