@@ -9,7 +9,6 @@ from retail_pipeline.errors import UsageError
 from retail_pipeline.settings import (
     AirbyteMode,
     AirbyteSettings,
-    AlertSettings,
     ApiSource,
     Environment,
     FileSource,
@@ -46,8 +45,14 @@ def test_every_variable_reaches_its_setting() -> None:
         as_of=date(2024, 5, 1),
         horizon_days=90,
         discount_rate=0.08,
-        alerts=AlertSettings(webhooks={"": ("https://hooks.example/x",)}),
-        airbyte=AirbyteSettings(AirbyteMode.SERVER, "https://airbyte.example", "w-1", "c-1", "s-1"),
+        alert_webhook={"": ("https://hooks.example/x",)},
+        airbyte=AirbyteSettings(
+            mode=AirbyteMode.SERVER,
+            url="https://airbyte.example",
+            workspace_id="w-1",
+            client_id="c-1",
+            client_secret="s-1",
+        ),
     )
 
 
@@ -140,6 +145,27 @@ def test_a_password_that_libpq_takes_for_something_else_is_refused_unseen(
     with pytest.raises(UsageError, match=f"{name} .*percent codes") as refused:
         Settings.from_environment({name: f"postgresql://{address}"})
     assert "hid" not in str(refused.value) and "den" not in str(refused.value)
+
+
+def test_one_message_names_every_wrong_variable_and_no_secret() -> None:
+    wrong = {
+        "RETAIL_ENV": "prod",
+        "RETAIL_DATABASE_URL": "postgresql://me:hid/den@db.example/shop",
+        "RETAIL_HORIZON_DAY": "90",
+        "RETAIL_HORIZON_DAYS": "0",
+        "RETAIL_SUPPRESSION_KEY": "h",
+        "RETAIL_API_KEY_FILE": "/nowhere/key",
+        "RETAIL_ALERT_WEBHOOK": "https://hooks.example/hidden no-address",
+        "RETAIL_ALERT_EMAIL": "finance=someone@shop.example",
+        "RETAIL_SMTP_URL": "mail.hidden",
+        "AIRBYTE_MODE": "cloud",
+    }
+    with pytest.raises(UsageError) as refused:
+        Settings.from_environment(wrong)
+    message = str(refused.value)
+    assert [name for name in wrong if f"- {name}" not in message] == []
+    assert "RETAIL_HORIZON_DAYS meant?" in message
+    assert "hid" not in message and "h'" not in message
 
 
 def test_production_does_not_fall_back_to_the_embedded_defaults() -> None:

@@ -27,7 +27,7 @@ from retail_pipeline.automation.alerts import (
 )
 from retail_pipeline.errors import PipelineError
 from retail_pipeline.files import replaced_whole
-from retail_pipeline.settings import AlertSettings
+from retail_pipeline.settings import Settings
 
 SEND_SECONDS = 10.0
 WEBHOOK, EMAIL = "webhook", "e-mail"
@@ -120,7 +120,7 @@ class Book:
         return alerts
 
 
-def post(book: Book, alerts: Sequence[Alert], settings: AlertSettings) -> None:
+def post(book: Book, alerts: Sequence[Alert], settings: Settings) -> None:
     """Log alerts, and put each into the outbox once per route that its owners have."""
     for alert in alerts:
         _LOG.error("%s", alert.text)
@@ -129,7 +129,7 @@ def post(book: Book, alerts: Sequence[Alert], settings: AlertSettings) -> None:
                 book.outbox.append(Waiting(channel, team, alert.title, _document(alert)))
 
 
-def deliver(book: Book, settings: AlertSettings) -> list[str]:
+def deliver(book: Book, settings: Settings) -> list[str]:
     """Send what waits; what an address does not take stays for it, with the reason.
 
     An address that has failed is not asked again in the same call, unless it refused one alert.
@@ -154,7 +154,7 @@ def deliver(book: Book, settings: AlertSettings) -> list[str]:
 
 
 def _send_where_missing(
-    waiting: Waiting, settings: AlertSettings, down: dict[tuple[str, str], str]
+    waiting: Waiting, settings: Settings, down: dict[tuple[str, str], str]
 ) -> list[str]:
     """Send an alert to the addresses that lack it; return why some still do."""
     addresses = _routes(settings)[waiting.channel].get(waiting.team)
@@ -187,8 +187,8 @@ def _went_well(known: OpenCause, outcome: Outcome) -> bool:
     return all(asset in outcome.well for asset in known.assets)
 
 
-def _routes(settings: AlertSettings) -> Mapping[str, Mapping[str, tuple[str, ...]]]:
-    return {WEBHOOK: settings.webhooks, EMAIL: settings.emails}
+def _routes(settings: Settings) -> Mapping[str, Mapping[str, tuple[str, ...]]]:
+    return {WEBHOOK: settings.alert_webhook, EMAIL: settings.alert_email}
 
 
 def _teams(routes: Mapping[str, tuple[str, ...]], owners: Sequence[str]) -> list[str]:
@@ -218,13 +218,13 @@ def _document(alert: Alert) -> dict[str, Any]:
     }
 
 
-def _post(address: str, waiting: Waiting, _settings: AlertSettings) -> None:
+def _post(address: str, waiting: Waiting, _settings: Settings) -> None:
     import httpx
 
     httpx.post(address, json=waiting.alert, timeout=SEND_SECONDS).raise_for_status()
 
 
-def _mail(address: str, waiting: Waiting, settings: AlertSettings) -> None:
+def _mail(address: str, waiting: Waiting, settings: Settings) -> None:
     if settings.smtp_url is None:
         raise PipelineError("RETAIL_SMTP_URL is not set")
     server = urlsplit(settings.smtp_url)

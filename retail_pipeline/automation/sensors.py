@@ -6,7 +6,6 @@ an alert in `alerts`, how it is sent in `delivery`.
 
 from collections.abc import Sequence
 from functools import partial
-from pathlib import Path
 
 from dagster import (
     AssetKey,
@@ -46,10 +45,7 @@ from retail_pipeline.automation.jobs import (
 )
 from retail_pipeline.automation.retraining import runs_for_new_features
 from retail_pipeline.errors import PipelineError
-from retail_pipeline.settings import (
-    AlertSettings,
-    Settings,
-)
+from retail_pipeline.settings import Settings
 
 _AT_ONCE = 50
 """Ended runs looked at per tick; the rest waits for the next one."""
@@ -98,22 +94,17 @@ def build_sensors(settings: Settings, jobs: Sequence[Job]) -> list[SensorDefinit
         "sent waits for the next tick.",
     )
     def alerts(context: SensorEvaluationContext) -> SkipReason:
-        return SkipReason(
-            send_alerts(context.instance, settings.home, settings.alerts, _owners_in(context))
-        )
+        return SkipReason(send_alerts(context.instance, settings, _owners_in(context)))
 
     return [clv_after_new_features, realised_after_horizon, alerts]
 
 
-def send_alerts(
-    instance: DagsterInstance, home: Path, settings: AlertSettings, owners: Owners
-) -> str:
+def send_alerts(instance: DagsterInstance, settings: Settings, owners: Owners) -> str:
     """Alert what the runs ended since the last call call for, and what waits from earlier calls.
 
     Args:
         instance: Whose runs are looked at.
-        home: Where the book of alerts is kept.
-        settings: The addresses.
+        settings: The addresses, and the home in which the book of alerts is kept.
         owners: Whose an asset is.
 
     Returns:
@@ -122,7 +113,7 @@ def send_alerts(
     Raises:
         PipelineError: A channel did not take an alert; nothing is lost, the next call repeats it.
     """
-    path = home / "alerts" / "book.json"
+    path = settings.home / "alerts" / "book.json"
     book = Book.read(path)
     ended = _ended_runs(instance, book)
     alerts: list[Alert] = []

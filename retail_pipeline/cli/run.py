@@ -1,6 +1,5 @@
 """The command `run`: the main job, its progress, and the summary at the end."""
 
-import dataclasses
 import json
 import os
 import sys
@@ -129,9 +128,9 @@ def _settings(transactions: Path | None, source: str | None) -> Settings:
         raise UsageError("--transactions and --source name two sources: give one of them")
     settings = Settings.from_environment()
     if transactions is not None:
-        return dataclasses.replace(settings, source=FileSource(transactions.absolute()))
+        return settings.model_copy(update={"source": FileSource(transactions.absolute())})
     if source is not None:
-        return dataclasses.replace(settings, source=parse_source(source))
+        return settings.model_copy(update={"source": parse_source(source)})
     return settings
 
 

@@ -33,6 +33,7 @@ from retail_pipeline.ingestion.server_api import (
     AirbyteServer,
     Kind,
 )
+from retail_pipeline.postgres import address
 from retail_pipeline.settings import (
     ApiSource,
     Settings,
@@ -265,7 +266,7 @@ def reference_values(settings: Settings) -> dict[str, str | None]:
             "an Airbyte server writes to a PostgreSQL at an address: set RETAIL_DATABASE_URL, or "
             "AIRBYTE_DATABASE_URL where the server reaches it by another address or login"
         )
-    parts = conninfo.conninfo_to_dict(url)
+    parts = conninfo.conninfo_to_dict(url) if settings.airbyte.database_url else address.read(url)
     if str(parts.get("host")).startswith("/"):
         raise UsageError(
             "an Airbyte server cannot reach PostgreSQL by a socket of this machine: set "

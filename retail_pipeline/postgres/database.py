@@ -12,12 +12,11 @@ from typing import TYPE_CHECKING, Any
 import psycopg
 from psycopg import sql
 
-from retail_pipeline import postgres_address
 from retail_pipeline.errors import (
     PipelineError,
     UnavailableError,
 )
-from retail_pipeline.postgres import arrow
+from retail_pipeline.postgres import address, arrow
 from retail_pipeline.postgres.session import (
     Role,
     session_url,
@@ -80,18 +79,18 @@ class Database:
     def _owner_url(self) -> str:
         if callable(self._url):
             self._url = self._url()
-        return self._url
+        return address.canonical(self._url)
 
     @property
     def location(self) -> str:
         """Host, port and database name, fit for messages."""
-        parts = postgres_address.read(self.url)
+        parts = address.read(self.url)
         return f"{parts.get('host')}:{parts.get('port', 5432)}/{parts.get('dbname')}"
 
     @property
     def name(self) -> str:
         """The database's name on its server."""
-        return str(postgres_address.read(self.url)["dbname"])
+        return str(address.read(self.url)["dbname"])
 
     def connect(self, *, autocommit: bool = False) -> psycopg.Connection:
         """Open a connection; as a context manager it commits or rolls back, and closes.

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 import psycopg
 from psycopg import sql
 
-from retail_pipeline import postgres_address
 from retail_pipeline.errors import PipelineError
+from retail_pipeline.postgres import address
 from retail_pipeline.postgres.database import Database
 from retail_pipeline.postgres.server import EmbeddedServer
 from retail_pipeline.settings import Settings
@@ -81,4 +81,4 @@ def create_database(connection: "Connection", name: str, *, remedy: str) -> None
 
 def sibling_url(url: str, database: str) -> str:
     """Return the address of another database on the same server, with the same credentials."""
-    return postgres_address.written({**postgres_address.read(url), "dbname": database})
+    return address.written({**address.read(url), "dbname": database})

@@ -6,7 +6,7 @@ Only the address is made here; connecting is `database`'s.
 from collections.abc import Mapping
 from enum import StrEnum
 
-from retail_pipeline import postgres_address
+from retail_pipeline.postgres import address
 
 CONNECT_TIMEOUT_SECONDS = 10
 LOCK_TIMEOUT = "30s"
@@ -55,6 +55,6 @@ def dbt_options() -> str:
 
 
 def _with(url: str, options: str, **defaults: str) -> str:
-    parts = {**defaults, **postgres_address.read(url)}
+    parts = {**defaults, **address.read(url)}
     parts["options"] = " ".join(filter(None, [parts.get("options"), options]))
-    return postgres_address.written(parts)
+    return address.written(parts)

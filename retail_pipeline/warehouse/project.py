@@ -20,8 +20,8 @@ from typing import Any
 
 import psycopg
 
-from retail_pipeline import postgres_address
 from retail_pipeline.errors import PipelineError
+from retail_pipeline.postgres import address
 from retail_pipeline.postgres.open import expected_url
 from retail_pipeline.postgres.server import DATABASE
 from retail_pipeline.postgres.session import dbt_options
@@ -118,7 +118,7 @@ def database_name(settings: Settings) -> str:
     """Return the name of the warehouse database without contacting it."""
     if settings.database_url is None:
         return DATABASE
-    return str(postgres_address.read(settings.database_url)["dbname"])
+    return str(address.read(settings.database_url)["dbname"])
 
 
 def dbt_environment(url: str, as_of: date | None = None) -> dict[str, str]:
@@ -128,7 +128,7 @@ def dbt_environment(url: str, as_of: date | None = None) -> dict[str, str]:
         url: The owner's `postgresql://` address; dbt sets its own role.
         as_of: Data before 00:00 UTC of this day counts; without it, all that there is.
     """
-    parts = postgres_address.read(url)
+    parts = address.read(url)
     given = {
         "RETAIL_DBT_HOST": parts.get("host"),
         "RETAIL_DBT_PORT": parts.get("port"),

@@ -1,6 +1,5 @@
 """Small worlds for end-to-end tests: an environment of its own, a file of simulated order lines."""
 
-import dataclasses
 from collections.abc import Callable
 from datetime import date
 from pathlib import Path
@@ -32,7 +31,7 @@ def run(settings: Settings) -> Run:
     def run_job(
         *, as_of: date, horizon_days: int = 90, **changes: object
     ) -> ExecuteInProcessResult:
-        definitions = build_definitions(dataclasses.replace(settings, **changes))
+        definitions = build_definitions(settings.model_copy(update=changes))
         window = {"as_of": as_of.isoformat(), "horizon_days": horizon_days}
         return definitions.resolve_job_def("pipeline").execute_in_process(
             instance=DagsterInstance.ephemeral(),

@@ -1,6 +1,5 @@
 """The landing assets end to end: bundled API, embedded Airbyte, a real PostgreSQL, Dagster."""
 
-import dataclasses
 import os
 import subprocess
 import sys
@@ -335,10 +334,12 @@ def test_a_server_is_used_by_the_names_of_its_connections(
             assert checks(synced)["users", "rows_equal_the_api"].passed
             assert metadata(synced, "users")["suppressed_records"] == 1
             assert gone not in database.read("transactional.users")["user_id"].tolist()
-            wrong = dataclasses.replace(airbyte, client_secret="guess")
-            refused = run(database, dataclasses.replace(settings, airbyte=wrong), streams=["users"])
+            wrong = airbyte.model_copy(update={"client_secret": "guess"})
+            refused = run(
+                database, settings.model_copy(update={"airbyte": wrong}), streams=["users"]
+            )
     assert "AIRBYTE_CLIENT_SECRET" in failure(refused)
-    bundled = run(database, dataclasses.replace(SIMULATOR, airbyte=airbyte), streams=["users"])
+    bundled = run(database, SIMULATOR.model_copy(update={"airbyte": airbyte}), streams=["users"])
     assert "AIRBYTE_MODE=server reads a retail API at an address" in failure(bundled)
 
 

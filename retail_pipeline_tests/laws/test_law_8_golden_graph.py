@@ -96,7 +96,13 @@ def test_the_graph_is_the_one_that_was_reviewed(definitions: Definitions) -> Non
 
 
 def test_a_real_airbyte_changes_no_asset(definitions: Definitions) -> None:
-    server = AirbyteSettings(AirbyteMode.SERVER, "https://airbyte.example", "w-1", "c-1", "s-1")
+    server = AirbyteSettings(
+        mode=AirbyteMode.SERVER,
+        url="https://airbyte.example",
+        workspace_id="w-1",
+        client_id="c-1",
+        client_secret="s-1",
+    )
     there = build_definitions(Settings(airbyte=server))
     assert graph(there) == graph(definitions)
     assert metadata_names(there) == metadata_names(definitions)

@@ -2,7 +2,7 @@
 
 libpq (psycopg, ADBC, dbt) takes `postgres://`, and `#`, `?` and `[` in a password, which others do
 not; SQLAlchemy (Dagster's storage) decodes no percent codes in a host or a database's name. What is
-written here is plain to all. Nothing is validated: that is `settings`'.
+written here is plain to all. Nothing is validated: `settings` does that.
 """
 
 import re
@@ -10,20 +10,42 @@ from collections.abc import Mapping
 from typing import Final
 from urllib.parse import quote, urlencode
 
-from psycopg import conninfo
+from psycopg import conninfo, pq
 
+SOCKET_FOLDER: Final = "/var/run/postgresql"
+"""Where psycopg's libpq looks for a server of no host; the libpq of ADBC looks elsewhere."""
+
+_ADDED: Final = (b"host", b"port", b"user", b"password")
 _NO_OPTIONS: Final = ("user", "password", "host", "port", "dbname")
 _IPV6: Final = re.compile(r"[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*")
 
 
 def read(address: str) -> dict[str, str]:
-    """Return libpq's parameters of an address, decoded; what is empty is left out.
+    """Return libpq's parameters of an address, decoded, with what libpq adds on this machine.
+
+    libpq takes a missing user, password, host or port from `PGUSER` and its kin, or from the
+    account. It is done here because the parts of the pipeline have more than one libpq, with
+    different defaults. What is empty is left out.
 
     Raises:
-        psycopg.ProgrammingError: libpq cannot read it; the message bears parts of it.
+        psycopg.ProgrammingError: libpq cannot read it; the message repeats parts of it.
         UnicodeError: It is not UTF-8.
     """
-    return {name: str(v) for name, v in conninfo.conninfo_to_dict(address).items() if v}
+    given = {
+        name: str(value) for name, value in conninfo.conninfo_to_dict(address).items() if value
+    }
+    added = {
+        option.keyword.decode(): option.val.decode()
+        for option in pq.Conninfo.get_defaults()
+        if option.keyword in _ADDED and option.val
+    }
+    host = {"host": given["hostaddr"]} if "hostaddr" in given else {}
+    return {"host": SOCKET_FOLDER, **added, **host, **given}
+
+
+def canonical(address: str) -> str:
+    """Return the one spelling of an address that every part of the pipeline reads alike."""
+    return written(read(address))
 
 
 def written(parts: Mapping[str, str]) -> str:

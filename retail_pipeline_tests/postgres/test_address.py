@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import quote
 
+import hypothesis
 import psycopg
 import pytest
-from hypothesis import given
 from hypothesis import strategies as st
 from psycopg import sql
 from sqlalchemy import create_engine, make_url, text
@@ -21,6 +21,7 @@ from retail_pipeline.postgres import (
     open_database,
     server,
 )
+from retail_pipeline.postgres.address import SOCKET_FOLDER, canonical, read
 from retail_pipeline.postgres.open import (
     dagster_database_url,
     sibling_url,
@@ -29,9 +30,7 @@ from retail_pipeline.postgres.session import (
     session_url,
     with_role,
 )
-from retail_pipeline.postgres_address import read
 from retail_pipeline.settings import (
-    DEFAULT_SOCKET_FOLDER,
     ApiSource,
     Settings,
 )
@@ -63,10 +62,10 @@ OPTIONS = {
 printable = st.text(st.characters(exclude_categories=["Cc", "Cs", "Cn"]), min_size=1)
 
 
-def canonical(address: str, **others: str) -> str:
-    url = Settings.from_environment({"RETAIL_DATABASE_URL": address, **others}).database_url
+def given(address: str) -> str:
+    url = Settings.from_environment({"RETAIL_DATABASE_URL": address}).database_url
     assert url is not None
-    return url
+    return canonical(url)
 
 
 def as_sqlalchemy_reads(url: str) -> dict[str, str]:
@@ -75,7 +74,7 @@ def as_sqlalchemy_reads(url: str) -> dict[str, str]:
     return {name: str(value) for name, value in arguments.items()}
 
 
-@given(
+@hypothesis.given(
     user=printable,
     password=st.none() | printable,
     names=st.tuples(printable, printable),
@@ -87,7 +86,7 @@ def test_what_a_session_reads_is_what_was_given(
 ) -> None:
     coded = [quote(each, safe="") for each in (user, password, names[0]) if each is not None]
     login, name = ":".join(coded[:-1]), coded[-1]
-    url = canonical(f"postgres://{login}@{host}/{name}{options}")
+    url = given(f"postgres://{login}@{host}/{name}{options}")
     expected = {"user": user, "dbname": names[0], "port": "5432"}
     expected |= {} if password is None else {"password": password}
     expected |= HOSTS[host] | OPTIONS[options]
@@ -102,26 +101,32 @@ def test_what_a_session_reads_is_what_was_given(
     assert found == {"connect_timeout": "10", **expected, "dbname": names[1]}
 
 
-@given(st.text(st.characters(min_codepoint=33, max_codepoint=126, exclude_characters="@/%")))
+@hypothesis.given(
+    st.text(st.characters(min_codepoint=33, max_codepoint=126, exclude_characters="@/%"))
+)
 def test_a_password_that_libpq_takes_as_it_is_needs_no_percent_codes(rest: str) -> None:
     password = f"p{rest}"
-    url = canonical(f"postgresql://me:{password}@db.example/shop")
+    url = given(f"postgresql://me:{password}@db.example/shop")
     assert read(session_url(url))["password"] == as_sqlalchemy_reads(url)["password"] == password
 
 
-def test_what_is_left_out_is_as_libpq_has_it() -> None:
+def test_what_is_left_out_is_as_libpq_has_it(monkeypatch: pytest.MonkeyPatch) -> None:
     account = pwd.getpwuid(os.geteuid()).pw_name
-    assert read(canonical("postgresql:///shop")) == {
-        **{"user": account, "host": DEFAULT_SOCKET_FOLDER, "port": "5432", "dbname": "shop"},
+    assert read(given("postgresql:///shop")) == {
+        **{"user": account, "host": SOCKET_FOLDER, "port": "5432", "dbname": "shop"},
     }
-    given = {"PGHOST": "db.example", "PGPORT": "6000", "PGUSER": "me", "PGPASSWORD": "p@ss"}
-    assert canonical("postgresql:///shop", **given) == (
-        "postgresql://me:p%40ss@db.example:6000/shop"
+    variables = {"PGHOST": "db.example", "PGPORT": "6000", "PGUSER": "me", "PGPASSWORD": "p@ss"}
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    assert given("postgresql:///shop") == "postgresql://me:p%40ss@db.example:6000/shop"
+    server = Settings.from_environment(
+        {
+            "RETAIL_SOURCE": "https://api.example",
+            "AIRBYTE_DATABASE_URL": "postgres://far.example/shop",
+        }
     )
-    airbyte = {"AIRBYTE_DATABASE_URL": "postgres://far.example/shop", **given}
-    assert Settings.from_environment(airbyte).airbyte.database_url == (
-        "postgresql://far.example/shop"
-    )
+    values = reference_values(server)
+    assert (values["DATABASE_HOST"], values["DATABASE_USER"]) == ("far.example", None)
 
 
 @pytest.mark.parametrize(
@@ -137,14 +142,12 @@ def test_what_is_left_out_is_as_libpq_has_it() -> None:
 )
 def test_an_address_that_some_part_could_not_use_is_refused(address: str, words: str) -> None:
     with pytest.raises(UsageError, match=f"^RETAIL_DATABASE_URL.*{words}") as refused:
-        canonical(address)
+        given(address)
     assert "hidden" not in str(refused.value)
 
 
 def test_an_airbyte_server_is_not_sent_to_a_socket_of_this_machine() -> None:
-    settings = Settings(
-        source=ApiSource("https://api.example"), database_url=canonical("postgresql:///shop")
-    )
+    settings = Settings(source=ApiSource("https://api.example"), database_url="postgresql:///shop")
     with pytest.raises(UsageError, match="AIRBYTE_DATABASE_URL"):
         reference_values(settings)
 
@@ -176,7 +179,7 @@ def test_an_awkward_login_connects_by_each_driver_and_by_a_socket(
     login, port = (quote(each, safe="") for each in (user, password)), read(socket_server)["port"]
     address = f"postgresql://{':'.join(login)}@127.0.0.1:{port}/{quote(name, safe='')}"
     for each in (address, f"{address}?host={tmp_path}/p"):
-        settings = Settings(database_url=canonical(each))
+        settings = Settings(database_url=each)
         warehouse = open_database(settings)
         found = warehouse.query("select current_user::text || current_database() as who")  # ADBC
         assert found["who"].tolist() == [user + name]
