@@ -1,105 +1,115 @@
-"""The figures as Dagster assets: draw each exhibit, keep the file, show it and its numbers.
+"""The figures as Dagster assets of one step: draw them, keep the files, show images and numbers."""
 
-What is drawn and from which tables is the `gallery`; matplotlib is imported while drawing only.
-"""
+from collections.abc import Iterator
+from typing import Any
 
-import time
-from typing import TYPE_CHECKING, Any
+import dagster as dg
 
-from dagster import (
-    AssetKey,
-    AssetsDefinition,
-    CodeReferencesMetadataValue,
-    Definitions,
-    LocalFileCodeReference,
-    MaterializeResult,
-    MetadataValue,
-    ResourceParam,
-    asset,
-)
-
-from retail_pipeline.dagster_support.retrying import retried
+from retail_pipeline.dagster_support.retrying import is_lost_connection, retry, says_lost_connection
 from retail_pipeline.dagster_support.run_window import RunWindow
-from retail_pipeline.figures.gallery import (
-    GALLERY,
-    Exhibit,
-)
-from retail_pipeline.figures.reading import Tables
+from retail_pipeline.errors import FAILED_ASSETS
+from retail_pipeline.figures.drawing import Drawn, Window, draw_all
+from retail_pipeline.figures.gallery import GALLERY, Exhibit
 from retail_pipeline.files import replaced_whole
-from retail_pipeline.linear_algebra import with_working_memory
-from retail_pipeline.postgres import (
-    Database,
-    Role,
-)
+from retail_pipeline.postgres import Database, Role
 from retail_pipeline.settings import Settings
-
-if TYPE_CHECKING:
-    from retail_pipeline.figures.style import Plot
 
 GROUP = "figures"
 OWNER = "team:data-science"
+SOURCES = {exhibit.name: exhibit.sources for exhibit in GALLERY}
 
 
-def build_figures() -> Definitions:
-    """Return an asset for every exhibit of the gallery; contacts nothing."""
-    return Definitions(assets=[_figure(exhibit) for exhibit in GALLERY])
+def build_figures() -> dg.Definitions:
+    """Return an asset for every figure of the gallery; contacts nothing."""
+    return dg.Definitions(assets=[figures])
 
 
-def _figure(exhibit: Exhibit) -> AssetsDefinition:
-    @asset(
-        key=AssetKey([GROUP, exhibit.name]),
+def _spec(exhibit: Exhibit) -> dg.AssetSpec:
+    code = exhibit.draw.__code__
+    place = dg.LocalFileCodeReference(
+        file_path=code.co_filename, line_number=code.co_firstlineno, label="how it is drawn"
+    )
+    return dg.AssetSpec(
+        dg.AssetKey([GROUP, exhibit.name]),
         description=exhibit.description,
-        deps=[AssetKey(key.split("/")) for key in exhibit.after],
+        deps=[dg.AssetKey(key.split("/")) for key in exhibit.after],
         group_name=GROUP,
         owners=[OWNER],
         kinds={"matplotlib"},
-        metadata={"dagster/code_references": _drawn_in(exhibit)},
-        # What decides comes before what is looked at.
-        op_tags={"dagster/priority": "-1"},
+        metadata={
+            "dagster/code_references": dg.CodeReferencesMetadataValue(code_references=[place])
+        },
     )
-    @retried
-    @with_working_memory
-    def figure(
-        database: ResourceParam[Database],
-        settings: ResourceParam[Settings],
-        run_window: RunWindow,
-    ) -> MaterializeResult:
-        started = time.monotonic()
-        as_of = run_window.landed_as_of(database)
-        with database.as_role(Role.READER).kept_open() as reader:
-            plot = exhibit.draw(Tables(reader, as_of, run_window.horizon(settings)))
-        metadata = _keep(plot, exhibit, settings)
-        metadata["as_of_date"] = MetadataValue.text(as_of.isoformat())
-        metadata["seconds"] = MetadataValue.float(round(time.monotonic() - started, 3))
-        return MaterializeResult(metadata=metadata)
-
-    return figure
 
 
-def _drawn_in(exhibit: Exhibit) -> CodeReferencesMetadataValue:
-    code = exhibit.draw.__code__
-    place = LocalFileCodeReference(
-        file_path=code.co_filename, line_number=code.co_firstlineno, label="how it is drawn"
-    )
-    return CodeReferencesMetadataValue(code_references=[place])
+@dg.multi_asset(
+    name="figures",
+    specs=[_spec(exhibit) for exhibit in GALLERY],
+    can_subset=True,
+    # Predictions come before pictures of them.
+    op_tags={"dagster/priority": "-1"},
+)
+def figures(
+    context: dg.AssetExecutionContext,
+    database: dg.ResourceParam[Database],
+    settings: dg.ResourceParam[Settings],
+    run_window: RunWindow,
+) -> Iterator[dg.MaterializeResult]:
+    """Draw the selected figures on all cores; those that can be drawn are kept if one fails.
+
+    Raises:
+        Failure: Figures could not be drawn; it names them.
+        RetryRequested: The database was lost meanwhile.
+    """
+    reader = database.as_role(Role.READER)
+    context.log.info("figures are drawn from %s", reader.location)  # resolves the address
+    as_of = run_window.landed_as_of(database)
+    names = [e.name for e in GALLERY if dg.AssetKey([GROUP, e.name]) in context.selected_asset_keys]
+    failed = []
+    for drawn in draw_all(names, Window(reader, as_of, run_window.horizon(settings))):
+        if drawn.error is None:
+            yield _kept(drawn, as_of.isoformat(), settings)
+        else:
+            context.log.error("figures/%s: %s", drawn.name, drawn.trace)
+            failed.append(drawn)
+    if failed:
+        raise _failure(failed)
 
 
-def _keep(plot: "Plot", exhibit: Exhibit, settings: Settings) -> dict[str, Any]:
+def _kept(drawn: Drawn, as_of_date: str, settings: Settings) -> dg.MaterializeResult:
     """Write the image to its file; return it and the numbers as metadata."""
-    from retail_pipeline.figures.images import (
-        inline_markdown,
-        png,
-    )
-
-    image, finding = png(plot.figure), str(plot.figure.get_label())
-    path = settings.home / GROUP / f"{exhibit.name}.png"
+    path = settings.home / GROUP / f"{drawn.name}.png"
     with replaced_whole(path) as draft:
-        draft.write_bytes(image)
-    return {
-        "figure": MetadataValue.md(inline_markdown(image, finding)),
-        "finding": MetadataValue.text(finding),
-        "path": MetadataValue.path(path),
-        "source": MetadataValue.text(", ".join(exhibit.sources)),
-        "rows_drawn": MetadataValue.int(plot.rows),
-        **plot.numbers,
+        draft.write_bytes(drawn.image)
+    metadata: dict[str, Any] = {
+        "figure": dg.MetadataValue.md(drawn.markdown),
+        "finding": dg.MetadataValue.text(drawn.finding),
+        "path": dg.MetadataValue.path(path),
+        "source": dg.MetadataValue.text(", ".join(SOURCES[drawn.name])),
+        "rows_drawn": dg.MetadataValue.int(drawn.rows),
+        **drawn.numbers,
+        "as_of_date": dg.MetadataValue.text(as_of_date),
+        "seconds": dg.MetadataValue.float(drawn.seconds),
     }
+    return dg.MaterializeResult(asset_key=[GROUP, drawn.name], metadata=metadata)
+
+
+def _failure(failed: list[Drawn]) -> Exception:
+    """Return the request to try again where the database was lost, else the step's failure."""
+    if any(
+        each.error and (is_lost_connection(each.error) or says_lost_connection(str(each.error)))
+        for each in failed
+    ):
+        return retry()
+    reasons = {f"{GROUP}/{each.name}": str(each.error) for each in failed}
+    figures_by_reason: dict[str, list[str]] = {}
+    for key, reason in reasons.items():
+        figures_by_reason.setdefault(reason, []).append(key)
+    return dg.Failure(
+        description="; ".join(
+            f"{', '.join(keys)}: {reason}" for reason, keys in figures_by_reason.items()
+        ),
+        metadata={FAILED_ASSETS: reasons},
+        # The same data fails the same way: a retry would only cost time.
+        allow_retries=False,
+    )

@@ -2,19 +2,20 @@
 
 import sys
 from collections.abc import Collection, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import date
 from pathlib import Path
 from subprocess import run
+from time import sleep
 
 import numpy as np
 import pandas as pd
 import pytest
-from dagster import DagsterInstance, materialize
+from dagster import AssetKey, DagsterInstance, Failure, materialize
 
 from retail_pipeline.dagster_support.run_window import RunWindow
-from retail_pipeline.errors import PipelineError
 from retail_pipeline.figures import reading
-from retail_pipeline.figures.assets import build_figures
+from retail_pipeline.figures.assets import build_figures, figures
 from retail_pipeline.figures.gallery import GALLERY
 from retail_pipeline.figures.reading import Tables
 from retail_pipeline.generation import begin
@@ -139,10 +140,10 @@ def add_backtest(database: Database, cutoff: date) -> None:
 def draw(
     database: Database, home: Path, horizon_days: int = 30, names: Collection[str] = NAMES
 ) -> dict[str, dict]:
-    figures = [a for a in build_figures().assets or [] if a.key.path[-1] in names]  # type: ignore[union-attr]
     with DagsterInstance.ephemeral() as instance:
         result = materialize(
-            figures,  # type: ignore[arg-type]
+            [figures],
+            selection=[AssetKey(["figures", name]) for name in names],
             instance=instance,
             resources={
                 "database": database,
@@ -324,8 +325,32 @@ def test_beyond_the_limit_a_fixed_sample_of_customers_stands_for_all(
 def test_a_horizon_that_was_not_predicted_is_an_error_with_its_remedy(
     served: Database, tmp_path: Path
 ):
-    with pytest.raises(PipelineError, match="materialize clv/predictions"):
+    with pytest.raises(Failure, match=r"figures/segments: .* materialize clv/predictions"):
         draw(served, tmp_path, horizon_days=7, names={"segments"})
+
+
+def test_a_figure_that_fails_is_named_and_the_others_are_kept(served: Database, tmp_path: Path):
+    served.execute("drop table warehouse.cohort_retention")
+    with pytest.raises(Failure, match=r"^figures/cohort_retention: ") as failed:
+        draw(served, tmp_path)
+    assert list(failed.value.metadata["failed_assets"].value) == ["figures/cohort_retention"]
+    kept = {path.stem for path in (tmp_path / "figures").glob("*.png")}
+    assert kept == NAMES - {"cohort_retention"}
+
+
+def test_a_lost_database_asks_for_a_retry(served: Database, tmp_path: Path):
+    """The table is locked, and the session that waits for it is ended."""
+    end = (
+        "select pg_terminate_backend(pid) from pg_stat_activity where wait_event_type = 'Lock' "
+        "and query ilike '%cohort_retention%' and datname = current_database()"
+    )
+    with served.connect() as other, ThreadPoolExecutor(1) as pool:
+        other.execute("lock table warehouse.cohort_retention")
+        drawing = pool.submit(draw, served, tmp_path, names={"cohort_retention"})
+        while not drawing.done() and served.query(end).empty:
+            sleep(0.05)
+        other.rollback()
+        assert drawing.result().keys() == {"cohort_retention"}
 
 
 def test_each_figure_has_owner_kind_group_and_description():
