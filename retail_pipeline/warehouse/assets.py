@@ -118,7 +118,7 @@ def _described(
     connection: psycopg.Connection,
     as_of: date,
 ) -> dg.Output[Any]:
-    """Return the event of a built table or view with its rows, columns, lineage and data version."""
+    """Return the event of a built table with its rows, columns, lineage and data version."""
     unique_id = str(event.metadata["unique_id"].value)
     node = manifest["nodes"][unique_id]
     table = (node["schema"], node["alias"])

@@ -58,7 +58,7 @@ def count_and_version(connection: psycopg.Connection, table: Table) -> tuple[int
 
 
 def columns_of(connection: psycopg.Connection, table: Table) -> TableSchema:
-    """Return the columns of a table or view with types and descriptions, as the database has them."""
+    """Return the columns that a table or view has, with types and descriptions."""
     columns = connection.execute(
         "select attname, format_type(atttypid, atttypmod), col_description(attrelid, attnum), "
         "attnotnull from pg_attribute where attrelid = %s::regclass and attnum > 0 "

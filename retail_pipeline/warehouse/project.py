@@ -32,8 +32,8 @@ from retail_pipeline.settings import (
 
 PROJECT_FOLDER = PROJECT_ROOT / "dbt_project"
 PREPARED = ".prepared"
-"""The folder of the project that the pipeline's manifest is prepared in. A dbt command that is run by
-hand writes to `target/`, so its drafts and interrupted writes never reach Dagster."""
+"""The folder of the project that the pipeline's manifest is prepared in. dbt that is run by hand
+writes to `target/`: its drafts and interrupted writes never reach Dagster."""
 
 PARTIAL_PARSE = "partial_parse.msgpack"
 """What dbt has parsed, of use to builds of the same database with the same variables."""
@@ -161,7 +161,7 @@ def _libpq_variables(url: str) -> dict[str, str]:
 
 
 def recall(parsed: Path, target: Path) -> None:
-    """Copy the parsed project of an earlier build, else of the manifest, to a coming build's folder.
+    """Copy an earlier build's parsed project, else the manifest's, to a coming build's folder.
 
     Args:
         parsed: The file that `keep` writes.
