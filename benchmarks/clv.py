@@ -18,10 +18,8 @@ import numpy as np
 
 from benchmarks.processes import measured
 from benchmarks.results import Result
-from retail_pipeline.clv.models.btyd import (
-    BGNBD,
-    Purchases,
-)
+from retail_pipeline.clv.models.bg_nbd import BGNBD
+from retail_pipeline.clv.models.purchases import Purchases
 
 SIZES: Final = (10_000, 100_000)
 """Customers."""

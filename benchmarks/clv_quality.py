@@ -24,7 +24,7 @@ from retail_pipeline.clv.evaluation import (
     metrics,
 )
 from retail_pipeline.clv.evaluation.selection import INCUMBENT
-from retail_pipeline.clv.models.btyd import Array
+from retail_pipeline.clv.models.base import Array
 from retail_pipeline.clv.models.registry import MODELS
 from retail_pipeline.clv.models.trees import (
     FEATURES,
@@ -110,7 +110,7 @@ def marts(
         dbt_build(
             scratch.url,
             select=[f"+{name}" for name in names],
-            variables={"as_of_date": as_of.isoformat(), "with_outcomes": True},
+            variables={"as_of_date": as_of.isoformat()},
         )
         features, entries = (scratch.read(f"warehouse.{name}") for name in names)
     return features, entries

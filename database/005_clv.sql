@@ -294,20 +294,9 @@ comment on column clv.backtest_abstentions.cutoff_date is 'The cut-off.';
 comment on column clv.backtest_abstentions.horizon_days is 'Length of the outcome in days.';
 comment on column clv.backtest_abstentions.reason is 'Why it could not be fitted.';
 
-create table if not exists clv.input_digests (
-    asset_name text not null,
-    for_date date not null,
-    horizon_days integer not null,
-    digest text not null,
-    made_at timestamptz not null default now(),
-    primary key (asset_name, for_date, horizon_days)
-);
-comment on table clv.input_digests is 'What a result was computed from: where the digest is the same, it is not computed again.';
-comment on column clv.input_digests.asset_name is 'The asset that the result belongs to.';
-comment on column clv.input_digests.for_date is 'Its as-of date or cut-off.';
-comment on column clv.input_digests.horizon_days is 'Its horizon.';
-comment on column clv.input_digests.digest is 'Of the code, the libraries'' versions and the rows that were read.';
-comment on column clv.input_digests.made_at is 'When it was computed.';
+drop table if exists clv.input_digests;
+alter table clv.backtest_metrics add column if not exists input_digest text;
+comment on column clv.backtest_metrics.input_digest is 'Of code, libraries'' versions and rows that the test depends on: where it is the same, the cut-off is not tested again.';
 
 alter table clv.model_versions add column if not exists artifact_bytes integer;
 alter table clv.model_versions add column if not exists code_version text;

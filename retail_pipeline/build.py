@@ -11,8 +11,7 @@ from retail_pipeline.automation import (
     build_automation,
     with_conditions,
 )
-from retail_pipeline.clv.assets import build_clv
-from retail_pipeline.clv.monitoring.assets import build_oversight
+from retail_pipeline.clv.definitions import build_clv
 from retail_pipeline.dagster_support.catalog import catalogued
 from retail_pipeline.dagster_support.run_window import RunWindow
 from retail_pipeline.figures.assets import build_figures
@@ -23,7 +22,7 @@ from retail_pipeline.report.assets import (
     inventory,
 )
 from retail_pipeline.settings import Settings
-from retail_pipeline.warehouse.assets import build_warehouse
+from retail_pipeline.warehouse import build_warehouse
 
 
 def build_definitions(settings: Settings | None = None, **overrides: Any) -> Definitions:
@@ -47,7 +46,6 @@ def build_definitions(settings: Settings | None = None, **overrides: Any) -> Def
         build_ingestion(settings),
         build_warehouse(settings),
         build_clv(),
-        build_oversight(),
         build_figures(),
     ]
     stages = [*rooms, build_report(inventory(rooms))]

@@ -14,12 +14,8 @@ import pandas as pd
 from retail_pipeline.clv.data import dataset
 from retail_pipeline.clv.evaluation import metrics
 from retail_pipeline.clv.models.registry import MODELS
-from retail_pipeline.clv.serving.valuation import (
-    Valuation,
-    value_customers,
-)
+from retail_pipeline.clv.serving.valuation import Valuation, value_customers
 from retail_pipeline.errors import UsageError
-from retail_pipeline.linear_algebra import take_working_memory
 from retail_pipeline.postgres import (
     Database,
     Role,
@@ -48,13 +44,13 @@ OUTPUT_COLUMNS = (
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What a file says about the models at a cut-off.
+    """The models at a cut-off of a file, beside the actual outcomes.
 
     Attributes:
         valuation: Candidates, past backtest, decision.
         predictions: One row per customer and model (`OUTPUT_COLUMNS`), the served model's first.
         metrics: One row per model with all metrics; empty where the file ends before the outcome.
-        rejected_lines: Lines of the whole file that were kept aside, those of the outcome as well.
+        rejected_lines: Rejected lines of the whole file, those of the outcome as well.
     """
 
     valuation: Valuation
@@ -77,7 +73,7 @@ def evaluate_file(
     horizon_days: int,
     model: str | None = None,
 ) -> Evaluation:
-    """Value the file's customers at a cut-off and compare with what came after it.
+    """Return the file's customers valued at a cut-off, compared with the outcomes after it.
 
     Args:
         settings: Which PostgreSQL holds the scratch database.
@@ -88,10 +84,9 @@ def evaluate_file(
 
     Raises:
         UsageError: The file, the cut-off, the horizon or the model's name is wrong.
-        PipelineError: No customer has a purchase before the cut-off, or no memory is left.
+        PipelineError: No customer has a purchase before the cut-off.
     """
     _check_model(model)
-    take_working_memory()
     source = FileSource(path)
     open_dataset(source, cutoff)  # refuses a date before the first line
     with scratch_database(settings) as scratch:
@@ -111,9 +106,9 @@ def evaluate_file(
 
 
 def _land(database: Database, source: FileSource) -> int:
-    """Land the whole file and return how many lines were kept aside.
+    """Land the whole file and return how many lines were rejected.
 
-    What comes after the cut-off is the outcome, and no feature sees it.
+    Lines after the cut-off are the outcome, and no feature uses them.
     """
     whole = open_dataset(source)
     land_records(database, whole.records)
@@ -122,7 +117,7 @@ def _land(database: Database, source: FileSource) -> int:
 
 def _features(database: Database, cutoff: date) -> tuple[pd.DataFrame, pd.DataFrame]:
     selection = [f"+{name}" for name in FEATURES]
-    dbt_build(database.url, select=selection, variables={"with_outcomes": True}, as_of=cutoff)
+    dbt_build(database.url, select=selection, as_of=cutoff)
     reader = database.as_role(Role.SCIENTIST)
     features, entries = (reader.read(f"warehouse.{name}") for name in FEATURES)
     return features, entries
@@ -156,7 +151,7 @@ def _abstention(valuation: Valuation, name: str) -> str:
 def _outcomes(
     entries: pd.DataFrame, customer_ids: pd.Series, cutoff: date, horizon_days: int
 ) -> pd.DataFrame:
-    """The same outcome that the models are trained on, as the whole file knows it."""
+    """Return the outcome that the models are trained on, as the whole file has it."""
     prepared = dataset.prepare_entries(entries)
     return dataset.outcomes(prepared, customer_ids, cutoff, horizon_days)
 

@@ -4,20 +4,19 @@ A job that holds a partitioned asset asks for partitions when it is launched, an
 has none: `clv/backtest` has a job of its own; in the others `clv/backtest_summary` does its work.
 """
 
-from typing import Any
+from typing import TYPE_CHECKING, Union
 
-from dagster import (
-    MAX_RUNTIME_SECONDS_TAG,
-    AssetKey,
-    AssetSelection,
-    JobDefinition,
-    define_asset_job,
-)
+from dagster import AssetKey, AssetSelection, JobDefinition, define_asset_job
+from dagster._core.storage.tags import MAX_RUNTIME_SECONDS_TAG
 
 from retail_pipeline.automation.upkeep import build_upkeep_job
 
-Job = JobDefinition | Any
-"""Dagster does not export the type of the jobs that `define_asset_job` returns."""
+if TYPE_CHECKING:  # Dagster does not export the type of what it returns
+    from dagster._core.definitions.unresolved_asset_job_definition import (
+        UnresolvedAssetJobDefinition,
+    )
+
+Job = Union["UnresolvedAssetJobDefinition", JobDefinition]
 
 INGESTION = "ingestion"
 REFRESH = "refresh"

@@ -15,7 +15,6 @@ from dagster import (
     Config,
     DagsterEventType,
     DagsterInstance,
-    DagsterRunStatus,
     EventRecordsFilter,
     JobDefinition,
     OpExecutionContext,
@@ -25,13 +24,12 @@ from dagster import (
     job,
     op,
 )
+from dagster._core.storage.dagster_run import FINISHED_STATUSES
 from pydantic import Field
 
 from retail_pipeline.settings import Settings
 
 KEEP_DAYS = 90
-
-_FINISHED = [DagsterRunStatus.SUCCESS, DagsterRunStatus.FAILURE, DagsterRunStatus.CANCELED]
 
 
 class UpkeepConfig(Config):
@@ -85,7 +83,7 @@ def remove_older(instance: DagsterInstance, home: Path, before: datetime) -> Rem
         home: `RETAIL_HOME`, where builds that failed have left their artifacts.
         before: Runs updated later stay.
     """
-    finished = RunsFilter(statuses=_FINISHED, updated_before=before)
+    finished = RunsFilter(statuses=list(FINISHED_STATUSES), updated_before=before)
     old = set(instance.get_run_ids(finished)) - _latest_runs(instance)
     for run_id in old:
         instance.compute_log_manager.delete_logs(prefix=[run_id])

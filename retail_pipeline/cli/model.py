@@ -43,9 +43,9 @@ def list_models(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON for machines.")] = False,
 ) -> None:
     """Show the stored versions: the champion, the challengers, and what served before."""
-    from retail_pipeline.clv.serving import store
+    from retail_pipeline.clv.evaluation import promotion
 
-    versions = store.list_versions(_database(Settings.from_environment()))
+    versions = promotion.list_versions(_database(Settings.from_environment()))
     if not everything:
         shown = (versions["status"] != "retired") | versions["last_served_at"].notna()
         versions = versions[shown]
@@ -74,12 +74,12 @@ def unpin(
     ] = None,
 ) -> None:
     """Let the rule choose again."""
-    from retail_pipeline.clv.serving import store
+    from retail_pipeline.clv.evaluation import promotion
 
     settings = Settings.from_environment()
     database = _database(settings)
     given = None if horizon_days is None else parse_horizon(horizon_days, "--horizon-days")
-    freed = store.unpin(database, given)
+    freed = promotion.unpin(database, given)
     if not freed:
         open_console().print("no version was pinned")
     for days in freed:
@@ -91,23 +91,23 @@ def unpin(
 @app.command()
 def rollback(horizon_days: Horizon = None) -> None:
     """Let the version serve that served before the present one, and pin it."""
-    from retail_pipeline.clv.serving import store
+    from retail_pipeline.clv.evaluation import promotion
 
     settings = Settings.from_environment()
     database = _database(settings)
     days = (
-        store.served_horizon(database)
+        promotion.served_horizon(database)
         if horizon_days is None
         else parse_horizon(horizon_days, "--horizon-days")
     )
-    _pin(settings, store.previous_version(database, days))
+    _pin(settings, promotion.previous_version(database, days))
 
 
 def _pin(settings: Settings, version: str) -> None:
-    from retail_pipeline.clv.serving import store
+    from retail_pipeline.clv.evaluation import promotion
 
     database = _database(settings)
-    refresh_serving(settings, store.pin(database, version, datetime.now(UTC)))
+    refresh_serving(settings, promotion.pin(database, version, datetime.now(UTC)))
     print_serving(database, open_console())
 
 

@@ -112,9 +112,9 @@ def refresh_serving(settings: Settings, horizon_days: int) -> None:
     Raises:
         PipelineError: A step failed; the message is its reason.
     """
-    from retail_pipeline.clv.serving import store
+    from retail_pipeline.clv.evaluation import promotion
 
-    rate = store.served_discount_rate(open_database(settings), horizon_days)
+    rate = promotion.served_discount_rate(open_database(settings), horizon_days)
     window: dict[str, Any] = {"horizon_days": horizon_days, "discount_rate": rate}
     with _quiet_output(settings) as terminal:
         console = open_console(terminal)

@@ -23,7 +23,6 @@ from retail_pipeline.settings import Settings
 LAYERS = ("transactional", "warehouse", "clv", "quality")
 _WIDTH_WITHOUT_TERMINAL = 120
 _UNCOUNTED = (
-    "input_digests",
     "landed_streams",
     "migrations",
     "rebuild_requests",

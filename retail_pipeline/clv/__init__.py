@@ -1,7 +1,7 @@
-"""Customer lifetime value: who will spend how much over the horizon.
+"""Customer lifetime value: how much each customer will spend over the horizon.
 
-Plain Python over frames: `dataset` (cut-offs and outcomes), `btyd` (the probability models),
-`estimators` (the models), `metrics`, `intervals`, `backtest`, `selection`, `segments`, and
-`valuation`, which puts them together for the assets and for `evaluate` alike. `store` keeps models
-in the database. Only `assets` and `checks` know Dagster; no feature is computed here.
+The sub-packages build on each other in this order: `data` (cut-offs, outcomes, training sample),
+`models` (fit, predict, store), `evaluation` (backtest, metrics, selection, promotion), `serving`
+(predictions, segments, margins), `monitoring` (reasons, importance, drift, realised values). Only
+`assets`, `checks` and `definitions` use Dagster. Features are computed in dbt.
 """

@@ -8,25 +8,13 @@ import functools
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-import psycopg
 from dagster import OpExecutionContext, RetryRequested
 
-from retail_pipeline.errors import UnavailableError
+from retail_pipeline.postgres.lost import is_lost_connection, says_lost_connection
 
 MOST_RETRIES = 3
 FIRST_PAUSE_SECONDS = 2.0
 """Doubled each time: a server that restarts is back within the quarter of a minute of all three."""
-
-_LOST = (
-    "server closed the connection",
-    "terminating connection",
-    "connection refused",
-    "connection reset",
-    "the database system is",
-    "no connection to the server",
-    "could not connect to server",
-    "connection already closed",
-)
 
 _T = TypeVar("_T")
 
@@ -55,16 +43,4 @@ def retry() -> RetryRequested:
     return RetryRequested(MOST_RETRIES, seconds_to_wait=FIRST_PAUSE_SECONDS * 2**attempt)
 
 
-def is_lost_connection(error: BaseException) -> bool:
-    """Return whether an error is that of a database that is away, and may be back in a moment."""
-    if isinstance(error, UnavailableError):
-        return True
-    is_of_database = isinstance(error, psycopg.OperationalError) or type(
-        error
-    ).__module__.startswith("adbc_driver_manager")
-    return is_of_database and says_lost_connection(str(error))
-
-
-def says_lost_connection(words: str) -> bool:
-    """Return whether a message of PostgreSQL or a driver tells of a lost connection."""
-    return any(sign in words.lower() for sign in _LOST)
+__all__ = ["is_lost_connection", "retried", "retry", "says_lost_connection"]

@@ -40,6 +40,15 @@ class RunWindow(ConfigurableResource):
     )
     full_refresh: bool = Field(default=False, description="Rebuild every layer from the source.")
 
+    def landed(self, database: Database, settings: Settings) -> tuple[date, int]:
+        """Return the as-of date of the landed data and the run's horizon in days.
+
+        Raises:
+            PipelineError: Nothing was ingested, or this run was given another date.
+            UsageError: The horizon is not from 1 to 1095.
+        """
+        return self.landed_as_of(database), self.horizon(settings)
+
     def asked_as_of(self, settings: Settings) -> date | None:
         """Return the as-of date that this run or the environment asks for, if any.
 

@@ -3,6 +3,7 @@
 from datetime import UTC, date, datetime
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 from dagster import (
@@ -16,23 +17,14 @@ from dagster import (
 )
 
 from retail_pipeline import generation as state
-from retail_pipeline.clv import processes
-from retail_pipeline.clv.assets import build_clv
-from retail_pipeline.clv.data import (
-    dataset,
-    tables,
-)
-from retail_pipeline.clv.data import (
-    sampling as buckets,
-)
-from retail_pipeline.clv.data.sampling import Buckets
+from retail_pipeline.clv.data import dataset, sampling, tables
+from retail_pipeline.clv.data.sampling import TrainingSample
+from retail_pipeline.clv.definitions import build_clv
+from retail_pipeline.clv.evaluation import promotion
 from retail_pipeline.clv.evaluation.metrics import METRICS
-from retail_pipeline.clv.models.registry import LastWindow
-from retail_pipeline.clv.serving import (
-    scoring,
-    segments,
-    store,
-)
+from retail_pipeline.clv.models import registry
+from retail_pipeline.clv.models.baselines import LastWindow
+from retail_pipeline.clv.serving import score
 from retail_pipeline.clv.serving.valuation import value_customers
 from retail_pipeline.dagster_support.run_window import RunWindow
 from retail_pipeline.errors import (
@@ -47,6 +39,13 @@ AS_OF = date(2021, 3, 1)
 HORIZON = 90
 LEDGER = world.ledger(customers=150)
 FEATURES = world.features(LEDGER, world.month_firsts(AS_OF, months=8))
+
+
+SERVED = AssetSelection.assets(
+    *("clv/training_set", "clv/candidates", "clv/backtest_summary", "clv/model"),
+    *("clv/predictions", "clv/segments", "clv/rfm_segments", "clv/segment_changes"),
+)
+CHECKS = SERVED - SERVED.without_checks()
 
 
 def fill(database: Database, ledger: pd.DataFrame, features: pd.DataFrame) -> None:
@@ -77,11 +76,20 @@ def fill(database: Database, ledger: pd.DataFrame, features: pd.DataFrame) -> No
         ["customer_id", "date_day", "known_date"],
         create=True,
     )
-    rfm = dataset.prepare_features(features)
-    rfm = rfm[rfm["as_of_date"] == rfm["as_of_date"].max()]
+    frame = dataset.prepare_features(features)
+    frame["label"] = np.where(frame["purchase_days"] > 2, "Loyal customers", "Promising")
+    now = frame["as_of_date"].max()
+    before = frame.loc[frame["as_of_date"] < now, "as_of_date"].max()
+    then = frame[frame["as_of_date"] == before].set_index("customer_id")["label"]
+    rfm = frame[frame["as_of_date"] == now]
     database.publish(
         "warehouse.customer_rfm",
-        rfm[["customer_id"]].assign(rfm_segment=segments.rfm(rfm).astype("string")),
+        rfm[["customer_id", "recency_days"]].assign(
+            as_of_date=now.date(),
+            rfm_segment=rfm["label"].astype("string"),
+            previous_rfm_segment=rfm["customer_id"].map(then).astype("string"),
+            previous_as_of_date=(now if pd.isna(before) else before).date(),
+        ),
         ["customer_id"],
         replace_where="true",
         create=True,
@@ -97,8 +105,7 @@ def run(
     **window: Any,
 ) -> ExecuteInProcessResult:
     state.begin(database, source_id="test", as_of=as_of, run_id="test")
-    whole = AssetSelection.groups("clv") - AssetSelection.assets("clv/backtest")
-    job = define_asset_job("clv", selection or whole)
+    job = define_asset_job("clv", SERVED if selection is None else selection)
     resources = {
         "database": database,
         "settings": Settings(horizon_days=HORIZON),
@@ -197,15 +204,12 @@ def test_a_second_run_changes_nothing_and_a_later_date_adds(database: Database) 
     assert (database.read("clv.model_versions")["status"] == "champion").sum() == 1
 
 
-def test_an_unchanged_run_computes_nothing_again_and_changed_rows_do(database: Database) -> None:
+def test_an_unchanged_run_tests_no_cutoff_again_and_changed_rows_do(database: Database) -> None:
     fill(database, LEDGER, FEATURES)
     first = run(database)
     columns = [*METRICS, "fit_seconds"]
     before = database.read("clv.backtest_metrics", columns, where="true order by 1, 2")
     again = run(database)
-    for name in ("training_set", "candidates"):
-        assert not materialization(first, name).metadata["reused"].value
-        assert materialization(again, name).metadata["reused"].value
     summary = materialization(again, "backtest_summary").metadata
     cutoffs = materialization(first, "backtest_summary").metadata["tested"].value
     assert (summary["tested"].value, summary["reused"].value) == (0, cutoffs)
@@ -225,7 +229,6 @@ def test_an_unchanged_run_computes_nothing_again_and_changed_rows_do(database: D
         "where customer_id = 'c0001'"
     )
     changed = run(database)
-    assert not materialization(changed, "candidates").metadata["reused"].value
     assert materialization(changed, "backtest_summary").metadata["reused"].value == 0
 
 
@@ -260,25 +263,25 @@ def test_the_partitions_are_the_cutoffs_and_one_alone_can_be_tested(database: Da
 def test_a_pin_overrules_the_rule_until_it_is_taken_away(database: Database) -> None:
     fill(database, LEDGER, FEATURES)
     run(database)
-    ruled = store.load_serving(database, AS_OF, HORIZON).model_version
-    other = store.candidate_versions(database, AS_OF, HORIZON)["last_window"]
+    ruled = promotion.load_serving(database, AS_OF, HORIZON).model_version
+    other = registry.candidate_versions(database, AS_OF, HORIZON)["last_window"]
     assert ruled != other
-    follow = AssetSelection.assets("clv/model").downstream()
+    follow = AssetSelection.assets("clv/model").downstream() & SERVED
 
-    assert store.pin(database, other, datetime.now(UTC)) == HORIZON
+    assert promotion.pin(database, other, datetime.now(UTC)) == HORIZON
     assert materialization(run(database, selection=follow), "model").metadata["pinned"].value
     served = database.read("clv.predictions")["model_version"].unique().tolist()
     champion = database.read("clv.model_versions", where="status = 'champion'")
     assert served == champion["model_version"].tolist() == [other]
     reason = database.query("select reason from clv.model_decisions order by decided_at desc")
     assert "pinned since" in reason["reason"][0] and "the rule says" in reason["reason"][0]
-    assert store.previous_version(database, HORIZON) == ruled
+    assert promotion.previous_version(database, HORIZON) == ruled
 
-    assert store.unpin(database) == [HORIZON]
+    assert promotion.unpin(database) == [HORIZON]
     run(database, selection=follow)
     assert database.read("clv.predictions")["model_version"].unique().tolist() == [ruled]
     with pytest.raises(UsageError, match="no model version 'nothing'"):
-        store.pin(database, "nothing", datetime.now(UTC))
+        promotion.pin(database, "nothing", datetime.now(UTC))
 
 
 def test_value_is_discounted_margin_known_where_costs_are_and_the_datas_reach_told(
@@ -311,7 +314,7 @@ def test_value_is_discounted_margin_known_where_costs_are_and_the_datas_reach_to
     segments_worth = database.read("clv.segments", ["segment", *worth[1:]]).set_index("segment")
     sums = worthy.groupby("segment")[worth[1:]].sum()
     pd.testing.assert_frame_equal(segments_worth.sort_index(), sums)
-    assert store.served_discount_rate(database, HORIZON) == 0.1
+    assert promotion.served_discount_rate(database, HORIZON) == 0.1
 
     far = run(database, horizon_days=730)
     assert far.success and "outcomes_are_complete" in failed_checks(far)
@@ -357,7 +360,7 @@ def test_the_checks_see_harm(database: Database) -> None:
         "intervals_cover_four_in_five": "update clv.backtest_metrics set coverage_80 = 0.5",
         "outcomes_are_complete": "update clv.training_set set future_value = -1",
     }
-    checks = AssetSelection.all_asset_checks()
+    checks = CHECKS
     seen: set[str] = set()
     for check, harm in harms.items():
         database.execute(harm)
@@ -374,7 +377,7 @@ def test_equal_outcomes_are_told_as_nothing_to_rank(database: Database) -> None:
         "(select jsonb_agg(model || '{\"normalized_gini\": null}') "
         "from jsonb_array_elements(numbers->'leaderboard') as model))"
     )
-    checks = run(database, selection=AssetSelection.all_asset_checks())
+    checks = run(database, selection=CHECKS)
     [told] = [
         check.description
         for check in checks.get_asset_check_evaluations()
@@ -388,30 +391,31 @@ def test_parts_on_all_cores_give_what_one_part_gives(
 ) -> None:
     fill(database, LEDGER, FEATURES)
     model = LastWindow(HORIZON)
-    monkeypatch.setattr(processes, "cores", lambda: 2)
-    [(whole, _)] = scoring.predicted(database, model, AS_OF, 0.1, draws=True)
-    everybody = scoring.labelled(database, model, AS_OF)
-    monkeypatch.setattr(buckets, "MOST_CUSTOMERS", 40)
-    parts = [part for part, _ in scoring.predicted(database, model, AS_OF, 0.1, draws=True)]
+    [(whole, _)] = score.scored_parts(database, model, AS_OF, 0.1, draws=True)
+    everybody = score.labelled_parts(database, model, AS_OF)
+    monkeypatch.setattr(sampling, "MOST_CUSTOMERS", 40)
+    parts = [part for part, _ in score.scored_parts(database, model, AS_OF, 0.1, draws=True)]
     sizes = [len(part) for part in parts]
     assert len(sizes) == -(-len(whole) // 40)
     assert max(sizes) - min(sizes) <= 1
     pd.testing.assert_frame_equal(pd.concat(parts, ignore_index=True), whole, check_exact=True)
     assert (whole["discounted_value"] <= whole["predicted_value"]).all()
-    again = scoring.labelled(database, model, AS_OF)
+    again = score.labelled_parts(database, model, AS_OF)
     pd.testing.assert_frame_equal(again, everybody, check_exact=True)
     with pytest.raises(PipelineError, match="nobody has a purchase before 1999-01-01"):
-        scoring.predicted(database, model, date(1999, 1, 1), 0.0, draws=False)
+        score.scored_parts(database, model, date(1999, 1, 1), 0.0, draws=False)
 
 
 def test_tables_and_frames_hand_models_the_same_customers(database: Database) -> None:
     fill(database, LEDGER, FEATURES)
     ids = LEDGER[["customer_id"]].drop_duplicates()
     database.publish("warehouse.dim_customers", ids, ["customer_id"], create=True)
-    four = Buckets(4)
+    four = TrainingSample(4)
     features = tables.features(database, [AS_OF], four)
     entries = tables.entries(database, AS_OF, four)
-    everything = tables.features(database, [AS_OF], Buckets(1))
+    everything = tables.features(database, [AS_OF], TrainingSample(1))
     pd.testing.assert_frame_equal(features, four.chosen(everything))
-    pd.testing.assert_frame_equal(entries, four.chosen(tables.entries(database, AS_OF, Buckets(1))))
+    pd.testing.assert_frame_equal(
+        entries, four.chosen(tables.entries(database, AS_OF, TrainingSample(1)))
+    )
     assert 0 < len(features) < len(everything) / 2

@@ -8,7 +8,6 @@ with
 users as (
 
     select * from {{ ref('stg_retail__users') }}
-    where {{ is_before_as_of_date(['recorded_at']) }}
 
 ),
 

@@ -134,6 +134,11 @@ def feature_dates(features: pd.DataFrame) -> list[date]:
     return sorted(map(_plain_date, features["as_of_date"].unique()))
 
 
+def listed(cutoffs: Iterable[date]) -> str:
+    """Return cut-offs as text, for messages and metadata."""
+    return ", ".join(cutoff.isoformat() for cutoff in cutoffs) or "none has a complete outcome"
+
+
 def outcomes(
     entries: pd.DataFrame,
     customer_ids: pd.Series,

@@ -1,8 +1,7 @@
-"""Which customers models learn from, and in which parts everybody is scored.
+"""The training sample of customers, and the parts in which everybody is scored.
 
-Models learn from a bucket: customers by a digest of their id, one rule in SQL and in pandas. They
-score parts: ranges of ids, as tables lie. Up to `MOST_CUSTOMERS` there is one of either, of
-everybody. Nothing is read or fitted here.
+The sample is chosen by a digest of the id, one rule in SQL and in pandas. The parts are ranges of
+ids, as tables lie. Up to `MOST_CUSTOMERS` both are everybody.
 """
 
 import hashlib
@@ -15,49 +14,49 @@ import numpy as np
 import pandas as pd
 
 MOST_CUSTOMERS: Final = 100_000
-"""In one bucket, on average over the buckets, and in one part. More rows would not move what is
-learned (docs/decisions/0037), and both bound how much a step holds in memory."""
+"""In the sample, and in one part: more rows would not move what is fitted (docs/decisions/0037),
+and both bound the memory of a step."""
 
 _DIGITS: Final = 4
-_MOST_BUCKETS: Final = 16**_DIGITS
+_LARGEST_SHARE: Final = 16**_DIGITS
 
 
 @dataclass(frozen=True)
-class Buckets:
-    """How many buckets a population has: a power of two, so that a growing one seldom changes it.
+class TrainingSample:
+    """One customer in so many: a power of two, so that a growing population seldom changes it.
 
     Attributes:
-        count: The number of buckets, 1 where everybody is in one.
+        one_customer_in: The share's denominator; 1 takes everybody.
     """
 
-    count: int
+    one_customer_in: int
 
     @classmethod
     def of(cls, customers: int) -> Self:
-        """Return the fewest buckets that hold so many customers."""
+        """Return the largest sample of a population that `MOST_CUSTOMERS` allows."""
         count = 1
-        while customers > count * MOST_CUSTOMERS and count < _MOST_BUCKETS:
+        while customers > count * MOST_CUSTOMERS and count < _LARGEST_SHARE:
             count *= 2
         return cls(count)
 
     def condition(self) -> str:
-        """Return the SQL condition on `customer_id` of those that models learn from."""
-        if self.count == 1:
+        """Return the SQL condition on `customer_id` of the sample."""
+        if self.one_customer_in == 1:
             return "true"
         digits = f"right(md5(customer_id), {_DIGITS})"
-        return f"mod(('x' || {digits})::bit({4 * _DIGITS})::integer, {self.count}) = 0"
+        return f"mod(('x' || {digits})::bit({4 * _DIGITS})::integer, {self.one_customer_in}) = 0"
 
     def chosen(self, frame: pd.DataFrame) -> pd.DataFrame:
-        """Return the rows of the customers that models learn from, in their order."""
-        if self.count == 1:
+        """Return the rows of the customers in the sample, in their order."""
+        if self.one_customer_in == 1:
             return frame
         codes, ids = pd.factorize(frame["customer_id"])
-        is_chosen = np.array([self._bucket(str(customer_id)) == 0 for customer_id in ids], bool)
+        is_chosen = np.array([self._holds(str(customer_id)) for customer_id in ids], bool)
         return frame[is_chosen[codes]].reset_index(drop=True)
 
-    def _bucket(self, customer_id: str) -> int:
+    def _holds(self, customer_id: str) -> bool:
         digest = hashlib.md5(customer_id.encode(), usedforsecurity=False).hexdigest()
-        return int(digest[-_DIGITS:], 16) % self.count
+        return int(digest[-_DIGITS:], 16) % self.one_customer_in == 0
 
 
 def count_parts(customers: int) -> int:

@@ -1,9 +1,6 @@
-"""What the assets of this room read and write: typed frames in, exact decimals out, digests kept.
+"""Tables as typed frames: features, entries and costed sales in; exact decimals out."""
 
-No modelling, no Dagster. Models and decisions are in `store`, the backtest's tables in `cutoffs`.
-"""
-
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import date
 from itertools import pairwise
 from typing import Final
@@ -13,13 +10,13 @@ import pyarrow as pa
 
 from retail_pipeline.clv.data import dataset
 from retail_pipeline.clv.data.sampling import (
-    Buckets,
+    TrainingSample,
     count_parts,
 )
 from retail_pipeline.postgres import Database
 
 WORTH: Final = ("predicted_value", "discounted_value", "predicted_margin", "discounted_margin")
-"""What the columns of `clv.predictions` say in money, intervals aside."""
+"""The columns of `clv.predictions` that are money, intervals aside."""
 
 Ids = tuple[str | None, str | None]
 """A range of customers: from an id on, and the id that it ends before; None where it is open."""
@@ -31,17 +28,17 @@ def as_of_dates(database: Database) -> list[date]:
     return [pd.Timestamp(day).date() for day in dates["as_of_date"]]
 
 
-def buckets(database: Database, as_of: date) -> Buckets:
-    """Return the buckets of the population at a date."""
-    return Buckets.of(_customers(database, as_of))
+def training_sample(database: Database, as_of: date) -> TrainingSample:
+    """Return the training sample of the population at a date."""
+    return TrainingSample.of(_customers(database, as_of))
 
 
-def features(database: Database, dates: Sequence[date], buckets: Buckets) -> pd.DataFrame:
-    """Return the prepared features at some dates of the customers that models learn from."""
+def features(database: Database, dates: Sequence[date], sample: TrainingSample) -> pd.DataFrame:
+    """Return the prepared features at some dates of a training sample."""
     return dataset.prepare_features(
         database.read(
             "warehouse.customer_features",
-            where=f"as_of_date = any(%s) and {_in_bucket(buckets)}",
+            where=f"as_of_date = any(%s) and {_in_sample(sample)}",
             params=[list(dates)],
         )
     )
@@ -84,13 +81,13 @@ _RANGE: Final = (
 """A condition that is bound before it is sent: the planner sees what is left of it."""
 
 
-def entries(database: Database, as_of: date, buckets: Buckets) -> pd.DataFrame:
-    """Return the prepared ledger, as it was known at a date, of those that models learn from."""
+def entries(database: Database, as_of: date, sample: TrainingSample) -> pd.DataFrame:
+    """Return the prepared entries of a training sample, as they were known at a date."""
     return dataset.prepare_entries(
         database.read(
             "warehouse.customer_day_entries",
             dataset.ENTRY_COLUMNS,
-            where=f"date_day < %s and known_date < %s and {_in_bucket(buckets)}",
+            where=f"date_day < %s and known_date < %s and {_in_sample(sample)}",
             params=[as_of, as_of],
         )
     )
@@ -104,12 +101,12 @@ def _customers(database: Database, as_of: date) -> int:
     return int(found["customers"].iloc[0])
 
 
-def _in_bucket(buckets: Buckets) -> str:
-    """Return a condition on customers that their tables' indexes answer, beyond one bucket."""
-    if buckets.count == 1:
+def _in_sample(sample: TrainingSample) -> str:
+    """Return a condition on customers that indexes answer, where it is not everybody."""
+    if sample.one_customer_in == 1:
         return "true"
     dimension = "select customer_id from warehouse.dim_customers"
-    return f"customer_id in ({dimension} where {buckets.condition()})"
+    return f"customer_id in ({dimension} where {sample.condition()})"
 
 
 _COSTED_SALES = """
@@ -178,7 +175,7 @@ def costed_sales(database: Database, as_of: date, ids: Ids = (None, None)) -> pd
 
 
 def backtest_metrics(database: Database, as_of: date, horizon_days: int) -> pd.DataFrame:
-    """Return the metrics at the cut-offs that are due at this date; older rows do not vote."""
+    """Return the metrics at the cut-offs that are due at this date, as older rows do not count."""
     frame = database.read(
         "clv.backtest_metrics",
         where="horizon_days = %s order by cutoff_date, model_name",
@@ -195,11 +192,6 @@ def publish_training_set(database: Database, frame: pd.DataFrame, horizon_days: 
     typed = frame.assign(
         **{name: frame[name].dt.date for name in days},
         **{name: frame[name].astype("string") for name in texts},
-    )
-    # Of one horizon the table holds one training set: what earlier dates were given is gone.
-    database.execute(
-        "delete from clv.input_digests where asset_name = 'training_set' and horizon_days = %s",
-        [horizon_days],
     )
     return database.publish(
         "clv.training_set",
@@ -236,41 +228,3 @@ def exact(frame: pd.DataFrame, *money: str) -> pd.DataFrame:
             for name, text in decimals.items()
         }
     )
-
-
-def digests(database: Database, asset_name: str, horizon_days: int) -> dict[date, str]:
-    """Return what an asset's kept results were computed from, by their date."""
-    rows = database.query(
-        "select for_date, digest from clv.input_digests "
-        "where asset_name = %s and horizon_days = %s",
-        [asset_name, horizon_days],
-    )
-    return {pd.Timestamp(row["for_date"]).date(): row["digest"] for row in rows.to_dict("records")}
-
-
-def forget_digests(
-    database: Database, asset_name: str, horizon_days: int, dates: Sequence[date]
-) -> None:
-    """Declare results out of date before they are written anew: a half-written one is not kept."""
-    database.execute(
-        "delete from clv.input_digests "
-        "where asset_name = %s and horizon_days = %s and for_date = any(%s)",
-        [asset_name, horizon_days, list(dates)],
-    )
-
-
-def keep_digests(
-    database: Database, asset_name: str, horizon_days: int, digests: Mapping[date, str]
-) -> None:
-    """Declare results up to date, once they are written."""
-    frame = pd.DataFrame(
-        {
-            "asset_name": asset_name,
-            "for_date": list(digests),
-            "horizon_days": horizon_days,
-            "digest": list(digests.values()),
-            "made_at": pd.Timestamp.now("UTC"),
-        }
-    )
-    if len(frame):
-        database.publish("clv.input_digests", frame, ["asset_name", "for_date", "horizon_days"])

@@ -1,30 +1,27 @@
-"""Out-of-time tests: what each model would have said at past cut-offs, and what came.
+"""Out-of-time tests: each model's predictions at past cut-offs beside the actual outcomes.
 
 At a cut-off c everything is as a run at c would have had it: features of c, models trained on
 cut-offs up to c - h with outcomes known before c, intervals calibrated on earlier predictions whose
-outcome was complete at c. Only the judgement uses what is known today. No choice is made here.
+outcome was complete at c. Only the metrics use outcomes as known today.
 """
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, timedelta
 from typing import Any, Final
 
 import pandas as pd
 
+from retail_pipeline import cores
 from retail_pipeline.clv.data import dataset
-from retail_pipeline.clv.evaluation import (
-    intervals,
-    metrics,
-    parallel,
-)
-from retail_pipeline.clv.evaluation.candidates import (
-    Abstention,
-    AtCutoff,
-    Candidate,
-)
-from retail_pipeline.clv.models.btyd import Array
-from retail_pipeline.clv.models.registry import ValueModel
+from retail_pipeline.clv.evaluation import intervals, metrics
+from retail_pipeline.clv.models import btyd
+from retail_pipeline.clv.models.base import PREDICTED, Array, ValueModel
+from retail_pipeline.clv.models.candidates import fit_candidates
+from retail_pipeline.clv.models.registry import Candidate
+
+FEWEST_ROWS: Final = 30_000
+"""Customers at all cut-offs together; fewer are fitted before worker processes have started."""
 
 PREDICTION_COLUMNS: Final = [
     "model_name",
@@ -39,7 +36,6 @@ PREDICTION_COLUMNS: Final = [
     "actual_value",
 ]
 
-
 _Past = Mapping[str, pd.DataFrame]
 """Predictions for the customers of one cut-off, in their order, by the model's name."""
 
@@ -52,12 +48,27 @@ class Backtest:
         predictions: One row per model, cut-off and customer (`PREDICTION_COLUMNS`).
         metrics: One row per model and cut-off: the contract's metrics, `customers`,
             `training_rows`, `fit_seconds`.
-        abstentions: Per cut-off, the models that could not be fitted there.
+        abstentions: Per cut-off, the reasons of the models that could not be fitted, by their name.
     """
 
     predictions: pd.DataFrame
     metrics: pd.DataFrame
-    abstentions: dict[date, list[Abstention]]
+    abstentions: dict[date, dict[str, str]]
+
+
+@dataclass(frozen=True)
+class AtCutoff:
+    """All models at one cut-off, before any outcome is used.
+
+    Attributes:
+        candidates: The models, abstentions included.
+        predicted: Each fitted model's predictions for everyone (`PREDICTED`), by its name.
+        drawn: The ends of the model's own intervals, by its name, where nothing calibrates them.
+    """
+
+    candidates: list[Candidate]
+    predicted: dict[str, pd.DataFrame]
+    drawn: dict[str, tuple[Array, Array]] = field(default_factory=dict)
 
 
 def run(
@@ -67,11 +78,11 @@ def run(
     horizon_days: int,
     cutoffs: Sequence[date] | None = None,
 ) -> Backtest:
-    """Test every model at the past cut-offs.
+    """Return the test of every model at the past cut-offs.
 
     Args:
         features: Prepared features, at least at all month firsts before `as_of`.
-        entries: The prepared ledger.
+        entries: The prepared customer-day entries.
         as_of: Outcomes count as they were known before this date.
         horizon_days: Length of the outcome.
         cutoffs: The cut-offs wanted; by default all whose outcome is complete.
@@ -80,12 +91,12 @@ def run(
     wanted = set(due if cutoffs is None else cutoffs) & set(due)
     horizon = timedelta(days=horizon_days)
     needed = [c for c in due if c in wanted or any(c + horizon <= w for w in wanted)]
-    past: dict[date, _Past] = {}
-    rows, abstentions = [], dict[date, list[Abstention]]()
     # Where no earlier outcome is complete, nothing calibrates: the models draw their intervals.
-    drawn = [not any(c + horizon <= cutoff for c in needed) for cutoff in needed]
-    fitted = parallel.fit_at_cutoffs(features, entries, needed, horizon_days, drawn)
-    for cutoff, here in zip(needed, fitted, strict=True):
+    drawn = {cutoff: not any(c + horizon <= cutoff for c in needed) for cutoff in needed}
+    fitted = _fit_at_cutoffs(features, entries, horizon_days, drawn)
+    past: dict[date, _Past] = {}
+    rows, abstentions = [], dict[date, dict[str, str]]()
+    for cutoff, here in fitted.items():
         today = dataset.at_date(features, cutoff)
         known = {
             earlier: _as_known_at(past[earlier], entries, earlier, horizon_days, cutoff)
@@ -102,7 +113,7 @@ def run(
         }
         past[cutoff] = {name: predictions for name, (predictions, _) in tested.items()}
         rows += [row for _, row in tested.values()]
-        abstentions[cutoff] = [c.abstention for c in here.candidates if c.abstention]
+        abstentions[cutoff] = {c.model_name: c.abstention for c in here.candidates if c.abstention}
     return _reported(past, rows, abstentions, wanted)
 
 
@@ -113,6 +124,69 @@ def calibration_of(
     wanted = predictions["cutoff_date"].isin([pd.Timestamp(cutoff) for cutoff in cutoffs])
     own = predictions[wanted & (predictions["model_name"] == model_name)]
     return intervals.calibrate(own.sort_values(["cutoff_date", "customer_id"]), as_of)
+
+
+def _fit_at_cutoffs(
+    features: pd.DataFrame, entries: pd.DataFrame, horizon_days: int, drawn: Mapping[date, bool]
+) -> dict[date, AtCutoff]:
+    """Return every model fitted at each cut-off of `drawn`, on all cores where that pays.
+
+    A Pareto/NBD fit that several cut-offs need is made once and handed to all of them.
+    """
+    cutoffs = list(drawn)
+    rows = features["as_of_date"].isin([pd.Timestamp(cutoff) for cutoff in cutoffs]).sum()
+    if len(cutoffs) < 2 or rows < FEWEST_ROWS or cores.count_cores() < 2:
+        found = [
+            _fit_at_cutoff(features, entries, c, horizon_days, draws) for c, draws in drawn.items()
+        ]
+        return dict(zip(cutoffs, found, strict=True))
+    dates = dataset.feature_dates(features)
+    learned = {d for c in cutoffs for d in dataset.training_cutoffs(dates, c, horizon_days)}
+    populations = [(dataset.at_date(features, day),) for day in sorted(learned, reverse=True)]
+    fits: btyd.Fits = {}
+    for fit in cores.on_all_cores(_pareto_nbd_fit, populations):
+        fits |= fit
+    # The latest cut-offs train on most rows: started last, they would be waited for.
+    latest_first = cutoffs[::-1]
+    calls = [(features, entries, c, horizon_days, drawn[c], fits) for c in latest_first]
+    found = cores.on_all_cores(_fit_at_cutoff, calls)
+    return dict(zip(cutoffs, found[::-1], strict=True))
+
+
+def _pareto_nbd_fit(population: pd.DataFrame) -> btyd.Fits:
+    return btyd.fits_of(btyd.ParetoNBD, population)
+
+
+def _fit_at_cutoff(
+    features: pd.DataFrame,
+    entries: pd.DataFrame,
+    cutoff: date,
+    horizon_days: int,
+    draws: bool,
+    fits: btyd.Fits | None = None,
+) -> AtCutoff:
+    """Return every model as it would have been fitted at a past cut-off.
+
+    Args:
+        features: Prepared features, ordered by date.
+        entries: The prepared entries; nothing known on or after the cut-off counts.
+        cutoff: The date.
+        horizon_days: Length of the outcome.
+        draws: Whether the models' own intervals are wanted.
+        fits: Fits that were made before, for the cache.
+    """
+    btyd.remember(fits or {})
+    # By date, so that the features known then are the beginning of the frame: a view, no copy.
+    known = features.iloc[: features["as_of_date"].searchsorted(pd.Timestamp(cutoff), side="right")]
+    today = dataset.at_date(known, cutoff)
+    labelled = dataset.training_set(known, entries, cutoff, horizon_days)
+    candidates = fit_candidates(labelled, today, horizon_days)
+    models = [candidate.model for candidate in candidates if candidate.model is not None]
+    return AtCutoff(
+        candidates,
+        {model.name: model.predict(today)[PREDICTED] for model in models},
+        {model.name: intervals.from_model(model, today) for model in models} if draws else {},
+    )
 
 
 def _with_intervals(
@@ -180,7 +254,7 @@ def _as_known_at(
 def _reported(
     past: Mapping[date, _Past],
     rows: list[dict[str, Any]],
-    abstentions: dict[date, list[Abstention]],
+    abstentions: dict[date, dict[str, str]],
     wanted: set[date],
 ) -> Backtest:
     found = [frame for cutoff in sorted(wanted) for frame in past[cutoff].values()]

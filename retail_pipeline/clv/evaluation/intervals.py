@@ -21,10 +21,10 @@ import pandas as pd
 
 from retail_pipeline.clv.evaluation.metrics import groups_by_rank
 from retail_pipeline.clv.models.base import (
+    Array,
     DrawingModel,
     ValueModel,
 )
-from retail_pipeline.clv.models.btyd import Array
 
 LEVEL: Final = 0.80
 FEWEST_CALIBRATION_ROWS: Final = 100

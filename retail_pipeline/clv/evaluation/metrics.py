@@ -14,7 +14,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.stats import rankdata
 
-Array = NDArray[np.float64]
+from retail_pipeline.clv.models.base import Array
 
 TWEEDIE_FLOOR: Final = 0.01
 """Predictions below this share of the mean outcome count as this share: a zero prediction for a

@@ -15,10 +15,8 @@ from typing import Any, Final
 import pandas as pd
 
 from retail_pipeline.clv.evaluation.metrics import METRICS
-from retail_pipeline.clv.models.registry import (
-    Mean,
-    ParetoNBDGammaGamma,
-)
+from retail_pipeline.clv.models.baselines import Mean
+from retail_pipeline.clv.models.btyd import ParetoNBDGammaGamma
 
 INCUMBENT: Final = ParetoNBDGammaGamma.name
 LAST_RESORT: Final = Mean.name

@@ -1,17 +1,14 @@
-"""What every model is: the interface, the learning frame's two parts, abstention.
-
-The models themselves are in `estimators`, `tree_models` and `btyd_models`. Nothing here chooses,
-measures or stores.
-"""
+"""The interface of all models, the two parts of a learning frame, and abstention."""
 
 from abc import abstractmethod
 from typing import Any, ClassVar, Final, Self
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
 
-from retail_pipeline.clv.models.btyd import Array
+Array = NDArray[np.float64]
 
 PREDICTED: Final = ["predicted_value", "expected_orders", "probability_active"]
 
@@ -24,7 +21,7 @@ class AbstainError(Exception):
 
 
 class ValueModel(BaseEstimator):
-    """What every model is: fit, predict, and parameters as JSON.
+    """A model of customer value: fit, predict, and parameters as JSON.
 
     Predictions are frames with the index of the rows given:
         predicted_value: expected net amount in the horizon, at least 0.

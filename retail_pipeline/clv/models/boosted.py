@@ -13,14 +13,14 @@ from sklearn.ensemble import HistGradientBoostingRegressor
 
 from retail_pipeline.clv.models.base import (
     AbstainError,
+    Array,
     DrawingModel,
     ValueModel,
     latest_rows,
     past_outcomes,
     predictions,
 )
-from retail_pipeline.clv.models.btyd import Array
-from retail_pipeline.clv.models.btyd_estimators import ParetoNBDGammaGamma
+from retail_pipeline.clv.models.btyd import ParetoNBDGammaGamma
 from retail_pipeline.clv.models.tree_arrays import (
     Bins,
     Trees,

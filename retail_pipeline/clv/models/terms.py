@@ -1,7 +1,7 @@
-"""What the readable models say, as rows: coefficients of the regression, nodes of the tree.
+"""Interpretable terms of models as rows: coefficients of the regression, nodes of the tree.
 
-For figures and for people with SQL (`clv.model_terms`). Rows come from a model's stored parameters,
-so they are those of exactly that version. Nothing is fitted or drawn here.
+They are read by figures and by people with SQL (`clv.model_terms`), and come from the stored
+parameters of a version.
 """
 
 from typing import Any, Final
@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from retail_pipeline.clv.models.base import ValueModel
-from retail_pipeline.clv.models.registry import LinearRegression
+from retail_pipeline.clv.models.linear import LinearRegression
 from retail_pipeline.clv.models.trees import DecisionTree
 
 TERM_COLUMNS: Final = [
@@ -26,7 +26,7 @@ TERM_COLUMNS: Final = [
 
 
 def terms(model: ValueModel) -> pd.DataFrame:
-    """Return a readable model's terms, in order; no row for a model that is not readable.
+    """Return an interpretable model's terms, in order; no row for any other model.
 
     Returns:
         `TERM_COLUMNS`. Of the regression a row per feature: `coefficient` is what one standard

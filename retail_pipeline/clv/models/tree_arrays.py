@@ -11,7 +11,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from retail_pipeline.clv.models.btyd import Array
+from retail_pipeline.clv.models.base import Array
 
 _CHUNK_ROWS = 10_000
 _FAR = 1e300

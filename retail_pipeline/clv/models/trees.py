@@ -1,7 +1,6 @@
 """Models of trees grown on past outcomes: one tree, a forest, boosting in two parts.
 
-They see the features as they are and need past outcomes. The one that stands on Pareto/NBD is in
-`boosted_models`; the arrays that fitted trees become are in `trees`.
+The boosting that corrects Pareto/NBD is in `boosted`; fitted trees as arrays are in `tree_arrays`.
 """
 
 from abc import abstractmethod
@@ -19,11 +18,11 @@ from sklearn.tree import DecisionTreeRegressor
 
 from retail_pipeline.clv.models.base import (
     AbstainError,
+    Array,
     ValueModel,
     past_outcomes,
     predictions,
 )
-from retail_pipeline.clv.models.btyd import Array
 from retail_pipeline.clv.models.tree_arrays import (
     Bins,
     Trees,

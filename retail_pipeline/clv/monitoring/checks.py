@@ -1,30 +1,11 @@
-"""Asset checks of oversight: has the population changed, and did past predictions come true.
+"""The checks of drift and of realised predictions: warnings, for people to judge."""
 
-Both are warnings: what they find is for people to judge, and harms no table downstream.
-"""
+import dagster as dg
 
-from collections.abc import Sequence
-
-from dagster import (
-    AssetCheckResult,
-    AssetChecksDefinition,
-    AssetKey,
-    ResourceParam,
-    asset_check,
-)
-
-from retail_pipeline.clv.asset_parts import window
-from retail_pipeline.clv.check_parts import (
-    one_row,
-    passed,
-    warned,
-)
+from retail_pipeline.dagster_support.check_results import one_row, passed, warned
 from retail_pipeline.dagster_support.run_window import RunWindow
 from retail_pipeline.postgres import Database
 from retail_pipeline.settings import Settings
-
-_DRIFT = AssetKey(["clv", "drift"])
-_REALISED = AssetKey(["clv", "realised_predictions"])
 
 LOWEST_RATIO = 0.67
 HIGHEST_RATIO = 1.5
@@ -38,19 +19,16 @@ MOST_CHANGED = 0.25
 some of them by itself."""
 
 
-def build_oversight_checks() -> Sequence[AssetChecksDefinition]:
-    """Return the checks of oversight."""
-    return [predictions_are_stable, features_are_stable, what_was_predicted_came]
-
-
-@asset_check(asset=_DRIFT)
+@dg.asset_check(asset=["clv", "drift"])
 def predictions_are_stable(
-    database: ResourceParam[Database], settings: ResourceParam[Settings], run_window: RunWindow
-) -> AssetCheckResult:
+    database: dg.ResourceParam[Database],
+    settings: dg.ResourceParam[Settings],
+    run_window: RunWindow,
+) -> dg.AssetCheckResult:
     """Predicted values are spread as in the backtest and as served before: index below .25."""
     from retail_pipeline.clv.monitoring.stability import CHANGED
 
-    as_of, horizon_days = window(database, settings, run_window)
+    as_of, horizon_days = run_window.landed(database, settings)
     found = one_row(
         database,
         "select count(*) as compared, "
@@ -72,10 +50,12 @@ def predictions_are_stable(
     return passed(found)
 
 
-@asset_check(asset=_DRIFT)
+@dg.asset_check(asset=["clv", "drift"])
 def features_are_stable(
-    database: ResourceParam[Database], settings: ResourceParam[Settings], run_window: RunWindow
-) -> AssetCheckResult:
+    database: dg.ResourceParam[Database],
+    settings: dg.ResourceParam[Settings],
+    run_window: RunWindow,
+) -> dg.AssetCheckResult:
     """No feature changed since the month first before, few since what was learned from.
 
     Features that move with the calendar or the age of the shop are left out.
@@ -83,7 +63,7 @@ def features_are_stable(
     from retail_pipeline.clv.monitoring.drift import CLOCKS
     from retail_pipeline.clv.monitoring.stability import CHANGED
 
-    as_of, horizon_days = window(database, settings, run_window)
+    as_of, horizon_days = run_window.landed(database, settings)
     changed = "stability_index >= greatest(%(bar)s, chance_95)"
     found = one_row(
         database,
@@ -109,15 +89,17 @@ def features_are_stable(
     return passed(found)
 
 
-@asset_check(asset=_REALISED)
+@dg.asset_check(asset=["clv", "realised_predictions"])
 def what_was_predicted_came(
-    database: ResourceParam[Database], settings: ResourceParam[Settings], run_window: RunWindow
-) -> AssetCheckResult:
+    database: dg.ResourceParam[Database],
+    settings: dg.ResourceParam[Settings],
+    run_window: RunWindow,
+) -> dg.AssetCheckResult:
     """The latest served predictions whose horizon has passed came true, in total and in intervals.
 
     Where none was served so long ago, those of the backtest's latest cut-off stand in.
     """
-    _, horizon_days = window(database, settings, run_window)
+    _, horizon_days = run_window.landed(database, settings)
     found = one_row(
         database,
         "select origin, as_of_date::text as predicted_from, sum(customers) as customers, "

@@ -1,6 +1,6 @@
-"""Drift: today's customers and predictions beside those that the model learned from or saw last.
+"""Drift: the distribution of each feature and prediction beside that of a reference.
 
-Frames in, one row per quantity out. How two distributions are compared is in `stability`.
+The comparison of two distributions is in `stability`.
 """
 
 import json

@@ -1,21 +1,23 @@
-"""What a kind of model lives on: how much worse it predicts, out of time, without a group.
+"""Importance of feature groups: how much worse a model predicts, out of time, with one shuffled.
 
 Permutation importance (Breiman 2001; Fisher, Rudin and Dominici 2019) in the measure that models
 are chosen by. A group's features are exchanged among customers together and on their own scale, so
-that they stay customers; the model is one that knew nothing of the outcomes it is judged by.
+that they stay customers; the model is fitted without the outcomes that it is judged by.
 """
 
+from datetime import date
 from typing import Final
 
 import numpy as np
 import pandas as pd
 
+from retail_pipeline.clv.data import dataset
 from retail_pipeline.clv.evaluation.metrics import (
     normalized_gini,
     tweedie_deviance,
 )
-from retail_pipeline.clv.models.base import ValueModel
-from retail_pipeline.clv.models.btyd import Array
+from retail_pipeline.clv.models.base import Array, ValueModel
+from retail_pipeline.clv.models.candidates import fit_candidates
 from retail_pipeline.clv.monitoring.feature_groups import (
     grouped_columns,
     put_together,
@@ -25,11 +27,50 @@ from retail_pipeline.clv.monitoring.reasons import read
 
 REPEATS: Final = 3
 MOST_CUSTOMERS: Final = 2_000
-"""They are asked some thirty times."""
+"""Each is predicted some thirty times."""
+
+MOST_TRAINING_ROWS: Final = 24_000
+"""Rows that the champion's kind is fitted on again, of all cut-offs together."""
 
 COLUMNS: Final = ["feature_group", "deviance_increase", "deviance_increase_sd", "gini_loss"]
 
 _SEED: Final = 20_240
+
+
+def at_cutoff(
+    name: str,
+    features: pd.DataFrame,
+    entries: pd.DataFrame,
+    cutoff: date,
+    as_of: date,
+    horizon_days: int,
+) -> pd.DataFrame:
+    """Return the importance for a kind of model fitted as of a past cut-off.
+
+    Args:
+        name: Of the kind of model.
+        features: Prepared features at the cut-off and those that its training reads.
+        entries: The prepared entries of these customers.
+        cutoff: The date of the fit.
+        as_of: Outcomes count as they were known before this date.
+        horizon_days: Length of the outcome.
+
+    Returns:
+        `COLUMNS` and `model_name`, `cutoff_date`, `customers`, `repeats`; empty where the model
+        abstains.
+    """
+    then = dataset.at_date(features, cutoff)
+    labelled = dataset.training_set(features, entries, cutoff, horizon_days)
+    model = fit_candidates(labelled, then, horizon_days, [name])[0].model
+    if model is None:
+        return pd.DataFrame(columns=COLUMNS)
+    actual = dataset.outcomes(entries, then["customer_id"], cutoff, horizon_days, as_of)
+    return importance(model, then, actual["future_value"].to_numpy(float)).assign(
+        model_name=name,
+        cutoff_date=pd.Timestamp(cutoff),
+        customers=min(len(then), MOST_CUSTOMERS),
+        repeats=REPEATS,
+    )
 
 
 def importance(model: ValueModel, features: pd.DataFrame, actual: Array) -> pd.DataFrame:
@@ -38,13 +79,13 @@ def importance(model: ValueModel, features: pd.DataFrame, actual: Array) -> pd.D
     Args:
         model: Fitted on what was known at the cut-off or before.
         features: Feature rows of the cut-off.
-        actual: What the customers brought after it, in the same order.
+        actual: Outcomes after it, in the same order.
 
     Returns:
         `COLUMNS`, the most important group first: the increase of the Tweedie deviance as a share
         of the deviance unexchanged, its standard deviation over the repeats, and the loss of
-        normalized Gini. Groups that the model does not read are left out; empty where the outcomes
-        tell no prediction from another.
+        normalized Gini. Groups that the model does not read are left out; empty where the
+        deviance is 0 or undefined.
     """
     random = np.random.default_rng(_SEED)
     if len(features) > MOST_CUSTOMERS:

@@ -1,8 +1,6 @@
-"""Past predictions whose horizon has passed, beside what came, by decile.
+"""Past predictions whose horizon has passed, beside the actual values, by decile."""
 
-Frames in, frames out. Which predictions are due is decided in `assets`.
-"""
-
+from datetime import date
 from typing import Final
 
 import numpy as np
@@ -14,12 +12,42 @@ COLUMNS: Final = [
 ]
 
 
+def judged(
+    past: pd.DataFrame, day: date, origin: str, as_of: date, one_customer_in: int = 1
+) -> pd.DataFrame:
+    """Return the deciles of predictions made at one date, in the columns of the table.
+
+    Args:
+        past: As for `by_decile`, with `model_name`.
+        day: The date that they were made for.
+        origin: `served` or `backtest`.
+        as_of: The date that they are judged at.
+        one_customer_in: How many customers each row stands for.
+    """
+    return by_decile(past, one_customer_in).assign(
+        as_of_date=pd.Timestamp(day),
+        origin=origin,
+        model_name=past["model_name"].iloc[0],
+        judged_at_date=pd.Timestamp(as_of),
+    )
+
+
+def totals(known: pd.DataFrame) -> pd.DataFrame:
+    """Return one row per origin and date: `summary` of its deciles."""
+    return pd.DataFrame(
+        [
+            {"origin": origin, "from": str(day)[:10]} | summary(rows)
+            for (day, origin), rows in known.groupby(["as_of_date", "origin"], sort=False)
+        ]
+    )
+
+
 def by_decile(predictions: pd.DataFrame, one_customer_in: int = 1) -> pd.DataFrame:
     """Return one row per decile of one population.
 
     Args:
         predictions: `clv_decile`, `predicted_value`, `lower_80`, `upper_80`, `probability_active`,
-            and `actual_value`, what came.
+            and `actual_value`.
         one_customer_in: How many customers each row stands for.
 
     Returns:
@@ -42,7 +70,7 @@ def by_decile(predictions: pd.DataFrame, one_customer_in: int = 1) -> pd.DataFra
 
 
 def summary(deciles: pd.DataFrame) -> dict[str, float]:
-    """Return what `by_decile` comes to: totals, their ratio, and the share inside the intervals.
+    """Return the totals of `by_decile`, their ratio, and the share inside the intervals.
 
     Args:
         deciles: Rows of one date and origin.

@@ -16,8 +16,7 @@ from typing import Any, Final
 import numpy as np
 import pandas as pd
 
-from retail_pipeline.clv.models.base import ValueModel
-from retail_pipeline.clv.models.btyd import Array
+from retail_pipeline.clv.models.base import Array, ValueModel
 from retail_pipeline.clv.monitoring.feature_groups import (
     COUNT,
     SCALES,

@@ -17,8 +17,7 @@ from typing import Final
 import numpy as np
 import pandas as pd
 
-from retail_pipeline.clv.models.base import ValueModel
-from retail_pipeline.clv.models.btyd import Array
+from retail_pipeline.clv.models.base import Array, ValueModel
 
 DAYS_PER_YEAR: Final = 365.25
 _LONGEST_PART_DAYS = 30

@@ -1,83 +1,45 @@
-"""From features and ledger to served predictions: the one order of steps.
+"""The steps of customer value in their order, from features and entries to served predictions.
 
-The Dagster assets run the same steps one by one with tables in between; `evaluate` runs them here
-in one go. Both give the same numbers. No table, no file, no Dagster.
+`value_customers` takes them in one go on frames, for `evaluate` and benchmarks; the Dagster assets
+take the same functions one by one, with a table between each two. Both give the same numbers.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
-from typing import Final
 
 import pandas as pd
 
-from retail_pipeline.clv.data import (
-    dataset,
-)
-from retail_pipeline.clv.data import (
-    sampling as buckets,
-)
-from retail_pipeline.clv.evaluation import backtest as backtesting
-from retail_pipeline.clv.evaluation import selection
-from retail_pipeline.clv.evaluation.backtest import Backtest
-from retail_pipeline.clv.evaluation.candidates import (
-    Candidate,
-    fit_candidates,
-)
-from retail_pipeline.clv.evaluation.intervals import Calibration
-from retail_pipeline.clv.evaluation.selection import (
-    INCUMBENT,
-    Decision,
-)
-from retail_pipeline.clv.models.registry import ValueModel
-from retail_pipeline.clv.serving import (
-    scoring,
-    segments,
-)
-
-PREDICTION_COLUMNS: Final = [
-    "customer_id",
-    "as_of_date",
-    "horizon_days",
-    "predicted_value",
-    "lower_80",
-    "upper_80",
-    "expected_orders",
-    "probability_active",
-    "clv_decile",
-    "segment",
-    "model_name",
-]
-
-
-PAST_COLUMNS: Final = [
-    *("model_name", "cutoff_date", "horizon_days", "customer_id"),
-    *("predicted_value", "actual_value"),
-]
-"""What is read of the backtest's predictions to serve a model."""
+from retail_pipeline.clv.data import dataset
+from retail_pipeline.clv.data.sampling import TrainingSample
+from retail_pipeline.clv.evaluation import backtest, selection
+from retail_pipeline.clv.evaluation.selection import INCUMBENT
+from retail_pipeline.clv.models.candidates import fit_candidates
+from retail_pipeline.clv.models.registry import Candidate
+from retail_pipeline.clv.serving import segments
+from retail_pipeline.clv.serving.score import score
 
 
 @dataclass(frozen=True)
 class Valuation:
-    """Everything one valuation found.
+    """The results of all steps at one date.
 
     Attributes:
-        as_of: Its date.
-        horizon_days: Its horizon.
+        as_of: The date.
+        horizon_days: The horizon.
         candidates: The models fitted at `as_of`, abstentions included.
         backtest: The out-of-time tests before it.
-        decision: Who serves and why.
-        predictions: The served predictions (`PREDICTION_COLUMNS`), one row per customer.
+        decision: The model that serves, and why.
+        predictions: The served predictions (`score.PREDICTION_COLUMNS`), one row per customer.
         segments: One row per segment.
-        training_set: Past rows with outcomes, of the customers that models learn from.
+        training_set: Past rows with outcomes, of the training sample.
         population: The feature rows of everybody at `as_of`.
     """
 
     as_of: date
     horizon_days: int
     candidates: list[Candidate]
-    backtest: Backtest
-    decision: Decision
+    backtest: backtest.Backtest
+    decision: selection.Decision
     predictions: pd.DataFrame
     segments: pd.DataFrame
     training_set: pd.DataFrame
@@ -105,10 +67,10 @@ def value_customers(
     horizon_days: int,
     incumbent: str = INCUMBENT,
 ) -> Valuation:
-    """Fit, test, choose and predict.
+    """Return models fitted and tested at a date, the one that serves, and its predictions.
 
     Args:
-        features: Rows of `warehouse.customer_features` at `as_of` and the month firsts before it.
+        features: Rows of `warehouse.customer_features` at `as_of` and the month starts before it.
         entries: Rows of `warehouse.customer_day_entries`; what happened or became known on or after
             `as_of` changes nothing.
         as_of: The date, meaning 00:00 UTC.
@@ -123,85 +85,22 @@ def value_customers(
     features = dataset.prepare_features(features)
     entries = dataset.prepare_entries(entries)
     today = dataset.population(features, as_of)
-    learned = buckets.Buckets.of(len(today))
-    features, entries = learned.chosen(features), learned.chosen(entries)
+    sample = TrainingSample.of(len(today))
+    features, entries = sample.chosen(features), sample.chosen(entries)
     labelled = dataset.training_set(features, entries, as_of, horizon_days)
-    candidates = fit_candidates(labelled, learned.chosen(today), horizon_days)
-    backtest = backtesting.run(features, entries, as_of, horizon_days)
+    candidates = fit_candidates(labelled, sample.chosen(today), horizon_days)
+    tested = backtest.run(features, entries, as_of, horizon_days)
     fitted = {c.model_name: c.model for c in candidates if c.model is not None}
-    decision = selection.choose(backtest.metrics, fitted, as_of, incumbent)
-    served = score(fitted[decision.model_name], today, backtest.predictions, as_of)
+    decision = selection.choose(tested.metrics, fitted, as_of, incumbent)
+    served = score(fitted[decision.model_name], today, tested.predictions, as_of)
     return Valuation(
         as_of=as_of,
         horizon_days=horizon_days,
         candidates=candidates,
-        backtest=backtest,
+        backtest=tested,
         decision=decision,
         predictions=served,
         segments=segments.summarise(served),
         training_set=labelled,
         population=today,
-    )
-
-
-def score(
-    model: ValueModel, today: pd.DataFrame, backtest_predictions: pd.DataFrame, as_of: date
-) -> pd.DataFrame:
-    """Return a fitted model's predictions with intervals, deciles and segments.
-
-    Args:
-        model: Fitted, at `as_of` or before.
-        today: The population at `as_of`.
-        backtest_predictions: Out-of-time predictions to calibrate on (`PAST_COLUMNS`); those whose
-            outcome is not complete at `as_of` are left out.
-        as_of: The date.
-    """
-    calibration = calibration_for(model, backtest_predictions, as_of)
-    parts = [
-        scoring.of_part(model, part, draws=calibration is None) for part in buckets.parts(today)
-    ]
-    return ranked(model, parts, calibration, as_of)[PREDICTION_COLUMNS]
-
-
-def calibration_for(
-    model: ValueModel, backtest_predictions: pd.DataFrame, as_of: date
-) -> Calibration | None:
-    """Return what a model's intervals at a date follow from; None where it has to draw them.
-
-    Args:
-        model: The model.
-        backtest_predictions: As for `score`.
-        as_of: The date.
-    """
-    past = backtest_predictions[backtest_predictions["horizon_days"] == model.horizon_days]
-    cutoffs = dataset.training_cutoffs(past["cutoff_date"].unique(), as_of, model.horizon_days)
-    return backtesting.calibration_of(past, model.name, cutoffs, as_of)
-
-
-def ranked(
-    model: ValueModel,
-    parts: Sequence[pd.DataFrame],
-    calibration: Calibration | None,
-    as_of: date,
-) -> pd.DataFrame:
-    """Return the served predictions of a population from those of its parts.
-
-    Args:
-        model: The model that made them.
-        parts: `scoring.of_part` of every part, in the order of ids: groups of intervals, deciles
-            and segments are ranks over all of it.
-        calibration: For the intervals; None where the parts bear them.
-        as_of: The date.
-
-    Returns:
-        `PREDICTION_COLUMNS` and what else the parts bear, one row per customer.
-    """
-    predicted = pd.concat(parts, ignore_index=True).sort_values("customer_id", ignore_index=True)
-    if calibration is not None:
-        lower, upper = calibration.apply(predicted["predicted_value"].to_numpy(float))
-        predicted = predicted.assign(lower_80=lower, upper_80=upper)
-    return segments.assign(predicted, model.horizon_days).assign(
-        as_of_date=pd.Timestamp(as_of),
-        horizon_days=model.horizon_days,
-        model_name=model.name,
     )

@@ -1,0 +1,232 @@
+"""The backtest and the choice of the model that serves, as Dagster assets."""
+
+import time
+import warnings
+from datetime import UTC, date, datetime
+from typing import TYPE_CHECKING, Any
+
+import dagster as dg
+
+from retail_pipeline.dagster_support.asset_results import markdown, table_result
+from retail_pipeline.dagster_support.retrying import retried
+from retail_pipeline.dagster_support.run_window import RunWindow
+from retail_pipeline.postgres import Database, Role
+from retail_pipeline.settings import Settings
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from retail_pipeline.clv.evaluation.selection import Decision
+    from retail_pipeline.clv.evaluation.stored_backtest import Progress
+
+# Dagster is pinned exactly, so a beta parameter cannot change; a warning at each load helps nobody.
+warnings.filterwarnings("ignore", message=".*backfill_policy", category=dg.BetaWarning)
+
+CUTOFFS = dg.DynamicPartitionsDefinition(name="cutoff")
+"""Past cut-offs of the backtest (ISO dates): `clv/backtest_summary` adds and removes them."""
+
+_BACKTEST = dg.AssetKey(["clv", "backtest"])
+_FEATURES = dg.AssetKey(["warehouse", "customer_features"])
+_ENTRIES = dg.AssetKey(["warehouse", "customer_day_entries"])
+_CANDIDATES = dg.AssetKey(["clv", "candidates"])
+_KINDS = {"python", "scikitlearn", "postgres"}
+
+
+@dg.asset(
+    key_prefix="clv",
+    deps=[_FEATURES, _ENTRIES],
+    group_name="clv",
+    owners=["team:data-science"],
+    kinds=_KINDS,
+    partitions_def=CUTOFFS,
+    backfill_policy=dg.BackfillPolicy.single_run(),
+)
+@retried
+def backtest(
+    context: dg.AssetExecutionContext,
+    database: dg.ResourceParam[Database],
+    settings: dg.ResourceParam[Settings],
+    run_window: RunWindow,
+) -> dg.MaterializeResult:
+    """A model at a past cut-off: its prediction then, and its metrics by the outcome since.
+
+    A run of this asset tests the cut-offs of its partitions, stale or not. It is in no job that a
+    fresh instance starts with one click: that would ask for partitions before there are any.
+    `clv/backtest_summary` tests and reports the partitions of such a run.
+    """
+    from retail_pipeline.clv.data import dataset, tables
+    from retail_pipeline.clv.evaluation import stored_backtest
+
+    started, database = time.monotonic(), database.as_role(Role.SCIENTIST)
+    as_of, horizon_days = run_window.landed(database, settings)
+    cutoffs = {key: date.fromisoformat(key) for key in context.partition_keys}
+    done = stored_backtest.test(database, as_of, horizon_days, list(cutoffs.values()))
+    metrics = tables.backtest_metrics(database, as_of, horizon_days)
+    for key, cutoff in cutoffs.items():
+        if cutoff not in done.tested:
+            context.log.warning(
+                f"{key} is none of the cut-offs whose outcome of {horizon_days} days is "
+                f"complete as of {as_of} ({dataset.listed(done.due)}): nothing was tested there"
+            )
+        context.add_asset_metadata(_of_cutoff(metrics, cutoff, horizon_days), partition_key=key)
+    return table_result(
+        database,
+        "clv.backtest_metrics",
+        int(metrics["cutoff_date"].dt.date.isin(done.tested).sum()),
+        started,
+        horizon_days=horizon_days,
+        cutoffs=dataset.listed(done.tested),
+        predictions=done.predictions,
+    )
+
+
+@dg.asset(
+    key_prefix="clv",
+    # Not on clv/backtest: the UI asks before it starts a run whose upstream was never materialized.
+    deps=[_CANDIDATES, _FEATURES, _ENTRIES],
+    group_name="clv",
+    owners=["team:data-science"],
+    kinds=_KINDS,
+)
+@retried
+def backtest_summary(
+    context: dg.AssetExecutionContext,
+    database: dg.ResourceParam[Database],
+    settings: dg.ResourceParam[Settings],
+    run_window: RunWindow,
+) -> dg.MaterializeResult:
+    """A model over the past cut-offs that are due: its mean metrics; missing ones are made.
+
+    It tests each due cut-off that is missing or stale and reports it as a partition of
+    `clv/backtest`. A job cannot do that with `clv/backtest` itself: a partitioned asset in the main
+    job makes the UI ask for partitions, which a fresh instance does not have and a new month
+    changes; a run launched from a run would leave the main job before its predictions.
+    """
+    from retail_pipeline.clv.data import dataset, tables
+    from retail_pipeline.clv.evaluation import stored_backtest
+
+    started, database = time.monotonic(), database.as_role(Role.SCIENTIST)
+    as_of, horizon_days = run_window.landed(database, settings)
+    done = stored_backtest.bring_up_to_date(
+        database, as_of, horizon_days, afresh=run_window.full_refresh
+    )
+    metrics = tables.backtest_metrics(database, as_of, horizon_days)
+    held = stored_backtest.all_cutoffs(database)
+    _report_partitions(context, held, done, metrics, horizon_days)
+    rows = database.publish(
+        "clv.backtest_summary",
+        stored_backtest.summary(metrics, as_of, horizon_days),
+        ["model_name", "horizon_days"],
+        replace_where=f"horizon_days = {horizon_days}",
+    )
+    return table_result(
+        database,
+        "clv.backtest_summary",
+        rows,
+        started,
+        cutoffs=dataset.listed(done.due),
+        tested=len(done.tested),
+        reused=len(done.kept),
+        metrics=markdown(stored_backtest.mean_metrics(metrics)),
+        abstentions=markdown(stored_backtest.abstentions(database, horizon_days, done.due)),
+        predictions=done.predictions,
+    )
+
+
+@dg.asset(
+    key_prefix="clv",
+    deps=[_CANDIDATES, ["clv", "backtest_summary"]],
+    group_name="clv",
+    owners=["team:data-science"],
+    kinds=_KINDS,
+)
+@retried
+def model(
+    context: dg.AssetExecutionContext,
+    database: dg.ResourceParam[Database],
+    settings: dg.ResourceParam[Settings],
+    run_window: RunWindow,
+) -> dg.MaterializeResult:
+    """A decision on which model serves: the champion, with its numbers and the reason."""
+    from retail_pipeline.clv.data import tables
+    from retail_pipeline.clv.evaluation import promotion, selection
+    from retail_pipeline.clv.models import registry
+
+    started, database = time.monotonic(), database.as_role(Role.SCIENTIST)
+    as_of, horizon_days = run_window.landed(database, settings)
+    versions = registry.candidate_versions(database, as_of, horizon_days)
+    metrics = tables.backtest_metrics(database, as_of, horizon_days)
+    decision = selection.choose(metrics, versions, as_of)
+    now = datetime.now(UTC)
+    served = promotion.promote(database, decision, versions, as_of, horizon_days, now)
+    if not served.decision.validated or served.is_pinned:
+        context.log.warning(served.decision.reason)
+    return table_result(
+        database,
+        "clv.model_decisions",
+        1,
+        started,
+        champion=served.decision.model_name,
+        model_version=served.model_version,
+        validated=served.decision.validated,
+        pinned=served.is_pinned,
+        reason=served.decision.reason,
+        incumbent=decision.incumbent,
+        leaderboard=markdown(_rounded(decision.leaderboard)),
+        **_numbers_of(decision, served.decision.model_name),
+    )
+
+
+def _report_partitions(
+    context: dg.AssetExecutionContext,
+    held: set[date],
+    done: "Progress",
+    metrics: "pd.DataFrame",
+    horizon_days: int,
+) -> None:
+    """Make the partitions those that the tables hold; report each that is new or was tested."""
+    instance, name = context.instance, str(CUTOFFS.name)
+    keys = {cutoff.isoformat() for cutoff in {*held, *done.due}}
+    for key in sorted(set(instance.get_dynamic_partitions(name)) - keys):
+        instance.delete_dynamic_partition(name, key)
+    instance.add_dynamic_partitions(name, sorted(keys))
+    known = instance.get_materialized_partitions(_BACKTEST)
+    for cutoff in done.due:
+        if cutoff in done.tested or cutoff.isoformat() not in known:
+            context.log_event(
+                dg.AssetMaterialization(
+                    asset_key=_BACKTEST,
+                    partition=cutoff.isoformat(),
+                    metadata=_of_cutoff(metrics, cutoff, horizon_days),
+                )
+            )
+
+
+def _of_cutoff(metrics: "pd.DataFrame", cutoff: date, horizon_days: int) -> dict[str, Any]:
+    """Return a partition's metadata: its rows, and each model's metrics there."""
+    from retail_pipeline.clv.evaluation.metrics import METRICS
+
+    here = metrics[metrics["cutoff_date"].dt.date == cutoff]
+    table = here[["model_name", "customers", "training_rows", *METRICS]].round(3)
+    return {
+        "dagster/partition_row_count": len(here),
+        "horizon_days": horizon_days,
+        "metrics": markdown(table.sort_values("tweedie_deviance")),
+    }
+
+
+def _numbers_of(decision: "Decision", model_name: str) -> dict[str, float]:
+    """Return a model's row of the leaderboard as numbers, which Dagster plots over time."""
+    board = decision.leaderboard
+    if model_name not in set(board.get("model_name", ())):
+        return {}
+    row = board.set_index("model_name").loc[model_name].dropna()
+    return {
+        str(name): round(float(value), 4)
+        for name, value in row.items()
+        if isinstance(value, int | float)
+    }
+
+
+def _rounded(board: "pd.DataFrame") -> "pd.DataFrame":
+    return board.round(dict.fromkeys(board.select_dtypes("number").columns, 3))

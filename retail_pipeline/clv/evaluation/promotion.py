@@ -1,0 +1,265 @@
+"""The version that serves: decisions put into force, pins by people, and what served before.
+
+The rule itself is in `selection`, stored models are in `models.registry`.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import date, datetime
+
+import pandas as pd
+import psycopg
+from psycopg.types.json import Jsonb
+
+from retail_pipeline.clv.evaluation.metrics import METRICS
+from retail_pipeline.clv.evaluation.selection import Decision
+from retail_pipeline.clv.models.registry import StoredModel, abstentions_at, restore
+from retail_pipeline.errors import PipelineError, UsageError
+from retail_pipeline.postgres import Database
+
+_PROMOTION_LOCK = 7_405_001
+"""Key of the advisory lock that lets one promotion happen at a time."""
+
+
+@dataclass(frozen=True)
+class Served:
+    """The version that a decision has put in charge, and why.
+
+    Attributes:
+        model_version: The version.
+        decision: The rule's decision, or the one that a pin has overruled.
+        is_pinned: Whether a person has pinned the version.
+    """
+
+    model_version: str
+    decision: Decision
+    is_pinned: bool
+
+
+@dataclass(frozen=True)
+class Pin:
+    """A version that a person has put in charge of its horizon."""
+
+    model_version: str
+    model_name: str
+    validated: bool
+    pinned_at: datetime
+
+
+def load_serving(database: Database, as_of: date, horizon_days: int) -> StoredModel:
+    """Return the model that the latest decision up to `as_of` put in charge of a horizon.
+
+    Raises:
+        PipelineError: No decision was made.
+    """
+    rows = database.query(
+        "select model_version, content from clv.model_decisions "
+        "join clv.model_artifacts using (model_version) "
+        "where as_of_date <= %s and horizon_days = %s order by as_of_date desc, decided_at desc "
+        "limit 1",
+        [as_of, horizon_days],
+    )
+    if rows.empty:
+        raise PipelineError(
+            f"no model serves {horizon_days} days as of {as_of}: materialize clv/model first"
+        )
+    row = rows.iloc[0]
+    return StoredModel(row["model_version"], restore(json.loads(row["content"])))
+
+
+def promote(
+    database: Database,
+    decision: Decision,
+    versions: Mapping[str, str],
+    as_of: date,
+    horizon_days: int,
+    decided_at: datetime,
+) -> Served:
+    """Put the decision into force: one transaction, one champion before and after it.
+
+    The chosen candidate becomes champion, the others challengers, every other version retires. A
+    pin of the horizon overrules the choice; the row has both.
+
+    Args:
+        database: Where models are kept.
+        decision: The rule's.
+        versions: The candidates' versions by model name.
+        as_of: The date that it is for.
+        horizon_days: The horizon that it is for.
+        decided_at: When it was made.
+    """
+    numbers = decision.numbers() | {"abstentions": abstentions_at(database, as_of, horizon_days)}
+    with database.connect() as connection:
+        connection.execute("select pg_advisory_xact_lock(%s)", [_PROMOTION_LOCK])
+        pin = _pin_of(connection, horizon_days)
+        champion, served = versions[decision.model_name], decision
+        if pin is not None:
+            numbers |= {
+                "pinned": {"model_version": pin.model_version, "since": pin.pinned_at.isoformat()},
+                "rule": {"model_name": decision.model_name, "reason": decision.reason},
+            }
+            champion, served = pin.model_version, _overruled(decision, pin)
+        connection.execute(
+            "update clv.model_versions set status = 'retired' where status <> 'retired'"
+        )
+        for name, version in versions.items():
+            _note_test(connection, version, *_record(decision, name))
+        connection.execute(
+            "update clv.model_versions set status = 'champion' where model_version = %s", [champion]
+        )
+        connection.execute(
+            "insert into clv.model_decisions (as_of_date, horizon_days, decided_at, model_name, "
+            "model_version, validated, reason, numbers) values (%s, %s, %s, %s, %s, %s, %s, %s)",
+            [
+                *(as_of, horizon_days, decided_at, served.model_name, champion),
+                *(served.validated, served.reason, Jsonb(numbers)),
+            ],
+        )
+    return Served(champion, served, pin is not None)
+
+
+def _overruled(decision: Decision, pin: Pin) -> Decision:
+    """Return the decision with the version that a person has pinned."""
+    return replace(
+        decision,
+        model_name=pin.model_name,
+        validated=pin.validated,
+        reason=f"{pin.model_version} is pinned since {pin.pinned_at:%Y-%m-%d %H:%M} UTC; "
+        f"the rule says: {decision.reason}",
+    )
+
+
+def _note_test(
+    connection: psycopg.Connection,
+    version: str,
+    validated: bool,
+    metrics: dict[str, float | None] | None,
+) -> None:
+    connection.execute(
+        "update clv.model_versions set status = 'challenger', validated = %s, metrics = %s "
+        "where model_version = %s",
+        [validated, None if metrics is None else Jsonb(metrics), version],
+    )
+
+
+def _record(decision: Decision, model_name: str) -> tuple[bool, dict[str, float | None] | None]:
+    """Return whether a model met the rule, and its mean metrics where it was tested."""
+    for row in decision.numbers()["leaderboard"]:
+        if row["model_name"] == model_name:
+            return bool(row["eligible"]), {name: row[name] for name in METRICS}
+    return False, None
+
+
+def list_versions(database: Database) -> pd.DataFrame:
+    """Return the versions, the latest training first: what people choose a version from.
+
+    Returns:
+        `model_version, model_name, status, is_pinned, validated, is_extrapolated, as_of_date,
+        horizon_days, trained_at, training_rows, artifact_bytes, tweedie_deviance, last_served_at`
+        (null where it never served).
+    """
+    return database.query(
+        "select v.model_version, v.model_name, v.status, p.model_version is not null as is_pinned, "
+        "v.validated, v.is_extrapolated, v.as_of_date, v.horizon_days, v.trained_at, "
+        "v.training_rows, v.artifact_bytes, "
+        "(v.metrics ->> 'tweedie_deviance')::float8 as tweedie_deviance, "
+        "(select max(decided_at) from clv.model_decisions as d "
+        "where d.model_version = v.model_version) as last_served_at "
+        "from clv.model_versions as v left join clv.model_pins as p "
+        "using (model_version, horizon_days) "
+        "order by v.as_of_date desc, v.horizon_days, v.trained_at desc, v.status, v.model_name"
+    )
+
+
+def pin(database: Database, model_version: str, pinned_at: datetime) -> int:
+    """Put a version in charge of its horizon until it is unpinned.
+
+    Returns:
+        The horizon.
+
+    Raises:
+        UsageError: There is no such version.
+    """
+    with database.connect() as connection:
+        connection.execute("select pg_advisory_xact_lock(%s)", [_PROMOTION_LOCK])
+        row = connection.execute(
+            "insert into clv.model_pins (horizon_days, model_version, pinned_at) "
+            "select horizon_days, model_version, %s from clv.model_versions "
+            "join clv.model_artifacts using (model_version, model_name) where model_version = %s "
+            "on conflict (horizon_days) do update set model_version = excluded.model_version, "
+            "pinned_at = excluded.pinned_at returning horizon_days",
+            [pinned_at, model_version],
+        ).fetchone()
+    if row is None:
+        raise UsageError(
+            f"there is no model version {model_version!r}: `retail-pipeline model list` shows them"
+        )
+    return int(row[0])
+
+
+def unpin(database: Database, horizon_days: int | None = None) -> list[int]:
+    """Let the rule choose again, for one horizon or for all.
+
+    Returns:
+        The horizons that had a pin.
+    """
+    with database.connect() as connection:
+        rows = connection.execute(
+            "delete from clv.model_pins where horizon_days = coalesce(%s::integer, horizon_days) "
+            "returning horizon_days",
+            [horizon_days],
+        ).fetchall()
+    return sorted(days for (days,) in rows)
+
+
+def served_horizon(database: Database) -> int:
+    """Return the horizon of the latest decision.
+
+    Raises:
+        PipelineError: No decision was made.
+    """
+    rows = database.query(
+        "select horizon_days from clv.model_decisions order by decided_at desc limit 1"
+    )
+    if rows.empty:
+        raise PipelineError("no model serves yet: materialize clv/model first")
+    return int(rows["horizon_days"].iloc[0])
+
+
+def served_discount_rate(database: Database, horizon_days: int) -> float | None:
+    """Return the rate of a horizon's latest predictions; None where there are none."""
+    rows = database.query(
+        "select discount_rate from clv.predictions where horizon_days = %s "
+        "order by as_of_date desc, predicted_at desc limit 1",
+        [horizon_days],
+    )
+    rate = rows["discount_rate"].max()
+    return None if pd.isna(rate) else float(rate)
+
+
+def previous_version(database: Database, horizon_days: int) -> str:
+    """Return the version that served a horizon before the one that serves it now.
+
+    Raises:
+        PipelineError: There is none.
+    """
+    rows = database.query(
+        "select model_version from clv.model_decisions where horizon_days = %s "
+        "order by decided_at desc",
+        [horizon_days],
+    )
+    served = rows["model_version"].tolist()
+    for version in served:
+        if version != served[0]:
+            return str(version)
+    raise PipelineError(f"no other version has served {horizon_days} days before: nothing to undo")
+
+
+def _pin_of(connection: psycopg.Connection, horizon_days: int) -> Pin | None:
+    row = connection.execute(
+        "select model_version, model_name, validated, pinned_at from clv.model_pins "
+        "join clv.model_versions using (model_version, horizon_days) where horizon_days = %s",
+        [horizon_days],
+    ).fetchone()
+    return None if row is None else Pin(*row)

@@ -1,0 +1,254 @@
+"""The backtest in the tables: cut-offs that are missing or stale are tested, the rest is kept.
+
+A cut-off's rows are in `clv.backtest_predictions`, `clv.backtest_metrics` and
+`clv.backtest_abstentions`, under the horizon. The tests themselves are in `backtest`.
+"""
+
+import json
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from datetime import date, timedelta
+
+import numpy as np
+import pandas as pd
+
+from retail_pipeline.clv.data import dataset, digests, tables
+from retail_pipeline.clv.evaluation import backtest
+from retail_pipeline.clv.evaluation.metrics import METRICS
+from retail_pipeline.errors import PipelineError
+from retail_pipeline.postgres import Database
+
+_KEY = ["model_name", "cutoff_date", "horizon_days"]
+_TABLES = ("backtest_predictions", "backtest_metrics", "backtest_abstentions")
+
+
+@dataclass(frozen=True)
+class Progress:
+    """The cut-offs of one update.
+
+    Attributes:
+        due: The cut-offs that count: the latest whose outcome is complete.
+        tested: Those that were tested now.
+        kept: Those whose rows were kept, as nothing that they depend on has changed.
+        predictions: Rows written to `clv.backtest_predictions`.
+    """
+
+    due: Sequence[date]
+    tested: Sequence[date]
+    kept: Sequence[date]
+    predictions: int
+
+
+@dataclass(frozen=True)
+class _Inputs:
+    """The frames that a backtest reads, and the cut-offs that are due."""
+
+    features: pd.DataFrame
+    entries: pd.DataFrame
+    one_customer_in: int
+    due: Sequence[date]
+    as_of: date
+    horizon_days: int
+
+    def digests(self) -> dict[date, str]:
+        """Return, per cut-off, the digest of everything that its test may depend on.
+
+        That is the features up to it, the entries up to the end of its outcome, and the cut-offs
+        before it; anything else would be leakage.
+        """
+        feature_rows, entry_rows = digests.Rows(self.features), digests.Rows(self.entries)
+        as_of, days = (
+            frame[name].to_numpy()
+            for frame, name in ((self.features, "as_of_date"), (self.entries, "date_day"))
+        )
+        horizon = timedelta(days=self.horizon_days)
+        return {
+            cutoff: digests.digest(
+                {
+                    "code": digests.code_version(),
+                    "horizon_days": self.horizon_days,
+                    "cutoffs": [day for day in sorted(self.due) if day <= cutoff],
+                    "features": feature_rows.digest(as_of <= np.datetime64(cutoff)),
+                    "entries": entry_rows.digest(days < np.datetime64(cutoff + horizon)),
+                }
+            )
+            for cutoff in self.due
+        }
+
+
+def bring_up_to_date(
+    database: Database, as_of: date, horizon_days: int, *, afresh: bool = False
+) -> Progress:
+    """Test every due cut-off that is missing or stale, and drop those that are no longer due.
+
+    Args:
+        database: As the scientist.
+        as_of: Outcomes count as they were known before this date.
+        horizon_days: Length of the outcome.
+        afresh: Test all of them, stale or not.
+    """
+    inputs = _read_inputs(database, tables.as_of_dates(database), as_of, horizon_days)
+    now, before = inputs.digests(), {} if afresh else _intact(database, horizon_days)
+    kept = [cutoff for cutoff in inputs.due if before.get(cutoff) == now[cutoff]]
+    stale = [cutoff for cutoff in inputs.due if cutoff not in kept]
+    with database.connect() as connection:
+        for table in _TABLES:
+            connection.execute(
+                f"delete from clv.{table} where horizon_days = %s and cutoff_date <> all(%s)",
+                [horizon_days, inputs.due],
+            )
+    predictions = _test(database, inputs, stale, now) if stale else 0
+    # Tested again, they would have the same result: the table is that of a full refresh.
+    database.execute(
+        "update clv.backtest_metrics set as_of_date = %s "
+        "where horizon_days = %s and cutoff_date = any(%s)",
+        [as_of, horizon_days, kept],
+    )
+    return Progress(inputs.due, stale, kept, predictions)
+
+
+def test(database: Database, as_of: date, horizon_days: int, cutoffs: Collection[date]) -> Progress:
+    """Test the given cut-offs, stale or not; those whose outcome is not complete get no rows.
+
+    Raises:
+        PipelineError: One of them is no as-of date of the features.
+    """
+    dates = tables.as_of_dates(database)
+    unknown = sorted(set(cutoffs) - set(dates))
+    if unknown:
+        raise PipelineError(
+            f"{', '.join(map(str, unknown))}: no as-of date of warehouse.customer_features, so "
+            "there is nothing to test there; `clv/backtest_summary` lists the cut-offs"
+        )
+    due = dataset.training_cutoffs(dates, as_of, horizon_days)
+    wanted = [cutoff for cutoff in due if cutoff in set(cutoffs)]
+    if not wanted:
+        return Progress(due, [], [], 0)
+    inputs = _read_inputs(database, dates, as_of, horizon_days)
+    return Progress(due, wanted, [], _test(database, inputs, wanted, inputs.digests()))
+
+
+def abstentions(database: Database, horizon_days: int, cutoffs: Sequence[date]) -> pd.DataFrame:
+    """Return the abstentions at some cut-offs: `cutoff_date, model_name, reason`."""
+    return database.read(
+        "clv.backtest_abstentions",
+        ["cutoff_date", "model_name", "reason"],
+        where="horizon_days = %s and cutoff_date = any(%s) order by 1, 2",
+        params=[horizon_days, list(cutoffs)],
+    )
+
+
+def all_cutoffs(database: Database) -> set[date]:
+    """Return every cut-off that the tables hold, at any horizon."""
+    rows = database.query("select distinct cutoff_date from clv.backtest_metrics")
+    return {pd.Timestamp(day).date() for day in rows["cutoff_date"]}
+
+
+def summary(metrics: pd.DataFrame, as_of: date, horizon_days: int) -> pd.DataFrame:
+    """Return the rows of `clv.backtest_summary`: each model's mean metrics over the cut-offs."""
+    rows = [
+        {
+            "model_name": name,
+            "horizon_days": horizon_days,
+            "as_of_date": as_of.isoformat(),
+            "cutoffs": int(own["cutoff_date"].nunique()),
+            "first_cutoff_date": str(own["cutoff_date"].min().date()),
+            "last_cutoff_date": str(own["cutoff_date"].max().date()),
+            "metrics": json.dumps(
+                {
+                    metric: None if pd.isna(mean) else float(mean)
+                    for metric, mean in own[list(METRICS)].mean().items()
+                }
+            ),
+        }
+        for name, own in metrics.groupby("model_name")
+    ]
+    columns = [
+        *("model_name", "horizon_days", "as_of_date", "cutoffs"),
+        *("first_cutoff_date", "last_cutoff_date", "metrics"),
+    ]
+    frame = pd.DataFrame(rows, columns=columns)
+    return frame.astype({"horizon_days": int, "cutoffs": int}) if rows else frame.astype("string")
+
+
+def mean_metrics(metrics: pd.DataFrame) -> pd.DataFrame:
+    """Return each model's mean metrics over the cut-offs, the best deviance first."""
+    means = metrics.groupby("model_name").agg(
+        cutoffs=("cutoff_date", "nunique"), **{name: (name, "mean") for name in METRICS}
+    )
+    return means.round(3).sort_values("tweedie_deviance").reset_index()
+
+
+def _read_inputs(
+    database: Database, dates: Sequence[date], as_of: date, horizon_days: int
+) -> _Inputs:
+    latest = as_of - timedelta(days=horizon_days)
+    needed = dataset.dates_needed(dates, as_of, horizon_days)
+    sample = tables.training_sample(database, as_of)
+    return _Inputs(
+        tables.features(database, [day for day in needed if day <= latest], sample),
+        tables.entries(database, as_of, sample),
+        sample.one_customer_in,
+        dataset.training_cutoffs(dates, as_of, horizon_days),
+        as_of,
+        horizon_days,
+    )
+
+
+def _intact(database: Database, horizon_days: int) -> dict[date, str]:
+    """Return the digests of the cut-offs whose rows are all there."""
+    rows = database.query(
+        "select m.cutoff_date, min(m.input_digest) as digest "
+        "from clv.backtest_metrics as m left join ("
+        "select model_name, cutoff_date, count(*) as customers from clv.backtest_predictions "
+        "where horizon_days = %(horizon)s group by 1, 2) as p using (model_name, cutoff_date) "
+        "where m.horizon_days = %(horizon)s group by 1 "
+        "having bool_and(m.customers is not distinct from p.customers) "
+        "and count(distinct m.input_digest) = 1 and bool_and(m.input_digest is not null)",
+        {"horizon": horizon_days},
+    )
+    return dict(zip(rows["cutoff_date"].dt.date, rows["digest"], strict=True))
+
+
+def _test(
+    database: Database, inputs: _Inputs, cutoffs: Sequence[date], now: dict[date, str]
+) -> int:
+    """Test some cut-offs and replace their rows; return how many predictions were written.
+
+    Their digests are removed first and written last, so that a cut-off half replaced is tested
+    again.
+    """
+    found = backtest.run(
+        inputs.features, inputs.entries, inputs.as_of, inputs.horizon_days, cutoffs
+    )
+    listed = ", ".join(f"'{cutoff.isoformat()}'" for cutoff in cutoffs)
+    stale = f"horizon_days = {inputs.horizon_days} and cutoff_date in ({listed})"
+    database.execute(f"update clv.backtest_metrics set input_digest = null where {stale}")
+    database.replace(
+        "clv.backtest_predictions",
+        # In the order of the key: its index grows at one end.
+        found.predictions.sort_values("model_name", kind="stable"),
+        stale,
+    )
+    abstained = [
+        (name, cutoff.isoformat(), inputs.horizon_days, reason)
+        for cutoff, reasons in found.abstentions.items()
+        for name, reason in reasons.items()
+    ]
+    database.publish(
+        "clv.backtest_abstentions",
+        pd.DataFrame(abstained, columns=[*_KEY, "reason"]).astype("string"),
+        _KEY,
+        replace_where=stale,
+    )
+    database.publish(
+        "clv.backtest_metrics",
+        found.metrics.assign(
+            as_of_date=pd.Timestamp(inputs.as_of),
+            one_customer_in=inputs.one_customer_in,
+            input_digest=found.metrics["cutoff_date"].dt.date.map(now).astype("string"),
+        ),
+        _KEY,
+        replace_where=stale,
+    )
+    return len(found.predictions)

@@ -1,0 +1,45 @@
+"""Every model fitted at one date; an abstention is a result too."""
+
+import time
+from collections.abc import Collection
+
+import pandas as pd
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+
+from retail_pipeline.clv.data import dataset
+from retail_pipeline.clv.models.base import AbstainError, ValueModel
+from retail_pipeline.clv.models.registry import MODELS, Candidate
+
+
+def fit_candidates(
+    labelled: pd.DataFrame,
+    today: pd.DataFrame,
+    horizon_days: int,
+    names: Collection[str] = tuple(MODELS),
+) -> list[Candidate]:
+    """Return every model fitted on past outcomes and today's population, or its abstention.
+
+    Args:
+        labelled: `dataset.training_set`, perhaps empty.
+        today: The population at the date of the fit.
+        horizon_days: Length of the outcome.
+        names: The models wanted.
+    """
+    frame = dataset.learning_frame(labelled, today)
+    return [_fit(MODELS[name](horizon_days), frame) for name in MODELS if name in names]
+
+
+def _fit(model: ValueModel, frame: pd.DataFrame) -> Candidate:
+    """Return a model fitted in one thread, linear algebra and boosting alike.
+
+    The problems are small: threads would wait for each other 100 times longer than they work, and
+    how they share a sum could change its last bit.
+    """
+    started = time.perf_counter()
+    try:
+        with threadpool_limits(limits=1):
+            model.fit(frame)
+    except AbstainError as error:
+        return Candidate(model.name, None, str(error), 0, time.perf_counter() - started)
+    seconds = time.perf_counter() - started
+    return Candidate(model.name, model, None, model.training_rows_, seconds)

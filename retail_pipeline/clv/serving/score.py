@@ -1,0 +1,195 @@
+"""Served predictions: a model's values with intervals, deciles and segments, for everybody.
+
+Everybody is scored in parts, on all cores where there are several: a worker reads its own part and
+returns a few numbers per customer, so that no more than a part per core is in memory. Ranks
+(groups of intervals, deciles, segments) are taken over everybody afterwards.
+"""
+
+from collections.abc import Callable, Sequence
+from datetime import date
+from typing import Any, Final, NamedTuple
+
+import pandas as pd
+
+from retail_pipeline import cores
+from retail_pipeline.clv.data import dataset, sampling, tables
+from retail_pipeline.clv.evaluation import backtest, intervals
+from retail_pipeline.clv.models.base import PREDICTED, ValueModel
+from retail_pipeline.clv.serving import discounting, margin, segments
+from retail_pipeline.postgres import Database
+
+PREDICTION_COLUMNS: Final = [
+    "customer_id",
+    "as_of_date",
+    "horizon_days",
+    "predicted_value",
+    "lower_80",
+    "upper_80",
+    "expected_orders",
+    "probability_active",
+    "clv_decile",
+    "segment",
+    "model_name",
+]
+
+PAST_COLUMNS: Final = [
+    *("model_name", "cutoff_date", "horizon_days", "customer_id"),
+    *("predicted_value", "actual_value"),
+]
+"""Columns of the backtest's predictions that a model's intervals are calibrated on."""
+
+
+class Scored(NamedTuple):
+    """A part of a population: its predictions, and its purchases at known costs.
+
+    Attributes:
+        predictions: `customer_id`, the three predictions, `discount_rate`, `discounted_value`, and
+            with draws the interval.
+        sales: `tables.costed_sales` of the part.
+    """
+
+    predictions: pd.DataFrame
+    sales: pd.DataFrame
+
+
+def score(
+    model: ValueModel, today: pd.DataFrame, backtest_predictions: pd.DataFrame, as_of: date
+) -> pd.DataFrame:
+    """Return a fitted model's predictions with intervals, deciles and segments.
+
+    Args:
+        model: Fitted, at `as_of` or before.
+        today: The population at `as_of`.
+        backtest_predictions: Out-of-time predictions to calibrate on (`PAST_COLUMNS`); those whose
+            outcome is not complete at `as_of` are left out.
+        as_of: The date.
+    """
+    calibration = calibration_for(model, backtest_predictions, as_of)
+    parts = [_predicted(model, part, calibration is None) for part in sampling.parts(today)]
+    return _ranked(model, parts, calibration, as_of)[PREDICTION_COLUMNS]
+
+
+def score_tables(
+    database: Database, model: ValueModel, as_of: date, discount_rate: float
+) -> pd.DataFrame:
+    """Return the predictions of `score` for everybody in the tables, with their present value.
+
+    Args:
+        database: As the scientist.
+        model: Fitted, at `as_of` or before.
+        as_of: The date.
+        discount_rate: Share per year, from 0 to below 1.
+
+    Returns:
+        `PREDICTION_COLUMNS`, `discount_rate`, `discounted_value`, and where costs are known
+        `predicted_margin`, `discounted_margin`.
+
+    Raises:
+        PipelineError: Nobody has a purchase before `as_of`.
+    """
+    past = database.read(
+        "clv.backtest_predictions",
+        PAST_COLUMNS,
+        where="horizon_days = %s and model_name = %s",
+        params=[model.horizon_days, model.name],
+    )
+    calibration = calibration_for(model, past, as_of)
+    parts = scored_parts(database, model, as_of, discount_rate, draws=calibration is None)
+    served = _ranked(model, [part.predictions for part in parts], calibration, as_of)
+    sales = pd.concat([part.sales for part in parts], ignore_index=True)
+    return margin.with_margins(served, sales)
+
+
+def scored_parts(
+    database: Database, model: ValueModel, as_of: date, discount_rate: float, *, draws: bool
+) -> list[Scored]:
+    """Return the bare predictions for everybody, part by part in the order of ids.
+
+    Args:
+        database: As the scientist.
+        model: Fitted, at `as_of` or before.
+        as_of: The date.
+        discount_rate: Share per year, from 0 to below 1.
+        draws: Whether the model itself draws the intervals, as nothing calibrates them.
+
+    Raises:
+        PipelineError: Nobody has a purchase before `as_of`.
+    """
+    return _by_part(database, as_of, _scored, model, discount_rate, draws)
+
+
+def labelled_parts(database: Database, model: ValueModel, as_of: date) -> pd.DataFrame:
+    """Return `segments.assign`'s columns and the last purchase of everybody, in the order of ids.
+
+    Raises:
+        PipelineError: Nobody has a purchase before `as_of`.
+    """
+    found = pd.concat(_by_part(database, as_of, _with_last_purchase, model), ignore_index=True)
+    return segments.assign(found.sort_values("customer_id", ignore_index=True), model.horizon_days)
+
+
+def calibration_for(
+    model: ValueModel, backtest_predictions: pd.DataFrame, as_of: date
+) -> intervals.Calibration | None:
+    """Return the calibration of a model's intervals at a date; None where the model draws them.
+
+    Args:
+        model: The model.
+        backtest_predictions: As for `score`.
+        as_of: The date.
+    """
+    past = backtest_predictions[backtest_predictions["horizon_days"] == model.horizon_days]
+    cutoffs = dataset.training_cutoffs(past["cutoff_date"].unique(), as_of, model.horizon_days)
+    return backtest.calibration_of(past, model.name, cutoffs, as_of)
+
+
+def _ranked(
+    model: ValueModel,
+    parts: Sequence[pd.DataFrame],
+    calibration: intervals.Calibration | None,
+    as_of: date,
+) -> pd.DataFrame:
+    """Return the served predictions of a population from the bare ones of its parts."""
+    predicted = pd.concat(parts, ignore_index=True).sort_values("customer_id", ignore_index=True)
+    if calibration is not None:
+        lower, upper = calibration.apply(predicted["predicted_value"].to_numpy(float))
+        predicted = predicted.assign(lower_80=lower, upper_80=upper)
+    return segments.assign(predicted, model.horizon_days).assign(
+        as_of_date=pd.Timestamp(as_of),
+        horizon_days=model.horizon_days,
+        model_name=model.name,
+    )
+
+
+def _predicted(model: ValueModel, part: pd.DataFrame, draws: bool) -> pd.DataFrame:
+    frame = pd.concat([part[["customer_id"]], model.predict(part)[PREDICTED]], axis=1)
+    if not draws:
+        return frame
+    lower, upper = intervals.from_model(model, part)
+    return frame.assign(lower_80=lower, upper_80=upper)
+
+
+def _by_part(
+    database: Database, as_of: date, function: Callable[..., Any], *arguments: Any
+) -> list[Any]:
+    """Return a function's results for every part; it takes address, date, ids and arguments."""
+    parts = tables.parts(database, as_of)
+    calls = [(database.url, as_of, ids, *arguments) for ids in parts]
+    if len(calls) == 1:
+        return [function(*calls[0])]
+    return cores.on_all_cores(function, calls)
+
+
+def _scored(
+    url: str, as_of: date, ids: tables.Ids, model: ValueModel, discount_rate: float, draws: bool
+) -> Scored:
+    database = Database(url)
+    part = tables.features_of_part(database, as_of, ids)
+    found = _predicted(model, part, draws)
+    present = discounting.discounted(found, model, part, discount_rate)
+    return Scored(present, tables.costed_sales(database, as_of, ids))
+
+
+def _with_last_purchase(url: str, as_of: date, ids: tables.Ids, model: ValueModel) -> pd.DataFrame:
+    part = tables.features_of_part(Database(url), as_of, ids)
+    return part[["customer_id", "last_purchase_date"]].join(model.predict(part)[PREDICTED])

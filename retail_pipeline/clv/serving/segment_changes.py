@@ -1,0 +1,84 @@
+"""Moves of customers between segments since an earlier date, and how many bought nothing between.
+
+A label that changes without a purchase is noise of its rule: the fewer, the steadier the segments.
+"""
+
+from datetime import date
+
+import pandas as pd
+
+from retail_pipeline.clv.models.base import ValueModel
+from retail_pipeline.clv.serving.score import labelled_parts
+from retail_pipeline.postgres import Database
+
+_RFM_MOVES = """
+select
+    previous_rfm_segment as label_before,
+    rfm_segment as label_after,
+    count(*) as customers,
+    count(*) filter (where recency_days > as_of_date - previous_as_of_date)
+        as customers_without_purchase
+from warehouse.customer_rfm
+where previous_rfm_segment is not null
+group by 1, 2
+order by 1, 2
+"""
+
+
+def of_decisions(database: Database, model: ValueModel, since: date, as_of: date) -> pd.DataFrame:
+    """Return the moves between segments of value and activity.
+
+    Both dates are scored by one model, so that a move is the customers' and not the model's.
+
+    Args:
+        database: As the scientist.
+        model: The model that serves.
+        since: The earlier date.
+        as_of: The later date.
+
+    Returns:
+        `label_before`, `label_after`, `customers`, `customers_without_purchase`; only customers of
+        both dates, those who stayed included.
+    """
+    before, after = (
+        labelled_parts(database, model, day).rename(columns={"segment": "label"})
+        for day in (since, as_of)
+    )
+    return moves(before[["customer_id", "label"]], after, pd.Timestamp(since))
+
+
+def of_rfm(database: Database) -> pd.DataFrame:
+    """Return the moves between named RFM segments, in the columns of `of_decisions`."""
+    return database.query(_RFM_MOVES)
+
+
+def moves(before: pd.DataFrame, after: pd.DataFrame, since: pd.Timestamp) -> pd.DataFrame:
+    """Return how many customers moved between which labels, and how many of them bought nothing.
+
+    Args:
+        before: `customer_id`, `label` at the earlier date.
+        after: `customer_id`, `label`, `last_purchase_date` at the later one.
+        since: The earlier date; a purchase on or after it is one in between.
+    """
+    both = before.merge(after, on="customer_id", suffixes=("_before", "_after"))
+    both["idle"] = both["last_purchase_date"] < since
+    found = both.groupby(["label_before", "label_after"], as_index=False).agg(
+        customers=("idle", "size"), customers_without_purchase=("idle", "sum")
+    )
+    return found.astype({"customers_without_purchase": int})
+
+
+def idle_changes(moved: pd.DataFrame) -> dict[str, float]:
+    """Return, per scheme, how many bought nothing, and how many of them changed their label."""
+    found: dict[str, float] = {}
+    for scheme, rows in moved.groupby("scheme"):
+        idle = int(rows["customers_without_purchase"].sum())
+        elsewhere = rows[rows["label_before"] != rows["label_after"]]
+        changed = int(elsewhere["customers_without_purchase"].sum())
+        found |= {
+            f"{scheme}_without_purchase": idle,
+            f"{scheme}_changed_without_purchase": changed,
+        }
+        if idle:
+            found[f"{scheme}_share_changed"] = round(changed / idle, 4)
+    return found

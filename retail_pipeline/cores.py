@@ -1,0 +1,54 @@
+"""Independent tasks on all cores, in worker processes of joblib.
+
+The workers are fresh processes with one thread each, so a caller with threads is never forked and
+results do not depend on the number of cores, to the bit. They stay for some minutes, so that the
+next call finds their libraries imported.
+"""
+
+import os
+from collections.abc import Callable, Iterable
+from typing import Any, TypeVar
+
+from retail_pipeline.errors import PipelineError, UnavailableError
+from retail_pipeline.postgres.lost import is_lost_connection
+
+_T = TypeVar("_T")
+
+
+def count_cores() -> int:
+    """Return how many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def on_all_cores(function: Callable[..., _T], calls: Iterable[tuple[Any, ...]]) -> list[_T]:
+    """Return the results of a function for many arguments, in their order.
+
+    Args:
+        function: Importable, as are the classes of its arguments and results.
+        calls: The positional arguments of each call, the longest call first.
+
+    Raises:
+        UnavailableError: A call has lost its database.
+        PipelineError: The system has ended a worker, as it does where memory runs out.
+    """
+    from joblib import Parallel, delayed, parallel_config
+    from joblib.externals.loky.process_executor import BrokenProcessPool
+
+    try:
+        with parallel_config("loky", n_jobs=count_cores(), inner_max_num_threads=1):
+            return Parallel(batch_size=1)(delayed(_called)(function, *call) for call in calls)
+    except BrokenProcessPool as error:
+        raise PipelineError(
+            "a worker process was ended from outside, as the system does where memory runs out: "
+            "give the run more, or let less run beside it"
+        ) from error
+
+
+def _called(function: Callable[..., _T], *arguments: Any) -> _T:
+    """Return the result of a call; a driver's exception may not survive the way to the caller."""
+    try:
+        return function(*arguments)
+    except Exception as error:
+        if is_lost_connection(error):
+            raise UnavailableError(str(error)) from None
+        raise

@@ -1,0 +1,68 @@
+"""Materializations of table assets: rows, as-of date, column schema, seconds, Markdown tables."""
+
+import time
+from typing import TYPE_CHECKING, Any
+
+import dagster as dg
+
+from retail_pipeline.generation import read_state
+from retail_pipeline.postgres import Database
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def table_result(
+    database: Database, table: str, rows: int, started: float, **metadata: Any
+) -> dg.MaterializeResult:
+    """Return the materialization of a table.
+
+    Args:
+        database: The database that holds it.
+        table: Its name with the schema.
+        rows: Rows that were written.
+        started: `time.monotonic()` when the step began.
+        metadata: Further metadata, by name.
+    """
+    return dg.MaterializeResult(
+        metadata={
+            "dagster/row_count": rows,
+            "dagster/column_schema": _schema(database, table),
+            "dagster/table_name": table,
+            "as_of": read_state(database).as_of.isoformat(),
+            "seconds": round(time.monotonic() - started, 3),
+            **metadata,
+        }
+    )
+
+
+def markdown(table: "pd.DataFrame") -> dg.MetadataValue:
+    """Return a frame as a Markdown table; a missing value is an empty cell."""
+    import pandas as pd
+
+    lines = [list(map(str, table.columns)), ["---"] * len(table.columns)]
+    lines += [["" if pd.isna(cell) else str(cell) for cell in row] for row in table.to_numpy()]
+    return dg.MetadataValue.md("\n".join(f"| {' | '.join(line)} |" for line in lines))
+
+
+def _schema(database: Database, table: str) -> dg.TableSchema:
+    """Return a table's columns with their comments; feature columns take the mart's comments."""
+    columns = database.query(
+        "select own.attname as name, format_type(own.atttypid, own.atttypmod) as type, "
+        "coalesce(col_description(own.attrelid, own.attnum), "
+        "col_description(mart.attrelid, mart.attnum)) as description "
+        "from pg_attribute as own left join pg_attribute as mart "
+        "on mart.attrelid = to_regclass('warehouse.customer_features') "
+        "and mart.attname = own.attname "
+        "where own.attrelid = %s::regclass and own.attnum > 0 and not own.attisdropped "
+        "order by own.attnum",
+        [table],
+    )
+    return dg.TableSchema(
+        [
+            dg.TableColumn(
+                name=row["name"], type=row["type"], description=row["description"] or None
+            )
+            for row in columns.to_dict("records")
+        ]
+    )

@@ -1,0 +1,34 @@
+"""Cut-offs in worker processes: the same results as in one process, to the bit."""
+
+from datetime import date
+
+import pandas as pd
+import pytest
+
+from retail_pipeline import cores
+from retail_pipeline.clv.data import dataset
+from retail_pipeline.clv.evaluation import backtest
+from retail_pipeline_tests.clv import world
+
+AS_OF = date(2021, 3, 1)
+HORIZON = 90
+
+
+@pytest.fixture(scope="module")
+def inputs() -> tuple[pd.DataFrame, pd.DataFrame]:
+    ledger = world.ledger(customers=150)
+    features = world.features(ledger, world.month_firsts(AS_OF, months=8))
+    return dataset.prepare_features(features), dataset.prepare_entries(ledger)
+
+
+def test_workers_change_no_bit(
+    inputs: tuple[pd.DataFrame, pd.DataFrame], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here = backtest.run(*inputs, AS_OF, HORIZON)
+    monkeypatch.setattr(backtest, "FEWEST_ROWS", 1)
+    monkeypatch.setattr(cores, "count_cores", lambda: 2)
+    there = backtest.run(*inputs, AS_OF, HORIZON)
+    pd.testing.assert_frame_equal(there.predictions, here.predictions, check_exact=True)
+    untimed = [frame.drop(columns="fit_seconds") for frame in (there.metrics, here.metrics)]
+    pd.testing.assert_frame_equal(*untimed, check_exact=True)
+    assert there.abstentions == here.abstentions
