@@ -220,6 +220,15 @@ def _must(be: Callable[[str], bool], reason: str) -> AfterValidator:
     return AfterValidator(validate)
 
 
+def _takes_alerts(address: str) -> bool:
+    """Return whether it is an address of the web or one of apprise's, such as `slack://…`."""
+    import apprise
+
+    if "://" not in address or address.startswith(("http", "mail")):
+        return _is_web_address(address)  # e-mail has settings of its own, which see to encryption
+    return bool(apprise.Apprise.instantiate(address))
+
+
 def _is_smtp_address(url: str) -> bool:
     return url.startswith(("smtp://", "smtps://")) and bool(hostname_of(url))
 
@@ -254,7 +263,7 @@ WebAddress = Annotated[
     _must(_is_web_address, "be an address: https://…"),
     AfterValidator(lambda url: url.rstrip("/")),
 ]
-Webhooks = Annotated[Routes, _routes(_is_web_address)]
+Webhooks = Annotated[Routes, _routes(_takes_alerts)]
 Emails = Annotated[Routes, _routes(lambda word: word.count("@") == 1)]
 
 

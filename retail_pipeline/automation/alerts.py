@@ -1,237 +1,214 @@
-"""Which alerts the ended runs call for: one per cause, to the owners of what failed.
+"""Causes of alerts: what failed in a run, with the reason and the owners.
 
-A cause is what failed, with its reason; it is open from its first alert until what failed goes well
-again, and an open cause is not alerted twice. Sending is `delivery`'s.
+A cause stays open from its first alert until its subjects are healthy again; an open cause is not
+alerted twice. Memory and sending are in `delivery`.
 """
 
 import re
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
-from dagster import (
-    AssetCheckSeverity,
-    AssetKey,
-    DagsterEventType,
-    DagsterInstance,
-    DagsterRun,
-    EventLogEntry,
-)
+import dagster as dg
 
 from retail_pipeline.errors import FAILED_ASSETS
 
-ALERT_AFTER = {"failed": 1, AssetCheckSeverity.ERROR.value: 1, AssetCheckSeverity.WARN.value: 3}
-"""How many runs in a row bear a cause before it is alerted: a warning may pass by itself."""
-
 LONGEST_REASON = 500
-_HITS_SHOWN = 20
+_ASSETS_SHOWN = 20
 _OWN_ERRORS = "retail_pipeline."
 """How Dagster starts the message of an error class of ours, which says nothing to people."""
+_NO_REASON = "the run's process ended without a reason"
 
-Owners = Callable[[AssetKey], Sequence[str]]
-"""Looks up whose an asset is."""
+Owners = Callable[[dg.AssetKey], Sequence[str]]
+"""Looks up the owners of an asset."""
 
 
 @dataclass(frozen=True)
 class Cause:
-    """One reason why things in one run went wrong.
+    """One reason for which something in a run failed or did not pass.
 
     Attributes:
-        assets: What it hit, as text; empty where a run failed outside of any asset.
-        what: `failed`, or the severity of a check.
+        assets: The assets concerned, as text; empty where a run failed outside of any asset.
+        reason: A sentence.
+        owners: The owners of the assets.
         check: The check that did not pass, if it was one.
-        reason: In words.
-        owners: Whose the assets are.
+        is_warning: The check is a warning.
     """
 
     assets: tuple[str, ...]
-    what: str
-    check: str | None
     reason: str
     owners: tuple[str, ...]
+    check: str | None = None
+    is_warning: bool = False
 
     @property
     def key(self) -> str:
-        """The cause as the same one in another run: numbers in its words do not count."""
+        """The same text for the same cause in another run: numbers in its reason do not count."""
         words = re.sub(r"[0-9a-f]{8,}|\d+", "#", self.reason.lower())
-        first = self.assets[0] if self.assets else ""
-        return "|".join([first, self.what, self.check or words])
-
-
-@dataclass(frozen=True)
-class Alert:
-    """What a person is told."""
-
-    cause: Cause
-    job: str
-    run_id: str
-    run_url: str
-    runs_in_a_row: int = 1
+        return "|".join([*self.assets[:1], self.check or words, str(self.is_warning)])
 
     @property
-    def title(self) -> str:
-        """One line: what, and what happened to it."""
-        target = self.cause.assets[0] if self.cause.assets else f"job {self.job}"
-        if len(self.cause.assets) > 1:
-            target += f" and {len(self.cause.assets) - 1} more"
-        if self.cause.check is None:
-            return f"{target} failed"
-        kind = "warns" if self.cause.what == AssetCheckSeverity.WARN.value else "did not pass"
-        return f"{target}: check {self.cause.check} {kind}"
-
-    @property
-    def text(self) -> str:
-        """The whole message."""
-        lines = [self.title, self.cause.reason, f"job {self.job}, run {self.run_url}"]
-        if self.runs_in_a_row > 1:
-            lines.insert(1, f"in {self.runs_in_a_row} runs in a row")
-        if len(self.cause.assets) > 1:
-            more = len(self.cause.assets) - _HITS_SHOWN
-            hit = [*self.cause.assets[:_HITS_SHOWN], *([f"{more} more"] if more > 0 else [])]
-            lines.append("hit: " + ", ".join(hit))
-        if self.cause.owners:
-            lines.append("owner: " + ", ".join(self.cause.owners))
-        return "\n".join(line for line in lines if line)
+    def subjects(self) -> list[str]:
+        """The names that have to be healthy for the cause to be over; none stands for the job."""
+        return [f"{asset}:{self.check}" if self.check else asset for asset in self.assets]
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a run says about causes: those it bears, and what has gone well in it.
+    """The causes of one ended run, and its healthy subjects: assets, steps, passed checks, job."""
 
-    Attributes:
-        causes: Those that it bears.
-        well: Assets that were made, and keys of steps that succeeded.
-        passed: Checks that passed, as asset and name.
-    """
-
+    job: str
+    run_id: str
     causes: tuple[Cause, ...]
-    well: frozenset[str]
-    passed: frozenset[tuple[str, str]]
+    healthy: frozenset[str]
+
+    def document(self, cause: Cause, dagster_url: str, runs_in_a_row: int = 1) -> dict[str, Any]:
+        """Return the alert of a cause as webhooks get it; `text` is the whole message."""
+        target = cause.assets[0] if cause.assets else f"job {self.job}"
+        more = len(cause.assets) - 1
+        title = f"{target} and {more} more failed" if more > 0 else f"{target} failed"
+        if cause.check is not None:
+            ending = "warns" if cause.is_warning else "did not pass"
+            title = f"{target}: check {cause.check} {ending}"
+        run_url = f"{dagster_url}/runs/{self.run_id}"
+        hidden = len(cause.assets) - _ASSETS_SHOWN
+        shown = [*cause.assets[:_ASSETS_SHOWN], *([f"{hidden} more"] if hidden > 0 else [])]
+        lines = [
+            title,
+            f"in {runs_in_a_row} runs in a row" if runs_in_a_row > 1 else "",
+            cause.reason,
+            f"job {self.job}, run {run_url}",
+            "assets: " + ", ".join(shown) if more > 0 else "",
+            "owner: " + ", ".join(cause.owners) if cause.owners else "",
+        ]
+        return {
+            "text": "\n".join(line for line in lines if line),
+            "title": title,
+            "assets": list(cause.assets),
+            "check": cause.check,
+            "cause": cause.reason,
+            "owners": list(cause.owners),
+            "job": self.job,
+            "run_id": self.run_id,
+            "run_url": run_url,
+        }
 
 
-def outcome_of(instance: DagsterInstance, run: DagsterRun, owners: Owners) -> Outcome:
-    """Return the causes of an ended run, and what went well in it.
+@dataclass
+class _Log:
+    """The events of one run that alerts depend on; of a repeated step the last check counts."""
 
-    Steps that failed for one reason are one cause; a step that failed because of its own checks is
-    these checks' cause, not a second one, but for assets that it says have failed. Of a step that
-    was repeated, a check's last word counts.
+    planned: dict[str, list[dg.AssetKey]] = field(default_factory=lambda: defaultdict(list))
+    made: set[dg.AssetKey] = field(default_factory=set)
+    succeeded: set[str] = field(default_factory=set)
+    failures: list[Any] = field(default_factory=list)
+    checks: dict[Any, tuple[str, Any]] = field(default_factory=dict)
+    run_failure: str = ""
+
+    @classmethod
+    def read(cls, instance: dg.DagsterInstance, run_id: str) -> "_Log":
+        log, types = cls(), dg.DagsterEventType
+        for entry in instance.all_logs(run_id, of_type=_EVENT_TYPES):
+            event = entry.get_dagster_event()
+            step = event.step_key or ""
+            if event.event_type is types.ASSET_CHECK_EVALUATION:
+                found = event.asset_check_evaluation_data
+                log.checks[found.asset_key, found.check_name] = (step, found)
+            elif event.event_type is types.ASSET_MATERIALIZATION and event.asset_key:
+                log.made.add(event.asset_key)
+            elif event.event_type is types.ASSET_MATERIALIZATION_PLANNED and event.asset_key:
+                log.planned[step].append(event.asset_key)
+            elif event.event_type is types.STEP_SUCCESS:
+                log.succeeded.add(step)
+            elif event.event_type is types.STEP_FAILURE:
+                log.failures.append(event)
+            elif event.event_type is types.RUN_FAILURE:
+                log.run_failure = event.message or ""
+        return log
+
+
+_EVENT_TYPES = {
+    dg.DagsterEventType.STEP_FAILURE,
+    dg.DagsterEventType.STEP_SUCCESS,
+    dg.DagsterEventType.RUN_FAILURE,
+    dg.DagsterEventType.ASSET_CHECK_EVALUATION,
+    dg.DagsterEventType.ASSET_MATERIALIZATION,
+    dg.DagsterEventType.ASSET_MATERIALIZATION_PLANNED,
+}
+
+
+def outcome_of(instance: dg.DagsterInstance, run: dg.DagsterRun, owners: Owners) -> Outcome:
+    """Return the causes of an ended run, and what is healthy after it.
+
+    Steps that failed for one reason are one cause. A step that failed because of its own checks is
+    the cause of these checks, not a second one, but for the assets that it names as failed.
 
     Args:
-        instance: Whose event log is read.
+        instance: The instance whose event log is read.
         run: A run that has ended.
-        owners: Whose an asset is.
+        owners: Looks up the owners of an asset.
     """
-    events = _events(instance, run.run_id)
-    assets_of_step = _assets_of_steps(events)
-    evaluations = _last_evaluations(events)
-    checks = [_check_cause(data, owners) for _, data in evaluations if not data.passed]
+    log = _Log.read(instance, run.run_id)
+    causes = [_check_cause(found, owners) for _, found in log.checks.values() if not found.passed]
+    if not run.is_success:
+        failed = list(_step_causes(log, owners))
+        if not failed and all(cause.is_warning for cause in causes):
+            failed = [Cause((), _short(log.run_failure or _NO_REASON), ())]
+        causes = [*failed, *causes]
+    healthy = {key.to_user_string() for key in log.made} | log.succeeded
+    healthy |= {
+        f"{found.asset_key.to_user_string()}:{found.check_name}"
+        for _, found in log.checks.values()
+        if found.passed
+    }
+    if run.is_success:
+        healthy.add(f"job {run.job_name}")
+    return Outcome(run.job_name, run.run_id, tuple(causes), frozenset(healthy))
+
+
+def _step_causes(log: _Log, owners: Owners) -> Iterator[Cause]:
+    """Yield a cause for each reason for which steps failed."""
     blamed = {
         step
-        for step, data in evaluations
-        if not data.passed and data.severity is AssetCheckSeverity.ERROR
+        for step, found in log.checks.values()
+        if not found.passed and found.severity is dg.AssetCheckSeverity.ERROR
     }
-    failures = [] if run.is_success else list(_failures(events, blamed, assets_of_step, owners))
-    if not run.is_success and not failures and not blamed:
-        failures = [Cause((), "failed", None, _reason_of_run(events), ())]
-    passed = {
-        (data.asset_key.to_user_string(), data.check_name) for _, data in evaluations if data.passed
-    }
-    return Outcome((*failures, *checks), frozenset(_went_well(events)), frozenset(passed))
-
-
-def _events(instance: DagsterInstance, run_id: str) -> list[EventLogEntry]:
-    return list(
-        instance.all_logs(
-            run_id,
-            of_type={
-                DagsterEventType.STEP_FAILURE,
-                DagsterEventType.STEP_SUCCESS,
-                DagsterEventType.RUN_FAILURE,
-                DagsterEventType.ASSET_CHECK_EVALUATION,
-                DagsterEventType.ASSET_MATERIALIZATION,
-                DagsterEventType.ASSET_MATERIALIZATION_PLANNED,
-            },
-        )
-    )
-
-
-def _last_evaluations(events: Iterable[EventLogEntry]) -> list[tuple[str, Any]]:
-    """Return each check's last evaluation with its step."""
-    found: dict[tuple[AssetKey, str], tuple[str, Any]] = {}
-    for event in (entry.get_dagster_event() for entry in events):
-        if event.event_type is DagsterEventType.ASSET_CHECK_EVALUATION:
-            data = event.asset_check_evaluation_data
-            found[data.asset_key, data.check_name] = (event.step_key or "", data)
-    return list(found.values())
-
-
-def _went_well(events: Iterable[EventLogEntry]) -> Iterator[str]:
-    for event in (entry.get_dagster_event() for entry in events):
-        if event.event_type is DagsterEventType.ASSET_MATERIALIZATION and event.asset_key:
-            yield event.asset_key.to_user_string()
-        elif event.event_type is DagsterEventType.STEP_SUCCESS and event.step_key:
-            yield event.step_key
-
-
-def _assets_of_steps(events: Iterable[EventLogEntry]) -> dict[str, list[AssetKey]]:
-    """Return what each step was to make; what it made before it failed is not hit."""
-    planned: dict[str, list[AssetKey]] = defaultdict(list)
-    made = set()
-    for event in (entry.get_dagster_event() for entry in events):
-        if event.event_type is DagsterEventType.ASSET_MATERIALIZATION_PLANNED and event.asset_key:
-            planned[event.step_key or ""].append(event.asset_key)
-        elif event.event_type is DagsterEventType.ASSET_MATERIALIZATION:
-            made.add(event.asset_key)
-    return {step: [key for key in keys if key not in made] for step, keys in planned.items()}
-
-
-def _failures(
-    events: Iterable[EventLogEntry],
-    blamed: set[str],
-    assets_of_step: dict[str, list[AssetKey]],
-    owners: Owners,
-) -> Iterator[Cause]:
-    """Yield a cause for each reason for which steps failed."""
     steps_by_reason: dict[str, list[str]] = defaultdict(list)
-    for entry in events:
-        event = entry.get_dagster_event()
-        if event.event_type is not DagsterEventType.STEP_FAILURE:
-            continue
-        if failed := _failed_assets(event):
-            keys = [AssetKey.from_user_string(name) for name in failed]
-            reason = _short(" ".join(dict.fromkeys(failed.values())))
-            yield Cause(tuple(failed), "failed", None, reason, _owners(keys, owners))
+    for event in log.failures:
+        if named := _named_assets(event):
+            keys = [dg.AssetKey.from_user_string(name) for name in named]
+            reason = _short(" ".join(dict.fromkeys(named.values())))
+            yield Cause(tuple(named), reason, _owners(keys, owners))
         elif event.step_key not in blamed:
             steps_by_reason[_reason_of_step(event)].append(str(event.step_key))
     for reason, steps in steps_by_reason.items():
-        keys = sorted({key for step in steps for key in assets_of_step.get(step, [])})
+        keys = sorted({key for step in steps for key in log.planned[step]} - log.made)
         names = tuple(key.to_user_string() for key in keys) or tuple(steps)
-        yield Cause(names, "failed", None, reason, _owners(keys, owners))
+        yield Cause(names, reason, _owners(keys, owners))
 
 
-def _failed_assets(event: Any) -> dict[str, str]:
-    """Return the assets that a step says have failed, with the reasons; mostly it does not say."""
+def _named_assets(event: Any) -> dict[str, str]:
+    """Return the assets that a failed step names in its metadata, with the reasons."""
     data = event.step_failure_data.user_failure_data
-    said = data.metadata.get(FAILED_ASSETS) if data is not None else None
-    return dict(sorted(said.value.items())) if said is not None else {}
+    named = data.metadata.get(FAILED_ASSETS) if data is not None else None
+    return dict(sorted(named.value.items())) if named is not None else {}
 
 
-def _check_cause(evaluation: Any, owners: Owners) -> Cause:
-    key = evaluation.asset_key
-    reason = evaluation.description or "; ".join(
-        f"{name}: {value.value}" for name, value in evaluation.metadata.items()
+def _check_cause(found: Any, owners: Owners) -> Cause:
+    reason = found.description or "; ".join(
+        f"{name}: {value.value}" for name, value in found.metadata.items()
     )
     return Cause(
-        (key.to_user_string(),),
-        evaluation.severity.value,
-        evaluation.check_name,
+        (found.asset_key.to_user_string(),),
         _short(reason),
-        _owners([key], owners),
+        _owners([found.asset_key], owners),
+        found.check_name,
+        is_warning=found.severity is dg.AssetCheckSeverity.WARN,
     )
 
 
-def _owners(keys: Iterable[AssetKey], owners: Owners) -> tuple[str, ...]:
+def _owners(keys: Sequence[dg.AssetKey], owners: Owners) -> tuple[str, ...]:
     return tuple(sorted({owner for key in keys for owner in owners(key)}))
 
 
@@ -243,14 +220,6 @@ def _reason_of_step(event: Any) -> str:
         error = error.cause
     words = described or (error.message if error else "it gave no reason")
     return _short(words.partition(": ")[2] if words.startswith(_OWN_ERRORS) else words)
-
-
-def _reason_of_run(events: Iterable[EventLogEntry]) -> str:
-    for entry in events:
-        event = entry.get_dagster_event()
-        if event.event_type is DagsterEventType.RUN_FAILURE:
-            return _short(event.message or "the run's process ended without a word")
-    return "the run's process ended without a word"
 
 
 def _short(text: str) -> str:

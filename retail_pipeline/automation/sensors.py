@@ -1,35 +1,18 @@
-"""What starts because something else happened: work after new features, alerts after runs.
+"""Sensors: work that follows new features, predictions whose horizon has passed, alerts.
 
 Only the wiring: what new features call for is decided in `retraining` and `horizons`, what deserves
 an alert in `alerts`, how it is sent in `delivery`.
 """
 
+import logging
 from collections.abc import Sequence
-from functools import partial
+from typing import Final
 
-from dagster import (
-    AssetKey,
-    DagsterEventType,
-    DagsterInstance,
-    EventLogRecord,
-    RunStatusChangeRecordsFilter,
-    SensorDefinition,
-    SensorEvaluationContext,
-    SensorResult,
-    SkipReason,
-    sensor,
-)
+import dagster as dg
+import pydantic
 
-from retail_pipeline.automation.alerts import (
-    Alert,
-    Owners,
-    outcome_of,
-)
-from retail_pipeline.automation.delivery import (
-    Book,
-    deliver,
-    post,
-)
+from retail_pipeline.automation.alerts import Owners, outcome_of
+from retail_pipeline.automation.delivery import Memory, deliver, take
 from retail_pipeline.automation.environments import (
     ALERTS,
     CLV_AFTER_NEW_FEATURES,
@@ -37,34 +20,29 @@ from retail_pipeline.automation.environments import (
     sensor_status,
 )
 from retail_pipeline.automation.horizons import runs_for_passed_horizons
-from retail_pipeline.automation.jobs import (
-    CLV,
-    REALISED,
-    SCORE,
-    Job,
-)
+from retail_pipeline.automation.jobs import CLV, REALISED, SCORE, Job
 from retail_pipeline.automation.retraining import runs_for_new_features
-from retail_pipeline.errors import PipelineError
 from retail_pipeline.settings import Settings
 
 _AT_ONCE = 50
-"""Ended runs looked at per tick; the rest waits for the next one."""
+"""Ended runs that are read in one tick; the rest waits for the next one."""
+_ENDS: Final = (dg.DagsterEventType.RUN_SUCCESS, dg.DagsterEventType.RUN_FAILURE)
 
-_ENDS = (DagsterEventType.RUN_SUCCESS, DagsterEventType.RUN_FAILURE)
+_LOG = logging.getLogger("retail_pipeline.alerts")
 
 
-def build_sensors(settings: Settings, jobs: Sequence[Job]) -> list[SensorDefinition]:
+def build_sensors(settings: Settings, jobs: Sequence[Job]) -> list[dg.SensorDefinition]:
     """Return the sensors with the status that the environment gives them.
 
     Args:
-        settings: Its environment decides what runs unasked.
+        settings: Its environment decides what runs unasked; it has the addresses of alerts.
         jobs: Those that sensors start are among them.
 
     Raises:
         KeyError: An environment was added and nobody decided what runs in it.
     """
 
-    @sensor(
+    @dg.sensor(
         name=CLV_AFTER_NEW_FEATURES,
         jobs=[job for job in jobs if job.name in (CLV, SCORE)],
         minimum_interval_seconds=30,
@@ -72,103 +50,101 @@ def build_sensors(settings: Settings, jobs: Sequence[Job]) -> list[SensorDefinit
         description="After new features: trains and chooses a model anew when they have a new "
         "month or enough new transactions, else refreshes predictions with the model that serves.",
     )
-    def clv_after_new_features(context: SensorEvaluationContext) -> SensorResult:
+    def clv_after_new_features(context: dg.SensorEvaluationContext) -> dg.SensorResult:
         return runs_for_new_features(context.instance, context.cursor)
 
-    @sensor(
+    @dg.sensor(
         name=REALISED_AFTER_HORIZON,
         jobs=[job for job in jobs if job.name == REALISED],
         minimum_interval_seconds=60,
         default_status=sensor_status(REALISED_AFTER_HORIZON, settings.environment),
-        description="Compares served predictions with what came, once the data reaches past their "
-        "horizon: one run per horizon.",
+        description="Compares served predictions with the actual values, once the data reaches "
+        "past their horizon: one run per horizon.",
     )
-    def realised_after_horizon(context: SensorEvaluationContext) -> SensorResult:
+    def realised_after_horizon(context: dg.SensorEvaluationContext) -> dg.SensorResult:
         return runs_for_passed_horizons(context.instance, context.cursor, settings.horizon_days)
 
-    @sensor(
+    @dg.sensor(
         name=ALERTS,
         minimum_interval_seconds=30,
         default_status=sensor_status(ALERTS, settings.environment),
-        description="Tells the owners of failed runs and checks, once per cause; what could not be "
-        "sent waits for the next tick.",
+        description="Alerts the owners of failed runs and checks, once per cause; an alert that "
+        "could not be sent waits for the next tick.",
     )
-    def alerts(context: SensorEvaluationContext) -> SkipReason:
-        return SkipReason(send_alerts(context.instance, settings, _owners_in(context)))
+    def alerts(context: dg.SensorEvaluationContext) -> dg.SensorResult:
+        return send_alerts(context.instance, context.cursor, settings, _owners_in(context))
 
     return [clv_after_new_features, realised_after_horizon, alerts]
 
 
-def send_alerts(instance: DagsterInstance, settings: Settings, owners: Owners) -> str:
-    """Alert what the runs ended since the last call call for, and what waits from earlier calls.
+def send_alerts(
+    instance: dg.DagsterInstance, cursor: str | None, settings: Settings, owners: Owners
+) -> dg.SensorResult:
+    """Send the alerts of the runs that ended since the cursor, and those that wait.
+
+    It is one plain sensor over all ended runs: Dagster's own run failure sensor reads no checks and
+    goes on to the next run after an alert that could not be sent.
 
     Args:
-        instance: Whose runs are looked at.
-        settings: The addresses, and the home in which the book of alerts is kept.
-        owners: Whose an asset is.
-
-    Returns:
-        What was done, in words.
-
-    Raises:
-        PipelineError: A channel did not take an alert; nothing is lost, the next call repeats it.
+        instance: The instance whose runs are read.
+        cursor: The memory; a first look alerts no history, a damaged one reads the latest runs.
+        settings: The addresses.
+        owners: Looks up the owners of an asset.
     """
-    path = settings.home / "alerts" / "book.json"
-    book = Book.read(path)
-    ended = _ended_runs(instance, book)
-    alerts: list[Alert] = []
-    for run in (instance.get_run_by_id(record.run_id) for record in ended):
-        if run is not None:
-            url = f"{settings.dagster_url}/runs/{run.run_id}"
-            alert = partial(Alert, job=run.job_name, run_id=run.run_id, run_url=url)
-            alerts += book.take(outcome_of(instance, run, owners), alert)
-    post(book, alerts, settings)
-    # Before anything is sent: whatever happens then, nothing is forgotten.
-    book.write(path)
-    failed = deliver(book, settings)
-    book.write(path)
+    memory = _memory(instance, cursor)
+    ended = _ended_runs(instance, memory.seen)
+    alerts = 0
+    for record in ended:
+        memory.seen = record.storage_id
+        if (run := instance.get_run_by_id(record.run_id)) is not None:
+            alerts += take(memory, outcome_of(instance, run, owners), settings)
+    failed = deliver(memory, settings)
+    done = f"{len(ended)} runs ended, {alerts} new alerts"
     if failed:
-        raise PipelineError(
-            f"{len(book.outbox)} alerts wait to be sent again at the next tick; "
-            + "; ".join(failed)
-        )
-    return f"{len(ended)} runs ended, {len(alerts)} alerts"
+        done += f"; {len(memory.waiting)} alerts wait: {'; '.join(failed)}"
+        _LOG.error("%s", done)
+    return dg.SensorResult(skip_reason=dg.SkipReason(done), cursor=memory.model_dump_json())
 
 
-def _ended_runs(instance: DagsterInstance, book: Book) -> Sequence[EventLogRecord]:
-    """Return the ends of runs since the last look, in order; a first look starts with none."""
-    from dagster._core.storage.runs import SqlRunStorage  # it imports SQLAlchemy and Alembic
+def _memory(instance: dg.DagsterInstance, cursor: str | None) -> Memory:
+    """Return the memory of a cursor; a first one starts with the runs that end from now on."""
+    if cursor is None:
+        return Memory(seen=max(_latest_ends(instance), default=0))
+    try:
+        return Memory.model_validate_json(cursor)
+    except pydantic.ValidationError:
+        _LOG.error("the memory of alerts is damaged: the latest runs are read again")
+        return Memory(seen=min(_latest_ends(instance), default=1) - 1)
 
-    runs = instance.run_storage
-    assert isinstance(runs, SqlRunStorage)  # as every storage of Dagster's is
-    storage = runs.get_run_storage_id()
-    if storage not in book.seen:
-        latest = [_ends(instance, kind, None, newest=True) for kind in _ENDS]
-        book.seen[storage] = max((r.storage_id for records in latest for r in records), default=0)
-        return []
-    found = [_ends(instance, kind, book.seen[storage]) for kind in _ENDS]
-    # Where one kind has more to come, the other must not run ahead of it.
-    full = [records[-1].storage_id for records in found if len(records) == _AT_ONCE]
+
+def _latest_ends(instance: dg.DagsterInstance) -> list[int]:
+    return [
+        record.storage_id
+        for kind in _ENDS
+        for record in instance.fetch_run_status_changes(kind, limit=_AT_ONCE).records
+    ]
+
+
+def _ended_runs(instance: dg.DagsterInstance, seen: int) -> Sequence[dg.EventLogRecord]:
+    """Return the ends of runs since a storage id, oldest first."""
+    found = [
+        instance.fetch_run_status_changes(
+            dg.RunStatusChangeRecordsFilter(kind, after_storage_id=seen),
+            limit=_AT_ONCE,
+            ascending=True,
+        ).records
+        for kind in _ENDS
+    ]
     records = sorted((r for each in found for r in each), key=lambda record: record.storage_id)
-    if full:
-        records = [record for record in records if record.storage_id <= min(full)]
-    if records:
-        book.seen[storage] = records[-1].storage_id
-    return records
+    # Where one kind has more to come, the other must not run ahead of it.
+    full = [each[-1].storage_id for each in found if len(each) == _AT_ONCE]
+    return [each for each in records if not full or each.storage_id <= min(full)]
 
 
-def _ends(
-    instance: DagsterInstance, kind: DagsterEventType, after: int | None, *, newest: bool = False
-) -> Sequence[EventLogRecord]:
-    wanted = RunStatusChangeRecordsFilter(kind, after_storage_id=after)  # type: ignore[arg-type]
-    limit = 1 if newest else _AT_ONCE
-    return instance.fetch_run_status_changes(wanted, limit=limit, ascending=not newest).records
-
-
-def _owners_in(context: SensorEvaluationContext) -> Owners:
+def _owners_in(context: dg.SensorEvaluationContext) -> Owners:
     graph = context.repository_def.asset_graph if context.repository_def else None
 
-    def owners(key: AssetKey) -> Sequence[str]:
+    def owners(key: dg.AssetKey) -> Sequence[str]:
         return graph.get(key).owners if graph is not None and graph.has(key) else ()
 
     return owners

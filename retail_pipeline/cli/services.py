@@ -35,7 +35,7 @@ from retail_pipeline.settings import (
 )
 
 _CODE_LOCATION = ["dagster", "api", "grpc"]
-_STATE = ("postgres", "dagster", "alerts", "figures", "report", "dbt", "logs")
+_STATE = ("postgres", "dagster", "figures", "report", "dbt", "logs")
 
 
 def up() -> None:

@@ -9,10 +9,6 @@ import pytest
 from dagster import AssetKey, AssetObservation, DagsterInstance, ExecuteInProcessResult
 from psycopg import sql
 
-from retail_pipeline.automation.delivery import (
-    Book,
-    Waiting,
-)
 from retail_pipeline.build import build_definitions
 from retail_pipeline.cli.instance import (
     dagster_environment,
@@ -236,14 +232,14 @@ def test_files_of_state_stay_readable_and_keep_their_numbers(
     words = {
         "logs/run.log": ("24187: Ada Quill has {}", "[forgotten]: [forgotten] has {}"),
         "logs/word.json": ('"Ada Quill"', '"[forgotten]"'),
+        "logs/facts.json": (
+            '{"n": 24187, "title": "24187 failed"}',
+            '{"n": 24187, "title": "[forgotten] failed"}',
+        ),
     }
     for path, text in {**state, **{path: text for path, (text, _) in words.items()}}.items():
         (settings.home / path).parent.mkdir(parents=True, exist_ok=True)
         (settings.home / path).write_text(text)
-    book = Book(
-        seen={"RUN_FAILURE": 24187}, outbox=[Waiting("mail", "a", "24187 failed", {"n": 24187})]
-    )
-    book.write(settings.home / "alerts" / "book.json")
 
     removed = {each.place: each.count for each in forget(settings, "24187")}
 
@@ -251,11 +247,7 @@ def test_files_of_state_stay_readable_and_keep_their_numbers(
         assert (settings.home / path).read_text() == text
     for path, (_, text) in words.items():
         assert (settings.home / path).read_text() == text
-    kept = Book.read(settings.home / "alerts" / "book.json")
-    assert kept.seen == {"RUN_FAILURE": 24187}
-    assert kept.outbox == [Waiting("mail", "a", "[forgotten] failed", {"n": 24187})]
     assert removed[str(settings.home / "logs" / "run.log")] == 2
-    assert removed[str(settings.home / "alerts" / "book.json")] == 1
 
 
 def test_what_an_evaluation_left_that_was_killed_goes_as_well(
