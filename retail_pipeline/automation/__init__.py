@@ -4,7 +4,7 @@ Assets are referred to by key and group only: no stage's module is imported here
 unasked is in `environments`.
 """
 
-from dagster import Definitions
+import dagster as dg
 
 from retail_pipeline.automation.conditions import (
     build_condition_sensors,
@@ -18,7 +18,7 @@ from retail_pipeline.settings import Settings
 __all__ = ["build_automation", "with_conditions"]
 
 
-def build_automation(settings: Settings) -> Definitions:
+def build_automation(settings: Settings) -> dg.Definitions:
     """Return the jobs, and the schedules and sensors as the environment wants them.
 
     Args:
@@ -26,7 +26,7 @@ def build_automation(settings: Settings) -> Definitions:
             where alerts go.
     """
     jobs = build_jobs()
-    return Definitions(
+    return dg.Definitions(
         jobs=jobs,
         schedules=build_schedules(settings.environment),
         sensors=[*build_condition_sensors(settings.environment), *build_sensors(settings, jobs)],

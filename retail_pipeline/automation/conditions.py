@@ -1,8 +1,7 @@
-"""Declarative automation: which assets follow which, as conditions on the assets themselves.
+"""Automation conditions of the assets, by group.
 
-The warehouse follows the landing tables, figures and the report follow what they show. A condition
-is put on by an asset's group, here and nowhere else. Work whose start depends on numbers, not on
-freshness alone, is a sensor: see `retraining`.
+The warehouse follows the landing tables, figures and the report follow the tables they show. Work
+whose start depends on numbers, not on freshness alone, is a sensor: see `retraining`.
 """
 
 import warnings
@@ -10,16 +9,7 @@ from collections.abc import Sequence
 from functools import reduce
 from operator import and_, or_
 
-from dagster import (
-    AssetKey,
-    AssetsDefinition,
-    AssetSelection,
-    AssetSpec,
-    AutomationCondition,
-    AutomationConditionSensorDefinition,
-    Definitions,
-    PreviewWarning,
-)
+import dagster as dg
 
 from retail_pipeline.automation.environments import (
     FIGURES_AFTER_PREDICTIONS,
@@ -38,20 +28,20 @@ _INTERVAL_SECONDS = 30
 
 def build_condition_sensors(
     environment: Environment,
-) -> list[AutomationConditionSensorDefinition]:
+) -> list[dg.AutomationConditionSensorDefinition]:
     """Return the sensors that evaluate the conditions, one per stage, so that each has a switch."""
     return [
-        AutomationConditionSensorDefinition(
+        dg.AutomationConditionSensorDefinition(
             WAREHOUSE_AFTER_LANDING,
-            target=AssetSelection.groups(*WAREHOUSE),
+            target=dg.AssetSelection.groups(*WAREHOUSE),
             minimum_interval_seconds=_INTERVAL_SECONDS,
             default_status=sensor_status(WAREHOUSE_AFTER_LANDING, environment),
             description="Builds and tests the whole warehouse, in one run, when new data has "
             "landed in all streams and passed its checks.",
         ),
-        AutomationConditionSensorDefinition(
+        dg.AutomationConditionSensorDefinition(
             FIGURES_AFTER_PREDICTIONS,
-            target=AssetSelection.groups(*SHOWN),
+            target=dg.AssetSelection.groups(*SHOWN),
             minimum_interval_seconds=_INTERVAL_SECONDS,
             default_status=sensor_status(FIGURES_AFTER_PREDICTIONS, environment),
             description="Draws what shows predictions when these are new, and the other figures "
@@ -60,17 +50,17 @@ def build_condition_sensors(
     ]
 
 
-def with_conditions(definitions: Definitions) -> Definitions:
+def with_conditions(definitions: dg.Definitions) -> dg.Definitions:
     """Return the definitions with a condition on each asset whose group has one."""
     landing = sorted(
         spec.key
         for assets in definitions.assets or []
-        if isinstance(assets, AssetsDefinition)
+        if isinstance(assets, dg.AssetsDefinition)
         for spec in assets.specs
         if spec.group_name == LANDING
     )
 
-    def condition(spec: AssetSpec) -> AssetSpec:
+    def condition(spec: dg.AssetSpec) -> dg.AssetSpec:
         if spec.group_name in WAREHOUSE and landing:
             return spec.replace_attributes(automation_condition=all_landed(landing))
         if spec.group_name in SHOWN:
@@ -79,51 +69,51 @@ def with_conditions(definitions: Definitions) -> Definitions:
 
     with warnings.catch_warnings():
         # Dagster is pinned exactly, so a preview cannot change under us.
-        warnings.simplefilter("ignore", PreviewWarning)
+        warnings.simplefilter("ignore", dg.PreviewWarning)
         return definitions.map_asset_specs(func=condition)
 
 
-def all_landed(landing: Sequence[AssetKey]) -> AutomationCondition:
+def all_landed(landing: Sequence[dg.AssetKey]) -> dg.AutomationCondition:
     """True once after new data: all streams are in, none is being read, their checks passed.
 
     The same for every asset of the warehouse, so that they are asked for in one run, as one `dbt
     build`. A failed build is not repeated before new data: the same data fails the same way.
     """
 
-    def each(condition: AutomationCondition) -> list[AutomationCondition]:
-        return [AutomationCondition.asset_matches(key, condition) for key in landing]
+    def each(condition: dg.AutomationCondition) -> list[dg.AutomationCondition]:
+        return [dg.AutomationCondition.asset_matches(key, condition) for key in landing]
 
-    checked = AutomationCondition.all_checks_match(
-        AutomationCondition.check_passed(), blocking_only=True
+    checked = dg.AutomationCondition.all_checks_match(
+        dg.AutomationCondition.check_passed(), blocking_only=True
     )
     handled = (
-        AutomationCondition.newly_requested()
-        | AutomationCondition.newly_updated()
-        | AutomationCondition.execution_failed().newly_true()
-        | AutomationCondition.initial_evaluation()
+        dg.AutomationCondition.newly_requested()
+        | dg.AutomationCondition.newly_updated()
+        | dg.AutomationCondition.execution_failed().newly_true()
+        | dg.AutomationCondition.initial_evaluation()
     )
-    is_new = reduce(or_, each(AutomationCondition.newly_updated()))
+    is_new = reduce(or_, each(dg.AutomationCondition.newly_updated()))
     return (
         is_new.since(handled)
-        & reduce(and_, each(~AutomationCondition.in_progress()))
-        & reduce(and_, each(~AutomationCondition.missing()))
+        & reduce(and_, each(~dg.AutomationCondition.in_progress()))
+        & reduce(and_, each(~dg.AutomationCondition.missing()))
         & reduce(and_, each(checked))
-        & ~AutomationCondition.in_progress()
+        & ~dg.AutomationCondition.in_progress()
     )
 
 
-def sources_renewed(spec: AssetSpec) -> AutomationCondition:
+def sources_renewed(spec: dg.AssetSpec) -> dg.AutomationCondition:
     """True once after what an asset shows was renewed, and nothing of it is at work.
 
     What shows predictions waits for these and not for the warehouse: between the two the figure
     would find no predictions of its date.
     """
-    renewed = AutomationCondition.any_deps_updated()
+    renewed = dg.AutomationCondition.any_deps_updated()
     if any(dep.asset_key.path[0] == CLV for dep in spec.deps):
-        renewed = renewed.allow(AssetSelection.groups(CLV))
+        renewed = renewed.allow(dg.AssetSelection.groups(CLV))
     return (
         renewed.since_last_handled().with_label("what is shown was renewed")
-        & ~AutomationCondition.any_deps_missing()
-        & ~AutomationCondition.any_deps_in_progress()
-        & ~AutomationCondition.in_progress()
+        & ~dg.AutomationCondition.any_deps_missing()
+        & ~dg.AutomationCondition.any_deps_in_progress()
+        & ~dg.AutomationCondition.in_progress()
     )

@@ -7,7 +7,7 @@ sensor does is in the modules beside this one.
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from dagster import DefaultScheduleStatus, DefaultSensorStatus
+import dagster as dg
 
 from retail_pipeline.settings import Environment
 
@@ -43,21 +43,21 @@ RUNS_UNASKED: Mapping[Environment, frozenset[str]] = MappingProxyType(
 """The environment that somebody adds has to decide: a missing one is an error."""
 
 
-def schedule_status(name: str, environment: Environment) -> DefaultScheduleStatus:
+def schedule_status(name: str, environment: Environment) -> dg.DefaultScheduleStatus:
     """Return whether a schedule runs without being switched on.
 
     Raises:
         KeyError: An environment was added and nobody decided what runs in it.
     """
     runs = name in RUNS_UNASKED[environment]
-    return DefaultScheduleStatus.RUNNING if runs else DefaultScheduleStatus.STOPPED
+    return dg.DefaultScheduleStatus.RUNNING if runs else dg.DefaultScheduleStatus.STOPPED
 
 
-def sensor_status(name: str, environment: Environment) -> DefaultSensorStatus:
+def sensor_status(name: str, environment: Environment) -> dg.DefaultSensorStatus:
     """Return whether a sensor runs without being switched on.
 
     Raises:
         KeyError: An environment was added and nobody decided what runs in it.
     """
     runs = name in RUNS_UNASKED[environment]
-    return DefaultSensorStatus.RUNNING if runs else DefaultSensorStatus.STOPPED
+    return dg.DefaultSensorStatus.RUNNING if runs else dg.DefaultSensorStatus.STOPPED

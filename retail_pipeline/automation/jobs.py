@@ -4,19 +4,11 @@ A job that holds a partitioned asset asks for partitions when it is launched, an
 has none: `clv/backtest` has a job of its own; in the others `clv/backtest_summary` does its work.
 """
 
-from typing import TYPE_CHECKING, Union
+from typing import Any
 
-from dagster import AssetKey, AssetSelection, JobDefinition, define_asset_job
-from dagster._core.storage.tags import MAX_RUNTIME_SECONDS_TAG
+import dagster as dg
 
-from retail_pipeline.automation.upkeep import build_upkeep_job
-
-if TYPE_CHECKING:  # Dagster does not export the type of what it returns
-    from dagster._core.definitions.unresolved_asset_job_definition import (
-        UnresolvedAssetJobDefinition,
-    )
-
-Job = Union["UnresolvedAssetJobDefinition", JobDefinition]
+from retail_pipeline.automation.maintenance import build_upkeep_job
 
 INGESTION = "ingestion"
 REFRESH = "refresh"
@@ -27,11 +19,10 @@ BACKTEST = "backtest"
 PIPELINE = "pipeline"
 UPKEEP = "upkeep"
 
-PARTITIONED = AssetKey(["clv", "backtest"])
-PREDICTIONS = AssetKey(["clv", "predictions"])
-REALISED_PREDICTIONS = AssetKey(["clv", "realised_predictions"])
+PARTITIONED = dg.AssetKey(["clv", "backtest"])
+PREDICTIONS = dg.AssetKey(["clv", "predictions"])
+REALISED_PREDICTIONS = dg.AssetKey(["clv", "realised_predictions"])
 
-_HOUR = 3600
 LONGEST_HOURS = {
     INGESTION: 4,
     REFRESH: 6,
@@ -46,35 +37,35 @@ LONGEST_HOURS = {
 years of history stay below; a night's increment takes minutes."""
 
 
-def build_jobs() -> list[Job]:
+def build_jobs() -> list[Any]:
     """Return the jobs; a group's selection includes the checks of its assets."""
-    cutoffs = AssetSelection.assets(PARTITIONED)
-    clv = AssetSelection.groups("clv")
+    cutoffs = dg.AssetSelection.assets(PARTITIONED)
+    clv = dg.AssetSelection.groups("clv")
     return [
         _job(
             INGESTION,
-            AssetSelection.groups("transactional"),
+            dg.AssetSelection.groups("transactional"),
             "Sync the retail API into PostgreSQL and check what was landed.",
         ),
         _job(
             REFRESH,
-            AssetSelection.groups("transactional", "staging", "intermediate", "warehouse"),
+            dg.AssetSelection.groups("transactional", "staging", "intermediate", "warehouse"),
             "Sync the retail API and rebuild the warehouse on it.",
         ),
         _job(
             CLV,
-            AssetSelection.groups("clv", "figures", "report") - cutoffs,
+            dg.AssetSelection.groups("clv", "figures", "report") - cutoffs,
             "Train, test and choose the model on the features that are there; predict, segment, "
             "draw, report.",
         ),
         _job(
             SCORE,
-            AssetSelection.assets(PREDICTIONS).downstream() & clv,
+            dg.AssetSelection.assets(PREDICTIONS).downstream() & clv,
             "Refresh predictions and segments with the model that serves.",
         ),
         _job(
             REALISED,
-            AssetSelection.assets(REALISED_PREDICTIONS),
+            dg.AssetSelection.assets(REALISED_PREDICTIONS),
             "Compare served predictions whose horizon has passed with what came.",
         ),
         _job(
@@ -84,16 +75,18 @@ def build_jobs() -> list[Job]:
         ),
         _job(
             PIPELINE,
-            AssetSelection.all() - cutoffs,
+            dg.AssetSelection.all() - cutoffs,
             "Everything: from the retail API to predictions, figures and the report.",
         ),
         build_upkeep_job(UPKEEP, _limits(UPKEEP)),
     ]
 
 
-def _job(name: str, selection: AssetSelection, description: str) -> Job:
-    return define_asset_job(name, selection, description=description, tags=_limits(name))
+def _job(name: str, selection: dg.AssetSelection, description: str) -> Any:
+    # Dagster exports no type of what this returns.
+    return dg.define_asset_job(name, selection, description=description, tags=_limits(name))
 
 
 def _limits(name: str) -> dict[str, str]:
-    return {MAX_RUNTIME_SECONDS_TAG: str(LONGEST_HOURS[name] * _HOUR)}
+    # The tag of Dagster's run monitoring, which ends a run that takes longer.
+    return {"dagster/max_runtime": str(LONGEST_HOURS[name] * 3600)}

@@ -1,72 +1,68 @@
-"""New features: is a model trained anew, are predictions refreshed, or is nothing to be done?
+"""Work that new features call for: a new model, new predictions, or actual values of past ones.
 
-Answered from Dagster's event log alone: what the landing tables held when the model was last
-trained, and what they hold now. Nothing is read from the warehouse.
+Decided from Dagster's event log alone: the metadata of the landing tables when a model was last
+trained or predictions were made, and now. Nothing is read from the warehouse. Conditions of Dagster
+know which assets are newer, but no numbers; hence sensors.
 """
 
+import json
 from collections.abc import Mapping
-from dataclasses import dataclass
-from datetime import date
-from enum import StrEnum
+from dataclasses import astuple, dataclass
+from datetime import date, timedelta
 from typing import Any
 
-from dagster import (
-    AssetKey,
-    AssetRecordsFilter,
-    DagsterInstance,
-    EventLogRecord,
-    RunRequest,
-    SensorResult,
-    SkipReason,
-)
+import dagster as dg
 
-from retail_pipeline.automation.jobs import (
-    CLV,
-    SCORE,
-)
+from retail_pipeline.automation.jobs import CLV, REALISED, SCORE
 from retail_pipeline.settings import TODAY
 
-LANDED = AssetKey(["transactional", "transactions"])
-FEATURES = AssetKey(["warehouse", "customer_features"])
-MODEL = AssetKey(["clv", "model"])
-PREDICTIONS = AssetKey(["clv", "predictions"])
+LANDED = dg.AssetKey(["transactional", "transactions"])
+FEATURES = dg.AssetKey(["warehouse", "customer_features"])
+MODEL = dg.AssetKey(["clv", "model"])
+PREDICTIONS = dg.AssetKey(["clv", "predictions"])
 
 RETRAIN_GROWTH = 0.05
-"""Transactions since the training, as a share of those it knew, from which models are trained anew
+"""Transactions since the training, as a share of those it used, from which models are trained anew
 within a month. A new month brings a new cut-off, and so always does."""
 
 _AT_ONCE = 100
-"""Materializations looked at per tick, the latest ones: earlier ones are outdated anyway."""
-
-
-class Work(StrEnum):
-    """What new features call for; the value is the job that does it."""
-
-    RETRAIN = CLV
-    REFRESH = SCORE
+"""Materializations that are read in one tick; the rest waits for the next one."""
 
 
 @dataclass(frozen=True)
 class Landing:
-    """What a sync left behind: its as-of date, the generation of the data, the transactions."""
+    """The as-of date, the generation of the data and the transactions that a sync has landed."""
 
     as_of: date
     generation: int
     transactions: int
 
 
-def runs_for_new_features(instance: DagsterInstance, cursor: str | None) -> SensorResult:
+@dataclass(frozen=True, order=True)
+class OpenHorizon:
+    """Predictions whose outcome is not complete: their date (ISO), horizon, generation of data."""
+
+    as_of: str
+    horizon_days: int
+    generation: int
+
+    @property
+    def due(self) -> date:
+        """The as-of date from which the outcome is complete."""
+        return date.fromisoformat(self.as_of) + timedelta(days=self.horizon_days)
+
+
+def runs_for_new_features(instance: dg.DagsterInstance, cursor: str | None) -> dg.SensorResult:
     """Return the run that the features since the cursor call for: one, for the latest of them.
 
-    However many were made while nobody looked, only the latest is worth a model. The cursor is the
-    storage id of the last materialization looked at. A sensor that was never evaluated before
-    starts with the latest one: history is no news.
+    However many were made since the last look, only the latest is worth a model. A sensor that was
+    never evaluated before starts with the latest one.
 
     Args:
-        instance: Whose event log is read.
-        cursor: What the last evaluation returned; None at the first one.
+        instance: The instance whose event log is read.
+        cursor: The storage id of the last materialization that was read; None at first.
     """
-    found = _up_to_the_first_at_work(instance, _new_materializations(instance, cursor))
+    found = _before_a_run_at_work(instance, _new_features(instance, cursor))
     if not found:
         return _nothing("there are no new features since the last look", cursor or "0")
     seen = str(found[-1].storage_id)
@@ -74,24 +70,35 @@ def runs_for_new_features(instance: DagsterInstance, cursor: str | None) -> Sens
     if not usable:
         return _nothing("the runs with new features failed", seen)
     newest = usable[-1]
-    work, reason = work_for(instance, newest)
-    if work is None:
+    job, reason = job_for(instance, newest)
+    if job is None:
         return _nothing(reason, seen)
-    return SensorResult(run_requests=[_request(instance, newest, work, reason)], cursor=seen)
+    # A materialization that was reported by hand has no run; its own id stands in.
+    cause = newest.run_id or f"reported-{newest.storage_id}"
+    given = _window(instance, newest.run_id)
+    # Neither a full refresh, as the job should empty no layer, nor `today`, which may have passed.
+    names = ("as_of", "horizon_days", "discount_rate")
+    window = {name: given[name] for name in names if given.get(name) not in (None, TODAY)}
+    request = dg.RunRequest(
+        run_key=cause,
+        job_name=job,
+        run_config=_run_config(window),
+        tags={"retail/features_from": cause, "retail/because": reason},
+    )
+    return dg.SensorResult(run_requests=[request], cursor=seen)
 
 
-def work_for(instance: DagsterInstance, features: EventLogRecord) -> tuple[Work | None, str]:
-    """Return what a materialization of the features calls for, and why."""
-    trained, predicted = latest(instance, MODEL), latest(instance, PREDICTIONS)
+def job_for(instance: dg.DagsterInstance, features: dg.EventLogRecord) -> tuple[str | None, str]:
+    """Return the job that a materialization of the features calls for, and the reason."""
+    trained, predicted = _latest(instance, MODEL), _latest(instance, PREDICTIONS)
     if trained is not None and trained.storage_id > features.storage_id:
         return None, "a model was trained on these features"
-    now = landing_at(instance, features)
-    then = landing_at(instance, trained) if trained is not None else None
-    if (reason := reason_to_retrain(now, then)) is not None:
-        return Work.RETRAIN, reason
+    then = _landing_at(instance, trained) if trained is not None else None
+    if (reason := reason_to_retrain(_landing_at(instance, features), then)) is not None:
+        return CLV, reason
     if predicted is not None and predicted.storage_id > features.storage_id:
         return None, "predictions were made on these features"
-    return Work.REFRESH, "the features are new, but neither of a new month nor by many transactions"
+    return SCORE, "the features are new, but neither of a new month nor by many transactions"
 
 
 def reason_to_retrain(now: Landing | None, then: Landing | None) -> str | None:
@@ -108,14 +115,59 @@ def reason_to_retrain(now: Landing | None, then: Landing | None) -> str | None:
     return None
 
 
-def landing_at(instance: DagsterInstance, record: EventLogRecord) -> Landing | None:
-    """Return what the landing table of transactions held when something was made; None if unknown.
+def runs_for_passed_horizons(
+    instance: dg.DagsterInstance, cursor: str | None, default_horizon: int
+) -> dg.SensorResult:
+    """Return a run per horizon whose predictions have come due since the cursor.
+
+    They are due once the features of the warehouse reach past the horizon: these stand for data
+    that is built and tested. Predictions of data that was rebuilt since never come due.
 
     Args:
-        instance: Whose event log is read.
-        record: The materialization of what was made.
+        instance: The instance whose event log is read.
+        cursor: The last predictions that were read and those that are open, as JSON; None at first.
+        default_horizon: The horizon of runs that were given none, in days.
     """
-    landed = latest(instance, LANDED, before=record.storage_id)
+    kept = json.loads(cursor) if cursor else {"seen": 0, "open": []}
+    waiting = {OpenHorizon(*each) for each in kept["open"]}
+    after = dg.AssetRecordsFilter(PREDICTIONS, after_storage_id=kept["seen"])
+    found = instance.fetch_materializations(after, limit=_AT_ONCE, ascending=True).records
+    for record in found:
+        if (landed := _landing_at(instance, record)) is not None:
+            horizon = _window(instance, record.run_id).get("horizon_days") or default_horizon
+            waiting.add(OpenHorizon(landed.as_of.isoformat(), horizon, landed.generation))
+    features = _latest(instance, FEATURES)
+    now = _landing_at(instance, features) if features is not None else None
+    due: set[OpenHorizon] = set()
+    if now is not None:
+        waiting = {each for each in waiting if each.generation == now.generation}
+        due = {each for each in waiting if each.due <= now.as_of}
+    left = sorted(waiting - due)
+    seen = found[-1].storage_id if found else kept["seen"]
+    return dg.SensorResult(
+        run_requests=[_realised_request(last) for last in _latest_of_each_horizon(due)],
+        skip_reason=None if due else dg.SkipReason(f"no horizon has passed; {len(left)} are open"),
+        cursor=json.dumps({"seen": seen, "open": [astuple(each) for each in left]}),
+    )
+
+
+def _latest_of_each_horizon(due: set[OpenHorizon]) -> list[OpenHorizon]:
+    latest = {each.horizon_days: each for each in sorted(due)}
+    return [latest[days] for days in sorted(latest)]
+
+
+def _realised_request(last: OpenHorizon) -> dg.RunRequest:
+    return dg.RunRequest(
+        run_key=f"{REALISED}-{last.generation}-{last.as_of}-{last.horizon_days}",
+        job_name=REALISED,
+        run_config=_run_config({"horizon_days": last.horizon_days}),
+        tags={"retail/because": f"the {last.horizon_days} days after {last.as_of} have passed"},
+    )
+
+
+def _landing_at(instance: dg.DagsterInstance, record: dg.EventLogRecord) -> Landing | None:
+    """Return what had landed when something was materialized; None where that is not known."""
+    landed = _latest(instance, LANDED, before=record.storage_id)
     made = landed.asset_materialization if landed else None
     if made is None:
         return None
@@ -129,28 +181,24 @@ def landing_at(instance: DagsterInstance, record: EventLogRecord) -> Landing | N
         return None
 
 
-def _nothing(reason: str, cursor: str) -> SensorResult:
-    return SensorResult(skip_reason=SkipReason(reason), cursor=cursor)
-
-
-def latest(
-    instance: DagsterInstance, key: AssetKey, before: int | None = None
-) -> EventLogRecord | None:
+def _latest(
+    instance: dg.DagsterInstance, key: dg.AssetKey, before: int | None = None
+) -> dg.EventLogRecord | None:
     """Return an asset's latest materialization, of those before an id of the event log if given."""
-    wanted = AssetRecordsFilter(key, before_storage_id=before)
+    wanted = dg.AssetRecordsFilter(key, before_storage_id=before)
     return next(iter(instance.fetch_materializations(wanted, limit=1).records), None)
 
 
-def _new_materializations(instance: DagsterInstance, cursor: str | None) -> list[EventLogRecord]:
+def _new_features(instance: dg.DagsterInstance, cursor: str | None) -> list[dg.EventLogRecord]:
     if cursor is None:
         return list(instance.fetch_materializations(FEATURES, limit=1).records)
-    after = AssetRecordsFilter(FEATURES, after_storage_id=int(cursor))
+    after = dg.AssetRecordsFilter(FEATURES, after_storage_id=int(cursor))
     return list(reversed(instance.fetch_materializations(after, limit=_AT_ONCE).records))
 
 
-def _up_to_the_first_at_work(
-    instance: DagsterInstance, records: list[EventLogRecord]
-) -> list[EventLogRecord]:
+def _before_a_run_at_work(
+    instance: dg.DagsterInstance, records: list[dg.EventLogRecord]
+) -> list[dg.EventLogRecord]:
     """Return the records before the first whose run is not over: its tests may still fail."""
     for position, record in enumerate(records):
         run = instance.get_run_by_id(record.run_id) if record.run_id else None
@@ -159,35 +207,24 @@ def _up_to_the_first_at_work(
     return records
 
 
-def _ended_well(instance: DagsterInstance, run_id: str) -> bool:
+def _ended_well(instance: dg.DagsterInstance, run_id: str) -> bool:
     # A materialization that was reported by hand has no run that could have failed.
     run = instance.get_run_by_id(run_id) if run_id else None
     return run is None or run.is_success
 
 
-def _request(
-    instance: DagsterInstance, record: EventLogRecord, work: Work, reason: str
-) -> RunRequest:
-    # A materialization that was reported by hand has no run; its own id stands in.
-    cause = record.run_id or f"reported-{record.storage_id}"
-    return RunRequest(
-        run_key=cause,
-        job_name=work.value,
-        run_config=_same_window(instance, record.run_id),
-        tags={"retail/features_from": cause, "retail/because": reason},
-    )
-
-
-def _same_window(instance: DagsterInstance, run_id: str) -> Mapping[str, Any]:
-    """Return the window that the features' run was given, as run configuration.
-
-    Not its full refresh: nothing that the CLV job does should empty a layer. Not `today`, which may
-    be another day by now.
-    """
+def _window(instance: dg.DagsterInstance, run_id: str) -> Mapping[str, Any]:
+    """Return the configuration of `run_window` that a run was given; empty where it had none."""
     run = instance.get_run_by_id(run_id) if run_id else None
     given: Any = run.run_config if run else {}
     for name in ("resources", "run_window", "config"):
         given = given.get(name) or {}
-    names = ("as_of", "horizon_days", "discount_rate")
-    window = {name: given[name] for name in names if given.get(name) not in (None, TODAY)}
-    return {"resources": {"run_window": {"config": window}}} if window else {}
+    return given
+
+
+def _run_config(window: Mapping[str, Any]) -> dict[str, Any]:
+    return {"resources": {"run_window": {"config": dict(window)}}} if window else {}
+
+
+def _nothing(reason: str, cursor: str) -> dg.SensorResult:
+    return dg.SensorResult(skip_reason=dg.SkipReason(reason), cursor=cursor)

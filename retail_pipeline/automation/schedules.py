@@ -1,6 +1,6 @@
 """What starts by the clock, in UTC."""
 
-from dagster import ScheduleDefinition
+import dagster as dg
 
 from retail_pipeline.automation.environments import (
     DAILY_INGESTION,
@@ -20,7 +20,7 @@ WEEKLY_UPKEEP_CRON = "30 5 * * 0"
 """On Sunday morning, when the night's runs are over."""
 
 
-def build_schedules(environment: Environment) -> list[ScheduleDefinition]:
+def build_schedules(environment: Environment) -> list[dg.ScheduleDefinition]:
     """Return the schedules with the status that the environment gives them.
 
     After a downtime Dagster's scheduler starts the latest missed time alone: one run, not one for
@@ -30,7 +30,7 @@ def build_schedules(environment: Environment) -> list[ScheduleDefinition]:
         KeyError: An environment was added and nobody decided what runs in it.
     """
     return [
-        ScheduleDefinition(
+        dg.ScheduleDefinition(
             name=DAILY_INGESTION,
             job_name=INGESTION,
             cron_schedule=DAILY_INGESTION_CRON,
@@ -38,7 +38,7 @@ def build_schedules(environment: Environment) -> list[ScheduleDefinition]:
             default_status=schedule_status(DAILY_INGESTION, environment),
             description="Syncs the retail API once a night; the sensors go on from there.",
         ),
-        ScheduleDefinition(
+        dg.ScheduleDefinition(
             name=WEEKLY_UPKEEP,
             job_name=UPKEEP,
             cron_schedule=WEEKLY_UPKEEP_CRON,

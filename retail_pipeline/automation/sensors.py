@@ -1,12 +1,12 @@
 """Sensors: work that follows new features, predictions whose horizon has passed, alerts.
 
-Only the wiring: what new features call for is decided in `retraining` and `horizons`, what deserves
-an alert in `alerts`, how it is sent in `delivery`.
+Only the wiring: runs are decided on in `retraining`, causes of alerts are found in `alerts`, and
+alerts are sent in `delivery`.
 """
 
 import logging
 from collections.abc import Sequence
-from typing import Final
+from typing import Any, Final
 
 import dagster as dg
 import pydantic
@@ -19,9 +19,11 @@ from retail_pipeline.automation.environments import (
     REALISED_AFTER_HORIZON,
     sensor_status,
 )
-from retail_pipeline.automation.horizons import runs_for_passed_horizons
-from retail_pipeline.automation.jobs import CLV, REALISED, SCORE, Job
-from retail_pipeline.automation.retraining import runs_for_new_features
+from retail_pipeline.automation.jobs import CLV, REALISED, SCORE
+from retail_pipeline.automation.retraining import (
+    runs_for_new_features,
+    runs_for_passed_horizons,
+)
 from retail_pipeline.settings import Settings
 
 _AT_ONCE = 50
@@ -31,7 +33,7 @@ _ENDS: Final = (dg.DagsterEventType.RUN_SUCCESS, dg.DagsterEventType.RUN_FAILURE
 _LOG = logging.getLogger("retail_pipeline.alerts")
 
 
-def build_sensors(settings: Settings, jobs: Sequence[Job]) -> list[dg.SensorDefinition]:
+def build_sensors(settings: Settings, jobs: Sequence[Any]) -> list[dg.SensorDefinition]:
     """Return the sensors with the status that the environment gives them.
 
     Args:
@@ -129,7 +131,7 @@ def _ended_runs(instance: dg.DagsterInstance, seen: int) -> Sequence[dg.EventLog
     """Return the ends of runs since a storage id, oldest first."""
     found = [
         instance.fetch_run_status_changes(
-            dg.RunStatusChangeRecordsFilter(kind, after_storage_id=seen),
+            dg.RunStatusChangeRecordsFilter(kind, after_storage_id=seen),  # type: ignore[arg-type]
             limit=_AT_ONCE,
             ascending=True,
         ).records

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from dagster import AssetKey, DagsterInstance
 
-from retail_pipeline.automation.upkeep import (
+from retail_pipeline.automation.maintenance import (
     Removed,
     remove_older,
 )
