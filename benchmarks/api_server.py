@@ -12,9 +12,13 @@ import sys
 from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 from urllib.parse import parse_qs, urlsplit
 
 import orjson
+
+if TYPE_CHECKING:
+    from retail_pipeline.retail_api.server.pages import StreamPages
 
 KEY = "bench"
 _TRANSACTIONS_PER_CUSTOMER = 4.0
@@ -45,38 +49,25 @@ class Stream:
 def build_streams(records: int) -> dict[str, Stream]:
     """Simulate and render at least so many transactions, and one per cent more."""
     from retail_pipeline.retail_api import open_dataset
-    from retail_pipeline.retail_api.server.pages import StreamPages
+    from retail_pipeline.retail_api.server.pages import stream_pages
     from retail_pipeline.settings import SimulatorSource
 
     wanted = records + records // 100
     customers = int(wanted / _TRANSACTIONS_PER_CUSTOMER) + 500
     dataset = open_dataset(SimulatorSource(customers=customers, seed=11))
-    pages = {
-        "products": StreamPages(dataset.products, "product_id"),
-        "users": StreamPages(dataset.users, "user_id"),
-        "transactions": StreamPages(dataset.transactions, "transaction_id", items=dataset.items),
+    streams = {
+        name: _rendered(pages, wanted) for name, pages in stream_pages(dataset.records).items()
     }
-    streams = {name: _rendered(each, wanted) for name, each in pages.items()}
     if len(streams["transactions"].records) < wanted:
         raise SystemExit(f"the simulation has no {wanted} transactions")
     streams["transactions"].served = records
     return streams
 
 
-def _rendered(pages: object, most: int) -> Stream:
-    rendered: list[bytes] = []
-    updated_at: list[str] = []
-    after = None
-    while len(rendered) < most:
-        from retail_pipeline.retail_api.server.pages import Cursor
-
-        answer = orjson.loads(pages.page(since=None, until=None, after=after, limit=5000))  # type: ignore[attr-defined]
-        rendered += map(orjson.dumps, answer["data"])
-        updated_at += [_comparable(record["updated_at"]) for record in answer["data"]]
-        if answer["next_cursor"] is None:
-            break
-        after = Cursor.decode(answer["next_cursor"])
-    return Stream(rendered[:most], updated_at[:most], min(most, len(rendered)))
+def _rendered(pages: "StreamPages", most: int) -> Stream:
+    records = [record for part in pages.parts(5_000) for record in part][:most]
+    updated_at = [_comparable(record["updated_at"]) for record in records]
+    return Stream([orjson.dumps(record) for record in records], updated_at, len(records))
 
 
 def _comparable(text: str) -> str:

@@ -34,14 +34,12 @@ from retail_pipeline.clv.serving.valuation import (
     Valuation,
     value_customers,
 )
-from retail_pipeline.retail_api.records import RetailRecords
-from retail_pipeline.retail_api.source.source import (
+from retail_pipeline.direct_landing import land_records
+from retail_pipeline.postgres.scratch import scratch_database
+from retail_pipeline.retail_api import (
+    RetailRecords,
     default_as_of,
     open_dataset,
-)
-from retail_pipeline.scratch import (
-    land_records,
-    scratch_database,
 )
 from retail_pipeline.settings import (
     FileSource,

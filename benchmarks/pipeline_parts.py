@@ -36,10 +36,10 @@ from retail_pipeline.postgres import (
     open_database,
 )
 from retail_pipeline.retail_api import (
+    default_as_of,
     serving,
     source_id,
 )
-from retail_pipeline.retail_api.source.source import default_as_of
 from retail_pipeline.settings import (
     Settings,
     SimulatorSource,

@@ -15,18 +15,16 @@ from retail_pipeline.clv.data import dataset
 from retail_pipeline.clv.evaluation import metrics
 from retail_pipeline.clv.models.registry import MODELS
 from retail_pipeline.clv.serving.valuation import Valuation, value_customers
+from retail_pipeline.direct_landing import land_records
 from retail_pipeline.errors import UsageError
 from retail_pipeline.postgres import (
     Database,
     Role,
 )
-from retail_pipeline.retail_api.source.source import (
+from retail_pipeline.postgres.scratch import scratch_database
+from retail_pipeline.retail_api import (
     default_as_of,
     open_dataset,
-)
-from retail_pipeline.scratch import (
-    land_records,
-    scratch_database,
 )
 from retail_pipeline.settings import (
     FileSource,
@@ -88,7 +86,7 @@ def evaluate_file(
     """
     _check_model(model)
     source = FileSource(path)
-    open_dataset(source, cutoff)  # refuses a date before the first line
+    open_dataset(source).before(cutoff)  # refuses a bad file and a date before its first line
     with scratch_database(settings) as scratch:
         rejected = _land(scratch, source)
         features, entries = _features(scratch, cutoff)

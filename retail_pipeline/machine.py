@@ -287,7 +287,7 @@ def _source(settings: Settings) -> Finding:
             from retail_pipeline.ingestion.specs import load_folder
             from retail_pipeline.ingestion.totals import fetch_totals
             from retail_pipeline.ingestion.workspace import source_values
-            from retail_pipeline.retail_api.source.source import without_credentials
+            from retail_pipeline.retail_api import without_credentials
 
             now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
             totals = fetch_totals(load_folder(), source_values(settings, source.url, now))

@@ -136,7 +136,7 @@ def _settings(transactions: Path | None, source: str | None) -> Settings:
 
 def _check_source(settings: Settings, as_of: str | None) -> None:
     """Refuse a source that cannot be used before anything is touched."""
-    from retail_pipeline.retail_api.source.source import open_dataset
+    from retail_pipeline.retail_api import open_dataset
 
     if isinstance(settings.source, FileSource):
         clock = parse_as_of(as_of, "--as-of") if as_of else settings.as_of
@@ -230,7 +230,7 @@ def _selected(definitions: "Definitions", select: str | None) -> "list[AssetKey]
 
 def _refuse_new_data(settings: Settings, window: dict[str, Any]) -> None:
     """Refuse a source or a full refresh that a selection without ingestion would pass over."""
-    from retail_pipeline.retail_api.source.source import source_id
+    from retail_pipeline.retail_api import source_id
 
     if window["full_refresh"]:
         raise UsageError("--full-refresh needs the transactional assets in --select")

@@ -33,6 +33,7 @@ from retail_pipeline.postgres import (
     open_database,
 )
 from retail_pipeline.postgres.open import sibling_url
+from retail_pipeline.postgres.scratch import drop_abandoned
 from retail_pipeline.privacy.suppression import (
     FILE_LINES,
     FILE_LINES_TEXT,
@@ -40,7 +41,6 @@ from retail_pipeline.privacy.suppression import (
     enter_suppressed,
     remove_landed,
 )
-from retail_pipeline.scratch import drop_abandoned
 from retail_pipeline.settings import (
     PROJECT_ROOT,
     Settings,

@@ -1,7 +1,7 @@
 """The bundled retail API: a simulated retailer or a transactions file behind HTTP.
 
-This is the room's face: open a source as records at a clock, name it, serve it. Nothing here knows
-who reads the API. It brings pandas and the web server along: import it inside function bodies.
+A source is opened as records before an as-of date, named and served. Nothing here knows who reads
+the API. It imports pandas and the web server: import it inside function bodies.
 """
 
 from retail_pipeline.retail_api.records import (
@@ -16,11 +16,14 @@ from retail_pipeline.retail_api.server.serve import (
     serve_forever,
     serving,
 )
-from retail_pipeline.retail_api.source.source import (
+from retail_pipeline.retail_api.source.dataset import (
     RetailDataset,
     default_as_of,
     open_dataset,
+)
+from retail_pipeline.retail_api.source.identity import (
     source_id,
+    without_credentials,
 )
 
 __all__ = [
@@ -34,4 +37,5 @@ __all__ = [
     "serve_forever",
     "serving",
     "source_id",
+    "without_credentials",
 ]

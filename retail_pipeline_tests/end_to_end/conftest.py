@@ -10,7 +10,7 @@ from dagster import DagsterInstance, ExecuteInProcessResult
 
 from retail_pipeline.build import build_definitions
 from retail_pipeline.postgres import Database
-from retail_pipeline.retail_api.source.source import open_dataset
+from retail_pipeline.retail_api import open_dataset
 from retail_pipeline.settings import (
     Settings,
     SimulatorSource,

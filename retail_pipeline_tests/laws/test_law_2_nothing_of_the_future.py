@@ -18,14 +18,14 @@ from hypothesis import strategies as st
 from retail_pipeline.clv.data import tables
 from retail_pipeline.clv.models.registry import MODELS
 from retail_pipeline.clv.serving.valuation import value_customers
+from retail_pipeline.direct_landing import land_records
 from retail_pipeline.postgres import Database
-from retail_pipeline.retail_api.records import RetailRecords
-from retail_pipeline.retail_api.simulator import simulate
-from retail_pipeline.retail_api.source.source import (
+from retail_pipeline.retail_api import (
     default_as_of,
     open_dataset,
 )
-from retail_pipeline.scratch import land_records
+from retail_pipeline.retail_api.records import RetailRecords
+from retail_pipeline.retail_api.simulator import simulate
 from retail_pipeline.settings import FileSource
 from retail_pipeline_tests.warehouse.dbt_process import DbtWorker
 

@@ -14,12 +14,12 @@ from typing import NamedTuple
 import pandas as pd
 import pytest
 
+from retail_pipeline.direct_landing import land_records
 from retail_pipeline.postgres import Database
-from retail_pipeline.retail_api.source.source import (
+from retail_pipeline.retail_api import (
     default_as_of,
     open_dataset,
 )
-from retail_pipeline.scratch import land_records
 from retail_pipeline.settings import FileSource
 from retail_pipeline.warehouse.project import PROJECT_FOLDER
 from retail_pipeline_tests.warehouse.dbt_process import DbtWorker

@@ -10,7 +10,7 @@ from retail_pipeline.errors import PipelineError
 from retail_pipeline.postgres import Database, Role, migrate
 from retail_pipeline.postgres.migrate import refuse_old_server
 from retail_pipeline.postgres.open import dagster_database_url, sibling_url
-from retail_pipeline.scratch import scratch_database
+from retail_pipeline.postgres.scratch import scratch_database
 from retail_pipeline.settings import Settings
 
 

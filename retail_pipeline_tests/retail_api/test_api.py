@@ -30,7 +30,7 @@ from retail_pipeline.retail_api import (
 )
 from retail_pipeline.retail_api.server import serve
 from retail_pipeline.retail_api.server.app import create_app
-from retail_pipeline.retail_api.source import source as source_module
+from retail_pipeline.retail_api.source import dataset as dataset_module
 from retail_pipeline.settings import (
     ApiSource,
     FileSource,
@@ -87,9 +87,9 @@ def test_pages_hold_every_record_once_and_in_order(
 
 def test_a_transaction_carries_its_own_lines(client: httpx.Client) -> None:
     dataset = open_dataset(SOURCE)
-    header = dataset.transactions
+    header = dataset.records.transactions
     ids = header["transaction_id"].repeat(header["line_count"]).to_numpy()
-    expected = dataset.items["amount"].groupby(ids).agg(list).to_dict()
+    expected = dataset.records.items["amount"].groupby(ids).agg(list).to_dict()
     served = {
         record["transaction_id"]: [item["amount"] for item in record["items"]]
         for record in read_all(client, "transactions", limit=50)
@@ -263,9 +263,9 @@ def test_a_file_is_served_up_to_the_clock_with_its_bad_lines(tmp_path: Path) -> 
         "customer_id,ts,amount\na,2024-01-01,1\na,2024-02-01,x\na,2024-03-01,x\na,,2\nb,2024-03-01,4\n"
     )
     early = open_dataset(FileSource(path), date(2024, 3, 1))
-    assert (len(early.transactions), len(early.rejected), early.lines) == (1, 2, 3)
+    assert (len(early.records.transactions), len(early.rejected)) == (1, 2)
     late = open_dataset(FileSource(path))
-    assert (late.as_of, late.lines) == (date(2024, 3, 2), 5)
+    assert (late.as_of, len(late.records.items), len(late.rejected)) == (date(2024, 3, 2), 2, 3)
 
 
 @pytest.mark.parametrize("source", [SOURCE, "file"])
@@ -285,7 +285,7 @@ def test_the_last_dataset_is_kept_until_its_file_changes(tmp_path: Path) -> None
     first, name = open_dataset(source), source_id(source)
     assert open_dataset(source) is first
     path.write_text("customer_id,ts,amount\na,2024-01-01,1\na,2024-01-01,25\n")
-    assert len(open_dataset(source).items) == 2
+    assert len(open_dataset(source).records.items) == 2
     assert source_id(source) != name
 
 
@@ -323,7 +323,7 @@ def ask_totals(app: ASGIApp) -> Any:
 def test_a_dataset_leaves_memory_some_time_after_it_was_used_last(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(source_module, "KEPT_SECONDS", 0.05)
+    monkeypatch.setattr(dataset_module, "KEPT_SECONDS", 0.05)
     first = open_dataset(SOURCE)
     known = weakref.ref(first)
     time.sleep(0.3)

@@ -8,13 +8,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from retail_pipeline.retail_api.source import csv_rows
 from retail_pipeline.retail_api.source.csv_rows import (
     CsvRows,
     read_header,
     read_rows,
 )
-from retail_pipeline.retail_api.source.transactions_file import read_transactions_file
+from retail_pipeline.retail_api.source.orders import read_transactions_file
 
 HEADER = "customer_id,ts,amount,product_id,note\n"
 
@@ -86,17 +85,14 @@ def test_the_header_may_be_quoted_and_marked(tmp_path: Path) -> None:
     rows=st.lists(
         st.lists(st.text('ab",\n\r\u00e9 ', max_size=6), min_size=3, max_size=3), max_size=8
     ),
-    block=st.sampled_from([1, 2, 3, 7, 1 << 20]),
 )
 @settings(max_examples=150, deadline=None)
 def test_a_proper_csv_is_read_as_it_was_written_or_set_aside(
-    tmp_path_factory: pytest.TempPathFactory, rows: list[list[str]], block: int
+    tmp_path_factory: pytest.TempPathFactory, rows: list[list[str]]
 ) -> None:
     text = io.StringIO()
     csv.writer(text, quoting=csv.QUOTE_ALL, lineterminator="\n").writerows(rows)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(csv_rows, "_BLOCK_BYTES", block)
-        found = read(tmp_path_factory.mktemp("csv"), text.getvalue())
+    found = read(tmp_path_factory.mktemp("csv"), text.getvalue())
     if not found.unusable:
         assert values(found) == rows
     # A value in which a line has the commas of a whole row cannot be told from rows.
@@ -111,15 +107,12 @@ def test_a_proper_csv_is_read_as_it_was_written_or_set_aside(
         min_size=1,
         max_size=8,
     ),
-    st.sampled_from([1, 5, 11, 1 << 20]),
 )
 @settings(max_examples=150, deadline=None)
 def test_every_line_that_looks_like_a_row_is_one_or_is_set_aside(
-    tmp_path_factory: pytest.TempPathFactory, lines: list[str], block: int
+    tmp_path_factory: pytest.TempPathFactory, lines: list[str]
 ) -> None:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(csv_rows, "_BLOCK_BYTES", block)
-        found = read(tmp_path_factory.mktemp("csv"), "\n".join(lines) + "\n")
+    found = read(tmp_path_factory.mktemp("csv"), "\n".join(lines) + "\n")
     stray = [at for at, text in enumerate(lines, 1) if text[-3:] in ("8,9", ',"9')]
     assert sorted([*found.lines.tolist(), *(row.line for row in found.unusable)]) == list(
         range(1, len(lines) + 1)

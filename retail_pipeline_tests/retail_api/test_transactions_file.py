@@ -13,15 +13,16 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from retail_pipeline.errors import UsageError
+from retail_pipeline.retail_api import default_as_of
 from retail_pipeline.retail_api.records import (
     exact_sum,
     totals_of,
 )
-from retail_pipeline.retail_api.source.transactions_file import (
+from retail_pipeline.retail_api.source.orders import (
     TransactionsFile,
-    default_as_of,
     read_transactions_file,
 )
+from retail_pipeline.settings import FileSource
 
 Row = dict[str, object]
 
@@ -239,7 +240,7 @@ def test_a_time_that_cannot_be_held_sets_its_line_aside(tmp_path: Path, times: p
     file = read_transactions_file(path)
     assert file.rejected["reason"].str.contains("ts is not a date").tolist() == [True]
     assert file.records.transactions["transacted_at"].tolist() == [pd.Timestamp("2024-01-01")]
-    assert default_as_of(path) == date(2024, 1, 2)
+    assert default_as_of(FileSource(path)) == date(2024, 1, 2)
 
 
 def test_empty_columns_are_absent_unless_required(tmp_path: Path) -> None:
@@ -438,9 +439,9 @@ def test_a_user_is_known_since_the_first_transaction(tmp_path: Path) -> None:
     assert (user["created_at"], user["country"]) == (pd.Timestamp("2024-04-01"), "Eire")
 
 
-def test_the_default_clock_is_the_day_after_the_last_timestamp(tmp_path: Path) -> None:
+def test_the_default_as_of_date_is_the_day_after_the_last_timestamp(tmp_path: Path) -> None:
     rows = [line(ts="2024-05-01 00:00:00"), line(ts="2024-04-01"), line(ts="9/9/2029")]
-    assert default_as_of(write(tmp_path, rows)) == date(2024, 5, 2)
+    assert default_as_of(FileSource(write(tmp_path, rows))) == date(2024, 5, 2)
 
 
 @pytest.mark.parametrize(
@@ -501,4 +502,4 @@ def test_real_transactions_keep_their_totals(online_retail_ii: Path) -> None:
     assert len(file.records.products) == raw["product_id"].nunique()
     returned = raw.loc[raw["is_return"], "invoice"].nunique()
     assert totals.returns == returned
-    assert default_as_of(online_retail_ii) == date(2011, 12, 10)
+    assert default_as_of(FileSource(online_retail_ii)) == date(2011, 12, 10)

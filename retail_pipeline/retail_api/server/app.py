@@ -1,38 +1,53 @@
-"""The retail API over HTTP: key, parameters, limits and errors in front of a dataset's pages.
+"""The retail API over HTTP: key, limits, parameters and errors in front of a dataset's pages.
 
-What is served comes from `source`, how a page looks from `pages`; running a server is in `serve`.
+FastAPI checks the parameters and writes `/openapi.json` from the models in `schema`. Answers are
+sent as `pages` renders them: no record is validated on its way out. Running a server is in `serve`.
 """
 
 import hmac
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from itertools import count
+from typing import Annotated, Any
 
 import orjson
-from starlette.applications import Starlette
-from starlette.requests import Request
-from starlette.responses import Response
-from starlette.routing import Route
+from fastapi import Depends, FastAPI, Query, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from starlette.exceptions import HTTPException
 
 from retail_pipeline.retail_api.records import totals_of
-from retail_pipeline.retail_api.server.openapi import openapi_document
+from retail_pipeline.retail_api.server import schema
 from retail_pipeline.retail_api.server.pages import (
-    Cursor,
     StreamPages,
-    parse_time,
+    stream_pages,
 )
-from retail_pipeline.retail_api.source.source import RetailDataset
+from retail_pipeline.retail_api.source.dataset import RetailDataset
 
-DEFAULT_LIMIT = 1_000
-MOST_RECORDS = 5_000
-
-_PAGE_PARAMETERS = ("limit", "updated_since", "updated_until", "cursor")
+_ANSWERS: dict[str, Any] = {
+    "products": schema.Page[schema.Product],
+    "users": schema.Page[schema.User],
+    "transactions": schema.Page[schema.Transaction],
+}
+_REFUSALS: dict[int | str, dict[str, Any]] = {
+    400: {"model": schema.ErrorAnswer, "description": "A parameter is wrong; it is named."},
+    401: {"model": schema.ErrorAnswer, "description": "The key is missing or wrong."},
+    429: {
+        "model": schema.ErrorAnswer,
+        "description": "Too many requests.",
+        "headers": {
+            "Retry-After": {"schema": {"type": "integer"}, "description": "Seconds to wait."}
+        },
+    },
+    "default": {"model": schema.ErrorAnswer, "description": "Another refusal."},
+}
+_BEARER = HTTPBearer(auto_error=False, scheme_name="key")
 
 
 @dataclass(frozen=True)
 class Faults:
-    """Failures on purpose, to see that clients bear them: every n-th request is refused.
+    """Failures on purpose, to see that clients survive them: every n-th request is refused.
 
     Attributes:
         every: Which requests fail: 3 means the third, sixth and so on; 0 means none.
@@ -45,52 +60,116 @@ class Faults:
     retry_after: int = 1
 
 
-class ApiError(Exception):
-    """A request that is answered with an error: `{"error": {"code", "message", "parameter"}}`."""
-
-    def __init__(
-        self, status: int, code: str, message: str, *, parameter: str | None = None
-    ) -> None:
-        super().__init__(message)
-        self.status = status
-        self.body = {"error": {"code": code, "message": message, "parameter": parameter}}
-        self.headers: dict[str, str] = {}
-
-
 def create_app(
     dataset: RetailDataset,
     *,
     api_key: str,
     requests_per_second: float | None = None,
     faults: Faults | None = None,
-) -> Starlette:
-    """The API over one dataset.
+) -> FastAPI:
+    """Return the API over one dataset.
 
     Args:
-        dataset: The records at a clock.
-        api_key: What clients send as `Authorization: Bearer KEY`.
+        dataset: The records before an as-of date.
+        api_key: The key that clients send as `Authorization: Bearer KEY`.
         requests_per_second: A limit over which requests are answered 429 with `Retry-After`; bursts
             of one second pass. None is no limit.
         faults: Failures on purpose.
     """
-    api = _Api(dataset, api_key, _Limiter(requests_per_second), faults or Faults())
-    streams = [
-        Route(f"/v1/{name}", api.guarded(_page_handler(pages)), methods=["GET"])
-        for name, pages in api.streams.items()
-    ]
-    return Starlette(
-        routes=[
-            *streams,
-            Route("/v1/totals", api.guarded(api.totals), methods=["GET"]),
-            Route("/openapi.json", _openapi, methods=["GET"]),
-            Route("/health", _health, methods=["GET"]),
-        ],
+    app = FastAPI(
+        title="Retail API",
+        version="1",
+        description="Records that were known before the API's as-of date, ordered by "
+        "(updated_at, id). Times are UTC with microseconds.",
+        docs_url=None,
+        redoc_url=None,
         exception_handlers={
-            ApiError: _answer_error,
-            404: _not_found,
-            405: _not_allowed,
+            HTTPException: _answer_refusal,
+            RequestValidationError: _answer_bad_parameter,
         },
     )
+    guards = [
+        Depends(_key_check(api_key)),
+        Depends(_limits(_Limiter(requests_per_second), faults or Faults())),
+    ]
+    pages = stream_pages(dataset.records)
+    for name, answer in _ANSWERS.items():
+        app.get(
+            f"/v1/{name}",
+            summary=f"The {name}, page by page",
+            response_model=answer,
+            responses=_REFUSALS,
+            dependencies=guards,
+        )(_page_endpoint(pages[name]))
+    app.get(
+        "/v1/totals",
+        summary="Counts and money; net = sales - returns",
+        response_model=schema.TotalsAnswer,
+        responses=_REFUSALS,
+        dependencies=guards,
+    )(_totals_endpoint(dataset, pages))
+    app.get("/health", summary="Whether the API answers", response_model=schema.Health)(_health)
+    return app
+
+
+def _page_endpoint(pages: StreamPages) -> Callable[..., Awaitable[Response]]:
+    async def page(query: Annotated[schema.PageQuery, Query()]) -> Response:
+        rendered = pages.page(
+            since=query.updated_since,
+            until=query.updated_until,
+            after=query.cursor,
+            limit=query.limit,
+        )
+        return Response(rendered, media_type="application/json")
+
+    return page
+
+
+def _totals_endpoint(
+    dataset: RetailDataset, pages: dict[str, StreamPages]
+) -> Callable[..., Awaitable[Response]]:
+    async def totals(query: Annotated[schema.TotalsQuery, Query()]) -> Response:
+        known = {name: each.count_before(query.updated_until) for name, each in pages.items()}
+        money = dataset.totals
+        if known["transactions"] < len(dataset.records.transactions):
+            transactions = dataset.records.transactions.iloc[: known["transactions"]]
+            lines = int(transactions["line_count"].sum())
+            money = totals_of(transactions, dataset.records.items.iloc[:lines])
+        return _json(
+            {
+                "as_of": dataset.as_of.isoformat(),
+                **known,
+                "sales": money.sales,
+                "returns": money.returns,
+                "lines": money.lines,
+                "net_amount": str(money.net_amount),
+                "sales_amount": str(money.sales_amount),
+                "returns_amount": str(money.returns_amount),
+            }
+        )
+
+    return totals
+
+
+async def _health() -> Response:
+    return _json({"status": "ok"})
+
+
+def _key_check(api_key: str) -> Callable[..., Awaitable[None]]:
+    expected = api_key.encode()
+
+    async def check(
+        given: Annotated[HTTPAuthorizationCredentials | None, Depends(_BEARER)],
+    ) -> None:
+        if given is None or not hmac.compare_digest(given.credentials.encode(), expected):
+            raise _refusal(
+                401,
+                "unauthorized",
+                "the key is missing or wrong: send the header 'Authorization: Bearer KEY'",
+                {"WWW-Authenticate": "Bearer"},
+            )
+
+    return check
 
 
 class _Limiter:
@@ -102,7 +181,7 @@ class _Limiter:
         self._at = time.monotonic()
 
     def seconds_to_wait(self) -> float:
-        """Zero where the request may pass."""
+        """Return zero where the request may pass."""
         if self._rate is None:
             return 0.0
         now = time.monotonic()
@@ -115,165 +194,56 @@ class _Limiter:
         return 0.0
 
 
-Handler = Callable[[Request], bytes]
+def _limits(limiter: _Limiter, faults: Faults) -> Callable[..., Awaitable[None]]:
+    requests = count(1)
 
-
-class _Api:
-    def __init__(
-        self, dataset: RetailDataset, api_key: str, limiter: _Limiter, faults: Faults
-    ) -> None:
-        self._dataset = dataset
-        self._authorization = f"Bearer {api_key}".encode()
-        self._limiter = limiter
-        self._faults = faults
-        self._requests = count(1)
-        self.streams = {
-            "products": StreamPages(dataset.products, "product_id"),
-            "users": StreamPages(dataset.users, "user_id"),
-            "transactions": StreamPages(
-                dataset.transactions, "transaction_id", items=dataset.items
-            ),
-        }
-
-    def guarded(self, handler: Handler) -> Callable:
-        """A route that asks for the key and keeps the limits."""
-
-        async def route(request: Request) -> Response:
-            self._check_key(request)
-            self._check_limits()
-            return Response(handler(request), media_type="application/json")
-
-        return route
-
-    def totals(self, request: Request) -> bytes:
-        """Counts of each stream and money of the transactions before `updated_until`."""
-        _refuse_unknown(request, ("updated_until",))
-        until = _time(request, "updated_until")
-        known = {name: pages.count_before(until) for name, pages in self.streams.items()}
-        totals = self._dataset.totals()
-        if known["transactions"] < len(self._dataset.transactions):
-            transactions = self._dataset.transactions.iloc[: known["transactions"]]
-            lines = int(transactions["line_count"].sum())
-            totals = totals_of(transactions, self._dataset.items.iloc[:lines])
-        return orjson.dumps(
-            {
-                "as_of": self._dataset.as_of.isoformat(),
-                "products": known["products"],
-                "users": known["users"],
-                "transactions": known["transactions"],
-                "sales": totals.sales,
-                "returns": totals.returns,
-                "lines": totals.lines,
-                "net_amount": str(totals.net_amount),
-                "sales_amount": str(totals.sales_amount),
-                "returns_amount": str(totals.returns_amount),
-            }
-        )
-
-    def _check_key(self, request: Request) -> None:
-        given = request.headers.get("authorization", "").encode()
-        if not hmac.compare_digest(given, self._authorization):
-            error = ApiError(
-                401,
-                "unauthorized",
-                "the key is missing or wrong: send the header 'Authorization: Bearer KEY'",
-            )
-            error.headers["WWW-Authenticate"] = "Bearer"
-            raise error
-
-    def _check_limits(self) -> None:
-        number = next(self._requests)
-        if self._faults.every and number % self._faults.every == 0:
-            raise _refusal(self._faults.status, self._faults.retry_after)
-        wait = self._limiter.seconds_to_wait()
+    async def check() -> None:
+        if faults.every and next(requests) % faults.every == 0:
+            raise _try_again(faults.status, faults.retry_after)
+        wait = limiter.seconds_to_wait()
         if wait:
-            raise _refusal(429, max(1, round(wait + 0.5)))
+            raise _try_again(429, max(1, round(wait + 0.5)))
+
+    return check
 
 
-def _refusal(status: int, retry_after: int) -> ApiError:
+def _try_again(status: int, seconds: int) -> HTTPException:
     code = "too_many_requests" if status == 429 else "unavailable"
-    error = ApiError(status, code, f"try again in {retry_after} s")
-    error.headers["Retry-After"] = str(retry_after)
-    return error
+    headers = {"Retry-After": str(seconds)}
+    return _refusal(status, code, f"try again in {seconds} s", headers)
 
 
-def _page_handler(pages: StreamPages) -> Handler:
-    def page(request: Request) -> bytes:
-        _refuse_unknown(request, _PAGE_PARAMETERS)
-        return pages.page(
-            since=_time(request, "updated_since"),
-            until=_time(request, "updated_until"),
-            after=_cursor(request),
-            limit=_limit(request),
-        )
-
-    return page
+def _refusal(
+    status: int, code: str, message: str, headers: dict[str, str] | None = None
+) -> HTTPException:
+    detail: Any = {"code": code, "message": message, "parameter": None}
+    return HTTPException(status, detail, headers)
 
 
-def _refuse_unknown(request: Request, known: tuple[str, ...]) -> None:
-    for name in request.query_params:
-        if name not in known:
-            raise _bad_parameter(name, f"there is no parameter {name!r}; use {', '.join(known)}")
+async def _answer_refusal(request: Request, error: Exception) -> Response:
+    """Return what a refusal of this API, or of the router, says as `{"error": {...}}`."""
+    assert isinstance(error, HTTPException)
+    if error.status_code == 404:
+        message = f"there is no {request.url.path}; /openapi.json lists what there is"
+        error = _refusal(404, "not_found", message)
+    elif error.status_code == 405:
+        message = f"{request.method} is not served here: only GET is"
+        error = _refusal(405, "method_not_allowed", message)
+    return _json({"error": error.detail}, error.status_code, error.headers)
 
 
-def _time(request: Request, name: str) -> int | None:
-    text = request.query_params.get(name)
-    if text is None:
-        return None
-    try:
-        return parse_time(text)
-    except ValueError:
-        example = "2024-06-01T00:00:00Z"
-        raise _bad_parameter(name, f"{name} must be a time like {example}; got {text!r}") from None
+async def _answer_bad_parameter(request: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)
+    fault = error.errors()[0]
+    name = str(fault["loc"][-1])
+    if fault["type"] == "extra_forbidden":
+        message = f"{request.url.path} has no parameter {name!r}; /openapi.json lists those it has"
+    else:
+        reason = fault["msg"].removeprefix("Value error, ")
+        message = f"{name}: {reason}; got {fault['input']!r}"
+    detail = {"code": "invalid_parameter", "message": message, "parameter": name}
+    return _json({"error": detail}, 400)
 
 
-def _cursor(request: Request) -> Cursor | None:
-    text = request.query_params.get("cursor")
-    if text is None:
-        return None
-    try:
-        return Cursor.decode(text)
-    except ValueError:
-        message = "cursor must be a next_cursor of an answer before"
-        raise _bad_parameter("cursor", message) from None
-
-
-def _limit(request: Request) -> int:
-    text = request.query_params.get("limit", str(DEFAULT_LIMIT))
-    limit = int(text) if text.isascii() and text.isdigit() and len(text) <= 9 else 0
-    if not 1 <= limit <= MOST_RECORDS:
-        message = f"limit must be a whole number from 1 to {MOST_RECORDS}; got {text!r}"
-        raise _bad_parameter("limit", message)
-    return limit
-
-
-def _bad_parameter(name: str, message: str) -> ApiError:
-    return ApiError(400, "invalid_parameter", message, parameter=name)
-
-
-async def _answer_error(_: Request, error: Exception) -> Response:
-    assert isinstance(error, ApiError)
-    return Response(
-        orjson.dumps(error.body),
-        status_code=error.status,
-        headers=error.headers,
-        media_type="application/json",
-    )
-
-
-async def _not_found(request: Request, _: Exception) -> Response:
-    message = f"there is no {request.url.path}; /openapi.json lists what there is"
-    return await _answer_error(request, ApiError(404, "not_found", message))
-
-
-async def _not_allowed(request: Request, _: Exception) -> Response:
-    message = f"{request.method} is not served here: only GET is"
-    return await _answer_error(request, ApiError(405, "method_not_allowed", message))
-
-
-async def _openapi(_: Request) -> Response:
-    return Response(orjson.dumps(openapi_document()), media_type="application/json")
-
-
-async def _health(_: Request) -> Response:
-    return Response(b'{"status":"ok"}', media_type="application/json")
+def _json(body: Any, status: int = 200, headers: Any = None) -> Response:
+    return Response(orjson.dumps(body), status, headers, media_type="application/json")

@@ -7,15 +7,19 @@ to `app`, the records' meaning to `records`.
 import base64
 import binascii
 from bisect import bisect_right
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Any
 
 import numpy as np
 import orjson
 import pandas as pd
 
-from retail_pipeline.retail_api.records import ITEM_COLUMNS
+from retail_pipeline.retail_api.records import (
+    ITEM_COLUMNS,
+    RetailRecords,
+)
 
 Cells = Callable[[int, int], list]
 """Values of a column from one position to another, ready for JSON."""
@@ -29,22 +33,22 @@ class Cursor:
     id: str
 
     def encode(self) -> str:
-        """Text for the query parameter `cursor`; opaque to clients."""
+        """Return the text for the query parameter `cursor`; opaque to clients."""
         return base64.urlsafe_b64encode(orjson.dumps([self.updated_at, self.id])).decode()
 
     @classmethod
     def decode(cls, text: str) -> "Cursor":
-        """Read what `encode` wrote.
+        """Return the cursor that `encode` wrote.
 
         Raises:
-            ValueError: The text is not such a cursor.
+            ValueError: The text is no such cursor.
         """
         try:
             updated_at, id_ = orjson.loads(base64.urlsafe_b64decode(text.encode()))
-        except (binascii.Error, orjson.JSONDecodeError, TypeError, ValueError) as error:
-            raise ValueError("not a cursor") from error
+        except (binascii.Error, TypeError, ValueError):
+            updated_at = id_ = None
         if not (isinstance(updated_at, int) and isinstance(id_, str)):
-            raise ValueError("not a cursor")
+            raise ValueError("must be the next_cursor of an answer before")
         return cls(updated_at, id_)
 
 
@@ -65,10 +69,24 @@ class StreamPages:
         if items is not None:
             self._columns["items"] = _item_cells(frame["line_count"].to_numpy(), items)
 
+    def __len__(self) -> int:
+        return len(self._ids)
+
+    def records(self, start: int, stop: int) -> list[dict[str, Any]]:
+        """Return the records from one position to another as JSON values."""
+        columns = [cells(start, stop) for cells in self._columns.values()]
+        names = list(self._columns)
+        return [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)]
+
+    def parts(self, size: int) -> Iterator[list[dict[str, Any]]]:
+        """Yield all records as JSON values, some at a time."""
+        for start in range(0, len(self), size):
+            yield self.records(start, min(start + size, len(self)))
+
     def page(
         self, *, since: int | None, until: int | None, after: Cursor | None, limit: int
     ) -> bytes:
-        """One page as JSON: `{"data": [...], "next_cursor": text or null}`.
+        """Return one page as JSON: `{"data": [...], "next_cursor": text or null}`.
 
         Args:
             since: Inclusive lower bound of `updated_at`, in microseconds.
@@ -81,17 +99,15 @@ class StreamPages:
         if after is not None:
             start = max(start, self._position_after(after))
         stop = max(start, min(end, start + limit))
-        columns = [cells(start, stop) for cells in self._columns.values()]
-        names = list(self._columns)
-        data = [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)]
         more = stop < end and stop > start
         last = Cursor(int(self._updated_at[stop - 1]), self._ids[stop - 1]) if more else None
-        return orjson.dumps({"data": data, "next_cursor": last.encode() if last else None})
+        page = {"data": self.records(start, stop), "next_cursor": last.encode() if last else None}
+        return orjson.dumps(page)
 
     def count_before(self, until: int | None) -> int:
-        """How many records have `updated_at` before a time in microseconds."""
+        """Return how many records have `updated_at` before a time in microseconds."""
         if until is None:
-            return len(self._ids)
+            return len(self)
         return int(np.searchsorted(self._updated_at, until, "left"))
 
     def _position_after(self, cursor: Cursor) -> int:
@@ -100,25 +116,36 @@ class StreamPages:
         return bisect_right(self._ids, cursor.id, low, high)
 
 
+def stream_pages(records: RetailRecords) -> dict[str, StreamPages]:
+    """Return the three streams by name."""
+    return {
+        "products": StreamPages(records.products, "product_id"),
+        "users": StreamPages(records.users, "user_id"),
+        "transactions": StreamPages(records.transactions, "transaction_id", records.items),
+    }
+
+
 def microseconds(times: pd.Series) -> np.ndarray:
-    """Naive UTC times as microseconds since 1970."""
+    """Return naive UTC times as microseconds since 1970."""
     return times.to_numpy().astype("datetime64[us]").astype(np.int64)
 
 
 def parse_time(text: str) -> int:
-    """Microseconds since 1970 of an ISO 8601 time; without a zone it is UTC.
+    """Return the microseconds since 1970 of an ISO 8601 time; without a zone it is UTC.
 
     Raises:
         ValueError: The text is no such time.
     """
-    try:
-        at = datetime.fromisoformat(text)
-    except ValueError:
-        # In a query string an unescaped "+" before a zone arrives as a blank.
-        at = datetime.fromisoformat("+".join(text.rsplit(" ", 1)))
-    at = at.replace(tzinfo=UTC) if at.tzinfo is None else at
-    delta = at - datetime(1970, 1, 1, tzinfo=UTC)
-    return (delta.days * 86_400 + delta.seconds) * 1_000_000 + delta.microseconds
+    # In a query string an unescaped "+" before a zone arrives as a blank.
+    for form in (text, "+".join(text.rsplit(" ", 1))):
+        try:
+            at = datetime.fromisoformat(form)
+        except ValueError:
+            continue
+        at = at.replace(tzinfo=UTC) if at.tzinfo is None else at
+        delta = at - datetime(1970, 1, 1, tzinfo=UTC)
+        return (delta.days * 86_400 + delta.seconds) * 1_000_000 + delta.microseconds
+    raise ValueError("must be a time like 2024-06-01T00:00:00Z")
 
 
 def _cells(column: pd.Series) -> Cells:
@@ -145,7 +172,7 @@ def _time_cells(times: np.ndarray) -> Cells:
 
 
 def _item_cells(line_count: np.ndarray, items: pd.DataFrame) -> Cells:
-    """The lines of each record as a list of objects."""
+    """Return the lines of each record as a list of objects."""
     ends = np.cumsum(line_count)
     columns = [_cells(items[name]) for name in ITEM_COLUMNS]
 

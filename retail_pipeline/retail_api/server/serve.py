@@ -1,6 +1,6 @@
-"""Running the retail API: for the length of a sync, or for good.
+"""Running the retail API on loopback: for the length of a sync, or until it is interrupted.
 
-Loopback only. What the API answers is in `app`.
+The answers themselves are made in `app`.
 """
 
 import asyncio
@@ -13,7 +13,6 @@ from datetime import UTC, date, datetime
 from typing import Literal
 
 import uvicorn
-from starlette.applications import Starlette
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from retail_pipeline.errors import (
@@ -24,7 +23,7 @@ from retail_pipeline.retail_api.server.app import (
     Faults,
     create_app,
 )
-from retail_pipeline.retail_api.source.source import (
+from retail_pipeline.retail_api.source.dataset import (
     keep_dataset,
     open_dataset,
 )
@@ -52,7 +51,7 @@ def serving(
 
     Args:
         source: The simulator or a file; an address is yielded as it is and nothing is started.
-        as_of: The clock; by default the source's own.
+        as_of: The as-of date; by default the source's own.
         api_key: The key that clients must send.
         requests_per_second: See `create_app`.
         faults: See `create_app`.
@@ -89,7 +88,7 @@ def serve_forever(
 
     Args:
         source: The simulator or a file.
-        as_of: The clock; `today` goes on with the days, None is the source's own.
+        as_of: The as-of date; `today` goes on with the days, None is the source's own.
         api_key: The key that clients must send.
         host: A loopback address.
         port: Its port.
@@ -104,7 +103,7 @@ def serve_forever(
             f"{LOOPBACK[0]} only, not on {host}"
         )
 
-    def app_at(day: date | None) -> Starlette:
+    def app_at(day: date | None) -> ASGIApp:
         return create_app(open_dataset(source, day), api_key=api_key)
 
     app = FollowingToday(app_at) if isinstance(as_of, str) else app_at(as_of)
@@ -143,7 +142,7 @@ def _today() -> date:
 
 
 @contextmanager
-def _running(app: Starlette) -> Iterator[str]:
+def _running(app: ASGIApp) -> Iterator[str]:
     config = uvicorn.Config(
         app, log_level="warning", access_log=False, lifespan="off", timeout_graceful_shutdown=1
     )

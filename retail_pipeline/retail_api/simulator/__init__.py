@@ -1,6 +1,6 @@
-"""The bundled retailer: a pure function from seed, size and clock to the records of the API.
+"""The bundled retailer: a pure function from seed, size and as-of date to the records of the API.
 
-No input or output. `simulate` is the face; the modules hold one part of the process each. The
+No input or output. Call `simulate`; the modules hold one part of the process each. The
 ground truth that comes with the records is for tests and never served.
 """
 

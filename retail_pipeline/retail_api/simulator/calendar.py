@@ -1,7 +1,7 @@
-"""When people buy: season, weekday and hour, as a clock that runs faster on busy days.
+"""Season, weekday and hour of purchases, as a time that runs faster on busy days.
 
 Purchases happen at a customer's own pace in shopping time; this module turns shopping time into
-days and days into times of day. Who buys, and how often, does not belong here.
+days and days into times of day. Customers and their frequencies do not belong here.
 """
 
 from datetime import date

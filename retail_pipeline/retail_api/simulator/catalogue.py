@@ -1,4 +1,4 @@
-"""What is sold: a few thousand products with lognormal prices and a long tail of popularity.
+"""The products: a few thousand with lognormal prices and a long tail of popularity.
 
 Which order holds which product is drawn here from its value; orders themselves do not belong here.
 """
@@ -87,7 +87,7 @@ class Catalogue:
 
 
 def build_catalogue(draws: Draws) -> Catalogue:
-    """The catalogue of a seed: independent of the number of customers and of the clock."""
+    """The catalogue of a seed: independent of the number of customers and of the as-of date."""
     number = np.arange(PRODUCTS)
     price = np.exp(_LOG_PRICE_SD * draws.normal("product price", number)) * _MEDIAN_CENTS
     price_cents = _retail_price(price)

@@ -1,4 +1,4 @@
-"""Who exists and how each one buys: arrival, pace, loyalty and spending of every customer.
+"""The population: arrival, pace, loyalty and spending of every customer.
 
 The law of the population lives here (Schmittlein, Morrison and Colombo's gamma mixtures of purchase
 and dropout rates, with lognormal spending); the purchases that follow from it do not.
@@ -21,7 +21,7 @@ from retail_pipeline.retail_api.simulator.draws import (
 )
 
 DEFAULT_AS_OF = date(2025, 1, 1)
-"""The simulator's own clock: the size counts the customers that exist on this day."""
+"""The simulator's own as-of date: the size counts the customers that exist on this day."""
 
 SHARE_AT_START = 0.35
 
@@ -71,7 +71,7 @@ class Customers:
 def population(
     draws: Draws, *, customers: int, until: int, calendar: ShoppingCalendar
 ) -> Customers:
-    """Everybody whose first purchase falls before day `until`, and those who exist at the start.
+    """Return everybody who buys before day `until`, and those who exist at the start.
 
     A share of `customers` exists when the history starts and comes back within its first year; the
     rest arrives steadily until the default as-of date, and as steadily after it.

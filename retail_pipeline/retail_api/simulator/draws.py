@@ -1,7 +1,7 @@
-"""Random numbers that depend on what they are drawn for, not on when.
+"""Random numbers that depend on their purpose and keys, not on the order of the draws.
 
 A draw is a hash of the seed, its purpose and its keys (customer, purchase, line). Nothing else may
-enter, so that a later clock adds records and changes none. Distributions of the retail process
+enter, so that a later as-of date adds records and changes none. Distributions of the retail process
 itself do not belong here.
 """
 

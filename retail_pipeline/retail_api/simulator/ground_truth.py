@@ -1,4 +1,4 @@
-"""What is true of the simulated customers: rates, spending, dropout and expected value.
+"""The true rates, spending, dropout and expected value of the simulated customers.
 
 For tests and benchmarks alone: nothing here is ever served by the API.
 """
@@ -39,7 +39,7 @@ class GroundTruth:
 
     Attributes:
         customers: The population's rates and spending.
-        orders: The sales before the simulation's clock.
+        orders: The sales before the simulation's as-of date.
         user_ids: The customers' ids in the API.
     """
 
@@ -62,7 +62,7 @@ class GroundTruth:
         )
 
     def expected_value(self, as_of: date, horizon_days: int) -> pd.DataFrame:
-        """What an oracle predicts that knows each customer's rates and past, not the future.
+        """Return the expectation of an oracle that knows each customer's rates and past only.
 
         Args:
             as_of: Purchases before this day are known.

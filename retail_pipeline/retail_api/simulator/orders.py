@@ -1,4 +1,4 @@
-"""What customers do: purchases in time, lines of orders, returns and the dirt of real feeds.
+"""Purchases in time, lines of orders, returns and the dirt of real feeds.
 
 Each function takes rows of orders and gives columns; `simulation` makes frames of them.
 """
@@ -225,7 +225,7 @@ def _discount_rates(draws: Draws, orders: Orders) -> Floats:
 
 
 def returns_of(draws: Draws, orders: Orders) -> Returns:
-    """Which orders come back, when, whether whole, and how many days late the news arrives."""
+    """Return the orders that come back, when, whether whole, and the days until it is recorded."""
     drawn = draws.uniform("returned", *orders.keys)
     reversed_ = (drawn < REVERSED_SHARE) | (orders.kind == OUTLIER)
     order = np.flatnonzero(reversed_ | (drawn < REVERSED_SHARE + RETURNED_SHARE))

@@ -1,7 +1,7 @@
-"""Who the customers say they are: invented names and addresses that reach nobody.
+"""Personal data of the customers: invented names and addresses that reach nobody.
 
 E-mail addresses are under example.com and telephone numbers in the range that Ofcom keeps for
-drama. Behaviour does not belong here.
+drama. Behavior does not belong here.
 """
 
 import numpy as np

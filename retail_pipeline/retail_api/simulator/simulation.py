@@ -1,6 +1,6 @@
-"""The simulated retailer as records of the API: a pure function of seed, size and clock.
+"""The simulated retailer as records of the API: a pure function of seed, size and as-of date.
 
-Assembly of frames belongs here; how customers behave is in `customers` and `orders`.
+Assembly of frames belongs here; the behavior of customers is in `customers` and `orders`.
 """
 
 from dataclasses import dataclass
@@ -65,19 +65,19 @@ _KIND_SUFFIXES = ("", "-B", "-X")
 
 @dataclass(frozen=True)
 class Simulation:
-    """The records that are known at the clock, and the truth behind them (for tests only)."""
+    """The records that are known before the as-of date, and the truth behind them (for tests)."""
 
     records: RetailRecords
     truth: GroundTruth
 
 
 def simulate(*, customers: int, seed: int, until: date) -> Simulation:
-    """Simulate a retailer from 2023-01-01 to the clock.
+    """Simulate a retailer from 2023-01-01 to the as-of date.
 
     Args:
         customers: How many exist at the simulator's default as-of date; later ones keep arriving.
         seed: Another seed is another retailer.
-        until: The clock: all records have `recorded_at < until` (00:00 UTC). A later clock adds
+        until: The as-of date: all records have `recorded_at < until` (00:00 UTC). A later date adds
             records and leaves these as they are.
 
     Returns:
@@ -138,7 +138,7 @@ def _users(draws: Draws, people: Customers, orders: Orders) -> pd.DataFrame:
 def _transactions(
     draws: Draws, people: Customers, orders: Orders, catalogue: Catalogue, until: date
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """What is known at the clock of sales and returns, in the API's order, with the lines."""
+    """Return the sales and returns known before the as-of date, in the API's order, with lines."""
     ids = user_ids(people.number)
     parts = []
     for start, stop in _slices(len(orders.day)):

@@ -1,14 +1,14 @@
 """Rows of a CSV file as columns of text: no row takes in the lines after it.
 
-Only the shape of rows is judged here (RFC 4180 and UTF-8); what their values mean is in
-`file_lines`. A parser alone reads on from a quote that nobody closes until it meets another one and
-takes all lines between for one value. So the lines of each block are counted, and where a row spans
-several of them it is looked at closely.
+Only the shape of rows is judged here (RFC 4180 and UTF-8); `values` reads what they hold. A parser
+alone reads on from a quote that nobody closes until it meets another one, and takes all lines
+between for one value. So the lines are counted: where there are as many rows, each row is one line.
+Otherwise each line is looked at closely.
 """
 
 import csv
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -61,16 +61,17 @@ class CsvRows:
 
 
 def read_header(path: Path) -> list[str]:
-    """The names of a CSV file's columns; none where it is empty.
+    """Return the names of a CSV file's columns; none where it is empty.
 
     Raises:
         UsageError: The file is not UTF-8, or a quote of its header is not closed.
     """
-    return _header(path)[0]
+    with path.open("rb") as file:
+        return _header(file.read(1 << 20), path)[0]
 
 
 def read_rows(path: Path, columns: list[int]) -> CsvRows:
-    """Read columns, given by their positions; they are named by them in the table.
+    """Return columns, given by their positions; they are named by them in the table.
 
     A quoted value may hold newlines. A row whose quote does not close, or closes only where lines
     that look like rows have passed, is unusable alone: the lines after it are rows of their own.
@@ -79,34 +80,40 @@ def read_rows(path: Path, columns: list[int]) -> CsvRows:
         UsageError: The file is not UTF-8, or a quote of its header is not closed.
         pyarrow.ArrowException: The file cannot be read.
     """
-    names, start = _header(path)
-    rows = _Rows(path, len(names), [str(column) for column in columns])
-    with path.open("rb") as file:
-        file.seek(start)
-        rest = b""
-        while block := file.read(_BLOCK_BYTES):
-            data = rest + block
-            end = _end_of_last_line(data)
-            rest = rows.take(data[:end], is_last=False) + data[end:]
-        rows.take(rest, is_last=True)
-    return rows.result()
+    data = path.read_bytes()
+    names, start = _header(data, path)
+    _check_encoding(data, start, path)
+    body = data[start:].rstrip(b"\r\n")
+    parser = _Parser([str(position) for position in range(len(names))], list(map(str, columns)))
+    if not _has_empty_line(body) and _is_closed(_last_line(body)):
+        rows = parser.rows(body, np.arange(1, _count_lines(body) + 1))
+        if rows is not None:
+            return rows
+    return _read_closely(body, parser, path)
 
 
-def _header(path: Path) -> tuple[list[str], int]:
-    """Names of the columns, and where the bytes of the rows start."""
-    with path.open("rb") as file:
-        opening = file.read(1 << 20)
+def _header(opening: bytes, path: Path) -> tuple[list[str], int]:
+    """Return the names of the columns, and where the bytes of the rows start."""
     before = len(opening) - len(opening.lstrip(b"\r\n"))
-    line = next(iter(opening[before:].splitlines(keepends=True)), b"")
+    end = re.compile(rb"\r\n?|\n|\Z").search(opening, before)
+    line = opening[before : end.start()] if end else b""
     if opening.startswith(_OTHER_BOMS) or b"\0" in line:
         raise UsageError(f"the transactions file {path} is UTF-16 or binary; save it as UTF-8 CSV")
-    text = line.rstrip(b"\r\n").removeprefix(_BOM)
+    text = line.removeprefix(_BOM)
     if not _CLOSED_LINE.fullmatch(text):
         raise UsageError(f"the header of {path} has a quote that is not closed; close or remove it")
     try:
-        return next(csv.reader([text.decode()]), []), before + len(line)
+        return next(csv.reader([text.decode()]), []), end.end() if end else 0
     except UnicodeDecodeError:
         raise _not_utf8(path, "its header") from None
+
+
+def _check_encoding(data: bytes, start: int, path: Path) -> None:
+    try:
+        _ = data.isascii() or data.decode()
+    except UnicodeDecodeError as error:
+        line = _count_lines(data[start : error.start] + b"x")
+        raise _not_utf8(path, f"line {line}") from None
 
 
 def _not_utf8(path: Path, place: str) -> UsageError:
@@ -116,100 +123,62 @@ def _not_utf8(path: Path, place: str) -> UsageError:
     )
 
 
-@dataclass
-class _Rows:
-    """Takes a file block by block."""
-
-    path: Path
-    width: int
-    columns: list[str]
-    _tables: list[pa.Table] = field(default_factory=list)
-    _lines: list[np.ndarray] = field(default_factory=list)
-    _unusable: list[UnusableRow] = field(default_factory=list)
-    _passed: int = 0
-
-    def take(self, data: bytes, *, is_last: bool) -> bytes:
-        """Read whole lines; return the last ones where a row may go on after them."""
-        if not data:
-            return b""
-        self._check_encoding(data)
-        count = _count_lines(data)
-        lines = np.arange(1, count + 1) + self._passed
-        if not _has_empty_line(data) and _is_closed(_last_line(data)):
-            parsed = self._parsed(data, lines)
-            if parsed is not None:
-                self._passed += count
-                self._keep(*parsed)
-                return b""
-        return self._take_closely(data, is_last=is_last)
-
-    def result(self) -> CsvRows:
-        """All rows taken."""
-        schema = pa.schema([(name, pa.string()) for name in self.columns])
-        return CsvRows(
-            pa.concat_tables([schema.empty_table(), *self._tables]),
-            np.concatenate([np.empty(0, dtype=np.int64), *self._lines]),
-            self._unusable,
+def _read_closely(body: bytes, parser: "_Parser", path: Path) -> CsvRows:
+    """Return the rows of lines some of which are empty or belong together."""
+    texts = body.splitlines(keepends=True)
+    rows, lines, unclosed = [], [], []
+    at = 0
+    while at < len(texts):
+        end = _end_of_row(texts, at, len(parser.names))
+        row = b"".join(texts[at:end]).rstrip(b"\r\n")
+        if end is None:
+            stray = texts[at].rstrip(b"\r\n").decode()
+            unclosed.append(UnusableRow(at + 1, _UNCLOSED, stray))
+        elif row:
+            rows.append(row)
+            lines.append(at + 1)
+        at = end or at + 1
+    found = parser.rows(b"\n".join(rows), np.array(lines, dtype=np.int64))
+    if found is None:
+        raise UsageError(
+            f"the rows of {path} between its lines {lines[0]} and {lines[-1]} cannot be told "
+            "apart; put newlines and quotes of values into quotes"
         )
+    return CsvRows(found.table, found.lines, [*found.unusable, *unclosed])
 
-    def _check_encoding(self, data: bytes) -> None:
-        try:
-            _ = data.isascii() or data.decode()
-        except UnicodeDecodeError as error:
-            line = self._passed + _count_lines(data[: error.start] + b"x")
-            raise _not_utf8(self.path, f"line {line}") from None
 
-    def _take_closely(self, data: bytes, *, is_last: bool) -> bytes:
-        """Read lines some of which are empty or belong together."""
-        texts = data.splitlines(keepends=True)
-        rows, lines = [], []
-        at = 0
-        while at < len(texts):
-            end = self._end_of_row(texts, at)
-            if end is None and not is_last:
-                break
-            row = b"".join(texts[at:end]).rstrip(b"\r\n") if end else b""
-            if row:
-                rows.append(row)
-                lines.append(self._passed + at + 1)
-            if not end:
-                stray = texts[at].rstrip(b"\r\n").decode(errors="replace")
-                self._unusable.append(UnusableRow(self._passed + at + 1, _UNCLOSED, stray))
-            at = end or at + 1
-        self._passed += at
-        if rows:
-            parsed = self._parsed(b"\n".join(rows) + b"\n", np.array(lines))
-            if parsed is None:
-                raise UsageError(
-                    f"the rows of {self.path} between its lines {lines[0]} and {lines[-1]} "
-                    "cannot be told apart; put newlines and quotes of values into quotes"
-                )
-            self._keep(*parsed)
-        return b"".join(texts[at:])
+def _end_of_row(texts: list[bytes], at: int, width: int) -> int | None:
+    """Return the line after a row; None where its quote is a stray one.
 
-    def _end_of_row(self, texts: list[bytes], at: int) -> int | None:
-        """Where a row ends: 0 if its quote is a stray one, None if the lines to tell are missing.
+    A line that has the commas of a row is taken for one and not for the inside of a value.
+    """
+    if _is_closed(texts[at]):
+        return at + 1
+    for end in range(at + 1, min(len(texts), at + _MOST_LINES_OF_A_ROW)):
+        if texts[end].count(b",") >= width - 1:
+            return None
+        if b'"' in texts[end]:
+            row = b"".join(texts[at : end + 1]).rstrip(b"\r\n")
+            if _SPANNING_ROW.fullmatch(row):
+                return end + 1
+    return None
 
-        A line that has the commas of a row is taken for one and not for the inside of a value.
-        """
-        if _is_closed(texts[at]):
-            return at + 1
-        for end in range(at + 1, min(len(texts), at + _MOST_LINES_OF_A_ROW)):
-            if texts[end].count(b",") >= self.width - 1:
-                return 0
-            if b'"' in texts[end]:
-                row = b"".join(texts[at : end + 1]).rstrip(b"\r\n")
-                if _SPANNING_ROW.fullmatch(row):
-                    return end + 1
-        return None if len(texts) < at + _MOST_LINES_OF_A_ROW else 0
 
-    def _parsed(
-        self, data: bytes, lines: np.ndarray
-    ) -> tuple[pa.Table, np.ndarray, list[UnusableRow]] | None:
-        """The rows of lines; None where they are not as many."""
+@dataclass(frozen=True)
+class _Parser:
+    """Arrow's parser for rows with some columns of which some are wanted."""
+
+    names: list[str]
+    wanted: list[str]
+
+    def rows(self, body: bytes, lines: np.ndarray) -> CsvRows | None:
+        """Return the rows that stand on some lines; None where they are not as many."""
+        if not body:
+            schema = pa.schema([(name, pa.string()) for name in self.wanted])
+            return CsvRows(schema.empty_table(), np.empty(0, dtype=np.int64), [])
         misshapen: dict[int, UnusableRow] = {}
 
-        def keep_aside(row: pa_csv.InvalidRow) -> str:
+        def skip(row: pa_csv.InvalidRow) -> str:
             reason = f"{row.actual_columns} values where {row.expected_columns} are expected"
             position = row.number - 1
             line = int(lines[min(position, len(lines) - 1)])
@@ -217,56 +186,45 @@ class _Rows:
             return "skip"
 
         table = pa_csv.read_csv(
-            pa.BufferReader(data),
+            pa.BufferReader(body),
+            # In one thread: only so rows of another shape come with their numbers.
             read_options=pa_csv.ReadOptions(
                 use_threads=False,
-                column_names=[str(position) for position in range(self.width)],
-                block_size=len(data) + 1,
+                column_names=self.names,
+                block_size=min(len(body) + 1, _BLOCK_BYTES),
             ),
             parse_options=pa_csv.ParseOptions(
-                newlines_in_values=True, ignore_empty_lines=False, invalid_row_handler=keep_aside
+                newlines_in_values=True, ignore_empty_lines=False, invalid_row_handler=skip
             ),
             convert_options=pa_csv.ConvertOptions(
-                include_columns=self.columns,
+                include_columns=self.wanted,
                 # As text: type inference would eat the leading zeros of ids.
-                column_types=dict.fromkeys(self.columns, pa.string()),
+                column_types=dict.fromkeys(self.wanted, pa.string()),
                 strings_can_be_null=False,
             ),
         )
         if table.num_rows + len(misshapen) != len(lines):
             return None
         shaped = np.delete(lines, list(misshapen)) if misshapen else lines
-        return table, shaped, list(misshapen.values())
-
-    def _keep(self, table: pa.Table, lines: np.ndarray, unusable: list[UnusableRow]) -> None:
-        self._tables.append(table)
-        self._lines.append(lines)
-        self._unusable.extend(unusable)
+        return CsvRows(table, shaped, list(misshapen.values()))
 
 
 def _is_closed(line: bytes) -> bool:
     return b'"' not in line or _CLOSED_LINE.fullmatch(line.rstrip(b"\r\n")) is not None
 
 
-def _end_of_last_line(data: bytes) -> int:
-    """The length of the whole lines; a carriage return at the very end may be half a newline."""
-    return data.rfind(b"\n") + 1 or data.rfind(b"\r", 0, len(data) - 1) + 1
-
-
-def _last_line(data: bytes) -> bytes:
-    end = len(data) - data.endswith((b"\n", b"\r"))
-    end -= data.endswith(b"\r\n")
-    start = data.rfind(b"\n", 0, end) + 1
-    return data[max(start, data.rfind(b"\r", start, end) + 1) : end]
+def _last_line(body: bytes) -> bytes:
+    return body[max(body.rfind(b"\n"), body.rfind(b"\r")) + 1 :]
 
 
 def _count_lines(data: bytes) -> int:
+    """Return the number of lines; the last one need not end."""
     returns = data.count(b"\r")
     ends = data.count(b"\n") + (returns - data.count(b"\r\n") if returns else 0)
     return ends + (not data.endswith((b"\n", b"\r")))
 
 
-def _has_empty_line(data: bytes) -> bool:
-    if data.startswith((b"\n", b"\r")) or b"\n\n" in data:
+def _has_empty_line(body: bytes) -> bool:
+    if body.startswith((b"\n", b"\r")) or b"\n\n" in body:
         return True
-    return b"\r" in data and (b"\n\r" in data or b"\r\r" in data)
+    return b"\r" in body and (b"\n\r" in body or b"\r\r" in body)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from retail_pipeline.postgres import Database
-from retail_pipeline.scratch import (
+from retail_pipeline.postgres.scratch import (
     drop_abandoned,
     scratch_database,
 )
@@ -16,7 +16,7 @@ from retail_pipeline_tests.conftest import fresh_database
 
 HOLD = """
 import sys
-from retail_pipeline.scratch import scratch_database
+from retail_pipeline.postgres.scratch import scratch_database
 from retail_pipeline.settings import Settings
 with scratch_database(Settings(database_url=sys.argv[1])) as scratch:
     print(scratch.name, flush=True)

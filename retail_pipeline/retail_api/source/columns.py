@@ -1,7 +1,6 @@
-"""The known columns of a Parquet or CSV file, in the few types that lines are checked in.
+"""The known columns of a Parquet or CSV file, in the few types that `values` reads.
 
-Which columns there are and how they are stored belongs here; what their values mean is in
-`file_lines`, how CSV rows are told apart in `csv_rows`.
+Which columns there are and how a file holds them belongs here, not what their values mean.
 """
 
 from collections.abc import Sequence
@@ -26,22 +25,28 @@ OPTIONAL = ("product_id", "quantity", "unit_price", "country", "currency", "is_r
 
 @dataclass(frozen=True)
 class FileTable:
-    """What is read of a file.
+    """The known columns of a file.
 
     Attributes:
-        table: The known columns that hold anything, by their own names: text (UTF-8), numbers,
-            booleans, and times in `ts`.
+        path: The file.
+        table: The columns that hold anything, by their own names: text (UTF-8), numbers, booleans,
+            and times in `ts`.
         lines: The line of each row in the file, 1-based, a header not counted.
         unusable: Rows of another shape (CSV).
     """
 
+    path: Path
     table: pa.Table
     lines: np.ndarray
     unusable: list[UnusableRow]
 
+    def column(self, name: str) -> pa.ChunkedArray | None:
+        """Return a column; None where the file has none of that name or nothing in it."""
+        return self.table[name] if name in self.table.column_names else None
+
 
 def read_table(path: Path, columns: Sequence[str] | None = None) -> FileTable:
-    """Read the known columns of a Parquet or CSV file, or some of them.
+    """Return the known columns of a Parquet or CSV file, or some of them.
 
     Raises:
         UsageError: The file is missing, unreadable or not UTF-8, lacks a required column, has one
@@ -56,9 +61,9 @@ def read_table(path: Path, columns: Sequence[str] | None = None) -> FileTable:
             is_parquet = file.read(4) == b"PAR1"
         return _parquet(path, columns) if is_parquet else _csv(path, columns)
     except (pa.ArrowException, OSError) as error:
+        reason = next(iter(str(error).splitlines()), type(error).__name__)
         raise UsageError(
-            f"the transactions file {path} cannot be read as Parquet or UTF-8 CSV: "
-            f"{_first_line(error)}"
+            f"the transactions file {path} cannot be read as Parquet or UTF-8 CSV: {reason}"
         ) from error
 
 
@@ -66,7 +71,7 @@ def _csv(path: Path, columns: Sequence[str] | None) -> FileTable:
     header = read_header(path)
     wanted = _wanted_columns(header, path, columns)
     rows = read_rows(path, [header.index(given) for given in wanted.values()])
-    return FileTable(rows.table.rename_columns(list(wanted)), rows.lines, rows.unusable)
+    return FileTable(path, rows.table.rename_columns(list(wanted)), rows.lines, rows.unusable)
 
 
 def _parquet(path: Path, columns: Sequence[str] | None) -> FileTable:
@@ -81,11 +86,11 @@ def _parquet(path: Path, columns: Sequence[str] | None) -> FileTable:
             raise UsageError(f"the column {name} of {path} holds no value at all; fill it")
     if not table.num_rows:
         held = {name: pa.chunked_array([], pa.string()) for name in wanted}
-    return FileTable(pa.table(held), np.arange(1, table.num_rows + 1), [])
+    return FileTable(path, pa.table(held), np.arange(1, table.num_rows + 1), [])
 
 
 def _wanted_columns(names: list[str], path: Path, columns: Sequence[str] | None) -> dict[str, str]:
-    """The file's names of the columns that are used, by their own names."""
+    """Return the file's names of the columns that are used, by their own names."""
     plain = [name.strip().removeprefix("\ufeff") for name in names]
     missing = [name for name in REQUIRED if name not in plain]
     if missing:
@@ -109,10 +114,10 @@ def _wanted_columns(names: list[str], path: Path, columns: Sequence[str] | None)
 
 
 def _simple(column: pa.ChunkedArray, name: str, path: Path) -> pa.ChunkedArray:
-    """A column as text, numbers, booleans or (in `ts`) times; the null type where it is empty.
+    """Return a column as text, numbers, booleans or (in `ts`) times; the null type if it is empty.
 
     Raises:
-        UsageError: The column holds something else, or text that is not UTF-8.
+        UsageError: The column holds lists or objects, or text that is not UTF-8.
     """
     given = column.type
     if isinstance(given, pa.BaseExtensionType):
@@ -120,43 +125,20 @@ def _simple(column: pa.ChunkedArray, name: str, path: Path) -> pa.ChunkedArray:
     if pa.types.is_dictionary(column.type):
         column = column.cast(column.type.value_type)
     kind = column.type
-    if _is_text(kind):
-        return _utf8(column, given, name, path)
     if pa.types.is_float16(kind):
         return column.cast(pa.float32())
-    if pa.types.is_temporal(kind):
-        return column if name == "ts" else _utf8(column, given, name, path)
+    is_number = pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind)
+    if is_number or pa.types.is_boolean(kind) or pa.types.is_null(kind):
+        return column
+    if pa.types.is_temporal(kind) and name == "ts":
+        return column
     if pa.types.is_nested(kind):
         raise UsageError(f"the column {name} of {path} holds {given}; give it one plain value")
-    return column
-
-
-def _is_text(kind: pa.DataType) -> bool:
-    return any(
-        is_kind(kind)
-        for is_kind in (
-            pa.types.is_string,
-            pa.types.is_large_string,
-            pa.types.is_string_view,
-            pa.types.is_binary,
-            pa.types.is_large_binary,
-            pa.types.is_fixed_size_binary,
-            pa.types.is_binary_view,
-        )
-    )
-
-
-def _utf8(column: pa.ChunkedArray, given: pa.DataType, name: str, path: Path) -> pa.ChunkedArray:
-    """Text that is known to be UTF-8: Parquet readers take a file's word for it."""
     try:
         text = column.cast(pa.string())
-        text.validate(full=True)
+        text.validate(full=True)  # Parquet readers take a file's word for UTF-8
     except pa.ArrowException as error:
         raise UsageError(
             f"the column {name} of {path} holds {given} that is not UTF-8 text; convert it to text"
         ) from error
     return text
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).splitlines()[0] if str(error) else type(error).__name__

@@ -3,11 +3,11 @@
 from pathlib import Path
 
 from retail_pipeline.airbyte_engine.engine import Engine
+from retail_pipeline.direct_landing import land_records
 from retail_pipeline.ingestion.specs import load_folder
 from retail_pipeline.postgres import Database
 from retail_pipeline.retail_api import open_dataset
 from retail_pipeline.retail_api.server.serve import serving
-from retail_pipeline.scratch import land_records
 from retail_pipeline.settings import FileSource
 
 LINES = """customer_id,order_id,ts,amount,country

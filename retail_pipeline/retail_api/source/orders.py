@@ -1,12 +1,11 @@
 """A transactions file as the records of the API: lines become orders, orders sales and returns.
 
-The rules of an order belong here (what its id, time and customer are, what makes a return); reading
-and checking single lines is in `file_lines`, the clock in `source`.
+The rules of an order belong here (its id, time and customer, and which lines are a return); `lines`
+checks single lines.
 """
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import date, timedelta
 from pathlib import Path
 
 import numpy as np
@@ -23,9 +22,8 @@ from retail_pipeline.retail_api.records import (
     line_positions,
     ordered,
 )
-from retail_pipeline.retail_api.source.file_lines import (
+from retail_pipeline.retail_api.source.lines import (
     FileLines,
-    last_day,
     read_lines,
 )
 
@@ -37,7 +35,7 @@ _LARGEST_COUNT = 2.0**53
 
 @dataclass(frozen=True)
 class TransactionsFile:
-    """What a file holds.
+    """The content of a file as records.
 
     Attributes:
         path: The file.
@@ -57,12 +55,12 @@ class TransactionsFile:
 
 
 def read_transactions_file(path: Path) -> TransactionsFile:
-    """Read a Parquet or CSV file of order lines.
+    """Return the records of a Parquet or CSV file of order lines.
 
     Required columns: `customer_id, ts, amount`. Optional: `order_id` (or `invoice`), `product_id,
-    quantity, unit_price, country, currency, is_return`. Ids are text, verbatim. A bad line is set
-    aside and its order goes through with the other lines. A line's money is its own customer's and
-    its own day's: an order id that customers or days share is an order of each of them.
+    quantity, unit_price, country, currency, is_return`. Ids are text, verbatim. A bad line is
+    rejected and its order goes through with the other lines. A line's money is its own customer's
+    and its own day's: an order id that customers or days share is an order of each of them.
 
     Raises:
         UsageError: The file is missing, unreadable or empty, lacks a required column, has no usable
@@ -82,15 +80,6 @@ def read_transactions_file(path: Path) -> TransactionsFile:
         rejected=lines.rejected,
         nulled=lines.nulled,
     )
-
-
-def default_as_of(path: Path) -> date:
-    """The day after a file's last timestamp; only that column is read.
-
-    Raises:
-        UsageError: As for `read_transactions_file`, and where no timestamp is readable.
-    """
-    return last_day(path) + timedelta(days=1)
 
 
 def _records(lines: FileLines) -> tuple[pd.DataFrame, pd.DataFrame, pd.Series]:

@@ -1,0 +1,194 @@
+"""Sources as datasets: the records of a simulator or a file that are known before an as-of date.
+
+The only module that knows both kinds of bundled sources.
+"""
+
+import gc
+import sys
+import threading
+import weakref
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import UTC, date, datetime, timedelta
+from functools import cached_property
+from typing import Final
+
+import pandas as pd
+
+from retail_pipeline.errors import UsageError
+from retail_pipeline.retail_api.records import (
+    REJECTED_COLUMNS,
+    RetailRecords,
+    Totals,
+    totals_of,
+)
+from retail_pipeline.retail_api.simulator import (
+    DEFAULT_AS_OF,
+    HISTORY_START,
+    simulate,
+)
+from retail_pipeline.retail_api.source.identity import (
+    file_stamp,
+    without_credentials,
+)
+from retail_pipeline.retail_api.source.lines import last_day
+from retail_pipeline.retail_api.source.orders import read_transactions_file
+from retail_pipeline.settings import (
+    ApiSource,
+    FileSource,
+    SimulatorSource,
+    Source,
+)
+
+KEPT_SECONDS: Final = 60.0
+"""Time that a dataset stays in memory after its last use: three syncs follow each other, and what
+comes after them needs the room."""
+
+
+@dataclass(frozen=True)
+class RetailDataset:
+    """The records of a source before an as-of date.
+
+    Attributes:
+        source: The simulator or a file.
+        as_of: Every record has `recorded_at < as_of` (00:00 UTC).
+        records: Products, users and transactions, each ordered by `(updated_at, id)`.
+        rejected: Bad lines of a file before the as-of date (empty for the simulator): `record_hash,
+            record, reason, line, transacted_at`. A line without a readable time is always known.
+        nulled: Unreadable optional values by column, over the whole file.
+    """
+
+    source: Source
+    as_of: date
+    records: RetailRecords
+    rejected: pd.DataFrame
+    nulled: dict[str, int]
+
+    @cached_property
+    def totals(self) -> Totals:
+        """Counts and exact money of the transactions."""
+        return totals_of(self.records.transactions, self.records.items)
+
+    def before(self, as_of: date) -> "RetailDataset":
+        """Return what was known before an earlier as-of date.
+
+        Raises:
+            UsageError: Nothing was.
+        """
+        records = self.records.before(as_of)
+        if records.transactions.empty:
+            first = self.records.transactions["recorded_at"].iloc[0].date()
+            _refuse_before(first, as_of, self.source)
+        late = self.rejected["transacted_at"] >= pd.Timestamp(as_of)
+        rejected = self.rejected[~late].reset_index(drop=True)
+        return replace(self, as_of=as_of, records=records, rejected=rejected)
+
+
+def open_dataset(source: Source, as_of: date | None = None) -> RetailDataset:
+    """Return the records of a bundled source; the dataset opened last is kept for a minute.
+
+    Args:
+        source: The simulator or a file.
+        as_of: The as-of date; by default the source's own.
+
+    Raises:
+        UsageError: The source is an address, the file cannot be used, or the as-of date is before
+            the first record.
+    """
+    as_of = as_of or default_as_of(source)
+    stamp = file_stamp(source.path) if isinstance(source, FileSource) else None
+    return _LAST.dataset((source, as_of, stamp), lambda: _opened(source, as_of))
+
+
+def keep_dataset(dataset: RetailDataset) -> None:
+    """Keep the last dataset opened for another minute, as it was in use until now."""
+    _LAST.keep(dataset)
+
+
+def default_as_of(source: Source) -> date:
+    """Return a source's own as-of date.
+
+    It is fixed (simulator), the day after the last line (file) or today (address).
+
+    Raises:
+        UsageError: The file cannot be used.
+    """
+    match source:
+        case SimulatorSource():
+            return DEFAULT_AS_OF
+        case FileSource(path=path):
+            return last_day(path) + timedelta(days=1)
+        case ApiSource():
+            return datetime.now(UTC).date()
+
+
+def _opened(source: Source, as_of: date) -> RetailDataset:
+    match source:
+        case SimulatorSource(customers=customers, seed=seed):
+            if as_of <= HISTORY_START:
+                _refuse_before(HISTORY_START, as_of, source)
+            records = simulate(customers=customers, seed=seed, until=as_of).records
+            nothing = pd.DataFrame(columns=list(REJECTED_COLUMNS))
+            return RetailDataset(source, as_of, records, nothing, {})
+        case FileSource(path=path):
+            file = read_transactions_file(path)
+            whole = RetailDataset(source, as_of, file.records, file.rejected, file.nulled)
+            return whole.before(as_of)
+        case ApiSource(url=url):
+            raise UsageError(
+                f"the records of {without_credentials(url)} are read through its API; "
+                "only the simulator and files are served from here"
+            )
+
+
+def _refuse_before(first: date, as_of: date, source: Source) -> None:
+    name = source.path if isinstance(source, FileSource) else "the simulator"
+    raise UsageError(
+        f"nothing is known before {as_of}: the records of {name} start on {first}; "
+        "take a later as-of date"
+    )
+
+
+class _LastDataset:
+    """The last dataset, kept so that three syncs in a row build it once; one, to bound memory."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._key: object = None
+        self._kept: RetailDataset | None = None
+        self._in_use: Callable[[], RetailDataset | None] = lambda: None
+        self._timer: threading.Timer | None = None
+
+    def dataset(self, key: object, build: Callable[[], RetailDataset]) -> RetailDataset:
+        with self._lock:
+            found = self._in_use() if self._key == key else None
+            if found is None:
+                self._kept = None  # before the next one needs the room
+                found = build()
+            self._key, self._kept, self._in_use = key, found, weakref.ref(found)
+            self._release_later()
+            return found
+
+    def keep(self, dataset: RetailDataset) -> None:
+        with self._lock:
+            if self._in_use() is dataset:
+                self._kept = dataset
+                self._release_later()
+
+    def _release_later(self) -> None:
+        if sys.is_finalizing():  # as after a Ctrl-C: a thread would never start
+            return
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = threading.Timer(KEPT_SECONDS, self._release)
+        self._timer.daemon = True
+        self._timer.start()
+
+    def _release(self) -> None:
+        with self._lock:
+            if threading.current_thread() is self._timer:
+                self._kept = None
+        gc.collect()  # a process that makes little garbage would keep gigabytes for long
+
+
+_LAST = _LastDataset()

@@ -1,0 +1,156 @@
+"""Values of a file's columns: texts, times, numbers and flags, as arrays of one length.
+
+Each function reads one column, each distinct text once. A value that cannot be read is missing in
+the result; whether that rejects a line is decided in `lines`.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from retail_pipeline.errors import UsageError
+
+NEVER = np.datetime64("NaT", "us")
+
+_NUMBER = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,3})?$"
+_DATE = r"^\s*\d{4}-?\d{2}-?\d{2}"
+_ZONED = r"[T ].*([Zz]|[+-]\d{2}(:?\d{2})?)$"
+
+_FIRST_TIME, _LAST_TIME = np.datetime64("1678-01-01", "us"), np.datetime64("2262-01-01", "us")
+"""Times that nanoseconds since 1970 can hold, as pandas counts in places."""
+
+_YES = ("true", "t", "yes", "y", "1")
+_NO = ("false", "f", "no", "n", "0")
+
+
+def texts(column: pa.ChunkedArray) -> pa.Array:
+    """Return a column as text, verbatim; blank is null, as are NaN and infinity.
+
+    Whole numbers are written as such: a column of numbers with gaps comes as floats or decimals.
+    """
+    values = column.combine_chunks()
+    if pa.types.is_floating(values.type):
+        values = _float_texts(values)
+    elif pa.types.is_decimal(values.type):
+        values = pc.replace_substring_regex(values.cast(pa.string()), r"\.0+$", "")
+    elif not pa.types.is_string(values.type):
+        values = values.cast(pa.string())
+    blank = pc.equal(pc.binary_length(pc.utf8_trim_whitespace(values)), 0)
+    return pc.if_else(blank, pa.scalar(None, pa.string()), values)
+
+
+def _float_texts(values: pa.Array) -> pa.Array:
+    """Return floats as the shortest text that means them, whole ones without point and exponent."""
+    encoded = values.dictionary_encode()
+    numbers = encoded.dictionary.cast(pa.float64()).to_numpy()
+    whole = np.isfinite(numbers) & (numbers == np.rint(numbers))
+    fits = whole & (np.abs(numbers) < 2.0**63)
+    integers = pa.array(np.where(fits, numbers, 0).astype(np.int64)).cast(pa.string())
+    written = pc.if_else(pa.array(fits), integers, encoded.dictionary.cast(pa.string()))
+    large = whole & ~fits
+    digits = pa.array([str(int(number)) for number in numbers[large]], pa.string())
+    written = pc.replace_with_mask(written, pa.array(large), digits)
+    written = pc.if_else(pa.array(np.isfinite(numbers)), written, pa.scalar(None, pa.string()))
+    return written.take(encoded.indices)
+
+
+def times(column: pa.ChunkedArray, path: Path) -> np.ndarray:
+    """Return UTC times, NaT where missing or unreadable; a time without a zone is UTC.
+
+    Raises:
+        UsageError: The column holds numbers or flags.
+    """
+    kind = column.type
+    if pa.types.is_timestamp(kind) or pa.types.is_date(kind):
+        return _typed_times(column)
+    if not pa.types.is_string(kind):
+        raise UsageError(f"the column ts of {path} holds {kind}; it must hold times or text")
+    return _by_distinct_value(column, _parsed_times)
+
+
+def _typed_times(column: pa.ChunkedArray) -> np.ndarray:
+    """Return a column of times or days; NaT beyond what can be told in nanoseconds."""
+    kind = column.type
+    unit = kind.unit if pa.types.is_timestamp(kind) else "D" if kind.bit_width == 32 else "ms"
+    counts = column.cast(pa.int32() if unit == "D" else pa.int64()).cast(pa.int64())
+    first, last = (time.astype(f"datetime64[{unit}]") for time in (_FIRST_TIME, _LAST_TIME))
+    values = counts.fill_null(0).to_numpy()
+    bad = mask(column.is_null())
+    bad |= (values < first.astype(np.int64)) | (values >= last.astype(np.int64))
+    found = np.where(bad, 0, values).view(f"datetime64[{unit}]").astype("datetime64[us]")
+    found[bad] = NEVER
+    return found
+
+
+def _parsed_times(values: pa.Array) -> np.ndarray:
+    dated = pc.if_else(pc.match_substring_regex(values, _DATE), values, None)
+    trimmed = pc.utf8_trim_whitespace(dated)
+    zoned = mask(pc.match_substring_regex(trimmed, _ZONED).fill_null(False))
+    found = np.full(len(trimmed), NEVER, "datetime64[us]")
+    for part in (zoned, ~zoned):  # in one go pandas reads a text without a zone in that of another
+        some = trimmed.filter(pa.array(part)).to_pandas()
+        read = pd.to_datetime(some, format="ISO8601", utc=True, errors="coerce")
+        found[part] = read.dt.tz_localize(None).to_numpy().astype("datetime64[us]")
+    return found
+
+
+def numbers(column: pa.ChunkedArray, name: str, path: Path) -> np.ndarray:
+    """Return float64, NaN where missing or unreadable; their shortest text is the file's.
+
+    Raises:
+        UsageError: The column holds times or flags.
+    """
+    kind = column.type
+    if pa.types.is_float64(kind) or pa.types.is_integer(kind):
+        return column.cast(pa.float64(), safe=False).to_numpy()
+    if pa.types.is_floating(kind) or pa.types.is_decimal(kind):
+        column = column.cast(pa.string())
+    if not pa.types.is_string(column.type):
+        raise UsageError(f"the column {name} of {path} holds {kind}; it must hold numbers")
+    return _by_distinct_value(column, _parsed_numbers)
+
+
+def _parsed_numbers(values: pa.Array) -> np.ndarray:
+    trimmed = pc.utf8_trim_whitespace(values)
+    readable = pc.match_substring_regex(trimmed, _NUMBER)
+    plain = pc.replace_substring_regex(trimmed, r"^\+", "")
+    return pc.if_else(readable, plain, None).cast(pa.float64()).to_numpy(zero_copy_only=False)
+
+
+def flags(column: pa.ChunkedArray) -> tuple[np.ndarray, np.ndarray]:
+    """Return where a column says yes, and where it says neither yes nor no; missing is no."""
+    if pa.types.is_boolean(column.type):
+        yes = mask(column.fill_null(False))
+        return yes, np.zeros_like(yes)
+    trimmed = pc.utf8_lower(pc.utf8_trim_whitespace(texts(column)))
+    plain = pc.replace_substring_regex(trimmed, r"^([01])\.0*$", r"\1")
+    yes, no = (mask(pc.is_in(plain, pa.array(words))) for words in (_YES, _NO))
+    return yes, ~yes & ~no & ~missing(column)
+
+
+def missing(column: pa.ChunkedArray) -> np.ndarray:
+    """Return where a column holds nothing: null, NaN or blank text."""
+    if pa.types.is_floating(column.type):
+        return mask(pc.is_null(column, nan_is_null=True))
+    return mask(texts(column).is_null() if pa.types.is_string(column.type) else column.is_null())
+
+
+def mask(values: pa.Array | pa.ChunkedArray) -> np.ndarray:
+    """Return Arrow's booleans as those of numpy."""
+    if isinstance(values, pa.ChunkedArray):
+        return values.to_numpy()
+    return values.to_numpy(zero_copy_only=False)
+
+
+def _by_distinct_value(
+    column: pa.ChunkedArray, parse: Callable[[pa.Array], np.ndarray]
+) -> np.ndarray:
+    """Parse each distinct text once; missing values parse as the missing value does."""
+    encoded = column.combine_chunks().dictionary_encode()
+    distinct = pa.concat_arrays([encoded.dictionary, pa.nulls(1, encoded.dictionary.type)])
+    codes = encoded.indices.fill_null(len(distinct) - 1).to_numpy()
+    return parse(distinct)[codes]
