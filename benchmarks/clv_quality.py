@@ -108,7 +108,7 @@ def marts(
         dbt_build(
             scratch.url,
             select=[f"+{name}" for name in names],
-            variables={"as_of_date": as_of.isoformat()},
+            variables={"as_of_date": as_of.isoformat(), "with_outcomes": True},
         )
         features, entries = (scratch.read(f"warehouse.{name}") for name in names)
     return features, entries

@@ -22,7 +22,7 @@ from retail_pipeline.report.assets import (
     inventory,
 )
 from retail_pipeline.settings import Settings
-from retail_pipeline.warehouse import build_warehouse
+from retail_pipeline.warehouse.assets import build_warehouse
 
 
 def build_definitions(settings: Settings | None = None, **overrides: Any) -> Definitions:

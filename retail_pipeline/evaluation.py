@@ -115,7 +115,7 @@ def _land(database: Database, source: FileSource) -> int:
 
 def _features(database: Database, cutoff: date) -> tuple[pd.DataFrame, pd.DataFrame]:
     selection = [f"+{name}" for name in FEATURES]
-    dbt_build(database.url, select=selection, as_of=cutoff)
+    dbt_build(database.url, select=selection, variables={"with_outcomes": True}, as_of=cutoff)
     reader = database.as_role(Role.SCIENTIST)
     features, entries = (reader.read(f"warehouse.{name}") for name in FEATURES)
     return features, entries

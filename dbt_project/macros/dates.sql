@@ -25,12 +25,28 @@
 {%- endmacro %}
 
 
-{#- The clock of this build, null where none was given. The pipeline gives it by the environment: dbt
+{#- The as-of date of this build, null where none was given. The pipeline gives it by the environment: dbt
     parses the whole project anew when a variable is another one. -#}
 {% macro as_of_date() -%}
-    {%- set day = var('as_of_date') or env_var('RETAIL_DBT_AS_OF_DATE', '') -%}
+    {%- set day = as_of_day() -%}
     {%- if day -%} cast('{{ day }}' as date)
     {%- else -%} cast(null as date)
+    {%- endif -%}
+{%- endmacro %}
+
+{% macro as_of_day() -%}
+    {{ return(var('as_of_date') or env_var('RETAIL_DBT_AS_OF_DATE', '')) }}
+{%- endmacro %}
+
+
+{#- The condition that keeps what is of the as-of date or later out of the marts.
+
+    Args:
+        times: Columns; the latest of them that is not null has to lie before the as-of date, 00:00 UTC. -#}
+{% macro is_before_as_of_date(times) -%}
+    {%- if as_of_day() and not var('with_outcomes') -%}
+        coalesce(greatest({{ times | join(', ') }}) < cast('{{ as_of_day() }} 00:00:00+00' as timestamptz), true)
+    {%- else -%} true
     {%- endif -%}
 {%- endmacro %}
 

@@ -1,5 +1,7 @@
-{#- Schemas are exact (staging, intermediate, warehouse), never prefixed with the target's name:
-    readers, grants and asset keys rely on them. -#}
+{#- Exact schemas (staging, intermediate, warehouse) for the pipeline, whose readers, grants and asset keys rely on
+    them; of any other target, such as `dev`, prefixed with the target's schema. -#}
 {% macro generate_schema_name(custom_schema_name, node) -%}
-    {{ (custom_schema_name or target.schema) | trim }}
+    {%- if target.name in ['warehouse', 'scratch'] -%} {{ (custom_schema_name or target.schema) | trim }}
+    {%- else -%} {{ default__generate_schema_name(custom_schema_name, node) }}
+    {%- endif -%}
 {%- endmacro %}

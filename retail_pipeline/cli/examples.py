@@ -50,6 +50,7 @@ EXAMPLES: Mapping[str, Sequence[tuple[str, str]]] = {
         ("--role reader", 'for `psql "$(retail-pipeline db-url --role reader)"`'),
         ("", "the owner's; it holds the password"),
     ),
+    "dbt-env": (("", 'for `eval "$(retail-pipeline dbt-env)"`, and then dbt in dbt_project'),),
     "api serve": (
         ("", "the bundled API, with the configured source"),
         ("--source file:sales.csv --port 8081", "a file's records"),

@@ -14,6 +14,7 @@ from retail_pipeline.cli import (
     airbyte,
     bench,
     database,
+    dbt_env,
     doctor,
     evaluate,
     forget,
@@ -67,6 +68,7 @@ app.command("reset")(services.reset)
 app.command("forget")(forget.forget)
 app.command("bench")(bench.bench)
 app.command("db-url")(services.db_url)
+app.command("dbt-env")(dbt_env.dbt_env)
 api.command("serve")(services.serve_api)
 db.command("migrate")(database.migrate)
 db.command("check")(database.check)

@@ -31,13 +31,14 @@ from retail_pipeline.settings import (
 )
 
 PROJECT_FOLDER = PROJECT_ROOT / "dbt_project"
-TARGET_FOLDER = PROJECT_FOLDER / "target"
-"""What dbt derives from the project; not under version control."""
+PREPARED = ".prepared"
+"""The folder of the project that the pipeline's manifest is prepared in. dbt that is run by hand
+writes to `target/`: its drafts and interrupted writes never reach Dagster."""
 
 PARTIAL_PARSE = "partial_parse.msgpack"
 """What dbt has parsed, of use to builds of the same database with the same variables."""
 
-_NOT_SOURCE = {"target", "logs", "dbt_packages"}
+_NOT_SOURCE = {PREPARED, "target", "logs", "dbt_packages"}
 _DISTRIBUTIONS = ("dbt-core", "dbt-postgres", "dbt-adapters")
 _IN_PROFILE = {"host", "port", "user", "password", "dbname", "options", "connect_timeout"}
 """What libpq is told of an address by `profiles.yml`, or by what is added to it here."""
@@ -54,7 +55,7 @@ _QUIET = {
 def prepare_manifest(
     project: Path = PROJECT_FOLDER, environment: Mapping[str, str] | None = None
 ) -> Path:
-    """Return the path of an up-to-date `target/manifest.json`, parsing the project where needed.
+    """Return the path of an up-to-date `.prepared/manifest.json`, parsing the project where needed.
 
     Needed is: the manifest is missing, or made from other files or by another dbt. Processes that
     ask at the same time wait for the first one.
@@ -67,7 +68,7 @@ def prepare_manifest(
     Raises:
         PipelineError: dbt cannot parse the project; the message ends with dbt's own words.
     """
-    target = project / "target"
+    target = project / PREPARED
     digest = project_digest(project)
     if _is_fresh(target, digest):
         return target / "manifest.json"
@@ -90,7 +91,7 @@ def prepare_for(settings: Settings) -> Path:
 
 def manifest_is_fresh(project: Path = PROJECT_FOLDER) -> bool:
     """Return whether the manifest is that of the project's files and of this dbt."""
-    return _is_fresh(project / "target", project_digest(project))
+    return _is_fresh(project / PREPARED, project_digest(project))
 
 
 def read_manifest(database_name: str, project: Path = PROJECT_FOLDER) -> dict[str, Any]:
@@ -160,14 +161,20 @@ def _libpq_variables(url: str) -> dict[str, str]:
 
 
 def recall(parsed: Path, target: Path) -> None:
-    """Give a coming build, which writes to `target`, what an earlier one has parsed."""
+    """Copy an earlier build's parsed project, else the manifest's, to a coming build's folder.
+
+    Args:
+        parsed: The file that `keep` writes.
+        target: The folder that the build will write to.
+    """
     target.mkdir(parents=True, exist_ok=True)
-    if parsed.exists():
-        shutil.copyfile(parsed, target / PARTIAL_PARSE)
+    source = parsed if parsed.exists() else PROJECT_FOLDER / PREPARED / PARTIAL_PARSE
+    if source.exists():
+        shutil.copyfile(source, target / PARTIAL_PARSE)
 
 
 def keep(parsed: Path, target: Path) -> None:
-    """Keep what a build has parsed; one that did not come so far leaves what there was."""
+    """Keep the parsed project of a build in a file; a build that parsed nothing changes nothing."""
     if (target / PARTIAL_PARSE).exists():
         (target / PARTIAL_PARSE).replace(parsed)
 
@@ -197,7 +204,7 @@ def dbt_program() -> str:
 
 
 def project_digest(project: Path = PROJECT_FOLDER) -> str:
-    """Return a text that is another one when a file of the dbt project, or dbt itself, is."""
+    """Return a digest of the dbt project's files and of dbt's version."""
     digest = hashlib.sha256()
     for name in _DISTRIBUTIONS:
         digest.update(f"{name}=={importlib.metadata.version(name)}\n".encode())

@@ -1,6 +1,6 @@
 """dbt without Dagster: a build in any database, as evaluations in a scratch database need it.
 
-The pipeline's own build, with its materializations and checks, is in `assets`.
+The pipeline's own build, with its events and checks, is in `assets`.
 """
 
 import json
@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 from retail_pipeline.errors import PipelineError
-from retail_pipeline.warehouse.outcome import failure_message
 from retail_pipeline.warehouse.project import (
     PROJECT_FOLDER,
     dbt_environment,
@@ -22,6 +21,7 @@ from retail_pipeline.warehouse.project import (
     keep,
     recall,
 )
+from retail_pipeline.warehouse.results import failure_message
 
 
 @dataclass(frozen=True)
@@ -52,9 +52,10 @@ def dbt_build(
         select: What to build in dbt's selection syntax, such as `+customer_features`; all by
             default. Tests that need a model outside of the selection are left out.
         variables: dbt variables: `as_of_dates` (a list of days that replaces the month firsts and
-            the clock's own date).
-        as_of: The clock: data before 00:00 UTC of this day counts; without it, all that there is.
-        parsed: A file that keeps what dbt has parsed between builds of one database.
+            the as-of date), `with_outcomes` (the marts also hold what is of the as-of date or
+            later, for an evaluation).
+        as_of: The as-of date: data before 00:00 UTC of this day counts; without it, all data.
+        parsed: A file that keeps the parsed project between builds of one database.
         threads: Models built at the same time.
         unit_tests: Also run dbt's unit tests, which prove the SQL and not the data.
 
@@ -69,7 +70,7 @@ def dbt_build(
             [
                 *(dbt_program(), "build", "--quiet"),
                 *("--target-path", folder, "--log-path", folder, "--threads", str(threads)),
-                *("--indirect-selection", "cautious"),
+                *("--indirect-selection", "cautious", "--target", "scratch"),
                 *(("--vars", json.dumps(dict(variables), default=str)) if variables else ()),
                 *(("--select", *wanted) if wanted else ()),
                 *(() if unit_tests else ("--exclude-resource-type", "unit_test")),

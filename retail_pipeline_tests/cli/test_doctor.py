@@ -7,9 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from retail_pipeline import machine
-from retail_pipeline.cli.progress import Course
-from retail_pipeline.settings import Settings
+from retail_pipeline.cli import doctor
 from retail_pipeline_tests.cli.command import DONE, FAILED, WRONG_USE, Cli
 
 
@@ -48,9 +46,8 @@ def test_the_file_cache_of_a_container_is_free_memory(
     (tmp_path / "memory.current").write_text(f"{int(0.95 * gib)}\n")
     cache = f"anon 5\ninactive_file {gib // 2}\nactive_file {gib // 4}\n"
     (tmp_path / "memory.stat").write_text(cache)
-    monkeypatch.setattr(machine, "CONTROL_GROUP", tmp_path)
-    (found,) = [each for each in machine.examine(Settings(), port=0) if each.what == "memory"]
-    assert found.found == "0.8 GiB free"
+    monkeypatch.setattr(doctor, "CONTROL_GROUP", tmp_path)
+    assert doctor.memory().found == "0.8 GiB free"
 
 
 def test_wrong_settings_do_not_hide_the_rest(cli: Cli) -> None:
@@ -98,19 +95,3 @@ def test_the_sources_login_is_not_printed(cli: Cli, as_json: tuple[str, ...]) ->
         api.shutdown()
     assert f"http://{address} serves 1 products" in done.stdout
     assert "hidden" not in done.stdout + done.stderr
-
-
-def test_the_rest_of_a_run_is_judged_by_an_earlier_one(tmp_path: Path) -> None:
-    kept = tmp_path / "course.json"
-    assert Course.read(kept) == {}
-    kept.write_text("not JSON")
-    assert Course.read(kept) == {}
-
-    course = Course({"a", "b"}, {"a": 10.0, "b": 30.0, "end": 40.0})
-    assert course.remaining() is None
-    course.reached("a")  # at once: the rest is thought to take 30 s, at the fastest pace
-    left = course.remaining()
-    assert left is not None and 8.0 < left <= 9.0
-    assert course.words().startswith("1 of 2 assets")
-    course.write(kept)
-    assert set(Course.read(kept)) == {"a", "end"}

@@ -28,7 +28,7 @@ def refuse(*args, **kwargs):
 socket.socket.connect = refuse
 from retail_pipeline.definitions import defs
 keys = defs.resolve_asset_graph().get_all_asset_keys()
-named = {"airbyte_cdk", "dbt.graph", "httpx", "matplotlib", "networkx", "pandas", "sklearn"}
+named = {"airbyte_cdk", "httpx", "matplotlib", "pandas", "sklearn"}
 named.add("sqlalchemy")
 heavy = sorted(named & set(sys.modules))
 print(len(keys), heavy)

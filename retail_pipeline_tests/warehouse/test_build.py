@@ -68,7 +68,7 @@ def test_marts_hold_every_line_and_count_what_counts(database: Database) -> None
     transactions = "warehouse.fct_transactions order by transaction_id"
     assert _rows(
         database,
-        "select transaction_id, lines, gross_amount::text, discount_amount::text, "
+        "select transaction_id, line_count, gross_amount::text, discount_amount::text, "
         f"net_amount::text, excluded_net_amount::text, exclusion_reason from {transactions}",
     ) == [
         ("R2", 1, "-4", "0", "-4", "0", None),
@@ -218,7 +218,7 @@ def test_real_transactions_reconcile_to_the_penny(
     dbt_build(database.url, as_of=date(2011, 12, 10))
     (facts,) = _rows(
         database,
-        "select count(*), count(distinct customer_id), sum(lines), sum(net_amount)::float, "
+        "select count(*), count(distinct customer_id), sum(line_count), sum(net_amount)::float, "
         "sum(net_amount) filter (where transaction_type = 'return')::float, "
         "count(*) filter (where is_excluded) from warehouse.fct_transactions",
     )

@@ -19,6 +19,11 @@ clock as (
 ),
 
 {% if var('as_of_dates') %}
+{%- if execute and target.name == 'warehouse' -%}
+    {{ exceptions.raise_compiler_error(
+        'as_of_dates would take dates away that the pipeline needs: build with --target dev'
+    ) }}
+{%- endif %}
 
 as_of_dates as (
 

@@ -8,6 +8,7 @@ with
 users as (
 
     select * from {{ ref('stg_retail__users') }}
+    where {{ is_before_as_of_date(['recorded_at']) }}
 
 ),
 

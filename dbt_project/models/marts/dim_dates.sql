@@ -39,6 +39,7 @@ final as (
         cast(extract(year from date_day) as integer) as year,
         cast(extract(quarter from date_day) as integer) as quarter,
         cast(extract(month from date_day) as integer) as month_of_year,
+        cast(extract(isoyear from date_day) as integer) as iso_year,
         cast(extract(week from date_day) as integer) as iso_week,
         cast(extract(isodow from date_day) as integer) as iso_day_of_week,
 

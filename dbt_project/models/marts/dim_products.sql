@@ -5,6 +5,7 @@ with
 products as (
 
     select * from {{ ref('stg_retail__products') }}
+    where {{ is_before_as_of_date(['recorded_at']) }}
 
 ),
 
@@ -21,8 +22,8 @@ sold_products as (
         min(exclusion_reason) as exclusion_reason,
         min(transacted_at) as first_sold_at,
         max(transacted_at) as last_sold_at,
-        sum(quantity) as quantity,
-        sum(net_amount) as net_amount
+        sum(quantity) filter (where not is_excluded) as quantity,
+        sum(net_amount) filter (where not is_excluded) as net_amount
     from items
     where product_id is not null
     group by product_id

@@ -9,6 +9,7 @@ with
 transactions as (
 
     select * from {{ ref('stg_retail__transactions') }}
+    where {{ is_before_as_of_date(['transacted_at', 'recorded_at']) }}
 
 ),
 

@@ -12,6 +12,7 @@ with
 transactions as (
 
     select * from {{ ref('stg_retail__transactions') }}
+    where {{ is_before_as_of_date(['transacted_at', 'recorded_at']) }}
 
 ),
 
@@ -25,7 +26,7 @@ items_by_transaction as (
 
     select
         transaction_id,
-        count(*) as lines,
+        count(*) as line_count,
         sum(quantity) as quantity,
         sum(gross_amount) as gross_amount,
         sum(discount_amount) as discount_amount,
@@ -53,7 +54,7 @@ final as (
         transactions.channel,
 
         ---------- numerics
-        cast(coalesce(items_by_transaction.lines, 0) as integer) as lines,
+        cast(coalesce(items_by_transaction.line_count, 0) as integer) as line_count,
         coalesce(items_by_transaction.quantity, 0) as quantity,
         coalesce(items_by_transaction.gross_amount, 0) as gross_amount,
         coalesce(items_by_transaction.discount_amount, 0) as discount_amount,

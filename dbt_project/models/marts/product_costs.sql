@@ -4,6 +4,7 @@ prices as (
 
     select * from {{ ref('int_product_prices') }}
     where cost is not null
+        and {{ is_before_as_of_date(['cast(known_from as timestamp)']) }}
 
 ),
 

@@ -8,7 +8,7 @@ items_by_transaction as (
         transaction_id,
         sum(net_amount) as net_amount,
         sum(discount_amount) as discount_amount,
-        count(*) as lines
+        count(*) as line_count
     from {{ ref('fct_transaction_items') }}
     group by transaction_id
 
@@ -29,4 +29,4 @@ full outer join items_by_transaction using (transaction_id)
 where coalesce(items_by_transaction.net_amount, 0) is distinct from transactions.net_amount
     or coalesce(items_by_transaction.discount_amount, 0)
     is distinct from transactions.discount_amount
-    or coalesce(items_by_transaction.lines, 0) is distinct from transactions.lines
+    or coalesce(items_by_transaction.line_count, 0) is distinct from transactions.line_count
