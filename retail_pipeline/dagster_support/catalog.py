@@ -1,29 +1,17 @@
-"""What the graph says of every asset, whichever room it comes from.
+"""Metadata that every asset has, whichever room defines it.
 
-Where its code is, whether it holds something about people, and a description of one sentence that
-says what one row is; what a room has to say beyond that sentence is a note beside it. Keys, owners,
-groups and kinds are the rooms' own.
+The place of its code, whether it holds personal data, and a description of one sentence; further
+sentences of a description become the metadata `note`. Keys, owners, groups and kinds are the
+rooms' own.
 """
 
 import inspect
 import warnings
-from functools import partial
 from pathlib import Path
 from types import CodeType, FunctionType
 from typing import Any
 
-from dagster import (
-    AssetsDefinition,
-    AssetSpec,
-    BetaWarning,
-    CodeReferencesMetadataValue,
-    Definitions,
-    LocalFileCodeReference,
-    MetadataValue,
-    OpDefinition,
-    PreviewWarning,
-)
-from dagster_shared.record import replace
+import dagster as dg
 
 from retail_pipeline.settings import PROJECT_ROOT
 
@@ -48,61 +36,67 @@ _FILES = {
 }
 """Layers that are declared in files: which one a person would change."""
 
-# Dagster is pinned exactly, so none of these can change; saying so at each load helps nobody.
-warnings.filterwarnings("ignore", message=".*(code_ref|CodeRef)", category=BetaWarning)
-warnings.filterwarnings("ignore", message=".*map_(resolved_)?asset_specs", category=PreviewWarning)
+# Dagster is pinned exactly, so that neither can change below the project.
+warnings.filterwarnings("ignore", message=".*(code_ref|CodeRef)", category=dg.BetaWarning)
+warnings.filterwarnings(
+    "ignore", message=".*map_(resolved_)?asset_specs", category=dg.PreviewWarning
+)
 
 
-def catalogued(definitions: Definitions) -> Definitions:
-    """Return the definitions' assets with what this module adds, the rest as it is."""
-    assets = [
-        _described(each)
-        if isinstance(each, AssetSpec)
-        else each.map_asset_specs(partial(_described, body=_body(each)))
-        for each in definitions.assets or ()
-        if isinstance(each, AssetSpec | AssetsDefinition)
-    ]
-    return replace(definitions, assets=assets)
+def catalogued(definitions: dg.Definitions) -> dg.Definitions:
+    """Return definitions whose assets have the tag, code references and one-sentence description.
 
-
-def _body(asset: AssetsDefinition) -> CodeType | None:
-    """Return the code of the function that makes an asset.
-
-    Dagster's `with_source_code_references` reads and parses every source file for its first line.
+    Args:
+        definitions: Of one room; checks and resources stay as they are.
     """
-    if not isinstance(asset.node_def, OpDefinition):
+    codes = {
+        key: code
+        for asset in definitions.assets or ()
+        if isinstance(asset, dg.AssetsDefinition) and (code := _code(asset))
+        for key in asset.keys
+    }
+    return definitions.map_asset_specs(func=lambda spec: _described(spec, codes.get(spec.key)))
+
+
+def _code(asset: dg.AssetsDefinition) -> CodeType | None:
+    """Return the code of the function that makes an asset, below its decorators.
+
+    Dagster's `with_source_code_references` names the decorator's file instead.
+    """
+    if not isinstance(asset.node_def, dg.OpDefinition):
         return None
     function = getattr(asset.node_def.compute_fn, "decorated_fn", None)
     return inspect.unwrap(function).__code__ if isinstance(function, FunctionType) else None
 
 
-def _described(spec: AssetSpec, body: CodeType | None = None) -> AssetSpec:
+def _described(spec: dg.AssetSpec, code: CodeType | None) -> dg.AssetSpec:
     sentence, _, rest = (spec.description or "").partition(". ")
-    metadata: dict[str, Any] = {"note": MetadataValue.text(rest)} if rest else {}
-    if references := _references(spec, body):
-        metadata[_REFERENCES] = CodeReferencesMetadataValue(code_references=references)
+    metadata: dict[str, Any] = {"note": dg.MetadataValue.text(rest)} if rest else {}
+    if references := _references(spec, code):
+        metadata[_REFERENCES] = dg.CodeReferencesMetadataValue(code_references=references)
     return spec.replace_attributes(description=f"{sentence.rstrip('.')}.").merge_attributes(
         tags={DATA: _data(spec)}, metadata=metadata
     )
 
 
-def _references(spec: AssetSpec, body: CodeType | None) -> list[Any]:
+def _references(spec: dg.AssetSpec, code: CodeType | None) -> list[Any]:
     known = spec.metadata.get(_REFERENCES)
     found = list(known.code_references) if known else []
-    if body is not None:
-        file, line = body.co_filename, body.co_firstlineno
-        found.append(
-            LocalFileCodeReference(file_path=file, line_number=line, label=Path(file).name)
-        )
+    if code is not None:
+        found.append(_place(Path(code.co_filename), code.co_firstlineno))
     layer, name = spec.key.path[0], spec.key.path[-1]
     if layer in _FILES:
         path = PROJECT_ROOT / _FILES[layer].format(name=name)
         if path.is_file():  # where another source's streams are declared is not known by name
-            found.insert(0, LocalFileCodeReference(file_path=str(path), label=path.name))
+            found.insert(0, _place(path))
     return found
 
 
-def _data(spec: AssetSpec) -> str:
+def _place(path: Path, line: int | None = None) -> dg.LocalFileCodeReference:
+    return dg.LocalFileCodeReference(file_path=str(path), line_number=line, label=path.name)
+
+
+def _data(spec: dg.AssetSpec) -> str:
     name = spec.key.to_user_string()
     if DATA in spec.tags:
         return spec.tags[DATA]
