@@ -8,16 +8,12 @@ from typing import Annotated, Any
 import typer
 from rich.markup import escape
 
-from retail_pipeline.cli.summary import (
-    open_console,
-    print_layers,
-    print_serving,
-    read_summary,
-)
+from retail_pipeline.cli.summary import open_console, print_champion, print_row_counts
 from retail_pipeline.errors import PipelineError
 from retail_pipeline.generation import read_state
 from retail_pipeline.postgres import Database
 from retail_pipeline.postgres.open import embedded_server
+from retail_pipeline.report.summary import read_champion, read_row_counts, read_summary
 from retail_pipeline.settings import Settings
 
 
@@ -62,5 +58,5 @@ def _print(database: Database | None) -> None:
         return
     console.print(f"Source       {escape(state.source_id)}")
     console.print(f"As of        {state.as_of}, generation {state.generation}")
-    print_layers(database, console)
-    print_serving(database, console)
+    print_row_counts(read_row_counts(database), console)
+    print_champion(read_champion(database), console)

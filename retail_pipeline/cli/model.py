@@ -10,15 +10,13 @@ import typer
 from rich.table import Table
 
 from retail_pipeline.cli.run import refresh_serving
-from retail_pipeline.cli.summary import (
-    open_console,
-    print_serving,
-)
+from retail_pipeline.cli.summary import open_console, print_champion
 from retail_pipeline.postgres import (
     Database,
     Role,
     open_database,
 )
+from retail_pipeline.report.summary import read_champion
 from retail_pipeline.settings import (
     Settings,
     parse_horizon,
@@ -85,7 +83,7 @@ def unpin(
     for days in freed:
         refresh_serving(settings, days)
     if freed:
-        print_serving(database, open_console())
+        print_champion(read_champion(database), open_console())
 
 
 @app.command()
@@ -108,7 +106,7 @@ def _pin(settings: Settings, version: str) -> None:
 
     database = _database(settings)
     refresh_serving(settings, promotion.pin(database, version, datetime.now(UTC)))
-    print_serving(database, open_console())
+    print_champion(read_champion(database), open_console())
 
 
 def _database(settings: Settings) -> Database:

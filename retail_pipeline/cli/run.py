@@ -16,11 +16,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from retail_pipeline.cli.progress import RunProgress
-from retail_pipeline.cli.summary import (
-    open_console,
-    print_summary,
-    read_summary,
-)
+from retail_pipeline.cli.summary import open_console, print_summary
 from retail_pipeline.errors import (
     PipelineError,
     StoppedError,
@@ -28,6 +24,7 @@ from retail_pipeline.errors import (
 )
 from retail_pipeline.generation import read_state
 from retail_pipeline.postgres import open_database
+from retail_pipeline.report.summary import read_summary
 from retail_pipeline.settings import (
     FileSource,
     Settings,

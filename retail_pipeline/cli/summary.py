@@ -1,9 +1,5 @@
-"""What a run ends with: rows, leaderboard, champion, segments, where things are.
+"""The summary of a run on one screen: rows, leaderboard, champion, value, segments, places."""
 
-Each is read by one function, as plain values for JSON, and printed by another on one screen.
-"""
-
-import json
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -14,41 +10,16 @@ from rich.markup import escape
 from rich.table import Table
 
 from retail_pipeline.generation import read_state
-from retail_pipeline.postgres import (
-    Database,
-    open_database,
-)
+from retail_pipeline.postgres import open_database
+from retail_pipeline.report.summary import read_summary
 from retail_pipeline.settings import Settings
 
-LAYERS = ("transactional", "warehouse", "clv", "quality")
 _WIDTH_WITHOUT_TERMINAL = 120
-_UNCOUNTED = (
-    "landed_streams",
-    "migrations",
-    "rebuild_requests",
-    "source_state",
-    "sync_jobs",
-    "sync_states",
-    "unfinished_forgets",
-)
-
-
-_LEADERBOARD = """
-select
-    model ->> 'model_name' as model_name,
-    (model ->> 'tweedie_deviance')::float8 as deviance,
-    (model ->> 'mae_over_mean')::float8 as mae_over_mean,
-    (model ->> 'r2')::float8 as r2,
-    (model ->> 'normalized_gini')::float8 as normalized_gini,
-    (model ->> 'bias')::float8 as bias,
-    (model ->> 'coverage_80')::float8 as coverage
-from (select numbers from clv.model_decisions order by decided_at desc limit 1) as decision
-cross join lateral jsonb_array_elements(decision.numbers -> 'leaderboard') as model
-"""
+_INDENT = "\n" + 15 * " "
 
 
 class _Console(Console):
-    """One whose reader may leave (`retail-pipeline run | head`): the work goes on without it."""
+    """A console whose reader may leave (`retail-pipeline run | head`): the work goes on."""
 
     def on_broken_pipe(self) -> None:
         self.quiet = True
@@ -76,176 +47,80 @@ def print_summary(
         console: Where to print.
     """
     database = open_database(settings)
-    state = read_state(database)
+    state, summary = read_state(database), read_summary(database)
     console.rule(f"{escape(state.source_id)}, as of {state.as_of}")
-    print_layers(database, console)
-    print_leaderboard(database, console)
-    print_serving(database, console)
-    print_worth(database, console)
-    print_segments(database, console)
-    console.print(
-        f"[bold]Figures[/]        {escape(str(settings.home / 'figures'))}", soft_wrap=True
-    )
+    print_row_counts(summary["rows"], console)
+    _print_leaderboard(summary["leaderboard"], console)
+    print_champion(summary["champion"], console)
+    _print_value(summary["worth"], console)
+    _print_segments(summary["segments"], console)
+    _line(console, "Figures", escape(str(settings.home / "figures")))
     report = settings.home / "report" / "report.html"
     if report.exists():
-        console.print(f"[bold]Report[/]         {escape(str(report))}", soft_wrap=True)
-    console.print(
-        "[bold]Predictions[/]    table clv.predictions "
-        "(psql $(retail-pipeline db-url)), or `make dev` for the graph"
+        _line(console, "Report", escape(str(report)))
+    predictions = (
+        "table clv.predictions (psql $(retail-pipeline db-url)), or `make dev` for the graph"
     )
+    _line(console, "Predictions", predictions)
     stages = " · ".join(f"{stage} {spent:.1f}" for stage, spent in seconds.items())
-    console.print(f"[bold]Seconds[/]        {total:.1f} in all: {stages}", highlight=False)
+    _line(console, "Seconds", f"{total:.1f} in all: {stages}")
 
 
-def read_summary(database: Database) -> dict[str, Any]:
-    """Return the summary's tables as plain values: `None` and empty lists where nothing is yet."""
-    return {
-        "rows": read_layers(database),
-        "leaderboard": read_leaderboard(database),
-        "champion": read_serving(database),
-        "worth": read_worth(database),
-        "segments": read_segments(database),
-    }
-
-
-def read_layers(database: Database) -> dict[str, dict[str, int]]:
-    """Return the number of rows by layer and table."""
-    names = "', '".join
-    tables = _records(
-        database,
-        "select schemaname as layer, tablename as name from pg_tables where schemaname in "
-        f"('{names(LAYERS)}') and tablename not in ('{names(_UNCOUNTED)}') order by 1, 2",
-    )
-    if not tables:
-        return {}
-    counts = _records(
-        database,
-        " union all ".join(
-            f"select '{layer}' as layer, '{name}' as name, count(*) as rows "
-            f'from "{layer}"."{name}"'
-            for layer, name in (table.values() for table in tables)
-        )
-        + " order by 1, 2",
-    )
-    found: dict[str, dict[str, int]] = {layer: {} for layer in LAYERS}
-    for each in counts:
-        found[each["layer"]][each["name"]] = each["rows"]
-    return found
-
-
-def print_layers(database: Database, console: Console) -> None:
+def print_row_counts(rows: Mapping[str, Mapping[str, int]], console: Console) -> None:
     """Print the number of rows of every table, a line per layer."""
     grid = Table.grid(padding=(0, 2))
-    for layer, tables in read_layers(database).items():
-        words = ", ".join(f"{name} {rows:,}" for name, rows in tables.items())
-        grid.add_row(f"[bold]{layer}[/]", words)
-    if grid.row_count:
-        console.print(grid)
+    for layer, tables in rows.items():
+        counts = ", ".join(f"{name} {count:,}" for name, count in tables.items())
+        grid.add_row(f"[bold]{layer}[/]", counts)
+    console.print(grid)
 
 
-def read_leaderboard(database: Database) -> list[dict[str, Any]]:
-    """Return the models' numbers of the latest decision: means over the common cut-offs."""
-    return _records(database, _LEADERBOARD)
-
-
-def print_leaderboard(database: Database, console: Console) -> None:
-    """Print the numbers of the latest decision: means over the cut-offs common to all models."""
-    board = read_leaderboard(database)
-    if not board:
-        console.print(
-            "[bold]Leaderboard[/]    no past cut-off tells the models apart yet", highlight=False
-        )
+def print_champion(champion: Mapping[str, Any] | None, console: Console) -> None:
+    """Print the model that serves and the reason; nothing where no decision was made."""
+    if champion is None:
         return
-    headings = ("deviance", "MAE/mean", "R2", "nGini", "bias", "coverage 80")
+    mark = "" if champion["validated"] else " [yellow](validated = false)[/]"
+    if champion["is_extrapolated"]:
+        mark = " [yellow](validated = false, extrapolated)[/]"
+    name, version = champion["model_name"], champion["model_version"]
+    _line(console, "Champion", f"{name}{mark}, version {version}", escape(champion["reason"]))
+
+
+def _print_leaderboard(board: Sequence[Mapping[str, Any]], console: Console) -> None:
+    if not board:
+        _line(console, "Leaderboard", "no past cut-off tells the models apart yet")
+        return
     rows = []
     for model in board:
         name, deviance, *others = model.values()
         rows.append((name, f"{deviance:.2f}", *map(_number, others)))
-    _table(console, ("Leaderboard", *headings), rows)
+    headings = ("Leaderboard", "deviance", "MAE/mean", "R2", "nGini", "bias", "coverage 80")
+    _table(console, headings, rows)
 
 
-def read_serving(database: Database) -> dict[str, Any] | None:
-    """Return the latest decision on which model serves; None where there was none."""
-    if not _records(database, "select 1 where to_regclass('clv.model_decisions') is not null"):
-        return None
-    decisions = _records(
-        database,
-        "select d.model_name, d.model_version, d.validated, d.reason, d.as_of_date, "
-        "d.horizon_days, coalesce(v.is_extrapolated, false) as is_extrapolated "
-        "from clv.model_decisions as d left join clv.model_versions as v using (model_version) "
-        "order by d.decided_at desc limit 1",
-    )
-    return decisions[0] if decisions else None
-
-
-def print_serving(database: Database, console: Console) -> None:
-    """Print which model serves, and how it got there."""
-    served = read_serving(database)
-    if served is None:
+def _print_value(value: Mapping[str, Any] | None, console: Console) -> None:
+    """Print the sum of the latest predictions: undiscounted, discounted, as margin."""
+    if value is None:
         return
-    mark = "" if served["validated"] else " [yellow](validated = false)[/]"
-    if served["is_extrapolated"]:
-        mark = " [yellow](validated = false, extrapolated)[/]"
-    console.print(
-        f"[bold]Champion[/]       {served['model_name']}{mark}, version {served['model_version']}\n"
-        f"               {escape(served['reason'])}",
-        highlight=False,
-    )
-
-
-def read_worth(database: Database) -> dict[str, Any] | None:
-    """Return what the latest predictions come to, discounted and as margin; None without any."""
-    if not _records(database, "select 1 where to_regclass('clv.predictions') is not null"):
-        return None
-    found = _records(
-        database,
-        "select horizon_days, discount_rate, is_extrapolated, "
-        "sum(predicted_value)::float8 as predicted_value, "
-        "sum(discounted_value)::float8 as discounted_value, "
-        "sum(predicted_margin)::float8 as predicted_margin, "
-        "sum(discounted_margin)::float8 as discounted_margin "
-        "from clv.predictions where (as_of_date, horizon_days) = (select as_of_date, horizon_days "
-        "from clv.predictions order by predicted_at desc limit 1) group by 1, 2, 3",
-    )
-    return found[0] if found else None
-
-
-def print_worth(database: Database, console: Console) -> None:
-    """Print what the latest predictions come to: undiscounted, discounted, as margin."""
-    worth = read_worth(database)
-    if worth is None:
-        return
-    parts = [f"{worth['predicted_value']:,.0f} over {worth['horizon_days']} days"]
-    rate = worth["discount_rate"]
+    parts = [f"{value['predicted_value']:,.0f} over {value['horizon_days']} days"]
+    rate = value["discount_rate"]
     if rate:
-        parts.append(f"{worth['discounted_value']:,.0f} discounted at {100 * rate:.4g} % a year")
-    if worth["predicted_margin"] is None:
+        parts.append(f"{value['discounted_value']:,.0f} discounted at {100 * rate:.4g} % a year")
+    if value["predicted_margin"] is None:
         parts.append("no product costs known")
     else:
-        margin = f"margin {worth['predicted_margin']:,.0f}"
-        parts.append(f"{margin}, discounted {worth['discounted_margin']:,.0f}" if rate else margin)
+        margin = f"margin {value['predicted_margin']:,.0f}"
+        parts.append(f"{margin}, discounted {value['discounted_margin']:,.0f}" if rate else margin)
     lines = ["; ".join(parts)]
-    if worth["is_extrapolated"]:
+    if value["is_extrapolated"]:
         lines.append(
-            f"[yellow]extrapolated[/]: no outcome of {worth['horizon_days']} days is complete in "
+            f"[yellow]extrapolated[/]: no outcome of {value['horizon_days']} days is complete in "
             "the data, so nothing has tested values and intervals"
         )
-    console.print("[bold]Value[/]          " + "\n               ".join(lines), highlight=False)
+    _line(console, "Value", *lines)
 
 
-def read_segments(database: Database) -> list[dict[str, Any]]:
-    """Return the segments of the latest predictions, the most valuable first."""
-    return _records(
-        database,
-        "select segment, customers, predicted_value, share_of_value, mean_probability_active "
-        "from clv.segments where (as_of_date, horizon_days) = (select as_of_date, horizon_days "
-        "from clv.predictions order by predicted_at desc limit 1) "
-        "order by predicted_value desc limit 6",
-    )
-
-
-def print_segments(database: Database, console: Console) -> None:
-    """Print the segments of the latest predictions, the most valuable first."""
+def _print_segments(segments: Sequence[Mapping[str, Any]], console: Console) -> None:
     rows = [
         (
             str(each["segment"]),
@@ -254,7 +129,7 @@ def print_segments(database: Database, console: Console) -> None:
             f"{each['share_of_value']:.0%}",
             _number(each["mean_probability_active"]),
         )
-        for each in read_segments(database)
+        for each in segments
     ]
     if not rows:
         return
@@ -262,9 +137,10 @@ def print_segments(database: Database, console: Console) -> None:
     _table(console, headings, rows)
 
 
-def _records(database: Database, statement: str) -> list[dict[str, Any]]:
-    """Return a result's rows as JSON would hold them: dates as text, no NaN."""
-    return list(json.loads(database.query(statement).to_json(orient="records", date_format="iso")))
+def _line(console: Console, title: str, *lines: str) -> None:
+    """Print a title and lines in the column beside it."""
+    text = f"[bold]{title}[/]{' ' * (15 - len(title))}{_INDENT.join(lines)}"
+    console.print(text, highlight=False, soft_wrap=True)
 
 
 def _table(console: Console, headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:

@@ -1,0 +1,100 @@
+"""The outcome of the latest run as plain values: rows, leaderboard, champion, value, segments.
+
+`run --json` and `status --json` print it as it is; the command line prints it as tables.
+"""
+
+import json
+from typing import Any
+
+from retail_pipeline.postgres import Database
+
+LAYERS = ("transactional", "warehouse", "clv", "quality")
+_UNCOUNTED = (
+    "landed_streams",
+    "migrations",
+    "rebuild_requests",
+    "source_state",
+    "sync_jobs",
+    "sync_states",
+    "unfinished_forgets",
+)
+
+_LEADERBOARD = """
+select
+    model ->> 'model_name' as model_name,
+    (model ->> 'tweedie_deviance')::float8 as deviance,
+    (model ->> 'mae_over_mean')::float8 as mae_over_mean,
+    (model ->> 'r2')::float8 as r2,
+    (model ->> 'normalized_gini')::float8 as normalized_gini,
+    (model ->> 'bias')::float8 as bias,
+    (model ->> 'coverage_80')::float8 as coverage
+from (select numbers from clv.model_decisions order by decided_at desc limit 1) as decision
+cross join lateral jsonb_array_elements(decision.numbers -> 'leaderboard') as model
+"""
+
+_CHAMPION = """
+select d.model_name, d.model_version, d.validated, d.reason, d.as_of_date, d.horizon_days,
+    coalesce(v.is_extrapolated, false) as is_extrapolated
+from clv.model_decisions as d left join clv.model_versions as v using (model_version)
+order by d.decided_at desc limit 1
+"""
+
+_LATEST = """(as_of_date, horizon_days) = (
+    select as_of_date, horizon_days from clv.predictions order by predicted_at desc limit 1
+)"""
+
+_VALUE = f"""
+select horizon_days, discount_rate, is_extrapolated,
+    sum(predicted_value)::float8 as predicted_value,
+    sum(discounted_value)::float8 as discounted_value,
+    sum(predicted_margin)::float8 as predicted_margin,
+    sum(discounted_margin)::float8 as discounted_margin
+from clv.predictions where {_LATEST} group by 1, 2, 3
+"""
+
+_SEGMENTS = f"""
+select segment, customers, predicted_value, share_of_value, mean_probability_active
+from clv.segments where {_LATEST} order by predicted_value desc limit 6
+"""
+
+
+def read_summary(database: Database) -> dict[str, Any]:
+    """Return the whole outcome; `None` and empty lists stand for tables without rows.
+
+    Args:
+        database: The warehouse, migrated.
+    """
+    value = _rows(database, _VALUE)
+    return {
+        "rows": read_row_counts(database),
+        # Means over the cut-offs that are common to all models.
+        "leaderboard": _rows(database, _LEADERBOARD),
+        "champion": read_champion(database),
+        "worth": value[0] if value else None,
+        "segments": _rows(database, _SEGMENTS),
+    }
+
+
+def read_champion(database: Database) -> dict[str, Any] | None:
+    """Return the latest decision on the model that serves; None where there was none."""
+    decisions = _rows(database, _CHAMPION)
+    return decisions[0] if decisions else None
+
+
+def read_row_counts(database: Database) -> dict[str, dict[str, int]]:
+    """Return the number of rows by layer and table, without tables of bookkeeping."""
+    tables = database.query(
+        "select schemaname as layer, tablename as name from pg_tables "
+        "where schemaname = any(%s) and tablename <> all(%s) order by 1, 2",
+        [list(LAYERS), list(_UNCOUNTED)],
+    )
+    found: dict[str, dict[str, int]] = {layer: {} for layer in LAYERS}
+    for layer, name in tables.itertuples(index=False):
+        rows = database.query(f'select count(*) as n from "{layer}"."{name}"')
+        found[layer][name] = int(rows["n"].iloc[0])
+    return found
+
+
+def _rows(database: Database, statement: str) -> list[dict[str, Any]]:
+    """Return a result's rows as JSON holds them: dates as text, null for NaN."""
+    return list(json.loads(database.query(statement).to_json(orient="records", date_format="iso")))
