@@ -25,9 +25,9 @@ _PAGE = 1_000
 
 def engine(api_url: str, database_url: str, folder: Path, streams: Sequence[str]) -> int:
     """The project's own engine, all connections at once."""
-    from retail_pipeline.airbyte_engine.host import HOST
+    from retail_pipeline.airbyte_engine.source import READERS
 
-    HOST.warm_up()  # as the landing assets do
+    READERS.start()  # as the landing assets do
     from retail_pipeline.airbyte_engine.engine import Engine
     from retail_pipeline.airbyte_engine.files import AirbyteFolder
     from retail_pipeline.postgres import Database
@@ -41,7 +41,7 @@ def engine(api_url: str, database_url: str, folder: Path, streams: Sequence[str]
     for job in jobs:
         if job.status != "succeeded":
             raise SystemExit(f"the sync failed: {job.reason}")
-    return sum(job.rows_read for job in jobs)
+    return sum(job.counts.rows_read for job in jobs)
 
 
 def stock(api_url: str, _database_url: str, folder: Path, streams: Sequence[str]) -> int:

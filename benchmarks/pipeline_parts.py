@@ -23,7 +23,7 @@ from dagster import (
     build_asset_context,
 )
 
-from retail_pipeline.airbyte_engine.host import HOST
+from retail_pipeline.airbyte_engine.source import READERS
 from retail_pipeline.build import build_definitions
 from retail_pipeline.dagster_support.run_window import RunWindow
 from retail_pipeline.generation import (
@@ -77,7 +77,7 @@ def main() -> None:
 
 def _sync(settings: Settings, database: Database, source: SimulatorSource, as_of: date) -> None:
     """Read the bundled API into the landing tables, all connections at once."""
-    HOST.warm_up()
+    READERS.start()
     from retail_pipeline.airbyte_engine.engine import Engine
     from retail_pipeline.ingestion.specs import load_folder
 

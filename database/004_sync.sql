@@ -1,4 +1,4 @@
--- The books of the embedded Airbyte engine: its sync jobs and the connectors' states.
+-- The embedded Airbyte engine's history of sync jobs, and the connectors' states.
 set local client_min_messages = warning;
 
 create table if not exists quality.sync_jobs (
@@ -9,7 +9,6 @@ create table if not exists quality.sync_jobs (
     reason text,
     failure_type text,
     started_at timestamptz not null default now(),
-    heartbeat_at timestamptz not null default now(),
     finished_at timestamptz,
     rows_read bigint not null default 0,
     rows_inserted bigint not null default 0,
@@ -17,11 +16,12 @@ create table if not exists quality.sync_jobs (
     rows_rejected bigint not null default 0,
     bytes_read bigint not null default 0
 );
+alter table quality.sync_jobs drop column if exists heartbeat_at;
 alter table quality.sync_jobs add column if not exists failure_type text;
 alter table quality.sync_jobs add column if not exists reader text;
-comment on column quality.sync_jobs.reader is 'Who read: the page loop, or the stock command and why.';
+comment on column quality.sync_jobs.reader is 'The page loop, or the stock command and the reason for it.';
 alter table quality.sync_jobs add column if not exists undeclared jsonb;
-comment on column quality.sync_jobs.undeclared is 'By stream, fields that records had and the schema has not.';
+comment on column quality.sync_jobs.undeclared is 'Fields, by stream, that records had and the schema does not have.';
 create index if not exists sync_jobs_connection on quality.sync_jobs (connection_id, job_id);
 comment on table quality.sync_jobs is 'A sync of a connection by the embedded engine, with its outcome and the reason of a failure.';
 

@@ -1,12 +1,8 @@
-"""The PostgreSQL destination: records into a temporary table, then one merging transaction.
+"""The PostgreSQL destination: records into temporary tables, then one merging transaction.
 
-Rows, connector state, rejected records and the end of the job commit together or not at all. What
-the tables look like is in `landing_table`.
-
-The rule for a value that does not fit: a key, the cursor or a required field sends the record to
-`quality.rejected_records`; any other field is nulled and noted in `_airbyte_meta.changes`; a bad
-element of an array of objects leaves the array and is kept aside on its own. A suppressed record
-leaves nothing but a digest in `quality.suppressed_records`, so that the counts add up.
+Rows, connector state, rejected records and the job's success commit together or not at all. The
+tables' layout is in `layout`, the rules for values that do not fit in `rendering`. A suppressed
+record leaves only a digest in `quality.suppressed_records`, so that the counts add up.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -16,30 +12,22 @@ from typing import Any
 import psycopg
 from psycopg import sql
 
-from retail_pipeline.airbyte_engine import jobs
-from retail_pipeline.airbyte_engine.columns import (
-    AIRBYTE_COLUMNS,
-    MisfitError,
-    json_text,
-)
-from retail_pipeline.airbyte_engine.connector import (
-    Record,
-    RenderedPage,
-    StreamState,
-)
-from retail_pipeline.airbyte_engine.fast_reader.rendering import rejected_line
 from retail_pipeline.airbyte_engine.files import SyncMode
-from retail_pipeline.airbyte_engine.landing_table import (
+from retail_pipeline.airbyte_engine.layout import (
+    AIRBYTE_COLUMNS,
     Landing,
     definitions,
     dropped_indexes,
     listed,
     prepare,
 )
+from retail_pipeline.airbyte_engine.messages import Record, RenderedPage, StreamState
+from retail_pipeline.airbyte_engine.rendering import rejected_line
 from retail_pipeline.airbyte_engine.suppression import Suppression
+from retail_pipeline.airbyte_engine.values import MisfitError, json_text
 
-Guard = Callable[[psycopg.Connection], None]
-"""Called in the merging transaction; raises where the rows must not be committed any more."""
+InTransaction = Callable[[psycopg.Connection], None]
+"""Called in the merging transaction; raises where the rows must not be committed."""
 
 _CHUNK_BYTES = 1 << 20
 _MANY_ROWS = 20_000
@@ -47,24 +35,24 @@ _MANY_ROWS = 20_000
 
 @dataclass(frozen=True)
 class Outcome:
-    """How many records a sync read, inserted, updated, kept aside and kept out."""
+    """How many records a sync read, inserted, updated, rejected and suppressed."""
 
-    rows_read: int
-    rows_inserted: int
-    rows_updated: int
-    rows_rejected: int
+    rows_read: int = 0
+    rows_inserted: int = 0
+    rows_updated: int = 0
+    rows_rejected: int = 0
     rows_suppressed: int = 0
 
 
 class Loader:
-    """Takes the records of one sync and commits them at its end.
+    """Collects the records of one sync in temporary tables and commits them at its end.
 
     Args:
-        connection: A session in autocommit that this loader has for itself.
-        landings: The streams by name.
+        connection: A session in autocommit, for this loader alone.
+        landings: The landing tables by stream.
         job_id: The sync's job; `_airbyte_meta.sync_id`.
         generation: `_airbyte_generation_id` of the rows it writes.
-        suppression: Which records are kept out; none by default.
+        suppression: The records that are kept out; none by default.
     """
 
     def __init__(
@@ -80,9 +68,10 @@ class Loader:
         self._landings = landings
         self._job_id = job_id
         self._generation = generation
-        self._buffers: dict[str, _Buffer] = {}
-        for number, (name, landing) in enumerate(landings.items()):
-            self._buffers[name] = _stream_buffer(connection, number, landing)
+        self._incoming = {
+            name: _incoming_buffer(connection, f"incoming_{number}", landing)
+            for number, (name, landing) in enumerate(landings.items())
+        }
         self._rejected = _rejected_buffer(connection)
         self._suppression = suppression
         self._suppressed: dict[str, dict[str, list[Any]]] = {name: {} for name in landings}
@@ -90,32 +79,37 @@ class Loader:
         self._undeclared: dict[str, set[str]] = {}
         self.rows_read = 0
 
+    @property
+    def undeclared(self) -> dict[str, list[str]]:
+        """Fields, by stream, that records had and the schema does not have."""
+        return {name: sorted(fields) for name, fields in self._undeclared.items()}
+
     def add(self, record: Record) -> None:
-        """Take one record; it is written with the next chunk.
+        """Add one record; it is written with the next chunk.
 
         Raises:
             KeyError: The stream is none of this sync's.
         """
         landing = self._landings[record.stream]
         self.rows_read += 1
-        if self._suppression is not None and self._keeps_out(self._suppression, landing, record):
+        if self._suppression is not None and self._suppresses(self._suppression, landing, record):
             return
         rendered = landing.renderer.render(
             [record.data], first=self.rows_read, emitted_at=record.emitted_at
         )
         self._note_undeclared(record.stream, rendered.undeclared)
-        self._buffers[record.stream].add(rendered.rows)
+        self._incoming[record.stream].add(rendered.rows)
         self._rejected.add(rendered.rejected)
 
-    def add_rendered(self, page: RenderedPage) -> None:
-        """Take records that were rendered by the same rules in the source process.
+    def add_page(self, page: RenderedPage) -> None:
+        """Write records that were rendered by the same rules in the reader's process.
 
         Raises:
             KeyError: The stream is none of this sync's.
         """
         self.rows_read += page.records
         self._note_undeclared(page.stream, page.undeclared)
-        self._buffers[page.stream].write(page.rows)
+        self._incoming[page.stream].write(page.rows)
         self._rejected.write(page.rejected)
 
     def commit(
@@ -123,62 +117,54 @@ class Loader:
         connection_name: str,
         states: Mapping[str, StreamState],
         *,
-        bytes_read: int,
-        guard: Guard | None = None,
-        reader: str | None = None,
+        before: InTransaction | None = None,
+        after: Callable[[psycopg.Connection, Outcome], None] | None = None,
     ) -> Outcome:
-        """Merge everything, store the states and end the job, in one transaction.
+        """Merge all records and store the states, in one transaction; return the counts.
 
-        Raises:
-            JobOverError: The job was ended by someone else; nothing is committed.
+        Args:
+            connection_name: The Airbyte connection.
+            states: The streams' states after everything that was read.
+            before: Called first in the transaction.
+            after: Called last in it, with the counts.
         """
-        for buffer in [*self._buffers.values(), self._rejected]:
+        for buffer in [*self._incoming.values(), self._rejected]:
             buffer.flush()
         inserted = updated = 0
         with self._connection.transaction():
-            if guard is not None:
-                guard(self._connection)
+            if before is not None:
+                before(self._connection)
             for name, landing in self._landings.items():
-                added, changed = self._merge(landing, self._buffers[name])
+                added, changed = self._merge(landing, self._incoming[name])
                 inserted, updated = inserted + added, updated + changed
             suppressed = self._store_suppressed()
-            rejected = _keep_aside(self._connection, self._rejected)
+            rejected = _store_rejected(self._connection, self._rejected)
             self._store_states(connection_name, states)
             outcome = Outcome(self.rows_read, inserted, updated, rejected, suppressed)
-            jobs.finish(
-                self._connection,
-                self._job_id,
-                rows_read=self.rows_read,
-                bytes_read=bytes_read,
-                rows_inserted=inserted,
-                rows_updated=updated,
-                rows_rejected=rejected,
-                rows_suppressed=suppressed,
-                reader=reader,
-                undeclared={name: sorted(each) for name, each in self._undeclared.items()},
-            )
+            if after is not None:
+                after(self._connection, outcome)
         return outcome
 
     def _note_undeclared(self, stream: str, fields: Iterable[str]) -> None:
         if fields:
             self._undeclared.setdefault(stream, set()).update(fields)
 
-    def _keeps_out(self, suppression: Suppression, landing: Landing, record: Record) -> bool:
-        kept_out = self._suppressed[record.stream]
-        # Records whose keys are none are not the same record.
-        key = landing.settings.key if landing.renderer.takes_key_of(record.data) else ()
+    def _suppresses(self, suppression: Suppression, landing: Landing, record: Record) -> bool:
+        suppressed = self._suppressed[record.stream]
+        # Two records without a key are never the same record.
+        key = landing.settings.key if landing.renderer.accepts_key_of(record.data) else ()
         if suppression.suppresses(record.stream, record.data):
             digest = suppression.record_digest(record.stream, key, record.data)
-            kept_out[digest] = [record.data.get(name) for name in landing.settings.key]
+            suppressed[digest] = [record.data.get(name) for name in landing.settings.key]
             return True
-        if kept_out or suppression.kept_out:  # the same record may now be somebody else's
+        if suppressed or suppression.kept_out:  # the record may belong to another person now
             digest = suppression.record_digest(record.stream, key, record.data)
-            if kept_out.pop(digest, None) is not None or digest in suppression.kept_out:
+            if suppressed.pop(digest, None) is not None or digest in suppression.kept_out:
                 self._returned.append((record.stream, digest))
         return False
 
     def _store_suppressed(self) -> int:
-        """Enter the records kept out; an earlier version that landed leaves, and the reverse."""
+        """Store the suppressed records' digests and delete their rows; return how many they are."""
         with self._connection.cursor() as cursor:
             if self._returned:
                 cursor.executemany(
@@ -187,37 +173,37 @@ class Loader:
                 )
             for stream, records in self._suppressed.items():
                 if records:
-                    rows = [(stream, digest) for digest in records]
                     cursor.executemany(
                         "insert into quality.suppressed_records values (%s, %s) "
                         "on conflict do nothing",
-                        rows,
+                        [(stream, digest) for digest in records],
                     )
                     _delete_keys(cursor, self._landings[stream], list(records.values()))
         return sum(map(len, self._suppressed.values()))
 
-    def _merge(self, landing: Landing, buffer: "_Buffer") -> tuple[int, int]:
-        connection, incoming = self._connection, buffer.table
+    def _merge(self, landing: Landing, incoming: "_Buffer") -> tuple[int, int]:
+        """Merge a stream's incoming rows; return how many were inserted and updated."""
+        connection = self._connection
         prepare(connection, landing)
         overwrite = landing.settings.sync_mode.overwrites
         if overwrite:
             connection.execute(sql.SQL("delete from {}").format(landing.table))
-        if buffer.is_empty:
+        if incoming.is_empty:
             return 0, 0
-        _forget_mended(connection, landing, incoming)
+        _delete_repaired(connection, landing, incoming.table)
         empty = connection.execute(
             sql.SQL("select not exists (select from {})").format(landing.table)
         ).fetchone()
-        if overwrite or (empty and empty[0]):
-            return self._fill(landing, incoming), 0
-        connection.execute(sql.SQL("analyze {}").format(incoming))
-        parts = self._parts(landing, incoming)
+        if overwrite or empty == (True,):
+            return self._fill(landing, incoming.table), 0
+        connection.execute(sql.SQL("analyze {}").format(incoming.table))
+        parts = self._parts(landing, incoming.table)
         updated = connection.execute(_UPDATE.format(**parts)).rowcount
         absent = sql.SQL("not exists (select from {table} t where {matches})").format(**parts)
         return connection.execute(_INSERT.format(where=absent, **parts)).rowcount, updated
 
     def _fill(self, landing: Landing, incoming: sql.Identifier) -> int:
-        """Insert into an emptied table: nothing to look up, and its indexes are built at once."""
+        """Insert into an empty table: no row to look up, and its indexes are built at once."""
         connection = self._connection
         parts = self._parts(landing, incoming)
         if not landing.settings.key or not _has_duplicates(connection, landing, incoming):
@@ -241,9 +227,8 @@ class Loader:
 
     def _parts(self, landing: Landing, incoming: sql.Identifier) -> dict[str, sql.Composable]:
         key, cursor = landing.settings.key, landing.settings.cursor
-        identifiers = [sql.Identifier(name) for name in landing.names]
-        comma, order = sql.SQL(", "), [sql.Identifier(name) for name in key]
-        newest = [sql.SQL("{} desc nulls last").format(sql.Identifier(cursor))] if cursor else []
+        names = [sql.Identifier(name) for name in landing.names]
+        comma = sql.SQL(", ")
         airbyte = sql.SQL(
             "gen_random_uuid()::varchar, to_timestamp(n._emitted / 1000.0), "
             "case when n._changes is null then {meta}::jsonb "
@@ -251,19 +236,21 @@ class Loader:
         ).format(
             meta=json_text({"sync_id": self._job_id, "changes": []}), generation=self._generation
         )
-        distinct = sql.SQL("distinct on ({})").format(comma.join(order)) if key else sql.SQL("")
+        distinct = sql.SQL("distinct on ({})").format(listed(key)) if key else sql.SQL("")
+        newest = [sql.SQL("{} desc nulls last").format(sql.Identifier(cursor))] if cursor else []
         return {
             "table": landing.table,
-            "incoming": incoming,
-            "columns": comma.join([*map(sql.Identifier, AIRBYTE_COLUMNS), *identifiers]),
+            "columns": listed(landing.sql_types),
             "airbyte": airbyte,
-            "new_values": comma.join(sql.SQL("n.{}").format(name) for name in identifiers),
-            "old_values": comma.join(sql.SQL("t.{}").format(name) for name in identifiers),
+            "new_values": comma.join(sql.SQL("n.{}").format(name) for name in names),
+            "old_values": comma.join(sql.SQL("t.{}").format(name) for name in names),
             "latest": sql.SQL("select {} * from {} order by {}").format(
-                distinct, incoming, comma.join([*order, *newest, sql.SQL("_seq desc")])
+                distinct,
+                incoming,
+                comma.join([*map(sql.Identifier, key), *newest, sql.SQL("_seq desc")]),
             ),
             "matches": sql.SQL(" and ").join(
-                sql.SQL("t.{0} = n.{0}").format(name) for name in order
+                sql.SQL("t.{0} = n.{0}").format(sql.Identifier(name)) for name in key
             ),
             "cursor": sql.Identifier(cursor) if cursor else sql.SQL("_seq"),
         }
@@ -283,7 +270,7 @@ _INSERT = sql.SQL(
     "insert into {table} ({columns}) select {airbyte}, {new_values} from ({latest}) n where {where}"
 )
 
-# A record that was read again unchanged (the cursor's boundary is inclusive) leaves its row alone.
+# A record that was read again unchanged (the cursor's boundary is inclusive) keeps its row.
 _UPDATE = sql.SQL(
     "update {table} t set ({columns}) = row({airbyte}, {new_values}) from ({latest}) n "
     "where {matches} and (t.{cursor} is null or n.{cursor} > t.{cursor} "
@@ -294,19 +281,19 @@ _UPDATE = sql.SQL(
 def reject(
     connection: psycopg.Connection, stream: str, records: Sequence[tuple[Mapping[str, Any], str]]
 ) -> int:
-    """Keep records aside that never reached a sync; return how many are new.
+    """Store records as rejected that never reached a sync; return how many are new.
 
     Args:
         connection: The caller's transaction.
-        stream: Where they belong.
+        stream: The stream that they belong to.
         records: Each with its reason.
     """
     buffer = _rejected_buffer(connection)
     buffer.add([rejected_line(stream, record, reason) for record, reason in records])
     buffer.flush()
-    kept = _keep_aside(connection, buffer)
+    stored = _store_rejected(connection, buffer)
     buffer.drop()
-    return kept
+    return stored
 
 
 def stored_states(connection: psycopg.Connection, connection_name: str) -> list[StreamState]:
@@ -319,7 +306,7 @@ def stored_states(connection: psycopg.Connection, connection_name: str) -> list[
 
 
 class _Buffer:
-    """Rows on their way into a temporary table, which is made when there is something to write."""
+    """Lines on their way into a temporary table, which is made with the first of them."""
 
     def __init__(
         self, connection: psycopg.Connection, name: str, columns: Mapping[str, str]
@@ -335,20 +322,20 @@ class _Buffer:
         self._size = 0
 
     def add(self, lines: Sequence[str]) -> None:
-        """Take lines, each with its end; written once there are enough of them."""
+        """Add lines, each with its end; they are written once there are enough of them."""
         self._lines += lines
         self._size += sum(map(len, lines))
         if self._size > _CHUNK_BYTES:
             self.flush()
 
     def flush(self) -> None:
-        """Write the lines that wait."""
+        """Write the lines that were added."""
         if self._lines:
             waiting, self._lines, self._size = self._lines, [], 0
             self.write("".join(waiting).encode())
 
     def write(self, block: bytes) -> None:
-        """Write lines of COPY's text format at once."""
+        """Write lines."""
         if not block:
             return
         if self.is_empty:
@@ -364,14 +351,11 @@ class _Buffer:
             self.is_empty = True
 
 
-def _stream_buffer(connection: psycopg.Connection, number: int, landing: Landing) -> _Buffer:
-    columns = {
-        "_seq": "bigint",
-        "_emitted": "bigint",
-        "_changes": "jsonb",
-        **{column.name: column.sql_type for column in landing.columns},
-    }
-    return _Buffer(connection, f"incoming_{number}", columns)
+def _incoming_buffer(connection: psycopg.Connection, name: str, landing: Landing) -> _Buffer:
+    columns = {"_seq": "bigint", "_emitted": "bigint", "_changes": "jsonb", **landing.sql_types}
+    return _Buffer(
+        connection, name, {key: each for key, each in columns.items() if key not in AIRBYTE_COLUMNS}
+    )
 
 
 def _rejected_buffer(connection: psycopg.Connection) -> _Buffer:
@@ -388,10 +372,10 @@ def _has_duplicates(
             incoming, key
         )
     ).fetchone()
-    return bool(found and found[0])
+    return found == (True,)
 
 
-def _keep_aside(connection: psycopg.Connection, rejected: _Buffer) -> int:
+def _store_rejected(connection: psycopg.Connection, rejected: _Buffer) -> int:
     if rejected.is_empty:
         return 0
     return connection.execute(
@@ -403,17 +387,17 @@ def _keep_aside(connection: psycopg.Connection, rejected: _Buffer) -> int:
     ).rowcount
 
 
-def _forget_mended(
+def _delete_repaired(
     connection: psycopg.Connection, landing: Landing, incoming: sql.Identifier
 ) -> None:
-    """Drop what was kept aside of earlier versions of the records that have now landed."""
+    """Delete rejected versions of the records that have now landed."""
     stream = landing.settings.name
-    aside = connection.execute(
+    rejected = connection.execute(
         "select exists (select from quality.rejected_records "
         "where stream = %(stream)s or starts_with(stream, %(stream)s || '.'))",
         {"stream": stream},
     ).fetchone()
-    if not landing.settings.key or aside == (False,):
+    if not landing.settings.key or rejected == (False,):
         return
     same_key = sql.SQL(" and ").join(
         sql.SQL("r.record ->> {} = n.{}::text").format(name, sql.Identifier(name))
@@ -432,11 +416,11 @@ def _delete_keys(cursor: psycopg.Cursor, landing: Landing, keys: Sequence[list[A
     same = sql.SQL(" and ").join(
         sql.SQL("{} = %s::{}").format(sql.Identifier(c.name), sql.SQL(c.sql_type)) for c in columns
     )
-    fit = []
+    fitting = []
     for key in keys:
         try:
-            fit.append([column.text(value) for column, value in zip(columns, key, strict=True)])
+            fitting.append([column.text(each) for column, each in zip(columns, key, strict=True)])
         except MisfitError:
             continue  # no row can have this key
-    if columns and fit:
-        cursor.executemany(sql.SQL("delete from {} where {}").format(landing.table, same), fit)
+    if columns and fitting:
+        cursor.executemany(sql.SQL("delete from {} where {}").format(landing.table, same), fitting)

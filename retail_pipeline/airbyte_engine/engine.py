@@ -1,53 +1,38 @@
-"""Starting, watching and ending syncs: a worker thread per job, a source process per worker.
+"""Starting, watching and ending syncs: a thread per sync, with a reader process.
 
-How records land is in `destination`, how the source runs in `connector`; this module joins them
-and sees to it that every job ends with a status and a reason.
+How records land is in `destination`, how the source runs in `source`; this module joins them and
+ends every job with a status and a reason.
 """
 
 import threading
-import time
 from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
-from types import TracebackType
-from typing import Any
+from typing import Any, Self
 
 import psycopg
 import yaml
 
-from retail_pipeline.airbyte_engine import connector
-from retail_pipeline.airbyte_engine.connector import (
-    Connector,
-    Record,
-    RenderedPage,
-    SourceInput,
-    StreamState,
-)
+from retail_pipeline.airbyte_engine import jobs, source
 from retail_pipeline.airbyte_engine.destination import (
-    Guard,
+    InTransaction,
     Loader,
     Outcome,
     stored_states,
 )
-from retail_pipeline.airbyte_engine.files import (
-    AirbyteFolder,
-    ConnectionFile,
-    SyncMode,
-)
-from retail_pipeline.airbyte_engine.jobs import (
-    Job,
-    JobOverError,
-    JobStatus,
-    JobStore,
-)
-from retail_pipeline.airbyte_engine.landing_table import Landing
+from retail_pipeline.airbyte_engine.files import AirbyteFolder, ConnectionFile, SyncMode
+from retail_pipeline.airbyte_engine.jobs import Job, JobStatus
+from retail_pipeline.airbyte_engine.layout import landings
+from retail_pipeline.airbyte_engine.messages import Record, RenderedPage, StreamState
+from retail_pipeline.airbyte_engine.source import Reading, SourceInput
 from retail_pipeline.airbyte_engine.suppression import Suppression
 from retail_pipeline.errors import PipelineError
 from retail_pipeline.postgres import Database
 
 LOGS_KEPT = 200
 _MASK = "**********"
-_PAUSES_SECONDS = (0.5, 1.0, 2.0, 4.0)
 
 
 class Engine:
@@ -55,13 +40,11 @@ class Engine:
 
     Args:
         folder: The connection files.
-        database: Where records land and the books are kept; migrated.
-        values: What `${REFERENCE}`s in the source files stand for; None leaves a property out.
+        database: Where records land and `quality.sync_jobs` is; migrated.
+        values: The values of the `${REFERENCE}`s in the source files; None leaves a property out.
         generation: `_airbyte_generation_id` of the rows.
-        guard: Asked inside each merging transaction; raises where rows must not commit any more.
-        suppression: Which records are kept out.
-        heartbeat_seconds: How often a running job signs its row, and notices a cancellation that
-            came through another process.
+        guard: Called in each merging transaction; raises where rows must not be committed.
+        suppression: The records that are kept out.
         page_loop: Whether the page loop may read where it supports the manifest.
         logs: The folder for the syncs' logs, one file per job, the latest `LOGS_KEPT`; None keeps
             none.
@@ -74,9 +57,8 @@ class Engine:
         values: Mapping[str, str | None],
         *,
         generation: int = 0,
-        guard: Guard | None = None,
+        guard: InTransaction | None = None,
         suppression: Suppression | None = None,
-        heartbeat_seconds: float = 1.0,
         page_loop: bool = True,
         logs: Path | None = None,
     ) -> None:
@@ -86,89 +68,75 @@ class Engine:
         self.generation = generation
         self.guard = guard
         self.suppression = suppression
-        self.heartbeat_seconds = heartbeat_seconds
         self.page_loop = page_loop
         self.logs = logs
-        self.jobs = JobStore(database)
-        self._workers: dict[int, _Worker] = {}
+        self._syncs: dict[int, _Sync] = {}
+        source.READERS.start()
 
-    def __enter__(self) -> "Engine":
+    def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self.close()
 
-    def log_path(self, job_id: int) -> Path | None:
-        """Return where a job logs, if logs are kept."""
-        return None if self.logs is None else log_path(self.logs, job_id)
+    @property
+    def jobs(self) -> list[Job]:
+        """The jobs that this engine has started, newest first."""
+        return [sync.job for _, sync in sorted(self._syncs.items(), reverse=True)]
+
+    def job(self, job_id: int) -> Job | None:
+        """Return a job that this engine has started."""
+        sync = self._syncs.get(job_id)
+        return sync.job if sync else None
 
     def start(self, connection_id: str) -> Job:
-        """Start a sync and return at once with its job.
+        """Start a sync and return its job at once.
+
+        Where another process syncs the connection, the job fails with that reason.
 
         Raises:
-            PipelineError: The connection is unknown, or a reference of its source has no value.
-            AlreadyRunningError: A sync of the connection is at work, here or elsewhere.
+            PipelineError: The connection is unknown, a reference of its source has no value, or the
+                database does not answer.
         """
         connection = self.folder.connection_by_id(connection_id)
         if connection is None:
             raise PipelineError(f"no airbyte connection has the id {connection_id}")
-        source = self.folder.sources[connection.source].resolved(self.values)
-        connector.sweep()
+        configuration = self.folder.sources[connection.source].resolved(self.values)
+        source.sweep()
         if self.logs is not None:
             _sweep_logs(self.logs)
         session = self.database.connect(autocommit=True)
         try:
-            job_id = self.jobs.start(
-                session, connection_id=connection_id, connection_name=connection.name
-            )
+            job = jobs.enter(session, connection_id, connection.name)
         except BaseException:
             session.close()
             raise
-        log = self.log_path(job_id)
-        if log is not None:  # of a job of the same number in a database that is gone
-            log.unlink(missing_ok=True)
-        worker = _Worker(self, connection, source, session, job_id)
-        self._workers[job_id] = worker
-        worker.start()
-        job = self.jobs.get(job_id)
-        assert job is not None
+        sync = _Sync(self, connection, configuration, session, job)
+        self._syncs[job.job_id] = sync
+        sync.start()
         return job
 
     def cancel(self, job_id: int, reason: str = "it was cancelled") -> Job | None:
-        """End a running job, wherever its worker is; return it, or None if it is unknown."""
-        self.jobs.stop(job_id, JobStatus.CANCELLED, reason)
-        worker = self._workers.get(job_id)
-        if worker is not None:
-            worker.interrupt()
-        return self.jobs.get(job_id)
+        """End a running job unless it commits already; return it, or None if it is unknown."""
+        sync = self._syncs.get(job_id)
+        if sync is not None:
+            sync.cancel(reason)
+        return self.job(job_id)
 
-    def wait(self, job_id: int) -> Job:
-        """Wait for the end of a job that this engine started."""
-        self._workers[job_id].join()
-        job = self.jobs.get(job_id)
-        assert job is not None
-        return job
-
-    def settle(self, job_id: int, seconds: float) -> None:
-        """Wait no longer than this for a job of this engine to end."""
-        worker = self._workers.get(job_id)
-        if worker is not None:
-            worker.join(seconds)
+    def wait(self, job_id: int, seconds: float | None = None) -> Job:
+        """Wait for a job's end, at most for so many seconds; return the job."""
+        sync = self._syncs[job_id]
+        sync.join(seconds)
+        return sync.job
 
     def close(self) -> None:
-        """Cancel what still runs and wait for it."""
-        for job_id, worker in self._workers.items():
-            if worker.is_alive():
-                self.cancel(job_id, "the engine was closed")
-            worker.join()
+        """Cancel the jobs that still run and wait for their ends."""
+        for sync in self._syncs.values():
+            sync.cancel("the engine was closed")
+            sync.join()
 
 
-class _Worker(threading.Thread):
+class _Sync(threading.Thread):
     """One sync, from the first request to the commit."""
 
     def __init__(
@@ -177,133 +145,139 @@ class _Worker(threading.Thread):
         connection: ConnectionFile,
         configuration: Mapping[str, Any],
         session: psycopg.Connection,
-        job_id: int,
+        job: Job,
     ) -> None:
-        super().__init__(name=f"sync-{connection.name}-{job_id}", daemon=True)
+        super().__init__(name=f"sync-{connection.name}-{job.job_id}", daemon=True)
+        self.job = job
         self._engine = engine
         self._connection = connection
         self._configuration = configuration
         self._session = session
-        self._job_id = job_id
-        self._source: Connector | None = None
-        self._over = threading.Event()
-        self._interrupted = threading.Event()
+        self._reading: Reading | None = None
+        self._lock = threading.Lock()
+        self._commits = False
 
     def run(self) -> None:
-        """Sync, and enter the outcome into the books whatever it is."""
+        """Sync; the job ends with a status and a reason, whatever happens."""
         try:
             with self._session:
-                self._log(str(self._sync()))
-        except JobOverError as over:
-            self._log(str(over))  # whoever ended the job has written why
+                jobs.lock(self._session, self.job)
+                self.job = self._sync()
+            self._log(str(self.job.counts))
         except Exception as error:
-            reason = _masked(_reason(error), self._secrets())
-            kind = getattr(error, "failure_type", "system_error")
-            self._log(self._fail(reason, kind))
-        finally:
-            self._over.set()
+            self._fail(error)
 
-    def _fail(self, reason: str, kind: str) -> str:
-        """Enter the failure into the books; return what the log is told.
+    def cancel(self, reason: str) -> None:
+        """Mark the job as cancelled and kill its source, unless it commits already."""
+        with self._lock:
+            if self._commits or self.job.status is not JobStatus.RUNNING:
+                return
+            self.job = replace(self.job, status=JobStatus.CANCELLED, reason=reason)
+        if self._reading is not None:
+            self._reading.kill()
 
-        A server that restarts is waited for. Without it the row stays as it is, and the next sync
-        finds the lock gone.
-        """
-        for pause in (*_PAUSES_SECONDS, None):
-            try:
-                if self._engine.jobs.stop(self._job_id, JobStatus.FAILED, reason, kind):
-                    break
-                return "it was ended from outside; quality.sync_jobs tells why"
-            except (PipelineError, psycopg.Error):
-                if pause is not None:
-                    time.sleep(pause)
-        return f"failed: {reason}"
-
-    def interrupt(self) -> None:
-        """Kill the source; the job's row tells why."""
-        self._interrupted.set()
-        if self._source is not None:
-            self._source.kill()
-
-    def _log(self, line: str) -> None:
-        path = self._engine.log_path(self._job_id)
-        if path is not None:
-            with suppress(OSError), path.open("a", encoding="utf-8") as log:
-                log.write(f"{line}\n")
-
-    def _sync(self) -> Outcome:
+    def _sync(self) -> Job:
+        states: dict[str, StreamState] = {}
         loader = Loader(
             self._session,
-            self._landings(),
-            job_id=self._job_id,
+            landings(self._engine.folder, self._connection),
+            job_id=self.job.job_id,
             generation=self._engine.generation,
             suppression=self._engine.suppression,
         )
-        states: dict[str, StreamState] = {}
-        with connector.reading(self._input()) as source:
-            self._source = source
-            if self._interrupted.is_set():
-                source.kill()
-            threading.Thread(target=self._beat, args=(loader, source), daemon=True).start()
-            for message in source:
+        with source.reading(self._input()) as reading:
+            self._reading = reading
+            if self.job.status is JobStatus.CANCELLED:  # before there was a source to kill
+                reading.kill()
+            for message in reading:
                 if isinstance(message, RenderedPage):
-                    loader.add_rendered(message)
+                    loader.add_page(message)
                 elif isinstance(message, Record):
                     loader.add(message)
                 else:
                     states[message.stream] = message
-            return loader.commit(
+                self._note_progress(loader, reading)
+            ended: list[Job] = []
+            loader.commit(
                 self._connection.name,
                 states,
-                bytes_read=source.bytes_read,
-                guard=self._engine.guard,
-                reader=source.read_by,
+                before=self._engine.guard,
+                after=lambda session, counts: ended.append(
+                    self._save_success(session, counts, loader, reading)
+                ),
+            )
+            return ended[0]
+
+    def _note_progress(self, loader: Loader, reading: Reading) -> None:
+        with self._lock:
+            self.job = replace(
+                self.job,
+                counts=Outcome(rows_read=loader.rows_read),
+                bytes_read=reading.bytes_read,
+                reader=reading.read_by,
             )
 
-    def _beat(self, loader: Loader, source: Connector) -> None:
-        while not self._over.wait(self._engine.heartbeat_seconds):
-            try:
-                alive = self._engine.jobs.heartbeat(
-                    self._job_id, rows_read=loader.rows_read, bytes_read=source.bytes_read
+    def _save_success(
+        self, session: psycopg.Connection, counts: Outcome, loader: Loader, reading: Reading
+    ) -> Job:
+        """Write the job's success, last in its transaction; raise where it was cancelled before."""
+        with self._lock:
+            if self.job.status is JobStatus.CANCELLED:
+                raise PipelineError("the sync was cancelled before it committed")
+            self._commits = True
+        job = replace(
+            self.job,
+            status=JobStatus.SUCCEEDED,
+            finished_at=datetime.now(UTC),
+            counts=counts,
+            bytes_read=reading.bytes_read,
+            reader=reading.read_by,
+            undeclared=loader.undeclared,
+        )
+        jobs.save(session, job)
+        return job
+
+    def _fail(self, error: Exception) -> None:
+        with self._lock:
+            if self.job.status is JobStatus.RUNNING:
+                self.job = replace(
+                    self.job,
+                    status=JobStatus.FAILED,
+                    reason=_masked(_reason(error), self._secrets()),
+                    failure_type=getattr(error, "failure_type", "system_error"),
                 )
-            except (PipelineError, psycopg.Error):
-                continue  # the commit will tell whether the database is really gone
-            if not alive:
-                source.kill()
-                return
+            self.job = replace(self.job, finished_at=datetime.now(UTC))
+        self._log(f"{self.job.status}: {self.job.reason}")
+        # Without the database the row stays: the next sync of the connection marks it as failed.
+        with suppress(PipelineError, psycopg.Error), self._engine.database.connect() as session:
+            jobs.save(session, self.job)
 
-    def _landings(self) -> dict[str, Landing]:
-        folder, connection = self._engine.folder, self._connection
-        return {
-            stream.name: Landing.of(
-                connection.namespace, stream, folder.schema(connection, stream.name)
-            )
-            for stream in connection.streams
-        }
+    def _log(self, line: str) -> None:
+        if self._engine.logs is not None:
+            path = log_path(self._engine.logs, self.job.job_id)
+            with suppress(OSError), path.open("a", encoding="utf-8") as log:
+                log.write(f"{line}\n")
 
     def _input(self) -> SourceInput:
-        folder = self._engine.folder
+        folder, logs = self._engine.folder, self._engine.logs
+        rendering = {
+            stream.name: {
+                "schema": folder.schema(self._connection, stream.name),
+                "key": stream.key,
+                "cursor": stream.cursor_field,
+            }
+            for stream in self._connection.streams
+        }
         return SourceInput(
             manifest=folder.manifest_path(self._connection),
             configuration=self._configuration,
             catalog=configured_catalog(folder, self._connection),
             states=stored_states(self._session, self._connection.name),
-            # Records that may have to be kept out are looked at here, one by one.
-            rendering={} if self._engine.suppression is not None else self._rendering(),
+            # With a suppression list the loader looks at records one by one.
+            streams={} if self._engine.suppression is not None else rendering,
             page_loop=self._engine.page_loop,
-            log=self._engine.log_path(self._job_id),
+            log=None if logs is None else log_path(logs, self.job.job_id),
         )
-
-    def _rendering(self) -> dict[str, dict[str, Any]]:
-        folder, connection = self._engine.folder, self._connection
-        return {
-            stream.name: {
-                "schema": folder.schema(connection, stream.name),
-                "key": stream.key,
-                "cursor": stream.cursor_field,
-            }
-            for stream in connection.streams
-        }
 
     def _secrets(self) -> list[str]:
         manifest = yaml.safe_load(
@@ -318,20 +292,12 @@ class _Worker(threading.Thread):
 
 
 def log_path(logs: Path, job_id: int) -> Path:
-    """Return where a job logs."""
+    """Return the log file of a job."""
     return logs / f"sync-{job_id}.log"
 
 
-def _sweep_logs(logs: Path) -> None:
-    """Make the folder, for its owner alone; drop the oldest logs."""
-    logs.mkdir(mode=0o700, parents=True, exist_ok=True)
-    by_age = sorted(logs.glob("sync-*.log"), key=lambda path: path.stat().st_mtime)
-    for path in by_age[: -LOGS_KEPT + 1]:
-        path.unlink(missing_ok=True)
-
-
 def configured_catalog(folder: AirbyteFolder, connection: ConnectionFile) -> dict[str, Any]:
-    """Return the catalog of a connection as Airbyte's protocol wants it."""
+    """Return the catalog of a connection as Airbyte's protocol defines it."""
     streams = []
     for stream in connection.streams:
         incremental = stream.sync_mode is SyncMode.INCREMENTAL_DEDUPED
@@ -354,11 +320,19 @@ def configured_catalog(folder: AirbyteFolder, connection: ConnectionFile) -> dic
     return {"streams": streams}
 
 
+def _sweep_logs(logs: Path) -> None:
+    """Make the folder, for its owner alone; delete the oldest logs."""
+    logs.mkdir(mode=0o700, parents=True, exist_ok=True)
+    by_age = sorted(logs.glob("sync-*.log"), key=lambda path: path.stat().st_mtime)
+    for path in by_age[: -LOGS_KEPT + 1]:
+        path.unlink(missing_ok=True)
+
+
 def _reason(error: Exception) -> str:
-    """Return what an error says; of a lost server also where its cause is told."""
-    said = str(error).strip() or type(error).__name__
+    """Return an error's message; for a lost server with the place to look for its cause."""
+    message = str(error).strip() or type(error).__name__
     is_lost = isinstance(error, psycopg.OperationalError) and error.sqlstate is None
-    return f"{said}; look into PostgreSQL's log (a full disk ends it so)" if is_lost else said
+    return f"{message}; look into PostgreSQL's log (a full disk ends it so)" if is_lost else message
 
 
 def _masked(text: str, secrets: list[str]) -> str:

@@ -1,7 +1,6 @@
 """Typed, validated reading of an `airbyte/` folder: sources, destinations, connections, schemas.
 
-Only reading belongs here. Nothing is contacted, and no value is put in for a `${REFERENCE}` before
-`SourceFile.resolved` is asked to.
+Nothing is contacted; a `${REFERENCE}` gets its value in `resolved`.
 """
 
 import re
@@ -47,12 +46,12 @@ class _File(BaseModel):
 
 
 class StreamTotals(BaseModel):
-    """Where an API says how much of a stream it holds; not Airbyte's, but for checking a sync.
+    """Where an API has the totals of a stream; not Airbyte's, but for checking a sync.
 
     Attributes:
         path: Below the API's address.
         parameters: Of the request; references are filled as in a configuration.
-        fields: The answer's fields by what they tell, such as `records`.
+        fields: The answer's fields by their meaning, such as `records`.
         tolerance: The share by which what has landed may differ, for an API that goes on changing
             while it is read; 0.001 is a thousandth.
     """
@@ -252,7 +251,7 @@ def _check_stream(stream: StreamSettings, schema: Mapping[str, Any], where: str)
 def _listed(folder: Path) -> list[Path]:
     files = sorted(folder.glob("*.yaml"))
     if not files:
-        raise PipelineError(f"{folder} holds no YAML file: the Airbyte files are not there")
+        raise PipelineError(f"{folder} has no YAML file: the Airbyte files are not there")
     return files
 
 
@@ -280,7 +279,7 @@ def _by_name(files: Iterable[_F]) -> dict[str, _F]:
     named: dict[str, _F] = {}
     for file in files:
         if file.name in named:
-            raise PipelineError(f"two airbyte files bear the name {file.name!r}")
+            raise PipelineError(f"two airbyte files have the name {file.name!r}")
         named[file.name] = file
     return named
 

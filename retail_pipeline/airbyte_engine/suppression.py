@@ -1,6 +1,6 @@
 """Records that are kept out of the landing tables because of the value of one of their fields.
 
-Which values those are, and what they mean, is the caller's: here they are digests.
+The values are known by digests only; their meaning is the caller's.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -9,12 +9,12 @@ from typing import Any
 
 import orjson
 
-from retail_pipeline.airbyte_engine.columns import storable
+from retail_pipeline.airbyte_engine.values import storable
 
 
 @dataclass(frozen=True)
 class Suppression:
-    """Knows which records to keep out.
+    """The values, as digests, whose records are kept out.
 
     Attributes:
         fields: The field that decides, by stream; other streams are not touched.
@@ -30,7 +30,7 @@ class Suppression:
     _known: dict[str, bool] = field(default_factory=dict, repr=False)
 
     def suppresses(self, stream: str, record: Mapping[str, Any]) -> bool:
-        """Say whether a record is kept out."""
+        """Return whether a record is kept out."""
         name = self.fields.get(stream)
         value = record.get(name) if name else None
         if value is None:
@@ -41,7 +41,7 @@ class Suppression:
         return self._known[text]
 
     def record_digest(self, stream: str, key: Sequence[str], record: Mapping[str, Any]) -> str:
-        """Return what stands for a record: a digest of its key, or of all of it without one."""
+        """Return a digest of a record's key, or of the whole record where it has none."""
         values: Any = [record.get(name) for name in key]
         if not values or any(value is None for value in values):
             values = record

@@ -1,6 +1,8 @@
 """The commands `airbyte plan`, `apply` and `check`: the files under `airbyte/` on a real server."""
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -10,7 +12,8 @@ from retail_pipeline.errors import PipelineError
 from retail_pipeline.settings import Settings
 
 if TYPE_CHECKING:
-    from retail_pipeline.ingestion.server_plan import Provisioning
+    from retail_pipeline.ingestion.server import AirbyteServer
+    from retail_pipeline.ingestion.server_plan import Plan
 
 app = typer.Typer(
     help="A real Airbyte server, from the files under airbyte/.", no_args_is_help=True
@@ -18,7 +21,11 @@ app = typer.Typer(
 
 Prune = Annotated[
     bool,
-    typer.Option("--prune", help="Delete what an earlier apply made and the files no longer have."),
+    typer.Option(
+        "--prune",
+        help="Delete sources of the files' connectors, and connections of those sources, that the "
+        "files do not have.",
+    ),
 ]
 RenewSecrets = Annotated[
     bool, typer.Option("--renew-secrets", help="Write secrets again: they are never compared.")
@@ -28,43 +35,52 @@ RenewSecrets = Annotated[
 @app.command("plan")
 def plan(prune: Prune = False, renew_secrets: RenewSecrets = False) -> None:
     """Show what `apply` would write; nothing is written."""
-    with _provisioning() as provisioning:
-        found = provisioning.plan(prune=prune, renew_secrets=renew_secrets)
+    with _compared(prune=prune, renew_secrets=renew_secrets) as (_, found):
         sys.stdout.write(f"{found}\n")
 
 
 @app.command("apply")
 def apply(prune: Prune = False, renew_secrets: RenewSecrets = False) -> None:
-    """Show what differs, then make the server as the files say; without --prune nothing goes."""
-    with _provisioning() as provisioning:
-        found = provisioning.plan(prune=prune, renew_secrets=renew_secrets)
+    """Show the differences, then make the server as the files say; --prune also deletes."""
+    from retail_pipeline.ingestion import server_plan
+
+    with _compared(prune=prune, renew_secrets=renew_secrets) as (server, found):
         sys.stdout.write(f"{found}\n")
         sys.stdout.flush()
-        for change in provisioning.apply(found):
+        for change in server_plan.apply(server, found):
             sys.stdout.write(f"done: {change.action} {change.kind.title} {change.name}\n")
-        Console().print(f"{provisioning.location} is as the files say")
+        Console().print(f"{server.location} is as the files say")
 
 
 @app.command("check")
 def check() -> None:
-    """Say how the server differs from the files; exit code 1 if it does. Nothing is written."""
-    with _provisioning() as provisioning:
-        found = provisioning.plan()
-        for change in found.changes:
-            sys.stdout.write(f"{change}\n")
-        if found.changes or found.stale_file:
+    """Show how the server differs from the files; exit code 1 if it does. Nothing is written."""
+    with _compared() as (server, found):
+        if found.changes:
+            sys.stdout.write(f"{found}\n")
             number = len(found.changes)
-            what = f"differs from the files in {number} object{'s' if number > 1 else ''}"
             raise PipelineError(
-                f"the Airbyte server at {provisioning.location} "
-                f"{what if number else 'has other ids than were written down'}: "
-                "`retail-pipeline airbyte apply` writes what is missing"
+                f"the Airbyte server at {server.location} differs from the files in {number} "
+                f"object{'s' if number > 1 else ''}: `retail-pipeline airbyte apply` writes "
+                "what is missing"
             )
-        Console().print(f"{provisioning.location} is as the files say")
+        Console().print(f"{server.location} is as the files say")
 
 
-def _provisioning() -> "Provisioning":
-    from retail_pipeline.ingestion.server_plan import Provisioning
+@contextmanager
+def _compared(
+    *, prune: bool = False, renew_secrets: bool = False
+) -> Iterator[tuple["AirbyteServer", "Plan"]]:
+    from retail_pipeline.ingestion import server_plan
+    from retail_pipeline.ingestion.server import AirbyteServer
     from retail_pipeline.ingestion.specs import load_folder
 
-    return Provisioning(Settings.from_environment(), load_folder())
+    settings = Settings.from_environment()
+    values = server_plan.reference_values(settings)
+    secrets = [each for name in server_plan.SECRET_REFERENCES if (each := values[name])]
+    wanted = server_plan.wanted_objects(load_folder(), values)
+    with AirbyteServer(settings.airbyte, secrets) as server:
+        yield (
+            server,
+            server_plan.make_plan(server, wanted, prune=prune, renew_secrets=renew_secrets),
+        )

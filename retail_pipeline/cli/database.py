@@ -22,10 +22,11 @@ def check() -> None:
 
     Nothing is changed. The database must be up.
     """
-    from retail_pipeline.ingestion.layout import layout_differences
+    from retail_pipeline.ingestion.landing import layout_differences
+    from retail_pipeline.ingestion.specs import load_folder
 
     database = _database()
-    found = [*database.differences().lines(), *layout_differences(database)]
+    found = [*database.differences().lines(), *layout_differences(database, load_folder())]
     for line in found:
         sys.stdout.write(f"{line}\n")
     if found:

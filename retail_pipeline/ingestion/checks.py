@@ -1,12 +1,12 @@
 """Reconciliation of what landed with what the API says it holds, as asset checks.
 
-The numbers come from `totals` and `landing`. The checks are evaluated by the sync itself, while
-the API is up and its clock stands still; a wrong landing blocks what is downstream.
+The numbers come from `totals` and `landing`. The sync itself evaluates the checks, while the API is
+up and its records stay the same; a wrong landing blocks the assets downstream.
 """
 
 from decimal import Decimal
 
-from dagster import AssetCheckResult, AssetCheckSeverity, AssetCheckSpec
+import dagster as dg
 
 from retail_pipeline.airbyte_engine.files import StreamTotals
 from retail_pipeline.ingestion.landing import (
@@ -20,7 +20,7 @@ from retail_pipeline.ingestion.totals import (
     MONEY_STREAM,
     ApiMoney,
     ApiTotals,
-    tells_money,
+    has_money,
 )
 
 ROWS = "rows_equal_the_api"
@@ -33,30 +33,30 @@ _USUAL = (1 / 3, 3.0)
 """Between which multiples of a usual week the last one lies: seasons do, a broken feed does not."""
 
 
-def check_specs(stream: str, totals: StreamTotals | None) -> list[AssetCheckSpec]:
+def check_specs(stream: str, totals: StreamTotals | None) -> list[dg.AssetCheckSpec]:
     """Return the checks of a stream's landing table.
 
     Args:
         stream: The stream.
-        totals: Where its API says how much it holds; None where it does not.
+        totals: Where its API has its totals; None where it has none.
     """
     specs = [
-        AssetCheckSpec(
+        dg.AssetCheckSpec(
             VOLUME,
             asset=landing_key(stream),
             description="The last week's records are neither a third nor three times those of a "
             "usual week before it; of a table that is replaced, the rows are so of those before.",
         ),
-        AssetCheckSpec(
+        dg.AssetCheckSpec(
             SCHEMA,
             asset=landing_key(stream),
             description="Records have no fields beyond the declared columns, values fit them, and "
-            "none has stopped to be served.",
+            "every column is still served.",
         ),
     ]
     if totals is not None:
         specs.append(
-            AssetCheckSpec(
+            dg.AssetCheckSpec(
                 ROWS,
                 asset=landing_key(stream),
                 description="Rows, rejected and suppressed records together are what the API "
@@ -64,9 +64,9 @@ def check_specs(stream: str, totals: StreamTotals | None) -> list[AssetCheckSpec
                 blocking=True,
             )
         )
-    if tells_money(stream, totals):
+    if has_money(stream, totals):
         specs.append(
-            AssetCheckSpec(
+            dg.AssetCheckSpec(
                 MONEY,
                 asset=landing_key(stream),
                 description="Lines, sales and returns are exactly the API's; no more than them "
@@ -77,8 +77,8 @@ def check_specs(stream: str, totals: StreamTotals | None) -> list[AssetCheckSpec
     return specs
 
 
-def check_volume(stream: str, volume: Volume | None) -> AssetCheckResult:
-    """Compare the last week with a usual one; few records tell nothing.
+def check_volume(stream: str, volume: Volume | None) -> dg.AssetCheckResult:
+    """Return whether the last week is like a usual one; few records always pass.
 
     Args:
         stream: The stream.
@@ -92,18 +92,18 @@ def check_volume(stream: str, volume: Volume | None) -> AssetCheckResult:
     metadata: dict[str, float | str] = {"compared": "no" if ratio is None else "yes"}
     if volume is not None:
         metadata |= {"last_week": volume.last_week, "weekly_before": volume.weekly_before}
-    return AssetCheckResult(
+    return dg.AssetCheckResult(
         check_name=VOLUME,
         asset_key=landing_key(stream),
         passed=passed,
-        severity=AssetCheckSeverity.WARN,
+        severity=dg.AssetCheckSeverity.WARN,
         metadata=metadata if ratio is None else {**metadata, "ratio": round(ratio, 3)},
     )
 
 
-def check_schema(stream: str, drift: Drift) -> AssetCheckResult:
-    """Warn of records that are not as declared, with the columns named."""
-    told = [
+def check_schema(stream: str, drift: Drift) -> dg.AssetCheckResult:
+    """Return whether records are as declared; a warning names the columns."""
+    parts = [
         f"not declared: {', '.join(drift.undeclared)}" if drift.undeclared else "",
         "values that do not fit: "
         + ", ".join(f"{name} ({count})" for name, count in drift.misfits.items())
@@ -111,13 +111,13 @@ def check_schema(stream: str, drift: Drift) -> AssetCheckResult:
         else "",
         f"no longer served: {', '.join(drift.missing)}" if drift.missing else "",
     ]
-    said = "; ".join(filter(None, told))
-    return AssetCheckResult(
+    warning = "; ".join(filter(None, parts))
+    return dg.AssetCheckResult(
         check_name=SCHEMA,
         asset_key=landing_key(stream),
-        passed=not said,
-        severity=AssetCheckSeverity.WARN,
-        description=said or None,
+        passed=not warning,
+        severity=dg.AssetCheckSeverity.WARN,
+        description=warning or None,
         metadata={
             "undeclared": list(drift.undeclared),
             "misfits": drift.misfits,
@@ -128,21 +128,21 @@ def check_schema(stream: str, drift: Drift) -> AssetCheckResult:
 
 def check_rows(
     stream: str, landed: Landed, totals: ApiTotals, *, still: bool = True
-) -> AssetCheckResult:
-    """Compare the rows of a table with the API's count less the rejected and suppressed records.
+) -> dg.AssetCheckResult:
+    """Return whether rows, rejected and suppressed records together are as many as the API counts.
 
     Args:
         stream: The stream.
-        landed: The table's rows, what was kept aside and what was kept out.
+        landed: The table's rows, rejected and suppressed records.
         totals: The API's own numbers.
-        still: Whether the API's clock stands still; if not, a difference only warns.
+        still: Whether the API's records stay the same during a sync; else differences only warn.
     """
     expected = totals.records[stream] - landed.rejected - landed.suppressed
-    return AssetCheckResult(
+    return dg.AssetCheckResult(
         check_name=ROWS,
         asset_key=landing_key(stream),
         passed=_equal(landed.rows, expected, totals.tolerances.get(stream, 0)),
-        severity=AssetCheckSeverity.ERROR if still else AssetCheckSeverity.WARN,
+        severity=dg.AssetCheckSeverity.ERROR if still else dg.AssetCheckSeverity.WARN,
         metadata={
             "rows": landed.rows,
             "records_of_api": totals.records[stream],
@@ -161,21 +161,21 @@ def check_money(
     rejected: int,
     suppressed: int = 0,
     still: bool = True,
-) -> AssetCheckResult:
-    """Compare lines and amounts with the API's totals.
+) -> dg.AssetCheckResult:
+    """Return whether lines and amounts are those of the API's totals.
 
-    Amounts of forgotten customers are not kept anywhere, so with some the table's lines, sales and
-    returns can only be told to be no more than the API's; that none is missing, the rows' count
-    says.
+    Amounts of forgotten customers are stored nowhere, so with some of them the table's lines, sales
+    and returns can only be checked to be no more than the API's; the check of rows finds missing
+    ones.
 
     Args:
         landed: The table's lines and amounts.
         totals: The API's own numbers.
         tolerance: The share by which each may differ.
-        rejected: Records and lines kept aside: their money is missing here by right, so that a
+        rejected: Rejected records and lines: their money is rightly missing here, so that a
             difference only warns.
-        suppressed: Records kept out.
-        still: Whether the API's clock stands still; if not, a difference only warns.
+        suppressed: Suppressed records.
+        still: Whether the API's records stay the same during a sync; else differences only warn.
     """
     pairs: dict[str, tuple[Decimal, Decimal]] = {
         "lines": (Decimal(landed.lines), Decimal(totals.lines)),
@@ -184,13 +184,13 @@ def check_money(
         "net_amount": (landed.net_amount, totals.net_amount),
     }
     certain = still and rejected == 0
-    return AssetCheckResult(
+    return dg.AssetCheckResult(
         check_name=MONEY,
         asset_key=landing_key(MONEY_STREAM),
         passed=all(_equal(ours, theirs, tolerance) for ours, theirs in pairs.values())
         if suppressed == 0
         else all(pairs[name][0] <= pairs[name][1] for name in _PARTS),
-        severity=AssetCheckSeverity.ERROR if certain else AssetCheckSeverity.WARN,
+        severity=dg.AssetCheckSeverity.ERROR if certain else dg.AssetCheckSeverity.WARN,
         metadata={
             "rejected": rejected,
             "suppressed": suppressed,

@@ -1,4 +1,4 @@
-"""What lies in the landing tables and what was kept aside, as numbers.
+"""The landing tables and the rejected records, as numbers.
 
 SQL over `transactional.*` and `quality.rejected_records` only.
 """
@@ -11,6 +11,8 @@ from decimal import Decimal
 import psycopg
 from psycopg import sql
 
+from retail_pipeline.airbyte_engine.files import AirbyteFolder
+from retail_pipeline.airbyte_engine.layout import differences, landings
 from retail_pipeline.ingestion.specs import LANDING_LAYER
 from retail_pipeline.postgres import Database
 
@@ -20,7 +22,7 @@ _ENOUGH_TO_MISS = 20
 
 @dataclass(frozen=True)
 class Landed:
-    """A stream's rows in its table, and its records that have none: kept aside, kept out."""
+    """A stream's rows, and its records without one: rejected and suppressed."""
 
     rows: int
     rejected: int
@@ -43,7 +45,7 @@ class LandedMoney:
 
 @dataclass(frozen=True)
 class Volume:
-    """Records that changed in the last week of the API's clock, and a week's mean before it."""
+    """Records that changed in the week before the API's end, and a week's mean before that."""
 
     last_week: int
     weekly_before: float
@@ -55,7 +57,7 @@ class Drift:
 
     Attributes:
         undeclared: Fields that were served and have no column.
-        misfits: Columns by how many values did not fit them: nulled, or a reason to keep aside.
+        misfits: Columns by how many values did not fit them: nulled, or a reason to reject.
         missing: Columns without any value in many new rows, that had some before.
     """
 
@@ -65,7 +67,7 @@ class Drift:
 
 
 def count_landed(database: Database, stream: str, key: Sequence[str]) -> Landed:
-    """Count a stream's rows, rejected and suppressed records; versions of one record count once.
+    """Return a stream's rows, rejected and suppressed records; a record's versions count once.
 
     Args:
         database: The warehouse.
@@ -95,7 +97,7 @@ def count_landed(database: Database, stream: str, key: Sequence[str]) -> Landed:
 
 
 def count_rejected(database: Database, stream: str) -> int:
-    """Count what was kept aside of a stream: records, and single lines of records."""
+    """Return how many records of a stream, and single lines of records, were rejected."""
     with database.connect() as connection:
         row = connection.execute(
             "select count(*) from quality.rejected_records "
@@ -107,7 +109,7 @@ def count_rejected(database: Database, stream: str) -> int:
 
 
 def sum_transactions(database: Database) -> LandedMoney:
-    """Add up the landed transactions' lines, exactly."""
+    """Return the exact sums of the landed transactions' lines."""
     with database.connect() as connection:
         row = connection.execute(
             "select count(*), coalesce(sum(amount) filter (where type = 'sale'), 0), "
@@ -119,14 +121,8 @@ def sum_transactions(database: Database) -> LandedMoney:
     return LandedMoney(*row)
 
 
-def read_by(database: Database, job_id: int) -> str | None:
-    """Return who read in a sync of the embedded engine; None where it does not know the job."""
-    found = database.query("select reader from quality.sync_jobs where job_id = %s", [job_id])
-    return None if found.empty else found["reader"].iloc[0]
-
-
 def count_volume(database: Database, stream: str, cursor: str, end: str) -> Volume:
-    """Count a stream's records by when they changed: in the last week, and in the four before.
+    """Return how many of a stream's records changed in the last week, and in the four before.
 
     Args:
         database: The warehouse.
@@ -150,30 +146,30 @@ def count_volume(database: Database, stream: str, cursor: str, end: str) -> Volu
 
 
 def find_drift(
-    database: Database, stream: str, columns: Sequence[str], *, since: datetime, job_id: int
+    database: Database,
+    stream: str,
+    columns: Sequence[str],
+    *,
+    since: datetime,
+    undeclared: Sequence[str] = (),
 ) -> Drift:
-    """Compare what a sync has landed and kept aside with the declared columns.
+    """Return how the records that a sync landed and rejected differ from the declared columns.
 
     Args:
         database: The warehouse.
         stream: The stream.
         columns: Its declared columns.
         since: When the sync began.
-        job_id: The sync's job; a real server's books are its own and tell no undeclared fields.
+        undeclared: Fields that the sync met and the schema does not have.
     """
     table = sql.Identifier(LANDING_LAYER, stream)
     with database.connect() as connection:
-        job = connection.execute(
-            "select undeclared -> %s from quality.sync_jobs "
-            "where job_id = %s and started_at >= %s - interval '10 minutes'",  # clocks differ
-            [stream, job_id, since],
-        ).fetchone()
         misfits = connection.execute(
             sql.SQL(_MISFITS).format(table), [since, stream, since]
         ).fetchall()
         missing = _missing(connection, table, columns, since)
     known = {name: count for name, count in misfits if name in columns}
-    return Drift(tuple(job[0] or ()) if job else (), known, tuple(missing))
+    return Drift(tuple(undeclared), known, tuple(missing))
 
 
 _MISFITS = (
@@ -216,3 +212,22 @@ def _had_values(
         [since],
     ).fetchone()
     return bool(row and row[0])
+
+
+def layout_differences(database: Database, folder: AirbyteFolder) -> list[str]:
+    """Return a line per landing table that differs from the layout of its stream.
+
+    `database/` makes the tables before the first sync, so that dbt has something to read; both
+    must agree.
+
+    Args:
+        database: The warehouse, migrated.
+        folder: The connection files.
+    """
+    with database.connect() as connection:
+        found = [
+            differences(connection, landing)
+            for each in folder.connections.values()
+            for landing in landings(folder, each).values()
+        ]
+    return [line for line in found if line]

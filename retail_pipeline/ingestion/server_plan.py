@@ -1,30 +1,20 @@
-"""The files under `airbyte/` on a real Airbyte server: what differs, and making it equal.
+"""The files under `airbyte/` on a real Airbyte server: the differences, and writing them.
 
-Objects are found by the ids of an earlier apply, else by name. Secrets are sent and never compared:
-a server tells them masked. How the server is talked to is in `server_api`.
+Objects are found by their names. Secrets are sent and never compared: a server shows them masked.
 """
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from pathlib import Path
 from typing import Any
 
 import yaml
-from psycopg import conninfo
+from psycopg.conninfo import conninfo_to_dict
 
-from retail_pipeline.airbyte_engine.files import (
-    AirbyteFolder,
-    ConnectionFile,
-    DestinationFile,
-    StreamSettings,
-)
-from retail_pipeline.errors import (
-    PipelineError,
-    UsageError,
-)
-from retail_pipeline.ingestion.server_api import (
+from retail_pipeline.airbyte_engine.files import AirbyteFolder, ConnectionFile, StreamSettings
+from retail_pipeline.errors import PipelineError, UsageError
+from retail_pipeline.ingestion.server import (
     CONNECTION,
     DEFINITION,
     DESTINATION,
@@ -34,33 +24,25 @@ from retail_pipeline.ingestion.server_api import (
     Kind,
 )
 from retail_pipeline.postgres import address
-from retail_pipeline.settings import (
-    ApiSource,
-    Settings,
-)
+from retail_pipeline.settings import ApiSource, Settings
 
-_SECRET_REFERENCES = ("RETAIL_API_KEY", "DATABASE_PASSWORD")
+SECRET_REFERENCES = ("RETAIL_API_KEY", "DATABASE_PASSWORD")
 _ADDED_BY_SERVER = ("sourceType", "destinationType")
 _MOST_LINES = 12
 _LONGEST_VALUE = 70
 _ABSENT = object()
 
+Path = tuple[str, ...]
+Ids = dict[tuple[Kind, str], str]
+"""The ids of a workspace's objects by kind and name."""
+
 
 class Action(StrEnum):
-    """What becomes of an object; the value is the sign that a plan shows."""
+    """The action on an object; the value is the sign that a plan shows."""
 
     CREATE = "+"
     UPDATE = "~"
     DELETE = "-"
-    LEAVE = "!"
-
-
-@dataclass(frozen=True)
-class IdOf:
-    """Stands for the id of an object that may not exist yet."""
-
-    kind: Kind
-    name: str
 
 
 @dataclass(frozen=True)
@@ -69,54 +51,51 @@ class Wanted:
 
     Attributes:
         kind: Its kind.
-        name: Its name, which the server knows it by.
-        body: What is sent to create it; ids of others as `IdOf`.
-        fixed: Fields of the body that cannot be changed once it is there.
+        name: Its name, by which the server's object is found.
+        body: The fields that can be changed.
+        fixed: Fields that cannot be changed once it is there: a value, or the kind and name of the
+            object whose id it is.
         secret: Paths in the body whose values are secret.
     """
 
     kind: Kind
     name: str
     body: Mapping[str, Any]
-    fixed: tuple[str, ...] = ()
-    secret: frozenset[tuple[str, ...]] = frozenset()
+    fixed: Mapping[str, str | tuple[Kind, str]] = field(default_factory=dict)
+    secret: frozenset[Path] = frozenset()
+
+    def fixed_values(self, ids: Ids) -> dict[str, str | None]:
+        """Return the fixed fields, with the ids of other objects where these are there."""
+        return {
+            name: value if isinstance(value, str) else ids.get(value)
+            for name, value in self.fixed.items()
+        }
 
 
 @dataclass(frozen=True)
 class Change:
-    """One object that differs; `lines` say in what, without secrets."""
+    """An object that differs; `lines` are the differences, without secrets."""
 
     action: Action
     kind: Kind
     name: str
-    id: str | None = None
+    id: str = ""
     lines: tuple[str, ...] = ()
+    wanted: Wanted | None = field(default=None, repr=False)
 
     def __str__(self) -> str:
+        lines = self.lines[:_MOST_LINES]
+        more = [f"… and {len(self.lines) - len(lines)} more"] if self.lines != lines else []
         head = f"{self.action} {self.kind.title} {self.name}"
-        if self.action is Action.LEAVE:
-            head += " is no longer in the files (apply --prune deletes it)"
-        return "\n".join([head, *(f"    {line}" for line in self.lines)])
+        return "\n".join([head, *(f"    {line}" for line in [*lines, *more])])
 
 
-@dataclass
+@dataclass(frozen=True)
 class Plan:
-    """What differs between the files and the server, in the order in which it is written.
+    """The objects that differ, in the order in which they are written, and the ids of all."""
 
-    Attributes:
-        changes: The objects that differ.
-        ids: The ids of all objects that are there, by kind and name.
-        stale_file: Whether the file of ids says something else.
-    """
-
-    changes: list[Change] = field(default_factory=list)
-    ids: dict[str, dict[str, str]] = field(default_factory=dict)
-    stale_file: bool = False
-
-    @property
-    def is_empty(self) -> bool:
-        """Whether the server is as the files say."""
-        return not any(change.action is not Action.LEAVE for change in self.changes)
+    changes: Sequence[Change]
+    ids: Ids
 
     def __str__(self) -> str:
         count = {action: sum(c.action is action for c in self.changes) for action in Action}
@@ -129,129 +108,82 @@ class Plan:
         )
 
 
-class Provisioning:
-    """Compares a folder with a workspace, and writes what differs.
+def make_plan(
+    server: AirbyteServer,
+    wanted: Sequence[Wanted],
+    *,
+    prune: bool = False,
+    renew_secrets: bool = False,
+) -> Plan:
+    """Return the differences between the files and a workspace; nothing is written.
 
     Args:
-        settings: The environment: values of the files' references, the server, the file of ids.
-        folder: The connection files.
+        server: The workspace.
+        wanted: The objects of the files.
+        prune: Delete the connections of the files' sources, and the sources of their connectors,
+            that the files do not have. Other objects of the workspace are never touched.
+        renew_secrets: Write every object that holds a secret, whether it differs or not.
 
     Raises:
-        UsageError: A setting that the files or the server need is missing.
+        PipelineError: The server does not answer or refuses, holds two objects of one name, or
+            has one whose fixed fields differ.
     """
-
-    def __init__(self, settings: Settings, folder: AirbyteFolder) -> None:
-        values = reference_values(settings)
-        secrets = [values[name] for name in _SECRET_REFERENCES]
-        self._wanted = wanted_objects(folder, values)
-        self._server = AirbyteServer(settings.airbyte, [each for each in secrets if each])
-        self._ids_path = ids_path(settings, folder)
-
-    def __enter__(self) -> "Provisioning":
-        self._server.__enter__()
-        return self
-
-    def __exit__(self, *error: Any) -> None:
-        self._server.__exit__(*error)
-
-    @property
-    def location(self) -> str:
-        """The server's address."""
-        return self._server.location
-
-    def plan(self, *, prune: bool = False, renew_secrets: bool = False) -> Plan:
-        """Compare; nothing is written.
-
-        Args:
-            prune: Delete what an earlier apply made and the files no longer have.
-            renew_secrets: Write every object that holds a secret, whether it differs or not.
-
-        Raises:
-            PipelineError: The server does not answer, refuses, or holds two objects of one name.
-        """
-        recorded = read_ids(self._ids_path, self._server.workspace_id)
-        plan = Plan(ids={kind.plural: {} for kind in KINDS})
-        gone: list[Change] = []
-        for kind in KINDS:
-            there = {str(each[kind.id_field]): each for each in self._server.list(kind)}
-            known = recorded.get(kind.plural, {})
-            for wanted in (each for each in self._wanted if each.kind is kind):
-                found = _find(wanted, known, there)
-                if found is not None:
-                    plan.ids[kind.plural][wanted.name] = str(found[kind.id_field])
-                change = self._compare(wanted, found, plan.ids, renew_secrets)
-                plan.changes += [change] if change else []
-            names = {each.name for each in self._wanted if each.kind is kind}
-            for name, object_id in known.items():
-                if name not in names and object_id in there:
-                    action = Action.DELETE if prune else Action.LEAVE
-                    gone.append(Change(action, kind, name, object_id))
-                    plan.ids[kind.plural][name] = object_id
-        plan.changes += reversed(gone)  # what needs others goes before them
-        plan.stale_file = plan.ids != {kind.plural: recorded.get(kind.plural, {}) for kind in KINDS}
-        return plan
-
-    def apply(self, plan: Plan) -> Iterator[Change]:
-        """Write what a plan says; yield each change once it is done.
-
-        The file of ids is written at the end, and also where the server refuses something: what
-        was made until then is found again.
-
-        Raises:
-            PipelineError: The server does not answer or refuses.
-        """
-        wanted = {(each.kind, each.name): each for each in self._wanted}
-        try:
-            for change in plan.changes:
-                ids = plan.ids[change.kind.plural]
-                match change.action:
-                    case Action.CREATE:
-                        body = _with_ids(wanted[change.kind, change.name].body, plan.ids)
-                        ids[change.name] = self._server.create(change.kind, change.name, body)
-                    case Action.UPDATE:
-                        body = _changeable(wanted[change.kind, change.name], plan.ids)
-                        self._server.update(change.kind, change.name, str(change.id), body)
-                    case Action.DELETE:
-                        self._server.delete(change.kind, change.name, str(change.id))
-                        del ids[change.name]
-                    case Action.LEAVE:
-                        continue
-                yield change
-        finally:
-            write_ids(self._ids_path, self._server.workspace_id, plan.ids)
-
-    def _compare(
-        self,
-        wanted: Wanted,
-        found: Mapping[str, Any] | None,
-        ids: Mapping[str, Mapping[str, str]],
-        renew_secrets: bool,
-    ) -> Change | None:
-        if found is None:
-            return Change(Action.CREATE, wanted.kind, wanted.name)
-        there = _shown(wanted.kind, found)
-        body = _with_ids(wanted.body, ids)
-        for name in wanted.fixed:
-            if name in there and there[name] != body[name]:
+    changes: list[Change] = []
+    unwanted: list[Change] = []
+    ids: Ids = {}
+    for kind in KINDS:
+        present = server.list(kind)
+        ours = {each.name: each for each in wanted if each.kind is kind}
+        for name, each in ours.items():
+            found = [other for other in present if other.get("name") == name]
+            if len(found) > 1:
                 raise PipelineError(
-                    f"the {wanted.kind.title} {wanted.name} of the Airbyte server at "
-                    f"{self.location} has another {name}, which cannot be changed: "
-                    "rename or delete it there, then apply again"
+                    f"the Airbyte workspace holds {len(found)} {kind.title}s of the name {name!r}: "
+                    "rename or delete all but one there"
                 )
-        changeable = {name: body[name] for name in body if name not in wanted.fixed}
-        lines = list(_differences(changeable, there, wanted.secret))
-        if renew_secrets and wanted.secret:
-            lines += [f"{'.'.join(path)} (secret): renewed" for path in sorted(wanted.secret)]
-        if not lines:
-            return None
-        if len(lines) > _MOST_LINES:
-            lines[_MOST_LINES:] = [f"… and {len(lines) - _MOST_LINES} more"]
-        object_id = str(found[wanted.kind.id_field])
-        return Change(Action.UPDATE, wanted.kind, wanted.name, object_id, tuple(lines))
+            if not found:
+                changes.append(Change(Action.CREATE, kind, name, wanted=each))
+                continue
+            ids[kind, name] = str(found[0][kind.id_field])
+            lines = tuple(_compare(each, found[0], ids, server.location, renew_secrets))
+            if lines:
+                changes.append(Change(Action.UPDATE, kind, name, ids[kind, name], lines, each))
+        parent, of = {SOURCE: ("definitionId", DEFINITION), CONNECTION: ("sourceId", SOURCE)}.get(
+            kind, ("", kind)
+        )
+        parents = {object_id for (each, _), object_id in ids.items() if each is of} | {
+            change.id for change in unwanted
+        }
+        unwanted += [
+            Change(Action.DELETE, kind, str(each["name"]), str(each[kind.id_field]))
+            for each in present
+            if prune and parent and each["name"] not in ours and each.get(parent) in parents
+        ]
+    return Plan([*changes, *reversed(unwanted)], ids)
+
+
+def apply(server: AirbyteServer, plan: Plan) -> Iterator[Change]:
+    """Write the changes of a plan; yield each of them once it is done.
+
+    An interrupted apply is gone on with by the next: objects are found by their names.
+
+    Raises:
+        PipelineError: The server does not answer or refuses.
+    """
+    ids = dict(plan.ids)
+    for change in plan.changes:
+        if change.wanted is None:
+            server.delete(change.kind, change.name, change.id)
+        elif change.action is Action.CREATE:
+            body = {**change.wanted.body, **change.wanted.fixed_values(ids)}
+            ids[change.kind, change.name] = server.create(change.kind, change.name, body)
+        else:
+            server.update(change.kind, change.name, change.id, change.wanted.body)
+        yield change
 
 
 def reference_values(settings: Settings) -> dict[str, str | None]:
-    """Return what the references of the files stand for on a server.
+    """Return the values of the files' references on a server.
 
     Raises:
         UsageError: The API or the database has no address that a server can reach.
@@ -266,8 +198,9 @@ def reference_values(settings: Settings) -> dict[str, str | None]:
             "an Airbyte server writes to a PostgreSQL at an address: set RETAIL_DATABASE_URL, or "
             "AIRBYTE_DATABASE_URL where the server reaches it by another address or login"
         )
-    parts = conninfo.conninfo_to_dict(url) if settings.airbyte.database_url else address.read(url)
-    if str(parts.get("host")).startswith("/"):
+    given = conninfo_to_dict(url) if settings.airbyte.database_url else address.read(url)
+    parts = {name: str(value) for name, value in given.items()}
+    if parts.get("host", "").startswith("/"):
         raise UsageError(
             "an Airbyte server cannot reach PostgreSQL by a socket of this machine: set "
             "AIRBYTE_DATABASE_URL to an address with a host"
@@ -276,32 +209,30 @@ def reference_values(settings: Settings) -> dict[str, str | None]:
         "RETAIL_API_URL": settings.source.url,
         "RETAIL_API_KEY": settings.api_key,
         "RETAIL_API_END": None,  # a server reads up to the moment of the sync
-        "DATABASE_HOST": str(parts.get("host", "localhost")),
-        "DATABASE_PORT": str(parts.get("port", 5432)),
-        "DATABASE_NAME": str(parts["dbname"]),
-        "DATABASE_USER": str(parts["user"]) if "user" in parts else None,
-        "DATABASE_PASSWORD": str(parts["password"]) if "password" in parts else None,
+        "DATABASE_HOST": parts.get("host", "localhost"),
+        "DATABASE_PORT": parts.get("port", "5432"),
+        "DATABASE_NAME": parts["dbname"],
+        "DATABASE_USER": parts.get("user"),
+        "DATABASE_PASSWORD": parts.get("password"),
     }
 
 
 def wanted_objects(folder: AirbyteFolder, values: Mapping[str, str | None]) -> list[Wanted]:
-    """Return everything that the files describe, in the order in which it has to be made.
+    """Return the objects that the files describe.
 
     Args:
         folder: The connection files.
-        values: What their references stand for.
+        values: The values of their references.
 
     Raises:
-        PipelineError: A reference has no value, or a manifest cannot be read.
+        PipelineError: A reference has no value, a manifest cannot be read, or a destination has no
+            id of its connector.
     """
     used = list(folder.connections.values())
     sources = [folder.sources[name] for name in dict.fromkeys(each.source for each in used)]
-    destinations = [
-        folder.destinations[name] for name in dict.fromkeys(each.destination for each in used)
-    ]
     manifests = {each.connector: _manifest(folder, each.connector) for each in sources}
     wanted = [
-        Wanted(DEFINITION, name, {"name": name, "manifest": manifest}, fixed=("name",))
+        Wanted(DEFINITION, name, {"manifest": manifest}, {"name": name})
         for name, manifest in manifests.items()
     ]
     for source in sources:
@@ -311,94 +242,60 @@ def wanted_objects(folder: AirbyteFolder, values: Mapping[str, str | None]) -> l
             Wanted(
                 SOURCE,
                 source.name,
-                {
-                    "name": source.name,
-                    "definitionId": IdOf(DEFINITION, source.connector),
-                    "configuration": source.resolved(values),
-                },
-                fixed=("definitionId",),
-                secret=_secret_paths(source.configuration, marked),
+                {"name": source.name, "configuration": source.resolved(values)},
+                {"definitionId": (DEFINITION, source.connector)},
+                _secret_paths(source.configuration, marked),
             )
         )
-    wanted += [_destination(each, values) for each in destinations]
-    return [*wanted, *(_connection(folder, each, manifests) for each in used)]
-
-
-def ids_path(settings: Settings, folder: AirbyteFolder) -> Path:
-    """Return where the ids of this environment's server are kept."""
-    return folder.root / "workspaces" / f"{settings.environment.value}.json"
-
-
-def read_ids(path: Path, workspace_id: str) -> dict[str, dict[str, str]]:
-    """Return the ids of an earlier apply by kind (plural) and name; none of another workspace.
-
-    Raises:
-        PipelineError: The file is there but unreadable.
-    """
-    if not path.exists():
-        return {}
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        if content.get("workspace_id", workspace_id) != workspace_id:
-            return {}
-        return {kind.plural: dict(content.get(kind.plural, {})) for kind in KINDS}
-    except (OSError, ValueError, AttributeError, TypeError) as error:
-        raise PipelineError(
-            f"{path} cannot be read ({error!r}): delete it, `airbyte apply` makes it anew"
-        ) from None
-
-
-def write_ids(path: Path, workspace_id: str, ids: Mapping[str, Mapping[str, str]]) -> None:
-    """Keep the ids; the file holds no secret and belongs under version control."""
-    content = {"workspace_id": workspace_id, **ids}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(content, indent=2, sort_keys=True) + "\n", encoding="utf-8")
-
-
-def _destination(destination: DestinationFile, values: Mapping[str, str | None]) -> Wanted:
-    if destination.definition_id is None:
-        raise PipelineError(
-            f"the airbyte destination {destination.name} needs a definition_id: the server's id of "
-            "its connector"
+    for name in dict.fromkeys(each.destination for each in used):
+        destination = folder.destinations[name]
+        if destination.definition_id is None:
+            raise PipelineError(
+                f"the airbyte destination {name} needs a definition_id: the server's id of its "
+                "connector"
+            )
+        configuration = destination.resolved(values)
+        if "port" in configuration:  # references give texts
+            configuration["port"] = int(configuration["port"])
+        wanted.append(
+            Wanted(
+                DESTINATION,
+                name,
+                {"name": name, "configuration": configuration},
+                {"definitionId": destination.definition_id},
+                _secret_paths(destination.configuration, set()),
+            )
         )
-    configuration = destination.resolved(values)
-    if "port" in configuration:  # references give texts
-        configuration["port"] = int(configuration["port"])
-    body = {
-        "name": destination.name,
-        "definitionId": destination.definition_id,
-        "configuration": configuration,
-    }
-    secret = _secret_paths(destination.configuration, set())
-    return Wanted(DESTINATION, destination.name, body, fixed=("definitionId",), secret=secret)
+    for each in used:
+        manifest = manifests[folder.sources[each.source].connector]
+        wanted.append(_connection(each, manifest))
+    return wanted
 
 
-def _connection(
-    folder: AirbyteFolder, connection: ConnectionFile, manifests: Mapping[str, Any]
-) -> Wanted:
-    connector = folder.sources[connection.source].connector
-    body = {
-        "name": connection.name,
-        "sourceId": IdOf(SOURCE, connection.source),
-        "destinationId": IdOf(DESTINATION, connection.destination),
-        "status": "active",
-        "schedule": {"scheduleType": connection.schedule},
-        "namespaceDefinition": "custom_format",
-        "namespaceFormat": connection.namespace,
-        # As the embedded engine does: a new column appears with the next sync.
-        "nonBreakingSchemaUpdatesBehavior": "propagate_columns",
-        "configurations": {
-            "streams": [
-                _stream(stream, _declared(manifests[connector], stream.name))
-                for stream in connection.streams
-            ]
+def _connection(connection: ConnectionFile, manifest: Mapping[str, Any]) -> Wanted:
+    return Wanted(
+        CONNECTION,
+        connection.name,
+        {
+            "name": connection.name,
+            "status": "active",
+            "schedule": {"scheduleType": connection.schedule},
+            "namespaceDefinition": "custom_format",
+            "namespaceFormat": connection.namespace,
+            # As the embedded engine does: a new column appears with the next sync.
+            "nonBreakingSchemaUpdatesBehavior": "propagate_columns",
+            "configurations": {"streams": [_stream(each, manifest) for each in connection.streams]},
         },
-    }
-    return Wanted(CONNECTION, connection.name, body, fixed=("sourceId", "destinationId"))
+        {
+            "sourceId": (SOURCE, connection.source),
+            "destinationId": (DESTINATION, connection.destination),
+        },
+    )
 
 
-def _stream(stream: StreamSettings, declared: Mapping[str, Any]) -> dict[str, Any]:
-    """A server refuses a primary key for a stream whose source defines one, even the same."""
+def _stream(stream: StreamSettings, manifest: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a stream's settings; a server refuses key and cursor where the source defines them."""
+    declared = _declared(manifest, stream.name)
     sent: dict[str, Any] = {"name": stream.name, "syncMode": stream.sync_mode.value}
     if stream.cursor_field and "incremental_sync" not in declared:
         sent["cursorField"] = stream.cursor_field
@@ -408,7 +305,7 @@ def _stream(stream: StreamSettings, declared: Mapping[str, Any]) -> dict[str, An
 
 
 def _declared(manifest: Mapping[str, Any], stream: str) -> dict[str, Any]:
-    """Return a stream of a manifest with what its reference brings along."""
+    """Return a stream of a manifest with the properties of its reference."""
     for each in manifest["streams"]:
         if (each.get("name") or each.get("$parameters", {}).get("name")) == stream:
             base: Any = manifest
@@ -427,85 +324,58 @@ def _manifest(folder: AirbyteFolder, connector: str) -> dict[str, Any]:
         raise PipelineError(f"{path} cannot be read: {error}") from None
 
 
-def _secret_paths(configuration: Mapping[str, Any], marked: set[str]) -> frozenset[tuple[str, ...]]:
-    """Return where a configuration holds secrets: by the connector's word, or by its reference."""
-    referred = {f"${{{name}}}" for name in _SECRET_REFERENCES}
-    paths = [
-        path
+def _secret_paths(configuration: Mapping[str, Any], marked: set[str]) -> frozenset[Path]:
+    """Return where a configuration holds secrets: marked by the connector, or by its reference."""
+    secret = [f"${{{name}}}" for name in SECRET_REFERENCES]
+    return frozenset(
+        ("configuration", *path)
         for path, value in _leaves(configuration)
-        if path[0] in marked or any(each in str(value) for each in referred)
-    ]
-    return frozenset(("configuration", *path) for path in paths)
+        if path[0] in marked or any(each in str(value) for each in secret)
+    )
 
 
-def _find(
-    wanted: Wanted, recorded: Mapping[str, str], there: Mapping[str, Mapping[str, Any]]
-) -> Mapping[str, Any] | None:
-    if recorded.get(wanted.name) in there:
-        return there[recorded[wanted.name]]
-    named = [each for each in there.values() if each.get("name") == wanted.name]
-    if len(named) > 1:
-        raise PipelineError(
-            f"the Airbyte workspace holds {len(named)} {wanted.kind.plural} of the name "
-            f"{wanted.name!r}: rename or delete all but one there"
-        )
-    return named[0] if named else None
-
-
-def _shown(kind: Kind, found: Mapping[str, Any]) -> dict[str, Any]:
-    """Return an object of the server without what it adds to what it was sent."""
-    shown = dict(found)
-    if "configuration" in shown:
-        shown["configuration"] = {
-            name: value
-            for name, value in dict(shown["configuration"]).items()
-            if name not in _ADDED_BY_SERVER
-        }
-    if kind is CONNECTION:
-        shown["schedule"] = {"scheduleType": dict(shown["schedule"]).get("scheduleType")}
-    return shown
-
-
-def _with_ids(node: Any, ids: Mapping[str, Mapping[str, str]]) -> Any:
-    if isinstance(node, IdOf):
-        return ids[node.kind.plural].get(node.name)
-    if isinstance(node, Mapping):
-        return {name: _with_ids(value, ids) for name, value in node.items()}
-    return [_with_ids(each, ids) for each in node] if isinstance(node, list) else node
-
-
-def _changeable(wanted: Wanted, ids: Mapping[str, Mapping[str, str]]) -> dict[str, Any]:
-    body = {name: value for name, value in wanted.body.items() if name not in wanted.fixed}
-    return dict(_with_ids(body, ids))
-
-
-def _differences(
-    wanted: Mapping[str, Any],
-    there: Mapping[str, Any],
-    secret: frozenset[tuple[str, ...]],
+def _compare(
+    wanted: Wanted, found: Mapping[str, Any], ids: Ids, location: str, renew_secrets: bool
 ) -> Iterator[str]:
-    """Say where the server's object is not as wanted; fields that the files do not set are free."""
-    ours = dict(_leaves(wanted))
-    theirs = dict(_leaves({name: there.get(name) for name in wanted}))
-    # What a server tells of a stream and the files leave to the source.
+    """Yield the differences of the server's object; fields that the files do not set are free.
+
+    Raises:
+        PipelineError: A field differs that cannot be changed.
+    """
+    for name, value in wanted.fixed_values(ids).items():
+        if found.get(name, value) != value:
+            raise PipelineError(
+                f"the {wanted.kind.title} {wanted.name} of the Airbyte server at {location} has "
+                f"another {name}, which cannot be changed: rename or delete it there, then apply "
+                "again"
+            )
+    ours = dict(_leaves(wanted.body))
+    theirs = dict(_leaves({name: _shown(name, found.get(name)) for name in wanted.body}))
+    # The server adds to each stream what its source defines.
     streams = {path[:3] for path in ours if path[0] == "configurations"}
     for path in dict.fromkeys([*ours, *theirs]):
         mine, other = ours.get(path, _ABSENT), theirs.get(path, _ABSENT)
         if mine == other or (mine is _ABSENT and (other is None or path[:3] in streams)):
             continue
-        if path in secret:
-            if not _is_masked(other):
-                yield f"{'.'.join(path)} (secret): differs"
-            continue
-        yield f"{'.'.join(path)}: {_text(other)} → {_text(mine)}"
+        if path not in wanted.secret:
+            yield f"{'.'.join(path)}: {_text(other)} → {_text(mine)}"
+        elif not (isinstance(other, str) and other and set(other) == {"*"}):
+            yield f"{'.'.join(path)} (secret): differs"
+    if renew_secrets:
+        yield from (f"{'.'.join(path)} (secret): renewed" for path in sorted(wanted.secret))
 
 
-def _is_masked(value: Any) -> bool:
-    return isinstance(value, str) and bool(value) and set(value) == {"*"}
+def _shown(name: str, value: Any) -> Any:
+    """Return a field of the server's object without the parts that the server adds."""
+    if name == "configuration" and isinstance(value, Mapping):
+        return {key: each for key, each in value.items() if key not in _ADDED_BY_SERVER}
+    if name == "schedule" and isinstance(value, Mapping):
+        return {"scheduleType": value.get("scheduleType")}
+    return value
 
 
-def _leaves(node: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
-    """Walk to the values; members of a list that have names go by them."""
+def _leaves(node: Any, path: Path = ()) -> Iterator[tuple[Path, Any]]:
+    """Yield the values with their paths; members of a list that have names go by them."""
     if isinstance(node, Mapping) and node:
         for name, value in node.items():
             yield from _leaves(value, (*path, str(name)))

@@ -7,28 +7,13 @@ from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 
-from dagster import (
-    AssetKey,
-    AssetSpec,
-    FreshnessPolicy,
-    TableColumn,
-    TableColumnConstraints,
-    TableColumnDep,
-    TableColumnLineage,
-    TableSchema,
-)
+import dagster as dg
 from dagster_airbyte import DagsterAirbyteTranslator
 from dagster_airbyte.translator import AirbyteConnectionTableProps
 
-from retail_pipeline.airbyte_engine.columns import (
-    AIRBYTE_COLUMNS,
-    columns_of,
-)
-from retail_pipeline.airbyte_engine.files import (
-    AirbyteFolder,
-    ConnectionFile,
-    StreamSettings,
-)
+from retail_pipeline.airbyte_engine.columns import columns_of
+from retail_pipeline.airbyte_engine.files import AirbyteFolder, ConnectionFile, StreamSettings
+from retail_pipeline.airbyte_engine.layout import AIRBYTE_COLUMNS, AIRBYTE_DESCRIPTIONS
 from retail_pipeline.dagster_support.catalog import (
     DATA,
     PERSONAL,
@@ -39,19 +24,12 @@ from retail_pipeline.settings import PROJECT_ROOT
 API_LAYER = "retail_api"
 LANDING_LAYER = "transactional"
 OWNER = "team:data-platform"
-FRESHNESS = FreshnessPolicy.time_window(
+FRESHNESS = dg.FreshnessPolicy.time_window(
     fail_window=timedelta(hours=36), warn_window=timedelta(hours=26)
 )
-"""Synced every night: late is a table that a night has missed."""
+"""Synced every night: a table that missed a night is late."""
 
 AIRBYTE_FOLDER = PROJECT_ROOT / "airbyte"
-
-_AIRBYTE_DESCRIPTIONS: Mapping[str, str] = {
-    "_airbyte_raw_id": "Identifier that the loader gave to this version of the record.",
-    "_airbyte_extracted_at": "When the record was read from the API.",
-    "_airbyte_meta": "The sync's job and the changes that were made to fit the columns.",
-    "_airbyte_generation_id": "The generation of the data; it grows with every rebuild.",
-}
 
 
 class RetailTranslator(DagsterAirbyteTranslator):
@@ -61,7 +39,7 @@ class RetailTranslator(DagsterAirbyteTranslator):
     stream's name alone.
     """
 
-    def get_asset_spec(self, props: AirbyteConnectionTableProps) -> AssetSpec:
+    def get_asset_spec(self, props: AirbyteConnectionTableProps) -> dg.AssetSpec:
         """Return the spec of a landing table."""
         spec = super().get_asset_spec(props)
         stream = props.stream_name
@@ -92,39 +70,41 @@ def load_folder() -> AirbyteFolder:
     return AirbyteFolder.load(AIRBYTE_FOLDER)
 
 
-def api_key(stream: str) -> AssetKey:
+def api_key(stream: str) -> dg.AssetKey:
     """Return the key of the API's records."""
-    return AssetKey([API_LAYER, stream])
+    return dg.AssetKey([API_LAYER, stream])
 
 
-def landing_key(stream: str) -> AssetKey:
+def landing_key(stream: str) -> dg.AssetKey:
     """Return the key of the landing table."""
-    return AssetKey([LANDING_LAYER, stream])
+    return dg.AssetKey([LANDING_LAYER, stream])
 
 
-def api_specs(folder: AirbyteFolder) -> list[AssetSpec]:
-    """Return the external assets: what the API serves, one per stream."""
+def api_specs(folder: AirbyteFolder) -> list[dg.AssetSpec]:
+    """Return the external assets of the API, one per stream."""
     specs = []
     for connection in folder.connections.values():
         for stream in connection.streams:
             schema = folder.schema(connection, stream.name)
             description = _sentence(schema, "served by the retail API")
             specs.append(
-                AssetSpec(
+                dg.AssetSpec(
                     key=api_key(stream.name),
                     description=description.replace("One row", "One record"),
                     group_name=API_LAYER,
                     owners=[OWNER],
                     kinds={"api"},
                     tags=_tags(stream),
-                    metadata={"dagster/column_schema": TableSchema(columns=_own_columns(schema))},
+                    metadata={
+                        "dagster/column_schema": dg.TableSchema(columns=_own_columns(schema))
+                    },
                 )
             )
     return specs
 
 
-def connection_specs(folder: AirbyteFolder, connection: ConnectionFile) -> list[AssetSpec]:
-    """Return the landing tables of a connection, as dagster-airbyte would describe them."""
+def connection_specs(folder: AirbyteFolder, connection: ConnectionFile) -> list[dg.AssetSpec]:
+    """Return the specs of a connection's landing tables, as dagster-airbyte would make them."""
     translator = RetailTranslator()
     return [
         translator.get_asset_spec(
@@ -150,25 +130,25 @@ def _tags(stream: StreamSettings) -> dict[str, str]:
     return {DATA: PERSONAL if stream.is_of_persons else PSEUDONYMOUS}
 
 
-def landing_columns(schema: Mapping[str, Any]) -> TableSchema:
+def landing_columns(schema: Mapping[str, Any]) -> dg.TableSchema:
     """Return a landing table's columns: Airbyte's four, then the stream's in schema order."""
     airbyte = [
-        TableColumn(
+        dg.TableColumn(
             name=name,
             type=sql_type,
-            description=_AIRBYTE_DESCRIPTIONS[name],
-            constraints=TableColumnConstraints(nullable=False),
+            description=AIRBYTE_DESCRIPTIONS[name],
+            constraints=dg.TableColumnConstraints(nullable=False),
         )
         for name, sql_type in AIRBYTE_COLUMNS.items()
     ]
-    return TableSchema(columns=[*airbyte, *_own_columns(schema)])
+    return dg.TableSchema(columns=[*airbyte, *_own_columns(schema)])
 
 
-def landing_lineage(stream: str, schema: Mapping[str, Any]) -> TableColumnLineage:
+def landing_lineage(stream: str, schema: Mapping[str, Any]) -> dg.TableColumnLineage:
     """Return which field of the API each column comes from."""
-    return TableColumnLineage(
+    return dg.TableColumnLineage(
         {
-            name: [TableColumnDep(asset_key=api_key(stream), column_name=name)]
+            name: [dg.TableColumnDep(asset_key=api_key(stream), column_name=name)]
             for name in schema["properties"]
         }
     )
@@ -178,13 +158,13 @@ def _sentence(schema: Mapping[str, Any], end: str) -> str:
     return f"{str(schema.get('description', '')).rstrip('.')}; {end}."
 
 
-def _own_columns(schema: Mapping[str, Any]) -> list[TableColumn]:
+def _own_columns(schema: Mapping[str, Any]) -> list[dg.TableColumn]:
     return [
-        TableColumn(
+        dg.TableColumn(
             name=column.name,
             type=column.sql_type,
             description=schema["properties"][column.name].get("description"),
-            constraints=TableColumnConstraints(nullable=not column.required),
+            constraints=dg.TableColumnConstraints(nullable=not column.required),
         )
         for column in columns_of(schema)
     ]

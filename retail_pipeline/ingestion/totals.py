@@ -1,6 +1,7 @@
-"""What the API says it holds: counts per stream, and the money of the transactions.
+"""The totals that an API has of itself: records per stream, and the money of the transactions.
 
-Where it says so is in the source's file, under `totals`; what it does not tell is not checked.
+Their address is in the source's file, under `totals`; numbers that are not declared there are not
+checked.
 """
 
 import time
@@ -9,18 +10,15 @@ from dataclasses import dataclass, field
 from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING, Any
 
-from retail_pipeline.airbyte_engine.files import (
-    AirbyteFolder,
-    StreamTotals,
-)
+from retail_pipeline.airbyte_engine.files import AirbyteFolder, StreamTotals
 from retail_pipeline.errors import PipelineError
 
 if TYPE_CHECKING:
-    import httpx  # at run time where it is used: code that loads asks nobody
+    import httpx  # at run time where it is used, as loading the code sends no request
 
 ADDRESS, KEY = "RETAIL_API_URL", "RETAIL_API_KEY"
 MONEY_STREAM = "transactions"
-"""The stream whose lines and amounts are checked where the API tells them."""
+"""The stream whose lines and amounts are checked where the API has their totals."""
 
 _RECORDS = "records"
 _MONEY_FIELDS = frozenset({"lines", "net_amount", "sales_amount", "returns_amount"})
@@ -42,9 +40,12 @@ class ApiMoney:
 
 @dataclass(frozen=True)
 class ApiTotals:
-    """The API's own numbers: records by stream, and money; None or absent where it tells none.
+    """The API's own numbers; a stream without declared totals is in none of them.
 
-    `tolerances` are the shares by which a stream may differ, as its source's file allows.
+    Attributes:
+        records: Records by stream.
+        money: Lines and amounts of the transactions.
+        tolerances: The shares by which streams may differ, as the source's file allows.
     """
 
     records: dict[str, int] = field(default_factory=dict)
@@ -57,24 +58,24 @@ class ApiUnavailableError(PipelineError):
 
 
 def declared_totals(folder: AirbyteFolder, stream: str) -> StreamTotals | None:
-    """Return where the API says how much of a stream it holds, if it does."""
+    """Return where the API has the totals of a stream, if it has them."""
     for connection in folder.connections.values():
         if any(each.name == stream for each in connection.streams):
             return folder.sources[connection.source].totals.get(stream)
     return None
 
 
-def tells_money(stream: str, totals: StreamTotals | None) -> bool:
-    """Say whether a stream's totals tell lines and amounts that can be checked."""
+def has_money(stream: str, totals: StreamTotals | None) -> bool:
+    """Return whether a stream's totals have lines and amounts that can be checked."""
     return stream == MONEY_STREAM and totals is not None and set(totals.fields) >= _MONEY_FIELDS
 
 
 def fetch_totals(folder: AirbyteFolder, values: Mapping[str, str | None]) -> ApiTotals:
-    """Ask the API for all numbers that the files say it tells.
+    """Return the API's totals, all those that the files declare.
 
     Args:
         folder: The connection files.
-        values: What references stand for, as for the sources.
+        values: The values of references, as for the sources.
 
     Raises:
         ApiUnavailableError: It does not answer, or is overloaded, three times in a row.
@@ -82,54 +83,59 @@ def fetch_totals(folder: AirbyteFolder, values: Mapping[str, str | None]) -> Api
             or the key is such that no request can be made of it.
     """
     answers: dict[str, Any] = {}
-    records: dict[str, int] = {}
-    tolerances: dict[str, float] = {}
+    found = ApiTotals()
     money = None
     for connection in folder.connections.values():
         source = folder.sources[connection.source]
-        takes_key = f"${{{KEY}}}" in str(source.configuration)
+        has_key = f"${{{KEY}}}" in str(source.configuration)
         for name in (each.name for each in connection.streams):
             totals = source.totals.get(name)
             if totals is None:
                 continue
-            tolerances[name] = totals.tolerance
-            request = totals.resolved(values)
-            label = f"{totals.path}?{sorted(request.items())}"
-            if label not in answers:
-                answers[label] = _answer(totals.path, request, values, takes_key)
+            parameters = totals.resolved(values)
+            request = f"{totals.path}?{sorted(parameters.items())}"
+            if request not in answers:  # streams may share one
+                answers[request] = _answer(totals.path, parameters, values, has_key)
+            found.tolerances[name] = totals.tolerance
             try:
-                records[name] = int(answers[label][totals.fields[_RECORDS]])
-                if tells_money(name, totals):
-                    money = _money(answers[label], totals.fields)
+                found.records[name] = int(answers[request][totals.fields[_RECORDS]])
+                if has_money(name, totals):
+                    money = _money(answers[request], totals.fields)
             except (KeyError, TypeError, ValueError, InvalidOperation) as error:
                 raise PipelineError(
                     f"the answer of {totals.path} cannot be read: {error!r}"
                 ) from None
-    return ApiTotals(records, money, tolerances)
+    return ApiTotals(found.records, money, found.tolerances)
 
 
 def _answer(
-    path: str, parameters: Mapping[str, str], values: Mapping[str, str | None], takes_key: bool
+    path: str, parameters: Mapping[str, str], values: Mapping[str, str | None], has_key: bool
 ) -> Any:
     import httpx
 
     url = f"{values[ADDRESS]}{path}"
-    headers = {"Authorization": f"Bearer {values[KEY]}"} if takes_key else {}
     problem = ""
     for attempt in range(_ATTEMPTS):
         try:
-            answer = _ask(url, parameters, headers)
+            answer = httpx.get(
+                url,
+                params=dict(parameters),
+                headers={"Authorization": f"Bearer {values[KEY]}"} if has_key else {},
+                timeout=_TIMEOUT_SECONDS,
+                # A proxy of the environment does not know our loopback.
+                trust_env=not url.startswith(("http://127.0.0.1", "http://localhost")),
+            )
         except httpx.TransportError as error:
             problem, wait = str(error) or type(error).__name__, 0.5
         except (httpx.HTTPError, httpx.InvalidURL, UnicodeError) as error:
-            # Its words may hold a part of the address or of the key.
+            # Its message may hold a part of the address or of the key.
             raise PipelineError(
                 f"the retail API cannot be asked for {path} ({type(error).__name__}): "
                 "check RETAIL_SOURCE and RETAIL_API_KEY"
             ) from None
         else:
             if answer.status_code not in _TRANSIENT:
-                return _understood(path, answer)
+                return _content(path, answer)
             problem, wait = f"HTTP {answer.status_code}", _retry_after(answer)
         if attempt < _ATTEMPTS - 1:
             time.sleep(wait)
@@ -139,25 +145,12 @@ def _answer(
     )
 
 
-def _ask(url: str, parameters: Mapping[str, str], headers: Mapping[str, str]) -> "httpx.Response":
-    import httpx
-
-    loopback = url.startswith(("http://127.0.0.1", "http://localhost"))
-    return httpx.get(
-        url,
-        params=dict(parameters),
-        headers=dict(headers),
-        timeout=_TIMEOUT_SECONDS,
-        trust_env=not loopback,  # a proxy of the environment does not know our loopback
-    )
-
-
 def _retry_after(answer: "httpx.Response") -> float:
     text = answer.headers.get("Retry-After", "")
     return min(float(text), _LONGEST_WAIT_SECONDS) if text.isdigit() else 1.0
 
 
-def _understood(path: str, answer: "httpx.Response") -> Any:
+def _content(path: str, answer: "httpx.Response") -> Any:
     if not answer.is_success:
         raise PipelineError(
             f"the retail API refuses {path} with HTTP {answer.status_code}: "

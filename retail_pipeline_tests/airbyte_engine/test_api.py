@@ -1,22 +1,23 @@
-"""The stand-in over HTTP, through the unmodified AirbyteWorkspace of dagster-airbyte."""
+"""The stand-in keeps Airbyte's contract, also where something goes wrong.
+
+The client is dagster-airbyte's, unmodified; the typed models of airbyte-api read every answer.
+"""
 
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 import requests
+from airbyte_api.models.jobresponse import JobResponse
+from airbyte_api.models.jobsresponse import JobsResponse
 from dagster import Failure
 from dagster_airbyte import AirbyteWorkspace
-from dagster_airbyte.resources import load_airbyte_asset_specs
 
-from retail_pipeline.airbyte_engine.api import (
-    StandIn,
-    serving,
-)
+from retail_pipeline.airbyte_engine.api import StandIn, serving
 from retail_pipeline.airbyte_engine.engine import Engine
-from retail_pipeline.airbyte_engine.jobs import JobStore
 from retail_pipeline.postgres import Database
 from retail_pipeline_tests.airbyte_engine import paged_api
 from retail_pipeline_tests.airbyte_engine.paged_api import PagedApi, products
@@ -45,48 +46,118 @@ def workspace_at(stand_in: StandIn, **options) -> AirbyteWorkspace:
     )
 
 
-def test_specs_jobs_and_failures_through_the_workspace(database: Database) -> None:
-    api = PagedApi({"products": products(5)})
-    with served(database, api) as (engine, stand_in):
-        workspace = workspace_at(stand_in, request_max_retries=0)
-        keys = {spec.key.to_user_string() for spec in load_airbyte_asset_specs(workspace)}
-        assert keys == {"products", "users", "transactions"}
-        client = workspace.get_client()
+class Caller:
+    """Calls a stand-in as a client of Airbyte does."""
+
+    def __init__(self, stand_in: StandIn) -> None:
+        self._root = stand_in.rest_api_base_url
+        credentials = stand_in.credentials
+        given = {"client_id": credentials.client_id, "client_secret": credentials.client_secret}
+        token = requests.post(f"{self._root}/applications/token", json=given, timeout=5).json()
+        assert token["token_type"] == "Bearer" and token["expires_in"] > 150
+        self._headers = {"Authorization": f"Bearer {token['access_token']}"}
+
+    def __call__(self, method: str, path: str, *, status: int = 200, **options: Any) -> Any:
+        url = path if path.startswith("http") else f"{self._root}/{path}"
+        answer = requests.request(method, url, headers=self._headers, timeout=5, **options)
+        assert answer.status_code == status, answer.text
+        return answer.json()
+
+
+def test_jobs_and_failures_through_the_workspace(database: Database) -> None:
+    with served(database, PagedApi({"products": products(5)})) as (engine, stand_in):
+        client = workspace_at(stand_in, request_max_retries=0, max_items_per_page=2).get_client()
         output = client.sync_and_poll(PRODUCTS)
         assert output.job_details["rowsSynced"] == 5
         assert output.job_details["duration"].startswith("PT")
         engine.values = {**engine.values, "RETAIL_API_KEY": "wrong"}
-        with pytest.raises(Failure, match="Job failed"):
-            client.sync_and_poll(PRODUCTS)
+        for _ in range(2):
+            with pytest.raises(Failure, match="Job failed"):
+                client.sync_and_poll(PRODUCTS)
         with pytest.raises(Failure):
             client.sync_and_poll("no-such-connection")
+        jobs = client.get_jobs_for_connection(PRODUCTS, datetime.now(UTC) - timedelta(days=1))
+        assert [job.status for job in jobs] == ["failed", "failed", "succeeded"]  # in two pages
+        assert client.get_jobs_for_connection(PRODUCTS, datetime.now(UTC) + timedelta(days=1)) == []
 
 
-def test_termination_cancels_the_sync(database: Database) -> None:
+def test_typed_models_read_every_answer_about_a_job(database: Database) -> None:
+    with served(database, PagedApi({"products": products(5)})) as (engine, stand_in):
+        call = Caller(stand_in)
+        body = {"connectionId": PRODUCTS, "jobType": "sync"}
+        started = JobResponse.model_validate(call("POST", "jobs", json=body))
+        engine.wait(started.job_id)
+        job = JobResponse.model_validate(call("GET", f"jobs/{started.job_id}"))
+        assert (job.status.value, job.rows_synced, job.job_type.value) == ("succeeded", 5, "sync")
+        jobs = JobsResponse.model_validate(call("GET", f"jobs?connectionId={PRODUCTS}"))
+        assert [each.job_id for each in jobs.data] == [started.job_id]
+
+
+def test_requests_without_the_token_are_refused(database: Database) -> None:
+    with engine_for(database, "http://127.0.0.1:9") as engine, serving(engine) as stand_in:
+        rest, configuration = stand_in.rest_api_base_url, stand_in.configuration_api_base_url
+        paths = (f"{rest}/jobs", f"{rest}/jobs/1", f"{configuration}/connections/get")
+        for token in ({}, {"Authorization": "Bearer guess"}):
+            for path in paths:
+                method = "POST" if path.endswith("get") else "GET"
+                answer = requests.request(method, path, headers=token, json={}, timeout=5)
+                assert answer.status_code == 401
+        wrong = {"client_id": stand_in.credentials.client_id, "client_secret": "guess"}
+        assert requests.post(f"{rest}/applications/token", json=wrong, timeout=5).status_code == 401
+
+
+def test_the_workspace_renews_a_token_that_has_expired(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with engine_for(database, "http://127.0.0.1:9") as engine, serving(engine) as stand_in:
+        client = workspace_at(stand_in, request_max_retries=0).get_client()
+        assert client.get_jobs_for_connection(PRODUCTS) == []
+        stand_in.credentials.token = "the next one"  # the client's own is over
+        with pytest.raises(Failure):
+            client.get_jobs_for_connection(PRODUCTS)
+        monkeypatch.setattr("dagster_airbyte.resources.AIRBYTE_REFRESH_TIMEDELTA_SECONDS", 0)
+        assert client.get_jobs_for_connection(PRODUCTS) == []
+
+
+def test_unknown_and_wrong_requests_are_refused_with_a_reason(database: Database) -> None:
+    with served(database, PagedApi({"products": []})) as (_, stand_in):
+        call = Caller(stand_in)
+        nobody = "11111111-0000-4000-8000-000000000000"
+        for method in ("GET", "DELETE"):
+            assert "there is no job" in call(method, "jobs/999", status=404)["detail"]
+        job = {"connectionId": nobody, "jobType": "sync"}
+        assert nobody in call("POST", "jobs", json=job, status=404)["detail"]
+        reset = {"connectionId": PRODUCTS, "jobType": "reset"}
+        assert "'sync'" in call("POST", "jobs", json=reset, status=422)["detail"]
+        details = f"{stand_in.configuration_api_base_url}/connections/get"
+        assert nobody in call("POST", details, json={"connectionId": nobody}, status=404)["detail"]
+
+
+def test_a_timeout_cancels_the_sync(database: Database) -> None:
     api = PagedApi({"products": products(300)}, hold=threading.Event())
     with served(database, api) as (engine, stand_in):
         client = workspace_at(stand_in, poll_timeout=1.5).get_client()
         with pytest.raises(Failure, match="Timeout"):
             client.sync_and_poll(PRODUCTS)
-        wait_until(lambda: engine.jobs.get(1).status == "cancelled")
+        wait_until(lambda: engine.jobs[0].status == "cancelled")
         assert [job.status for job in client.get_jobs_for_connection(PRODUCTS)] == ["cancelled"]
 
 
-def test_jobs_are_listed_in_pages_and_nothing_opens_without_the_token(database: Database) -> None:
-    store = JobStore(database)
-    for _ in range(5):
-        with database.connect(autocommit=True) as session:
-            store.start(session, connection_id=PRODUCTS, connection_name="retail_api_products")
-    with engine_for(database, "http://127.0.0.1:9") as engine, serving(engine) as stand_in:
-        client = workspace_at(stand_in, max_items_per_page=2).get_client()
-        jobs = client.get_jobs_for_connection(PRODUCTS, datetime.now(UTC) - timedelta(days=1))
-        assert [job.id for job in jobs] == [5, 4, 3, 2, 1]
-        assert {job.status for job in jobs} == {"failed"}  # their workers are gone
-        tomorrow = datetime.now(UTC) + timedelta(days=1)
-        assert client.get_jobs_for_connection(PRODUCTS, tomorrow) == []
-        for path in ("workspaces/x", "connections", "jobs", "jobs/1", "destinations/x"):
-            url = f"{stand_in.rest_api_base_url}/{path}"
-            assert requests.get(url, timeout=5).status_code == 401
-        wrong = {"client_id": stand_in.credentials.client_id, "client_secret": "guess"}
-        token = f"{stand_in.rest_api_base_url}/applications/token"
-        assert requests.post(token, json=wrong, timeout=5).status_code == 401
+def test_a_second_sync_is_refused_and_a_cancelled_one_says_so(database: Database) -> None:
+    api = PagedApi({"products": products(300)}, hold=threading.Event())
+    with served(database, api) as (engine, stand_in):
+        call = Caller(stand_in)
+        body = {"connectionId": PRODUCTS, "jobType": "sync"}
+        first = JobResponse.model_validate(call("POST", "jobs", json=body))
+        assert first.status.value == "running"
+        with pytest.raises(Failure, match="already running"):
+            workspace_at(stand_in, request_max_retries=0).get_client().sync_and_poll(PRODUCTS)
+        wait_until(lambda: len(api.requests) > 1)
+        call("DELETE", f"jobs/{first.job_id}")
+        assert engine.wait(first.job_id).status == "cancelled"
+        ended = JobResponse.model_validate(call("GET", f"jobs/{first.job_id}"))
+        assert ended.status.value == "cancelled"
+        address = f"{stand_in.configuration_api_base_url}/jobs/get"
+        info = call("POST", address, json={"id": first.job_id})
+        [failure] = info["attempts"][-1]["attempt"]["failureSummary"]["failures"]
+        assert failure["externalMessage"] == "it was cancelled"

@@ -8,33 +8,20 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from retail_pipeline.airbyte_engine.columns import (
-    MisfitError,
-    columns_of,
-)
-from retail_pipeline.airbyte_engine.connector import (
-    Record,
-    StreamState,
-)
+from retail_pipeline.airbyte_engine.columns import columns_of
 from retail_pipeline.airbyte_engine.destination import (
     Loader,
     Outcome,
     stored_states,
 )
-from retail_pipeline.airbyte_engine.fast_reader.rendering import record_hash
 from retail_pipeline.airbyte_engine.files import (
     StreamSettings,
     SyncMode,
 )
-from retail_pipeline.airbyte_engine.jobs import (
-    JobOverError,
-    JobStatus,
-    JobStore,
-)
-from retail_pipeline.airbyte_engine.landing_table import (
-    ColumnTypeError,
-    Landing,
-)
+from retail_pipeline.airbyte_engine.layout import ColumnTypeError, Landing
+from retail_pipeline.airbyte_engine.messages import Record, StreamState
+from retail_pipeline.airbyte_engine.rendering import record_hash
+from retail_pipeline.airbyte_engine.values import MisfitError
 from retail_pipeline.postgres import Database
 
 SCHEMA = {
@@ -81,12 +68,11 @@ def load(
     schema: dict = SCHEMA,
 ) -> Outcome:
     with database.connect(autocommit=True) as session:
-        job = JobStore(database).start(session, connection_id="c", connection_name="c")
         landing = Landing.of("transactional", how, schema)
-        loader = Loader(session, {"things": landing}, job_id=job, generation=3)
+        loader = Loader(session, {"things": landing}, job_id=1, generation=3)
         for record in records:
             loader.add(Record("things", record, 1_600_000_000_000))
-        return loader.commit("c", {"things": StreamState("things", {"at": "x"})}, bytes_read=0)
+        return loader.commit("c", {"things": StreamState("things", {"at": "x"})})
 
 
 def rows(database: Database, columns: str, table: str = "transactional.things") -> list[tuple]:
@@ -220,20 +206,16 @@ def test_a_type_that_may_lose_values_fails_and_leaves_everything(database: Datab
     assert rows(database, "to_jsonb(t)", "transactional.things t") == before
 
 
-def test_a_job_that_was_ended_commits_nothing(database: Database) -> None:
+def test_a_commit_that_fails_at_its_end_leaves_nothing(database: Database) -> None:
+    def fail(*_: object) -> None:
+        raise RuntimeError("the job was cancelled")
+
     with database.connect(autocommit=True) as session:
-        store = JobStore(database)
-        job = store.start(session, connection_id="c", connection_name="c")
-        loader = Loader(
-            session,
-            {"things": Landing.of("transactional", SETTINGS, SCHEMA)},
-            job_id=job,
-            generation=1,
-        )
+        landing = Landing.of("transactional", SETTINGS, SCHEMA)
+        loader = Loader(session, {"things": landing}, job_id=1, generation=1)
         loader.add(Record("things", thing(), 0))
-        store.stop(job, JobStatus.CANCELLED, "no more")
-        with pytest.raises(JobOverError):
-            loader.commit("c", {"things": StreamState("things", {})}, bytes_read=0)
+        with pytest.raises(RuntimeError):
+            loader.commit("c", {"things": StreamState("things", {})}, after=fail)
         assert stored_states(session, "c") == []
         with pytest.raises(psycopg.errors.UndefinedTable):
             session.execute("select from transactional.things")

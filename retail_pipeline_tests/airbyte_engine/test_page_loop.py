@@ -6,7 +6,6 @@ a fault meets both at the same request. What the loop says it supports is what i
 
 import copy
 import json
-import os
 import re
 import subprocess
 import sys
@@ -21,13 +20,9 @@ import yaml
 from starlette.responses import JSONResponse, Response
 
 from retail_pipeline.airbyte_engine.engine import configured_catalog
+from retail_pipeline.airbyte_engine.fast_reader import PAGES, STOCK, ReadRequest
 from retail_pipeline.airbyte_engine.files import AirbyteFolder
-from retail_pipeline.airbyte_engine.host import HOST
-from retail_pipeline.airbyte_engine.read_request import (
-    PAGES,
-    STOCK,
-    ReadRequest,
-)
+from retail_pipeline.airbyte_engine.source import READERS
 from retail_pipeline.settings import PROJECT_ROOT
 from retail_pipeline_tests.airbyte_engine.paged_api import KEY, PagedApi, products, serving
 
@@ -166,19 +161,22 @@ def read(
         done = subprocess.run([executable, *arguments], capture_output=True, check=False)
         lines, output.exit_code = done.stdout.splitlines(), done.returncode
     else:
-        lines, output.exit_code = _read_in_host(folder, arguments, page_loop)
+        lines, output.exit_code = _read_by_reader(folder, arguments, page_loop)
     for line in lines:
         output.take(json.loads(line))
     return output
 
 
-def _read_in_host(folder: Path, arguments: list[str], page_loop: bool) -> tuple[list[bytes], int]:
-    receiving, sending = os.pipe()
-    with os.fdopen(receiving, "rb") as messages, (folder / "log.txt").open("ab") as log:
-        request = ReadRequest(arguments, str(folder), page_loop=page_loop)
-        reader = HOST.start(request, sending, log.fileno())
-        os.close(sending)
-        return messages.read().splitlines(), reader.wait()
+def _read_by_reader(folder: Path, arguments: list[str], page_loop: bool) -> tuple[list[bytes], int]:
+    reader, lines = READERS.take(), []
+    log = str(folder / "log.txt")
+    reader.request(ReadRequest(arguments, str(folder), log, page_loop=page_loop))
+    for line in reader.messages:
+        lines.append(line)
+        if line.startswith(b'{"type":"END"'):
+            break
+    READERS.give_back(reader)
+    return lines, json.loads(lines.pop())["exit_code"]
 
 
 def both(
@@ -493,7 +491,7 @@ def refused(manifest: Mapping[str, Any], streams: Sequence[str] = STREAMS) -> st
     from airbyte_cdk.sources.declarative.parsers import manifest_component_transformer as parameters
     from airbyte_cdk.sources.declarative.parsers import manifest_reference_resolver as references
 
-    from retail_pipeline.airbyte_engine.fast_reader.page_loop import unsupported
+    from retail_pipeline.airbyte_engine.fast_reader.supported import unsupported
 
     resolved = references.ManifestReferenceResolver().preprocess_manifest(dict(manifest))
     transformer = parameters.ManifestComponentTransformer()
@@ -514,7 +512,7 @@ def test_what_changes_no_record_is_not_refused(monkeypatch: pytest.MonkeyPatch) 
     manifest["streams"][0]["$parameters"]["record_filter"] = FILTER
     assert refused(manifest) == "stream products: RecordSelector uses record_filter"
     monkeypatch.setattr(
-        "retail_pipeline.airbyte_engine.fast_reader.page_loop.version", lambda _: "8.0.0"
+        "retail_pipeline.airbyte_engine.fast_reader.supported.version", lambda _: "8.0.0"
     )
     assert refused(MANIFEST) == "airbyte-cdk is 8.0.0, and the loop was compared with 7.39.1"
 

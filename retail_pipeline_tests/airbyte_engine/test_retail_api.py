@@ -113,7 +113,10 @@ def each(numbers: range, **options: Any) -> dict[str, list[dict[str, Any]]]:
 
 
 def counts(jobs: dict[str, Job]) -> dict[str, tuple[str, int, int]]:
-    return {name: (job.status, job.rows_read, job.rows_inserted) for name, job in jobs.items()}
+    return {
+        name: (job.status, job.counts.rows_read, job.counts.rows_inserted)
+        for name, job in jobs.items()
+    }
 
 
 @pytest.fixture
@@ -159,11 +162,11 @@ def test_first_sync_resumed_and_empty(database: Database, api: AnyApi) -> None:
                 *records(stream, range(5), day="2011-02-01"),
             ]
         jobs = sync_all(engine)
-        assert {name: (j.rows_inserted, j.rows_updated) for name, j in jobs.items()} == (
-            dict.fromkeys(STREAMS, (1, 5))
-        )
+        assert {
+            name: (j.counts.rows_inserted, j.counts.rows_updated) for name, j in jobs.items()
+        } == (dict.fromkeys(STREAMS, (1, 5)))
         # Ten minutes before the last instant, that instant, the late record and the five new ones.
-        assert {job.rows_read for job in jobs.values()} == {10 + 1 + 1 + 5}
+        assert {job.counts.rows_read for job in jobs.values()} == {10 + 1 + 1 + 5}
         assert counts(sync_all(engine)) == dict.fromkeys(STREAMS, ("succeeded", 5, 0))
     for stream in STREAMS:
         assert set(landed(database, stream)) == {r[KEYS[stream]] for r in api.streams[stream]}
@@ -194,7 +197,9 @@ def test_records_that_do_not_fit(database: Database, api: AnyApi) -> None:
         api.streams[stream].insert(0, {**bad[1], "updated_at": "2011-01-01T00:00:00Z?"})
     with engine_for(database, api.address) as engine:
         jobs = sync_all(engine)
-    assert {(j.rows_read, j.rows_inserted, j.rows_rejected) for j in jobs.values()} == {(50, 47, 3)}
+    assert {
+        (j.counts.rows_read, j.counts.rows_inserted, j.counts.rows_rejected) for j in jobs.values()
+    } == {(50, 47, 3)}
     aside = database.query("select stream, reason from quality.rejected_records")
     for stream, key in KEYS.items():
         assert set(aside.loc[aside["stream"] == stream, "reason"]) == {

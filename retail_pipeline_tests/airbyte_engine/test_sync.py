@@ -13,10 +13,7 @@ import pytest
 
 from retail_pipeline.airbyte_engine.engine import Engine
 from retail_pipeline.airbyte_engine.files import AirbyteFolder
-from retail_pipeline.airbyte_engine.jobs import (
-    AlreadyRunningError,
-    Job,
-)
+from retail_pipeline.airbyte_engine.jobs import Job
 from retail_pipeline.postgres import Database
 from retail_pipeline.settings import PROJECT_ROOT
 from retail_pipeline_tests.airbyte_engine.paged_api import KEY, PagedApi, products, serving
@@ -27,7 +24,7 @@ PRODUCTS = FOLDER.connections["retail_api_products"].id
 
 def engine_for(database: Database, address: str, key: str = KEY, folder=FOLDER) -> Engine:
     values = {"RETAIL_API_URL": address, "RETAIL_API_KEY": key, "RETAIL_API_END": None}
-    return Engine(folder, database, values, heartbeat_seconds=0.2)
+    return Engine(folder, database, values)
 
 
 def sync(engine: Engine) -> Job:
@@ -48,7 +45,11 @@ def test_first_sync_then_only_what_is_new(database: Database) -> None:
     api = PagedApi({"products": products(250)}, refuse_every=3)
     with serving(api), engine_for(database, api.address) as engine:
         first = sync(engine)
-        assert (first.status, first.rows_read, first.rows_inserted) == ("succeeded", 250, 250)
+        assert (first.status, first.counts.rows_read, first.counts.rows_inserted) == (
+            "succeeded",
+            250,
+            250,
+        )
         before = landed(database)
         assert before["P00001"][:2] == ("Tab\tand back\\slash 1", Decimal("0.001"))
 
@@ -56,8 +57,8 @@ def test_first_sync_then_only_what_is_new(database: Database) -> None:
         api.streams["products"] += [changed, *products(7, day="2011-02-01")[5:]]
         second = sync(engine)
         # The last instant of the first sync and ten minutes before it are read once more.
-        assert second.rows_read == 3 + 11
-        assert (second.rows_inserted, second.rows_updated) == (0, 3)
+        assert second.counts.rows_read == 3 + 11
+        assert (second.counts.rows_inserted, second.counts.rows_updated) == (0, 3)
     after = landed(database)
     assert after["P00000"][0] == "Renamed"
     untouched = set(before) - {"P00000", "P00005", "P00006"}
@@ -86,9 +87,11 @@ def test_cancelling_leaves_table_and_state_alone_and_overlap_is_refused(database
     api = PagedApi({"products": products(300)}, hold=threading.Event())
     with serving(api), engine_for(database, api.address) as engine:
         job = engine.start(PRODUCTS)
-        with pytest.raises(AlreadyRunningError):
-            engine.start(PRODUCTS)
         wait_until(lambda: len(api.requests) > 1)
+        with engine_for(database, api.address) as another:
+            refused = sync(another)
+        assert refused.status == "failed"
+        assert "a sync of connection retail_api_products is already running" in refused.reason
         engine.cancel(job.job_id)
         ended = engine.wait(job.job_id)
     assert (ended.status, ended.reason) == ("cancelled", "it was cancelled")
@@ -114,17 +117,19 @@ def test_a_killed_worker_leaves_no_reader_and_the_next_sync_heals(
         )
         wait_until(lambda: len(api.requests) > 1)
         source = reader_below(worker.pid)
+        [folder] = tmp_path.glob("airbyte-source-*")
+        assert folder.stat().st_mode & 0o777 == 0o700
         worker.send_signal(signal.SIGKILL)
         worker.wait()
         wait_until(lambda: not Path(f"/proc/{source}").exists())
         api.hold.set()
         api.hold = None
         with engine_for(database, api.address) as engine:
-            wait_until(lambda: engine.jobs.of_connection(PRODUCTS)[0].status == "failed")
-            dead = engine.jobs.of_connection(PRODUCTS)[0]
-            assert "the worker of this sync died" in (dead.reason or "")
             assert landed(database) == {}
-            assert sync(engine).rows_inserted == 300
+            assert sync(engine).counts.rows_inserted == 300
+    history = database.query("select status, reason from quality.sync_jobs order by job_id")
+    assert history["status"].tolist() == ["failed", "succeeded"]
+    assert "the process of this sync was killed" in history["reason"][0]
     assert len(landed(database)) == 300
 
 
@@ -136,7 +141,7 @@ def test_a_killed_source_fails_the_job(database: Database) -> None:
         os.kill(reader_below(os.getpid()), signal.SIGKILL)
         ended = engine.wait(job.job_id)
     assert ended.status == "failed"
-    assert "-9" in (ended.reason or "")
+    assert "the source was killed" in (ended.reason or "")
     assert landed(database) == {}
 
 
@@ -160,14 +165,12 @@ def wait_until(condition, seconds: float = 30) -> None:
 
 
 def reader_below(parent: int) -> int:
-    for status in Path("/proc").glob("[0-9]*/cmdline"):
-        try:
-            words = status.read_bytes().split(b"\0")
-        except OSError:
-            continue
-        if b"retail_pipeline.airbyte_engine.child" in words and str(parent).encode() in words:
-            return int(status.parent.name)
-    raise AssertionError("no source process was found")
+    """Return the reader that a process has started."""
+    children = Path(f"/proc/{parent}/task").glob("*/children")
+    for pid in " ".join(each.read_text() for each in children).split():
+        if b"airbyte_engine.fast_reader" in Path(f"/proc/{pid}/cmdline").read_bytes():
+            return int(pid)
+    raise AssertionError("no reader was found")
 
 
 def impatient(tmp_path: Path) -> AirbyteFolder:

@@ -1,6 +1,5 @@
 """`airbyte plan|apply|check` against a stand-in of a server's management API."""
 
-import json
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,12 +9,7 @@ import yaml
 from starlette.responses import JSONResponse
 
 from retail_pipeline.cli import main
-from retail_pipeline.ingestion.specs import load_folder
-from retail_pipeline.ingestion.workspace import known_connection_ids
-from retail_pipeline.settings import (
-    PROJECT_ROOT,
-    Settings,
-)
+from retail_pipeline.settings import PROJECT_ROOT
 from retail_pipeline_tests.cli.command import DONE, FAILED, WRONG_USE
 from retail_pipeline_tests.ingestion import management_api
 from retail_pipeline_tests.ingestion.management_api import (
@@ -56,9 +50,6 @@ class Airbyte:
         text = path.read_text()
         assert old in text
         path.write_text(text.replace(old, new))
-
-    def ids(self) -> dict[str, dict[str, str]]:
-        return json.loads((self.folder / "workspaces" / "local.json").read_text())
 
 
 @pytest.fixture
@@ -106,9 +97,6 @@ def test_the_first_apply_creates_the_second_changes_nothing(
     connection = server.named("connections")["retail_api_users"]
     assert connection["namespaceFormat"] == "transactional"
     assert connection["schedule"] == {"scheduleType": "manual"}
-    recorded = airbyte.ids()
-    assert recorded["workspace_id"] == WORKSPACE
-    assert recorded["connections"]["retail_api_users"] == connection["connectionId"]
 
     code, shown = airbyte("apply")
     assert (code, len(server.writes)) == (DONE, 6)
@@ -144,46 +132,51 @@ def test_an_edit_changes_one_thing_and_says_which(airbyte: Airbyte, server: Mana
     assert airbyte("check")[0] == DONE
 
 
-def test_nothing_is_deleted_without_prune_and_only_what_was_made_here(
+def test_prune_deletes_what_the_files_do_not_have_and_nothing_of_another_source(
     airbyte: Airbyte, server: Management
 ) -> None:
     airbyte("apply")
     users = server.named("connections")["retail_api_users"]
-    by_hand = {**users, "connectionId": "by-hand", "name": "made in the UI"}
-    server.objects["connections"]["by-hand"] = by_hand
+    foreign = {**users, "connectionId": "foreign", "name": "another shop", "sourceId": "theirs"}
+    server.objects["connections"]["foreign"] = foreign
     (airbyte.folder / "connections" / "users.yaml").unlink()
     server.writes.clear()
-    code, shown = airbyte("apply")
-    assert (code, server.writes) == (DONE, [])
-    assert "! connection retail_api_users is no longer in the files" in shown
+    assert airbyte("apply")[0] == DONE
+    assert server.writes == []
+    code, shown = airbyte("plan", "--prune")
+    assert (code, "- connection retail_api_users" in shown) == (DONE, True)
     assert airbyte("apply", "--prune")[0] == DONE
     assert server.writes == [("DELETE", "connections")]
-    assert set(server.named("connections")) == {
-        "made in the UI",
-        "retail_api_products",
-        "retail_api_transactions",
+    names = {"another shop", "retail_api_products", "retail_api_transactions"}
+    assert set(server.named("connections")) == names
+
+    source = server.named("sources")["retail_api"]
+    server.objects["sources"]["old"] = {
+        **source,
+        "sourceId": "old",
+        "name": "the shop of last year",
     }
+    old = {**users, "connectionId": "old", "name": "old users", "sourceId": "old"}
+    server.objects["connections"]["old"] = old
+    server.writes.clear()
+    assert airbyte("apply", "--prune")[0] == DONE
+    assert server.writes == [("DELETE", "connections"), ("DELETE", "sources")]
     assert airbyte("check")[0] == DONE
 
 
-def test_objects_are_found_by_name_and_by_id(airbyte: Airbyte, server: Management) -> None:
+def test_an_object_of_two_or_of_another_definition_is_named(
+    airbyte: Airbyte, server: Management
+) -> None:
     airbyte("apply")
-    server.writes.clear()
-    (airbyte.folder / "workspaces" / "local.json").unlink()
-    assert airbyte("check")[0] == FAILED  # the ids have to be written down again
-    assert airbyte("apply")[0] == DONE
-    assert server.writes == []
-    server.named("connections")["retail_api_users"]["name"] = "renamed in the UI"
-    _, shown = airbyte("apply")
-    assert 'name: "renamed in the UI" → "retail_api_users"' in shown
-    assert server.writes == [("PATCH", "connections")]
-
     users = server.named("connections")["retail_api_users"]
     server.objects["connections"]["twin"] = {**users, "connectionId": "twin"}
-    (airbyte.folder / "workspaces" / "local.json").unlink()
     code, shown = airbyte("apply")
     assert code == FAILED
     assert "holds 2 connections of the name 'retail_api_users'" in shown
+    del server.objects["connections"]["twin"]
+    server.named("connections")["retail_api_users"]["sourceId"] = "theirs"
+    code, shown = airbyte("apply")
+    assert (code, "has another sourceId, which cannot be changed" in shown) == (FAILED, True)
 
 
 def test_a_failure_is_one_message_and_the_next_apply_goes_on(
@@ -213,23 +206,10 @@ def test_a_failure_is_one_message_and_the_next_apply_goes_on(
     code, shown = airbyte("apply")
     assert code == FAILED
     assert "refuses to create the destination warehouse (HTTP 422: a check with ******" in shown
-    assert set(airbyte.ids()["sources"]) == {"retail_api"}
     server.refuse = lambda method, path: None
     assert airbyte("apply")[0] == DONE
     assert len(server.objects["sources"]) == 1
     assert airbyte("check")[0] == DONE
-
-
-def test_a_run_takes_the_ids_of_its_own_workspace(
-    airbyte: Airbyte, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    airbyte("apply")
-    monkeypatch.setenv("AIRBYTE_MODE", "server")
-    folder = load_folder()
-    settings = Settings.from_environment()
-    assert known_connection_ids(settings, folder) == airbyte.ids()["connections"]
-    monkeypatch.setenv("AIRBYTE_WORKSPACE_ID", "another")
-    assert known_connection_ids(Settings.from_environment(), folder) == {}
 
 
 def test_the_manifest_is_sent_as_it_is(airbyte: Airbyte, server: Management) -> None:

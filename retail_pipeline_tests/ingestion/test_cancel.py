@@ -109,7 +109,7 @@ def ask(address: str, query: str, **variables: Any) -> Any:
 
 
 def processes_with(text: str) -> list[str]:
-    """Return the hosts and readers whose environment bears a text."""
+    """Return the readers whose environment has a text."""
     found = []
     for folder in Path("/proc").glob("[0-9]*"):
         try:
@@ -117,7 +117,7 @@ def processes_with(text: str) -> list[str]:
             environment = (folder / "environ").read_bytes()
         except OSError:
             continue
-        if b"airbyte_engine.child" in command and text.encode() in environment:
+        if b"airbyte_engine.fast_reader" in command and text.encode() in environment:
             found.append(folder.name)
     return found
 

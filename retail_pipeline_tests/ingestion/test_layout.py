@@ -3,9 +3,8 @@
 import dataclasses
 
 from retail_pipeline.airbyte_engine.destination import Loader
-from retail_pipeline.airbyte_engine.jobs import JobStore
-from retail_pipeline.airbyte_engine.landing_table import Landing
-from retail_pipeline.ingestion.layout import layout_differences
+from retail_pipeline.airbyte_engine.layout import Landing
+from retail_pipeline.ingestion.landing import layout_differences
 from retail_pipeline.ingestion.specs import load_folder
 from retail_pipeline.postgres import Database
 
@@ -32,8 +31,7 @@ def test_the_scripts_make_what_the_loader_would_make(database: Database) -> None
         for stream in connection.streams
     }
     with database.connect(autocommit=True) as session:
-        job = JobStore(database).start(session, connection_id="c", connection_name="c")
-        Loader(session, landings, job_id=job, generation=1).commit("c", {}, bytes_read=0)
+        Loader(session, landings, job_id=1, generation=1).commit("c", {})
         for query in (_LAYOUT, _INDEXES):
             made, applied = (
                 session.execute(query, {"schema": schema}).fetchall()
@@ -44,8 +42,8 @@ def test_the_scripts_make_what_the_loader_would_make(database: Database) -> None
 
 
 def test_a_landing_table_that_is_laid_out_otherwise_is_named(database: Database) -> None:
-    assert layout_differences(database) == []
+    assert layout_differences(database, load_folder()) == []
     database.execute("alter table transactional.products drop column price, add price text")
-    assert layout_differences(database) == [
+    assert layout_differences(database, load_folder()) == [
         "layout of transactional.products: the loader makes price numeric, not price text"
     ]

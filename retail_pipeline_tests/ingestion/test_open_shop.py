@@ -116,16 +116,16 @@ def test_each_sync_replaces_the_table(shop: ShopApi, database: Database, tmp_pat
     connection = folder.connections["open_shop_carts"]
     with Engine(folder, database, {"RETAIL_API_URL": shop.address}, generation=1) as engine:
         first = engine.wait(engine.start(connection.id).job_id)
-        assert (first.status, first.rows_read) == ("succeeded", 900)
+        assert (first.status, first.counts.rows_read) == ("succeeded", 900)
         shop.carts = [*shop.carts[:300], {**shop.carts[300], "userId": 1}]
         shop.carts.append(shop.carts[0])  # served twice, as when pages move
         second = engine.wait(engine.start(connection.id).job_id)
-        assert (second.status, second.rows_read) == ("succeeded", 302)
+        assert (second.status, second.counts.rows_read) == ("succeeded", 302)
         rows = landed(database)
         assert rows == {cart["id"]: cart["userId"] for cart in shop.carts}
         shop.carts = [{"id": 1, "products": []}]  # it cannot do without its user
         third = engine.wait(engine.start(connection.id).job_id)
-        assert (third.status, third.rows_rejected, landed(database)) == ("succeeded", 1, {})
+        assert (third.status, third.counts.rows_rejected, landed(database)) == ("succeeded", 1, {})
         assert database.query("select * from quality.sync_states").empty
 
 

@@ -5,16 +5,15 @@ from typing import Any
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from retail_pipeline.airbyte_engine.connector import (
-    Record,
-    RenderedPage,
-)
 from retail_pipeline.airbyte_engine.destination import (
     Loader,
     Outcome,
 )
-from retail_pipeline.airbyte_engine.jobs import JobStore
-from retail_pipeline.airbyte_engine.landing_table import Landing
+from retail_pipeline.airbyte_engine.layout import Landing
+from retail_pipeline.airbyte_engine.messages import (
+    Record,
+    RenderedPage,
+)
 from retail_pipeline.airbyte_engine.suppression import Suppression
 from retail_pipeline.postgres import Database
 from retail_pipeline_tests.airbyte_engine.test_destination import JSON, SCHEMA, SETTINGS
@@ -78,17 +77,16 @@ def landed(
     with database.connect(autocommit=True) as session:
         session.execute("drop table if exists transactional.things")
         session.execute("truncate quality.rejected_records, quality.suppressed_records")
-        job = JobStore(database).start(session, connection_id="c", connection_name="c")
         loader = Loader(
-            session, {"things": LANDING}, job_id=job, generation=1, suppression=suppression
+            session, {"things": LANDING}, job_id=1, generation=1, suppression=suppression
         )
         if suppression is None:
             for start in range(0, len(records), 20):
-                loader.add_rendered(rendered(records[start : start + 20], start + 1))
+                loader.add_page(rendered(records[start : start + 20], start + 1))
         else:
             for record in records:
                 loader.add(Record("things", record, AT))
-        outcome = loader.commit("c", {}, bytes_read=0)
+        outcome = loader.commit("c", {})
         rows = session.execute(
             "select to_jsonb(t) - '_airbyte_raw_id', t._airbyte_meta -> 'changes' "
             "from transactional.things t"

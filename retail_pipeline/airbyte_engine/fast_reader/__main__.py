@@ -1,0 +1,164 @@
+"""The reader's process: one read per line on its standard input, until that closes."""
+
+import gc
+import json
+import logging
+import os
+import queue
+import sys
+import tempfile
+import threading
+from collections.abc import Mapping, Sequence
+from typing import IO, Any, cast
+
+import orjson
+from airbyte_cdk.cli.source_declarative_manifest import _run as stock
+from airbyte_cdk.entrypoint import AirbyteEntrypoint
+from airbyte_cdk.models import AirbyteMessage
+
+from retail_pipeline.airbyte_engine.fast_reader import PAGES, STOCK, ReadRequest
+from retail_pipeline.airbyte_engine.fast_reader.page_loop import PageLoop, error_message
+from retail_pipeline.airbyte_engine.fast_reader.supported import unsupported
+from retail_pipeline.airbyte_engine.rendering import Renderer
+
+_OBJECTS_BETWEEN_COLLECTIONS = 100_000
+"""More than a page of records has: it is decoded without a collection in between."""
+
+
+def main() -> None:
+    """Read once per request; the process ends with the one that started it."""
+    gc.freeze()
+    gc.set_threshold(_OBJECTS_BETWEEN_COLLECTIONS)
+    requests: queue.SimpleQueue[ReadRequest] = queue.SimpleQueue()
+    threading.Thread(target=_receive, args=(requests,), daemon=True).start()
+    output = os.fdopen(os.dup(1), "wb", buffering=0)
+    while True:
+        request = requests.get()
+        log = os.open(request.log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+        os.dup2(log, 2)
+        os.close(log)
+        os.environ["TMPDIR"] = tempfile.tempdir = request.folder
+        code = 1
+        try:
+            code = _read(request, output)
+        except BaseException:
+            sys.excepthook(*sys.exc_info())
+        sys.stdout.flush()
+        _write_line(output, {"type": "END", "exit_code": code})
+
+
+def _receive(requests: "queue.SimpleQueue[ReadRequest]") -> None:
+    """Pass requests on; end the process, whatever it does, when its parent has died."""
+    for line in sys.stdin.buffer:
+        requests.put(ReadRequest(**json.loads(line)))
+    os._exit(1)
+
+
+def _read(request: ReadRequest, output: IO[bytes]) -> int:
+    """Read by the page loop where it supports the manifest; return the exit code."""
+    os.dup2(output.fileno(), 1)
+    problem = "the page loop is switched off"
+    if request.page_loop:
+        # The stock command's own source, so that both are built from the same input.
+        source = stock.create_declarative_source(request.arguments)
+        catalog = source.read_catalog(AirbyteEntrypoint.parse_args(request.arguments).catalog)
+        streams = [each.stream.name for each in catalog.streams]
+        problem = unsupported(source._source_config, streams) or ""
+        if not problem:
+            _write_line(output, {"type": "READER", "reader": PAGES, "reason": ""})
+            os.dup2(2, 1)  # texts that the CDK prints belong to the log, not among the messages
+            return _read_pages(source, catalog, request, output)
+    _write_line(output, {"type": "READER", "reader": STOCK, "reason": problem})
+    sys.argv = ["source-declarative-manifest", *request.arguments]
+    try:
+        stock.run()
+    except SystemExit as ended:
+        return ended.code if isinstance(ended.code, int) else 1
+    return 0
+
+
+def _read_pages(source: Any, catalog: Any, request: ReadRequest, output: IO[bytes]) -> int:
+    sink = RowSink(output, request.streams) if request.streams else MessageSink(output)
+    entrypoint = AirbyteEntrypoint(source)
+    logging.getLogger("airbyte").setLevel(logging.INFO)
+    config = cast(
+        dict[str, Any], source.read_config(AirbyteEntrypoint.parse_args(request.arguments).config)
+    )
+    try:
+        specification = source.spec(entrypoint.logger)
+        entrypoint.set_up_secret_filter(config, specification.connectionSpecification)
+        entrypoint.validate_connection(specification, config)
+        return 0 if PageLoop(source, sink).read(catalog) else 1
+    except Exception as error:
+        sink.message(error_message(error))
+        return 1
+
+
+class MessageSink:
+    """Prints the messages that the stock command prints."""
+
+    def __init__(self, output: IO[bytes]) -> None:
+        self._output = output
+
+    def message(self, message: AirbyteMessage) -> None:
+        """Print a message."""
+        text = AirbyteEntrypoint.airbyte_message_to_string(message)
+        _write(self._output, text.encode("utf-8", "surrogatepass") + b"\n")
+
+    def page(self, stream: str, records: Sequence[dict[str, Any]], emitted_at: int) -> None:
+        """Print each record as a message."""
+        lines = [_record_line(stream, record, emitted_at) for record in records]
+        _write(self._output, b"".join(lines))
+
+
+class RowSink(MessageSink):
+    """Prints pages of records as rows that COPY reads."""
+
+    def __init__(self, output: IO[bytes], streams: Mapping[str, dict[str, Any]]) -> None:
+        super().__init__(output)
+        self._renderers = {name: Renderer.of(name, **each) for name, each in streams.items()}
+        self._records = 0
+
+    def page(self, stream: str, records: Sequence[dict[str, Any]], emitted_at: int) -> None:
+        """Print a page's rows and its rejected records."""
+        if not records:
+            return
+        rendered = self._renderers[stream].render(
+            records, first=self._records + 1, emitted_at=emitted_at
+        )
+        self._records += len(records)
+        rows, rejected = "".join(rendered.rows).encode(), "".join(rendered.rejected).encode()
+        head = {
+            "type": "ROWS",
+            "stream": stream,
+            "records": len(records),
+            "rows": len(rows),
+            "rejected": len(rejected),
+            "undeclared": sorted(rendered.undeclared),
+        }
+        _write(self._output, orjson.dumps(head) + b"\n" + rows + rejected)
+
+
+def _record_line(stream: str, record: dict[str, Any], emitted_at: int) -> bytes:
+    message = {
+        "type": "RECORD",
+        "record": {"stream": stream, "data": record, "emitted_at": emitted_at},
+    }
+    try:
+        return orjson.dumps(message) + b"\n"
+    except TypeError:
+        return json.dumps(message).encode() + b"\n"  # as the stock command: larger whole numbers
+
+
+def _write_line(output: IO[bytes], message: Mapping[str, Any]) -> None:
+    _write(output, orjson.dumps(message) + b"\n")
+
+
+def _write(output: IO[bytes], block: bytes) -> None:
+    view = memoryview(block)
+    while view:
+        view = view[output.write(view) :]
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,223 @@
+"""The layout of a landing table, as Airbyte's PostgreSQL destination (direct load) makes it.
+
+Airbyte's four columns first, then the stream's in schema order, all nullable; no primary key, but
+indexes on key, cursor and time of extraction. Where a schema changes, a new column is added, one
+that is gone stays with its values, a wider type widens its column, and any other change of type
+fails the sync before it lands a record.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, LiteralString
+
+import psycopg
+from psycopg import sql
+
+from retail_pipeline.airbyte_engine.columns import Column, columns_of
+from retail_pipeline.airbyte_engine.files import AirbyteFolder, ConnectionFile, StreamSettings
+from retail_pipeline.airbyte_engine.rendering import Renderer
+from retail_pipeline.errors import PipelineError
+
+AIRBYTE_COLUMNS: Mapping[str, str] = {
+    "_airbyte_raw_id": "varchar",
+    "_airbyte_extracted_at": "timestamptz",
+    "_airbyte_meta": "jsonb",
+    "_airbyte_generation_id": "bigint",
+}
+"""The SQL types of the columns that come first in every landing table."""
+
+AIRBYTE_DESCRIPTIONS: Mapping[str, str] = {
+    "_airbyte_raw_id": "Identifier that the loader gave to this version of the record.",
+    "_airbyte_extracted_at": "When the record was read from the API.",
+    "_airbyte_meta": "The sync's job and the changes that were made to fit the columns.",
+    "_airbyte_generation_id": "The generation of the data; it grows with every rebuild.",
+}
+
+_FULL_NAMES: Mapping[str, str] = {
+    "varchar": "character varying",
+    "timestamptz": "timestamp with time zone",
+    "timestamp": "timestamp without time zone",
+}
+_WIDER = frozenset({("bigint", "numeric"), ("date", "timestamptz"), ("date", "timestamp")})
+"""Types of a column and wider ones that hold all its values; text holds those of every type."""
+
+
+class ColumnTypeError(PipelineError):
+    """A column's declared type has changed in a way that its table cannot follow."""
+
+    failure_type = "config_error"
+
+
+@dataclass(frozen=True)
+class Landing:
+    """A stream's landing table.
+
+    Attributes:
+        schema: The table's schema.
+        settings: The stream, which names the table, its key and its cursor.
+        columns: The stream's columns.
+    """
+
+    schema: str
+    settings: StreamSettings
+    columns: Sequence[Column]
+
+    @classmethod
+    def of(cls, schema: str, settings: StreamSettings, json_schema: Mapping[str, Any]) -> "Landing":
+        """Return the landing table of a connection's stream with this JSON schema."""
+        identity = [*settings.key, *settings.cursor_field]
+        return cls(schema, settings, columns_of(json_schema, identity=identity))
+
+    @property
+    def table(self) -> sql.Identifier:
+        """The table, as an SQL identifier."""
+        return sql.Identifier(self.schema, self.settings.name)
+
+    @cached_property
+    def renderer(self) -> Renderer:
+        """Renders the stream's records as rows."""
+        return Renderer(self.settings.name, self.columns, self.settings.key)
+
+    @property
+    def names(self) -> list[str]:
+        """The stream's columns."""
+        return [column.name for column in self.columns]
+
+    @property
+    def sql_types(self) -> dict[str, str]:
+        """The SQL types of all columns by name, in the table's order."""
+        return {**AIRBYTE_COLUMNS, **{column.name: column.sql_type for column in self.columns}}
+
+
+def landings(folder: AirbyteFolder, connection: ConnectionFile) -> dict[str, Landing]:
+    """Return the landing tables of a connection by stream."""
+    return {
+        stream.name: Landing.of(
+            connection.namespace, stream, folder.schema(connection, stream.name)
+        )
+        for stream in connection.streams
+    }
+
+
+def prepare(connection: psycopg.Connection, landing: Landing) -> None:
+    """Create the landing table where it is missing; add new columns, widen those that need it.
+
+    Raises:
+        ColumnTypeError: A column's type has changed to one that may not hold what has landed.
+    """
+    present = _present_columns(connection, landing)
+    if not present:
+        _create(connection, landing)
+        return
+    for column in landing.columns:
+        if column.name not in present:
+            connection.execute(
+                sql.SQL("alter table {} add column {}").format(
+                    landing.table, definitions({column.name: column.sql_type})
+                )
+            )
+        elif present[column.name] != column.sql_type:
+            _widen(connection, landing, column, present[column.name])
+
+
+def differences(connection: psycopg.Connection, landing: Landing) -> str | None:
+    """Return how a table differs from its layout, or None; the order of columns counts."""
+    wanted = list(landing.sql_types.items())
+    present = list(_present_columns(connection, landing, modifier="atttypmod").items())
+    if present == wanted:
+        return None
+    odd = [f"{name} {sql_type}" for name, sql_type in wanted if (name, sql_type) not in present]
+    odd += [
+        f"not {name} {sql_type}" for name, sql_type in present if (name, sql_type) not in wanted
+    ]
+    return (
+        f"layout of {landing.schema}.{landing.settings.name}: the loader makes "
+        f"{', '.join(odd) or 'another order of columns'}"
+    )
+
+
+def dropped_indexes(connection: psycopg.Connection, landing: Landing) -> list[LiteralString]:
+    """Drop the table's indexes except those of constraints; return their definitions."""
+    indexes: list[tuple[str, LiteralString]] = connection.execute(
+        "select c.relname, pg_get_indexdef(i.indexrelid) from pg_index i "
+        "join pg_class c on c.oid = i.indexrelid "
+        "where i.indrelid = to_regclass(%s) and not exists "
+        "(select from pg_constraint k where k.conindid = i.indexrelid)",
+        [landing.table.as_string(connection)],
+    ).fetchall()
+    for name, _ in indexes:
+        connection.execute(sql.SQL("drop index {}").format(sql.Identifier(landing.schema, name)))
+    return [definition for _, definition in indexes]
+
+
+def listed(names: Iterable[str]) -> sql.Composed:
+    """Return names as a list of identifiers."""
+    return sql.SQL(", ").join(map(sql.Identifier, names))
+
+
+def definitions(columns: Mapping[str, str]) -> sql.Composed:
+    """Return columns, SQL types by name, as `create table` reads them."""
+    return sql.SQL(", ").join(
+        sql.SQL("{} {}").format(sql.Identifier(name), sql.SQL(sql_type))
+        for name, sql_type in columns.items()
+    )
+
+
+def _present_columns(
+    connection: psycopg.Connection, landing: Landing, *, modifier: LiteralString = "null"
+) -> dict[str, str]:
+    """Return the SQL types of the table's columns by name, in the table's order.
+
+    With `atttypmod` as modifier a type comes with its precision, such as `numeric(10,2)`.
+    """
+    short = {full: name for name, full in _FULL_NAMES.items()}
+    rows: list[tuple[str, str]] = connection.execute(
+        f"select attname, format_type(atttypid, {modifier}) from pg_attribute "
+        "where attrelid = to_regclass(%s) and attnum > 0 and not attisdropped order by attnum",
+        [landing.table.as_string(connection)],
+    ).fetchall()
+    return {name: short.get(sql_type, sql_type) for name, sql_type in rows}
+
+
+def _create(connection: psycopg.Connection, landing: Landing) -> None:
+    not_null = {name: f"{sql_type} not null" for name, sql_type in AIRBYTE_COLUMNS.items()}
+    # `create schema if not exists` needs the right to create schemas, which the loader lacks.
+    schema = connection.execute("select to_regnamespace(%s)", [landing.schema]).fetchone()
+    if schema == (None,):
+        connection.execute(sql.SQL("create schema {}").format(sql.Identifier(landing.schema)))
+    connection.execute(
+        sql.SQL("create table {} ({})").format(
+            landing.table, definitions({**landing.sql_types, **not_null})
+        )
+    )
+    indexed = [landing.settings.key, landing.settings.cursor_field, ["_airbyte_extracted_at"]]
+    for names in filter(None, indexed):
+        connection.execute(sql.SQL("create index on {} ({})").format(landing.table, listed(names)))
+
+
+def _widen(connection: psycopg.Connection, landing: Landing, column: Column, present: str) -> None:
+    change = (
+        f"{landing.schema}.{landing.settings.name}.{column.name} is "
+        f"{_FULL_NAMES.get(present, present)}, and the manifest declares "
+        f"{_FULL_NAMES.get(column.sql_type, column.sql_type)}"
+    )
+    if (present, column.sql_type) not in _WIDER and column.sql_type != "varchar":
+        raise ColumnTypeError(
+            f"{change}, which may not hold every value that landed: give the field its former "
+            "type, or drop the column and run with --full-refresh"
+        )
+    try:
+        with connection.transaction():
+            connection.execute(
+                sql.SQL("alter table {table} alter column {name} type {type}").format(
+                    table=landing.table,
+                    name=sql.Identifier(column.name),
+                    type=sql.SQL(column.sql_type),
+                )
+            )
+    except psycopg.errors.FeatureNotSupported as error:
+        raise ColumnTypeError(
+            f"{change}; it would be widened, but {error.diag.message_detail}: drop the views that "
+            "read it (dbt makes them again) and sync again"
+        ) from None

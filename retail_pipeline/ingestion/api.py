@@ -1,0 +1,111 @@
+"""The retail API during a sync: its address, the end of its records, its own totals."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+
+import dagster as dg
+
+from retail_pipeline.airbyte_engine.files import AirbyteFolder
+from retail_pipeline.dagster_support.run_window import RunWindow
+from retail_pipeline.errors import PipelineError
+from retail_pipeline.generation import PipelineState, begin, clock_of
+from retail_pipeline.ingestion.totals import ApiTotals, fetch_totals
+from retail_pipeline.ingestion.workspace import source_values
+from retail_pipeline.postgres import Database
+from retail_pipeline.settings import AirbyteMode, ApiSource, Settings
+
+# Dagster's tags of a run that executes the rest of another; it exports no constants for them.
+_CONTINUES = {"dagster/is_resume_retry", "dagster/is_asset_resume_retry"}
+
+
+@dataclass(frozen=True)
+class OpenApi:
+    """The API during a sync.
+
+    Attributes:
+        url: Its address.
+        end: The instant at which its records end.
+        is_still: Whether its records stay the same during the sync, as the bundled API's do.
+        state: The source and the as-of date that the records belong to.
+        totals: Its own numbers.
+    """
+
+    url: str
+    end: str
+    is_still: bool
+    state: PipelineState
+    totals: ApiTotals
+
+
+@contextmanager
+def open_api(
+    settings: Settings,
+    database: Database,
+    window: RunWindow,
+    folder: AirbyteFolder,
+    *,
+    run_id: str,
+    warn: Callable[[str], None],
+) -> Iterator[OpenApi]:
+    """Enter a run into the pipeline's state and hold the API open at the run's as-of date.
+
+    Args:
+        settings: The source and its key.
+        database: The warehouse, as its owner: a rebuild empties all layers.
+        window: What the run can set.
+        folder: The connection files.
+        run_id: The run.
+        warn: Called with the reason of a rebuild.
+
+    Raises:
+        PipelineError: The API does not answer, or a server's Airbyte cannot read this source.
+    """
+    # Imported here, because the simulator's libraries would slow down each load of the code.
+    from retail_pipeline.retail_api import default_as_of, serving, source_id
+
+    source, on_server = settings.source, settings.airbyte.mode is AirbyteMode.SERVER
+    if on_server and not isinstance(source, ApiSource):
+        raise PipelineError(
+            "AIRBYTE_MODE=server reads a retail API at an address: set RETAIL_SOURCE to https://…, "
+            "or use AIRBYTE_MODE=embedded for the simulator and for files"
+        )
+    as_of = clock_of(database, run_id) or window.asked_as_of(settings) or default_as_of(source)
+    # Served first: a source that cannot be used must not empty the layers.
+    with serving(source, as_of, settings.api_key) as url:
+        end = _end(settings, as_of)
+        totals = fetch_totals(folder, source_values(settings, url, end))
+        transition = begin(
+            database,
+            source_id=source_id(source),
+            as_of=as_of,
+            run_id=run_id,
+            full_refresh=window.full_refresh,
+            streams=[each.name for one in folder.connections.values() for each in one.streams],
+        )
+        if transition.message:
+            warn(transition.message)
+        if transition.rebuilt and on_server:
+            raise PipelineError(
+                f"{transition.message}; the Airbyte server still holds the connections' old state: "
+                "reset them there, then run again"
+            )
+        yield OpenApi(url, end, not isinstance(source, ApiSource), transition.state, totals)
+
+
+def first_run_id(instance: dg.DagsterInstance, run: dg.DagsterRun) -> str:
+    """Return the run, or the one whose rest it executes: a full refresh empties once for both."""
+    while run.parent_run_id is not None and _CONTINUES & run.tags.keys():
+        parent = instance.get_run_by_id(run.parent_run_id)
+        if parent is None:
+            return run.parent_run_id
+        run = parent
+    return run.run_id
+
+
+def _end(settings: Settings, as_of: date) -> str:
+    """Return where the records end: a bundled API's at the as-of date, another's now."""
+    if isinstance(settings.source, ApiSource):
+        return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return f"{as_of}T00:00:00Z"
