@@ -1,8 +1,8 @@
 """The stand-in: the calls of Airbyte's two APIs that dagster-airbyte makes during a sync.
 
 Answers have the shapes of a real server; `failureSummary` of the configuration API has the reason
-of a failure. The calls that dagster-airbyte makes when code loads are missing: the asset specs come
-from the files in both modes, and the stand-in is up only during a sync.
+of a failure. Most calls that dagster-airbyte makes when code loads are missing: the asset specs
+come from the files in both modes, and the stand-in is up only during a sync.
 """
 
 import contextlib
@@ -97,6 +97,7 @@ def build_app(engine: Engine, credentials: Credentials) -> Starlette:
     return Starlette(
         routes=[
             Route(f"{rest}/applications/token", calls.token, methods=["POST"]),
+            Route(f"{rest}/connections", guarded(calls.connections)),
             Route(f"{rest}/jobs", guarded(calls.start_job), methods=["POST"]),
             Route(f"{rest}/jobs", guarded(calls.list_jobs)),
             Route(f"{rest}/jobs/{{id:int}}", guarded(calls.cancel_job), methods=["DELETE"]),
@@ -141,6 +142,10 @@ class _Calls:
         return JSONResponse(
             {"access_token": own.token, "token_type": "Bearer", "expires_in": _TOKEN_SECONDS}
         )
+
+    async def connections(self, _request: Request) -> Any:
+        found = self._engine.folder.connections.values()
+        return {"data": [{"connectionId": one.id, "name": one.name} for one in found], "next": ""}
 
     async def connection(self, request: Request) -> Any:
         folder = self._engine.folder

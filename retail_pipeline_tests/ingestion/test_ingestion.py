@@ -16,7 +16,6 @@ from dagster import (
     ExecuteInProcessResult,
     in_process_executor,
 )
-from dagster._core.storage.tags import ASSET_RESUME_RETRY_TAG, RESUME_RETRY_TAG
 
 from retail_pipeline.dagster_support.run_window import RunWindow
 from retail_pipeline.errors import PipelineError
@@ -25,7 +24,7 @@ from retail_pipeline.generation import (
     read_state,
 )
 from retail_pipeline.ingestion import build_ingestion
-from retail_pipeline.ingestion.assets import first_run_id
+from retail_pipeline.ingestion.api import first_run_id
 from retail_pipeline.postgres import Database
 from retail_pipeline.settings import (
     PROJECT_ROOT,
@@ -235,10 +234,10 @@ def test_a_run_that_passes_midnight_keeps_its_clock(
 def test_a_run_goes_on_from_another_where_it_executes_what_is_left() -> None:
     runs = [
         ("first", None, {}),
-        ("rest", "first", {RESUME_RETRY_TAG: "true"}),
+        ("rest", "first", {"dagster/is_resume_retry": "true"}),
         ("again", "rest", {}),
-        ("rest of again", "again", {ASSET_RESUME_RETRY_TAG: "true"}),
-        ("of a deleted one", "gone", {RESUME_RETRY_TAG: "true"}),
+        ("rest of again", "again", {"dagster/is_asset_resume_retry": "true"}),
+        ("of a deleted one", "gone", {"dagster/is_resume_retry": "true"}),
     ]
     found = {}
     with DagsterInstance.ephemeral() as instance:
@@ -275,12 +274,12 @@ def test_failures_carry_their_reason_and_leave_the_state_alone(
 def test_a_failed_sync_tells_airbytes_reason(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from retail_pipeline.ingestion import assets
+    from retail_pipeline.ingestion import api
 
     # The key is right when the totals are asked for and wrong when the connector reads.
-    totals = assets.fetch_totals
+    totals = api.fetch_totals
     monkeypatch.setattr(
-        assets,
+        api,
         "fetch_totals",
         lambda folder, values: totals(folder, {**values, "RETAIL_API_KEY": "right-key"}),
     )
