@@ -177,6 +177,7 @@ def _failures() -> Iterator[None]:
             may_pass = not error.permanent
             metadata = _job_metadata(error)
         failure = dg.Failure(description=str(error), metadata=metadata, allow_retries=may_pass)
+        failure.__cause__ = error
         if not may_pass:
             raise failure from error
         raise dg.RetryRequested(max_retries=RETRIES, seconds_to_wait=RETRY_SECONDS) from failure

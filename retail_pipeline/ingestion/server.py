@@ -88,13 +88,13 @@ class AirbyteServer:
 
     def __enter__(self) -> Self:
         self._authorize()
-        try:
-            self._json("GET", f"workspaces/{self.workspace_id}", "to show the workspace")
-        except _AbsentError:
-            raise PipelineError(
-                f"the Airbyte server at {self.location} has no workspace {self.workspace_id}: "
-                "check AIRBYTE_WORKSPACE_ID"
-            ) from None
+        absent = (
+            f"the Airbyte server at {self.location} has no workspace {self.workspace_id}: "
+            "check AIRBYTE_WORKSPACE_ID"
+        )
+        self._request(
+            "GET", f"workspaces/{self.workspace_id}", "to show a workspace", absent=absent
+        )
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -107,61 +107,53 @@ class AirbyteServer:
             PipelineError: The server does not answer or refuses.
         """
         found: list[dict[str, Any]] = []
+        path, purpose = kind.path.format(workspace=self.workspace_id), f"to list {kind.title}s"
         while True:
             # By offset: `next` may name a host that only the server itself can reach.
             page = {"workspaceIds": self.workspace_id, "limit": _PAGE, "offset": len(found)}
-            params = page if kind.is_paged else {}
-            answer = self._json("GET", self._path(kind), f"to list {kind.title}s", params=params)
+            answer = self._request("GET", path, purpose, params=page if kind.is_paged else {})
             data = answer.get("data") or []
             found += data
             if not (kind.is_paged and data and answer.get("next")):
                 return found
 
-    def create(self, kind: Kind, name: str, body: Mapping[str, Any]) -> str:
-        """Create an object and return its id.
+    def write(
+        self, method: str, kind: Kind, name: str, body: Mapping[str, Any], object_id: str = ""
+    ) -> str:
+        """Create (POST), change (PUT, PATCH) or delete (DELETE) an object; return its id.
+
+        Args:
+            method: The HTTP method.
+            kind: The object's kind.
+            name: Its name, for messages.
+            body: Its fields.
+            object_id: Its id, except where it is created.
 
         Raises:
             PipelineError: The server does not answer or refuses.
         """
-        if kind in (SOURCE, DESTINATION):
+        creates = method == "POST"
+        if creates and kind in (SOURCE, DESTINATION):
             body = {**body, "workspaceId": self.workspace_id}
-        purpose = f"to create the {kind.title} {name}"
-        answer = self._json("POST", self._path(kind), purpose, body=body)
-        if kind.id_field not in answer:
+        path = kind.path.format(workspace=self.workspace_id)
+        verb = {"POST": "create", "DELETE": "delete"}.get(method, "change")
+        answer = self._request(
+            method,
+            path if creates else f"{path}/{object_id}",
+            f"to {verb} the {kind.title} {name}",
+            json=body or None,
+        )
+        if creates and kind.id_field not in answer:
             raise PipelineError(self._foreign)
-        return str(answer[kind.id_field])
-
-    def update(self, kind: Kind, name: str, object_id: str, body: Mapping[str, Any]) -> None:
-        """Change an object.
-
-        Raises:
-            PipelineError: The server does not answer or refuses.
-        """
-        path = f"{self._path(kind)}/{object_id}"
-        self._request(kind.update_method, path, f"to change the {kind.title} {name}", body=body)
-
-    def delete(self, kind: Kind, name: str, object_id: str) -> None:
-        """Delete an object.
-
-        Raises:
-            PipelineError: The server does not answer or refuses.
-        """
-        path = f"{self._path(kind)}/{object_id}"
-        self._request("DELETE", path, f"to delete the {kind.title} {name}")
-
-    def _path(self, kind: Kind) -> str:
-        return kind.path.format(workspace=self.workspace_id)
+        return str(answer.get(kind.id_field, object_id))
 
     def _authorize(self) -> None:
-        answer = self._send(
-            "POST",
-            "applications/token",
-            body={
-                "client_id": self._settings.client_id,
-                "client_secret": self._settings.client_secret,
-                "grant-type": "client_credentials",
-            },
-        )
+        credentials = {
+            "client_id": self._settings.client_id,
+            "client_secret": self._settings.client_secret,
+            "grant-type": "client_credentials",
+        }
+        answer = self._send("POST", "applications/token", json=credentials)
         if answer.status_code in (400, 401, 403):
             raise PipelineError(
                 f"the Airbyte server at {self.location} refuses the credentials "
@@ -173,44 +165,37 @@ class AirbyteServer:
             raise PipelineError(self._foreign) from None
         self._client.headers["Authorization"] = f"Bearer {token}"
 
-    def _json(self, method: str, path: str, purpose: str, **options: Any) -> dict[str, Any]:
-        try:
-            content = self._request(method, path, purpose, **options).json()
-        except ValueError:
-            content = None
-        if not isinstance(content, dict):
-            raise PipelineError(self._foreign)
-        return content
-
-    def _request(self, method: str, path: str, purpose: str, **options: Any) -> httpx.Response:
+    def _request(
+        self, method: str, path: str, purpose: str, *, absent: str | None = None, **options: Any
+    ) -> dict[str, Any]:
         answer = self._send(method, path, **options)
         if answer.status_code == 401:  # tokens live for minutes
             self._authorize()
             answer = self._send(method, path, **options)
-        if answer.is_success:
-            return answer
+        if answer.status_code == 404 and absent:
+            raise PipelineError(absent)
         if answer.status_code in (401, 403):
             raise PipelineError(
                 f"the Airbyte server at {self.location} does not allow these credentials {purpose} "
                 f"(HTTP {answer.status_code}): check AIRBYTE_CLIENT_ID, AIRBYTE_CLIENT_SECRET and "
                 "the rights of their user in the workspace AIRBYTE_WORKSPACE_ID"
             )
-        error = _AbsentError if answer.status_code == 404 else PipelineError
-        raise error(
-            f"the Airbyte server at {self.location} refuses {purpose} "
-            f"(HTTP {answer.status_code}{self._detail(answer)})"
-        )
-
-    def _send(
-        self,
-        method: str,
-        path: str,
-        *,
-        body: Mapping[str, Any] | None = None,
-        params: Mapping[str, Any] | None = None,
-    ) -> httpx.Response:
+        if not answer.is_success:
+            raise PipelineError(
+                f"the Airbyte server at {self.location} refuses {purpose} "
+                f"(HTTP {answer.status_code}{self._detail(answer)})"
+            )
         try:
-            return self._client.request(method, path, json=body, params=dict(params or {}))
+            content = answer.json() if answer.content else {}
+        except ValueError:
+            content = None
+        if not isinstance(content, dict):
+            raise PipelineError(self._foreign)
+        return content
+
+    def _send(self, method: str, path: str, **options: Any) -> httpx.Response:
+        try:
+            return self._client.request(method, path, **options)
         except httpx.HTTPError as error:
             raise PipelineError(
                 self._masked(
@@ -238,7 +223,3 @@ class AirbyteServer:
         for secret in self._secrets:
             text = text.replace(secret, _MASK)
         return text
-
-
-class _AbsentError(PipelineError):
-    """The server knows no such object."""

@@ -172,13 +172,14 @@ def apply(server: AirbyteServer, plan: Plan) -> Iterator[Change]:
     """
     ids = dict(plan.ids)
     for change in plan.changes:
-        if change.wanted is None:
-            server.delete(change.kind, change.name, change.id)
+        kind, wanted = change.kind, change.wanted
+        if wanted is None:
+            server.write("DELETE", kind, change.name, {}, change.id)
         elif change.action is Action.CREATE:
-            body = {**change.wanted.body, **change.wanted.fixed_values(ids)}
-            ids[change.kind, change.name] = server.create(change.kind, change.name, body)
+            body = {**wanted.body, **wanted.fixed_values(ids)}
+            ids[kind, change.name] = server.write("POST", kind, change.name, body)
         else:
-            server.update(change.kind, change.name, change.id, change.wanted.body)
+            server.write(kind.update_method, kind, change.name, wanted.body, change.id)
         yield change
 
 

@@ -93,19 +93,6 @@ def test_typed_models_read_every_answer_about_a_job(database: Database) -> None:
         assert [each.job_id for each in jobs.data] == [started.job_id]
 
 
-def test_requests_without_the_token_are_refused(database: Database) -> None:
-    with engine_for(database, "http://127.0.0.1:9") as engine, serving(engine) as stand_in:
-        rest, configuration = stand_in.rest_api_base_url, stand_in.configuration_api_base_url
-        paths = (f"{rest}/jobs", f"{rest}/jobs/1", f"{configuration}/connections/get")
-        for token in ({}, {"Authorization": "Bearer guess"}):
-            for path in paths:
-                method = "POST" if path.endswith("get") else "GET"
-                answer = requests.request(method, path, headers=token, json={}, timeout=5)
-                assert answer.status_code == 401
-        wrong = {"client_id": stand_in.credentials.client_id, "client_secret": "guess"}
-        assert requests.post(f"{rest}/applications/token", json=wrong, timeout=5).status_code == 401
-
-
 def test_the_workspace_renews_a_token_that_has_expired(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:

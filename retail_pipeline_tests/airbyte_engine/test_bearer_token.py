@@ -24,6 +24,9 @@ def test_no_call_is_answered_but_with_the_token(database: Database) -> None:
                 )
                 assert answer.status_code == 401, (url, given)
                 assert token not in answer.text
+        guess = {"client_id": stand_in.credentials.client_id, "client_secret": "guess"}
+        answer = requests.post(f"{rest}/applications/token", json=guess, timeout=5)
+        assert answer.status_code == 401
         right = {"Authorization": f"Bearer {token}"}
         assert requests.get(calls[0][1], headers=right, timeout=5).status_code == 200
     assert database.query("select from quality.sync_jobs").empty

@@ -115,7 +115,7 @@ def test_an_api_that_goes_and_comes_back_is_read_to_its_end(database: Database) 
 
 
 def test_two_syncs_started_at_once_are_one(database: Database) -> None:
-    api = PagedApi({STREAM: transactions(300)}, page=20, seconds=0.01)
+    api = PagedApi({STREAM: transactions(300)}, page=20, seconds=0.15)
     outcomes: Counter[str] = Counter()
     together = threading.Barrier(2)
 

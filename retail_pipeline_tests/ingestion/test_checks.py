@@ -37,7 +37,8 @@ def drift_of_a_sync(database: Database, engine: Engine, api: PagedApi, records: 
     since = datetime.now(UTC)
     job = engine.wait(engine.start(PRODUCTS).job_id)
     assert job.status == "succeeded"
-    return find_drift(database, "products", COLUMNS, since=since, job_id=job.job_id)
+    undeclared = job.undeclared.get("products", [])
+    return find_drift(database, "products", COLUMNS, since=since, undeclared=undeclared)
 
 
 @pytest.mark.parametrize("page_loop", [True, False])
