@@ -246,7 +246,7 @@ def _postgres(settings: Settings) -> Iterator[Finding]:
 def _airbyte(settings: Settings) -> Finding:
     if settings.airbyte.mode is AirbyteMode.EMBEDDED:
         return Finding("Airbyte", "fine", "embedded")
-    from retail_pipeline.ingestion.server_api import AirbyteServer
+    from retail_pipeline.ingestion.server import AirbyteServer
 
     try:
         with AirbyteServer(settings.airbyte, ()) as server:
