@@ -1,8 +1,8 @@
-"""The one source and the one clock that all layers belong to.
+"""The one source and the one as-of date that all layers belong to.
 
 A run with another source, or with an as-of date before the stored one, empties every layer and
-starts a new generation; a later date is incremental. Never a mixture. The rule lives here; the
-stages only ask. Nothing about how a layer is filled belongs here.
+starts a new generation; a later date goes on from the stored layers. Never a mixture. Nothing about
+how a layer is filled belongs here.
 """
 
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ from retail_pipeline.errors import PipelineError
 from retail_pipeline.postgres import Database
 
 _LAYERS = ("transactional", "staging", "intermediate", "warehouse", "clv")
-_KEPT_ASIDE = ("rejected_records", "suppressed_records", "sync_states")
+_REJECTED = ("rejected_records", "suppressed_records", "sync_states")
 """Tables of the schema `quality` that belong to one source; the rest of it is history."""
 
 _LOCK_TIMEOUT = "30s"
@@ -24,7 +24,7 @@ _LOCK_TIMEOUT = "30s"
 
 @dataclass(frozen=True)
 class PipelineState:
-    """What the layers hold: the source, the as-of date (00:00 UTC) and how often it was rebuilt."""
+    """The source and as-of date (00:00 UTC) of the layers, and the number of their rebuilds."""
 
     source_id: str
     as_of: date
@@ -38,7 +38,7 @@ class PipelineState:
 
 @dataclass(frozen=True)
 class Transition:
-    """How a run goes on from the stored state; `message` is one line for people, or None."""
+    """The state that a run enters; `message` says in one line why the layers were rebuilt."""
 
     state: PipelineState
     rebuilt: bool
@@ -89,8 +89,8 @@ def note_landed(database: Database, *, stream: str, state: PipelineState, run_id
 
     Args:
         database: The warehouse.
-        stream: One of the streams that `begin` was told of.
-        state: What its sync was entered with.
+        stream: One of the streams given to `begin`.
+        state: The state in which its sync began.
         run_id: The run that synced it.
     """
     database.execute(
@@ -100,14 +100,14 @@ def note_landed(database: Database, *, stream: str, state: PipelineState, run_id
     )
 
 
-def clock_of(database: Database, run_id: str) -> date | None:
+def landed_as_of(database: Database, run_id: str) -> date | None:
     """Return the as-of date that a run has landed streams at; None where it has landed none.
 
-    A run that passes midnight, or goes on from another, keeps its clock.
+    A run that passes midnight, or goes on from another, keeps its as-of date.
 
     Args:
         database: The warehouse.
-        run_id: As `note_landed` was told.
+        run_id: The one given to `note_landed`.
     """
     with database.connect() as connection:
         row = connection.execute(
@@ -129,18 +129,18 @@ def begin(
 ) -> Transition:
     """Enter a run into the state, in one transaction; harmless to repeat within the run.
 
-    The state names what is wanted; `landed_state` tells whether all streams have reached it.
+    The state is the wanted one; `landed_state` checks that all streams have reached it.
 
     Args:
         database: The warehouse, migrated.
         source_id: The source's identity (address, content or parameters).
-        as_of: The clock of this run.
-        run_id: The run that asks; a full refresh happens once per run.
-        full_refresh: Rebuild even where the source and the clock would allow an increment.
+        as_of: The as-of date of this run.
+        run_id: The run; a full refresh happens once per run.
+        full_refresh: Rebuild even where source and as-of date are those of the layers.
         streams: All streams of the source.
 
     Raises:
-        PipelineError: Another run moved the source or the clock while this one was at work.
+        PipelineError: Another run changed source or as-of date while this one was at work.
     """
     with database.connect() as connection:
         connection.execute(f"set local lock_timeout = '{_LOCK_TIMEOUT}'")
@@ -160,7 +160,7 @@ def begin(
         reason = _reason_to_rebuild(stored, source_id, as_of)
         if reason is not None and _has_landed(connection, run_id):
             raise PipelineError(
-                f"another run moved the source or the clock while this one was at work ({reason}): "
+                f"another run changed source or as-of date while this one was at work ({reason}): "
                 "run again when no other run is at work"
             )
         if reason is None and full_refresh and _rebuilt_by(connection) != run_id:
@@ -217,7 +217,7 @@ def _empty_layers(connection: psycopg.Connection) -> None:
     tables = connection.execute(
         "select schemaname, tablename from pg_tables where schemaname = any(%s) "
         "or (schemaname = 'quality' and tablename = any(%s))",
-        [list(_LAYERS), list(_KEPT_ASIDE)],
+        [list(_LAYERS), list(_REJECTED)],
     ).fetchall()
     names = sql.SQL(", ").join(sql.Identifier(*row) for row in tables)
     connection.execute(sql.SQL("truncate {}").format(names))

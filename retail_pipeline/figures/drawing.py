@@ -84,8 +84,7 @@ def draw(name: str, window: Window) -> Drawn:
     started = time.monotonic()
     [exhibit] = (each for each in GALLERY if each.name == name)
     try:
-        with window.database.kept_open() as reader:
-            plot = exhibit.draw(Tables(reader, window.as_of, window.horizon_days))
+        plot = exhibit.draw(Tables(window.database, window.as_of, window.horizon_days))
         image, finding = png(plot.figure), str(plot.figure.get_label())
         markdown = inline_markdown(image, finding)
     except Exception as error:

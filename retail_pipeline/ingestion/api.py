@@ -10,7 +10,7 @@ import dagster as dg
 from retail_pipeline.airbyte_engine.files import AirbyteFolder
 from retail_pipeline.dagster_support.run_window import RunWindow
 from retail_pipeline.errors import PipelineError
-from retail_pipeline.generation import PipelineState, begin, clock_of
+from retail_pipeline.generation import PipelineState, begin, landed_as_of
 from retail_pipeline.ingestion.totals import ApiTotals, fetch_totals
 from retail_pipeline.ingestion.workspace import source_values
 from retail_pipeline.postgres import Database
@@ -71,7 +71,7 @@ def open_api(
             "AIRBYTE_MODE=server reads a retail API at an address: set RETAIL_SOURCE to https://…, "
             "or use AIRBYTE_MODE=embedded for the simulator and for files"
         )
-    as_of = clock_of(database, run_id) or window.asked_as_of(settings) or default_as_of(source)
+    as_of = landed_as_of(database, run_id) or window.asked_as_of(settings) or default_as_of(source)
     # Served first: a source that cannot be used must not empty the layers.
     with serving(source, as_of, settings.api_key) as url:
         end = _end(settings, as_of)

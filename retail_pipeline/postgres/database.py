@@ -6,7 +6,7 @@ Arrow between PostgreSQL and pandas (ADBC), psycopg for everything else. No SQL 
 import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import psycopg
@@ -32,7 +32,7 @@ Parameters = Mapping[str, Any] | Sequence[Any]
 
 
 _REFUSALS = ("authentication failed", "no pg_hba.conf entry", "does not exist", "permission denied")
-"""What a server says that is there and will say the same again."""
+"""Messages of a server that is there and will refuse again."""
 
 _CANCELLED = "canceling statement due to user request"
 _MIGRATION_ATTEMPTS = 5
@@ -50,11 +50,10 @@ class Database:
     def __init__(self, url: str | Callable[[], str], role: Role | None = None) -> None:
         self._url = url
         self.role = role
-        self._kept: tuple[psycopg.Connection, Any] | None = None
 
     @property
     def url(self) -> str:
-        """The address, with the role in its options; it bears the password: never print or log."""
+        """The address, with the role in its options; it holds the password: never print or log."""
         return with_role(self._owner_url(), self.role)
 
     def as_role(self, role: Role) -> "Database":
@@ -64,17 +63,6 @@ class Database:
         set the role back; a login of its own for each role is in `docs/operations.md`.
         """
         return Database(self._owner_url, role)
-
-    @contextmanager
-    def kept_open(self) -> Iterator["Database"]:
-        """Yield the same database for a few reads over connections that stay open for the block.
-
-        Not for threads, and not for writing: the reads are in one transaction.
-        """
-        kept = Database(self._owner_url, self.role)
-        with self.connect() as connection, self._connect_arrow() as arrow:
-            kept._kept = (connection, arrow)
-            yield kept
 
     def _owner_url(self) -> str:
         if callable(self._url):
@@ -265,17 +253,13 @@ class Database:
         """Return a statement, or a part of one, with its values in place."""
         if params is None:
             return statement
-        with nullcontext(self._kept[0]) if self._kept else self.connect() as connection:
+        with self.connect() as connection:
             return psycopg.ClientCursor(connection).mogrify(statement, params)
 
     @contextmanager
     def _connect_arrow(self) -> Iterator[Any]:
         from adbc_driver_manager import OperationalError
 
-        if self._kept:
-            with _interrupted_as_python_is():
-                yield self._kept[1]
-            return
         try:
             connection = arrow.connect(session_url(self.url))
         except OperationalError as error:

@@ -99,15 +99,6 @@ def test_a_table_is_created_and_gains_columns_where_that_is_asked_for(database: 
     assert back["y"].tolist()[1] == 2.5
 
 
-def test_reads_share_their_connection_where_it_is_kept_open(database: Database) -> None:
-    ask = "select pg_backend_pid() as pid, %s::int as given"
-    with database.kept_open() as kept:
-        first, second = (kept.query(ask, [number]) for number in (1, 2))
-    assert first["pid"].tolist() == second["pid"].tolist()
-    assert second["given"].tolist() == [2]
-    assert database.query(ask, [3])["pid"].tolist() != first["pid"].tolist()
-
-
 def test_an_unreachable_server_is_named_without_its_password() -> None:
     with pytest.raises(PipelineError, match=r"127\.0\.0\.1:1/nowhere cannot be used") as refused:
         Database("postgresql://me:hidden@127.0.0.1:1/nowhere").query("select 1")

@@ -1,4 +1,4 @@
-"""One source, one clock: what a run does to the stored layers."""
+"""One source and one as-of date: a run goes on from the stored layers or rebuilds them."""
 
 from datetime import date
 
@@ -9,7 +9,7 @@ from retail_pipeline.generation import (
     PipelineState,
     Transition,
     begin,
-    clock_of,
+    landed_as_of,
     landed_state,
     note_landed,
     read_state,
@@ -95,20 +95,20 @@ def test_a_date_that_not_all_streams_have_reached_is_not_handed_on(database: Dat
 
 def test_a_run_keeps_the_clock_that_it_has_landed_at(database: Database) -> None:
     state = enter_streams(database, 1, "run-1")
-    assert clock_of(database, "run-1") is None
+    assert landed_as_of(database, "run-1") is None
     note_landed(database, stream="users", state=state, run_id="run-1")
-    assert clock_of(database, "run-1") == date(2024, 1, 1)
-    assert clock_of(database, "run-2") is None
+    assert landed_as_of(database, "run-1") == date(2024, 1, 1)
+    assert landed_as_of(database, "run-2") is None
     enter_streams(database, 2, "run-2")
-    assert clock_of(database, "run-1") is None  # another run has moved it
+    assert landed_as_of(database, "run-1") is None  # another run has moved it
 
 
-def test_a_run_whose_clock_was_moved_by_another_fails_instead_of_rebuilding(
+def test_a_run_whose_as_of_date_another_changed_fails_instead_of_rebuilding(
     database: Database,
 ) -> None:
     state = enter_streams(database, 1, "run-1")
     note_landed(database, stream="users", state=state, run_id="run-1")
     enter_streams(database, 31, "run-2")
-    with pytest.raises(PipelineError, match="another run moved"):
+    with pytest.raises(PipelineError, match="another run changed"):
         enter_streams(database, 1, "run-1")
     assert read_state(database).as_of == date(2024, 1, 31)
