@@ -41,7 +41,10 @@ EXAMPLES: Mapping[str, Sequence[tuple[str, str]]] = {
         ("dagster run list --limit 5", "any command of Dagster, on this instance"),
     ),
     "reset": (("", "start from nothing"),),
-    "forget": (("C-000123", "remove this customer everywhere"),),
+    "forget": (
+        ("C-000123 --dry-run", "count what would be removed"),
+        ("C-000123 --yes", "remove this customer everywhere, without asking"),
+    ),
     "bench": (
         ("pipeline", "the whole run against its parts"),
         ("warehouse --size 100000 --json warehouse.json", "one size, kept in a file"),

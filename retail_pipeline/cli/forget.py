@@ -1,24 +1,33 @@
 """The command `forget`: a person leaves everything that the pipeline keeps."""
 
+import sys
 from typing import Annotated
 
 import typer
 from rich.console import Console
 from rich.markup import escape
 
+from retail_pipeline.errors import UsageError
 from retail_pipeline.settings import Settings
 
 
 def forget(
     customer_id: Annotated[str, typer.Argument(help="The customer's id, verbatim.")],
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Count what would be removed; change nothing.")
+    ] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
     while_running: Annotated[
         bool, typer.Option("--while-running", help="Although Dagster lists a run at work.")
     ] = False,
 ) -> None:
     """Remove a customer everywhere and keep them out of all syncs to come."""
-    from retail_pipeline.privacy.forgetting import forget as forget_customer
+    from retail_pipeline.privacy import forgetting
 
-    removed = forget_customer(Settings.from_environment(), customer_id, while_running=while_running)
+    settings = Settings.from_environment()
+    if not (dry_run or yes):
+        _ask(customer_id)
+    removed = forgetting.forget(settings, customer_id, while_running=while_running, dry_run=dry_run)
     console = Console()
     for each in removed:
         console.print(
@@ -26,8 +35,17 @@ def forget(
         )
     if not removed:
         console.print("nothing of this customer was found")
+    if dry_run:
+        console.print("Nothing was changed.")
+        return
     console.print(
         "The customer is on the suppression list. Totals, models and figures leave them out with "
         "the next `retail-pipeline run`; backups and files of your own are yours to clean.",
         soft_wrap=True,
     )
+
+
+def _ask(customer_id: str) -> None:
+    if not sys.stdin.isatty():
+        raise UsageError("forget removes data for good: say --yes, or --dry-run to see what")
+    typer.confirm(f"Remove everything about customer {customer_id}, for good?", abort=True)

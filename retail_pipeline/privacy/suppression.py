@@ -1,6 +1,6 @@
-"""The list of forgotten customers as the loader needs it: keyed hashes, the key, whom to keep out.
+"""The suppression list: keyed hashes of forgotten customers, by which the loader keeps them out.
 
-Adding to the list, and removing a person beyond the landing tables, is `forgetting`'s.
+`forgetting` adds to the list and removes a person beyond the landing tables.
 """
 
 import hashlib
@@ -9,6 +9,7 @@ import os
 import re
 import secrets
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,29 +24,28 @@ from retail_pipeline.airbyte_engine.files import (
 from retail_pipeline.airbyte_engine.suppression import Suppression
 from retail_pipeline.errors import PipelineError
 from retail_pipeline.postgres import Database
-from retail_pipeline.settings import Settings
+from retail_pipeline.settings import SHORTEST_SUPPRESSION_KEY, Settings
 
 FILE_LINES = "transactions_file"
-"""Stream name under which bad lines of a transactions file are kept aside."""
+"""Stream name of the rejected lines of a transactions file."""
 
 _FILE_LINES_FIELD = "customer_id"
 FILE_LINES_TEXT = "text"
-"""Where a line stands whole that has not the columns of its file."""
+"""Field of a whole line that has not the columns of its file."""
 
 _PARTS_OF_A_LINE = (
     re.compile(r"[^,;|\t\r\n]+"),
     re.compile(r'"((?:[^"]|"")+)"'),
     re.compile(r"[\w\-]+(?:\.[\w\-]+)*"),
 )
-"""What may be a value: between separators, between quotes, or a word as `forgetting` finds it."""
+"""Patterns of values: between separators, between quotes, or a word as `mentions` finds it."""
 
 KEY_FILE = "suppression.key"
-_KEY_BYTES = 32
 
 
 @dataclass(frozen=True)
 class SuppressionKey:
-    """The secret that makes hashes of ids useless to whoever has not got it."""
+    """The secret without which the hashes of ids cannot be traced to ids."""
 
     secret: bytes
 
@@ -54,38 +54,38 @@ class SuppressionKey:
         """Return the key of the settings, else of the file under `RETAIL_HOME` (mode 0600).
 
         Args:
-            settings: Where the key is.
+            settings: The settings with the key, or with the home of its file.
             create: Make the file where there is no key yet.
 
         Raises:
-            PipelineError: There is no key.
+            PipelineError: There is no key, or it can be guessed.
         """
         if settings.suppression_key is not None:
             return cls(settings.suppression_key.encode())
         path = settings.home / KEY_FILE
-        if create and not path.exists():
+        if create:
             path.parent.mkdir(parents=True, exist_ok=True)
-            draft = path.with_name(f".{KEY_FILE}.{secrets.token_hex(4)}")
-            descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-            with os.fdopen(descriptor, "w") as file:
-                file.write(secrets.token_hex(_KEY_BYTES))
-            try:
-                os.link(draft, path)  # whoever comes second uses the first one's key
-            except FileExistsError:
-                pass
-            finally:
-                draft.unlink()
+            with suppress(FileExistsError):
+                descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+                with os.fdopen(descriptor, "w") as file:
+                    file.write(secrets.token_hex(SHORTEST_SUPPRESSION_KEY))
         try:
-            return cls(path.read_text().strip().encode())
+            key = path.read_text().strip()
         except FileNotFoundError:
             raise PipelineError(
                 f"the database lists forgotten customers, but their key is not here: set "
                 f"RETAIL_SUPPRESSION_KEY, or bring back {path}"
             ) from None
+        if len(key) < SHORTEST_SUPPRESSION_KEY:
+            raise PipelineError(
+                f"the suppression key in {path} has fewer than {SHORTEST_SUPPRESSION_KEY} "
+                "characters: bring back the file of a backup, or remove it if nobody was forgotten"
+            )
+        return cls(key.encode())
 
     @property
     def id(self) -> str:
-        """Return what tells keys apart without telling the key."""
+        """Return a short digest that tells keys apart and says nothing about the key."""
         return self.digest("which key is this")[:16]
 
     def digest(self, text: str) -> str:
@@ -96,7 +96,7 @@ class SuppressionKey:
 
 
 def person_fields(streams: Iterable[StreamSettings]) -> dict[str, str]:
-    """Return where streams' records, and the bad lines of a file, name their customer."""
+    """Return the field that names the customer, by stream, bad lines of a file included."""
     named = {stream.name: stream.person_field for stream in streams if stream.person_field}
     return {FILE_LINES: _FILE_LINES_FIELD, **named}
 
@@ -104,12 +104,12 @@ def person_fields(streams: Iterable[StreamSettings]) -> dict[str, str]:
 def read_suppression(
     settings: Settings, database: Database, folder: AirbyteFolder
 ) -> Suppression | None:
-    """Return whom the loader keeps out, or None where nobody was forgotten.
+    """Return the suppression that the loader applies, or None where nobody was forgotten.
 
     Args:
-        settings: Where the key is.
-        database: Where the list is.
-        folder: The connection files, which say where records name their customer.
+        settings: The settings with the key.
+        database: The database with the list.
+        folder: The connection files, which name the field of the customer by stream.
 
     Raises:
         PipelineError: The key is missing, or is not the one that the list was made with.
@@ -139,11 +139,11 @@ def read_suppression(
 
 
 def suppresses_line(suppression: Suppression, line: Mapping[str, Any]) -> bool:
-    """Say whether a bad line of a file is kept out: one without columns is for any of its values.
+    """Return whether a bad line of a file is kept out; one without columns by any of its values.
 
     Args:
-        suppression: Whom to keep out.
-        line: The line as it would be kept aside.
+        suppression: The forgotten customers.
+        line: The line as it would be stored among the rejected records.
     """
     text = line.get(FILE_LINES_TEXT)
     if text is None:
@@ -221,7 +221,7 @@ def enter_suppressed(
 def sweep(
     settings: Settings, database: Database, folder: AirbyteFolder, connection_file: ConnectionFile
 ) -> None:
-    """Remove what a server's Airbyte has landed of forgotten customers: it knows no list."""
+    """Delete the rows of forgotten customers that a real Airbyte has landed: it knows no list."""
     suppression = read_suppression(settings, database, folder)
     if suppression is None:
         return

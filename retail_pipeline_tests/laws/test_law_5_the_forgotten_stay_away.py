@@ -24,11 +24,8 @@ from retail_pipeline.postgres import (
 )
 from retail_pipeline.postgres.open import sibling_url
 from retail_pipeline.postgres.session import SESSION
-from retail_pipeline.privacy.forgetting import (
-    Person,
-    Removed,
-    forget,
-)
+from retail_pipeline.privacy.forgetting import Removed, forget
+from retail_pipeline.privacy.mentions import Person
 from retail_pipeline.settings import (
     Settings,
     SimulatorSource,
@@ -124,6 +121,8 @@ def test_a_forgotten_person_is_nowhere_and_stays_away(
         each.removeprefix("public.") for each in found
     }
     revenue = query(database, "select sum(net_amount) from warehouse.revenue_daily")[0][0]
+    promised = forget(settings, customer_id, dry_run=True)
+    assert everywhere(settings, database, words) == found
 
     removed = {each.place: each.count for each in forget(settings, customer_id)}
 
@@ -133,6 +132,7 @@ def test_a_forgotten_person_is_nowhere_and_stays_away(
     assert removed["clv.backtest_predictions"] > 0
     assert removed["clv.prediction_reasons"] == 1
     assert removed["dagster: event_logs.event"] >= 1
+    assert {each.place: each.count for each in promised} == removed
     assert forget(settings, customer_id) == []
     key = settings.home / "suppression.key"
     assert stat.S_IMODE(key.stat().st_mode) == 0o600
@@ -346,7 +346,7 @@ def test_another_key_is_refused_before_anybody_could_come_back(
     assert read_suppression(settings, database, load_folder()) is None
     assert forget(settings, "nobody") == []
     assert not mentions(database, ["nobody"])
-    (settings.home / "suppression.key").write_text("another key altogether")
+    (settings.home / "suppression.key").write_text("another key altogether, as long as keys are")
     with pytest.raises(PipelineError, match="is not the one"):
         read_suppression(settings, database, load_folder())
     with pytest.raises(PipelineError, match="is not the one"):

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from retail_pipeline.errors import UsageError
+from retail_pipeline.errors import PipelineError, UsageError
+from retail_pipeline.privacy.suppression import SuppressionKey
 from retail_pipeline.settings import Settings
 
 
@@ -18,3 +19,12 @@ def test_a_short_suppression_key_is_refused_unseen(key: str, tmp_path: Path) -> 
         with pytest.raises(UsageError, match="RETAIL_SUPPRESSION_KEY must have at least") as error:
             Settings.from_environment(environment)
         assert f" {key} " not in str(error.value)
+
+
+def test_a_short_key_in_the_key_file_is_refused(tmp_path: Path) -> None:
+    settings = Settings(home=tmp_path)
+    made = SuppressionKey.of(settings, create=True)
+    assert SuppressionKey.of(settings, create=True) == made
+    (tmp_path / "suppression.key").write_text("x")
+    with pytest.raises(PipelineError, match="fewer than 32 characters"):
+        SuppressionKey.of(settings)
