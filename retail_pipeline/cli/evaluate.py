@@ -103,34 +103,23 @@ def _write(result: "Evaluation", output: Path) -> None:
 
 
 def _draw(result: "Evaluation", file_name: str, path: Path) -> None:
-    """Draw one model's predictions against what came, or the comparison of all models."""
-    from retail_pipeline.figures import (
-        images,
-        models,
-        outcomes,
-    )
+    """Draw one model's predictions against actual values, or the comparison of all models."""
+    from retail_pipeline.figures import accuracy, images, models
+    from retail_pipeline.figures.queries import Context, Outcomes
 
-    as_of, days = result.valuation.as_of, result.valuation.horizon_days
-    source = f"Source: {file_name}, cut-off {as_of}."
-    names = result.predictions["model_name"].unique()
+    valuation, names = result.valuation, result.predictions["model_name"].unique()
+    context = Context(
+        valuation.as_of,
+        valuation.horizon_days,
+        served=valuation.decision.model_name if len(names) > 1 else str(names[0]),
+        validated=valuation.decision.validated,
+        source=f"Source: {file_name}, cut-off {valuation.as_of}.",
+    )
     if len(names) > 1:
-        plot = models.model_comparison(
-            result.metrics_by_cutoff(),
-            as_of=as_of,
-            horizon_days=days,
-            served=result.valuation.decision.model_name,
-            validated=result.valuation.decision.validated,
-            source=source,
-        )
+        plot = models.model_comparison(result.metrics_by_cutoff(), context)
     else:
-        plot = outcomes.predicted_against_actual(
-            result.predictions.rename(columns={"as_of_date": "cutoff_date"}),
-            currency="",
-            as_of=as_of,
-            horizon_days=days,
-            model_name=str(names[0]),
-            source=source,
-        )
+        past = result.predictions.rename(columns={"as_of_date": "cutoff_date"})
+        plot = accuracy.predicted_against_actual(Outcomes(past), context)
     kind = path.suffix.removeprefix(".")
     image = images.png(plot.figure) if kind == "png" else images.vector(plot.figure, kind)
     with replaced_whole(path) as draft:

@@ -1,6 +1,6 @@
-"""Figures: pure plots in one house style (frames in, a figure out) and their Dagster assets.
+"""Figures: pure plots in one house style (data in, a figure out) and their Dagster assets.
 
-`style` and `page` hold how figures look, `images` how they become files; `gallery` lists them,
-`reading` holds what they read, and the other modules what they show. Dagster is imported in
-`assets` alone; matplotlib never before something is drawn.
+`registry` lists them, `queries` reads their data, `style` is how they look; the sections `revenue`,
+`customers`, `segments`, `accuracy`, `calibration`, `models`, `explanation` and `monitoring` draw
+them. `images` and `drawing` make files of them on all cores.
 """

@@ -8,31 +8,28 @@ import dagster as dg
 from retail_pipeline.dagster_support.retrying import is_lost_connection, retry, says_lost_connection
 from retail_pipeline.dagster_support.run_window import RunWindow
 from retail_pipeline.errors import FAILED_ASSETS
+from retail_pipeline.figures import registry
 from retail_pipeline.figures.drawing import Drawn, Window, draw_all
-from retail_pipeline.figures.gallery import GALLERY, Exhibit
+from retail_pipeline.figures.registry import FIGURES, Figure
 from retail_pipeline.files import replaced_whole
 from retail_pipeline.postgres import Database, Role
 from retail_pipeline.settings import Settings
 
 GROUP = "figures"
 OWNER = "team:data-science"
-SOURCES = {exhibit.name: exhibit.sources for exhibit in GALLERY}
 
 
 def build_figures() -> dg.Definitions:
-    """Return an asset for every figure of the gallery; contacts nothing."""
+    """Return an asset for every figure of the registry; contacts nothing."""
     return dg.Definitions(assets=[figures])
 
 
-def _spec(exhibit: Exhibit) -> dg.AssetSpec:
-    code = exhibit.draw.__code__
-    place = dg.LocalFileCodeReference(
-        file_path=code.co_filename, line_number=code.co_firstlineno, label="how it is drawn"
-    )
+def _spec(figure: Figure) -> dg.AssetSpec:
+    place = dg.LocalFileCodeReference(file_path=str(figure.module), label="how it is drawn")
     return dg.AssetSpec(
-        dg.AssetKey([GROUP, exhibit.name]),
-        description=exhibit.description,
-        deps=[dg.AssetKey(key.split("/")) for key in exhibit.after],
+        dg.AssetKey([GROUP, figure.name]),
+        description=figure.description,
+        deps=[dg.AssetKey(key.split("/")) for key in figure.after],
         group_name=GROUP,
         owners=[OWNER],
         kinds={"matplotlib"},
@@ -44,7 +41,7 @@ def _spec(exhibit: Exhibit) -> dg.AssetSpec:
 
 @dg.multi_asset(
     name="figures",
-    specs=[_spec(exhibit) for exhibit in GALLERY],
+    specs=[_spec(figure) for figure in FIGURES],
     can_subset=True,
     # Predictions come before pictures of them.
     op_tags={"dagster/priority": "-1"},
@@ -64,7 +61,7 @@ def figures(
     reader = database.as_role(Role.READER)
     context.log.info("figures are drawn from %s", reader.location)  # resolves the address
     as_of = run_window.landed_as_of(database)
-    names = [e.name for e in GALLERY if dg.AssetKey([GROUP, e.name]) in context.selected_asset_keys]
+    names = [f.name for f in FIGURES if dg.AssetKey([GROUP, f.name]) in context.selected_asset_keys]
     failed = []
     for drawn in draw_all(names, Window(reader, as_of, run_window.horizon(settings))):
         if drawn.error is None:
@@ -85,7 +82,7 @@ def _kept(drawn: Drawn, as_of_date: str, settings: Settings) -> dg.MaterializeRe
         "figure": dg.MetadataValue.md(drawn.markdown),
         "finding": dg.MetadataValue.text(drawn.finding),
         "path": dg.MetadataValue.path(path),
-        "source": dg.MetadataValue.text(", ".join(SOURCES[drawn.name])),
+        "source": dg.MetadataValue.text(", ".join(registry.figure(drawn.name).sources)),
         "rows_drawn": dg.MetadataValue.int(drawn.rows),
         **drawn.numbers,
         "as_of_date": dg.MetadataValue.text(as_of_date),

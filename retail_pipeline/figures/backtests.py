@@ -1,66 +1,54 @@
-"""What all figures over the backtest share: their source, which rows count, what is said.
+"""What the figures over the backtest share: which rows count, groups by rank, intervals.
 
-Nothing is drawn here.
+Nothing is drawn here but the sentence that there is no outcome yet.
 """
-
-from datetime import date
 
 import numpy as np
 import pandas as pd
 
-from retail_pipeline.figures.page import words
-from retail_pipeline.figures.style import (
-    Plot,
-    counted,
-    day,
-)
+from retail_pipeline.figures.queries import Context, Outcomes
+from retail_pipeline.figures.style import Plot, counted, day, source_of, words
 
 PREDICTIONS, METRICS = "clv.backtest_predictions", "clv.backtest_metrics"
 
+_GROUPS = {10: "tenth", 5: "fifth", 4: "quarter", 3: "third", 2: "half"}
 
-def source_of(table: str, as_of: date, sampled: int = 1) -> str:
-    """Return the footer's first sentences.
 
-    Args:
-        table: `schema.name`.
-        as_of: The day before which data count.
-        sampled: One customer in so many was read.
-    """
-    source = f"Source: {table}, data before {day(as_of)}."
-    if sampled > 1:
-        source += f" A fixed sample of one customer in {sampled}."
+def source_of_outcomes(context: Context, past: Outcomes, *, money: bool = False) -> str:
+    """Return the footer's first sentences, with the sample where there is one."""
+    source = source_of(context, PREDICTIONS, money=money)
+    if past.sampled > 1:
+        source += f" A fixed sample of one customer in {past.sampled}."
     return source
 
 
-def no_outcome(horizon_days: int, as_of: date, source: str) -> Plot:
+def no_outcome(context: Context, source: str) -> Plot:
     """Return the figure that says that no past prediction can be checked yet."""
     return words(
         "No past prediction can be checked yet",
-        [
-            f"No cut-off lies {counted(horizon_days, 'day')} before {day(as_of)} with customers to "
-            "predict, so there is no complete past outcome to compare with.",
-            "Predictions are served unvalidated until there is one.",
-        ],
+        f"No cut-off lies {counted(context.horizon_days, 'day')} before {day(context.as_of)} with "
+        "customers to predict, so there is no complete past outcome to compare with. Predictions "
+        "are served unvalidated until there is one.",
         source,
     )
 
 
-def with_outcome(predictions: pd.DataFrame, *others: str) -> pd.DataFrame:
+def with_outcome(past: Outcomes, *others: str) -> pd.DataFrame:
     """Return the rows whose prediction and outcome are both known, as numbers.
 
     Args:
-        predictions: `cutoff_date, customer_id, predicted_value, actual_value`.
+        past: Predictions with their outcomes.
         others: Further columns of numbers that are needed.
     """
     values = ["predicted_value", "actual_value", *others]
-    frame = predictions[["cutoff_date", "customer_id", *values]].copy()
+    frame = past.frame[["cutoff_date", "customer_id", *values]].copy()
     frame[values] = frame[values].apply(pd.to_numeric).astype(float)
     return frame.replace([np.inf, -np.inf], np.nan).dropna(subset=values)
 
 
-def cutoffs_in_words(frame: pd.DataFrame) -> str:
+def cutoffs_in_words(cutoff_dates: pd.Series) -> str:
     """Return `cut-off 1 Jun 2011`, or `12 cut-offs from … to …`."""
-    days = pd.to_datetime(frame["cutoff_date"])
+    days = pd.to_datetime(cutoff_dates)
     first, last = days.min(), days.max()
     if first == last:
         return f"cut-off {day(first)}"
@@ -82,12 +70,15 @@ def by_rank(known: pd.DataFrame, most: int = 10) -> pd.DataFrame:
     return frame
 
 
-_ORDINALS = {10: "tenth", 5: "fifth", 4: "quarter", 3: "third", 2: "half"}
-
-
 def group_in_words(groups: int) -> str:
-    """Return what one of so many groups is called: `tenth`, `third`, or `group`."""
-    return _ORDINALS.get(groups, "group")
+    """Return the name of one of so many groups: `tenth`, `third`, or `group`."""
+    return _GROUPS.get(groups, "group")
+
+
+def groups_in_words(groups: int) -> str:
+    """Return the name of an axis of groups by rank."""
+    name = group_in_words(groups)
+    return f"Customers by predicted value: 1 the lowest {name}, {groups} the highest"
 
 
 def per_cutoff(rows: pd.Series, cutoffs: int) -> pd.Series:

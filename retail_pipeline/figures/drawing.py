@@ -10,8 +10,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 
-from retail_pipeline.figures.gallery import GALLERY
-from retail_pipeline.figures.reading import Tables
+from retail_pipeline.figures.queries import Tables
+from retail_pipeline.figures.registry import figure
 from retail_pipeline.postgres import Database
 
 FEWEST_FOR_WORKERS = 3
@@ -82,9 +82,8 @@ def draw(name: str, window: Window) -> Drawn:
     from retail_pipeline.figures.images import inline_markdown, png
 
     started = time.monotonic()
-    [exhibit] = (each for each in GALLERY if each.name == name)
     try:
-        plot = exhibit.draw(Tables(window.database, window.as_of, window.horizon_days))
+        plot = figure(name).draw(Tables(window.database, window.as_of, window.horizon_days))
         image, finding = png(plot.figure), str(plot.figure.get_label())
         markdown = inline_markdown(image, finding)
     except Exception as error:

@@ -20,15 +20,15 @@ INLINE_LIMIT_BYTES = 100_000
 INLINE_WIDTH = 1_000
 """In pixels: Dagster shows an image as wide as it is, and its dialog cuts off what is wider."""
 
-_COLOURS = 256
-"""A dozen colours, the shades of a scale, and those at the edges of letters."""
+_COLORS = 256
+"""A dozen colors, the shades of a scale, and those at the edges of letters."""
 
 _SMALLER_WIDTHS = (INLINE_WIDTH, 700, 500, 350, 200)
-_SMALLER_COLOURS = (96, 32)
+_SMALLER_COLORS = (96, 32)
 
 
 def png(figure: Figure, *, dpi: int = DPI) -> bytes:
-    """Return the figure as a PNG of a palette: drawn once, a third of the size in full colour."""
+    """Return the figure as a PNG of a palette: drawn once, a third of the size in full color."""
     from PIL import Image
 
     with house_style():
@@ -36,7 +36,7 @@ def png(figure: Figure, *, dpi: int = DPI) -> bytes:
         canvas = FigureCanvasAgg(figure)
         canvas.draw()
         pixels = Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
-    return _encoded(pixels, _COLOURS)
+    return _encoded(pixels, _COLORS)
 
 
 def vector(figure: Figure, kind: str) -> bytes:
@@ -80,25 +80,25 @@ def _reduced(image: bytes, limit: int) -> bytes:
     for width in _SMALLER_WIDTHS:
         size = (min(width, full.width), max(1, full.height * min(width, full.width) // full.width))
         scaled = full.resize(size, Image.Resampling.LANCZOS)
-        for colours in _SMALLER_COLOURS:
-            smaller = _encoded(scaled, colours)
+        for colors in _SMALLER_COLORS:
+            smaller = _encoded(scaled, colors)
             if len(smaller) <= limit:
                 return smaller
     raise ValueError(f"the image cannot be reduced to {limit} bytes")
 
 
-def _encoded(image: "Image", colours: int) -> bytes:
+def _encoded(image: "Image", colors: int) -> bytes:
     from PIL.Image import Dither, Quantize
 
     buffer = io.BytesIO()
-    few = image.quantize(colours, method=Quantize.FASTOCTREE, dither=Dither.NONE)
+    few = image.quantize(colors, method=Quantize.FASTOCTREE, dither=Dither.NONE)
     few.putpalette(_with_pure_white(few.getpalette() or []))
     few.save(buffer, format="PNG")
     return buffer.getvalue()
 
 
 def _with_pure_white(palette: list[int]) -> list[int]:
-    """Return the palette with the paper white: the nearest colour is a mean with shades around."""
+    """Return the palette with the paper white: the nearest color is a mean with shades around."""
     lightness = [sum(palette[i : i + 3]) for i in range(0, len(palette), 3)]
     white = 3 * lightness.index(max(lightness))
     return [*palette[:white], 255, 255, 255, *palette[white + 3 :]]

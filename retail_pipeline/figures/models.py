@@ -1,28 +1,14 @@
-"""Model against model over the backtest's cut-offs.
+"""Model against model over the backtest's cut-offs, as the backtest measured them."""
 
-Pure: frames in, figures out; no reading, no Dagster. Metrics are drawn as the backtest measured
-them, none is computed here.
-"""
-
-from datetime import date
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from numpy.typing import NDArray
 
-from retail_pipeline.figures.backtests import (
-    METRICS,
-    cutoffs_in_words,
-    no_outcome,
-    source_of,
-)
-from retail_pipeline.figures.page import (
-    page,
-    room_for,
-    words,
-)
+from retail_pipeline.figures.backtests import METRICS, cutoffs_in_words, no_outcome
+from retail_pipeline.figures.queries import Context
 from retail_pipeline.figures.style import (
     INK,
     MAIN,
@@ -32,55 +18,48 @@ from retail_pipeline.figures.style import (
     Plot,
     counted,
     in_house_style,
-    readable,
-    share,
-    three_digits,
+    label,
+    model_in_words,
+    name_rows,
+    number,
+    number_axis,
+    page,
+    source_of,
+    words,
 )
-
-METRIC_COLUMNS = (
-    "model_name",
-    "cutoff_date",
-    "tweedie_deviance",
-    "normalized_gini",
-    "bias",
-    "mae_over_mean",
-)
-"""What `model_comparison` draws of `clv.backtest_metrics`."""
 
 _ACCEPTED_BIAS = (0.75, 1.33)
 """The selection rule's band: outside it a model cannot become champion."""
 
 _FARTHEST = 1.0
-"""Deviance beyond twice the served model's is drawn at the edge: the others are told apart."""
+"""Deviance beyond twice the served model's is drawn at the edge: the others stay apart."""
 
-Floats = NDArray[np.float64]
+_TRIANGLES = "Triangles point to values beyond the scale."
+_NOT_COMMON = (
+    " No cut-off is common to all models: each mean is over the model's own, and they do not "
+    "compare."
+)
+
+Limits = tuple[float, float]
 
 
 class _Panel(NamedTuple):
     column: str
     title: str
     advice: str
-    ideal: float | None
 
 
 _PANELS = (
-    _Panel("tweedie_deviance", "Tweedie deviance", "lower is better", None),
-    _Panel("normalized_gini", "Normalised Gini", "higher is better", None),
-    _Panel("bias", "Bias", "predicted ÷ actual", 1.0),
-    _Panel("mae_over_mean", "MAE ÷ mean", "lower is better", None),
+    _Panel("tweedie_deviance", "Tweedie deviance", "lower is better"),
+    _Panel("normalized_gini", "Normalized Gini", "higher is better"),
+    _Panel("bias", "Bias", "predicted ÷ actual"),
+    _Panel("mae_over_mean", "MAE ÷ mean", "lower is better"),
 )
+_COLUMNS = [panel.column for panel in _PANELS]
 
 
 @in_house_style
-def model_comparison(
-    metrics: pd.DataFrame,
-    *,
-    as_of: date,
-    horizon_days: int,
-    served: str | None,
-    validated: bool = True,
-    source: str | None = None,
-) -> Plot:
+def model_comparison(metrics: pd.DataFrame, context: Context) -> Plot:
     """Draw each model's metrics: a dot for a cut-off, a line for the mean, best deviance on top.
 
     Only cut-offs at which every model was tested count: means over different ones do not compare.
@@ -88,123 +67,91 @@ def model_comparison(
     Args:
         metrics: `model_name, cutoff_date, tweedie_deviance, normalized_gini, bias, mae_over_mean`,
             a row per model and cut-off; an undefined metric is missing.
-        as_of: The day before which data count.
-        horizon_days: Days after the cut-off whose value was predicted.
-        served: The model that serves as of `as_of`, None before there is one.
-        validated: Whether that model met the selection's rule; the title says where it did not.
-        source: Where the metrics come from; by default the backtest's table.
+        context: Of the run.
     """
-    source = source or source_of(METRICS, as_of)
-    columns = [panel.column for panel in _PANELS]
-    frame = metrics[["model_name", "cutoff_date", *columns]].replace([np.inf, -np.inf], np.nan)
-    frame[columns] = frame[columns].apply(pd.to_numeric).astype(float)
-    frame = _common_cutoffs(frame.dropna(subset=columns, how="all"))
+    source = source_of(context, METRICS)
+    frame = metrics[["model_name", "cutoff_date", *_COLUMNS]].replace([np.inf, -np.inf], np.nan)
+    frame[_COLUMNS] = frame[_COLUMNS].apply(pd.to_numeric).astype(float)
+    frame, is_common = _common_cutoffs(frame.dropna(subset=_COLUMNS, how="all"))
     if frame.empty:
-        return no_outcome(horizon_days, as_of, source)
-    means = frame.groupby("model_name")[columns].mean()
+        return no_outcome(context, source)
+    means = frame.groupby("model_name")[_COLUMNS].mean()
     means = means.sort_values(["tweedie_deviance", "normalized_gini"], ascending=[True, False])
-    sheet = page(
-        _comparison_title(means, served, validated),
-        f"Out-of-time backtest over {counted(horizon_days, 'day')}, {cutoffs_in_words(frame)}: "
-        "a dot is a cut-off, the bold line and the number are the mean"
-        + (", blue is the model that serves" if served in means.index else ""),
-        f"{source} Triangles point to values beyond the scale. Grey band: bias that the selection "
-        "accepts."
-        + (
-            ""
-            if _is_common(frame)
-            else " No cut-off is common to all models: each mean is over "
-            "the model's own, and they do not compare."
-        ),
-        height=2.5 + 0.42 * max(2, len(means)),
+    blue = ", blue is the model that serves" if context.served in means.index else ""
+    figure = page(
+        _comparison_title(means, context),
+        f"Out-of-time backtest over {counted(context.horizon_days, 'day')}, "
+        f"{cutoffs_in_words(frame['cutoff_date'])}: a dot is a cut-off, the bold line and the "
+        f"number are the mean{blue}",
+        f"{source} {_TRIANGLES} Gray band: bias that the selection accepts."
+        f"{'' if is_common else _NOT_COMMON}",
+        height=2.6 + 0.42 * max(2, len(means)),
     )
-    names = [readable(str(name)) for name in means.index]
-    panels = sheet.panels(
-        1,
-        len(_PANELS),
-        sharey=True,
-        left=room_for(names, weight="bold"),
-        above=0.5,
-        gap=0.18,
-    )
+    panels = figure.subplots(1, len(_PANELS), sharey=True)
+    names = [model_in_words(str(name)) for name in means.index]
+    name_rows(panels[0], names, [name == context.served for name in means.index])
     for axes, panel in zip(panels, _PANELS, strict=True):
-        _metric_panel(axes, frame, means, panel, served)
-    panels[0].set_yticks(range(len(means)), names)
-    for label, name in zip(panels[0].get_yticklabels(), means.index, strict=True):
-        label.set(color=INK, weight="bold" if name == served else "normal")
+        _draw_metric(axes, frame, means, panel, context.served)
+    best = means.iloc[0]
     return Plot(
-        sheet.figure,
+        figure,
         {
             "models": len(means),
             "cutoffs": int(frame["cutoff_date"].nunique()),
-            "best_by_deviance": str(means.index[0]),
-            "served": served or "none yet",
-            "validated": "yes" if served and validated else "no",
-            **{
-                f"{column}_of_best": float(means.iloc[0][column])
-                for column in columns
-                if np.isfinite(means.iloc[0][column])
-            },
+            "best_by_deviance": str(best.name),
+            "served": context.served or "none yet",
+            "validated": "yes" if context.served and context.validated else "no",
+            **{f"{name}_of_best": float(best[name]) for name in _COLUMNS if pd.notna(best[name])},
         },
         rows=len(frame),
     )
 
 
 @in_house_style
-def model_differences(
-    metrics: pd.DataFrame, *, as_of: date, horizon_days: int, served: str | None
-) -> Plot:
+def model_differences(metrics: pd.DataFrame, context: Context) -> Plot:
     """Draw by how much each model's deviance differs from the served model's, cut-off by cut-off.
 
-    A difference within a cut-off says more than two means: both models met the same months.
+    A difference within a cut-off says more than two means: both models met the same months. The
+    best model by mean deviance is the reference where the served one was not tested.
 
     Args:
         metrics: `model_name, cutoff_date, tweedie_deviance`, a row per model and cut-off.
-        as_of: The day before which data count.
-        horizon_days: Days after the cut-off whose value was predicted.
-        served: The model to compare with; the best by mean deviance where it was not tested.
+        context: Of the run.
     """
-    source = source_of(METRICS, as_of)
-    frame = metrics[["model_name", "cutoff_date", "tweedie_deviance"]].copy()
-    frame["tweedie_deviance"] = pd.to_numeric(frame["tweedie_deviance"]).astype(float)
-    table = frame.replace([np.inf, -np.inf], np.nan).pivot_table(
-        index="cutoff_date", columns="model_name", values="tweedie_deviance"
-    )
-    table = table.loc[:, table.notna().any()]
+    source = source_of(context, METRICS)
+    deviance = pd.to_numeric(metrics["tweedie_deviance"]).astype(float)
+    frame = metrics.assign(deviance=deviance.replace([np.inf, -np.inf], np.nan))
+    table = frame.pivot_table(index="cutoff_date", columns="model_name", values="deviance")
     if table.empty:
-        return no_outcome(horizon_days, as_of, source)
-    reference = served if served and served in table else str(table.mean().idxmin())
+        return no_outcome(context, source)
+    served = context.served
+    reference = served if served in table else str(table.mean().idxmin())
     base = table[reference].where(table[reference] > 0)
     apart = table.drop(columns=reference).div(base, axis=0).sub(1.0).dropna(how="all")
     apart = apart.dropna(axis="columns", how="all")
     if apart.empty:
         return words(
-            f"{readable(reference)} has no other model to compare with",
-            ["No other model was tested at the same cut-offs."],
+            f"{model_in_words(reference)} has no other model to compare with",
+            "No other model was tested at the same cut-offs.",
             source,
         )
     apart = apart[apart.mean().sort_values().index]
     closest = str(apart.mean().abs().idxmin())
-    tested = pd.DataFrame({"cutoff_date": apart.index})
-    sheet = page(
+    figure = page(
         _differences_title(apart[closest].dropna(), reference),
-        f"Tweedie deviance relative to {readable(reference)} at the same cut-off: a dot is a "
-        f"cut-off, the bold line their mean. Horizon {counted(horizon_days, 'day')}, "
-        f"{cutoffs_in_words(tested)}",
-        f"{source} Left of zero is better. Outcomes of neighbouring cut-offs overlap: their dots "
-        "are no independent tests. Triangles point to values beyond the scale.",
-        height=2.4 + 0.42 * max(2, apart.shape[1]),
+        f"Tweedie deviance relative to {model_in_words(reference)} at the same cut-off: a dot is a "
+        f"cut-off, the bold line their mean. Horizon {counted(context.horizon_days, 'day')}, "
+        f"{cutoffs_in_words(apart.index.to_series())}",
+        f"{source} Left of zero is better. Outcomes of neighboring cut-offs overlap: their dots "
+        f"are no independent tests. {_TRIANGLES}",
+        height=2.5 + 0.42 * max(2, apart.shape[1]),
     )
-    names = [readable(str(name)) for name in apart.columns]
-    axes = sheet.panels(left=room_for(names), right=1.9, below=0.35, above=0.3)[0]
+    axes = figure.subplots()
     _draw_differences(axes, apart)
-    against = "the served model" if reference == served else readable(reference)
+    against = "the served model" if reference == served else model_in_words(reference)
     axes.set_title(f"Deviance against {against}'s")
-    axes.set_yticks(range(len(names)), names)
-    for label in axes.get_yticklabels():
-        label.set_color(INK)
     return Plot(
-        sheet.figure,
+        figure,
         {
             "reference": reference,
             "models": int(apart.shape[1]),
@@ -216,74 +163,66 @@ def model_differences(
     )
 
 
-def _common_cutoffs(metrics: pd.DataFrame) -> pd.DataFrame:
+def _common_cutoffs(metrics: pd.DataFrame) -> tuple[pd.DataFrame, bool]:
+    """Return the rows of the cut-offs at which all models were tested, or all rows and False."""
     tested = metrics.dropna(subset=["tweedie_deviance"])
     models = tested.groupby("cutoff_date")["model_name"].nunique()
     common = models.index[models == tested["model_name"].nunique()]
-    return metrics[metrics["cutoff_date"].isin(common)] if len(common) else metrics
+    if len(common) or tested.empty:
+        return metrics[metrics["cutoff_date"].isin(common)] if len(common) else metrics, True
+    return metrics, False
 
 
-def _is_common(metrics: pd.DataFrame) -> bool:
-    """Return whether all models were tested at each of the cut-offs."""
-    tested = metrics.dropna(subset=["tweedie_deviance"])
-    models = tested.groupby("cutoff_date")["model_name"].nunique()
-    return bool((models == tested["model_name"].nunique()).all())
-
-
-def _comparison_title(means: pd.DataFrame, served: str | None, validated: bool) -> str:
-    deviance = means["tweedie_deviance"]
-    best, lowest = str(means.index[0]), three_digits(deviance.iloc[0])
-    serves = "serves" if validated else "serves unvalidated"
-    doubt = "" if validated or served is None else f"; {readable(served)} {serves}"
+def _comparison_title(means: pd.DataFrame, context: Context) -> str:
+    served, deviance = context.served, means["tweedie_deviance"]
+    best, lowest = str(means.index[0]), number(deviance.iloc[0])
+    serves = "serves" if context.validated else "serves unvalidated"
+    unsure = bool(served) and not context.validated
+    doubt = f"; {model_in_words(served)} {serves}" if unsure else ""
     if not np.isfinite(deviance.iloc[0]):
-        return (
-            f"The models' deviance is undefined: there was nothing bought after the cut-offs{doubt}"
-        )
-    itself, doubt = (f" and {serves}", "") if doubt and served == best else ("", doubt)
+        return f"The models' deviance is undefined: nothing was bought after the cut-offs{doubt}"
+    itself, doubt = (f" and {serves}", "") if unsure and served == best else ("", doubt)
     if len(means) == 1:
-        return f"{readable(best)} has a mean Tweedie deviance of {lowest}{itself}{doubt}"
-    title = f"{readable(best)} has the lowest deviance of {len(means)} models{itself}"
-    if served is None or served == best or served not in means.index:
-        return f"{title}: {lowest} against {three_digits(deviance.iloc[1])} of the next{doubt}"
-    against = f"{lowest} against {three_digits(deviance[served])}"
-    return f"{title}, {readable(served)} {serves} ({against})"
+        return f"{model_in_words(best)} has a mean Tweedie deviance of {lowest}{itself}{doubt}"
+    title = f"{model_in_words(best)} has the lowest deviance of {len(means)} models{itself}"
+    if served == best or served not in means.index:
+        return f"{title}: {lowest} against {number(deviance.iloc[1])} of the next{doubt}"
+    against = f"{lowest} against {number(deviance[served])}"
+    return f"{title}, {model_in_words(served)} {serves} ({against})"
 
 
-def _metric_panel(
-    axes: Axes, frame: pd.DataFrame, means: pd.DataFrame, panel: _Panel, served: str | None
+def _draw_metric(
+    axes: Axes, frame: pd.DataFrame, means: pd.DataFrame, panel: _Panel, served: str
 ) -> None:
-    low, high = _limits(frame, means, panel)
+    limits = _limits(frame, means, panel)
     if panel.column == "bias":
         axes.axvspan(*_ACCEPTED_BIAS, color=RULE, alpha=0.6, linewidth=0)
-    if panel.ideal is not None:
-        axes.axvline(panel.ideal, color=INK, linewidth=0.8)
+        axes.axvline(1.0, color=INK, linewidth=0.8)
     for row, name in enumerate(means.index):
         values = frame.loc[frame["model_name"] == name, panel.column].dropna().to_numpy(float)
-        colour = MAIN if name == served else QUIET_INK
-        inside = values[(values >= low) & (values <= high)]
-        axes.scatter(
-            inside, np.full(len(inside), row), s=20, color=colour, alpha=0.45, linewidth=0, zorder=2
-        )
-        _beyond(axes, row, values, (low, high), colour)
-        _mean_mark(axes, row, float(means.loc[name, panel.column]), (low, high), colour)
-    axes.set_title(panel.title, pad=18)
+        color = MAIN if name == served else QUIET_INK
+        _draw_row(axes, row, values, limits, color)
+        mean = float(means.loc[name, panel.column])
+        place = float(np.clip(np.nan_to_num(mean, nan=sum(limits) / 2), *limits))
+        text = "undefined" if np.isnan(mean) else number(mean)
+        side = (place - limits[0]) / (limits[1] - limits[0])
+        align = "left" if side < 0.08 else "right" if side > 0.92 else "center"
+        label(axes, text, (place, row - 0.16), "above", size=8, color=color, ha=align)
+    axes.set_title(f"{panel.title}\n", linespacing=1.1)
     axes.text(0, 1.02, panel.advice, transform=axes.transAxes, size=8.5, color=QUIET_INK)
-    axes.set_xlim(low - 0.05 * (high - low), high + 0.05 * (high - low))
+    _scale(axes, limits)
     axes.set_ylim(len(means) - 0.45, -0.9)
-    axes.locator_params(axis="x", nbins=4)
-    axes.grid(visible=False, axis="y")
-    axes.grid(visible=True, axis="x")
 
 
-def _limits(frame: pd.DataFrame, means: pd.DataFrame, panel: _Panel) -> tuple[float, float]:
+def _limits(frame: pd.DataFrame, means: pd.DataFrame, panel: _Panel) -> Limits:
     """Return a scale that shows every mean within reach: one absurd model must not flatten all."""
     values = frame[panel.column].dropna()
     if values.empty:
         return 0.0, 1.0
-    centre = float(means[panel.column].median())
-    spread = max(float((means[panel.column] - centre).abs().median()), 0.05 * abs(centre), 1e-9)
-    low = max(float(values.min()), centre - 8 * spread)
-    high = min(float(values.max()), centre + 8 * spread)
+    center = float(means[panel.column].median())
+    spread = max(float((means[panel.column] - center).abs().median()), 0.05 * abs(center), 1e-9)
+    low = max(float(values.min()), center - 8 * spread)
+    high = min(float(values.max()), center + 8 * spread)
     if panel.column == "bias":
         low, high = min(low, 0.7), max(high, 1.4)
     if high - low < 1e-9:
@@ -291,84 +230,63 @@ def _limits(frame: pd.DataFrame, means: pd.DataFrame, panel: _Panel) -> tuple[fl
     return low, high
 
 
-def _beyond(axes: Axes, row: int, values: Floats, limits: tuple[float, float], colour: str) -> None:
+def _draw_row(
+    axes: Axes, row: int, values: NDArray[np.float64], limits: Limits, color: str
+) -> None:
+    """Draw a model's cut-offs as dots, their mean as a bar, and what lies beyond as triangles."""
     low, high = limits
-    if (values > high).any():
-        axes.scatter([high], [row], marker=">", s=30, color=colour, zorder=3)
-    if (values < low).any():
-        axes.scatter([low], [row], marker="<", s=30, color=colour, zorder=3)
+    inside = values[(values >= low) & (values <= high)]
+    rows = np.full(len(inside), row)
+    axes.scatter(inside, rows, s=22, color=color, alpha=0.45, linewidth=0, zorder=2)
+    for is_beyond, end, marker in (
+        ((values > high).any(), high, ">"),
+        ((values < low).any(), low, "<"),
+    ):
+        if is_beyond:
+            axes.scatter([end], [row], marker=marker, s=30, color=color, zorder=3)
+    mean = float(values.mean()) if len(values) else np.nan
+    if low <= mean <= high:
+        axes.plot([mean, mean], [row - 0.2, row + 0.2], color=color, linewidth=3, zorder=4)
 
 
-def _mean_mark(axes: Axes, row: int, mean: float, limits: tuple[float, float], colour: str) -> None:
-    low, high = limits
-    if np.isnan(mean):
-        axes.text((low + high) / 2, row - 0.12, "undefined", ha="center", size=8.5, color=colour)
-        return
-    place = min(max(mean, low), high)
-    if place == mean:
-        axes.plot([mean, mean], [row - 0.22, row + 0.22], color=colour, linewidth=3, zorder=4)
-    side = (place - low) / (high - low)
-    axes.text(
-        place,
-        row - 0.26,
-        three_digits(mean),
-        ha="left" if side < 0.08 else "right" if side > 0.92 else "center",
-        va="bottom",
-        size=8.5,
-        color=colour,
-        bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.6, "alpha": 0.8},
-    )
+def _scale(axes: Axes, limits: Limits) -> None:
+    room = 0.05 * (limits[1] - limits[0])
+    axes.set_xlim(limits[0] - room, limits[1] + room)
+    axes.locator_params(axis="x", nbins=4)
+    axes.grid(visible=False, axis="y")
+    axes.grid(visible=True, axis="x")
 
 
 def _differences_title(values: pd.Series, reference: str) -> str:
     better, mean = int((values < 0).sum()), float(values.mean())
     side = "lower" if mean < 0 else "higher"
     return (
-        f"{readable(str(values.name))} comes closest to {readable(reference)}: deviance "
-        f"{share(abs(mean))} {side} on average, lower at {better} of "
+        f"{model_in_words(str(values.name))} comes closest to {model_in_words(reference)}: "
+        f"deviance {number(abs(mean), '%')} {side} on average, lower at {better} of "
         f"{counted(len(values), 'cut-off')}"
     )
 
 
 def _draw_differences(axes: Axes, apart: pd.DataFrame) -> None:
     values = apart.to_numpy(float)
-    reach = float(np.nanmax(np.abs(values))) if np.isfinite(values).any() else 0.0
     low = max(float(np.nanmin(values)), -_FARTHEST)
     high = min(float(np.nanmax(values)), _FARTHEST)
-    low, high = min(low, -0.05 * min(reach, 1.0)), max(high, 0.05 * min(reach, 1.0))
-    if high - low < 1e-9:
-        low, high = -0.05, 0.05
+    margin = max(0.05 * min(float(np.nanmax(np.abs(values))), 1.0), 1e-9)
+    limits = min(low, -margin), max(high, margin)
     axes.axvline(0, color=INK, linewidth=1.0)
+    beside = {"transform": axes.get_yaxis_transform(), "va": "center", "size": 9}
     for row, name in enumerate(apart.columns):
         column = apart[name].dropna().to_numpy(float)
         mean = float(column.mean())
-        colour = MAIN if mean < 0 else QUIET_INK
-        inside = column[(column >= low) & (column <= high)]
+        color = MAIN if mean < 0 else QUIET_INK
+        inside = column[(column >= limits[0]) & (column <= limits[1])]
         if len(inside) > 1:
             axes.hlines(row, inside.min(), inside.max(), color=NEUTRAL, linewidth=1.4, zorder=1.5)
-        axes.scatter(
-            inside, np.full(len(inside), row), s=24, color=colour, alpha=0.5, linewidth=0, zorder=2
-        )
-        _beyond(axes, row, column, (low, high), colour)
-        if low <= mean <= high:
-            axes.plot([mean, mean], [row - 0.25, row + 0.25], color=colour, linewidth=3, zorder=4)
+        _draw_row(axes, row, column, limits, color)
         text = f"lower at {int((column < 0).sum())} of {len(column)}"
-        beside: dict[str, Any] = {
-            "transform": axes.get_yaxis_transform(),
-            "va": "center",
-            "size": 9,
-        }
-        axes.text(1.1, row, _signed(mean), ha="right", weight="bold", **beside)
+        axes.text(1.1, row, number(mean, "%", signed=True), ha="right", weight="bold", **beside)
         axes.text(1.125, row, text, **beside)
-    room = 0.05 * (high - low)
-    axes.set_xlim(low - room, high + room)
-    axes.set_ylim(apart.shape[1] - 0.45, -0.6)
-    axes.xaxis.set_major_formatter(lambda value, _: _signed(value))
+    _scale(axes, limits)
+    name_rows(axes, [model_in_words(str(name)) for name in apart.columns])
+    number_axis(axes.xaxis, "%", signed=True)
     axes.locator_params(axis="x", nbins=7)
-    axes.grid(visible=False, axis="y")
-    axes.grid(visible=True, axis="x")
-
-
-def _signed(part: float) -> str:
-    text = share(part)
-    return f"+{text}" if part > 0 and text[0].isdigit() else text

@@ -1,40 +1,45 @@
-"""Revenue over time. Pure: a frame in, a figure out; no reading, no Dagster."""
+"""Revenue: over time, by size of the order, and how few customers hold how much of it."""
 
 from collections.abc import Callable
-from datetime import date
 from typing import NamedTuple
 
 import matplotlib.dates as mdates
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import FixedLocator, LogLocator, MaxNLocator, NullLocator
+from numpy.typing import NDArray
 
-from retail_pipeline.figures.page import (
-    page,
-    words,
-)
+from retail_pipeline.figures.queries import STEPS_PER_DECADE, Context
 from retail_pipeline.figures.style import (
     ACCENT,
+    ACCENT_INK,
     INK,
     MAIN,
     NEUTRAL,
     QUIET_INK,
     Plot,
-    count,
     counted,
     day,
     in_house_style,
-    money,
-    share,
-    unit,
+    label,
+    number,
+    number_axis,
+    page,
+    source_of,
+    words,
 )
 
 _DAILY_UP_TO_DAYS, _WEEKLY_UP_TO_DAYS = 45, 800
 _YEAR = 365
 _GIANT = 4.0
+"""A bar so many times as high as the next one leaves the scale."""
+
 _FEWEST_BARS = 8
 """One day's bar across the whole width would look like a wall."""
+
+Curve = tuple[NDArray[np.float64], NDArray[np.float64]]
+Write = Callable[[float], str]
 
 
 class _Period(NamedTuple):
@@ -43,7 +48,7 @@ class _Period(NamedTuple):
 
 
 @in_house_style
-def revenue_over_time(revenue_daily: pd.DataFrame, *, currency: str, as_of: date) -> Plot:
+def revenue_over_time(revenue_daily: pd.DataFrame, context: Context) -> Plot:
     """Draw net revenue, orders and returns by day, week or month, whichever fits the time covered.
 
     Periods that the data cover in part are drawn light: they are no drop in revenue.
@@ -51,47 +56,47 @@ def revenue_over_time(revenue_daily: pd.DataFrame, *, currency: str, as_of: date
     Args:
         revenue_daily: `date_day, sales_amount, returns_amount, net_amount, orders`, a row per day;
             days without a row or a value count as zero.
-        currency: ISO code of the amounts, or empty.
-        as_of: The day before which data count.
+        context: Of the run.
     """
-    source = f"Source: warehouse.revenue_daily, data before {day(as_of)}.{unit(currency)}"
+    source = source_of(context, "warehouse.revenue_daily", money=True)
     if revenue_daily.empty:
-        return words("There is no revenue to show yet", ["No transaction was loaded."], source)
+        return words("There is no revenue to show yet", "No transaction was loaded.", source)
     daily = _daily(revenue_daily)
     first, last = daily.index[0], daily.index[-1]
     period = _period_of(len(daily))
     periods = _by_period(daily, period)
-    returned = daily["returns_amount"].sum()
-    rate = returned / daily["sales_amount"].sum() if daily["sales_amount"].sum() else float("nan")
-    partial = int((~periods["is_complete"]).sum())
-    light = f" Light bars: incomplete {period.name}s." if partial else ""
-
+    sales, returned = daily["sales_amount"].sum(), daily["returns_amount"].sum()
+    rate = returned / sales if sales else float("nan")
+    light = "" if periods["is_complete"].all() else f" Light bars: incomplete {period.name}s."
     span = day(first) if first == last else f"{day(first)} to {day(last)}"
-
-    sheet = page(
-        _title(daily["net_amount"], currency),
+    figure = page(
+        _revenue_title(daily["net_amount"], context.currency),
         f"Sales less returns, orders, and returns, by {period.name}: {span}",
         source + light,
         height=6.2,
     )
-    above, middle, below = sheet.panels(3, 1, sharex=True, heights=[3, 1.2, 1.2], left=0.72)
-    _bars(above, periods, "net_amount", MAIN, lambda value: money(value, currency))
-    _bars(middle, periods, "orders", QUIET_INK, money)
-    _bars(below, periods, "returns_amount", ACCENT, lambda value: money(value, currency))
+    above, middle, below = figure.subplots(3, 1, sharex=True, height_ratios=[3, 1.2, 1.2])
+
+    def money(value: float) -> str:
+        return number(value, context.currency)
+
+    _draw_bars(above, periods, "net_amount", MAIN, money)
+    _draw_bars(middle, periods, "orders", QUIET_INK, number)
+    _draw_bars(below, periods, "returns_amount", ACCENT, money)
     above.set_title(f"Net revenue per {period.name}")
-    middle.set_title(_orders_title(daily, currency))
-    of_sales = f", {share(rate)} of sales" if np.isfinite(rate) else ""
-    below.set_title(f"Returns {money(returned, currency)}{of_sales} (on a scale of their own)")
+    middle.set_title(_orders_title(daily, money))
+    of_sales = f", {number(rate, '%')} of sales" if np.isfinite(rate) else ""
+    below.set_title(f"Returns {money(returned)}{of_sales} (on a scale of their own)")
     above.axhline(0, color=INK, linewidth=0.8)
     for axes in (above, middle):
         axes.tick_params(axis="x", length=0)
-    _name_the_peak(above, periods, period, currency)
+    _name_the_peak(above, periods, period, money)
     _date_axis(below, periods)
     return Plot(
-        sheet.figure,
+        figure,
         {
             "net_revenue": float(daily["net_amount"].sum()),
-            "sales": float(daily["sales_amount"].sum()),
+            "sales": float(sales),
             "returns": float(returned),
             "returns_rate": float(rate) if np.isfinite(rate) else "no sales",
             "orders": int(daily["orders"].sum()),
@@ -100,6 +105,129 @@ def revenue_over_time(revenue_daily: pd.DataFrame, *, currency: str, as_of: date
             "period": period.name,
         },
         rows=len(revenue_daily),
+    )
+
+
+@in_house_style
+def order_values(orders: pd.DataFrame, context: Context) -> Plot:
+    """Draw how large orders are, on a scale of equal ratios, and which of them bring the revenue.
+
+    Args:
+        orders: `step, orders, amount`, see `Tables.order_values`; quantiles are interpolated in a
+            step.
+        context: Of the run.
+    """
+    source = source_of(context, "warehouse.fct_transactions", money=True)
+    source += " Sales without excluded lines and before returns."
+    frame = orders.assign(amount=pd.to_numeric(orders["amount"]).astype(float))
+    known = frame[frame["step"].notna() & (frame["orders"] > 0)].sort_values("step")
+    other = int(frame.loc[frame["step"].isna(), "orders"].sum())
+    if known.empty:
+        return words("There is no order with a value yet", "Nothing was sold.", source)
+    if other:
+        source += f" Not drawn: {counted(other, 'order')} of zero or less."
+    decades = known["step"].to_numpy(float) / STEPS_PER_DECADE
+    total, amount = float(known["orders"].sum()), float(known["amount"].sum())
+    half, value_half = _middle(decades, known["orders"]), _middle(decades, known["amount"])
+    largest = _share_of_largest(known, 0.1)
+    about = number(float(f"{half:.2g}"), context.currency)
+    figure = page(
+        f"Half of the orders are below about {about}; the largest tenth bring "
+        f"{number(largest, '%')} of sales",
+        f"Net amount of an order, on a scale of equal ratios: {counted(total, 'order')}, "
+        f"{number(amount, context.currency)}, {number(amount / total, context.currency)} "
+        "on average",
+        source,
+    )
+    above, below = figure.subplots(2, 1, sharex=True)
+    shares = _shares_by_size(known, decades)
+    for axes, column, color, ink, at, name, title in (
+        (above, "orders", MAIN, MAIN, half, f"median about {about}", "Share of orders"),
+        (
+            *(below, "amount", ACCENT, ACCENT_INK, value_half),
+            *("half of the value on either side", "Share of their value"),
+        ),
+    ):
+        width = 0.92 * (shares["right"] - shares["left"])
+        axes.bar(shares["left"], shares[column], width=width, align="edge", color=color)
+        axes.set_xscale("log")
+        number_axis(axes.yaxis, "%")
+        axes.locator_params(axis="y", nbins=4)
+        axes.margins(y=0.25)
+        axes.set_title(title)
+        _size_axis(axes, shares, context.currency)
+        axes.axvline(at, color=INK, linewidth=1.0)
+        is_right = np.log(at) > np.log(axes.get_xlim()) @ (0.4, 0.6)
+        place = (at, axes.get_ylim()[1])
+        label(axes, name, place, "below left" if is_right else "below right", color=ink)
+    below.set_xlabel("Net amount of an order")
+    return Plot(
+        figure,
+        {
+            "orders": int(total),
+            "orders_of_zero_or_less": other,
+            "mean_order_value": amount / total,
+            "median_order_value_about": half,
+            "share_of_value_of_largest_tenth": largest,
+        },
+        rows=len(frame),
+    )
+
+
+@in_house_style
+def revenue_concentration(groups: pd.DataFrame, context: Context) -> Plot:
+    """Draw the share of the value that each share of the customers holds, past and predicted.
+
+    A Lorenz curve from its rich end: the customers who spent most come first.
+
+    Args:
+        groups: `kind` ("past" or "predicted"), `place, customers, value, negative`, see
+            `Tables.value_groups`.
+        context: Of the run.
+    """
+    source = source_of(context, "warehouse.customer_rfm and clv.predictions", money=True)
+    curves = {kind: _lorenz(groups, kind) for kind in ("past", "predicted")}
+    drawn = {kind: curve for kind, curve in curves.items() if curve is not None}
+    if not drawn:
+        return words(
+            "There is no value to be divided yet", "No customer has or will have any.", source
+        )
+    past = groups[groups["kind"] == "past"]
+    if negative := int(past["negative"].sum()):
+        verb = "counts" if negative == 1 else "count"
+        source += f" {counted(negative, 'customer')} with a negative sum {verb} as zero."
+    tops = {kind: float(np.interp(0.2, *curve)) for kind, curve in drawn.items()}
+    figure = page(
+        _concentration_title(tops),
+        f"Cumulated share of value, most valuable customers first: "
+        f"{counted(past['customers'].sum(), 'customer')}, "
+        f"{number(past['value'].sum(), context.currency)} in the past, and the "
+        f"{counted(context.horizon_days, 'day')} from {day(context.as_of)}",
+        source,
+        height=5.8,
+    )
+    axes = figure.subplots()
+    looks = {"past": (ACCENT, "past net revenue"), "predicted": (MAIN, "predicted value")}
+    for kind in sorted(drawn, key=lambda kind: -tops[kind]):
+        color, name = looks[kind]
+        name = f"{name}: {number(tops[kind], '%')} with the top 20%"
+        axes.plot(*drawn[kind], color=color, linewidth=2.4, label=name)
+        axes.scatter([0.2], [tops[kind]], color=color, s=46, zorder=4)
+    axes.plot([0, 1], [0, 1], color=QUIET_INK, lw=1.2, ls=":", label="equal customers: 20%")
+    axes.axvline(0.2, color=INK, linewidth=0.8, zorder=1.5)
+    axes.set(xlim=(0, 1), ylim=(0, 1.04), xlabel="Share of customers, most valuable first")
+    axes.set_title("Share of value")
+    axes.legend(loc="lower right")
+    for axis in (axes.xaxis, axes.yaxis):
+        number_axis(axis, "%")
+    return Plot(
+        figure,
+        {
+            "customers": int(past["customers"].sum()),
+            **{f"{kind}_share_of_top_20_percent": top for kind, top in tops.items()},
+            **{f"{kind}_gini": _gini(curve) for kind, curve in drawn.items()},
+        },
+        rows=len(groups),
     )
 
 
@@ -130,96 +258,75 @@ def _by_period(daily: pd.DataFrame, period: _Period) -> pd.DataFrame:
     return sums
 
 
-def _title(net: pd.Series, currency: str) -> str:
+def _revenue_title(net: pd.Series, currency: str) -> str:
     if len(net) == 1:
-        return f"Net revenue was {money(net.sum(), currency)} on {day(net.index[0])}"
+        return f"Net revenue was {number(net.sum(), currency)} on {day(net.index[0])}"
     if len(net) < 2 * _YEAR:
         return (
-            f"Net revenue was {money(net.sum(), currency)} over {counted(len(net), 'day')}, "
-            f"{money(net.mean(), currency)} a day"
+            f"Net revenue was {number(net.sum(), currency)} over {counted(len(net), 'day')}, "
+            f"{number(net.mean(), currency)} a day"
         )
     year, before = net.iloc[-_YEAR:].sum(), net.iloc[-2 * _YEAR : -_YEAR].sum()
-    title = f"Net revenue of the last 365 days was {money(year, currency)}"
+    title = f"Net revenue of the last 365 days was {number(year, currency)}"
     if before <= 0 or year < 0:
         return title
     if np.isclose(year, before, rtol=1e-9):
         return f"{title}, as much as the year before"
     more = "more" if year > before else "less"
-    return f"{title}, {share(abs(year / before - 1))} {more} than the year before"
+    return f"{title}, {number(abs(year / before - 1), '%')} {more} than the year before"
 
 
-def _orders_title(daily: pd.DataFrame, currency: str) -> str:
+def _orders_title(daily: pd.DataFrame, money: Write) -> str:
     orders = float(daily["orders"].sum())
     if orders <= 0:
         return "Orders: none"
-    each = money(daily["sales_amount"].sum() / orders, currency)
-    return f"Orders {count(orders)}, with {each} of sales each"
+    return f"Orders {orders:,.0f}, with {money(daily['sales_amount'].sum() / orders)} of sales each"
 
 
-def _bars(
-    axes: Axes, periods: pd.DataFrame, column: str, colour: str, write: Callable[[float], str]
-) -> None:
-    for complete, shade in ((True, colour), (False, NEUTRAL)):
+def _draw_bars(axes: Axes, periods: pd.DataFrame, column: str, color: str, write: Write) -> None:
+    for complete, shade in ((True, color), (False, NEUTRAL)):
         chosen = periods[periods["is_complete"] == complete]
         axes.bar(
             chosen["middle"],
             chosen[column],
             width=0.82 * chosen["days"].to_numpy(),
             color=shade,
-            edgecolor=colour,
+            edgecolor=color,
             linewidth=0.0 if complete else 0.8,
         )
     axes.yaxis.set_major_formatter(lambda value, _: write(value))
-    _cut_off_giant(axes, periods, column, write)
-    axes.yaxis.set_major_locator(
-        MaxNLocator(5 if column == "net_amount" else 2, integer=column == "orders")
-    )
+    if column != "net_amount":
+        _cut_off_giant(axes, periods, column, write)
+    ticks = 5 if column == "net_amount" else 2
+    axes.yaxis.set_major_locator(MaxNLocator(ticks, integer=column == "orders"))
 
 
-def _cut_off_giant(
-    axes: Axes, periods: pd.DataFrame, column: str, write: Callable[[float], str]
-) -> None:
+def _cut_off_giant(axes: Axes, periods: pd.DataFrame, column: str, write: Write) -> None:
     """Let one bar leave the scale, its value beside it, where it would flatten all others."""
     values = periods[column].to_numpy(float)
-    if len(values) < 8 or column == "net_amount":
+    if len(values) < _FEWEST_BARS:
         return
     giant, others = float(values.max()), float(np.partition(values, -2)[-2])
     if giant <= _GIANT * others or others <= 0:
         return
     axes.set_ylim(0, 1.5 * others)
-    at = periods["middle"].iloc[int(values.argmax())]
-    on_right = values.argmax() < len(values) / 2
-    axes.annotate(
-        f"{write(giant)}, beyond the scale",
-        (mdates.date2num(at), 1.5 * others),
-        xytext=(6 if on_right else -6, -3),
-        textcoords="offset points",
-        ha="left" if on_right else "right",
-        va="top",
-        size=9,
-    )
+    at = mdates.date2num(periods["middle"].iloc[int(values.argmax())])
+    side = "below right" if values.argmax() < len(values) / 2 else "below left"
+    label(axes, f"{write(giant)}, beyond the scale", (at, 1.5 * others), side)
 
 
-def _name_the_peak(axes: Axes, periods: pd.DataFrame, period: _Period, currency: str) -> None:
+def _name_the_peak(axes: Axes, periods: pd.DataFrame, period: _Period, money: Write) -> None:
     peak = periods.loc[periods["net_amount"].idxmax()].to_dict()
     highest = float(peak["net_amount"])
     if len(periods) < 3 or highest <= 0:
         return
-    start: pd.Timestamp = peak["start"]
+    start, starts = peak["start"], periods["start"]
     when = {"day": day(start), "week": f"week of {day(start)}", "month": f"{start:%b %Y}"}
-    place = (start - periods["start"].iloc[0]) / (
-        periods["start"].iloc[-1] - periods["start"].iloc[0]
-    )
-    axes.annotate(
-        f"{money(highest, currency)}, {when[period.name]}",
-        (mdates.date2num(peak["middle"]), highest),
-        xytext=(0, 4),
-        textcoords="offset points",
-        ha="left" if place < 0.15 else "right" if place > 0.85 else "center",
-        size=9.5,
-        bbox={"facecolor": "white", "edgecolor": "none", "pad": 1.0},
-    )
-    axes.margins(y=0.12)
+    place = (start - starts.iloc[0]) / (starts.iloc[-1] - starts.iloc[0])
+    side = "above right" if place < 0.15 else "above left" if place > 0.85 else "above"
+    at = (mdates.date2num(peak["middle"]), highest)
+    label(axes, f"{money(highest)}, {when[period.name]}", at, side, size=9.5)
+    axes.margins(y=0.15)
 
 
 def _date_axis(axes: Axes, periods: pd.DataFrame) -> None:
@@ -228,11 +335,78 @@ def _date_axis(axes: Axes, periods: pd.DataFrame) -> None:
     axes.set_xlim(periods["left"].iloc[0] - missing, end + missing)
     axes.grid(visible=False, axis="x")
     if len(periods) <= 10 and periods["days"].max() == 1:
-        axes.set_xticks(
-            list(mdates.date2num(periods["start"])),
-            [f"{start.day} {start:%b}" for start in periods["start"]],
-        )
+        starts = periods["start"]
+        axes.set_xticks(list(mdates.date2num(starts)), [f"{d.day} {d:%b}" for d in starts])
         return
     locator = mdates.AutoDateLocator(minticks=4, maxticks=10)
     axes.xaxis.set_major_locator(locator)
     axes.xaxis.set_major_formatter(mdates.ConciseDateFormatter(locator, show_offset=False))
+
+
+def _middle(decades: NDArray[np.float64], weights: pd.Series) -> float:
+    """Return the size with half of the weight below it, interpolated within its step."""
+    sums = weights.cumsum().to_numpy(float)
+    wanted = 0.5 * sums[-1]
+    place = int(np.searchsorted(sums, wanted * (1 - 1e-12)))
+    before = sums[place - 1] if place else 0.0
+    inside = (wanted - before) / (sums[place] - before)
+    return float(10 ** (decades[place] + inside / STEPS_PER_DECADE))
+
+
+def _share_of_largest(known: pd.DataFrame, part: float) -> float:
+    orders = np.append(0.0, known["orders"].to_numpy(float)[::-1].cumsum())
+    amount = np.append(0.0, known["amount"].to_numpy(float)[::-1].cumsum())
+    return float(np.interp(part * orders[-1], orders, amount) / amount[-1])
+
+
+def _shares_by_size(known: pd.DataFrame, decades: NDArray[np.float64]) -> pd.DataFrame:
+    """Return shares by bar, a tenth of a decade each, or wider where there are few orders."""
+    per_decade = 10 if known["orders"].sum() >= 200 and np.ptp(decades) > 0.3 else 5
+    bars = np.floor(decades * per_decade + 1e-9).astype(int)
+    sums = known.groupby(bars)[["orders", "amount"]].sum()
+    sums = sums.reindex(range(int(bars.min()), int(bars.max()) + 1), fill_value=0.0)
+    shares = sums / sums.sum()
+    shares["left"] = 10.0 ** (shares.index.to_numpy(float) / per_decade)
+    shares["right"] = 10.0 ** ((shares.index.to_numpy(float) + 1) / per_decade)
+    return shares
+
+
+def _size_axis(axes: Axes, shares: pd.DataFrame, currency: str) -> None:
+    low, high = float(shares["left"].min()), float(shares["right"].max())
+    low, high = min(low, high / 4), max(high, low * 4)
+    axes.set_xlim(low, high)
+    if high / low > 150:
+        axes.xaxis.set_major_locator(LogLocator(numticks=10))
+    else:
+        powers = 10.0 ** np.arange(np.floor(np.log10(low)), np.ceil(np.log10(high)) + 1)
+        axes.xaxis.set_major_locator(FixedLocator(np.outer(powers, [1, 2, 5]).ravel()))
+    axes.xaxis.set_minor_locator(NullLocator())
+    number_axis(axes.xaxis, currency)
+
+
+def _lorenz(groups: pd.DataFrame, kind: str) -> Curve | None:
+    """Return cumulated shares of customers and of value from 0 to 1; None without any value."""
+    frame = groups[groups["kind"] == kind].sort_values("place")
+    customers = pd.to_numeric(frame["customers"]).to_numpy(float)
+    value = pd.to_numeric(frame["value"]).fillna(0.0).to_numpy(float)
+    if value.sum() <= 0:
+        return None
+    return (
+        np.append(0.0, customers.cumsum() / customers.sum()),
+        np.append(0.0, value.cumsum() / value.sum()),
+    )
+
+
+def _gini(curve: Curve) -> float:
+    people, value = curve
+    return float(2 * np.trapezoid(value, people) - 1)
+
+
+def _concentration_title(tops: dict[str, float]) -> str:
+    shares = {kind: number(top, "%") for kind, top in tops.items()}
+    if "past" not in tops:
+        return f"The top 20% of customers hold {shares['predicted']} of the predicted value"
+    title = f"The top 20% of customers brought {shares['past']} of past net revenue"
+    if "predicted" not in tops:
+        return title
+    return f"{title}; the top 20% by prediction hold {shares['predicted']} of what is expected"

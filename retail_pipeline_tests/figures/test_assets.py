@@ -14,17 +14,17 @@ import pytest
 from dagster import AssetKey, DagsterInstance, Failure, materialize
 
 from retail_pipeline.dagster_support.run_window import RunWindow
-from retail_pipeline.figures import reading
+from retail_pipeline.figures import queries
 from retail_pipeline.figures.assets import build_figures, figures
-from retail_pipeline.figures.gallery import GALLERY
-from retail_pipeline.figures.reading import Tables
+from retail_pipeline.figures.queries import Tables
+from retail_pipeline.figures.registry import FIGURES, figure
 from retail_pipeline.generation import begin
 from retail_pipeline.postgres import Database
 from retail_pipeline.settings import Settings
 
 AS_OF = date(2011, 6, 1)
 KEY = ["customer_id", "as_of_date", "horizon_days"]
-NAMES = {exhibit.name for exhibit in GALLERY}
+NAMES = {each.name for each in FIGURES}
 OF_PAST_OUTCOMES = {
     "predicted_against_actual",
     "gain_curve",
@@ -201,25 +201,26 @@ def test_counts_and_sums_are_those_of_the_rows(served: Database):
     days = served.read("warehouse.customer_days")
     buys = days[days["is_purchase"]].sort_values(["customer_id", "date_day"])
     gaps = buys.groupby("customer_id")["date_day"].diff().dropna().dt.days.value_counts()
-    found = tables.purchase_gaps().set_index("gap_days")["gaps"]
+    found = tables.purchase_gaps.frame.set_index("gap_days")["gaps"]
     pd.testing.assert_series_equal(
         found.sort_index(), gaps.sort_index(), check_names=False, check_index_type=False
     )
-    orders = tables.order_values()
+    orders = tables.order_values
     assert orders["amount"].sum() == days["net_amount"].sum()
     assert orders.loc[orders["step"].isna(), "orders"].sum() == (days["net_amount"] == 0).sum()
     assert (
         orders.loc[orders["step"] == 100, "amount"].sum()
         == days.loc[days["net_amount"] == 10, "net_amount"].sum()
     )
-    groups = tables.value_groups()
+    groups = tables.value_groups
     sums = groups.groupby("kind")[["customers", "value"]].sum()
     assert sums.loc["past"].tolist() == [20, days["net_amount"].sum()]
     assert sums.loc["predicted"].tolist() == [20, 190]
-    cells = tables.rfm_cells()
+    cells = tables.rfm_cells
     assert cells["customers"].sum() == 20
     assert cells["monetary"].sum() == days["net_amount"].sum()
-    assert tables.customers() == (20, int((days.groupby("customer_id").size() == 1).sum()))
+    assert tables.purchase_gaps.customers == 20
+    assert tables.purchase_gaps.single == (days.groupby("customer_id").size() == 1).sum()
 
 
 def test_what_came_of_earlier_dates_is_summed_over_deciles_once_the_horizon_is_over(
@@ -230,7 +231,7 @@ def test_what_came_of_earlier_dates_is_summed_over_deciles_once_the_horizon_is_o
         "10 * decile, 8 * decile, 1, 1.5, 1, '2011-06-01' "
         "from generate_series(1, 10) decile, (values (date '2011-04-01'), ('2011-05-03')) as t (d)"
     )
-    found = Tables(served, AS_OF, 30).realised()
+    found = Tables(served, AS_OF, 30).realised.frame
     assert found["as_of_date"].tolist() == [pd.Timestamp("2011-04-01")]
     columns = ["customers", "predicted_value", "actual_value", "inside"]
     assert found[columns].iloc[0].tolist() == [20, 550, 440, 10]
@@ -248,16 +249,16 @@ def test_drift_and_importance_are_those_of_the_run(served: Database, tmp_path: P
     )
     shown = draw(served, tmp_path, names={"drift", "feature_importance"})
     assert shown["drift"]["rows_drawn"] == 1
-    later, measured = Tables(served, date(2011, 6, 2), 30).importance()
-    assert later["feature_group"].tolist() == ["recency"], "as measured last"
-    assert measured == AS_OF, "not the date of the run"
+    later = Tables(served, date(2011, 6, 2), 30).importance
+    assert later.frame["feature_group"].tolist() == ["recency"], "as measured last"
+    assert later.as_of == AS_OF, "not the date of the run"
     earlier = date(2011, 4, 1)
-    assert Tables(served, earlier, 30).importance()[1] == earlier
+    assert Tables(served, earlier, 30).importance.as_of == earlier
     assert shown["drift"]["largest_index"] == 0.3
     assert shown["feature_importance"]["most_important"] == "recency"
 
 
-def test_readable_models_are_read_by_date_and_say_why_they_abstained(served: Database):
+def test_terms_are_read_by_date_with_the_reason_of_an_abstention(served: Database):
     served.execute(
         "insert into clv.model_versions (model_version, model_name, status, trained_at, "
         "training_rows, data_version, as_of_date, horizon_days) select 'l' || n, "
@@ -272,17 +273,17 @@ def test_readable_models_are_read_by_date_and_say_why_they_abstained(served: Dat
         "insert into clv.abstentions values ('decision_tree', '2011-06-01', 30, 'too few rows')"
     )
     for day in (AS_OF, date(2011, 6, 2)):  # at the second nothing was fitted
-        fit = Tables(served, day, 30).fit("linear_regression")
+        fit = Tables(served, day, 30).linear_regression
         assert fit.terms["coefficient"].tolist() == [2.0], "of the version trained last"
         assert (fit.abstention, fit.as_of) == (None, AS_OF)
-        fit = Tables(served, day, 30).fit("decision_tree")
+        fit = Tables(served, day, 30).decision_tree
         assert fit.terms.empty
         assert (fit.abstention, fit.as_of) == ("too few rows", AS_OF)
     before = date(2011, 5, 1)
-    assert Tables(served, before, 30).fit("decision_tree").as_of == before
+    assert Tables(served, before, 30).decision_tree.as_of == before
 
 
-def test_what_was_fitted_earlier_bears_the_date_it_was_fitted_for(served: Database):
+def test_an_earlier_fit_is_shown_under_its_own_date(served: Database):
     served.execute(
         "insert into clv.model_versions (model_version, model_name, status, trained_at, "
         "training_rows, data_version, as_of_date, horizon_days) values "
@@ -301,8 +302,7 @@ def test_what_was_fitted_earlier_bears_the_date_it_was_fitted_for(served: Databa
     )
     tables = Tables(served, AS_OF, 30)
     for name, day in (("coefficients", 1), ("decision_tree", 2), ("feature_importance", 3)):
-        [exhibit] = (each for each in GALLERY if each.name == name)
-        words = " ".join(text.get_text() for text in exhibit.draw(tables).figure.texts)
+        words = " ".join(text.get_text() for text in figure(name).draw(tables).figure.texts)
         assert f"as of {day}\u00a0May\u00a02011." in words
         assert "Jun" not in words
 
@@ -312,10 +312,10 @@ def test_beyond_the_limit_a_fixed_sample_of_customers_stands_for_all(
 ):
     for cutoff in (date(2011, 3, 1), date(2011, 4, 1)):
         add_backtest(served, cutoff)
-    whole = Tables(served, AS_OF, 30).outcomes("upper_80")
+    whole = Tables(served, AS_OF, 30).outcomes
     assert (len(whole.frame), whole.sampled) == (40, 1)
-    monkeypatch.setattr(reading, "MOST_OUTCOMES", 20)
-    once, again = (Tables(served, AS_OF, 30).outcomes() for _ in range(2))
+    monkeypatch.setattr(queries, "MOST_OUTCOMES", 20)
+    once, again = (Tables(served, AS_OF, 30).outcomes for _ in range(2))
     assert once.sampled == 2
     assert 0 < len(once.frame) < 40
     assert sorted(once.frame["customer_id"]) == sorted(again.frame["customer_id"])
@@ -354,7 +354,7 @@ def test_a_lost_database_asks_for_a_retry(served: Database, tmp_path: Path):
 
 
 def test_each_figure_has_owner_kind_group_and_description():
-    specs = [spec for figure in build_figures().assets or [] for spec in figure.specs]
+    specs = [spec for each in build_figures().assets or [] for spec in each.specs]
     assert {spec.key.path[-1] for spec in specs} == NAMES
     for spec in specs:
         assert spec.key.path[0] == spec.group_name == "figures"

@@ -12,13 +12,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from retail_pipeline.figures.accuracy import gain_curve
+from retail_pipeline.figures.customers import cohort_retention
 from retail_pipeline.figures.images import png
-from retail_pipeline.figures.outcomes import gain_curve
-from retail_pipeline.figures.page import words
-from retail_pipeline.figures.retention import cohort_retention
 from retail_pipeline.figures.segments import segments
-from retail_pipeline.figures.style import Plot
-from retail_pipeline_tests.figures import test_plots as frames
+from retail_pipeline.figures.style import Plot, words
+from retail_pipeline_tests.figures import frames
+from retail_pipeline_tests.figures.frames import CONTEXT
 
 FOLDER = Path(__file__).parent / "reference"
 DPI = 50
@@ -26,14 +26,10 @@ TOLERANCE = 4.0
 """Root of the mean squared difference, of 255: other letters pass, another layout does not."""
 
 DRAWN: dict[str, Callable[[], Plot]] = {
-    "words": lambda: words(
-        "There is nothing yet", ["It comes with the first run."], "Source: none."
-    ),
-    "bars": lambda: segments(frames.segment_table(4), currency="GBP", **frames.BTYD),
-    "cells": lambda: cohort_retention(
-        frames.retention(list(frames.TestRetention.ROWS)), as_of=frames.AS_OF
-    ),
-    "lines": lambda: gain_curve(frames.outcomes(200, 3), **frames.BTYD),
+    "words": lambda: words("There is nothing yet", "It comes with the first run.", "Source: none."),
+    "bars": lambda: segments(frames.FEW["segments"](), CONTEXT),
+    "cells": lambda: cohort_retention(frames.FEW["cohort_retention"](), CONTEXT),
+    "lines": lambda: gain_curve(frames.outcomes(200, 3), CONTEXT),
 }
 
 
@@ -52,9 +48,9 @@ def test_a_figure_looks_as_it_was_seen(name: str) -> None:
     assert np.sqrt(np.mean((now - then) ** 2)) < TOLERANCE
 
 
-def test_the_tolerance_notices_another_colour_or_place() -> None:
+def test_the_tolerance_notices_another_color_or_place() -> None:
     then = pixels((FOLDER / "bars.png").read_bytes())
-    recoloured = then[..., ::-1]
+    recolored = then[..., ::-1]
     moved = np.roll(then, 6, axis=1)
-    for other in (recoloured, moved):
+    for other in (recolored, moved):
         assert np.sqrt(np.mean((other - then) ** 2)) > TOLERANCE

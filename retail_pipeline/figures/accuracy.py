@@ -1,0 +1,324 @@
+"""Past predictions against actual net revenue: by rank of the prediction, and in total."""
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from numpy.typing import NDArray
+
+from retail_pipeline.figures.backtests import (
+    by_rank,
+    cutoffs_in_words,
+    group_in_words,
+    groups_in_words,
+    no_outcome,
+    per_cutoff,
+    source_of_outcomes,
+    with_outcome,
+)
+from retail_pipeline.figures.queries import Context, Outcomes, Realised
+from retail_pipeline.figures.style import (
+    ACCENT,
+    INK,
+    MAIN,
+    NEUTRAL,
+    QUIET_INK,
+    Plot,
+    counted,
+    day,
+    in_house_style,
+    label,
+    model_in_words,
+    name_rows,
+    number,
+    number_axis,
+    page,
+    source_of,
+    words,
+)
+
+_MOST_DATES = 24
+_NARROWEST = 0.1
+"""An axis of amounts spans at least this part of them: its ticks are written with three digits."""
+
+_AMOUNTS = ["predicted_value", "actual_value"]
+
+
+@in_house_style
+def predicted_against_actual(past: Outcomes, context: Context) -> Plot:
+    """Draw mean predicted and mean actual value of customers grouped by their prediction's rank.
+
+    Customers are ranked within each cut-off; a group's mean is over the customers of all cut-offs.
+    With ten customers and more there are ten groups. The mean actual value has its 95 % interval,
+    that of one cut-off: see `backtests.per_cutoff`.
+
+    Args:
+        past: Predictions with their outcomes.
+        context: Of the run.
+    """
+    source = source_of_outcomes(context, past, money=True)
+    known = with_outcome(past)
+    if known.empty:
+        return no_outcome(context, source)
+    groups = _means(by_rank(known))
+    top = groups.iloc[-1]
+    predicted, actual = (number(top[name], context.currency) for name in _AMOUNTS)
+    figure = page(
+        f"The top {group_in_words(len(groups))} by prediction spent {actual} each, {predicted} "
+        "was predicted",
+        f"Mean net revenue of a customer over {counted(context.horizon_days, 'day')}, by rank of "
+        f"the prediction. {model_in_words(context.served_model)}, "
+        f"{cutoffs_in_words(known['cutoff_date'])}",
+        f"{source} Whiskers: 95% interval of the mean actual value, counting the customers of one "
+        "cut-off.",
+        height=5.8,
+    )
+    above, below = figure.subplots(2, 1, sharex=True, height_ratios=[3, 1])
+    _draw_pairs(above, groups, context.currency)
+    _draw_ratios(below, groups)
+    below.set_xlabel(groups_in_words(len(groups)))
+    total = known[_AMOUNTS].sum()
+    return Plot(
+        figure,
+        {
+            "model_name": context.served_model,
+            "cutoffs": int(known["cutoff_date"].nunique()),
+            "customer_outcomes": len(known),
+            "top_group_predicted_mean": float(top["predicted_value"]),
+            "top_group_actual_mean": float(top["actual_value"]),
+            "predicted_over_actual": _ratio(total) or "no actual value",
+        },
+        rows=len(known),
+    )
+
+
+@in_house_style
+def gain_curve(past: Outcomes, context: Context) -> Plot:
+    """Draw the share of the actual value that the customers ranked highest by prediction spent.
+
+    The curve is the mean over the cut-offs, thin lines are single cut-offs. Equal predictions share
+    their value evenly: their order is nobody's merit.
+
+    Args:
+        past: Predictions with their outcomes.
+        context: Of the run.
+    """
+    source = source_of_outcomes(context, past)
+    known = with_outcome(past)
+    if known.empty:
+        return no_outcome(context, source)
+    spent = known["actual_value"].clip(lower=0.0)
+    outcomes = len(known)
+    known = known[spent.groupby(known["cutoff_date"]).transform("sum") > 0]
+    if known.empty:
+        return words(
+            "Nobody bought anything after any past cut-off",
+            f"There is no value to gain: {counted(outcomes, 'customer outcome')}, all zero.",
+            source,
+        )
+    curves = _gains(known, "predicted_value")
+    grid = np.linspace(0.0, 1.0, 101)
+    mean, best = curves.mean(axis=0), _gains(known, "actual_value").mean(axis=0)
+    figure = page(
+        f"The 20% of customers ranked highest brought {number(mean[20], '%')} of what was really "
+        "spent",
+        f"Share of the net revenue of {counted(context.horizon_days, 'day')}, customers in the "
+        f"order of their prediction. {model_in_words(context.served_model)}, "
+        f"{cutoffs_in_words(known['cutoff_date'])}",
+        f"{source} Thin lines: single cut-offs." if len(curves) > 1 else source,
+        height=5.8,
+    )
+    axes = figure.subplots()
+    for curve in curves if len(curves) > 1 else []:
+        axes.plot(grid, curve, color=NEUTRAL, linewidth=0.8, zorder=1.5)
+    for curve, name, look in (
+        (best, "perfect order", {"color": ACCENT, "linestyle": "--"}),
+        (mean, "by prediction", {"color": MAIN, "linewidth": 2.6}),
+        (grid, "random order", {"color": QUIET_INK, "linewidth": 1.2, "linestyle": ":"}),
+    ):
+        text = f"{name}: {number(curve[20], '%')} with the top 20%"
+        axes.plot(grid, curve, label=text, **look)
+    axes.plot([0.2, 0.2], [0, mean[20]], color=INK, linewidth=0.8)
+    axes.scatter([0.2], [mean[20]], color=MAIN, s=46, zorder=4)
+    axes.set(xlim=(0, 1), ylim=(0, 1.02), xlabel="Share of customers, highest prediction first")
+    axes.set_title("Share of actual net revenue")
+    axes.legend(loc="lower right")
+    for axis in (axes.xaxis, axes.yaxis):
+        number_axis(axis, "%")
+    return Plot(
+        figure,
+        {
+            "model_name": context.served_model,
+            "cutoffs": len(curves),
+            "share_of_value_top_10_percent": float(mean[10]),
+            "share_of_value_top_20_percent": float(mean[20]),
+            "perfect_share_top_20_percent": float(best[20]),
+        },
+        rows=len(known),
+    )
+
+
+@in_house_style
+def realised_against_predicted(realised: Realised, context: Context) -> Plot:
+    """Draw predicted against actual totals, a row per earlier date of prediction.
+
+    Args:
+        realised: Totals of the dates whose horizon is over.
+        context: Of the run.
+    """
+    source = source_of(context, "clv.realised_predictions", money=True)
+    if realised.frame.empty:
+        return _not_over(realised, context, source)
+    frame = realised.frame.sort_values(["as_of_date", "origin"], ascending=[True, False])
+    frame = frame.tail(_MOST_DATES).reset_index(drop=True)
+    values = ["customers", *_AMOUNTS, "inside"]
+    frame[values] = frame[values].apply(pd.to_numeric).fillna(0.0).astype(float)
+    served = frame[frame["origin"] == "served"]
+    latest = served.iloc[-1] if len(served) else frame.iloc[-1]
+    hollow = ""
+    if len(served) < len(frame):
+        hollow = " Hollow: what the model now in use would have predicted, from the backtest."
+    figure = page(
+        _realised_title(latest, context.currency),
+        f"Predicted and actual net revenue of {counted(context.horizon_days, 'day')}, by date of "
+        f"prediction: {counted(len(served), 'served date')}, {len(frame) - len(served)} of the "
+        "backtest",
+        source + hollow,
+        height=2.5 + 0.36 * max(2, len(frame)),
+    )
+    _draw_totals(figure.subplots(), frame, context.currency)
+    return Plot(
+        figure,
+        {
+            "dates": len(frame),
+            "dates_served": len(served),
+            "origin": str(latest["origin"]),
+            "customers": int(latest["customers"]),
+            "predicted_value": float(latest["predicted_value"]),
+            "actual_value": float(latest["actual_value"]),
+            "predicted_over_actual": _ratio(latest) or "no actual value",
+            "coverage_80": float(latest["inside"] / max(latest["customers"], 1.0)),
+        },
+        rows=len(frame),
+    )
+
+
+def _means(ranked: pd.DataFrame) -> pd.DataFrame:
+    """Return the groups' mean predicted and actual value, and the latter's standard error."""
+    groups = ranked.groupby("group")
+    independent = per_cutoff(groups.size(), int(ranked["cutoff_date"].nunique()))
+    spread = groups["actual_value"].std(ddof=1).fillna(0.0)
+    return groups[_AMOUNTS].mean().assign(error=spread / np.sqrt(independent))
+
+
+def _ratio(amounts: pd.Series) -> float | None:
+    """Return predicted over actual value, None where nothing was spent."""
+    actual = amounts["actual_value"]
+    return float(amounts["predicted_value"] / actual) if actual else None
+
+
+def _draw_pairs(axes: Axes, groups: pd.DataFrame, currency: str) -> None:
+    places = groups.index.to_numpy(float)
+    reach = 1.96 * groups["error"]
+    for shift, name, color, above in (
+        (-0.21, "predicted", MAIN, 0 * reach),
+        (0.21, "actual", ACCENT, reach),
+    ):
+        values = groups[f"{name}_value"]
+        axes.bar(places + shift, values, width=0.4, color=color, label=name)
+        for place, value, top in zip(places + shift, values, values + above, strict=True):
+            label(axes, number(value), (place, max(top, 0.0)), "above", size=7.5, bbox=None)
+    actual = groups["actual_value"]
+    ends = np.array([np.minimum(reach, actual.clip(lower=0.0)), reach])
+    bars = {"fmt": "none", "ecolor": INK, "elinewidth": 1.1, "capsize": 2.5}
+    axes.errorbar(places + 0.21, actual, yerr=ends, **bars)
+    axes.margins(y=0.12)
+    axes.set_title("Mean value of a customer")
+    axes.legend(loc="upper left")
+    axes.axhline(0, color=INK, linewidth=0.8)
+    number_axis(axes.yaxis, currency)
+    axes.tick_params(axis="x", length=0)
+
+
+def _draw_ratios(axes: Axes, groups: pd.DataFrame) -> None:
+    ratios = groups["predicted_value"] / groups["actual_value"].where(groups["actual_value"] > 0)
+    away = float((ratios - 1).abs().max()) if ratios.notna().any() else 0.0
+    low, high = 1 - min(max(away, 0.25), 1.0), 1 + min(max(away, 0.25), 2.0)
+    shown = ratios.clip(low, high)
+    axes.axhline(1, color=INK, linewidth=0.8)
+    axes.vlines(groups.index, 1, shown, color=QUIET_INK, linewidth=1.2)
+    axes.scatter(groups.index, shown, color=QUIET_INK, s=26, zorder=3)
+    for group, ratio, height in zip(groups.index, ratios, shown.fillna(1.0), strict=True):
+        text = "no actual" if np.isnan(ratio) else f"{ratio:.2f}"
+        label(axes, text, (group, height), "below" if ratio < 1 else "above", size=8, bbox=None)
+    room = 0.6 * (high - low)
+    axes.set_title("Predicted ÷ actual")
+    axes.set_ylim(low - room, high + room)
+    axes.locator_params(axis="y", nbins=4)
+    axes.set_xticks(groups.index)
+    axes.set_xlim(0.4, len(groups) + 0.6)
+
+
+def _gains(known: pd.DataFrame, order_by: str) -> NDArray[np.float64]:
+    """Return, a row per cut-off, the cumulated share of value by share of customers."""
+    grid = np.linspace(0.0, 1.0, 101)
+    curves = []
+    for _, customers in known.groupby("cutoff_date"):
+        value = customers["actual_value"].clip(lower=0.0)
+        tied = value.groupby(customers[order_by]).agg(["sum", "size"]).sort_index(ascending=False)
+        people = np.append(0.0, tied["size"].cumsum() / len(customers))
+        curves.append(np.interp(grid, people, np.append(0.0, tied["sum"].cumsum() / value.sum())))
+    return np.array(curves)
+
+
+def _not_over(realised: Realised, context: Context, source: str) -> Plot:
+    first = realised.earliest or context.as_of
+    over = pd.Timestamp(first) + pd.Timedelta(days=context.horizon_days)
+    return words(
+        "No served prediction is old enough to be judged yet",
+        f"The earliest was served for {day(first)} over {counted(context.horizon_days, 'day')}: "
+        f"its outcome is complete on {day(over)}. Until then, the backtest's figures show how good "
+        "such predictions were in the past.",
+        source,
+    )
+
+
+def _realised_title(latest: pd.Series, currency: str) -> str:
+    predicted, actual = (number(latest[name], currency) for name in _AMOUNTS)
+    when = day(pd.Timestamp(latest["as_of_date"]))
+    if latest["origin"] == "served":
+        return f"Net revenue after {when} was {actual}; {predicted} was predicted"
+    return (
+        f"Net revenue after {when} was {actual}; the model now in use would have predicted "
+        f"{predicted}"
+    )
+
+
+def _draw_totals(axes: Axes, frame: pd.DataFrame, currency: str) -> None:
+    rows = np.arange(len(frame))
+    axes.hlines(rows, frame["predicted_value"], frame["actual_value"], color=NEUTRAL, linewidth=3)
+    for column, color in zip(_AMOUNTS, (MAIN, ACCENT), strict=True):
+        faces = [color if origin == "served" else "white" for origin in frame["origin"]]
+        look = {"s": 60, "edgecolor": color, "linewidth": 1.8, "zorder": 3}
+        axes.scatter(frame[column], rows, facecolor=faces, **look)
+        axes.scatter([], [], color=color, s=60, label=column.removesuffix("_value"))
+    beside = axes.get_yaxis_transform()
+    for row, values in frame.iterrows():
+        ratio = _ratio(values)
+        inside = number(values["inside"] / max(values["customers"], 1.0), "%")
+        text = number(float("nan") if ratio is None else ratio)
+        axes.text(1.08, row, text, transform=beside, ha="right", va="center", size=9.5)
+        axes.text(1.19, row, inside, transform=beside, ha="right", va="center", size=9.5)
+    for place, title in ((1.08, "predicted\n÷ actual"), (1.19, "inside\ninterval")):
+        style = {"ha": "right", "va": "bottom", "color": QUIET_INK, "size": 8.5}
+        axes.text(place, 1.02, title, transform=axes.transAxes, **style)
+    name_rows(axes, [day(pd.Timestamp(value)) for value in frame["as_of_date"]])
+    axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2, borderaxespad=0.2)
+    number_axis(axes.xaxis, currency)
+    axes.grid(visible=True, axis="x")
+    axes.margins(x=0.12)
+    amounts = frame[_AMOUNTS].to_numpy(float)
+    low, high = float(amounts.min()), float(amounts.max())
+    span = _NARROWEST * max(abs(low), abs(high))
+    if high - low < span:
+        axes.set_xlim((low + high - 1.24 * span) / 2, (low + high + 1.24 * span) / 2)
+    axes.locator_params(axis="x", nbins=6, steps=[1, 2, 5, 10])

@@ -1,0 +1,257 @@
+"""How far past predictions could be trusted: their errors, intervals and probabilities."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+
+from retail_pipeline.figures.backtests import (
+    by_rank,
+    cutoffs_in_words,
+    group_in_words,
+    groups_in_words,
+    no_outcome,
+    per_cutoff,
+    source_of_outcomes,
+    wilson,
+    with_outcome,
+)
+from retail_pipeline.figures.queries import Context, Outcomes
+from retail_pipeline.figures.style import (
+    ACCENT,
+    INK,
+    MAIN,
+    NEUTRAL,
+    QUIET_INK,
+    Plot,
+    counted,
+    in_house_style,
+    label,
+    model_in_words,
+    number,
+    number_axis,
+    page,
+)
+
+_QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
+_WHISKERS = "Whiskers: 95% interval of the share, counting the customers of one cut-off."
+
+
+@in_house_style
+def residuals(past: Outcomes, context: Context) -> Plot:
+    """Draw how far outcomes lay from predictions, by tenth of the prediction: quantiles and mean.
+
+    The scale is linear near zero and logarithmic beyond, as a few customers are off by thousands.
+
+    Args:
+        past: Predictions with their outcomes.
+        context: Of the run.
+    """
+    source = source_of_outcomes(context, past, money=True)
+    known = with_outcome(past)
+    if known.empty:
+        return no_outcome(context, source)
+    ranked = by_rank(known)
+    ranked["error"] = ranked["actual_value"] - ranked["predicted_value"]
+    errors = ranked.groupby("group")["error"]
+    groups = errors.quantile(np.array(_QUANTILES)).unstack().assign(mean=errors.mean())
+    below, mean = float((ranked["error"] < 0).mean()), float(ranked["error"].mean())
+    figure = page(
+        f"{number(below, '%')} of customers spent less than predicted; on average, predictions "
+        f"were {_too_high(mean, context.currency)}",
+        f"Actual less predicted net revenue of {counted(context.horizon_days, 'day')}, by rank of "
+        f"the prediction. {model_in_words(context.served_model)}, "
+        f"{cutoffs_in_words(known['cutoff_date'])}",
+        f"{source} Few customers spend much, so most lie below their mean: the median is no bias, "
+        "a mean away from zero is one. The scale is logarithmic away from zero.",
+        height=5.8,
+    )
+    axes = figure.subplots()
+    _draw_errors(axes, groups, context.currency)
+    axes.set_xlabel(groups_in_words(len(groups)))
+    return Plot(
+        figure,
+        {
+            "model_name": context.served_model,
+            "customer_outcomes": len(ranked),
+            "mean_error": mean,
+            "median_error": float(ranked["error"].median()),
+            "mean_absolute_error": float(ranked["error"].abs().mean()),
+            "share_below_prediction": below,
+        },
+        rows=len(ranked),
+    )
+
+
+@in_house_style
+def interval_coverage(past: Outcomes, context: Context) -> Plot:
+    """Draw the share of outcomes inside their 80 % interval, by tenth and by cut-off.
+
+    Args:
+        past: Predictions with their outcomes.
+        context: Of the run.
+    """
+    source = source_of_outcomes(context, past)
+    known = with_outcome(past, "lower_80", "upper_80")
+    if known.empty:
+        return no_outcome(context, source)
+    ranked = by_rank(known)
+    ranked["inside"] = ranked["actual_value"].between(ranked["lower_80"], ranked["upper_80"])
+    beyond = float((ranked["actual_value"] > ranked["upper_80"]).mean())
+    covered, cutoffs = float(ranked["inside"].mean()), int(ranked["cutoff_date"].nunique())
+    figure = page(
+        f"{number(covered, '%')} of outcomes lay inside their 80% interval",
+        f"Share of customers whose net revenue of {counted(context.horizon_days, 'day')} fell "
+        f"inside their interval. {model_in_words(context.served_model)}, "
+        f"{cutoffs_in_words(known['cutoff_date'])}",
+        f"{source} {_WHISKERS} Of the outcomes, {number(beyond, '%')} lay above their interval.",
+        height=5.0,
+    )
+    left, right = figure.subplots(1, 2, sharey=True)
+    by_group = ranked.groupby("group")["inside"].agg(["mean", "size"])
+    by_group["size"] = per_cutoff(by_group["size"], cutoffs)
+    by_cutoff = ranked.groupby("cutoff_date")["inside"].agg(["mean", "size"])
+    low = _draw_coverage(left, by_group, [str(group) for group in by_group.index])
+    low = min(low, _draw_coverage(right, by_cutoff, _short_days(by_cutoff.index)))
+    name = group_in_words(len(by_group))
+    left.set_title(f"By {name} of the prediction (line: 80%)")
+    left.set_xlabel(f"1 the lowest {name}, {len(by_group)} the highest")
+    right.set_title("By cut-off (line: 80%)")
+    left.set_ylim(max(0.0, min(low, 0.8) - 0.08), 1.02)
+    number_axis(left.yaxis, "%")
+    return Plot(
+        figure,
+        {
+            "model_name": context.served_model,
+            "customer_outcomes": len(ranked),
+            "cutoffs": cutoffs,
+            "coverage_80": covered,
+            "share_above_interval": beyond,
+        },
+        rows=len(ranked),
+    )
+
+
+@in_house_style
+def activity_reliability(past: Outcomes, context: Context) -> Plot:
+    """Draw the share of customers who bought against their predicted probability of it.
+
+    A customer with a positive actual value has bought.
+
+    Args:
+        past: Predictions with their outcomes.
+        context: Of the run.
+    """
+    source = source_of_outcomes(context, past)
+    known = with_outcome(past, "probability_active")
+    if known.empty:
+        return no_outcome(context, source)
+    known["probability_active"] = known["probability_active"].clip(0.0, 1.0)
+    known["bought"] = (known["actual_value"] > 0).astype(float)
+    bins = np.minimum((known["probability_active"] * 10).astype(int), 9)
+    groups = known.groupby(bins).agg(
+        given=("probability_active", "mean"), bought=("bought", "mean"), size=("bought", "size")
+    )
+    given, bought = float(known["probability_active"].mean()), float(known["bought"].mean())
+    figure = page(
+        f"{number(bought, '%')} of customers bought, {number(given, '%')} were expected to",
+        "Customers by their probability of a purchase within "
+        f"{counted(context.horizon_days, 'day')}, against the share who made one. "
+        f"{model_in_words(context.served_model)}, {cutoffs_in_words(known['cutoff_date'])}",
+        f"{source} Bought: net revenue above zero. {_WHISKERS}",
+        height=6.0,
+    )
+    above, below = figure.subplots(2, 1, sharex=True, height_ratios=[3.4, 1])
+    _draw_reliability(above, groups, int(known["cutoff_date"].nunique()))
+    _draw_bin_sizes(below, groups, len(known))
+    return Plot(
+        figure,
+        {
+            "model_name": context.served_model,
+            "customer_outcomes": len(known),
+            "mean_probability": given,
+            "share_who_bought": bought,
+            "brier_score": float(((known["probability_active"] - known["bought"]) ** 2).mean()),
+        },
+        rows=len(known),
+    )
+
+
+def _too_high(mean_error: float, currency: str) -> str:
+    if mean_error == 0:
+        return "right"
+    return f"{number(abs(mean_error), currency)} too {'high' if mean_error < 0 else 'low'}"
+
+
+def _draw_errors(axes: Axes, groups: pd.DataFrame, currency: str) -> None:
+    places = groups.index.to_numpy(float)
+    near = max(float(groups[[0.25, 0.5, 0.75]].abs().median().max()), 1e-6)
+    axes.set_yscale("symlog", linthresh=float(10.0 ** np.floor(np.log10(near))), linscale=0.8)
+    for low, high, color, name in (
+        (0.05, 0.95, NEUTRAL, "9 in 10 customers"),
+        (0.25, 0.75, MAIN, "half of them"),
+    ):
+        axes.vlines(places, groups[low], groups[high], color=color, linewidth=9, label=name)
+    look = {"edgecolor": INK, "linewidth": 0.8, "zorder": 4}
+    axes.scatter(places, groups[0.5], color="white", s=30, label="median", **look)
+    axes.scatter(places, groups["mean"], marker="D", color=ACCENT, s=34, label="mean", **look)
+    axes.axhline(0, color=INK, linewidth=0.8, zorder=1.5)
+    number_axis(axes.yaxis, currency)
+    axes.set_title("Actual less predicted")
+    axes.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=4, borderaxespad=0.2)
+    axes.set_xticks(places)
+    axes.set_xlim(0.4, len(groups) + 0.6)
+    axes.margins(y=0.08)
+
+
+def _draw_coverage(axes: Axes, table: pd.DataFrame, names: Sequence[str]) -> float:
+    """Draw shares with their intervals; return the lowest end."""
+    places = np.arange(len(table))
+    low, high = wilson(table["mean"], table["size"].astype(float))
+    axes.axhline(0.8, color=INK, linewidth=1.0)
+    axes.vlines(places, low, high, color=MAIN, linewidth=1.4)
+    axes.scatter(places, table["mean"], s=38, color=MAIN, zorder=3)
+    every = -(-len(names) // 12)
+    axes.set_xticks(places[::every], list(names)[::every])
+    axes.set_xlim(-0.6, max(len(table) - 0.4, 1.6))
+    return float(low.min())
+
+
+def _short_days(values: pd.Index) -> list[str]:
+    """Return `Aug`, or `5 Aug`, with the year below the first one of each."""
+    days = pd.to_datetime(values)
+    names = [f"{d:%b}" if d.day == 1 else f"{d.day} {d:%b}" for d in days]
+    is_first = [not place or days[place - 1].year != d.year for place, d in enumerate(days)]
+    return [
+        f"{name}\n{d.year}" if first else name
+        for name, d, first in zip(names, days, is_first, strict=True)
+    ]
+
+
+def _draw_reliability(axes: Axes, groups: pd.DataFrame, cutoffs: int) -> None:
+    low, high = wilson(groups["bought"], per_cutoff(groups["size"], cutoffs))
+    axes.plot([0, 1], [0, 1], color=QUIET_INK, linewidth=1.2, linestyle=":")
+    axes.plot(groups["given"], groups["bought"], color=MAIN, linewidth=1.6)
+    axes.vlines(groups["given"], low, high, color=MAIN, linewidth=1.4)
+    axes.scatter(groups["given"], groups["bought"], s=42, color=MAIN, zorder=3)
+    for given, bought in zip(groups["given"], groups["bought"], strict=True):
+        is_below = bought < given or given < 0.1
+        side = "above" if bought < 0.08 else "below right" if is_below else "above left"
+        label(axes, number(bought, "%"), (given, bought), side, size=8.5)
+    axes.set(xlim=(0, 1), ylim=(0, 1.05))
+    axes.set_title("Share who bought (dotted: as expected)")
+    number_axis(axes.yaxis, "%")
+
+
+def _draw_bin_sizes(axes: Axes, groups: pd.DataFrame, customers: int) -> None:
+    places = groups.index.to_numpy(float) / 10 + 0.05
+    bars = axes.bar(places, groups["size"], width=0.092, color=NEUTRAL)
+    texts = [number(size / customers, "%") for size in groups["size"]]
+    axes.bar_label(bars, texts, padding=2, size=8.5, color=INK)
+    axes.set_title(f"{customers:,} customer outcomes")
+    axes.set_xlabel("Probability of a purchase that was predicted")
+    axes.set_yticks([])
+    axes.margins(y=0.3)
+    axes.set_xticks(np.linspace(0, 1, 11))
+    number_axis(axes.xaxis, "%")

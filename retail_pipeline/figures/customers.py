@@ -1,0 +1,360 @@
+"""How customers come back: monthly cohorts, the time between purchases, recency and frequency."""
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+
+from retail_pipeline.figures.queries import Context, Gaps
+from retail_pipeline.figures.style import (
+    ACCENT,
+    ACCENT_INK,
+    MAIN,
+    NEUTRAL,
+    QUIET_INK,
+    SEQUENCE,
+    Plot,
+    counted,
+    heat_map,
+    in_house_style,
+    ink_on,
+    label,
+    number,
+    number_axis,
+    page,
+    shortened,
+    source_of,
+    words,
+)
+
+_LABELED_CELLS_UP_TO = (24, 30)
+"""Months and cohorts up to which every cell has its percentage; beyond, the color speaks."""
+
+_ROWS_TO_ONE_OF_ALL = 25
+"""Cohorts whose rows are at most as high as that of all of them: it stays a row among hundreds."""
+
+_MOST_BARS = 60
+_SCORES = range(1, 6)
+
+
+@in_house_style
+def cohort_retention(retention: pd.DataFrame, context: Context) -> Plot:
+    """Draw the share of each cohort that buys again in each month after its first.
+
+    Months that the data cover in part are left out, and so is month 0, which is 100 % by
+    definition. The bottom row is the average over customers.
+
+    Args:
+        retention: `cohort_month, months_since, cohort_customers, active_customers`; an absent row
+            is a month without a buyer.
+        context: Of the run.
+    """
+    source = source_of(context, "warehouse.cohort_retention") + (
+        " Cohort: customers by the month of their first purchase in the data; the first cohort may "
+        "have bought before they begin. Left out: the first month itself (100%) and months that "
+        "are not over."
+    )
+    rates, sizes = _rates(retention, context)
+    if rates.empty:
+        return words(
+            "No cohort is a full month old yet",
+            f"Nobody can have come back so far: {counted(len(sizes), 'cohort')}, "
+            f"{counted(sizes.sum(), 'customer')}.",
+            source,
+        )
+    sizes = sizes.reindex(rates.index)
+    average = _weighted(rates, sizes)
+    figure = page(
+        _retention_title(rates, sizes),
+        f"Share of a cohort's customers who buy in each month after their first: "
+        f"{counted(len(rates), 'cohort')}, {counted(sizes.sum(), 'customer')}",
+        source,
+        height=min(9.0, max(3.6, 2.8 + 0.235 * (len(rates) + 1))),
+    )
+    _draw_retention(figure, rates, average, sizes)
+    return Plot(
+        figure,
+        {
+            "cohorts": len(rates),
+            "customers": int(sizes.sum()),
+            **{f"retention_month_{m}": float(average[m]) for m in (1, 3, 6, 12) if m in average},
+        },
+        rows=len(retention),
+    )
+
+
+@in_house_style
+def purchase_gaps(gaps: Gaps, context: Context) -> Plot:
+    """Draw how many days pass from one purchase of a customer to the next.
+
+    Args:
+        gaps: Counts of days between two purchases.
+        context: Of the run; its horizon is marked where it lies within the scale.
+    """
+    source = source_of(context, "warehouse.customer_days") + (
+        " A purchase is a day with a positive net amount. Time since the last purchase is no gap "
+        "yet: long gaps are seen less often than they occur."
+    )
+    frame = gaps.frame.apply(pd.to_numeric).astype(float).sort_values("gap_days")
+    if frame.empty:
+        return words(
+            "Nobody has bought a second time yet",
+            f"There is no time between purchases to show: {counted(gaps.customers, 'customer')}.",
+            source,
+        )
+    total = float(frame["gaps"].sum())
+    reached = frame["gaps"].cumsum().to_numpy() / total
+    half, most, nearly_all = (
+        int(frame["gap_days"].iloc[int(np.argmax(reached >= part - 1e-12))])
+        for part in (0.5, 0.9, 0.99)
+    )
+    width = max(1, -(-nearly_all // _MOST_BARS))
+    width = width if width < 4 else 7 * -(-width // 7)
+    once = number(gaps.single / gaps.customers, "%") if gaps.customers else "0%"
+    figure = page(
+        f"Half of all repeat purchases come within {counted(half, 'day')}, nine in ten within "
+        f"{counted(most, 'day')}",
+        f"Days between two purchases of a customer: {counted(total, 'gap')} of "
+        f"{counted(gaps.customers - gaps.single, 'customer')}, {once} of customers bought once",
+        source,
+    )
+    above, below = figure.subplots(2, 1, sharex=True, height_ratios=[2.2, 1])
+    end = _draw_gaps(above, frame, width)
+    step = {1: "day", 7: "week"}.get(width, f"{width} days")
+    above.set_title(f"Share of purchases, by {step}")
+    _draw_gap_sums(below, frame, {0.5: half, 0.9: most}, end, context.horizon_days)
+    within = frame["gap_days"] <= context.horizon_days
+    return Plot(
+        figure,
+        {
+            "gaps": int(total),
+            "customers": gaps.customers,
+            "customers_with_one_purchase": gaps.single,
+            "median_gap_days": half,
+            "gap_days_90_percent": most,
+            "share_within_horizon": float(frame.loc[within, "gaps"].sum() / total),
+        },
+        rows=len(frame),
+    )
+
+
+@in_house_style
+def rfm_map(cells: pd.DataFrame, context: Context) -> Plot:
+    """Draw customers and past net revenue by recency and frequency score, with the segments' names.
+
+    Args:
+        cells: `r_score, f_score` (1 to 5, 5 the best), `rfm_segment, customers, monetary,
+            recency_min, recency_max, frequency_min, frequency_max`, a row per pair of scores that
+            has customers.
+        context: Of the run.
+    """
+    source = source_of(context, "warehouse.customer_rfm", money=True)
+    source += " Scores are fifths by rank; equal values have equal scores, so some can be empty."
+    if cells.empty:
+        return words("There is no customer to score yet", "Nobody has bought anything.", source)
+    frame = cells.assign(
+        monetary=pd.to_numeric(cells["monetary"]).fillna(0.0).astype(float),
+        rfm_segment=cells["rfm_segment"].fillna("(none)").astype(str),
+    )
+    customers, total = float(frame["customers"].sum()), float(frame["monetary"].sum())
+    figure = page(
+        _rfm_title(frame, customers, context.currency),
+        f"{counted(customers, 'customer')} by how recently and how often they bought. Color: "
+        f"share of past net revenue, {number(total, context.currency)} in all",
+        source,
+        height=6.4,
+    )
+    axes = figure.subplots()
+    _draw_cells(axes, frame, context.currency)
+    for set_ticks, kind, noun in (
+        (axes.set_yticks, "frequency", "purchase"),
+        (axes.set_xticks, "recency", "day"),
+    ):
+        names = [_range(frame[frame[f"{kind[0]}_score"] == s], kind, noun) for s in _SCORES]
+        set_ticks(np.arange(5) + 0.5, names)
+    axes.set_title("Purchases", size=9.5, weight="normal", color=QUIET_INK)
+    axes.set_xlabel("Days since the last purchase")
+    return Plot(
+        figure,
+        {
+            "customers": int(customers),
+            "net_revenue": total,
+            "segments": int(frame["rfm_segment"].nunique()),
+        },
+        rows=len(frame),
+    )
+
+
+def _rates(retention: pd.DataFrame, context: Context) -> tuple[pd.DataFrame, pd.Series]:
+    """Return the rates by cohort and month, without months that are not over, and the sizes."""
+    frame = retention.assign(
+        cohort_month=pd.to_datetime(retention["cohort_month"]),
+        rate=retention["active_customers"] / retention["cohort_customers"].replace(0, np.nan),
+    )
+    sizes = frame.groupby("cohort_month")["cohort_customers"].max().astype(float)
+    rates = frame.pivot_table(
+        index="cohort_month", columns="months_since", values="rate", aggfunc="max", dropna=False
+    )
+    current = pd.Period(pd.Timestamp(context.as_of), freq="M")
+    ages = np.array([(current - pd.Period(month, freq="M")).n for month in sizes.index], dtype=int)
+    months = range(1, int(ages.max()) if len(ages) else 0)
+    is_over = pd.DataFrame(
+        [[month < age for month in months] for age in ages], index=sizes.index, columns=months
+    )
+    rates = rates.reindex(index=sizes.index, columns=list(months)).fillna(0.0).where(is_over)
+    return rates.dropna(how="all"), sizes
+
+
+def _weighted(rates: pd.DataFrame, sizes: pd.Series) -> pd.Series:
+    weights = rates.notna().mul(sizes.reindex(rates.index), axis=0)
+    return (rates.fillna(0.0) * weights).sum() / weights.sum()
+
+
+def _retention_title(rates: pd.DataFrame, sizes: pd.Series) -> str:
+    """Compare the next month with a later one over the same cohorts: the old ones are no sample."""
+    month = next((m for m in (12, 6, 3) if m in rates), None)
+    if month is None:
+        first = number(_weighted(rates, sizes)[1], "%")
+        return f"After their first purchase {first} of customers buy in the next month"
+    average = _weighted(rates[rates[month].notna()], sizes)
+    time = "a year" if month == 12 else f"{month} months"
+    return (
+        f"Of customers who first bought {time} ago or before, {number(average[1], '%')} bought in "
+        f"the next month, {number(average[month], '%')} {time} later"
+    )
+
+
+def _draw_retention(
+    figure: Figure, rates: pd.DataFrame, average: pd.Series, sizes: pd.Series
+) -> None:
+    ratios = [len(rates), max(1.0, len(rates) / _ROWS_TO_ONE_OF_ALL)]
+    upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=ratios)
+    many_months = rates.shape[1] > _LABELED_CELLS_UP_TO[0]
+    many_cohorts = len(rates) > _LABELED_CELLS_UP_TO[1]
+    # Not the maximum: a cohort of three customers would pale all others.
+    ceiling = max(float(np.nanpercentile(rates.to_numpy(), 98)), 0.01)
+    write = None if many_months or many_cohorts else _percent
+    mesh = heat_map(upper, rates.to_numpy(float), ceiling, write)
+    heat_map(lower, average.to_numpy(float)[None, :], ceiling, None if many_months else _percent)
+    names = [f"{month:%b %Y}  {sizes[month]:,.0f}" for month in rates.index]
+    every = -(-len(names) // 30)
+    upper.set_yticks(np.arange(len(names))[::every] + 0.5, names[::every])
+    lower.set_yticks([0.5], ["all cohorts"])
+    upper.set_title("Cohort and its customers", size=9.5, weight="normal", color=QUIET_INK)
+    every = -(-rates.shape[1] // 25)
+    shown = np.arange(rates.shape[1])[::every]
+    lower.set_xticks(shown + 0.5, [str(rates.columns[i]) for i in shown])
+    lower.set_xlabel("Months after the first purchase")
+    lower.set_xlim(0, max(rates.shape[1], 8))
+    scale = figure.colorbar(mesh, ax=[upper, lower], aspect=30, pad=0.01)
+    scale.set_ticks([0, ceiling / 2, ceiling])
+    scale.set_ticklabels(["0%", number(ceiling / 2, "%"), f"{number(ceiling, '%')}\nor more"])
+    scale.outline.set_visible(False)
+    scale.solids.set(edgecolor="face", linewidth=0)
+
+
+def _percent(rate: float) -> str:
+    return f"{100 * rate:.0f}"
+
+
+def _draw_gaps(axes: Axes, frame: pd.DataFrame, width: int) -> float:
+    """Draw the bars; the last one holds everything beyond the scale. Return the scale's end."""
+    longest = int(frame["gap_days"].max())
+    bars = min(_MOST_BARS, longest // width + 1)
+    places = np.minimum(frame["gap_days"] // width, bars - 1)
+    parts = frame.groupby(places)["gaps"].sum().reindex(range(bars), fill_value=0)
+    parts = parts / frame["gaps"].sum()
+    is_open = longest >= bars * width
+    colors = [MAIN] * (bars - 1) + [NEUTRAL if is_open else MAIN]
+    axes.bar(np.arange(bars) * width, parts, width=0.9 * width, align="edge", color=colors)
+    if is_open:
+        text = f"{number(parts.iloc[-1], '%')} take {(bars - 1) * width:,} days and more"
+        label(axes, text, (bars * width, parts.iloc[-1]), "above left", color=QUIET_INK)
+    axes.tick_params(axis="x", length=0)
+    number_axis(axes.yaxis, "%")
+    axes.locator_params(axis="y", nbins=5)
+    axes.margins(y=0.14)
+    return float(bars * width)
+
+
+def _draw_gap_sums(
+    axes: Axes, frame: pd.DataFrame, marks: dict[float, int], end: float, horizon_days: int
+) -> None:
+    days = np.append(0.0, frame["gap_days"].to_numpy(float))
+    sums = np.append(0.0, frame["gaps"].cumsum().to_numpy(float) / frame["gaps"].sum())
+    axes.step(days, sums, where="post", color=MAIN)
+    axes.set_title("Share of purchases that came within so many days")
+    axes.set_xlabel("Days since the purchase before")
+    named = [
+        (at, part, f"{number(part, '%')}: {counted(at, 'day')}", MAIN) for part, at in marks.items()
+    ]
+    axes.scatter(list(marks.values()), list(marks), color=MAIN, s=34, zorder=4)
+    if horizon_days < end and abs(horizon_days - marks[0.9]) > 0.12 * end:
+        within = float(sums[np.searchsorted(days, horizon_days, side="right") - 1])
+        axes.axvline(horizon_days, color=ACCENT, linewidth=1.2, linestyle="--")
+        axes.scatter([horizon_days], [within], color=ACCENT, s=26, zorder=4)
+        named.append((horizon_days, 0.3, f"horizon, {counted(horizon_days, 'day')}", ACCENT_INK))
+    for at, height, text, color in named:
+        side = "below left" if at > 0.7 * end else "below right"
+        label(axes, text, (at, height), side, color=color, weight="bold")
+    axes.set(xlim=(0, end), ylim=(0, 1.08))
+    number_axis(axes.yaxis, "%")
+    axes.set_yticks([0, 0.5, 1])
+
+
+def _rfm_title(cells: pd.DataFrame, customers: float, currency: str) -> str:
+    """Return a sentence on the best segment; where one is negative, shares mislead."""
+    by_name = cells.groupby("rfm_segment")[["customers", "monetary"]].sum()
+    best = by_name.sort_values("monetary", ascending=False).iloc[0]
+    title = f"“{best.name}” are {number(best['customers'] / customers, '%')} of the customers"
+    if best["monetary"] <= 0:
+        return title
+    if (by_name["monetary"] < 0).any():
+        return f"{title} and brought {number(best['monetary'], currency)} of net revenue"
+    part = best["monetary"] / by_name["monetary"].sum()
+    return f"{title} and brought {number(part, '%')} of the net revenue"
+
+
+def _range(cells: pd.DataFrame, column: str, noun: str) -> str:
+    """Return the values of a score's customers: `31 to 58 days`."""
+    if cells.empty:
+        return "(nobody)"
+    low, high = int(cells[f"{column}_min"].min()), int(cells[f"{column}_max"].max())
+    return counted(high, noun) if low == high else f"{low:,} to {counted(high, noun)}"
+
+
+def _draw_cells(axes: Axes, cells: pd.DataFrame, currency: str) -> None:
+    amounts = cells["monetary"].clip(lower=0.0)
+    shades = amounts / max(float(amounts.max()), 1e-9)
+    names = {
+        (int(r), int(f)): name
+        for r, f, name in zip(cells["r_score"], cells["f_score"], cells["rfm_segment"], strict=True)
+    }
+    for cell in cells.assign(shade=shades).to_dict("records"):
+        r, f = int(cell["r_score"]), int(cell["f_score"])
+        color = SEQUENCE(0.1 + 0.9 * cell["shade"])
+        axes.add_patch(Rectangle((r - 1, f - 1), 1, 1, facecolor=color))
+        ink = ink_on(color)
+        name = cell["rfm_segment"]
+        if name not in (names.get((r - 1, f)), names.get((r, f + 1))):
+            axes.text(r - 0.94, f - 0.3, shortened(name, 20), color=ink, weight="bold", size=9.5)
+        text = f"{counted(cell['customers'], 'customer')}\n{number(cell['monetary'], currency)}"
+        axes.text(r - 0.94, f - 0.86, text, color=ink, size=8.5, linespacing=1.4)
+    _draw_borders(axes, names)
+    axes.set(xlim=(-0.01, 5.01), ylim=(-0.01, 5.01))
+    axes.tick_params(length=0)
+    axes.grid(visible=False)
+    axes.spines["bottom"].set_visible(False)
+
+
+def _draw_borders(axes: Axes, names: dict[tuple[int, int], str]) -> None:
+    """Draw a strong line between cells of different names, a fine one within a name."""
+    for (r, f), name in names.items():
+        for neighbor, line in (
+            ((r + 1, f), ([r, r], [f - 1, f])),
+            ((r, f + 1), ([r - 1, r], [f, f])),
+        ):
+            other = names.get(neighbor)
+            if other is not None:
+                axes.plot(*line, color="white", linewidth=0.8 if other == name else 5, zorder=3)
