@@ -208,7 +208,7 @@ def _draw_metric(
         side = (place - limits[0]) / (limits[1] - limits[0])
         align = "left" if side < 0.08 else "right" if side > 0.92 else "center"
         label(axes, text, (place, row - 0.16), "above", size=8, color=color, ha=align)
-    axes.set_title(f"{panel.title}\n", linespacing=1.1)
+    axes.set_title(panel.title, pad=18)
     axes.text(0, 1.02, panel.advice, transform=axes.transAxes, size=8.5, color=QUIET_INK)
     _scale(axes, limits)
     axes.set_ylim(len(means) - 0.45, -0.9)

@@ -1,7 +1,4 @@
-"""The model card and the report of a run as Dagster assets: read, render, keep the file, show it.
-
-What a page says and how it looks is the other modules' matter.
-"""
+"""The model card and the report of a run as Dagster assets: read, render, keep the files."""
 
 import time
 from collections import Counter
@@ -11,37 +8,18 @@ from graphlib import TopologicalSorter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dagster import (
-    AssetCheckKey,
-    AssetChecksDefinition,
-    AssetExecutionContext,
-    AssetKey,
-    AssetsDefinition,
-    AssetSpec,
-    DagsterInstance,
-    Definitions,
-    MaterializeResult,
-    MetadataValue,
-    ResourceParam,
-    multi_asset,
-)
+import dagster as dg
 
 from retail_pipeline.dagster_support.run_window import RunWindow
 from retail_pipeline.files import replaced_whole
 from retail_pipeline.generation import read_state
-from retail_pipeline.postgres import (
-    Database,
-    Role,
-)
+from retail_pipeline.postgres import Database, Role
 from retail_pipeline.settings import Settings
 
 if TYPE_CHECKING:
-    from dagster import AssetRecord
-
+    from retail_pipeline.report.check_results import CheckResult
     from retail_pipeline.report.facts import RunFacts
-    from retail_pipeline.report.images import Image
-    from retail_pipeline.report.page import Report
-    from retail_pipeline.report.verdicts import Verdict
+    from retail_pipeline.report.page import Image, Report
 
 GROUP = "report"
 OWNER = "team:data-science"
@@ -50,106 +28,93 @@ FIGURES = "figures"
 KEPT_REPORTS = 30
 """Reports of past runs that stay beside the latest."""
 
-_CARD = AssetKey([GROUP, "model_card"])
-_REPORT = AssetKey([GROUP, "run_report"])
+_CARD = dg.AssetKey([GROUP, "model_card"])
+_REPORT = dg.AssetKey([GROUP, "run_report"])
 _READ = (
-    *(AssetKey(["warehouse", name]) for name in ("fct_transactions", "revenue_daily")),
-    *(AssetKey(["clv", name]) for name in ("model", "predictions", "segments")),
-    *(AssetKey(["clv", name]) for name in ("feature_importance", "drift", "realised_predictions")),
+    *(dg.AssetKey(["warehouse", name]) for name in ("fct_transactions", "revenue_daily")),
+    *(dg.AssetKey(["clv", name]) for name in ("model", "predictions", "segments")),
+    *(dg.AssetKey(["clv", name]) for name in ("feature_importance", "drift")),
+    dg.AssetKey(["clv", "realised_predictions"]),
 )
+_NO_CAPTION = {"figure", "path", "seconds", "finding", "rows_drawn", "as_of_date"}
+"""Metadata of a figure that are no key numbers of it."""
 
 
 @dataclass(frozen=True)
 class Inventory:
-    """What the graph holds beside this room.
+    """The assets and checks of the other stages.
 
     Attributes:
         assets: Every asset's key and group, by group in the order of the data, then by name;
-            figures as their room lists them.
+            figures in the order of their registry.
         checks: Every check's key, in the order of their assets.
     """
 
-    assets: Sequence[tuple[AssetKey, str]]
-    checks: Sequence[AssetCheckKey]
+    assets: Sequence[tuple[dg.AssetKey, str]]
+    checks: Sequence[dg.AssetCheckKey]
 
-    def of_group(self, group: str) -> list[AssetKey]:
+    def of_group(self, group: str) -> list[dg.AssetKey]:
         """Return the keys of one group."""
         return [key for key, own in self.assets if own == group]
 
 
-def inventory(definitions: Iterable[Definitions]) -> Inventory:
-    """Return what the rooms define: a report names no figure and no check by itself."""
-    specs: dict[AssetKey, AssetSpec] = {}
-    checks: dict[AssetCheckKey, None] = {}
-    for room in definitions:
-        for each in room.assets or []:
-            if isinstance(each, AssetSpec):
+def inventory(definitions: Iterable[dg.Definitions]) -> Inventory:
+    """Return the assets and checks of the stages: a report names no figure and no check itself."""
+    specs: dict[dg.AssetKey, dg.AssetSpec] = {}
+    checks: dict[dg.AssetCheckKey, None] = {}
+    for stage in definitions:
+        for each in [*(stage.assets or []), *(stage.asset_checks or [])]:
+            if isinstance(each, dg.AssetSpec):
                 specs[each.key] = each
-            elif isinstance(each, AssetsDefinition):
+            elif isinstance(each, dg.AssetsDefinition):  # checks are such definitions, too
                 specs |= {spec.key: spec for spec in each.specs}
                 checks |= dict.fromkeys(each.check_keys)
-        for own in room.asset_checks or []:
-            if isinstance(own, AssetChecksDefinition):
-                checks |= dict.fromkeys(own.check_keys)
-    place = {group: position for position, group in enumerate(_groups_in_order(specs))}
+    groups = _groups_in_order(specs)
+    registered = {key: position for position, key in enumerate(specs)}
 
-    told = {key: position for position, key in enumerate(specs)}
-
-    def order(key: AssetKey) -> tuple[int, int, str]:
+    def order(key: dg.AssetKey) -> tuple[int, int, str]:
         group = (specs[key].group_name if key in specs else None) or ""
-        # The gallery has an order of its own; tables are looked up by name.
-        position = told[key] if group == FIGURES else 0
-        return place.get(group, len(place)), position, key.to_user_string()
+        place = groups.index(group) if group in groups else len(groups)
+        return place, registered[key] if group == FIGURES else 0, key.to_user_string()
 
-    keys = sorted(specs, key=order)
     return Inventory(
-        [(key, specs[key].group_name or "") for key in keys],
+        [(key, specs[key].group_name or "") for key in sorted(specs, key=order)],
         sorted(checks, key=lambda check: (order(check.asset_key), check.name)),
     )
 
 
-def _groups_in_order(specs: Mapping[AssetKey, AssetSpec]) -> list[str]:
+def _groups_in_order(specs: Mapping[dg.AssetKey, dg.AssetSpec]) -> list[str]:
     """Return the groups by how deep their deepest asset lies: some layers read each other."""
     parents = {
         key: {each.asset_key for each in spec.deps if each.asset_key in specs}
         for key, spec in specs.items()
     }
-    depth: dict[AssetKey, int] = {}
+    depth: dict[dg.AssetKey, int] = {}
+    deepest: dict[str, int] = {}
     for key in TopologicalSorter(parents).static_order():
         depth[key] = 1 + max((depth[parent] for parent in parents[key]), default=0)
-    deepest: dict[str, int] = {}
-    for key, spec in specs.items():
-        group = spec.group_name or ""
+        group = specs[key].group_name or ""
         deepest[group] = max(deepest.get(group, 0), depth[key])
     return sorted(deepest, key=lambda group: deepest[group])
 
 
-def build_report(graph: Inventory) -> Definitions:
-    """Return the assets of this room; contacts nothing.
+def build_report(graph: Inventory) -> dg.Definitions:
+    """Return the assets `report/model_card` and `report/run_report`, one step; contacts nothing.
 
     Args:
-        graph: What the other rooms define.
-    """
-    return Definitions(assets=[pages(graph)])
-
-
-def pages(graph: Inventory) -> AssetsDefinition:
-    """Return the assets `report/model_card` and `report/run_report`: one step, one reading.
-
-    Args:
-        graph: What the other rooms define.
+        graph: The assets and checks of the other stages.
     """
 
-    @multi_asset(
+    @dg.multi_asset(
         name="report",
         specs=[
-            _page(
+            _spec(
                 _CARD,
                 "The served model's card: data, metrics with intervals, drift, limits.",
                 "markdown",
                 _READ,
             ),
-            _page(
+            _spec(
                 _REPORT,
                 "A run on one page: figures, tables, model card, data checks, lineage.",
                 "html",
@@ -157,15 +122,15 @@ def pages(graph: Inventory) -> AssetsDefinition:
             ),
         ],
         can_subset=True,
-        # The last step of a run, so that the checks' verdicts are there.
+        # The last step of a run, so that the check results are there.
         op_tags={"dagster/priority": "-10"},
     )
-    def build(
-        context: AssetExecutionContext,
-        database: ResourceParam[Database],
-        settings: ResourceParam[Settings],
+    def report(
+        context: dg.AssetExecutionContext,
+        database: dg.ResourceParam[Database],
+        settings: dg.ResourceParam[Settings],
         run_window: RunWindow,
-    ) -> Iterator[MaterializeResult]:
+    ) -> Iterator[dg.MaterializeResult]:
         started = time.monotonic()
         facts = _facts(database, settings, run_window)
         folder, wanted = settings.home / GROUP, context.selected_asset_keys
@@ -174,11 +139,13 @@ def pages(graph: Inventory) -> AssetsDefinition:
         if _REPORT in wanted:
             yield _make_report(context, facts, folder, graph, started)
 
-    return build
+    return dg.Definitions(assets=[report])
 
 
-def _page(key: AssetKey, description: str, kind: str, deps: Sequence[AssetKey]) -> AssetSpec:
-    return AssetSpec(
+def _spec(
+    key: dg.AssetKey, description: str, kind: str, deps: Sequence[dg.AssetKey]
+) -> dg.AssetSpec:
+    return dg.AssetSpec(
         key,
         deps=deps,
         description=description,
@@ -188,16 +155,16 @@ def _page(key: AssetKey, description: str, kind: str, deps: Sequence[AssetKey]) 
     )
 
 
-def _make_card(facts: "RunFacts", folder: Path, started: float) -> MaterializeResult:
+def _make_card(facts: "RunFacts", folder: Path, started: float) -> dg.MaterializeResult:
     from retail_pipeline.report import card
 
     text, path = card.markdown(facts), folder / "model_card.md"
     _write(path, text)
-    return MaterializeResult(
+    return dg.MaterializeResult(
         asset_key=_CARD,
         metadata={
-            "card": MetadataValue.md(text),
-            "path": MetadataValue.path(path),
+            "card": dg.MetadataValue.md(text),
+            "path": dg.MetadataValue.path(path),
             "champion": facts.model_name,
             "as_of": facts.as_of.isoformat(),
             "seconds": round(time.monotonic() - started, 3),
@@ -206,36 +173,35 @@ def _make_card(facts: "RunFacts", folder: Path, started: float) -> MaterializeRe
 
 
 def _make_report(
-    context: AssetExecutionContext,
+    context: dg.AssetExecutionContext,
     facts: "RunFacts",
     folder: Path,
     graph: Inventory,
     started: float,
-) -> MaterializeResult:
-    from retail_pipeline.report import (
-        page,
-        verdicts,
-    )
+) -> dg.MaterializeResult:
+    from retail_pipeline.report import check_results, page
 
-    found = context.instance.get_asset_records([key for key, _ in graph.assets])
-    records = {each.asset_entry.asset_key: each for each in found}
-    judged = _verdicts(context.instance, graph.checks, context.run_id)
-    figures = _figures(graph, records)
-    text = page.html(_report(facts, figures, judged, graph, records, context.run_id))
+    records = context.instance.get_asset_records([key for key, _ in graph.assets])
+    metadata = {each.asset_entry.asset_key: _metadata(each) for each in records}
+    results = _check_results(context.instance, graph.checks, context.run_id)
+    figures = _figures(graph, metadata)
+    text = page.html(_report(facts, figures, results, graph, metadata, context.run_id))
     path = folder / "runs" / f"{facts.as_of}-{context.run_id[:8]}.html"
     latest = folder / "report.html"
     for place in (path, latest):
         _write(place, text)
-    _drop_old(path.parent)
-    return MaterializeResult(
+    oldest_first = sorted(path.parent.glob("*.html"), key=lambda each: each.stat().st_mtime)
+    for old in oldest_first[:-KEPT_REPORTS]:
+        old.unlink(missing_ok=True)
+    return dg.MaterializeResult(
         asset_key=_REPORT,
         metadata={
-            "report": MetadataValue.path(latest),
-            "path": MetadataValue.path(path),
+            "report": dg.MetadataValue.path(latest),
+            "path": dg.MetadataValue.path(path),
             "as_of": facts.as_of.isoformat(),
             "figures": len(figures),
             "bytes": len(text.encode()),
-            "checks": verdicts.summary(judged) if judged else "no check was evaluated",
+            "checks": check_results.summary(results) if results else "no check was evaluated",
             "seconds": round(time.monotonic() - started, 3),
         },
     )
@@ -250,129 +216,96 @@ def _facts(database: Database, settings: Settings, run_window: RunWindow) -> "Ru
     return read_facts(scientist, source, as_of, run_window.horizon(settings))
 
 
-def _verdicts(
-    instance: DagsterInstance, checks: Sequence[AssetCheckKey], run_id: str
-) -> list["Verdict"]:
-    """Return the latest evaluation of each check that has one."""
-    from retail_pipeline.report.verdicts import (
-        Outcome,
-        Verdict,
-    )
+def _check_results(
+    instance: dg.DagsterInstance, checks: Sequence[dg.AssetCheckKey], run_id: str
+) -> list["CheckResult"]:
+    """Return the latest result of each check, those that were not evaluated included."""
+    from retail_pipeline.report.check_results import CheckResult, Outcome
 
     found = instance.event_log_storage.get_latest_asset_check_execution_by_key(checks)
-    judged = []
+    results = []
     for key in checks:
         record = found.get(key)
         evaluation = record.evaluation if record and record.event else None
-        outcome = Outcome.NOT_RUN
-        if evaluation is not None and hasattr(evaluation, "passed"):
-            doubtful = evaluation.severity.value == "WARN"
-            outcome = (
-                Outcome.PASSED
-                if evaluation.passed
-                else (Outcome.WARNED if doubtful else Outcome.FAILED)
-            )
-        judged.append(
-            Verdict(
-                key.asset_key.to_user_string(),
-                key.name,
-                outcome,
-                (getattr(evaluation, "description", None) or "").strip(),
-                record is not None and record.run_id == run_id,
-            )
-        )
-    return judged
+        outcome, description = Outcome.NOT_RUN, ""
+        if isinstance(evaluation, dg.AssetCheckEvaluation):
+            is_warning = evaluation.severity == dg.AssetCheckSeverity.WARN
+            failed = Outcome.WARNED if is_warning else Outcome.FAILED
+            outcome = Outcome.PASSED if evaluation.passed else failed
+            description = (evaluation.description or "").strip()
+        in_this_run = record is not None and record.run_id == run_id
+        asset = key.asset_key.to_user_string()
+        results.append(CheckResult(asset, key.name, outcome, description, in_this_run))
+    return results
 
 
-def _figures(graph: Inventory, records: Mapping[AssetKey, "AssetRecord"]) -> list["Image"]:
-    """Return the stored images of the figures that were drawn, in their own order."""
-    from retail_pipeline.report.images import (
-        Image,
-        fitted,
-    )
-
-    shown = []
-    for key in graph.of_group(FIGURES):
-        metadata = _metadata(records.get(key))
-        path = Path(str(metadata["path"])) if "path" in metadata else None
-        if path is not None and path.is_file():
-            shown.append((key.path[-1].replace("_", " ").capitalize(), path, metadata))
-    pngs = fitted([path.read_bytes() for _, path, _ in shown])
-    return [
-        Image(name, png, str(metadata.get("finding", name)), _caption(metadata))
-        for (name, _, metadata), png in zip(shown, pngs, strict=True)
-    ]
-
-
-_NO_CAPTION = {"figure", "path", "seconds", "finding", "rows_drawn", "as_of_date"}
-
-
-def _caption(metadata: Mapping[str, Any]) -> str:
-    """Return a figure's key numbers in words: what a reader without the image has to know."""
-    from retail_pipeline.report.document import number
-
-    told = {
-        name.replace("_", " ").capitalize(): value if isinstance(value, str) else number(value)
-        for name, value in metadata.items()
-        if name not in _NO_CAPTION and isinstance(value, str | int | float)
-    }
-    return ". ".join(f"{name}: {value}" for name, value in told.items())
-
-
-def _metadata(record: "AssetRecord | None") -> dict[str, Any]:
-    event = record.asset_entry.last_materialization if record is not None else None
+def _metadata(record: dg.AssetRecord) -> dict[str, Any]:
+    event = record.asset_entry.last_materialization
     if event is None or event.asset_materialization is None:
         return {}
     return {name: each.value for name, each in event.asset_materialization.metadata.items()}
 
 
+def _figures(graph: Inventory, metadata: Mapping[dg.AssetKey, Mapping[str, Any]]) -> list["Image"]:
+    """Return the stored images of the figures that were drawn, in the registry's order."""
+    from retail_pipeline.report.document import number
+    from retail_pipeline.report.page import Image
+
+    images = []
+    for key in graph.of_group(FIGURES):
+        shown = metadata.get(key, {})
+        path = Path(str(shown.get("path", "")))
+        if not path.is_file():
+            continue
+        name = key.path[-1].replace("_", " ").capitalize()
+        numbers = [
+            f"{each.replace('_', ' ').capitalize()}: "
+            f"{value if isinstance(value, str) else number(value)}"
+            for each, value in shown.items()
+            if each not in _NO_CAPTION and isinstance(value, str | int | float)
+        ]
+        finding = str(shown.get("finding", name))
+        images.append(Image(name, path.read_bytes(), finding, ". ".join(numbers)))
+    return images
+
+
 def _report(
     facts: "RunFacts",
     figures: Sequence["Image"],
-    judged: Sequence["Verdict"],
+    results: Sequence["CheckResult"],
     graph: Inventory,
-    records: Mapping[AssetKey, "AssetRecord"],
+    metadata: Mapping[dg.AssetKey, Mapping[str, Any]],
     run_id: str,
 ) -> "Report":
-    from retail_pipeline.report import (
-        card,
-        glance,
-        lineage,
-        verdicts,
-    )
-    from retail_pipeline.report.document import (
-        Section,
-        Table,
-        number,
-        written,
-    )
+    from retail_pipeline.report import card, check_results, glance, lineage
+    from retail_pipeline.report.document import Section, Table, number, written
     from retail_pipeline.report.page import Report
 
     checks = Counter(each.asset_key for each in graph.checks)
-    rows = {key: _metadata(records.get(key)).get("dagster/row_count") for key, _ in graph.assets}
+    rows = {key: each.get("dagster/row_count") for key, each in metadata.items()}
     layers = [
         lineage.Layer(
             group,
             len(keys := graph.of_group(group)),
-            sum(rows[key] or 0 for key in keys) or None,
+            sum(rows.get(key) or 0 for key in keys) or None,
             sum(checks[key] for key in keys),
         )
         for group in dict.fromkeys(group for _, group in graph.assets)
     ]
-    counted = [
+    counts = [
         [key.to_user_string(), number(rows[key])]
         for key, _ in graph.assets
-        if rows[key] is not None
+        if rows.get(key) is not None
     ]
-    table = Table("A table that a run has filled", ("Asset", "Rows"), counted, frozenset({1}))
+    table = Table("A table that a run has filled", ("Asset", "Rows"), counts, frozenset({1}))
     return Report(
         title=f"Retail pipeline: report as of {written(facts.as_of)}",
         subtitle=glance.subtitle(facts),
-        glance=glance.facts(facts, judged),
+        glance=glance.facts(facts, results),
         figures=figures,
         card_title=card.title(facts),
         card=card.sections(facts),
-        checks=verdicts.section(judged),
+        checks=check_results.section(results),
         lineage=lineage.svg(layers),
         tables=Section("Tables and lineage", [table]),
         footer=f"Made by run {run_id} of the retail data pipeline, from its own tables, figures "
@@ -383,9 +316,3 @@ def _report(
 def _write(path: Path, text: str) -> None:
     with replaced_whole(path) as draft:
         draft.write_text(text, encoding="utf-8")
-
-
-def _drop_old(folder: Path) -> None:
-    newest_last = sorted(folder.glob("*.html"), key=lambda path: path.stat().st_mtime)
-    for path in newest_last[:-KEPT_REPORTS]:
-        path.unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""The model card: what the served model is, how good it is, and what it is not for.
+"""The model card: the served model, its quality, its use and its limits.
 
 In the order of Mitchell et al., Model Cards for Model Reporting (2019). Every number is a run's;
 the sentences say only what holds for each run.
@@ -20,10 +20,7 @@ from retail_pipeline.report.document import (
     table,
     written,
 )
-from retail_pipeline.report.facts import (
-    METRICS,
-    RunFacts,
-)
+from retail_pipeline.report.facts import METRICS, RunFacts
 
 MEANINGS: Final = {
     "normalized_gini": ("Gini", "ranking, 1 is perfect"),
@@ -84,7 +81,7 @@ def _model(facts: RunFacts) -> Facts:
                 "Confirmed by past outcomes",
                 "yes" if decision["validated"] else "no: it serves for want of a better one",
             ),
-            ("Learned from", _learned_from(decision)),
+            ("Training sample", _training_sample(decision)),
             ("Trained", MISSING if pd.isna(trained) else f"{trained:%Y-%m-%d %H:%M} UTC"),
             (
                 "Predicts",
@@ -100,7 +97,7 @@ def _model(facts: RunFacts) -> Facts:
     )
 
 
-def _learned_from(decision: dict[str, Any]) -> str:
+def _training_sample(decision: dict[str, Any]) -> str:
     rows = f"{number(decision['training_rows'])} rows"
     one_in = decision["one_customer_in"]
     if pd.isna(one_in) or one_in == 1:
@@ -120,12 +117,12 @@ def _data(facts: RunFacts) -> Facts:
             ("Net amount", facts.money(data["net_amount"])),
             ("Customers predicted", number(facts.predictions["customers"])),
             ("Predicted value in all", facts.money(facts.predictions["predicted_value"])),
-            *_worth(facts),
+            *_other_amounts(facts),
         ]
     )
 
 
-def _worth(facts: RunFacts) -> Sequence[tuple[str, str]]:
+def _other_amounts(facts: RunFacts) -> Sequence[tuple[str, str]]:
     """Return the predicted value's other amounts, as far as there are any."""
     found, rate = facts.predictions, facts.discount_rate
     at_rate = f"discounted at {100 * rate:.4g} % a year"
@@ -146,7 +143,7 @@ def _quality(facts: RunFacts) -> list[str | Facts | Table]:
             *([_EXTRAPOLATED] if facts.is_extrapolated else []),
         ]
     blocks: list[str | Facts | Table] = [
-        "Measured out of time: at past cut-offs, with models that knew nothing of what came after."
+        "Measured out of time: at past cut-offs, with models fitted to what was known before them."
     ]
     spread = facts.spread.set_index("metric")
     blocks.append(
@@ -200,19 +197,19 @@ _EXTRAPOLATED: Final = (
 
 
 def _segments(facts: RunFacts) -> list[str | Facts | Table]:
-    worth = _worth_of_segments(facts)
+    amounts = _amounts_of_segments(facts)
     rows = [
         [
             *(row["segment"], number(row["customers"]), facts.money(row["predicted_value"])),
-            *(facts.money(row[name]) for name in worth),
+            *(facts.money(row[name]) for name in amounts),
             *(f"{row['share_of_value']:.0%}", facts.money(row["past_mean_value"])),
         ]
         for row in facts.segments.to_dict("records")
     ]
     headers = (
         *("Segment", "Customers", "Predicted value"),
-        *worth.values(),
-        *("Share", "Brought on average before"),
+        *amounts.values(),
+        *("Share", "Past net revenue on average"),
     )
     return [
         "Value is a decile of predicted value (high 9-10, medium 5-8, low 1-4), activity the "
@@ -223,7 +220,7 @@ def _segments(facts: RunFacts) -> list[str | Facts | Table]:
     ]
 
 
-def _worth_of_segments(facts: RunFacts) -> dict[str, str]:
+def _amounts_of_segments(facts: RunFacts) -> dict[str, str]:
     """Return the columns that say more than predicted value, with their headers."""
     columns = {}
     if facts.discount_rate:
@@ -242,26 +239,22 @@ def _importance(facts: RunFacts) -> list[str | Facts | Table]:
             "outcome is complete and tells one prediction from another."
         ]
     first = facts.importance.iloc[0]
+    # Plus zero: a rounded negative nothing is nothing.
     rows = [
         [
             row["feature_group"],
-            f"{_zeroed(row['deviance_increase'], 3):+.1%}",
-            f"{_zeroed(row['gini_loss'], 3):+.3f}",
+            f"{round(row['deviance_increase'], 3) + 0.0:+.1%}",
+            f"{round(row['gini_loss'], 3) + 0.0:+.3f}",
         ]
         for row in facts.importance.to_dict("records")
     ]
     headers = ("Group", "Deviance", "Gini lost")
     return [
         f"How much worse it predicts from {str(first['cutoff_date'])[:10]} when a group of "
-        f"features is exchanged among {counted(first['customers'], 'customer')}: what it leans on, "
+        f"features is shuffled among {counted(first['customers'], 'customer')}: what it leans on, "
         "which is not what makes people buy.",
         Table("A group of features", headers, rows, frozenset({1, 2})),
     ]
-
-
-def _zeroed(value: float, digits: int) -> float:
-    """Return the value rounded, nothing instead of a negative nothing."""
-    return round(value, digits) + 0.0
 
 
 def _drift(facts: RunFacts) -> list[str | Facts | Table]:
@@ -274,8 +267,8 @@ def _drift(facts: RunFacts) -> list[str | Facts | Table]:
     headers = ("Quantity", "Stability index", "Compared with")
     return [
         "Population stability index: below .1 little has changed, from .25 on it is another "
-        "population. Compared with the customers that the models learned from, and with those of "
-        "the date before. A shop that grows older moves ages and recencies by itself.",
+        "population. Compared with the customers of the training sample, and with those of the "
+        "date before. A shop that grows older moves ages and recencies by itself.",
         Table("What has moved most", headers, rows, frozenset({1})),
     ]
 

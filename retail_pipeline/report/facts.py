@@ -1,4 +1,4 @@
-"""What a report says, read from the tables; every number of it is as of one date and horizon."""
+"""The numbers of a report, read from the tables, all as of one date and horizon."""
 
 import json
 from dataclasses import dataclass
@@ -25,18 +25,18 @@ class RunFacts:
         data: `first_day`, `last_day`, `transactions`, `customers`, `net_amount` of the transactions
             that count and were known before the date, without their excluded lines.
         decision: `model_name`, `model_version`, `validated`, `reason`, `training_rows`,
-            `one_customer_in` (learned from), `trained_at`.
+            `one_customer_in` (of the training sample), `trained_at`.
         leaderboard: Per tested model its mean metrics over the cut-offs; may be empty.
         spread: Per metric of the served model its mean, lowest and highest over the cut-offs of
             the latest twelve months with an outcome.
         uncertainty: Per metric at the latest cut-off its value and interval, with `cutoff_date`.
         predictions: `customers`, `expected_orders`, `expected_active`, `discount_rate`,
-            `is_extrapolated`, and what they come to: `predicted_value`, `discounted_value`,
+            `is_extrapolated`, and the sums of `predicted_value`, `discounted_value`,
             `predicted_margin` and `discounted_margin` (None where no product cost is known).
         segments: The segments, best first.
         importance: Groups of features by their weight for the served kind of model.
         drift: Quantities by their stability index.
-        realised: Past predictions beside what came, by date and origin, the latest first.
+        realised: Past predictions beside actual net revenue, by date and origin, the latest first.
     """
 
     as_of: date

@@ -4,21 +4,13 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from retail_pipeline.report.document import (
-    MISSING,
-    Facts,
-    counted,
-    number,
-)
+from retail_pipeline.report.check_results import CheckResult, Outcome
+from retail_pipeline.report.document import MISSING, Facts, counted, number
 from retail_pipeline.report.facts import RunFacts
-from retail_pipeline.report.verdicts import (
-    Outcome,
-    Verdict,
-)
 
 
 def subtitle(facts: RunFacts) -> str:
-    """Return what the report covers, in a sentence."""
+    """Return the period and the source of the report, in a sentence."""
     last = str(facts.data["last_day"])[:10]
     return (
         f"Transactions to {last}, and the value predicted for "
@@ -26,15 +18,15 @@ def subtitle(facts: RunFacts) -> str:
     )
 
 
-def facts(run: RunFacts, judged: Sequence[Verdict]) -> Facts:
+def facts(run: RunFacts, results: Sequence[CheckResult]) -> Facts:
     """Return the numbers that most readers want.
 
     Args:
         run: The run's facts.
-        judged: The checks' verdicts.
+        results: Of the checks.
     """
     means = run.spread.set_index("metric")["mean"].to_dict()
-    passed = sum(each.outcome is Outcome.PASSED for each in judged)
+    passed = sum(each.outcome is Outcome.PASSED for each in results)
     best = run.segments.iloc[0] if len(run.segments) else None
     items = [
         ("Customers predicted", number(run.predictions["customers"])),
@@ -43,7 +35,7 @@ def facts(run: RunFacts, judged: Sequence[Verdict]) -> Facts:
         ("Served model", run.model_name + (", extrapolated" if run.is_extrapolated else "")),
         ("Ranking (normalized Gini, past)", number(means.get("normalized_gini"))),
         ("Past outcomes inside the 80 % interval", _share(means.get("coverage_80"))),
-        ("Checks passed", f"{passed} of {len(judged)}"),
+        ("Checks passed", f"{passed} of {len(results)}"),
     ]
     if best is not None:
         items.insert(

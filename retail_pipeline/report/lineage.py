@@ -1,7 +1,7 @@
 """The way of the data as a drawing: a box per layer, from the API down to the report.
 
-An inline SVG that is read on a phone: boxes stand below each other. What it shows stands in a table
-of the report as well.
+An inline SVG that is read on a phone: boxes stand below each other. A table of the report has the
+same numbers.
 """
 
 from collections.abc import Sequence

@@ -1,41 +1,65 @@
 """The report as one HTML file: everything inside, nothing fetched, fit for any width and print.
 
-The markup is in `page.html.j2`; what it says comes in as sections and images.
+The markup is in `page.html.j2`, the words come in as sections and images.
 """
 
+import base64
+import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from retail_pipeline.report.document import (
-    Facts,
-    Section,
-)
-from retail_pipeline.report.images import Image
+from retail_pipeline.report.document import Facts, Section
 
 if TYPE_CHECKING:
     from markupsafe import Markup
-
-LARGEST_BYTES = 5_000_000
 
 _TEMPLATE = Path(__file__).with_name("page.html.j2")
 
 
 @dataclass(frozen=True)
+class Image:
+    """A figure with its words.
+
+    Attributes:
+        name: Of the figure, fit for a heading.
+        png: Its bytes.
+        finding: The figure's title: the alternative text.
+        caption: Its key numbers.
+    """
+
+    name: str
+    png: bytes
+    finding: str
+    caption: str
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height in pixels."""
+        width, height = struct.unpack(">II", self.png[16:24])
+        return width, height
+
+    @property
+    def address(self) -> str:
+        """The image itself as a `data:` address."""
+        return "data:image/png;base64," + base64.b64encode(self.png).decode("ascii")
+
+
+@dataclass(frozen=True)
 class Report:
-    """What a page is made of.
+    """The parts of a page.
 
     Attributes:
         title: Its one heading of the first level.
         subtitle: What it covers, in a sentence.
         glance: The few numbers that most readers want.
-        figures: In the order of the gallery.
+        figures: In the registry's order.
         card_title: The model card's heading.
         card: Its sections.
-        checks: What the checks said.
+        checks: The results of the checks.
         lineage: The drawing of the layers: trusted markup, made by `lineage`.
-        tables: What the layers hold.
+        tables: Tables of the layers.
         footer: How it was made.
     """
 

@@ -28,10 +28,10 @@ def intervals(predictions: pd.DataFrame) -> pd.DataFrame:
 
     Args:
         predictions: `predicted_value`, `lower_80`, `upper_80`, `actual_value`, one row per
-            customer; of many a random part is taken.
+            customer; of many, a random part is taken.
 
     Returns:
-        `metric, value, low, high`, without metrics that are undefined; empty where nobody brought
+        `metric, value, low, high`, without metrics that are undefined; empty where nobody spent
         anything.
     """
     random = np.random.default_rng(_SEED)

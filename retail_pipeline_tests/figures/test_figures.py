@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.container import BarContainer
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
@@ -57,7 +58,8 @@ def words_of(axes: Axes) -> Iterator[Text]:
 
 
 def heights(axes: Axes) -> list[float]:
-    return [bar.get_height() for container in axes.containers for bar in container]
+    bars = [each for each in axes.containers if isinstance(each, BarContainer)]
+    return [bar.get_height() for container in bars for bar in container]
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -30,19 +30,17 @@ from retail_pipeline.generation import begin
 from retail_pipeline.postgres import Database
 from retail_pipeline.report import (
     card,
+    check_results,
     document,
     glance,
-    images,
     lineage,
     uncertainty,
-    verdicts,
 )
 from retail_pipeline.report.assets import (
     build_report,
     inventory,
 )
 from retail_pipeline.report.facts import read_facts
-from retail_pipeline.report.page import LARGEST_BYTES
 from retail_pipeline.settings import Settings
 
 AS_OF = date(2024, 7, 1)
@@ -161,6 +159,7 @@ def test_the_report_is_one_complete_and_well_formed_page(
     assert anchors <= set(page.ids)
     assert [each["alt"] for each in page.attributes.get("img", [])] == [FINDING] * count
     assert metadata["figures"] == count
+    assert metadata["bytes"] == len(text.encode())
 
     assert "1,000 EUR" in text and "12,345" in text
     assert "&lt;no&gt; past" in text and "only &lt;few&gt; rows" in text
@@ -258,16 +257,6 @@ def test_the_card_counts_the_cutoffs_of_the_last_twelve_months_alone(
     assert "| Bias | 1.50 | 1 | 2 |" in card
 
 
-def test_large_figures_are_reduced_until_the_page_is_small_enough(
-    served: Database, tmp_path: Path
-) -> None:
-    large = noise(1500, 900)
-    assert 3 * len(large) > LARGEST_BYTES
-    text, metadata = report(served, tmp_path, [large] * 3)
-    assert metadata["bytes"] == len(text.encode()) < LARGEST_BYTES
-    assert images.fitted([large], limit=len(large)) == [large]
-
-
 def test_without_predictions_the_remedy_is_named(served: Database, tmp_path: Path) -> None:
     served.execute("delete from clv.predictions")
     with pytest.raises(PipelineError, match="materialize clv/predictions first"):
@@ -326,12 +315,12 @@ def test_what_is_no_number_is_written_as_missing(value: float | None) -> None:
 
 
 def test_one_of_a_kind_is_written_in_the_singular() -> None:
-    one = verdicts.Verdict("a", "b", verdicts.Outcome.PASSED, "", in_this_run=False)
-    assert verdicts.summary([one]) == (
-        "Of 1 check: 1 passed. 1 of these verdicts is of an earlier run."
+    one = check_results.CheckResult("a", "b", check_results.Outcome.PASSED, "", in_this_run=False)
+    assert check_results.summary([one]) == (
+        "Of 1 check: 1 passed. 1 of these results is of an earlier run."
     )
-    assert verdicts.summary([one] * 2) == (
-        "Of 2 checks: 2 passed. 2 of these verdicts are of an earlier run."
+    assert check_results.summary([one] * 2) == (
+        "Of 2 checks: 2 passed. 2 of these results are of an earlier run."
     )
     assert lineage.Layer("marts", 1, 1, 1).words() == "1 asset · 1 row · 1 check"
     assert lineage.Layer("marts", 2, 1234, 2).words() == "2 assets · 1,234 rows · 2 checks"
@@ -351,7 +340,7 @@ def test_a_horizon_of_one_day_and_one_customer_are_written_in_the_singular(
     card_text, head = card.markdown(facts), glance.facts(facts, [])
     assert "# Model card: customer value over 1 day as of" in card_text
     assert "net amount of the next 1 day," in card_text
-    assert "exchanged among 1 customer:" in card_text
+    assert "shuffled among 1 customer:" in card_text
     assert "No prediction over 1 day has come due yet." in card_text
     assert "predicted for 1 day after 2024-07-01" in glance.subtitle(facts)
     assert ("Expected to buy", "1 customer") in head.items
