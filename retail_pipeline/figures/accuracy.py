@@ -1,5 +1,7 @@
 """Past predictions against actual net revenue: by rank of the prediction, and in total."""
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
@@ -229,7 +231,7 @@ def _draw_pairs(axes: Axes, groups: pd.DataFrame, currency: str) -> None:
             label(axes, number(value), (place, max(top, 0.0)), "above", size=7.5, bbox=None)
     actual = groups["actual_value"]
     ends = np.array([np.minimum(reach, actual.clip(lower=0.0)), reach])
-    bars = {"fmt": "none", "ecolor": INK, "elinewidth": 1.1, "capsize": 2.5}
+    bars: dict[str, Any] = {"fmt": "none", "ecolor": INK, "elinewidth": 1.1, "capsize": 2.5}
     axes.errorbar(places + 0.21, actual, yerr=ends, **bars)
     axes.margins(y=0.12)
     axes.set_title("Mean value of a customer")
@@ -298,18 +300,18 @@ def _draw_totals(axes: Axes, frame: pd.DataFrame, currency: str) -> None:
     axes.hlines(rows, frame["predicted_value"], frame["actual_value"], color=NEUTRAL, linewidth=3)
     for column, color in zip(_AMOUNTS, (MAIN, ACCENT), strict=True):
         faces = [color if origin == "served" else "white" for origin in frame["origin"]]
-        look = {"s": 60, "edgecolor": color, "linewidth": 1.8, "zorder": 3}
+        look: dict[str, Any] = {"s": 60, "edgecolor": color, "linewidth": 1.8, "zorder": 3}
         axes.scatter(frame[column], rows, facecolor=faces, **look)
         axes.scatter([], [], color=color, s=60, label=column.removesuffix("_value"))
     beside = axes.get_yaxis_transform()
-    for row, values in frame.iterrows():
+    for row, (_, values) in enumerate(frame.iterrows()):
         ratio = _ratio(values)
         inside = number(values["inside"] / max(values["customers"], 1.0), "%")
         text = number(float("nan") if ratio is None else ratio)
         axes.text(1.08, row, text, transform=beside, ha="right", va="center", size=9.5)
         axes.text(1.19, row, inside, transform=beside, ha="right", va="center", size=9.5)
     for place, title in ((1.08, "predicted\n÷ actual"), (1.19, "inside\ninterval")):
-        style = {"ha": "right", "va": "bottom", "color": QUIET_INK, "size": 8.5}
+        style: dict[str, Any] = {"ha": "right", "va": "bottom", "color": QUIET_INK, "size": 8.5}
         axes.text(place, 1.02, title, transform=axes.transAxes, **style)
     name_rows(axes, [day(pd.Timestamp(value)) for value in frame["as_of_date"]])
     axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2, borderaxespad=0.2)

@@ -1,6 +1,7 @@
 """How far past predictions could be trusted: their errors, intervals and probabilities."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -193,7 +194,7 @@ def _draw_errors(axes: Axes, groups: pd.DataFrame, currency: str) -> None:
         (0.25, 0.75, MAIN, "half of them"),
     ):
         axes.vlines(places, groups[low], groups[high], color=color, linewidth=9, label=name)
-    look = {"edgecolor": INK, "linewidth": 0.8, "zorder": 4}
+    look: dict[str, Any] = {"edgecolor": INK, "linewidth": 0.8, "zorder": 4}
     axes.scatter(places, groups[0.5], color="white", s=30, label="median", **look)
     axes.scatter(places, groups["mean"], marker="D", color=ACCENT, s=34, label="mean", **look)
     axes.axhline(0, color=INK, linewidth=0.8, zorder=1.5)

@@ -251,7 +251,8 @@ def _draw_retention(
     scale.set_ticks([0, ceiling / 2, ceiling])
     scale.set_ticklabels(["0%", number(ceiling / 2, "%"), f"{number(ceiling, '%')}\nor more"])
     scale.outline.set_visible(False)
-    scale.solids.set(edgecolor="face", linewidth=0)
+    if scale.solids is not None:
+        scale.solids.set(edgecolor="face", linewidth=0)
 
 
 def _percent(rate: float) -> str:

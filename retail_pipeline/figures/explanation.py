@@ -268,8 +268,10 @@ def _grown(terms: pd.DataFrame) -> dict[int, _Node]:
     tree = {
         int(row["term_number"]): _Node(
             None if pd.isna(row["feature"]) else str(row["feature"]),
-            *(float(row[name]) for name in numbers),
-            children=[],
+            float(row["threshold"]),
+            float(row["mean_value"]),
+            float(row["customers"]),
+            [],
         )
         for row in frame.to_dict("records")
     }

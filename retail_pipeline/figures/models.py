@@ -1,6 +1,6 @@
 """Model against model over the backtest's cut-offs, as the backtest measured them."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -274,7 +274,7 @@ def _draw_differences(axes: Axes, apart: pd.DataFrame) -> None:
     margin = max(0.05 * min(float(np.nanmax(np.abs(values))), 1.0), 1e-9)
     limits = min(low, -margin), max(high, margin)
     axes.axvline(0, color=INK, linewidth=1.0)
-    beside = {"transform": axes.get_yaxis_transform(), "va": "center", "size": 9}
+    beside: dict[str, Any] = {"transform": axes.get_yaxis_transform(), "va": "center", "size": 9}
     for row, name in enumerate(apart.columns):
         column = apart[name].dropna().to_numpy(float)
         mean = float(column.mean())

@@ -1,5 +1,7 @@
 """Whether today's customers and predictions still are like those of the training sample."""
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
@@ -152,13 +154,18 @@ def _draw(axes: Axes, shown: pd.DataFrame, chance: pd.Series) -> None:
             axes.scatter(
                 np.full(len(beyond), end), beyond, marker=">", s=size, color=color, zorder=3
             )
-    beside = {"transform": axes.get_yaxis_transform(), "va": "center", "size": 9}
+    beside: dict[str, Any] = {"transform": axes.get_yaxis_transform(), "va": "center", "size": 9}
     for row, value in enumerate(largest):
         axes.text(1.015, row, _index(float(value)), **beside)
     for limit, name in ((_LITTLE, "little"), (_MUCH, "much")):
         axes.axvline(limit, color=INK, linewidth=1.0, linestyle=(0, (4, 3)))
         if limit > 0.02 * end:
-            style = {"ha": "center", "va": "bottom", "size": 8.5, "color": QUIET_INK}
+            style: dict[str, Any] = {
+                "ha": "center",
+                "va": "bottom",
+                "size": 8.5,
+                "color": QUIET_INK,
+            }
             axes.text(limit, 1.005, name, transform=axes.get_xaxis_transform(), **style)
     axes.legend(loc="lower right", frameon=True, edgecolor="none", framealpha=0.9)
     axes.set_xlim(0, 1.03 * end)

@@ -379,7 +379,7 @@ def _size_axis(axes: Axes, shares: pd.DataFrame, currency: str) -> None:
         axes.xaxis.set_major_locator(LogLocator(numticks=10))
     else:
         powers = 10.0 ** np.arange(np.floor(np.log10(low)), np.ceil(np.log10(high)) + 1)
-        axes.xaxis.set_major_locator(FixedLocator(np.outer(powers, [1, 2, 5]).ravel()))
+        axes.xaxis.set_major_locator(FixedLocator(list(np.outer(powers, [1, 2, 5]).ravel())))
     axes.xaxis.set_minor_locator(NullLocator())
     number_axis(axes.xaxis, currency)
 

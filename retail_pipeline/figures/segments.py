@@ -197,7 +197,7 @@ def _draw_moves(axes: Axes, moves: pd.DataFrame) -> None:
         frame.set(fill=False, edgecolor=INK, linewidth=1.1)
         axes.add_patch(frame)
     rows = [
-        f"{shortened(name)}  {size:,.0f}   {place}"
+        f"{shortened(str(name))}  {size:,.0f}   {place}"
         for place, (name, size) in enumerate(sizes.items(), start=1)
     ]
     middles = np.arange(len(rows)) + 0.5

@@ -233,7 +233,7 @@ def heat_map(
     for (row, column), value in np.ndenumerate(values if write else np.empty((0, 0))):
         if write and np.isfinite(value) and (text := write(float(value))):
             ink = ink_on(SEQUENCE(min(value / ceiling, 1.0)))
-            place = {"ha": "center", "va": "center", "size": 8}
+            place: dict[str, Any] = {"ha": "center", "va": "center", "size": 8}
             axes.text(column + 0.5, row + 0.5, text, color=ink, **place)
     return mesh
 

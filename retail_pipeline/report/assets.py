@@ -17,6 +17,8 @@ from retail_pipeline.postgres import Database, Role
 from retail_pipeline.settings import Settings
 
 if TYPE_CHECKING:
+    from dagster import AssetRecord
+
     from retail_pipeline.report.check_results import CheckResult
     from retail_pipeline.report.facts import RunFacts
     from retail_pipeline.report.page import Image, Report
@@ -239,7 +241,7 @@ def _check_results(
     return results
 
 
-def _metadata(record: dg.AssetRecord) -> dict[str, Any]:
+def _metadata(record: "AssetRecord") -> dict[str, Any]:
     event = record.asset_entry.last_materialization
     if event is None or event.asset_materialization is None:
         return {}
