@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any, Self
 
 import psycopg
-import yaml
 
 from retail_pipeline.airbyte_engine import jobs, source
 from retail_pipeline.airbyte_engine.destination import (
@@ -196,46 +195,30 @@ class _Sync(threading.Thread):
                     loader.add(message)
                 else:
                     states[message.stream] = message
-                self._note_progress(loader, reading)
-            ended: list[Job] = []
-            loader.commit(
-                self._connection.name,
-                states,
-                before=self._engine.guard,
-                after=lambda session, counts: ended.append(
-                    self._save_success(session, counts, loader, reading)
-                ),
-            )
-            return ended[0]
+            success = replace(self.job, bytes_read=reading.bytes_read, reader=reading.read_by)
 
-    def _note_progress(self, loader: Loader, reading: Reading) -> None:
-        with self._lock:
-            self.job = replace(
-                self.job,
-                counts=Outcome(rows_read=loader.rows_read),
-                bytes_read=reading.bytes_read,
-                reader=reading.read_by,
-            )
+            def save(session: psycopg.Connection, counts: Outcome) -> None:
+                """Write the job's success, last in the transaction."""
+                nonlocal success
+                success = replace(
+                    success,
+                    status=JobStatus.SUCCEEDED,
+                    finished_at=datetime.now(UTC),
+                    counts=counts,
+                    undeclared=loader.undeclared,
+                )
+                self._begin_to_commit()
+                jobs.save(session, success)
 
-    def _save_success(
-        self, session: psycopg.Connection, counts: Outcome, loader: Loader, reading: Reading
-    ) -> Job:
-        """Write the job's success, last in its transaction; raise where it was cancelled before."""
+            loader.commit(self._connection.name, states, before=self._engine.guard, after=save)
+            return success
+
+    def _begin_to_commit(self) -> None:
+        """Refuse later cancellations; raise where the job was cancelled before."""
         with self._lock:
             if self.job.status is JobStatus.CANCELLED:
                 raise PipelineError("the sync was cancelled before it committed")
             self._commits = True
-        job = replace(
-            self.job,
-            status=JobStatus.SUCCEEDED,
-            finished_at=datetime.now(UTC),
-            counts=counts,
-            bytes_read=reading.bytes_read,
-            reader=reading.read_by,
-            undeclared=loader.undeclared,
-        )
-        jobs.save(session, job)
-        return job
 
     def _fail(self, error: Exception) -> None:
         with self._lock:
@@ -243,7 +226,7 @@ class _Sync(threading.Thread):
                 self.job = replace(
                     self.job,
                     status=JobStatus.FAILED,
-                    reason=_masked(_reason(error), self._secrets()),
+                    reason=self._masked(_reason(error)),
                     failure_type=getattr(error, "failure_type", "system_error"),
                 )
             self.job = replace(self.job, finished_at=datetime.now(UTC))
@@ -279,16 +262,13 @@ class _Sync(threading.Thread):
             log=None if logs is None else log_path(logs, self.job.job_id),
         )
 
-    def _secrets(self) -> list[str]:
-        manifest = yaml.safe_load(
-            self._engine.folder.manifest_path(self._connection).read_text(encoding="utf-8")
-        )
-        properties = manifest["spec"]["connection_specification"]["properties"]
-        return [
-            str(self._configuration[name])
-            for name, declared in properties.items()
-            if declared.get("airbyte_secret") and self._configuration.get(name)
-        ]
+    def _masked(self, text: str) -> str:
+        """Return a text without the values of the source's secret properties."""
+        folder = self._engine.folder
+        for name in folder.secrets(folder.sources[self._connection.source]):
+            if self._configuration.get(name):
+                text = text.replace(str(self._configuration[name]), _MASK)
+        return text
 
 
 def log_path(logs: Path, job_id: int) -> Path:
@@ -333,9 +313,3 @@ def _reason(error: Exception) -> str:
     message = str(error).strip() or type(error).__name__
     is_lost = isinstance(error, psycopg.OperationalError) and error.sqlstate is None
     return f"{message}; look into PostgreSQL's log (a full disk ends it so)" if is_lost else message
-
-
-def _masked(text: str, secrets: list[str]) -> str:
-    for secret in secrets:
-        text = text.replace(secret, _MASK)
-    return text

@@ -192,13 +192,20 @@ class AirbyteFolder:
         """Return the JSON schema of a stream, as its manifest declares it inline."""
         return self._schemas[self.sources[connection.source].connector][stream]
 
+    def secrets(self, source: SourceFile) -> set[str]:
+        """Return the properties of a source's configuration that its connector marks as secret."""
+        declared = self.manifests[source.connector]["spec"]["connection_specification"]
+        return {name for name, each in declared["properties"].items() if each.get("airbyte_secret")}
+
+    @cached_property
+    def manifests(self) -> dict[str, dict[str, Any]]:
+        """The manifests of all connectors, each as its file has it."""
+        connectors = {source.connector for source in self.sources.values()}
+        return {name: _yaml(self.root / "sources" / name / "manifest.yaml") for name in connectors}
+
     @cached_property
     def _schemas(self) -> dict[str, dict[str, dict[str, Any]]]:
-        connectors = {source.connector for source in self.sources.values()}
-        return {
-            connector: _stream_schemas(self.root / "sources" / connector / "manifest.yaml")
-            for connector in connectors
-        }
+        return {name: _stream_schemas(name, each) for name, each in self.manifests.items()}
 
     def _check(self, connection: ConnectionFile) -> None:
         where = f"airbyte connection {connection.name}"
@@ -284,25 +291,36 @@ def _by_name(files: Iterable[_F]) -> dict[str, _F]:
     return named
 
 
-def _stream_schemas(path: Path) -> dict[str, dict[str, Any]]:
-    manifest = _yaml(path)
+def declared_streams(manifest: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """Return the streams of a manifest by name, each with the properties of its reference."""
+    streams = [_dereferenced(manifest, each) for each in manifest.get("streams", [])]
+    return {
+        str(each.get("name") or each.get("$parameters", {}).get("name") or ""): each
+        for each in streams
+    }
+
+
+def _stream_schemas(connector: str, manifest: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     schemas = {}
-    for stream in manifest.get("streams", []):
-        name = stream.get("name") or stream.get("$parameters", {}).get("name")
-        schema = _dereference(manifest, stream.get("schema_loader", {}).get("schema"))
+    for name, stream in declared_streams(manifest).items():
+        schema = _dereferenced(manifest, stream.get("schema_loader", {}).get("schema"))
         if not name or not isinstance(schema, dict) or "properties" not in schema:
-            raise PipelineError(f"{path}: stream {name!r} needs a name and an inline schema")
+            raise PipelineError(
+                f"the manifest of {connector}: stream {name!r} needs a name and an inline schema"
+            )
         schemas[name] = schema
     return schemas
 
 
-def _dereference(manifest: Mapping[str, Any], node: Any) -> Any:
+def _dereferenced(manifest: Mapping[str, Any], node: Any) -> Any:
+    """Return a part of a manifest with the properties of its reference under its own."""
     if not isinstance(node, dict) or "$ref" not in node:
         return node
     target: Any = manifest
     for part in str(node["$ref"]).removeprefix("#/").split("/"):
         target = target.get(part) if isinstance(target, dict) else None
-    return _dereference(manifest, target)
+    found = _dereferenced(manifest, target)
+    return {**found, **node} if isinstance(found, dict) else found
 
 
 def _resolve(

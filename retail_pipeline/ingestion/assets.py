@@ -168,19 +168,23 @@ def _sync(
 @contextmanager
 def _failures() -> Iterator[None]:
     """Turn our errors into failures with the reason; those that may pass are tried again."""
-    metadata: dict[str, Any] = {}
     try:
-        yield
-    except PipelineError as error:
-        may_pass = isinstance(error, ApiUnavailableError | UnavailableError)
-        if isinstance(error, SyncError):
-            may_pass = not error.permanent
-            metadata = _job_metadata(error)
-        failure = dg.Failure(description=str(error), metadata=metadata, allow_retries=may_pass)
-        failure.__cause__ = error
-        if not may_pass:
-            raise failure from error
+        try:
+            yield
+        except PipelineError as error:
+            raise _failure(error) from error
+    except dg.Failure as failure:
+        if not failure.allow_retries:
+            raise
         raise dg.RetryRequested(max_retries=RETRIES, seconds_to_wait=RETRY_SECONDS) from failure
+
+
+def _failure(error: PipelineError) -> dg.Failure:
+    if isinstance(error, SyncError):
+        may_pass, metadata = not error.permanent, _job_metadata(error)
+    else:
+        may_pass, metadata = isinstance(error, ApiUnavailableError | UnavailableError), {}
+    return dg.Failure(description=str(error), metadata=metadata, allow_retries=may_pass)
 
 
 def _job_metadata(job: SyncResult | SyncError) -> dict[str, Any]:

@@ -9,10 +9,14 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
-import yaml
 from psycopg.conninfo import conninfo_to_dict
 
-from retail_pipeline.airbyte_engine.files import AirbyteFolder, ConnectionFile, StreamSettings
+from retail_pipeline.airbyte_engine.files import (
+    AirbyteFolder,
+    ConnectionFile,
+    StreamSettings,
+    declared_streams,
+)
 from retail_pipeline.errors import PipelineError, UsageError
 from retail_pipeline.ingestion.server import (
     CONNECTION,
@@ -226,26 +230,23 @@ def wanted_objects(folder: AirbyteFolder, values: Mapping[str, str | None]) -> l
         values: The values of their references.
 
     Raises:
-        PipelineError: A reference has no value, a manifest cannot be read, or a destination has no
-            id of its connector.
+        PipelineError: A reference has no value, or a destination has no id of its connector.
     """
     used = list(folder.connections.values())
     sources = [folder.sources[name] for name in dict.fromkeys(each.source for each in used)]
-    manifests = {each.connector: _manifest(folder, each.connector) for each in sources}
-    wanted = [
-        Wanted(DEFINITION, name, {"manifest": manifest}, {"name": name})
-        for name, manifest in manifests.items()
-    ]
+    wanted = []
+    for name in dict.fromkeys(each.connector for each in sources):
+        # Dates become texts.
+        manifest = json.loads(json.dumps(folder.manifests[name], default=str))
+        wanted.append(Wanted(DEFINITION, name, {"manifest": manifest}, {"name": name}))
     for source in sources:
-        declared = manifests[source.connector]["spec"]["connection_specification"]["properties"]
-        marked = {name for name, each in declared.items() if each.get("airbyte_secret")}
         wanted.append(
             Wanted(
                 SOURCE,
                 source.name,
                 {"name": source.name, "configuration": source.resolved(values)},
                 {"definitionId": (DEFINITION, source.connector)},
-                _secret_paths(source.configuration, marked),
+                _secret_paths(source.configuration, folder.secrets(source)),
             )
         )
     for name in dict.fromkeys(each.destination for each in used):
@@ -267,13 +268,11 @@ def wanted_objects(folder: AirbyteFolder, values: Mapping[str, str | None]) -> l
                 _secret_paths(destination.configuration, set()),
             )
         )
-    for each in used:
-        manifest = manifests[folder.sources[each.source].connector]
-        wanted.append(_connection(each, manifest))
-    return wanted
+    return [*wanted, *(_connection(folder, each) for each in used)]
 
 
-def _connection(connection: ConnectionFile, manifest: Mapping[str, Any]) -> Wanted:
+def _connection(folder: AirbyteFolder, connection: ConnectionFile) -> Wanted:
+    declared = declared_streams(folder.manifests[folder.sources[connection.source].connector])
     return Wanted(
         CONNECTION,
         connection.name,
@@ -285,7 +284,9 @@ def _connection(connection: ConnectionFile, manifest: Mapping[str, Any]) -> Want
             "namespaceFormat": connection.namespace,
             # As the embedded engine does: a new column appears with the next sync.
             "nonBreakingSchemaUpdatesBehavior": "propagate_columns",
-            "configurations": {"streams": [_stream(each, manifest) for each in connection.streams]},
+            "configurations": {
+                "streams": [_stream(each, declared[each.name]) for each in connection.streams]
+            },
         },
         {
             "sourceId": (SOURCE, connection.source),
@@ -294,35 +295,14 @@ def _connection(connection: ConnectionFile, manifest: Mapping[str, Any]) -> Want
     )
 
 
-def _stream(stream: StreamSettings, manifest: Mapping[str, Any]) -> dict[str, Any]:
+def _stream(stream: StreamSettings, declared: Mapping[str, Any]) -> dict[str, Any]:
     """Return a stream's settings; a server refuses key and cursor where the source defines them."""
-    declared = _declared(manifest, stream.name)
     sent: dict[str, Any] = {"name": stream.name, "syncMode": stream.sync_mode.value}
     if stream.cursor_field and "incremental_sync" not in declared:
         sent["cursorField"] = stream.cursor_field
     if stream.primary_key and "primary_key" not in declared:
         sent["primaryKey"] = stream.primary_key
     return sent
-
-
-def _declared(manifest: Mapping[str, Any], stream: str) -> dict[str, Any]:
-    """Return a stream of a manifest with the properties of its reference."""
-    for each in manifest["streams"]:
-        if (each.get("name") or each.get("$parameters", {}).get("name")) == stream:
-            base: Any = manifest
-            for part in str(each.get("$ref", "#")).removeprefix("#").strip("/").split("/"):
-                base = base[part] if part else {}
-            return {**base, **each}
-    return {}
-
-
-def _manifest(folder: AirbyteFolder, connector: str) -> dict[str, Any]:
-    path = folder.root / "sources" / connector / "manifest.yaml"
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-        return dict(json.loads(json.dumps(content, default=str)))  # dates become texts
-    except (OSError, yaml.YAMLError, TypeError, ValueError) as error:
-        raise PipelineError(f"{path} cannot be read: {error}") from None
 
 
 def _secret_paths(configuration: Mapping[str, Any], marked: set[str]) -> frozenset[Path]:
