@@ -16,6 +16,10 @@ from retail_pipeline.ingestion.workspace import source_values
 from retail_pipeline.postgres import Database
 from retail_pipeline.settings import AirbyteMode, ApiSource, Settings
 
+_NEEDS_ADDRESS = (
+    "AIRBYTE_MODE=server reads a retail API at an address: set RETAIL_SOURCE to https://…, or use "
+    "AIRBYTE_MODE=embedded for the simulator and for files"
+)
 # Dagster's tags of a run that executes the rest of another; it exports no constants for them.
 _CONTINUES = {"dagster/is_resume_retry", "dagster/is_asset_resume_retry"}
 
@@ -67,10 +71,7 @@ def open_api(
 
     source, on_server = settings.source, settings.airbyte.mode is AirbyteMode.SERVER
     if on_server and not isinstance(source, ApiSource):
-        raise PipelineError(
-            "AIRBYTE_MODE=server reads a retail API at an address: set RETAIL_SOURCE to https://…, "
-            "or use AIRBYTE_MODE=embedded for the simulator and for files"
-        )
+        raise PipelineError(_NEEDS_ADDRESS)
     as_of = landed_as_of(database, run_id) or window.asked_as_of(settings) or default_as_of(source)
     # Served first: a source that cannot be used must not empty the layers.
     with serving(source, as_of, settings.api_key) as url:

@@ -152,12 +152,9 @@ def make_plan(
             lines = tuple(_compare(each, found[0], ids, server.location, renew_secrets))
             if lines:
                 changes.append(Change(Action.UPDATE, kind, name, ids[kind, name], lines, each))
-        parent, of = {SOURCE: ("definitionId", DEFINITION), CONNECTION: ("sourceId", SOURCE)}.get(
-            kind, ("", kind)
-        )
-        parents = {object_id for (each, _), object_id in ids.items() if each is of} | {
-            change.id for change in unwanted
-        }
+        # A definition's sources and a source's connections: theirs are among the ids by now.
+        parents = {*ids.values(), *(change.id for change in unwanted)}
+        parent = {SOURCE: "definitionId", CONNECTION: "sourceId"}.get(kind)
         unwanted += [
             Change(Action.DELETE, kind, str(each["name"]), str(each[kind.id_field]))
             for each in present
