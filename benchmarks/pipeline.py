@@ -1,9 +1,8 @@
-"""The pipeline as people run it, against the work that is in it.
+"""The pipeline as people run it.
 
 Per number of customers, in a copy of the checkout with nothing cached (no manifest, no state):
 
-- whole run: `retail-pipeline run`, the wall time of the process; beside it the same work without
-  Dagster's engine (`pipeline_parts`), by part and in sum, in a second empty home.
+- whole run: `retail-pipeline run`, the wall time of the process.
 - code location: importing the definitions against importing the three libraries under them,
   without the interpreter's start and end.
 - ready: from the start of `retail-pipeline dev` to an answer that lists the assets, against
@@ -111,21 +110,9 @@ def _measure(checkout: _Checkout, customers: int) -> Iterator[Result]:
         yield Result.of(
             "pipeline", WHOLE, customers, "retail-pipeline run", ran.seconds, ran.peak_mib
         )
-        yield from _parts(checkout, customers)
         yield from _code_location(checkout.environment(home))
         yield from _ready(checkout, home)
         yield from _change(checkout, home, source)
-
-
-def _parts(checkout: _Checkout, customers: int) -> Iterator[Result]:
-    with checkout.home("parts") as home:
-        command = [sys.executable, "-m", "benchmarks.pipeline_parts", str(customers)]
-        done = measured(command, checkout.environment(home))
-    seconds: Mapping[str, float] = json.loads(done.output.splitlines()[-1])
-    for part, spent in seconds.items():
-        yield Result.of("pipeline", WHOLE, customers, f"bare {part}", spent)
-    total = sum(seconds.values())
-    yield Result.of("pipeline", WHOLE, customers, "bare parts, sum", total, done.peak_mib)
 
 
 def _code_location(environment: Mapping[str, str]) -> Iterator[Result]:

@@ -1,17 +1,16 @@
-"""Building the warehouse: how time grows with lines, what an increment costs, and a limit.
+"""Building the warehouse: how time grows with lines, and what a night costs.
 
-Per size, in a database of its own, with simulated records: the first build, a build without news
-and one after 1 % more lines, each with the seconds of its models; then `customer_features` alone
-beside a hand-tuned pass over the same days (`features_pass.sql`). `dbt build` is the wall time with
-dbt's start and all tests, `models` the sum over the models. `peak_mib` is the most temporary space
-that PostgreSQL had in use.
+Per size, in a database of its own, with simulated records: the first build, the same build again,
+and one a day later with 1 % more lines, each with the seconds of its models. `dbt build` is the
+wall time with dbt's start and all tests, `models` the sum over the models. `peak_mib` is the most
+temporary space that PostgreSQL had in use.
 """
 
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from datetime import date
+from datetime import date, timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -31,104 +30,60 @@ from retail_pipeline.settings import (
     SimulatorSource,
 )
 from retail_pipeline.warehouse.project import PARTIAL_PARSE
-from retail_pipeline.warehouse.run import (
-    BuiltNode,
-    dbt_build,
-)
+from retail_pipeline.warehouse.run import dbt_build
 
 SIZES = (100_000, 1_000_000, 10_000_000)
 """Lines of transactions."""
 
 _LINES_PER_CUSTOMER = 12.2
 _NEW = 0.01
-_AS_OF_DATES = 24
 _SAMPLE_SECONDS = 0.1
-_PASS = Path(__file__).with_name("features_pass.sql")
 
 Note = Callable[[Result], None]
 
 
 def run(sizes: Sequence[int], *, note: Note) -> list[Result]:
-    """Measure; return a result per size, build and model, and two for `customer_features`."""
+    """Measure; return a result per size, build and model."""
     settings = Settings.from_environment()
-    return [result for size in sizes for result in _measure(settings, size, note)]
+    results = []
+    for size in sizes:
+        for result in _measure(settings, size):
+            note(result)
+            results.append(result)
+    return results
 
 
-def _measure(settings: Settings, size: int, note: Note) -> Iterator[Result]:
+def _measure(settings: Settings, size: int) -> Iterator[Result]:
     source = SimulatorSource(customers=round(size / _LINES_PER_CUSTOMER), seed=7)
-    first, news = _split(open_dataset(source).records, _NEW)
-    lines = len(first.items) + len(news.items)
+    tonight = default_as_of(source)
+    yesterday = tonight - timedelta(days=1)
+    first, later = _split(open_dataset(source).records, _NEW)
+    lines = len(first.items) + len(later.items)
     with scratch_database(settings) as database, TemporaryDirectory() as folder:
         parsed = Path(folder) / PARTIAL_PARSE
-        bench = _Bench(database, lines, default_as_of(source), parsed, note)
         land_records(database, first)
-        yield from bench.build("first build")
-        yield from bench.build("no-op")
-        land_records(database, news)
-        yield from bench.build("+1 %")
-        yield from bench.features()
+        yield from _build("first build", database, lines, yesterday, parsed)
+        yield from _build("no-op", database, lines, yesterday, parsed)
+        land_records(database, later)
+        yield from _build("a night: a day later, +1 %", database, lines, tonight, parsed)
 
 
-class _Bench:
-    """Timed statements and builds in one database."""
-
-    def __init__(
-        self, database: Database, lines: int, as_of: date, parsed: Path, note: Note
-    ) -> None:
-        self._database = database
-        self._lines = lines
-        self._as_of = as_of
-        self._parsed = parsed
-        self._note = note
-
-    def build(self, case: str) -> Iterator[Result]:
-        with _temporary_space(self._database) as space:
-            began = time.perf_counter()
-            built = dbt_build(self._database.url, as_of=self._as_of, parsed=self._parsed)
-            seconds = time.perf_counter() - began
-        models = [node for node in built if node.kind == "model"]
-        yield self._result(case, "dbt build", seconds, space.peak_mib)
-        yield self._result(case, "models", sum(node.seconds for node in models))
-        for node in sorted(models, key=lambda node: -node.seconds):
-            yield self._result(case, node.name, node.seconds)
-
-    def features(self) -> Iterator[Result]:
-        """`customer_features` from nothing, and the pass over the same dates."""
-        case = f"customer_features, {_AS_OF_DATES} as-of dates"
-        dates = _month_firsts(self._as_of, _AS_OF_DATES)
-        with _temporary_space(self._database) as space:
-            nodes = _build_features(self._database, dates)
-        seconds = next(node.seconds for node in nodes if node.name == "customer_features")
-        yield self._result(case, "customer_features", seconds, space.peak_mib)
-        with _temporary_space(self._database) as space:
-            began = time.perf_counter()
-            self._database.execute(_PASS.read_text())
-            seconds = time.perf_counter() - began
-        yield self._result(case, "hand-tuned pass", seconds, space.peak_mib)
-
-    def _result(
-        self, case: str, engine: str, seconds: float, peak_mib: float | None = None
-    ) -> Result:
-        result = Result.of("warehouse", case, self._lines, engine, seconds, peak_mib)
-        self._note(result)
-        return result
-
-
-def _build_features(database: Database, dates: Sequence[date]) -> list[BuiltNode]:
-    return dbt_build(
-        database.url,
-        select=["int_as_of_dates", "customer_features"],
-        variables={"as_of_dates": [str(day) for day in dates]},
-    )
-
-
-def _month_firsts(as_of: date, count: int) -> list[date]:
-    months = [as_of.year * 12 + as_of.month - 1 - back for back in range(count)]
-    return [date(month // 12, month % 12 + 1, 1) for month in months]
+def _build(
+    case: str, database: Database, lines: int, as_of: date, parsed: Path
+) -> Iterator[Result]:
+    with _temporary_space(database) as space:
+        began = time.perf_counter()
+        built = dbt_build(database.url, as_of=as_of, parsed=parsed)
+        seconds = time.perf_counter() - began
+    models = sorted((n for n in built if n.kind == "model"), key=lambda node: -node.seconds)
+    yield Result.of("warehouse", case, lines, "dbt build", seconds, space.peak_mib)
+    yield Result.of("warehouse", case, lines, "models", sum(node.seconds for node in models))
+    for node in models:
+        yield Result.of("warehouse", case, lines, node.name, node.seconds)
 
 
 def _split(records: RetailRecords, share: float) -> tuple[RetailRecords, RetailRecords]:
-    """The records that came first, and the last ones to arrive with a share of the lines."""
+    """Return the records that came first, and the last ones, which have a share of the lines."""
     counts = records.transactions["line_count"].to_numpy()
     ends = np.cumsum(counts)
     kept = int(np.searchsorted(ends, ends[-1] * (1 - share)))
