@@ -16,10 +16,7 @@ from retail_pipeline.clv.data import dataset
 from retail_pipeline.clv.evaluation import metrics
 from retail_pipeline.clv.models.registry import MODELS
 from retail_pipeline.clv.serving.valuation import value_customers
-from retail_pipeline.retail_api.simulator import (
-    DEFAULT_AS_OF,
-    simulate,
-)
+from retail_pipeline.retail_api.simulator import DEFAULT_AS_OF, simulate
 from retail_pipeline.settings import Settings
 
 CUSTOMERS: Final = 6_000

@@ -19,32 +19,16 @@ import pandas as pd
 from sklearn.ensemble import HistGradientBoostingRegressor
 
 from retail_pipeline.clv.data import dataset
-from retail_pipeline.clv.evaluation import (
-    intervals,
-    metrics,
-)
+from retail_pipeline.clv.evaluation import intervals, metrics
 from retail_pipeline.clv.evaluation.selection import INCUMBENT
 from retail_pipeline.clv.models.base import Array
 from retail_pipeline.clv.models.registry import MODELS
-from retail_pipeline.clv.models.trees import (
-    FEATURES,
-    matrix,
-)
-from retail_pipeline.clv.serving.valuation import (
-    Valuation,
-    value_customers,
-)
+from retail_pipeline.clv.models.trees import FEATURES, matrix
+from retail_pipeline.clv.serving.valuation import Valuation, value_customers
 from retail_pipeline.direct_landing import land_records
 from retail_pipeline.postgres.scratch import scratch_database
-from retail_pipeline.retail_api import (
-    RetailRecords,
-    default_as_of,
-    open_dataset,
-)
-from retail_pipeline.settings import (
-    FileSource,
-    Settings,
-)
+from retail_pipeline.retail_api import RetailRecords, default_as_of, open_dataset
+from retail_pipeline.settings import FileSource, Settings
 from retail_pipeline.warehouse.run import dbt_build
 
 CHALLENGER: Final = "boosted_pareto_nbd"

@@ -20,11 +20,7 @@ from pathlib import Path
 import psycopg
 
 from benchmarks.ingestion_engines import CONTESTANTS
-from benchmarks.processes import (
-    Measured,
-    measured,
-    processor_seconds,
-)
+from benchmarks.processes import Measured, measured, processor_seconds
 from benchmarks.results import Result
 from retail_pipeline.errors import PipelineError
 from retail_pipeline.postgres import Database

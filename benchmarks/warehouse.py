@@ -20,15 +20,8 @@ from benchmarks.results import Result
 from retail_pipeline.direct_landing import land_records
 from retail_pipeline.postgres import Database
 from retail_pipeline.postgres.scratch import scratch_database
-from retail_pipeline.retail_api import (
-    RetailRecords,
-    default_as_of,
-    open_dataset,
-)
-from retail_pipeline.settings import (
-    Settings,
-    SimulatorSource,
-)
+from retail_pipeline.retail_api import RetailRecords, default_as_of, open_dataset
+from retail_pipeline.settings import Settings, SimulatorSource
 from retail_pipeline.warehouse.project import PARTIAL_PARSE
 from retail_pipeline.warehouse.run import dbt_build
 

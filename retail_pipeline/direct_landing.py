@@ -7,10 +7,7 @@ from typing import Any
 
 import orjson
 
-from retail_pipeline.postgres import (
-    Database,
-    Role,
-)
+from retail_pipeline.postgres import Database, Role
 from retail_pipeline.retail_api import RetailRecords
 from retail_pipeline.retail_api.server.pages import stream_pages
 

@@ -4,30 +4,13 @@ A source is opened as records before an as-of date, named and served. Nothing he
 the API. It imports pandas and the web server: import it inside function bodies.
 """
 
-from retail_pipeline.retail_api.records import (
-    RetailRecords,
-    Totals,
-)
-from retail_pipeline.retail_api.server.app import (
-    Faults,
-    create_app,
-)
-from retail_pipeline.retail_api.server.serve import (
-    serve_forever,
-    serving,
-)
-from retail_pipeline.retail_api.source.dataset import (
-    RetailDataset,
-    default_as_of,
-    open_dataset,
-)
-from retail_pipeline.retail_api.source.identity import (
-    source_id,
-    without_credentials,
-)
+from retail_pipeline.retail_api.records import RetailRecords, Totals
+from retail_pipeline.retail_api.server.app import create_app
+from retail_pipeline.retail_api.server.serve import serve_forever, serving
+from retail_pipeline.retail_api.source.dataset import RetailDataset, default_as_of, open_dataset
+from retail_pipeline.retail_api.source.identity import source_id, without_credentials
 
 __all__ = [
-    "Faults",
     "RetailDataset",
     "RetailRecords",
     "Totals",

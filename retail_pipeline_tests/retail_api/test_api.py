@@ -21,7 +21,6 @@ from starlette.types import ASGIApp
 
 from retail_pipeline.errors import UsageError
 from retail_pipeline.retail_api import (
-    Faults,
     default_as_of,
     open_dataset,
     serve_forever,
@@ -50,9 +49,9 @@ def client() -> Iterator[httpx.Client]:
 
 
 @contextmanager
-def api(source: Source = SOURCE, **options: Any) -> Iterator[httpx.Client]:
+def api(source: Source = SOURCE) -> Iterator[httpx.Client]:
     with (
-        serving(source, None, "key", **options) as url,
+        serving(source, None, "key") as url,
         httpx.Client(base_url=url, headers=KEY) as client,
     ):
         yield client
@@ -174,20 +173,6 @@ def test_health_needs_no_key(client: httpx.Client) -> None:
 def test_what_is_not_there_is_said_so(client: httpx.Client) -> None:
     assert client.get("/v1/orders").json()["error"]["code"] == "not_found"
     assert client.post("/v1/users").json()["error"]["code"] == "method_not_allowed"
-
-
-def test_too_many_requests_are_told_when_to_come_back() -> None:
-    with api(requests_per_second=2) as client:
-        answers = [client.get("/v1/totals") for _ in range(4)]
-    assert [answer.status_code for answer in answers[:2]] == [200, 200]
-    assert answers[-1].status_code == 429
-    assert int(answers[-1].headers["Retry-After"]) >= 1
-
-
-def test_failures_on_purpose_hit_every_nth_request() -> None:
-    with api(faults=Faults(every=3, status=503)) as client:
-        answers = [client.get("/v1/totals").status_code for _ in range(6)]
-    assert answers == [200, 200, 503, 200, 200, 503]
 
 
 def test_totals_are_exact_and_honour_the_upper_bound(client: httpx.Client) -> None:

@@ -1,14 +1,11 @@
-"""The retail API over HTTP: key, limits, parameters and errors in front of a dataset's pages.
+"""The retail API over HTTP: key, parameters and errors in front of a dataset's pages.
 
 FastAPI checks the parameters and writes `/openapi.json` from the models in `schema`. Answers are
 sent as `pages` renders them: no record is validated on its way out. Running a server is in `serve`.
 """
 
 import hmac
-import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
-from itertools import count
 from typing import Annotated, Any
 
 import orjson
@@ -19,13 +16,10 @@ from starlette.exceptions import HTTPException
 
 from retail_pipeline.retail_api.records import totals_of
 from retail_pipeline.retail_api.server import schema
-from retail_pipeline.retail_api.server.pages import (
-    StreamPages,
-    stream_pages,
-)
+from retail_pipeline.retail_api.server.pages import StreamPages, stream_pages
 from retail_pipeline.retail_api.source.dataset import RetailDataset
 
-_ANSWERS: dict[str, Any] = {
+_PAGES: dict[str, Any] = {
     "products": schema.Page[schema.Product],
     "users": schema.Page[schema.User],
     "transactions": schema.Page[schema.Transaction],
@@ -33,48 +27,18 @@ _ANSWERS: dict[str, Any] = {
 _REFUSALS: dict[int | str, dict[str, Any]] = {
     400: {"model": schema.ErrorAnswer, "description": "A parameter is wrong; it is named."},
     401: {"model": schema.ErrorAnswer, "description": "The key is missing or wrong."},
-    429: {
-        "model": schema.ErrorAnswer,
-        "description": "Too many requests.",
-        "headers": {
-            "Retry-After": {"schema": {"type": "integer"}, "description": "Seconds to wait."}
-        },
-    },
     "default": {"model": schema.ErrorAnswer, "description": "Another refusal."},
 }
-_BEARER = HTTPBearer(auto_error=False, scheme_name="key")
+
+Endpoint = Callable[..., Awaitable[Response]]
 
 
-@dataclass(frozen=True)
-class Faults:
-    """Failures on purpose, to see that clients survive them: every n-th request is refused.
-
-    Attributes:
-        every: Which requests fail: 3 means the third, sixth and so on; 0 means none.
-        status: What they are answered: 429 or 503.
-        retry_after: Seconds that the answer asks the client to wait.
-    """
-
-    every: int = 0
-    status: int = 429
-    retry_after: int = 1
-
-
-def create_app(
-    dataset: RetailDataset,
-    *,
-    api_key: str,
-    requests_per_second: float | None = None,
-    faults: Faults | None = None,
-) -> FastAPI:
+def create_app(dataset: RetailDataset, *, api_key: str) -> FastAPI:
     """Return the API over one dataset.
 
     Args:
         dataset: The records before an as-of date.
         api_key: The key that clients send as `Authorization: Bearer KEY`.
-        requests_per_second: A limit over which requests are answered 429 with `Retry-After`; bursts
-            of one second pass. None is no limit.
-        faults: Failures on purpose.
     """
     app = FastAPI(
         title="Retail API",
@@ -88,31 +52,27 @@ def create_app(
             RequestValidationError: _answer_bad_parameter,
         },
     )
-    guards = [
-        Depends(_key_check(api_key)),
-        Depends(_limits(_Limiter(requests_per_second), faults or Faults())),
-    ]
     pages = stream_pages(dataset.records)
-    for name, answer in _ANSWERS.items():
-        app.get(
-            f"/v1/{name}",
-            summary=f"The {name}, page by page",
-            response_model=answer,
-            responses=_REFUSALS,
-            dependencies=guards,
-        )(_page_endpoint(pages[name]))
+    guarded: dict[str, Any] = {
+        "responses": _REFUSALS,
+        "dependencies": [Depends(_key_check(api_key))],
+    }
+    for name, answer in _PAGES.items():
+        route = app.get(
+            f"/v1/{name}", summary=f"{name}, page by page", response_model=answer, **guarded
+        )
+        route(_page_endpoint(pages[name]))
     app.get(
         "/v1/totals",
         summary="Counts and money; net = sales - returns",
         response_model=schema.TotalsAnswer,
-        responses=_REFUSALS,
-        dependencies=guards,
+        **guarded,
     )(_totals_endpoint(dataset, pages))
     app.get("/health", summary="Whether the API answers", response_model=schema.Health)(_health)
     return app
 
 
-def _page_endpoint(pages: StreamPages) -> Callable[..., Awaitable[Response]]:
+def _page_endpoint(pages: StreamPages) -> Endpoint:
     async def page(query: Annotated[schema.PageQuery, Query()]) -> Response:
         rendered = pages.page(
             since=query.updated_since,
@@ -125,26 +85,26 @@ def _page_endpoint(pages: StreamPages) -> Callable[..., Awaitable[Response]]:
     return page
 
 
-def _totals_endpoint(
-    dataset: RetailDataset, pages: dict[str, StreamPages]
-) -> Callable[..., Awaitable[Response]]:
+def _totals_endpoint(dataset: RetailDataset, pages: dict[str, StreamPages]) -> Endpoint:
+    everything = dataset.records
+
     async def totals(query: Annotated[schema.TotalsQuery, Query()]) -> Response:
         known = {name: each.count_before(query.updated_until) for name, each in pages.items()}
-        money = dataset.totals
-        if known["transactions"] < len(dataset.records.transactions):
-            transactions = dataset.records.transactions.iloc[: known["transactions"]]
+        found = dataset.totals
+        if known["transactions"] < len(everything.transactions):
+            transactions = everything.transactions.iloc[: known["transactions"]]
             lines = int(transactions["line_count"].sum())
-            money = totals_of(transactions, dataset.records.items.iloc[:lines])
+            found = totals_of(transactions, everything.items.iloc[:lines])
         return _json(
             {
                 "as_of": dataset.as_of.isoformat(),
                 **known,
-                "sales": money.sales,
-                "returns": money.returns,
-                "lines": money.lines,
-                "net_amount": str(money.net_amount),
-                "sales_amount": str(money.sales_amount),
-                "returns_amount": str(money.returns_amount),
+                "sales": found.sales,
+                "returns": found.returns,
+                "lines": found.lines,
+                "net_amount": str(found.net_amount),
+                "sales_amount": str(found.sales_amount),
+                "returns_amount": str(found.returns_amount),
             }
         )
 
@@ -157,79 +117,29 @@ async def _health() -> Response:
 
 def _key_check(api_key: str) -> Callable[..., Awaitable[None]]:
     expected = api_key.encode()
+    bearer = HTTPBearer(auto_error=False, scheme_name="key")
 
     async def check(
-        given: Annotated[HTTPAuthorizationCredentials | None, Depends(_BEARER)],
+        given: Annotated[HTTPAuthorizationCredentials | None, Depends(bearer)],
     ) -> None:
         if given is None or not hmac.compare_digest(given.credentials.encode(), expected):
-            raise _refusal(
-                401,
-                "unauthorized",
-                "the key is missing or wrong: send the header 'Authorization: Bearer KEY'",
-                {"WWW-Authenticate": "Bearer"},
-            )
+            raise HTTPException(401, headers={"WWW-Authenticate": "Bearer"})
 
     return check
-
-
-class _Limiter:
-    """A token bucket of one second's requests."""
-
-    def __init__(self, rate: float | None) -> None:
-        self._rate = rate
-        self._tokens = max(1.0, rate or 1.0)
-        self._at = time.monotonic()
-
-    def seconds_to_wait(self) -> float:
-        """Return zero where the request may pass."""
-        if self._rate is None:
-            return 0.0
-        now = time.monotonic()
-        most = max(1.0, self._rate)
-        self._tokens = min(most, self._tokens + (now - self._at) * self._rate)
-        self._at = now
-        if self._tokens < 1:
-            return (1 - self._tokens) / self._rate
-        self._tokens -= 1
-        return 0.0
-
-
-def _limits(limiter: _Limiter, faults: Faults) -> Callable[..., Awaitable[None]]:
-    requests = count(1)
-
-    async def check() -> None:
-        if faults.every and next(requests) % faults.every == 0:
-            raise _try_again(faults.status, faults.retry_after)
-        wait = limiter.seconds_to_wait()
-        if wait:
-            raise _try_again(429, max(1, round(wait + 0.5)))
-
-    return check
-
-
-def _try_again(status: int, seconds: int) -> HTTPException:
-    code = "too_many_requests" if status == 429 else "unavailable"
-    headers = {"Retry-After": str(seconds)}
-    return _refusal(status, code, f"try again in {seconds} s", headers)
-
-
-def _refusal(
-    status: int, code: str, message: str, headers: dict[str, str] | None = None
-) -> HTTPException:
-    detail: Any = {"code": code, "message": message, "parameter": None}
-    return HTTPException(status, detail, headers)
 
 
 async def _answer_refusal(request: Request, error: Exception) -> Response:
-    """Return what a refusal of this API, or of the router, says as `{"error": {...}}`."""
     assert isinstance(error, HTTPException)
-    if error.status_code == 404:
-        message = f"there is no {request.url.path}; /openapi.json lists what there is"
-        error = _refusal(404, "not_found", message)
-    elif error.status_code == 405:
-        message = f"{request.method} is not served here: only GET is"
-        error = _refusal(405, "method_not_allowed", message)
-    return _json({"error": error.detail}, error.status_code, error.headers)
+    code, message = {
+        401: (
+            "unauthorized",
+            "the key is missing or wrong: send the header 'Authorization: Bearer KEY'",
+        ),
+        404: ("not_found", f"there is no {request.url.path}; /openapi.json lists what there is"),
+        405: ("method_not_allowed", f"{request.method} is not served here: only GET is"),
+    }.get(error.status_code, ("refused", error.detail))
+    detail = {"code": code, "message": message, "parameter": None}
+    return _json({"error": detail}, error.status_code, error.headers)
 
 
 async def _answer_bad_parameter(request: Request, error: Exception) -> Response:

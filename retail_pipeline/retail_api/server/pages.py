@@ -16,10 +16,7 @@ import numpy as np
 import orjson
 import pandas as pd
 
-from retail_pipeline.retail_api.records import (
-    ITEM_COLUMNS,
-    RetailRecords,
-)
+from retail_pipeline.retail_api.records import ITEM_COLUMNS, RetailRecords
 
 Cells = Callable[[int, int], list]
 """Values of a column from one position to another, ready for JSON."""

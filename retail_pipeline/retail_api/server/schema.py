@@ -7,18 +7,9 @@ answers against the document.
 from datetime import date, datetime
 from typing import Annotated, Generic, Literal, TypeVar
 
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Field,
-    PlainValidator,
-    WithJsonSchema,
-)
+from pydantic import BaseModel, ConfigDict, Field, PlainValidator, WithJsonSchema
 
-from retail_pipeline.retail_api.server.pages import (
-    Cursor,
-    parse_time,
-)
+from retail_pipeline.retail_api.server.pages import Cursor, parse_time
 
 Time = Annotated[
     int, PlainValidator(parse_time), WithJsonSchema({"type": "string", "format": "date-time"})

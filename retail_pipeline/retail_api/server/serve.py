@@ -15,22 +15,10 @@ from typing import Literal
 import uvicorn
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from retail_pipeline.errors import (
-    PipelineError,
-    UsageError,
-)
-from retail_pipeline.retail_api.server.app import (
-    Faults,
-    create_app,
-)
-from retail_pipeline.retail_api.source.dataset import (
-    keep_dataset,
-    open_dataset,
-)
-from retail_pipeline.settings import (
-    ApiSource,
-    Source,
-)
+from retail_pipeline.errors import PipelineError, UsageError
+from retail_pipeline.retail_api.server.app import create_app
+from retail_pipeline.retail_api.source.dataset import keep_dataset, open_dataset
+from retail_pipeline.settings import ApiSource, Source
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
@@ -39,22 +27,13 @@ _STOP_SECONDS = 10.0
 
 
 @contextmanager
-def serving(
-    source: Source,
-    as_of: date | None,
-    api_key: str,
-    *,
-    requests_per_second: float | None = None,
-    faults: Faults | None = None,
-) -> Iterator[str]:
+def serving(source: Source, as_of: date | None, api_key: str) -> Iterator[str]:
     """Serve a source for the length of a block, in a thread, on a free loopback port.
 
     Args:
         source: The simulator or a file; an address is yielded as it is and nothing is started.
         as_of: The as-of date; by default the source's own.
         api_key: The key that clients must send.
-        requests_per_second: See `create_app`.
-        faults: See `create_app`.
 
     Yields:
         The base address, without a slash at its end.
@@ -67,11 +46,8 @@ def serving(
         yield source.url
         return
     dataset = open_dataset(source, as_of)
-    app = create_app(
-        dataset, api_key=api_key, requests_per_second=requests_per_second, faults=faults
-    )
     try:
-        with _running(app) as url:
+        with _running(create_app(dataset, api_key=api_key)) as url:
             yield url
     finally:
         keep_dataset(dataset)

@@ -47,20 +47,6 @@ class GroundTruth:
     orders: Orders
     user_ids: np.ndarray
 
-    def frame(self) -> pd.DataFrame:
-        """One row per customer: `customer_id` and the truth; rates are per day."""
-        people = self.customers
-        return pd.DataFrame(
-            {
-                "customer_id": self.user_ids,
-                "purchase_rate": people.purchase_rate,
-                "dropout_rate": people.dropout_rate,
-                "mean_order_value": self._mean_order_value(),
-                "is_wholesaler": people.is_wholesaler,
-                "dropout_day": people.dropout_day,
-            }
-        )
-
     def expected_value(self, as_of: date, horizon_days: int) -> pd.DataFrame:
         """Return the expectation of an oracle that knows each customer's rates and past only.
 

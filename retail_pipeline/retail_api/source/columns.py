@@ -12,11 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from retail_pipeline.errors import UsageError
-from retail_pipeline.retail_api.source.csv_rows import (
-    UnusableRow,
-    read_header,
-    read_rows,
-)
+from retail_pipeline.retail_api.source.csv_rows import UnusableRow, read_header, read_rows
 
 REQUIRED = ("customer_id", "ts", "amount")
 ORDER_ID_NAMES = ("order_id", "invoice")

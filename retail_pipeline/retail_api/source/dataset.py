@@ -16,29 +16,12 @@ from typing import Final
 import pandas as pd
 
 from retail_pipeline.errors import UsageError
-from retail_pipeline.retail_api.records import (
-    REJECTED_COLUMNS,
-    RetailRecords,
-    Totals,
-    totals_of,
-)
-from retail_pipeline.retail_api.simulator import (
-    DEFAULT_AS_OF,
-    HISTORY_START,
-    simulate,
-)
-from retail_pipeline.retail_api.source.identity import (
-    file_stamp,
-    without_credentials,
-)
+from retail_pipeline.retail_api.records import REJECTED_COLUMNS, RetailRecords, Totals, totals_of
+from retail_pipeline.retail_api.simulator import DEFAULT_AS_OF, HISTORY_START, simulate
+from retail_pipeline.retail_api.source.identity import file_stamp, without_credentials
 from retail_pipeline.retail_api.source.lines import last_day
 from retail_pipeline.retail_api.source.orders import read_transactions_file
-from retail_pipeline.settings import (
-    ApiSource,
-    FileSource,
-    SimulatorSource,
-    Source,
-)
+from retail_pipeline.settings import ApiSource, FileSource, SimulatorSource, Source
 
 KEPT_SECONDS: Final = 60.0
 """Time that a dataset stays in memory after its last use: three syncs follow each other, and what

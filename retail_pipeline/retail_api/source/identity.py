@@ -6,12 +6,7 @@ from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
 from retail_pipeline.errors import UsageError
-from retail_pipeline.settings import (
-    ApiSource,
-    FileSource,
-    SimulatorSource,
-    Source,
-)
+from retail_pipeline.settings import ApiSource, FileSource, SimulatorSource, Source
 
 
 def source_id(source: Source) -> str:

@@ -18,10 +18,7 @@ import pyarrow.compute as pc
 from retail_pipeline.errors import UsageError
 from retail_pipeline.retail_api.records import REJECTED_COLUMNS
 from retail_pipeline.retail_api.source import values
-from retail_pipeline.retail_api.source.columns import (
-    FileTable,
-    read_table,
-)
+from retail_pipeline.retail_api.source.columns import FileTable, read_table
 
 IDS = ("customer_id", "order_id", "product_id")
 

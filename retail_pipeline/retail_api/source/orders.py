@@ -22,10 +22,7 @@ from retail_pipeline.retail_api.records import (
     line_positions,
     ordered,
 )
-from retail_pipeline.retail_api.source.lines import (
-    FileLines,
-    read_lines,
-)
+from retail_pipeline.retail_api.source.lines import FileLines, read_lines
 
 RETURN_SUFFIX = "-return"
 """Appended to the order's id for the return of an order that holds sales and returns."""
