@@ -1,4 +1,4 @@
-"""Delivery of alerts: which are due, to whom they go, and what waits where a receiver is down.
+"""Delivery of alerts: the ones that are due, their recipients, and the ones that wait.
 
 The sensor's cursor is the memory: how far the ended runs were read, the open causes, the alerts
 that wait. It has digests of addresses, not addresses, as these may be secrets.

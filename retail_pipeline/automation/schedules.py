@@ -1,4 +1,4 @@
-"""What starts by the clock, in UTC."""
+"""Schedules: what starts at a time of day, in UTC."""
 
 import dagster as dg
 
