@@ -6,7 +6,7 @@ next call finds their libraries imported.
 """
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TypeVar
 
 from retail_pipeline.errors import PipelineError, UnavailableError
@@ -31,12 +31,27 @@ def on_all_cores(function: Callable[..., _T], calls: Iterable[tuple[Any, ...]]) 
         UnavailableError: A call has lost its database.
         PipelineError: The system has ended a worker, as it does where memory runs out.
     """
+    return list(_results(function, calls, "generator"))
+
+
+def as_done(function: Callable[..., _T], calls: Iterable[tuple[Any, ...]]) -> Iterator[_T]:
+    """Yield the results of a function for many arguments, each as soon as it is there.
+
+    Arguments and errors are those of `on_all_cores`.
+    """
+    yield from _results(function, calls, "generator_unordered")
+
+
+def _results(
+    function: Callable[..., _T], calls: Iterable[tuple[Any, ...]], return_as: str
+) -> Iterator[_T]:
     from joblib import Parallel, delayed, parallel_config
     from joblib.externals.loky.process_executor import BrokenProcessPool
 
     try:
         with parallel_config("loky", n_jobs=count_cores(), inner_max_num_threads=1):
-            return Parallel(batch_size=1)(delayed(_called)(function, *call) for call in calls)
+            parallel = Parallel(batch_size=1, return_as=return_as)
+            yield from parallel(delayed(_called)(function, *call) for call in calls)
     except BrokenProcessPool as error:
         raise PipelineError(
             "a worker process was ended from outside, as the system does where memory runs out: "

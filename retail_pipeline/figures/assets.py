@@ -5,7 +5,7 @@ from typing import Any
 
 import dagster as dg
 
-from retail_pipeline.dagster_support.retrying import is_lost_connection, retry, says_lost_connection
+from retail_pipeline.dagster_support.retrying import retry
 from retail_pipeline.dagster_support.run_window import RunWindow
 from retail_pipeline.errors import FAILED_ASSETS
 from retail_pipeline.figures import registry
@@ -64,7 +64,7 @@ def figures(
     names = [f.name for f in FIGURES if dg.AssetKey([GROUP, f.name]) in context.selected_asset_keys]
     failed = []
     for drawn in draw_all(names, Window(reader, as_of, run_window.horizon(settings))):
-        if drawn.error is None:
+        if not drawn.error:
             yield _kept(drawn, as_of.isoformat(), settings)
         else:
             context.log.error("figures/%s: %s", drawn.name, drawn.trace)
@@ -93,12 +93,9 @@ def _kept(drawn: Drawn, as_of_date: str, settings: Settings) -> dg.MaterializeRe
 
 def _failure(failed: list[Drawn]) -> Exception:
     """Return the request to try again where the database was lost, else the step's failure."""
-    if any(
-        each.error and (is_lost_connection(each.error) or says_lost_connection(str(each.error)))
-        for each in failed
-    ):
+    if any(each.is_lost for each in failed):
         return retry()
-    reasons = {f"{GROUP}/{each.name}": str(each.error) for each in failed}
+    reasons = {f"{GROUP}/{each.name}": each.error for each in failed}
     figures_by_reason: dict[str, list[str]] = {}
     for key, reason in reasons.items():
         figures_by_reason.setdefault(reason, []).append(key)

@@ -3,16 +3,18 @@
 No Dagster here: a worker process imports this module, and Dagster takes longer than a figure.
 """
 
-import pickle
 import time
 import traceback
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 
+from retail_pipeline.cores import as_done
+from retail_pipeline.errors import PipelineError
 from retail_pipeline.figures.queries import Tables
 from retail_pipeline.figures.registry import figure
 from retail_pipeline.postgres import Database
+from retail_pipeline.postgres.lost import is_lost_connection
 
 FEWEST_FOR_WORKERS = 3
 """Figures from which worker processes pay: each of them imports pandas and matplotlib anew."""
@@ -45,7 +47,8 @@ class Drawn:
         numbers: The key numbers that the figure shows.
         rows: Rows that are drawn; 0 where the figure says in words why there are none.
         seconds: Time that it took.
-        error: The reason of a failure.
+        error: The reason of a failure; empty where there is none.
+        is_lost: The failure is that of a database that is away.
         trace: Where it failed.
     """
 
@@ -56,7 +59,8 @@ class Drawn:
     numbers: dict[str, float | int | str] = field(default_factory=dict)
     rows: int = 0
     seconds: float = 0.0
-    error: Exception | None = None
+    error: str = ""
+    is_lost: bool = False
     trace: str = ""
 
 
@@ -70,11 +74,7 @@ def draw_all(names: Sequence[str], window: Window) -> Iterator[Drawn]:
     if len(names) < FEWEST_FOR_WORKERS:
         yield from (draw(name, window) for name in names)
         return
-    from joblib import Parallel, cpu_count, delayed
-
-    workers = min(cpu_count(), len(names))
-    parallel = Parallel(n_jobs=workers, return_as="generator_unordered", batch_size=1)
-    yield from parallel(delayed(draw)(name, window) for name in names)
+    yield from as_done(draw, [(name, window) for name in names])
 
 
 def draw(name: str, window: Window) -> Drawn:
@@ -87,15 +87,8 @@ def draw(name: str, window: Window) -> Drawn:
         image, finding = png(plot.figure), str(plot.figure.get_label())
         markdown = inline_markdown(image, finding)
     except Exception as error:
-        return Drawn(name, error=_portable(error), trace=traceback.format_exc())
+        reason = str(error) if isinstance(error, PipelineError) else repr(error)
+        trace = traceback.format_exc()
+        return Drawn(name, error=reason, is_lost=is_lost_connection(error), trace=trace)
     seconds = round(time.monotonic() - started, 3)
     return Drawn(name, image, markdown, finding, plot.numbers, plot.rows, seconds)
-
-
-def _portable(error: Exception) -> Exception:
-    """Return the error, or its words where it cannot go from one process to another."""
-    try:
-        pickle.loads(pickle.dumps(error))
-    except Exception:
-        return RuntimeError(f"{type(error).__name__}: {error}")
-    return error

@@ -491,13 +491,6 @@ def test_features_are_named_in_words(name: str, words: str):
     assert feature_in_words(name) == words
 
 
-def test_data_with_dollars_are_no_formula():
-    data = frames.segment_table({"$\\frac{a}{b}$": (3, 5.0), "from $1 to $5": (1, 1.0)})
-    drawn = laid_out(draw("segments", data, replace(CONTEXT, currency="USD")))
-    assert "from $1 to $5" in words_in(drawn)
-    assert not any(text.get_parse_math() for axes in drawn.axes for text in words_of(axes))
-
-
 def test_drawing_leaves_no_trace_in_matplotlib(monkeypatch: pytest.MonkeyPatch):
     import matplotlib.pyplot as plt
 
