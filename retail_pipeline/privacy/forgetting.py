@@ -18,8 +18,8 @@ from typing import Final
 import psycopg
 from psycopg import sql
 
+from retail_pipeline.airbyte_engine.files import AirbyteFolder
 from retail_pipeline.errors import PipelineError, UsageError
-from retail_pipeline.ingestion.specs import load_folder
 from retail_pipeline.postgres import Database, open_database
 from retail_pipeline.postgres.open import sibling_url
 from retail_pipeline.postgres.scratch import drop_abandoned
@@ -175,7 +175,7 @@ def _remove_rejected(
         f"or record ->> 'transaction_id' in {_THEIR_TRANSACTIONS} returning stream, record",
         {"id": person.customer_id, "details": list(person.details)},
     ).fetchall()
-    for stream in (each for one in load_folder().connections.values() for each in one.streams):
+    for stream in (each for one in _folder().connections.values() for each in one.streams):
         # Lines of a record are no records, and a file's bad lines never were served.
         records = [record for name, record in rows if name == stream.name]
         enter_suppressed(connection, key.digest, stream, records)
@@ -218,7 +218,7 @@ def _remove_from_layers(connection: psycopg.Connection, customer_id: str) -> Ite
 def _remove_landed(
     connection: psycopg.Connection, key: SuppressionKey, customer_id: str
 ) -> Iterator[Removed]:
-    for landing in load_folder().connections.values():
+    for landing in _folder().connections.values():
         for stream in landing.streams:
             count = remove_landed(connection, key.digest, landing.namespace, stream, [customer_id])
             yield Removed(f"{landing.namespace}.{stream.name}", "rows", count)
@@ -341,3 +341,7 @@ def _holder(database: Database, table: str | None) -> str:
         return f"{table or 'a table'} was held by a session that has ended meanwhile"
     name, pid, user, program = found
     return f"{name} is held by session {pid} ({user}, {program})"
+
+
+def _folder() -> AirbyteFolder:
+    return AirbyteFolder.load(PROJECT_ROOT / "airbyte")

@@ -242,7 +242,7 @@ def test_the_api_is_served_on_loopback_only() -> None:
         serve_forever(SOURCE, None, "key", host="0.0.0.0", port=1)
 
 
-def test_a_file_is_served_up_to_the_clock_with_its_bad_lines(tmp_path: Path) -> None:
+def test_a_file_is_served_up_to_the_as_of_date_with_its_bad_lines(tmp_path: Path) -> None:
     path = tmp_path / "orders.csv"
     path.write_text(
         "customer_id,ts,amount\na,2024-01-01,1\na,2024-02-01,x\na,2024-03-01,x\na,,2\nb,2024-03-01,4\n"
@@ -254,7 +254,7 @@ def test_a_file_is_served_up_to_the_clock_with_its_bad_lines(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("source", [SOURCE, "file"])
-def test_a_clock_before_the_first_record_is_refused(tmp_path: Path, source: Any) -> None:
+def test_an_as_of_date_before_the_first_record_is_refused(tmp_path: Path, source: Any) -> None:
     if source == "file":
         path = tmp_path / "orders.csv"
         path.write_text("customer_id,ts,amount\na,2024-01-01,1\n")
