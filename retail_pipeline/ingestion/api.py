@@ -5,8 +5,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 
-import dagster as dg
-
 from retail_pipeline.airbyte_engine.files import AirbyteFolder
 from retail_pipeline.dagster_support.run_window import RunWindow
 from retail_pipeline.errors import PipelineError
@@ -20,8 +18,6 @@ _NEEDS_ADDRESS = (
     "AIRBYTE_MODE=server reads a retail API at an address: set RETAIL_SOURCE to https://…, or use "
     "AIRBYTE_MODE=embedded for the simulator and for files"
 )
-# Dagster's tags of a run that executes the rest of another; it exports no constants for them.
-_CONTINUES = {"dagster/is_resume_retry", "dagster/is_asset_resume_retry"}
 
 
 @dataclass(frozen=True)
@@ -93,16 +89,6 @@ def open_api(
                 "reset them there, then run again"
             )
         yield OpenApi(url, end, not isinstance(source, ApiSource), transition.state, totals)
-
-
-def first_run_id(instance: dg.DagsterInstance, run: dg.DagsterRun) -> str:
-    """Return the run, or the one whose rest it executes: a full refresh empties once for both."""
-    while run.parent_run_id is not None and _CONTINUES & run.tags.keys():
-        parent = instance.get_run_by_id(run.parent_run_id)
-        if parent is None:
-            return run.parent_run_id
-        run = parent
-    return run.run_id
 
 
 def _end(settings: Settings, as_of: date) -> str:

@@ -19,7 +19,7 @@ from retail_pipeline.airbyte_engine.source import READERS
 from retail_pipeline.dagster_support.run_window import RunWindow
 from retail_pipeline.errors import PipelineError, UnavailableError
 from retail_pipeline.generation import note_landed
-from retail_pipeline.ingestion.api import OpenApi, first_run_id, open_api
+from retail_pipeline.ingestion.api import OpenApi, open_api
 from retail_pipeline.ingestion.checks import (
     check_money,
     check_rows,
@@ -62,6 +62,9 @@ RETRIES, RETRY_SECONDS = 1, 3.0
 
 The step asks for it where it may help. A retry policy would also retry a run that was terminated.
 """
+
+# Dagster's tags of a run that executes the rest of another; it exports no constants for them.
+_CONTINUES = {"dagster/is_resume_retry", "dagster/is_asset_resume_retry"}
 
 
 @dataclass(frozen=True)
@@ -129,6 +132,16 @@ def build_landing_asset(
             yield from _sync(context, settings, database, run_window, folder, connection)
 
     return sync
+
+
+def first_run_id(instance: dg.DagsterInstance, run: dg.DagsterRun) -> str:
+    """Return the run, or the one whose rest it executes: a full refresh empties once for both."""
+    while run.parent_run_id is not None and _CONTINUES & run.tags.keys():
+        parent = instance.get_run_by_id(run.parent_run_id)
+        if parent is None:
+            return run.parent_run_id
+        run = parent
+    return run.run_id
 
 
 def _sync(

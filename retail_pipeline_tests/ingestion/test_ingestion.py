@@ -24,7 +24,7 @@ from retail_pipeline.generation import (
     read_state,
 )
 from retail_pipeline.ingestion import build_ingestion
-from retail_pipeline.ingestion.api import first_run_id
+from retail_pipeline.ingestion.assets import first_run_id
 from retail_pipeline.postgres import Database
 from retail_pipeline.settings import (
     PROJECT_ROOT,
