@@ -125,7 +125,7 @@ def test_an_evaluation_that_is_told_to_end_leaves_no_database(
     process = cli.start("evaluate", "--transactions", str(lines), "--cutoff", "2024-04-01")
     while database.query(scratch).empty:
         assert process.poll() is None
-    interrupted(process, sent, seconds=3)
+    interrupted(process, sent)
     assert process.returncode == STOPPED
     assert database.query(scratch).empty
 
