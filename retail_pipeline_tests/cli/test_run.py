@@ -163,7 +163,7 @@ def test_a_file_that_cannot_be_used_is_named_and_nothing_is_touched(
 @pytest.mark.parametrize(
     ("environment", "code", "words"),
     [
-        ({"RETAIL_ENV": "moon"}, WRONG_USE, "local, staging, production"),
+        ({"RETAIL_ENV": "moon"}, WRONG_USE, "'local', 'staging' or 'production'"),
         ({"RETAIL_DATABASE_URL": "postgresql://a:hidden@127.0.0.1:1/x"}, FAILED, "127.0.0.1:1/x"),
         ({"RETAIL_HORIZON_DAYS": "1096"}, WRONG_USE, "RETAIL_HORIZON_DAYS"),
     ],
