@@ -18,6 +18,7 @@ from dagster import (
 
 from retail_pipeline import generation as state
 from retail_pipeline.clv.data import dataset, sampling, tables
+from retail_pipeline.clv.data.assets import training_set
 from retail_pipeline.clv.data.sampling import TrainingSample
 from retail_pipeline.clv.definitions import build_clv
 from retail_pipeline.clv.evaluation import promotion
@@ -186,6 +187,14 @@ def test_the_assets_give_what_the_pure_functions_give(database: Database) -> Non
         "| pareto_nbd_gamma_gamma |"
         in materialization(result, "model").metadata["leaderboard"].value
     )
+
+
+def test_an_asset_is_a_function_that_a_test_can_call(database: Database) -> None:
+    fill(database, LEDGER, FEATURES)
+    state.begin(database, source_id="test", as_of=AS_OF, run_id="test")
+    settings = Settings(horizon_days=HORIZON)
+    done = training_set(database=database, settings=settings, run_window=RunWindow())
+    assert done.metadata["dagster/row_count"] == len(database.read("clv.training_set"))
 
 
 def test_a_second_run_changes_nothing_and_a_later_date_adds(database: Database) -> None:

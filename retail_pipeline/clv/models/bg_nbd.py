@@ -87,8 +87,12 @@ class BGNBD:
 
     def probability_of_purchase(self, history: Purchases, days: float) -> Array:
         """Return each customer's probability of at least one purchase in the next `days`."""
+        return self.probability_alive(history) * self.purchase_if_alive(history, days)
+
+    def purchase_if_alive(self, history: Purchases, days: float) -> Array:
+        """Return the probability of a purchase of customers who have not dropped out."""
         none = (self.r + history.repeats) * np.log1p(days / (self.alpha + history.age))
-        return self.probability_alive(history) * -np.expm1(-none)
+        return -np.expm1(-none)
 
     def simulate_purchases(
         self, history: Purchases, days: float, draws: int, random: np.random.Generator

@@ -55,8 +55,9 @@ class _GammaGammaModel(DrawingModel):
     def predict(self, frame: pd.DataFrame) -> pd.DataFrame:
         """Return the closed forms: expected purchases times expected value per purchase."""
         history = _purchases(frame)
-        orders = self.purchases_.expected_purchases(history, self.horizon_days)
-        active = self.purchases_.probability_of_purchase(history, self.horizon_days)
+        alive = self.purchases_.probability_alive(history)
+        orders = alive * self.purchases_.purchases_if_alive(history, self.horizon_days)
+        active = alive * self.purchases_.purchase_if_alive(history, self.horizon_days)
         value = orders * self.values_.expected_value(*_values(frame))
         return predictions(frame, value, orders, active)
 

@@ -77,7 +77,11 @@ class ParetoNBD:
         return rate * (reach * log_growth * exprel(-(self.s - 1) * log_growth))
 
     def probability_of_purchase(self, history: Purchases, days: float) -> Array:
-        """Return each customer's probability of at least one purchase in the next `days`.
+        """Return each customer's probability of at least one purchase in the next `days`."""
+        return self.probability_alive(history) * self.purchase_if_alive(history, days)
+
+    def purchase_if_alive(self, history: Purchases, days: float) -> Array:
+        """Return the probability of a purchase of customers who have not dropped out.
 
         For a customer who is active at T the rates are again Gamma, with parameters r + x,
         alpha + T, s, beta + T: no purchase is the likelihood of a new customer's empty history.
@@ -89,7 +93,7 @@ class ParetoNBD:
             later = _Rates(self.r + h.repeats, self.alpha + h.age, self.s, self.beta + h.age)
             empty = _likelihood_terms(later, Purchases(zeros, zeros, zeros + days))
             none[start : start + _CHUNK_ROWS] = np.exp(empty.log_likelihood)
-        return self.probability_alive(history) * np.clip(1 - none, 0.0, 1.0)
+        return np.clip(1 - none, 0.0, 1.0)
 
     def expected_purchases_of_new_customer(self, days: float) -> float:
         """Return the expected repeat purchases in the first `days` of a customer's life."""

@@ -92,25 +92,29 @@ def importance(model: ValueModel, features: pd.DataFrame, actual: Array) -> pd.D
         chosen = np.sort(random.choice(len(features), MOST_CUSTOMERS, replace=False))
         features, actual = features.iloc[chosen], actual[chosen]
     parts = taken_apart(features)
-    before = _judged(model, parts, actual)
-    if not before[0] > 0 or not np.isfinite(before).all():
+    (deviance_before,), (gini_before,) = _measured(model, parts, actual)
+    if not deviance_before > 0 or not np.isfinite([deviance_before, gini_before]).all():
         return pd.DataFrame(columns=COLUMNS)
+    # One prediction for all repeats: most of its time is spent per call, not per row.
+    repeated = pd.concat([parts] * REPEATS, ignore_index=True)
     rows = []
     for group in read(model, parts):
         names = grouped_columns(group, parts)
-        after = []
-        for _ in range(REPEATS):
-            others = random.permutation(len(parts))
-            exchanged = {name: parts[name].to_numpy()[others] for name in names}
-            after.append(_judged(model, parts.assign(**exchanged), actual))
-        deviance, gini = np.array(after).T
-        increase = deviance / before[0] - 1
-        rows.append((group.name, increase.mean(), increase.std(ddof=1), before[1] - gini.mean()))
+        others = np.concatenate([random.permutation(len(parts)) for _ in range(REPEATS)])
+        exchanged = {name: parts[name].to_numpy()[others] for name in names}
+        deviance, gini = _measured(model, repeated.assign(**exchanged), actual)
+        increase = deviance / deviance_before - 1
+        rows.append((group.name, increase.mean(), increase.std(ddof=1), gini_before - gini.mean()))
     table = pd.DataFrame(rows, columns=COLUMNS)
     return table.sort_values("deviance_increase", ascending=False, ignore_index=True)
 
 
-def _judged(model: ValueModel, parts: pd.DataFrame, actual: Array) -> tuple[float, float]:
+def _measured(model: ValueModel, parts: pd.DataFrame, actual: Array) -> tuple[Array, Array]:
+    """Return deviance and Gini of the predictions, per repeat of the customers in `parts`."""
     predicted = model.predict(put_together(parts))["predicted_value"].to_numpy(float)
+    repeats = predicted.reshape(-1, len(actual))
     with np.errstate(divide="ignore", invalid="ignore"):
-        return tweedie_deviance(predicted, actual), normalized_gini(predicted, actual)
+        return (
+            np.array([tweedie_deviance(each, actual) for each in repeats]),
+            np.array([normalized_gini(each, actual) for each in repeats]),
+        )
