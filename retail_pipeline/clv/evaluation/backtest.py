@@ -142,19 +142,36 @@ def _fit_at_cutoffs(
         return dict(zip(cutoffs, found, strict=True))
     dates = dataset.feature_dates(features)
     learned = {d for c in cutoffs for d in dataset.training_cutoffs(dates, c, horizon_days)}
-    populations = [(dataset.at_date(features, day),) for day in sorted(learned, reverse=True)]
+    fitted_on = features[["as_of_date", *btyd.HISTORY]]
+    populations = [(dataset.at_date(fitted_on, day),) for day in sorted(learned, reverse=True)]
     fits: btyd.Fits = {}
     for fit in cores.on_all_cores(_pareto_nbd_fit, populations):
         fits |= fit
     # The latest cut-offs train on most rows: started last, they would be waited for.
     latest_first = cutoffs[::-1]
-    calls = [(features, entries, c, horizon_days, drawn[c], fits) for c in latest_first]
-    found = cores.on_all_cores(_fit_at_cutoff, calls)
+    inputs = _packed(features), _packed(entries)
+    calls = [(*inputs, c, horizon_days, drawn[c], fits) for c in latest_first]
+    found = cores.on_all_cores(_fit_at_cutoff_of_packed, calls)
     return dict(zip(cutoffs, found[::-1], strict=True))
 
 
 def _pareto_nbd_fit(population: pd.DataFrame) -> btyd.Fits:
     return btyd.fits_of(btyd.ParetoNBD, population)
+
+
+def _packed(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return a frame whose texts are categories: numbers alone are shared with workers at once."""
+    return frame.astype(dict.fromkeys(frame.select_dtypes("object"), "category"))
+
+
+def _unpacked(frame: pd.DataFrame) -> pd.DataFrame:
+    return frame.astype(dict.fromkeys(frame.select_dtypes("category"), object))
+
+
+def _fit_at_cutoff_of_packed(
+    features: pd.DataFrame, entries: pd.DataFrame, *arguments: Any
+) -> AtCutoff:
+    return _fit_at_cutoff(_unpacked(features), _unpacked(entries), *arguments)
 
 
 def _fit_at_cutoff(

@@ -6,7 +6,7 @@ likelihoods are in `pareto_nbd`, `bg_nbd` and `gamma_gamma`.
 
 import hashlib
 from collections import OrderedDict
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Final, Self
 
 import numpy as np
 import pandas as pd
@@ -22,6 +22,12 @@ from retail_pipeline.clv.models.bg_nbd import BGNBD
 from retail_pipeline.clv.models.gamma_gamma import GammaGamma
 from retail_pipeline.clv.models.pareto_nbd import ParetoNBD
 from retail_pipeline.clv.models.purchases import FitError, Purchases
+
+HISTORY: Final = [
+    *("age_days", "recency_days", "purchase_days"),
+    *("total_net_amount", "mean_purchase_value"),
+]
+"""Features that the models read."""
 
 Fits = dict[str, tuple[ParetoNBD | BGNBD, GammaGamma]]
 """Parameters by a digest of the process and the population that they were fitted to."""

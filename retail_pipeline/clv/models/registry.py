@@ -166,26 +166,6 @@ def save_candidates(
     return versions
 
 
-def load_candidates(database: Database, as_of: date, horizon_days: int) -> dict[str, StoredModel]:
-    """Return the models of the latest training at a date and horizon, by model name.
-
-    Raises:
-        PipelineError: None was trained.
-    """
-    versions = candidate_versions(database, as_of, horizon_days)
-    rows = database.read(
-        "clv.model_artifacts",
-        ["model_version", "content"],
-        where="model_version = any(%s)",
-        params=[list(versions.values())],
-    )
-    contents = dict(zip(rows["model_version"], rows["content"], strict=True))
-    return {
-        name: StoredModel(version, restore(json.loads(contents[version])))
-        for name, version in versions.items()
-    }
-
-
 def candidate_versions(database: Database, as_of: date, horizon_days: int) -> dict[str, str]:
     """Return the versions of the latest training at a date and horizon, by model name.
 

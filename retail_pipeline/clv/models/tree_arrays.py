@@ -57,7 +57,6 @@ class Trees:
         right: Child node.
         missing_left: Whether a missing value goes left.
         value: What a leaf says.
-        depth: Steps from a root to the deepest leaf.
     """
 
     roots: NDArray[np.int64]
@@ -67,7 +66,6 @@ class Trees:
     right: NDArray[np.int64]
     missing_left: NDArray[np.bool_]
     value: Array
-    depth: int
 
     @classmethod
     def of_boosting(cls, model: Any) -> Self:
@@ -121,7 +119,6 @@ class Trees:
             right,
             missing,
             value,
-            _depth(roots, left, right),
         )
 
     def leaves(self, design: Array) -> NDArray[np.int64]:
@@ -159,7 +156,7 @@ class Trees:
     def parameters(self) -> dict[str, Any]:
         """Return the arrays as JSON values."""
         arrays = ("roots", "feature", "threshold", "left", "right", "missing_left", "value")
-        return {name: getattr(self, name).tolist() for name in arrays} | {"depth": self.depth}
+        return {name: getattr(self, name).tolist() for name in arrays}
 
     @classmethod
     def restore(cls, parameters: dict[str, Any]) -> Self:
@@ -169,7 +166,7 @@ class Trees:
         arrays["missing_left"] = np.array(parameters["missing_left"], bool)
         for name in ("threshold", "value"):
             arrays[name] = np.array(parameters[name], float)
-        return cls(**arrays, depth=int(parameters["depth"]))
+        return cls(**arrays)
 
 
 class _Columns:
@@ -183,13 +180,3 @@ class _Columns:
 
 def _itself(node: int) -> int:
     return node
-
-
-def _depth(roots: NDArray[np.int64], left: NDArray[np.int64], right: NDArray[np.int64]) -> int:
-    """Return how many steps lead from the roots to the deepest leaf."""
-    depth, nodes = 0, roots
-    while True:
-        inner = nodes[left[nodes] != nodes]
-        if not len(inner):
-            return depth
-        nodes, depth = np.concatenate([left[inner], right[inner]]), depth + 1

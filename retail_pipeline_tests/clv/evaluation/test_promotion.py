@@ -58,14 +58,14 @@ def statuses(database: Database) -> dict[str, str]:
 def test_a_stored_model_predicts_the_same_bits(
     database: Database, candidates: list[Candidate], today: pd.DataFrame
 ) -> None:
-    registry.save_candidates(database, candidates, training())
-    loaded = registry.load_candidates(database, AS_OF, 90)
-    assert set(loaded) >= {"random_forest", "boosted_pareto_nbd"}
+    versions = registry.save_candidates(database, candidates, training())
+    stored = database.read("clv.model_artifacts").set_index("model_version")["content"]
+    assert set(versions) >= {"random_forest", "boosted_pareto_nbd"}
     for candidate in candidates:
         if candidate.model is None:
-            assert candidate.model_name not in loaded
+            assert candidate.model_name not in versions
             continue
-        again = loaded[candidate.model_name].model
+        again = registry.restore(json.loads(stored[versions[candidate.model_name]]))
         pd.testing.assert_frame_equal(
             again.predict(today), candidate.model.predict(today), check_exact=True
         )
@@ -121,7 +121,7 @@ def test_abstentions_are_kept_with_their_reasons(database: Database) -> None:
     registry.save_candidates(database, [abstained], training())
     assert registry.abstentions_at(database, AS_OF, 90) == {"mean": "no reason at all"}
     with pytest.raises(PipelineError, match="clv/candidates first"):
-        registry.load_candidates(database, AS_OF, 90)
+        registry.candidate_versions(database, AS_OF, 90)
     with pytest.raises(PipelineError, match="clv/model first"):
         promotion.load_serving(database, AS_OF, 90)
 
