@@ -1,4 +1,4 @@
-"""What the models learn from: cut-offs, outcomes, the labelled training set.
+"""Cut-offs, outcomes and the labeled training set.
 
 Frames in, frames out. The one place that decides what was known when; features arrive ready-made
 from `warehouse.customer_features` and are only typed and ordered here.
@@ -64,7 +64,7 @@ def prepare_features(features: pd.DataFrame) -> pd.DataFrame:
 
 
 def prepare_entries(entries: pd.DataFrame) -> pd.DataFrame:
-    """Return the ledger of customer-days with typed columns, in a fixed order.
+    """Return customer-day entries with typed columns, in a fixed order.
 
     Args:
         entries: `customer_id, date_day, known_date, net_amount` of
@@ -103,7 +103,7 @@ def at_date(features: pd.DataFrame, as_of: date) -> pd.DataFrame:
 
 
 def training_cutoffs(as_of_dates: Iterable[date], as_of: date, horizon_days: int) -> list[date]:
-    """Return the past cut-offs whose outcome is complete at `as_of`: the latest 12 month firsts.
+    """Return the past cut-offs whose outcome is complete at `as_of`: the latest 12 month starts.
 
     Args:
         as_of_dates: The dates that features exist for.
@@ -149,7 +149,7 @@ def outcomes(
     """Return what each customer did in the horizon after a cut-off, as far as it was known.
 
     Args:
-        entries: The prepared ledger.
+        entries: The prepared entries.
         customer_ids: The customers wanted.
         cutoff: First day of the outcome.
         horizon_days: Its length.
@@ -168,7 +168,7 @@ def outcomes(
     chosen = inside.to_numpy()
     who, when = (entries[name].to_numpy()[chosen] for name in ("customer_id", "date_day"))
     amounts = entries["net_amount"].to_numpy()[chosen]
-    # The ledger is ordered by customer and day, so that equal ones are neighbours.
+    # The entries are ordered by customer and day, so that equal ones are neighbours.
     by_day = _starts(who, when)
     days = np.add.reduceat(amounts, by_day).round(_MONEY_DECIMALS) if len(who) else amounts
     who = who[by_day]
@@ -197,7 +197,7 @@ def training_set(
 
     Args:
         features: Prepared features; dates after the last complete cut-off are left out.
-        entries: The prepared ledger.
+        entries: The prepared entries.
         as_of: Nothing known on or after this date counts.
         horizon_days: Length of the outcome.
 

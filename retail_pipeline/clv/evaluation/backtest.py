@@ -81,7 +81,7 @@ def run(
     """Return the test of every model at the past cut-offs.
 
     Args:
-        features: Prepared features, at least at all month firsts before `as_of`.
+        features: Prepared features, at least at all month starts before `as_of`.
         entries: The prepared customer-day entries.
         as_of: Outcomes count as they were known before this date.
         horizon_days: Length of the outcome.

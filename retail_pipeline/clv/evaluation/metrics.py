@@ -133,7 +133,7 @@ def decile_calibration(predicted: Array, actual: Array) -> float:
 
 
 def top_decile_capture(predicted: Array, actual: Array) -> float:
-    """Return the share of all outcome that the tenth predicted best brought."""
+    """Return the share of the total outcome in the tenth with the highest predictions."""
     order = np.argsort(-predicted, kind="stable")
     best = order[: max(1, round(len(order) / 10))]
     return float(actual[best].sum() / actual.sum())

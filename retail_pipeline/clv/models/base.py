@@ -35,14 +35,14 @@ class ValueModel(BaseEstimator):
     name: ClassVar[str]
     description: ClassVar[str]
     training_rows_: int
-    """Rows that the fit learned from."""
+    """Rows that the fit used."""
 
     def __init__(self, horizon_days: int = 180) -> None:
         self.horizon_days = horizon_days
 
     @abstractmethod
     def fit(self, frame: pd.DataFrame) -> Self:
-        """Learn from a learning frame.
+        """Fit to a learning frame; return self.
 
         Raises:
             AbstainError: These data do not allow it.
@@ -54,7 +54,7 @@ class ValueModel(BaseEstimator):
 
     @abstractmethod
     def parameters(self) -> dict[str, Any]:
-        """Return what was learned as JSON values: numbers, texts, lists and dicts."""
+        """Return the fitted parameters as JSON values: numbers, texts, lists and dicts."""
 
     @abstractmethod
     def restore(self, parameters: dict[str, Any]) -> Self:

@@ -43,7 +43,7 @@ class BoostedParetoNBD(ValueModel):
     Fitted is E[y / PN] by Poisson boosting, where PN is the prediction that Pareto/NBD made at the
     same past cut-off, fitted on what was known then. Weights of √PN make the loss that of a Tweedie
     deviance of power 1.5 in its dependence on the size of a customer. Per cut-off the ratios are
-    divided by their level, so that no season is learned as if it were behaviour; the features are
+    divided by their level, so that no season is learned as if it were behavior; the features are
     ratios to the customer's own scale, so that trees carry over to other shops and sizes. The
     correction is shrunk: prediction = PN · correction^.8 · constant, the constant such that
     today's total is that of Pareto/NBD.
@@ -171,7 +171,7 @@ DESIGN: Final = (
 
 
 def design_of(frame: pd.DataFrame, base: pd.DataFrame, horizon_days: int) -> Array:
-    """Return the design: what Pareto/NBD says, and behaviour relative to the customer's own scale.
+    """Return the design: what Pareto/NBD says, and behavior relative to the customer's own scale.
 
     Args:
         frame: Feature rows; columns that are not there are NaN.

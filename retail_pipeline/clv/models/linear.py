@@ -23,7 +23,7 @@ class LinearRegression(ValueModel):
     """
 
     name = "linear_regression"
-    description = "ridge regression of √value on logarithms and rates of past behaviour"
+    description = "ridge regression of √value on logarithms and rates of past behavior"
 
     PENALTY: ClassVar = 10.0
 

@@ -56,7 +56,7 @@ def features_are_stable(
     settings: dg.ResourceParam[Settings],
     run_window: RunWindow,
 ) -> dg.AssetCheckResult:
-    """No feature changed since the month first before, few since what was learned from.
+    """No feature changed since the month start before, few since what was learned from.
 
     Features that move with the calendar or the age of the shop are left out.
     """

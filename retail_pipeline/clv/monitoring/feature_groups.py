@@ -56,8 +56,8 @@ class FeatureGroup:
     Attributes:
         name: Fit for a table.
         columns: Of `warehouse.customer_features`; those that a frame lacks are passed over.
-        headline: The one of them that is told of a customer.
-        sentence: How it is told, with braces for the value.
+        headline: The one of them that a sentence states.
+        sentence: The sentence, with braces for the value.
         kind: How the value is written.
     """
 

@@ -3,7 +3,7 @@
 Method: Shapley values against one reference, the typical customer, over groups of features
 (Štrumbelj and Kononenko 2014; Lundberg and Lee 2017), estimated from one order of the groups and
 its reverse (antithetic permutations: Mitchell, Cooper, Frank and Holmes 2022). Any model will do,
-as only its predictions are asked for. Over all groups the effects add up to the prediction less
+as only its predictions are used. Over all groups the effects add up to the prediction less
 that of the typical customer, exactly. How a joint effect is shared out is exact where no more than
 two groups act together, else an estimate. An effect says what the model read, not what would happen
 if the customer changed.
@@ -56,7 +56,7 @@ def reference(model: ValueModel, population: pd.DataFrame) -> Reference:
     """Return the typical customer of a population, or of a large sample of it.
 
     Args:
-        model: Fitted; asked which groups it reads at all.
+        model: Fitted; the groups that it reads are probed.
         population: Feature rows of one as-of date.
     """
     parts = taken_apart(population)
@@ -72,7 +72,7 @@ def read(model: ValueModel, parts: pd.DataFrame) -> list[FeatureGroup]:
 
     Args:
         model: Fitted.
-        parts: Customers taken apart; the first few hundred are asked about.
+        parts: Customers taken apart; the first few hundred are probed.
     """
     asked = parts.iloc[:_PROBED_ROWS]
     exchanged = asked.iloc[np.roll(np.arange(len(asked)), len(asked) // 2)]

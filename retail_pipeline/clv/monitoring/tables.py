@@ -73,7 +73,7 @@ def features(
 
 
 def entries_of(database: Database, customer_ids: pd.Series, before: date) -> pd.DataFrame:
-    """Return the prepared ledger of some customers, as known before a date."""
+    """Return the prepared entries of some customers, as known before a date."""
     return dataset.prepare_entries(
         database.read(
             "warehouse.customer_day_entries",
@@ -136,7 +136,7 @@ def dates_to_judge(database: Database, as_of: date, horizon_days: int) -> list[d
 def served_with_outcome(
     database: Database, served: date, horizon_days: int, known_before: date
 ) -> pd.DataFrame:
-    """Return the predictions that were served at a date, with `actual_value`, what came."""
+    """Return the predictions that were served at a date, with `actual_value`."""
     predictions = database.read(
         "clv.predictions",
         [

@@ -42,7 +42,7 @@ def discounted(
 
 
 def present_value_factors(model: ValueModel, frame: pd.DataFrame, discount_rate: float) -> Array:
-    """Return what one unit of each customer's predicted value is worth at the as-of date.
+    """Return the present value at the as-of date of one unit of each customer's predicted value.
 
     Returns:
         From the factor at the horizon's end to 1: an average of discount factors, weighted by the
@@ -62,5 +62,5 @@ def present_value_factors(model: ValueModel, frame: pd.DataFrame, discount_rate:
 
 
 def discount_factor(discount_rate: float, days: float) -> float:
-    """Return what one unit of money after some days is worth now."""
+    """Return the present value of one unit of money after some days."""
     return float((1 + discount_rate) ** (-days / DAYS_PER_YEAR))
