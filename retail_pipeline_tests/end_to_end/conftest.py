@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from dagster import DagsterInstance, ExecuteInProcessResult
+from dagster import AssetSelection, DagsterInstance, ExecuteInProcessResult
 
 from retail_pipeline.build import build_definitions
 from retail_pipeline.postgres import Database
@@ -26,15 +26,21 @@ def settings(database: Database, tmp_path: Path) -> Settings:
 
 @pytest.fixture
 def run(settings: Settings) -> Run:
-    """Run the main job; keyword arguments replace settings or set the run's window."""
+    """Return a function that runs the main job, or what it has of a selection of assets.
+
+    Keyword arguments replace settings or set the run's window.
+    """
 
     def run_job(
-        *, as_of: date, horizon_days: int = 90, **changes: object
+        *, as_of: date, horizon_days: int = 90, select: str = "*", **changes: object
     ) -> ExecuteInProcessResult:
         definitions = build_definitions(settings.model_copy(update=changes))
+        job = definitions.resolve_job_def("pipeline")
+        chosen = AssetSelection.from_string(select).resolve(definitions.resolve_asset_graph())
         window = {"as_of": as_of.isoformat(), "horizon_days": horizon_days}
-        return definitions.resolve_job_def("pipeline").execute_in_process(
+        return job.execute_in_process(
             instance=DagsterInstance.ephemeral(),
+            asset_selection=list(chosen & job.asset_layer.executable_asset_keys),
             run_config={"resources": {"run_window": {"config": window}}},
         )
 

@@ -10,6 +10,7 @@ from retail_pipeline.postgres import Database
 from retail_pipeline.settings import Settings
 from retail_pipeline_tests.end_to_end.conftest import Run
 
+LANDING = "group:transactional"
 STREAMS = {"products": "product_id", "users": "user_id", "transactions": "transaction_id"}
 
 
@@ -89,9 +90,9 @@ def test_every_asset_is_made_and_every_check_passes(
 def test_a_later_clock_moves_only_what_is_new_and_lands_what_a_full_run_would(
     run: Run, database: Database
 ) -> None:
-    run(as_of=date(2024, 6, 1))
+    run(as_of=date(2024, 6, 1), select=LANDING)
     before = landed(database)
-    second = run(as_of=date(2024, 7, 1))
+    second = run(as_of=date(2024, 7, 1), select=LANDING)
     increment = landed(database)
     moved = rows_synced(second)["transactions"]
     grown = {s: int(increment[s].split(":")[0]) - int(before[s].split(":")[0]) for s in STREAMS}
@@ -99,6 +100,6 @@ def test_a_later_clock_moves_only_what_is_new_and_lands_what_a_full_run_would(
     assert grown["transactions"] <= moved <= grown["transactions"] + 5
 
     database.execute("update quality.source_state set source_id = 'another'")
-    full = run(as_of=date(2024, 7, 1))
+    full = run(as_of=date(2024, 7, 1), select=LANDING)
     assert landed(database) == increment
     assert rows_synced(full)["transactions"] == int(increment["transactions"].split(":")[0])

@@ -10,21 +10,25 @@ from retail_pipeline.postgres import Database
 from retail_pipeline.settings import FileSource, Settings
 from retail_pipeline_tests.end_to_end.conftest import Run
 
+TO_PREDICTIONS = '+key:"clv/predictions"'
+TO_CUSTOMER_DAYS = '+key:"warehouse/customer_days"'
+
 
 def test_run_and_evaluate_predict_the_same(
     run: Run, database: Database, settings: Settings, lines_file: Path
 ) -> None:
-    run(as_of=date(2024, 6, 1), horizon_days=60, source=FileSource(lines_file))
+    source, horizon = FileSource(lines_file), 60
+    run(as_of=date(2024, 6, 1), horizon_days=horizon, source=source, select=TO_PREDICTIONS)
     served = database.read("clv.predictions").set_index("customer_id").sort_index()
 
-    evaluated = evaluate_file(settings, lines_file, cutoff=date(2024, 6, 1), horizon_days=60)
+    evaluated = evaluate_file(settings, lines_file, cutoff=date(2024, 6, 1), horizon_days=horizon)
     offline = evaluated.predictions.set_index("customer_id").sort_index()
 
     columns = ["predicted_value", "lower_80", "upper_80", "expected_orders", "probability_active"]
     assert served["model_name"].unique().tolist() == offline["model_name"].unique().tolist()
     pd.testing.assert_frame_equal(served[columns], offline[columns], check_exact=True)
 
-    run(as_of=date(2024, 7, 31), horizon_days=60, source=FileSource(lines_file))
+    run(as_of=date(2024, 7, 31), horizon_days=horizon, source=source, select=TO_CUSTOMER_DAYS)
     later = database.query(
         "select customer_id, greatest(sum(net_amount), 0) as value from warehouse.customer_days "
         "where date_day >= '2024-06-01' group by 1"
