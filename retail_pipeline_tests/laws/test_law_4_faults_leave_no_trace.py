@@ -30,7 +30,7 @@ ALL = os.environ.get("RETAIL_TEST_FAULTS") == "all"
 SEED = int(os.environ.get("RETAIL_TEST_FAULTS_SEED", "4"))
 RESTARTS, KILLS = (5, 10) if ALL else (0, 1)
 
-SOURCE = "simulator:?customers=300&seed=7"
+SOURCE = f"simulator:?customers={300 if ALL else 100}&seed=7"
 TABLES = (
     "group:transactional or group:staging or group:intermediate or group:warehouse "
     'or (group:clv and not key:"clv/backtest")'
