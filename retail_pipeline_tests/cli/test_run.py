@@ -134,14 +134,15 @@ def test_a_run_whose_reader_leaves_goes_on_to_its_end(
     cli: Cli, database: Database, tmp_path: Path
 ) -> None:
     order_lines(30).to_csv(tmp_path / "lines.csv", index=False)
-    process = cli.start("run", "--transactions", str(tmp_path / "lines.csv"))
+    landing = ("--select", "group:transactional")
+    process = cli.start("run", "--transactions", str(tmp_path / "lines.csv"), *landing)
     assert process.stdout is not None
     process.stdout.readline()
     process.stdout.close()
     process.stdout = None
     assert process.communicate(timeout=300)[1] == ""
     assert process.returncode == DONE
-    assert len(database.read("clv.predictions")) == 30
+    assert len(database.read("transactional.transactions")) == 120
 
 
 @pytest.mark.parametrize(
