@@ -5,13 +5,11 @@ from datetime import date
 import numpy as np
 import pandas as pd
 import pytest
-from threadpoolctl import threadpool_limits
 
 from retail_pipeline.clv.data import dataset
 from retail_pipeline.clv.models.base import AbstainError
 from retail_pipeline.clv.models.baselines import Mean
 from retail_pipeline.clv.models.boosted import BoostedParetoNBD
-from retail_pipeline.clv.models.candidates import fit_candidates
 from retail_pipeline.clv.models.linear import LinearRegression
 from retail_pipeline.clv.models.registry import MODELS
 from retail_pipeline.clv.models.terms import terms
@@ -184,21 +182,6 @@ def test_one_cohort(ledger: pd.DataFrame) -> None:
     first = ledger.groupby("customer_id")["date_day"].transform("min")
     shifted = ledger["date_day"] - (first - world.START)
     sound(valued(ledger.assign(date_day=shifted, known_date=shifted)))
-
-
-def test_threads_change_nothing(ledger: pd.DataFrame) -> None:
-    features = dataset.prepare_features(world.features(ledger, world.month_firsts(AS_OF, months=8)))
-    entries = dataset.prepare_entries(ledger)
-    labelled = dataset.training_set(features, entries, AS_OF, HORIZON)
-    today = dataset.population(features, AS_OF)
-    runs = []
-    for threads in (1, 2):
-        with threadpool_limits(limits=threads):
-            runs.append(fit_candidates(labelled, today, HORIZON))
-    for one, two in zip(*runs, strict=True):
-        assert (one.model is None) == (two.model is None)
-        if one.model is not None and two.model is not None:
-            assert one.model.parameters() == two.model.parameters()
 
 
 def test_the_combination_keeps_the_total_of_the_incumbent(ledger: pd.DataFrame) -> None:
