@@ -32,15 +32,17 @@ def run(settings: Settings) -> Run:
     """
 
     def run_job(
-        *, as_of: date, horizon_days: int = 90, select: str = "*", **changes: object
+        *, as_of: date, horizon_days: int = 90, select: str | None = None, **changes: object
     ) -> ExecuteInProcessResult:
         definitions = build_definitions(settings.model_copy(update=changes))
         job = definitions.resolve_job_def("pipeline")
-        chosen = AssetSelection.from_string(select).resolve(definitions.resolve_asset_graph())
+        chosen = select and AssetSelection.from_string(select).resolve(
+            definitions.resolve_asset_graph()
+        )
         window = {"as_of": as_of.isoformat(), "horizon_days": horizon_days}
         return job.execute_in_process(
             instance=DagsterInstance.ephemeral(),
-            asset_selection=list(chosen & job.asset_layer.executable_asset_keys),
+            asset_selection=chosen and list(chosen & job.asset_layer.executable_asset_keys),
             run_config={"resources": {"run_window": {"config": window}}},
         )
 
