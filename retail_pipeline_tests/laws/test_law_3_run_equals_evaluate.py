@@ -11,7 +11,7 @@ from retail_pipeline.settings import FileSource, Settings
 from retail_pipeline_tests.end_to_end.conftest import Run
 
 TO_PREDICTIONS = '+key:"clv/predictions"'
-TO_CUSTOMER_DAYS = '+key:"warehouse/customer_days"'
+TO_CUSTOMER_DAYS = 'group:transactional or +key:"warehouse/customer_days"'
 
 
 def test_run_and_evaluate_predict_the_same(
