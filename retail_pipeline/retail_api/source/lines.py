@@ -4,7 +4,7 @@ How values are read is in `values`; `orders` makes orders of lines.
 """
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -70,7 +70,7 @@ def read_lines(path: Path) -> FileLines:
             f"none of the {count} lines of {path} can be used; "
             f"line {rejected['line'].iloc[0]}: {rejected['reason'].iloc[0]}"
         )
-    kept = FileTable(path, file.table.filter(pa.array(good)), file.lines[good], [])
+    kept = file if good.all() else replace(file, table=file.table.filter(pa.array(good)))
     text = {name: id_.filter(pa.array(good)) for name, id_ in keys.ids.items()}
     nulled: dict[str, int] = {}
     return FileLines(
