@@ -21,10 +21,4 @@ comment on table quality.suppressed_records is 'A record of the source that was 
 comment on column quality.suppressed_records.stream is 'The stream that serves it.';
 comment on column quality.suppressed_records.record_hash is 'HMAC-SHA256 of the record''s key.';
 
-create table if not exists quality.rebuild_requests (
-    layer text primary key,
-    requested_at timestamptz not null default now()
-);
-comment on table quality.rebuild_requests is 'A layer whose next build starts from nothing: rows went away that an increment would not miss.';
-
 alter table quality.sync_jobs add column if not exists rows_suppressed bigint not null default 0;

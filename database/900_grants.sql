@@ -80,7 +80,6 @@ grant update (is_only_row) on quality.source_state to retail_loader;
 grant select, insert, update, delete on quality.sync_jobs, quality.sync_states,
     quality.rejected_records, quality.suppressed_records to retail_loader;
 grant select on quality.suppressed_customers to retail_loader;
-grant select, delete on quality.rebuild_requests to retail_transformer;
 
 -- What comes later inherits the same.
 alter default privileges in schema transactional grant all on tables to retail_loader;

@@ -103,14 +103,19 @@ def all_landed(landing: Sequence[dg.AssetKey]) -> dg.AutomationCondition:
 
 
 def sources_renewed(spec: dg.AssetSpec) -> dg.AutomationCondition:
-    """True once after what an asset shows was renewed, and nothing of it is at work.
+    """True once after the sources of a figure or report were renewed, while none is at work.
 
-    What shows predictions waits for these and not for the warehouse: between the two the figure
-    would find no predictions of its date.
+    A table of the warehouse is renewed when its rows, hence its data version, are other ones. A
+    figure of predictions follows these alone: between warehouse and predictions it would find no
+    predictions of its date.
     """
-    renewed = dg.AutomationCondition.any_deps_updated()
     if any(dep.asset_key.path[0] == CLV for dep in spec.deps):
-        renewed = renewed.allow(dg.AssetSelection.groups(CLV))
+        renewed = dg.AutomationCondition.any_deps_updated().allow(dg.AssetSelection.groups(CLV))
+    else:
+        renewed = dg.AutomationCondition.any_deps_match(
+            dg.AutomationCondition.data_version_changed()
+            & ~dg.AutomationCondition.executed_with_root_target()
+        )
     return (
         renewed.since_last_handled().with_label("what is shown was renewed")
         & ~dg.AutomationCondition.any_deps_missing()

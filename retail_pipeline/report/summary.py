@@ -12,7 +12,6 @@ LAYERS = ("transactional", "warehouse", "clv", "quality")
 _UNCOUNTED = (
     "landed_streams",
     "migrations",
-    "rebuild_requests",
     "source_state",
     "sync_jobs",
     "sync_states",

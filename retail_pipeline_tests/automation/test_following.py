@@ -130,6 +130,7 @@ def test_a_build_that_failed_is_not_repeated_on_the_same_data(
 def test_figures_of_predictions_wait_for_them_and_the_others_for_the_warehouse(
     settled: Daemon, world: World
 ) -> None:
+    lands(world)
     settled.run(*WAREHOUSE)
     assert settled.ask_conditions(DRAW) == {"figures/revenue_over_time"}
     settled.run("clv/predictions", "clv/segments")
@@ -137,6 +138,21 @@ def test_figures_of_predictions_wait_for_them_and_the_others_for_the_warehouse(
     assert settled.ask_conditions(DRAW) == set()
     settled.run("clv/predictions", *FIGURES)
     assert settled.ask_conditions(DRAW) == set()
+
+
+def test_a_build_that_changes_no_row_starts_nothing(settled: Daemon, world: World) -> None:
+    settled.run(*WAREHOUSE)
+    assert settled.ask_conditions(DRAW) == set()
+    assert settled.ask_sensor() == []
+    # Nor does one after a build that failed: it is the last good one that counts.
+    world.failing = {"warehouse/revenue_daily": "on purpose"}
+    settled.run(*WAREHOUSE)
+    world.failing = {}
+    settled.run(*WAREHOUSE)
+    assert settled.ask_sensor() == []
+    lands(world)
+    settled.run(*WAREHOUSE)
+    assert [request.job_name for request in settled.ask_sensor()] == [REFRESH]
 
 
 def test_a_run_that_failed_behind_its_features_starts_nothing(

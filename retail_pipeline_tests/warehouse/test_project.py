@@ -12,6 +12,7 @@ import pytest
 from retail_pipeline.errors import PipelineError
 from retail_pipeline.postgres import Database
 from retail_pipeline.warehouse.project import (
+    PREPARED,
     PROJECT_FOLDER,
     dbt_environment,
     dbt_program,
@@ -40,7 +41,7 @@ def test_the_manifest_is_prepared_once_and_again_after_a_change(project: Path) -
     assert first == second
     made = first.stat().st_mtime_ns
     assert prepare_manifest(project).stat().st_mtime_ns == made
-    assert not list((project / "target").glob("parsing-*"))
+    assert not list((project / PREPARED).glob("parsing-*"))
 
     (project / "models" / "two.sql").write_text("select * from {{ ref('one') }}")
     assert "model.retail.two" in read_manifest("shop", project)["nodes"]
@@ -63,11 +64,11 @@ def test_a_build_of_the_database_that_the_manifest_was_prepared_for_parses_nothi
 ) -> None:
     environment = dbt_environment(database.url, date(2024, 4, 1))
     prepared = tmp_path / "dbt_project"
-    ignored = shutil.ignore_patterns("target", "logs")
+    ignored = shutil.ignore_patterns(PREPARED, "target", "logs")
     shutil.copytree(PROJECT_FOLDER, prepared, ignore=ignored)
     prepare_manifest(prepared, environment=dbt_environment(database.url))
     done = subprocess.run(
-        [dbt_program(), "list", "--select", "customer_features"],
+        [dbt_program(), "list", "--select", "customer_features", "--target-path", PREPARED],
         cwd=prepared,
         env={**os.environ, **environment, "DBT_PROFILES_DIR": str(prepared)},
         capture_output=True,

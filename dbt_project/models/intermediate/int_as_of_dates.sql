@@ -9,6 +9,13 @@ entries as (
 
 ),
 
+-- The same once more: PostgreSQL looks entries of one customer and day up by their index.
+versions as (
+
+    select * from {{ ref('customer_day_entries') }}
+
+),
+
 clock as (
 
     select
@@ -56,7 +63,7 @@ months_with_history as (
                 and entries.known_date < months.as_of_date
                 and (
                     select sum(versions.net_amount)
-                    from {{ ref('customer_day_entries') }} as versions
+                    from versions
                     where versions.customer_id = entries.customer_id
                         and versions.date_day = entries.date_day
                         and versions.known_date < months.as_of_date

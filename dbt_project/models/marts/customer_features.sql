@@ -24,6 +24,24 @@ entries as (
 
 ),
 
+contexts as (
+
+    select * from {{ ref('int_customer_contexts') }}
+
+),
+
+assortments as (
+
+    select * from {{ ref('int_customer_assortments') }}
+
+),
+
+attributes as (
+
+    select * from {{ ref('int_customer_attributes') }}
+
+),
+
 versions as (
 
     select
@@ -205,15 +223,15 @@ final as (
         cast(extract(month from measured.as_of_date) as integer) as month_of_year
 
     from measured
-    left join {{ ref('int_customer_contexts') }} as contexts
+    left join contexts
         on measured.customer_id = contexts.customer_id
         and contexts.known_from < measured.as_of_date
         and (contexts.known_until is null or contexts.known_until >= measured.as_of_date)
-    left join {{ ref('int_customer_assortments') }} as assortments
+    left join assortments
         on measured.customer_id = assortments.customer_id
         and assortments.known_from < measured.as_of_date
         and (assortments.known_until is null or assortments.known_until >= measured.as_of_date)
-    left join {{ ref('int_customer_attributes') }} as attributes
+    left join attributes
         on measured.customer_id = attributes.customer_id
         and attributes.known_from < measured.as_of_date
         and (attributes.known_until is null or attributes.known_until >= measured.as_of_date)

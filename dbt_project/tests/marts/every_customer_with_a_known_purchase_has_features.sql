@@ -2,6 +2,25 @@
 
 with
 
+entries as (
+
+    select * from {{ ref('customer_day_entries') }}
+
+),
+
+dates as (
+
+    select * from {{ ref('int_as_of_dates') }}
+    where is_current
+
+),
+
+features as (
+
+    select * from {{ ref('customer_features') }}
+
+),
+
 known_days as (
 
     select
@@ -9,11 +28,10 @@ known_days as (
         entries.customer_id,
         entries.date_day,
         sum(entries.net_amount) as net_amount
-    from {{ ref('customer_day_entries') }} as entries
-    inner join {{ ref('int_as_of_dates') }} as dates
+    from entries
+    inner join dates
         on entries.date_day < dates.as_of_date
         and entries.known_date < dates.as_of_date
-    where dates.is_current
     group by dates.as_of_date, entries.customer_id, entries.date_day
 
 ),
@@ -33,9 +51,8 @@ buyers as (
 current_features as (
 
     select features.*
-    from {{ ref('customer_features') }} as features
-    inner join {{ ref('int_as_of_dates') }} as dates on features.as_of_date = dates.as_of_date
-    where dates.is_current
+    from features
+    inner join dates on features.as_of_date = dates.as_of_date
 
 )
 

@@ -1,20 +1,32 @@
-{#- One plain query: PostgreSQL's planner loses the landing table's statistics through a CTE. -#}
+with
 
-select
+source as (
 
-    ---------- ids
-    cast(source.transaction_id as text) as transaction_id,
-    cast(
-        coalesce(cast({{ json_text('item.line', 'line_number') }} as bigint), item.position)
-        as integer
-    ) as line_number,
-    {{ json_text('item.line', 'product_id') }} as product_id,
+    select * from {{ records('transactions') }}
 
-    ---------- numerics
-    cast({{ json_text('item.line', 'quantity') }} as numeric) as quantity,
-    cast({{ json_text('item.line', 'unit_price') }} as numeric) as unit_price,
-    coalesce(cast({{ json_text('item.line', 'discount') }} as numeric), 0) as discount_amount,
-    cast({{ json_text('item.line', 'amount') }} as numeric) as net_amount
+),
 
-from {{ records('transactions') }} as source
-cross join {{ array_elements('source.items') }} as item (line, position)
+lines as (
+
+    select
+
+        ---------- ids
+        cast(source.transaction_id as text) as transaction_id,
+        cast(
+            coalesce(cast({{ json_text('item.line', 'line_number') }} as bigint), item.position)
+            as integer
+        ) as line_number,
+        {{ json_text('item.line', 'product_id') }} as product_id,
+
+        ---------- numerics
+        cast({{ json_text('item.line', 'quantity') }} as numeric) as quantity,
+        cast({{ json_text('item.line', 'unit_price') }} as numeric) as unit_price,
+        coalesce(cast({{ json_text('item.line', 'discount') }} as numeric), 0) as discount_amount,
+        cast({{ json_text('item.line', 'amount') }} as numeric) as net_amount
+
+    from source
+    cross join {{ array_elements('source.items') }} as item (line, position)
+
+)
+
+select * from lines

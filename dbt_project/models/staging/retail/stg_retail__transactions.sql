@@ -1,21 +1,33 @@
-{#- One plain query: PostgreSQL's planner loses the landing table's statistics through a CTE. -#}
+with
 
-select
+source as (
 
-    ---------- ids
-    cast(transaction_id as text) as transaction_id,
-    cast(user_id as text) as customer_id,
+    select * from {{ records('transactions') }}
 
-    ---------- text
-    cast(type as text) as transaction_type,
-    cast(currency as text) as currency,
-    cast(country as text) as country,
-    cast(channel as text) as channel,
+),
 
-    ---------- timestamps
-    cast(transacted_at as timestamptz) as transacted_at,
-    cast(recorded_at as timestamptz) as recorded_at,
-    cast(updated_at as timestamptz) as updated_at,
-    _airbyte_extracted_at as loaded_at
+renamed as (
 
-from {{ records('transactions') }}
+    select
+
+        ---------- ids
+        cast(transaction_id as text) as transaction_id,
+        cast(user_id as text) as customer_id,
+
+        ---------- text
+        cast(type as text) as transaction_type,
+        cast(currency as text) as currency,
+        cast(country as text) as country,
+        cast(channel as text) as channel,
+
+        ---------- timestamps
+        cast(transacted_at as timestamptz) as transacted_at,
+        cast(recorded_at as timestamptz) as recorded_at,
+        cast(updated_at as timestamptz) as updated_at,
+        _airbyte_extracted_at as loaded_at
+
+    from source
+
+)
+
+select * from renamed
