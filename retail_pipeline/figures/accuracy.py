@@ -235,7 +235,7 @@ def _draw_pairs(axes: Axes, groups: pd.DataFrame, currency: str) -> None:
     axes.errorbar(places + 0.21, actual, yerr=ends, **bars)
     axes.margins(y=0.12)
     axes.set_title("Mean value of a customer")
-    axes.legend(loc="upper left")
+    axes.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=2, borderaxespad=0.2)
     axes.axhline(0, color=INK, linewidth=0.8)
     number_axis(axes.yaxis, currency)
     axes.tick_params(axis="x", length=0)
