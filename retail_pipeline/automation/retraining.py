@@ -70,8 +70,8 @@ def runs_for_new_features(instance: dg.DagsterInstance, cursor: str | None) -> d
     if not usable:
         return _nothing("the runs with new features failed", seen)
     newest = usable[-1]
-    if cursor is not None and _repeats_the_one_before(instance, newest):
-        return _nothing("the features are those of the build before", seen)
+    if cursor is not None and _repeats_what_was_seen(instance, newest, found[0]):
+        return _nothing("the features are those of the last look", seen)
     job, reason = job_for(instance, newest)
     if job is None:
         return _nothing(reason, seen)
@@ -198,12 +198,17 @@ def _new_features(instance: dg.DagsterInstance, cursor: str | None) -> list[dg.E
     return list(reversed(instance.fetch_materializations(after, limit=_AT_ONCE).records))
 
 
-def _repeats_the_one_before(instance: dg.DagsterInstance, record: dg.EventLogRecord) -> bool:
-    """Return whether a build made the rows of the last one that ended well: equal data versions."""
-    earlier = dg.AssetRecordsFilter(FEATURES, before_storage_id=record.storage_id)
+def _repeats_what_was_seen(
+    instance: dg.DagsterInstance, newest: dg.EventLogRecord, first_new: dg.EventLogRecord
+) -> bool:
+    """Return whether a build made the rows of the last good one before the new ones.
+
+    Not of the build right before it: that may be as new as it is, and nothing has followed it yet.
+    """
+    earlier = dg.AssetRecordsFilter(FEATURES, before_storage_id=first_new.storage_id)
     records = instance.fetch_materializations(earlier, limit=_AT_ONCE).records
-    before = next((each for each in records if _ended_well(instance, each.run_id)), None)
-    return before is not None and _data_version(before) == _data_version(record)
+    seen = next((each for each in records if _ended_well(instance, each.run_id)), None)
+    return seen is not None and _data_version(seen) == _data_version(newest)
 
 
 def _data_version(record: dg.EventLogRecord) -> str | None:

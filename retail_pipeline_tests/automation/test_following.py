@@ -155,6 +155,16 @@ def test_a_build_that_changes_no_row_starts_nothing(settled: Daemon, world: Worl
     assert [request.job_name for request in settled.ask_sensor()] == [REFRESH]
 
 
+def test_new_rows_that_a_second_build_repeats_before_the_next_look_are_followed(
+    settled: Daemon, world: World
+) -> None:
+    lands(world)
+    settled.run(*WAREHOUSE)
+    settled.run(*WAREHOUSE)
+    assert [request.job_name for request in settled.ask_sensor()] == [REFRESH]
+    assert settled.ask_sensor() == []
+
+
 def test_a_run_that_failed_behind_its_features_starts_nothing(
     settled: Daemon, world: World
 ) -> None:
