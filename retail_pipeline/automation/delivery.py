@@ -6,6 +6,7 @@ that wait. It has digests of addresses, not addresses, as these may be secrets.
 
 import hashlib
 import logging
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -13,13 +14,16 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 import pydantic
 
-from retail_pipeline.automation.alerts import Outcome
+from retail_pipeline.automation.alerts import Cause, Outcome
 from retail_pipeline.settings import Settings
 
 WEBHOOK, EMAIL = "webhook", "e-mail"
 RUNS_BEFORE_A_WARNING: Final = 3
 """Runs in a row in which a check warns before it is alerted: a warning may pass by itself."""
 SEND_SECONDS: Final = 10.0
+_DELIVERY_SECONDS: Final = 20.0
+"""For all sending of one tick: Dagster ends a tick after a minute and keeps no cursor of it, and
+everything would be sent again."""
 
 _LOG = logging.getLogger("retail_pipeline.alerts")
 _LOOPBACK: Final = ("127.0.0.1", "localhost", "::1")
@@ -69,14 +73,14 @@ class Recipient:
 
 def take(memory: Memory, outcome: Outcome, settings: Settings) -> int:
     """Enter an ended run into the memory; return the number of new alerts, logged and waiting."""
-    open_now = {cause.key for cause in outcome.causes}
+    causes = {_key(cause, outcome.job): cause for cause in outcome.causes}
     for key, known in list(memory.causes.items()):
-        if key not in open_now and set(known.subjects) <= outcome.healthy:
+        if key not in causes and set(known.subjects) <= outcome.healthy:
             del memory.causes[key]
     alerts = 0
-    for cause in outcome.causes:
+    for key, cause in causes.items():
         subjects = cause.subjects or [f"job {outcome.job}"]
-        known = memory.causes.setdefault(cause.key, OpenCause(subjects=subjects))
+        known = memory.causes.setdefault(key, OpenCause(subjects=subjects))
         if outcome.run_id not in known.runs:
             known.runs = [*known.runs, outcome.run_id][-RUNS_BEFORE_A_WARNING:]
         if known.is_alerted or len(known.runs) < (RUNS_BEFORE_A_WARNING if cause.is_warning else 1):
@@ -89,6 +93,11 @@ def take(memory: Memory, outcome: Outcome, settings: Settings) -> int:
             Waiting(to=each.id, alert=alert) for each in recipients(settings, cause.owners)
         ]
     return alerts
+
+
+def _key(cause: Cause, job: str) -> str:
+    """Return the key of a cause; without assets it is the job's own."""
+    return cause.key if cause.assets else f"job {job}|{cause.key}"
 
 
 def recipients(settings: Settings, owners: Sequence[str] | None = None) -> list[Recipient]:
@@ -107,11 +116,16 @@ def recipients(settings: Settings, owners: Sequence[str] | None = None) -> list[
     return found
 
 
-def deliver(memory: Memory, settings: Settings) -> list[str]:
+def deliver(memory: Memory, settings: Settings, seconds: float = _DELIVERY_SECONDS) -> list[str]:
     """Send the waiting alerts; those that an address does not take stay in the memory.
 
     An address that has failed gets nothing more in the same call, and the alert that failed comes
     last in the next one, so that one refused alert holds up no other.
+
+    Args:
+        memory: The waiting alerts.
+        settings: The addresses.
+        seconds: No alert is begun later than this; the rest waits for the next call.
 
     Returns:
         One sentence per address that failed, without the address.
@@ -119,11 +133,12 @@ def deliver(memory: Memory, settings: Settings) -> list[str]:
     known = {each.id: each for each in recipients(settings)}
     failed: dict[str, str] = {}
     refused, left = [], []
+    until = time.monotonic() + seconds
     for waiting in memory.waiting:
         recipient = known.get(waiting.to)
         if recipient is None:
             _LOG.error("not sent, its address was taken out: %s", waiting.alert["title"])
-        elif waiting.to in failed:
+        elif waiting.to in failed or time.monotonic() >= until:
             left.append(waiting)
         elif reason := _refusal(recipient, waiting.alert, settings):
             failed[waiting.to] = f"{recipient.label}: {reason}"

@@ -102,8 +102,10 @@ def send_alerts(
             alerts += take(memory, outcome_of(instance, run, owners), settings)
     failed = deliver(memory, settings)
     done = f"{len(ended)} runs ended, {alerts} new alerts"
+    if memory.waiting:
+        done += f"; {len(memory.waiting)} alerts wait"
     if failed:
-        done += f"; {len(memory.waiting)} alerts wait: {'; '.join(failed)}"
+        done += f": {'; '.join(failed)}"
         _LOG.error("%s", done)
     return dg.SensorResult(skip_reason=dg.SkipReason(done), cursor=memory.model_dump_json())
 

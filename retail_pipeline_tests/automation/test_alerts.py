@@ -20,8 +20,8 @@ from dagster import (
     multi_asset,
 )
 
-from retail_pipeline.automation.alerts import Outcome, outcome_of
-from retail_pipeline.automation.delivery import Memory, recipients, take
+from retail_pipeline.automation.alerts import Cause, Outcome, outcome_of
+from retail_pipeline.automation.delivery import Memory, Waiting, deliver, recipients, take
 from retail_pipeline.automation.environments import ALERTS
 from retail_pipeline.automation.sensors import build_sensors
 from retail_pipeline.errors import (
@@ -207,6 +207,24 @@ def test_a_run_that_was_killed_goes_to_every_team_where_no_address_is_for_the_re
     ):
         found = recipients(Settings(alert_webhook=routes), owners=())
         assert [each.team for each in found] == expected
+
+
+def test_killed_runs_of_two_jobs_are_two_alerts() -> None:
+    memory, killed = Memory(seen=0), Cause((), "the process was killed", ())
+    for job, alerts in (("clv", 1), ("ingestion", 1), ("clv", 0)):
+        outcome = Outcome(job, "a run", (killed,), frozenset())
+        assert take(memory, outcome, Settings()) == alerts
+
+
+def test_alerts_that_a_tick_has_no_time_for_wait_for_the_next(receiver: Receiver) -> None:
+    settings = Settings(alert_webhook={"": (f"http://127.0.0.1:{receiver.port}",)})
+    [recipient] = recipients(settings)
+    waiting = [Waiting(to=recipient.id, alert={"title": title}) for title in ("one", "two")]
+    memory = Memory(seen=0, waiting=waiting)
+    assert deliver(memory, settings, seconds=0) == []
+    assert (len(memory.waiting), receiver.titles) == (2, [])
+    deliver(memory, settings)
+    assert (memory.waiting, receiver.titles) == ([], ["one", "two"])
 
 
 def test_a_damaged_memory_silences_no_alert(
