@@ -46,6 +46,22 @@ def test_tables_from_before_the_roles_change_hands(database: Database) -> None:
     assert database.differences().lines() == []
 
 
+def test_the_schema_of_earlier_versions_goes_and_another_ones_of_its_name_stays(
+    database: Database,
+) -> None:
+    def is_there() -> bool:
+        found = database.query("select to_regnamespace('increments') is not null as found")
+        return bool(found["found"].iloc[0])
+
+    database.execute("create schema increments")
+    database.migrate(repair=True)
+    assert is_there()
+    database.execute("insert into quality.migrations values ('007_increments.sql', '', now())")
+    database.migrate(repair=True)
+    assert not is_there()
+    assert database.differences().lines() == []
+
+
 def test_what_differs_is_said_and_mended(database: Database) -> None:
     database.migrate(repair=True)
     assert database.differences().lines() == []
