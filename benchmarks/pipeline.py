@@ -72,7 +72,7 @@ class _Checkout:
         self.folder = folder / "checkout"
         self._homes = folder
         for name in _COPIED:
-            ignored = shutil.ignore_patterns("target", "logs", ".user.yml")
+            ignored = shutil.ignore_patterns("target", ".prepared", "logs", ".user.yml")
             shutil.copytree(PROJECT_ROOT / name, self.folder / name, ignore=ignored)
         shutil.copy(PROJECT_ROOT / "workspace.yaml", self.folder)
 

@@ -35,7 +35,8 @@ from retail_pipeline.settings import (
 )
 
 _CODE_LOCATION = ["dagster", "api", "grpc"]
-_STATE = ("postgres", "dagster", "figures", "report", "dbt", "logs")
+_STATE = ("postgres", "dagster", "figures", "report", "dbt", "logs", "alerts")
+"""Folders under RETAIL_HOME; earlier versions kept the memory of alerts in the last."""
 
 
 def up() -> None:

@@ -1,7 +1,7 @@
 """What a single run can set: the as-of date, the horizon, the discount rate, a full refresh.
 
 A Dagster resource, so that the UI's launchpad offers it; its defaults come from the environment.
-The rule about source and clock itself is in `state`.
+The rule about source and as-of date itself is in `generation`.
 """
 
 from datetime import date, timedelta

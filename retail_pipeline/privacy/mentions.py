@@ -18,7 +18,7 @@ from psycopg import sql
 REDACTED: Final = "[forgotten]"
 
 _UNSEARCHED: Final = (
-    *("postgres/data", "postgres/credentials.json"),
+    *("postgres/data", "postgres/credentials.json", "dbt/pgpass"),
     *("dagster/dagster.yaml", "suppression.key"),
 )
 """Under `RETAIL_HOME`: files of the server and settings, whose numbers are no ids."""

@@ -89,11 +89,6 @@ def prepare_for(settings: Settings) -> Path:
     return prepare_manifest(environment=dbt_environment(expected_url(settings)))
 
 
-def manifest_is_fresh(project: Path = PROJECT_FOLDER) -> bool:
-    """Return whether the manifest is that of the project's files and of this dbt."""
-    return _is_fresh(project / PREPARED, project_digest(project))
-
-
 def read_manifest(database_name: str, project: Path = PROJECT_FOLDER) -> dict[str, Any]:
     """Return dbt's manifest, prepared if needed, with the database that will be built in.
 

@@ -1,4 +1,4 @@
-"""The whole pipeline on a real PostgreSQL: everything is made, increments equal full runs."""
+"""The whole pipeline on a real PostgreSQL: everything is made, later runs equal full runs."""
 
 import hashlib
 from datetime import date

@@ -53,7 +53,7 @@ SOUND = st.fixed_dictionaries(
 )
 @given(
     st.lists(SOUND | SOUND | DIRTY, max_size=50),
-    st.sampled_from([None, "", {}, "\ud800", "k" * 601]),
+    st.sampled_from(BAD_KEYS),
 )
 def test_every_record_is_a_row_or_rejected_or_suppressed(
     database: Database, records: list[dict[str, Any]], bad_key: Any

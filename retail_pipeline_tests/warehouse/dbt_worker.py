@@ -1,4 +1,4 @@
-"""Many dbt runs in one process: a program that the tests of increments talk to.
+"""Many dbt runs in one process: a program for tests of many builds.
 
 Each line of standard input is a JSON list of dbt's arguments; each line of standard output says
 `true` or dbt's error. The project is parsed once, dbt is imported once.
