@@ -13,4 +13,4 @@ comment on schema staging is 'dbt: typed and renamed landing records, one to one
 comment on schema intermediate is 'dbt: steps between staging and the marts, one job each.';
 comment on schema warehouse is 'dbt: the marts that people and models read.';
 comment on schema clv is 'Customer lifetime value: training set, models, predictions, segments.';
-comment on schema quality is 'What was kept aside and why, sync jobs, the state of source and clock.';
+comment on schema quality is 'Rejected records with the reason, sync jobs, the state of source and as-of date.';

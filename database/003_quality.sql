@@ -1,4 +1,4 @@
--- What was kept aside, and the one source and one clock that all layers belong to.
+-- Rejected records, and the one source and one as-of date that all layers belong to.
 set local client_min_messages = warning;
 
 create table if not exists quality.rejected_records (
@@ -19,7 +19,7 @@ create table if not exists quality.source_state (
     rebuilt_by text,
     updated_at timestamptz not null default now()
 );
-comment on table quality.source_state is 'The one source and the one clock (as-of date) that every layer belongs to.';
+comment on table quality.source_state is 'The one source and the one as-of date that every layer belongs to.';
 
 create table if not exists quality.landed_streams (
     stream text primary key,

@@ -66,7 +66,7 @@ revoke all on all tables in schema quality
     from retail_loader, retail_transformer, retail_scientist, retail_reader;
 
 -- Personal data: transactional.users and staging.stg_retail__user_contacts, for the loader and dbt
--- alone; records kept aside may hold some, and are the loader's.
+-- alone; rejected records may hold some, and are the loader's.
 grant select on all tables in schema transactional to retail_transformer;
 grant select on all tables in schema warehouse to retail_scientist, retail_reader;
 grant select, insert, update, delete on all tables in schema clv to retail_scientist;

@@ -110,6 +110,8 @@ class Engine:
         except BaseException:
             session.close()
             raise
+        if self.logs is not None:  # of a job of the same number in a database that is gone
+            log_path(self.logs, job.job_id).unlink(missing_ok=True)
         sync = _Sync(self, connection, configuration, session, job)
         self._syncs[job.job_id] = sync
         sync.start()

@@ -125,12 +125,15 @@ def lock(connection: psycopg.Connection, job: Job) -> None:
 
 
 def save(connection: psycopg.Connection, job: Job) -> None:
-    """Write an ended job into its row."""
+    """Write an ended job into its row; one that has committed stays a success.
+
+    A sync that loses the server's answer to its commit fails, although its rows have landed.
+    """
     connection.execute(
         "update quality.sync_jobs set status = %s, reason = %s, failure_type = %s, "
         "finished_at = %s, rows_read = %s, rows_inserted = %s, rows_updated = %s, "
         "rows_rejected = %s, rows_suppressed = %s, bytes_read = %s, reader = %s, undeclared = %s "
-        "where job_id = %s",
+        "where job_id = %s and status <> 'succeeded'",
         [
             *(job.status.value, job.reason, job.failure_type, job.finished_at),
             *(job.counts.rows_read, job.counts.rows_inserted, job.counts.rows_updated),

@@ -41,13 +41,13 @@ PARTIAL_PARSE = "partial_parse.msgpack"
 _NOT_SOURCE = {PREPARED, "target", "logs", "dbt_packages"}
 _DISTRIBUTIONS = ("dbt-core", "dbt-postgres", "dbt-adapters")
 _IN_PROFILE = {"host", "port", "user", "password", "dbname", "options", "connect_timeout"}
-"""What libpq is told of an address by `profiles.yml`, or by what is added to it here."""
+"""Parts of an address that `profiles.yml` passes to libpq, or that are set apart here."""
 _QUIET = {
     "DBT_SEND_ANONYMOUS_USAGE_STATS": "false",
     "DO_NOT_TRACK": "1",
     "DBT_USE_COLORS": "false",
     "DBT_VERSION_CHECK": "false",
-    # At debug, the default, dbt spends a fifth of a build without news on its log file.
+    # At debug, the default, dbt spends a fifth of a small build on its log file.
     "DBT_LOG_LEVEL_FILE": "info",
 }
 
@@ -118,7 +118,7 @@ def database_name(settings: Settings) -> str:
 
 
 def dbt_environment(url: str, as_of: date | None = None) -> dict[str, str]:
-    """Return the variables that point dbt at a database and a clock; they hold its password.
+    """Return dbt's variables of a database and an as-of date; they hold the password.
 
     Args:
         url: The owner's `postgresql://` address; dbt sets its own role.

@@ -6,14 +6,16 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 
 import pytest
 
-from retail_pipeline.airbyte_engine.engine import Engine
+from retail_pipeline.airbyte_engine import jobs
+from retail_pipeline.airbyte_engine.engine import Engine, log_path
 from retail_pipeline.airbyte_engine.files import AirbyteFolder
-from retail_pipeline.airbyte_engine.jobs import Job
+from retail_pipeline.airbyte_engine.jobs import Job, JobStatus
 from retail_pipeline.postgres import Database
 from retail_pipeline.settings import PROJECT_ROOT
 from retail_pipeline_tests.airbyte_engine.paged_api import KEY, PagedApi, products, serving
@@ -155,6 +157,27 @@ def test_a_guard_that_refuses_leaves_nothing(database: Database) -> None:
         ended = sync(engine)
     assert (ended.status, ended.reason) == ("failed", "another source took over")
     assert landed(database) == {}
+
+
+def test_a_commit_whose_answer_was_lost_stays_a_success(database: Database) -> None:
+    with database.connect(autocommit=True) as session:
+        job = jobs.enter(session, PRODUCTS, "retail_api_products")
+        for status in (JobStatus.SUCCEEDED, JobStatus.FAILED):
+            jobs.save(session, replace(job, status=status))
+    assert database.query("select status from quality.sync_jobs")["status"].tolist() == [
+        "succeeded"
+    ]
+
+
+def test_the_log_of_another_database_does_not_give_a_reason(
+    database: Database, tmp_path: Path
+) -> None:
+    log_path(tmp_path, 1).write_text("an old reason\n")
+    api = PagedApi({"products": products(3)})
+    with serving(api), engine_for(database, api.address) as engine:
+        engine.logs = tmp_path
+        assert sync(engine).job_id == 1
+    assert "an old reason" not in log_path(tmp_path, 1).read_text()
 
 
 def wait_until(condition, seconds: float = 30) -> None:
