@@ -6,6 +6,7 @@ next call finds their libraries imported.
 """
 
 import os
+import pickle
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TypeVar
 
@@ -30,6 +31,8 @@ def on_all_cores(function: Callable[..., _T], calls: Iterable[tuple[Any, ...]]) 
     Raises:
         UnavailableError: A call has lost its database.
         PipelineError: The system has ended a worker, as it does where memory runs out.
+        RuntimeError: A call has raised an exception that cannot go to another process; it has its
+            name and message.
     """
     return list(_results(function, calls, "generator"))
 
@@ -60,10 +63,23 @@ def _results(
 
 
 def _called(function: Callable[..., _T], *arguments: Any) -> _T:
-    """Return the result of a call; a driver's exception may not survive the way to the caller."""
+    """Return the result of a call; raise what the caller's process can read.
+
+    Exceptions of ADBC do not survive pickling: joblib would take the worker for a broken one.
+    """
     try:
         return function(*arguments)
     except Exception as error:
         if is_lost_connection(error):
             raise UnavailableError(str(error)) from None
+        if not _can_be_sent(error):
+            raise RuntimeError(f"{type(error).__name__}: {error}") from error
         raise
+
+
+def _can_be_sent(error: Exception) -> bool:
+    try:
+        pickle.loads(pickle.dumps(error))
+    except Exception:
+        return False
+    return True

@@ -20,6 +20,12 @@ def _without_database(url: str) -> None:
         cursor.fetch_arrow_table()
 
 
+def _refused(url: str) -> None:
+    with arrow.connect(url) as connection, connection.cursor() as cursor:
+        cursor.execute("select 1 / 0")
+        cursor.fetch_arrow_table()
+
+
 def _killed(number: int) -> int:
     if number == 1:
         os.kill(os.getpid(), signal.SIGKILL)
@@ -40,6 +46,14 @@ def test_a_lost_database_is_told_from_a_defect(database: Database) -> None:
         on_all_cores(_without_database, [(database.url,), (database.url,)])
     with pytest.raises(ZeroDivisionError):
         on_all_cores(_divided, [(1,), (0,)])
+
+
+def test_an_exception_that_cannot_be_pickled_is_told_from_a_broken_worker(
+    database: Database,
+) -> None:
+    with pytest.raises(RuntimeError, match="division by zero"):
+        on_all_cores(_refused, [(database.url,), (database.url,)])
+    assert on_all_cores(_divided, [(1,), (2,)]) == [6, 3]
 
 
 def test_a_worker_that_is_killed_is_not_waited_for() -> None:
