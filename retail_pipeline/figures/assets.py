@@ -5,7 +5,7 @@ from typing import Any
 
 import dagster as dg
 
-from retail_pipeline.dagster_support.retrying import retry
+from retail_pipeline.dagster_support.retrying import retried, retry
 from retail_pipeline.dagster_support.run_window import RunWindow
 from retail_pipeline.errors import FAILED_ASSETS
 from retail_pipeline.figures import registry
@@ -58,19 +58,24 @@ def figures(
         Failure: Figures could not be drawn; it names them.
         RetryRequested: The database was lost meanwhile.
     """
-    reader = database.as_role(Role.READER)
-    context.log.info("figures are drawn from %s", reader.location)  # resolves the address
-    as_of = run_window.landed_as_of(database)
+    window = _window(database, settings, run_window)
     names = [f.name for f in FIGURES if dg.AssetKey([GROUP, f.name]) in context.selected_asset_keys]
     failed = []
-    for drawn in draw_all(names, Window(reader, as_of, run_window.horizon(settings))):
+    for drawn in draw_all(names, window):
         if not drawn.error:
-            yield _kept(drawn, as_of.isoformat(), settings)
+            yield _kept(drawn, window.as_of.isoformat(), settings)
         else:
             context.log.error("figures/%s: %s", drawn.name, drawn.trace)
             failed.append(drawn)
     if failed:
         raise _failure(failed)
+
+
+@retried
+def _window(database: Database, settings: Settings, run_window: RunWindow) -> Window:
+    """Return the tables that are drawn from; the address of the database is resolved by then."""
+    as_of = run_window.landed_as_of(database)
+    return Window(database.as_role(Role.READER), as_of, run_window.horizon(settings))
 
 
 def _kept(drawn: Drawn, as_of_date: str, settings: Settings) -> dg.MaterializeResult:
