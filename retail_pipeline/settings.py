@@ -332,9 +332,12 @@ class _Group(BaseSettings):
 
     @classmethod
     def texts(cls, given: Mapping[str, str]) -> dict[str, Any]:
-        """Return the texts of the variables that are given, by field, not validated yet."""
+        """Return the texts of the variables that are given, by field, not validated yet.
+
+        `retail_home` is not `RETAIL_HOME`: pydantic alone would take either.
+        """
         source = EnvSettingsSource(cls)
-        source.env_vars = {name.lower(): text for name, text in given.items()}
+        source.env_vars = {name.lower(): text for name, text in given.items() if name.isupper()}
         return source()
 
     @classmethod

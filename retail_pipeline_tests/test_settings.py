@@ -56,6 +56,11 @@ def test_every_variable_reaches_its_setting() -> None:
     )
 
 
+def test_a_variable_of_another_case_is_another_variable() -> None:
+    given = {"retail_horizon_days": "90", "RETAIL_HORIZON_DAYS": "30", "Retail_Home": "/nowhere"}
+    assert Settings.from_environment(given) == Settings(horizon_days=30)
+
+
 def test_no_secret_is_in_the_printed_form() -> None:
     printed = repr(Settings.from_environment(EVERYTHING))
     assert not [
