@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from dagster import OpExecutionContext, RetryRequested
 
-from retail_pipeline.postgres.lost import is_lost_connection, says_lost_connection
+from retail_pipeline.postgres.lost import is_lost_connection
 
 MOST_RETRIES = 3
 FIRST_PAUSE_SECONDS = 2.0
@@ -41,6 +41,3 @@ def retry() -> RetryRequested:
     """Return the request to repeat this step, after a pause that doubles with each attempt."""
     attempt = OpExecutionContext.get().retry_number
     return RetryRequested(MOST_RETRIES, seconds_to_wait=FIRST_PAUSE_SECONDS * 2**attempt)
-
-
-__all__ = ["is_lost_connection", "retried", "retry", "says_lost_connection"]

@@ -14,16 +14,14 @@ import dagster as dg
 import psycopg
 from dagster_dbt import DbtCliInvocation, DbtCliResource, DbtProject, dbt_assets
 
-from retail_pipeline.dagster_support.retrying import (
-    retry,
-    says_lost_connection,
-)
+from retail_pipeline.dagster_support.retrying import retry
 from retail_pipeline.dagster_support.run_window import RunWindow
 from retail_pipeline.errors import FAILED_ASSETS
 from retail_pipeline.postgres import (
     Database,
     Role,
 )
+from retail_pipeline.postgres.lost import says_lost_connection
 from retail_pipeline.settings import Settings
 from retail_pipeline.warehouse.metadata import (
     Sources,

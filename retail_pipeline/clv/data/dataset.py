@@ -15,8 +15,8 @@ from retail_pipeline.errors import (
     PipelineError,
     UsageError,
 )
+from retail_pipeline.settings import LONGEST_HORIZON_DAYS
 
-LONGEST_HORIZON_DAYS: Final = 1095
 TRAINING_CUTOFFS: Final = 12
 """How many past cut-offs train and test a model: one year, so each season counts once."""
 

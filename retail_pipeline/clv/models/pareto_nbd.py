@@ -95,12 +95,6 @@ class ParetoNBD:
             none[start : start + _CHUNK_ROWS] = np.exp(empty.log_likelihood)
         return np.clip(1 - none, 0.0, 1.0)
 
-    def expected_purchases_of_new_customer(self, days: float) -> float:
-        """Return the expected repeat purchases in the first `days` of a customer's life."""
-        log_growth = np.log1p(days / self.beta)
-        lifetime = self.beta * log_growth * exprel(-(self.s - 1) * log_growth)
-        return float(self.r / self.alpha * lifetime)
-
     def simulate_purchases(
         self, history: Purchases, days: float, draws: int, random: np.random.Generator
     ) -> NDArray[np.int64]:

@@ -12,12 +12,9 @@ from numpy.typing import NDArray
 from scipy.stats import chi2
 
 BINS: Final = 10
-LITTLE: Final = 0.1
-"""Below it a population counts as stable: the convention of credit scoring (Siddiqi, Credit Risk
-Scorecards, 2006), which knows no sample size."""
-
 CHANGED: Final = 0.25
-"""From it on, by the same convention, it is another population."""
+"""From it on it is another population, by the convention of credit scoring (Siddiqi, Credit Risk
+Scorecards, 2006), which knows no sample size: checks ask for more than chance as well."""
 
 MISSING: Final = "missing"
 OTHERS: Final = "others"
@@ -41,11 +38,6 @@ class Stability:
     index: float
     chance: float
     bins: list[dict[str, float | str]]
-
-    @property
-    def has_changed(self) -> bool:
-        """Whether the population is another one, and more so than chance would make it."""
-        return self.index >= max(CHANGED, self.chance)
 
 
 def of_numbers(current: NDArray[np.float64], reference: NDArray[np.float64]) -> Stability:

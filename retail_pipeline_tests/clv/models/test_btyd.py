@@ -34,7 +34,8 @@ def test_the_published_cdnow_numbers_come_out() -> None:
     customer_1516 = history((26, 30.86, 31))
     assert CDNOW.expected_purchases(customer_1516, 52)[0] == pytest.approx(25.456, abs=0.005)
     assert CDNOW.probability_alive(customer_1516)[0] == pytest.approx(0.9979, abs=0.0001)
-    assert CDNOW.expected_purchases_of_new_customer(52) == pytest.approx(1.473, abs=0.001)
+    new = history((0, 0, 0))
+    assert CDNOW.expected_purchases(new, 52)[0] == pytest.approx(1.473, abs=0.001)
 
 
 @pytest.mark.parametrize("parameters", [(0.55, 60, 0.6, 80), (1, 5, 0.1, 300), (0.5, 50, 2, 0.5)])
