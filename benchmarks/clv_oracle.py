@@ -1,7 +1,8 @@
 """How near the customer values come to an oracle: on simulated shops, whose truth is known.
 
 The oracle knows each customer's rates and past, not the future; what it reaches nobody can pass but
-by luck. The measures are those of `clv.metrics`, the models and the policy those of the pipeline.
+by luck. The measures are those of `clv.evaluation.metrics`, the models and the policy those of the
+pipeline.
 """
 
 import sys

@@ -4,7 +4,7 @@
 at origins whose outcome the file holds, what would have been predicted there. Table A holds each
 model everywhere, Table B what the selection would have served, the third table the intervals.
 
-Sources of the measures: `clv.metrics`; Winkler (1972) for the interval score.
+Sources of the measures: `clv.evaluation.metrics`; Winkler (1972) for the interval score.
 """
 
 import sys
@@ -79,11 +79,11 @@ def judge_file(transactions: Path, origins: Sequence[Origin], settings: Settings
 def marts(
     records: RetailRecords, as_of: date, settings: Settings
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Return features at all month firsts and the ledger, as the pipeline's dbt makes them.
+    """Return features at all month starts and the customer-day entries, as dbt makes them.
 
     Args:
         records: What the retail API would serve.
-        as_of: The clock of the records.
+        as_of: The as-of date of the records.
         settings: Which PostgreSQL holds the scratch database.
     """
     with scratch_database(settings) as scratch:
@@ -92,7 +92,8 @@ def marts(
         dbt_build(
             scratch.url,
             select=[f"+{name}" for name in names],
-            variables={"as_of_date": as_of.isoformat(), "with_outcomes": True},
+            variables={"with_outcomes": True},
+            as_of=as_of,
         )
         features, entries = (scratch.read(f"warehouse.{name}") for name in names)
     return features, entries

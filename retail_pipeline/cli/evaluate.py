@@ -147,7 +147,7 @@ def _print(result: "Evaluation", written: dict[str, Path | None]) -> None:
     console.print(
         f"{customers:,} customers at {result.valuation.as_of}, "
         f"{result.valuation.horizon_days} days ahead; "
-        f"{result.rejected_lines:,} lines of the file kept aside",
+        f"{result.rejected_lines:,} rejected lines of the file",
         highlight=False,
     )
     mark = "" if decision.validated else " (validated = false)"

@@ -1,8 +1,8 @@
 """How sure the metrics are: a bootstrap over the customers of one past cut-off.
 
 Efron's percentile interval with Poisson weights instead of drawn rows (Chamandy et al. 2012). The
-metrics are those of `clv.metrics`, with weights; customers are taken as independent, the season
-that they share is not in the interval.
+metrics are those of `clv.evaluation.metrics`, with weights; customers are taken as independent, the
+season that they share is not in the interval.
 """
 
 from collections.abc import Callable
@@ -107,7 +107,7 @@ def _gini(weights: Array, predicted: Array, actual: Array) -> Array:
 def _area(weights: Array, score: Array, actual: Array) -> Array:
     """Return twice the area between the gain curve by a score and the diagonal.
 
-    Customers with the same score share their outcome, as in `clv.metrics.normalized_gini`.
+    Customers with the same score share their outcome, as in `clv.evaluation.metrics`.
     """
     order = np.argsort(-score, kind="stable")
     ranked = score[order]

@@ -18,7 +18,7 @@ def test_a_short_suppression_key_is_refused_unseen(key: str, tmp_path: Path) -> 
     ):
         with pytest.raises(UsageError, match="RETAIL_SUPPRESSION_KEY must have at least") as error:
             Settings.from_environment(environment)
-        assert f" {key} " not in str(error.value)
+        assert len(key) == 1 or key not in str(error.value)
 
 
 def test_a_short_key_in_the_key_file_is_refused(tmp_path: Path) -> None:

@@ -1,1 +1,1 @@
-"""The served predictions: scores, segments, margins, and the stored models behind them."""
+"""The served predictions: scores, segments, present values and margins."""

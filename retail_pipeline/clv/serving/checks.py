@@ -186,5 +186,5 @@ def labels_follow_the_mart(
         {"as_of": as_of, "horizon": horizon_days},
     )
     if found["differing"] or not found["labels"]:
-        return failed(found, "the rule in clv.segments is no longer that of customer_rfm")
+        return failed(found, "the counted RFM labels are not those of customer_rfm")
     return passed(found)
