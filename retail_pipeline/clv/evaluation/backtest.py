@@ -161,11 +161,12 @@ def _pareto_nbd_fit(population: pd.DataFrame) -> btyd.Fits:
 
 def _packed(frame: pd.DataFrame) -> pd.DataFrame:
     """Return a frame whose texts are categories: numbers alone are shared with workers at once."""
-    return frame.astype(dict.fromkeys(frame.select_dtypes("object"), "category"))
+    return frame.astype(dict.fromkeys(frame.select_dtypes("object"), "category"), copy=False)
 
 
 def _unpacked(frame: pd.DataFrame) -> pd.DataFrame:
-    return frame.astype(dict.fromkeys(frame.select_dtypes("category"), object))
+    """Return a packed frame with its texts; the numbers stay those that all workers share."""
+    return frame.astype(dict.fromkeys(frame.select_dtypes("category"), object), copy=False)
 
 
 def _fit_at_cutoff_of_packed(

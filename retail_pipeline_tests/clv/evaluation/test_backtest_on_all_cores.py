@@ -2,6 +2,8 @@
 
 from datetime import date
 
+import joblib
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -27,8 +29,17 @@ def test_workers_change_no_bit(
     here = backtest.run(*inputs, AS_OF, HORIZON)
     monkeypatch.setattr(backtest, "FEWEST_ROWS", 1)
     monkeypatch.setattr(cores, "count_cores", lambda: 2)
-    there = backtest.run(*inputs, AS_OF, HORIZON)
+    with joblib.parallel_config("loky", max_nbytes=64):  # as read-only maps, like large arrays
+        there = backtest.run(*inputs, AS_OF, HORIZON)
     pd.testing.assert_frame_equal(there.predictions, here.predictions, check_exact=True)
     untimed = [frame.drop(columns="fit_seconds") for frame in (there.metrics, here.metrics)]
     pd.testing.assert_frame_equal(*untimed, check_exact=True)
     assert there.abstentions == here.abstentions
+
+
+def test_workers_share_the_numbers(inputs: tuple[pd.DataFrame, pd.DataFrame]) -> None:
+    for frame in inputs:
+        there = backtest._unpacked(backtest._packed(frame))
+        pd.testing.assert_frame_equal(there, frame)
+        for name in frame.select_dtypes("number"):
+            assert np.shares_memory(there[name].to_numpy(), frame[name].to_numpy()), name
