@@ -338,14 +338,15 @@ def test_a_figure_that_fails_is_named_and_the_others_are_kept(served: Database, 
     assert kept == NAMES - {"cohort_retention"}
 
 
-def test_a_lost_database_asks_for_a_retry(served: Database, tmp_path: Path):
-    """The table is locked, and the session that waits for it is ended."""
+@pytest.mark.parametrize("table", ["warehouse.cohort_retention", "quality.source_state"])
+def test_a_lost_database_asks_for_a_retry(served: Database, tmp_path: Path, table: str):
+    """A table of a figure, or of the step, is locked; the session that waits for it is ended."""
     end = (
         "select pg_terminate_backend(pid) from pg_stat_activity where wait_event_type = 'Lock' "
-        "and query ilike '%cohort_retention%' and datname = current_database()"
+        f"and query ilike '%{table.partition('.')[2]}%' and datname = current_database()"
     )
     with served.connect() as other, ThreadPoolExecutor(1) as pool:
-        other.execute("lock table warehouse.cohort_retention")
+        other.execute(f"lock table {table}")
         drawing = pool.submit(draw, served, tmp_path, names={"cohort_retention"})
         while not drawing.done() and served.query(end).empty:
             sleep(0.05)

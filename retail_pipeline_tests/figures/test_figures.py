@@ -15,10 +15,11 @@ from matplotlib.container import BarContainer
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
-from retail_pipeline.clv.monitoring import drift as monitoring
+from retail_pipeline.clv.evaluation import selection
+from retail_pipeline.clv.monitoring import drift, stability
+from retail_pipeline.figures import models, monitoring
 from retail_pipeline.figures.explanation import feature_in_words
 from retail_pipeline.figures.images import png
-from retail_pipeline.figures.monitoring import CALENDAR
 from retail_pipeline.figures.queries import Context, Realised
 from retail_pipeline.figures.registry import FIGURES, figure
 from retail_pipeline.figures.style import Plot, house_style
@@ -474,8 +475,10 @@ def test_predictions_are_drawn_however_little_they_moved():
     assert drawn.axes[0].get_xlim()[1] < 1.1, "a giant index is drawn at the edge"
 
 
-def test_the_calendar_is_left_out_as_the_checks_do():
-    assert CALENDAR == monitoring.CLOCKS
+def test_figures_have_the_bounds_of_checks_and_selection():
+    assert monitoring.CALENDAR == drift.CLOCKS
+    assert monitoring._MUCH == stability.CHANGED
+    assert (selection.LOWEST_BIAS, selection.HIGHEST_BIAS) == models._ACCEPTED_BIAS
 
 
 @pytest.mark.parametrize(
