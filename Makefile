@@ -31,7 +31,7 @@ lint: .venv
 
 # Stops what is running for this checkout and removes what it made: state, then the environment.
 clean:
-	@if [ -x .venv/bin/retail-pipeline ]; then .venv/bin/retail-pipeline reset; fi
+	@if [ -x .venv/bin/retail-pipeline ]; then .venv/bin/retail-pipeline reset --yes; fi
 	rm -rf .venv .pytest_cache .hypothesis .mypy_cache .ruff_cache dbt_project/target dbt_project/.prepared dbt_project/logs
 
 .venv: .venv/.installed

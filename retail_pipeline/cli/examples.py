@@ -40,7 +40,7 @@ EXAMPLES: Mapping[str, Sequence[tuple[str, str]]] = {
         ("dagster-daemon liveness-check", "whether the daemon is at work"),
         ("dagster run list --limit 5", "any command of Dagster, on this instance"),
     ),
-    "reset": (("", "remove all state under RETAIL_HOME"),),
+    "reset": (("", "remove all state, after a question"), ("--yes", "without asking")),
     "forget": (
         ("C-000123 --dry-run", "count what would be removed"),
         ("C-000123 --yes", "remove this customer everywhere, without asking"),

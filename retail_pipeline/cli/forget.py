@@ -1,13 +1,12 @@
 """The command `forget`: a person leaves everything that the pipeline keeps."""
 
-import sys
 from typing import Annotated
 
 import typer
 from rich.console import Console
 from rich.markup import escape
 
-from retail_pipeline.errors import UsageError
+from retail_pipeline.cli.confirmation import confirm
 from retail_pipeline.settings import Settings
 
 
@@ -26,7 +25,10 @@ def forget(
 
     settings = Settings.from_environment()
     if not (dry_run or yes):
-        _ask(customer_id)
+        confirm(
+            f"Remove everything about customer {customer_id}, for good?",
+            "forget removes data for good: say --yes, or --dry-run to see what",
+        )
     removed = forgetting.forget(settings, customer_id, while_running=while_running, dry_run=dry_run)
     console = Console()
     for each in removed:
@@ -43,9 +45,3 @@ def forget(
         "the next `retail-pipeline run`; backups and files of your own are yours to clean.",
         soft_wrap=True,
     )
-
-
-def _ask(customer_id: str) -> None:
-    if not sys.stdin.isatty():
-        raise UsageError("forget removes data for good: say --yes, or --dry-run to see what")
-    typer.confirm(f"Remove everything about customer {customer_id}, for good?", abort=True)

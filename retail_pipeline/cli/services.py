@@ -12,6 +12,7 @@ from typing import Annotated, Literal, NoReturn
 import typer
 from rich.console import Console
 
+from retail_pipeline.cli.confirmation import confirm
 from retail_pipeline.cli.instance import (
     dagster_environment,
     open_instance,
@@ -81,7 +82,7 @@ def _role(name: str) -> Role:
     raise UsageError(f"--role {name!r} is none of the database's roles: {known}")
 
 
-def reset() -> None:
+def reset(yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False) -> None:
     """Stop the embedded PostgreSQL and remove all state under RETAIL_HOME.
 
     A given PostgreSQL is left alone: what is in it was not made by this machine alone.
@@ -91,6 +92,11 @@ def reset() -> None:
         raise UsageError(
             "reset removes the embedded state only, and RETAIL_DATABASE_URL names a server: "
             "`retail-pipeline run --full-refresh` rebuilds its layers"
+        )
+    if not yes:
+        confirm(
+            f"Remove the database and all other state under {settings.home}, for good?",
+            "reset removes the database and all other state for good: say --yes",
         )
     embedded_server(settings).remove()
     for name in _STATE:

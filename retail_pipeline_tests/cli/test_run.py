@@ -225,5 +225,8 @@ def test_reset_leaves_nothing_of_what_the_docs_call_state(cli: Cli, tmp_path: Pa
     home = tmp_path / "home"
     for name in state:
         (home / name / "inside").mkdir(parents=True)
-    assert cli("reset", RETAIL_DATABASE_URL="").returncode == DONE
+    asked = cli("reset", RETAIL_DATABASE_URL="")
+    assert asked.returncode == WRONG_USE and "--yes" in asked.stderr
+    assert all((home / name / "inside").is_dir() for name in state)
+    assert cli("reset", "--yes", RETAIL_DATABASE_URL="").returncode == DONE
     assert not home.exists()
