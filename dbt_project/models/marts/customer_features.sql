@@ -3,10 +3,11 @@
     {'columns': ['as_of_date']},
 ]) }}
 
-{#- The law: a line counts for as-of date D when it happened and was recorded before D, 00:00 UTC. Each entry
-    has the day on which its lines became known (known_date, never before date_day), so the law reads
-    known_date < D. A customer-day has one version per known_date, valid from the next day until the
-    following version: a join of versions by validity gives the day as it was known at D.
+{#- The law: a line counts for as-of date D when it happened and was recorded before D, 00:00 UTC.
+    Each entry has the day on which its lines became known (known_date, never before date_day), so
+    the law reads known_date < D. A customer-day has one version per known_date, valid from the next
+    day until the following version: a join of versions by validity gives the day as it was known
+    at D.
 
     Money is added as numeric, hence exactly: the result does not depend on the order of the rows. -#}
 
@@ -120,8 +121,13 @@ measured as (
         coalesce(sum(net_amount) filter (where days_ago > 185 and days_ago <= 365), 0)
             as net_amount_year_ago_180d,
         -- Weights as whole quadrillionths: doubles become decimals by way of text, integers do not.
-        sum(net_amount * cast(1e15 * power(0.5::float8, days_ago / 90.0::float8) as bigint)) * 1e-15
-            as net_amount_ewm_90d,
+        sum(
+            net_amount * cast(
+                1e15 * power(
+                    cast(0.5 as double precision), days_ago / cast(90 as double precision)
+                ) as bigint
+            )
+        ) * 1e-15 as net_amount_ewm_90d,
 
         ---------- rhythm
         cast(avg(gap_days) filter (where is_purchase) as double precision) as gap_mean_days,
@@ -225,16 +231,16 @@ final as (
     from measured
     left join contexts
         on measured.customer_id = contexts.customer_id
-        and contexts.known_from < measured.as_of_date
-        and (contexts.known_until is null or contexts.known_until >= measured.as_of_date)
+        and measured.as_of_date > contexts.known_from
+        and (contexts.known_until is null or measured.as_of_date <= contexts.known_until)
     left join assortments
         on measured.customer_id = assortments.customer_id
-        and assortments.known_from < measured.as_of_date
-        and (assortments.known_until is null or assortments.known_until >= measured.as_of_date)
+        and measured.as_of_date > assortments.known_from
+        and (assortments.known_until is null or measured.as_of_date <= assortments.known_until)
     left join attributes
         on measured.customer_id = attributes.customer_id
-        and attributes.known_from < measured.as_of_date
-        and (attributes.known_until is null or attributes.known_until >= measured.as_of_date)
+        and measured.as_of_date > attributes.known_from
+        and (attributes.known_until is null or measured.as_of_date <= attributes.known_until)
 
 )
 

@@ -7,10 +7,10 @@ landed as (
     select coalesce(sum(net_amount), 0) as amount
     from {{ ref('stg_retail__transaction_items') }}
     where transaction_id in (
-        select transaction_id
-        from {{ ref('stg_retail__transactions') }}
-        where {{ is_before_as_of_date(['transacted_at', 'recorded_at']) }}
-    )
+            select transaction_id
+            from {{ ref('stg_retail__transactions') }}
+            where {{ is_before_as_of_date(['transacted_at', 'recorded_at']) }}
+        )
 
 ),
 
