@@ -82,7 +82,7 @@ def test_a_shop_comes_through_to_the_marts(
     assert {key for *_, key in shop.requests} == {None}  # the retail API's key is not theirs
     with database.connect() as session:
         landed = session.execute(
-            "select transaction_id, customer_id, transacted_at, net_amount, lines "
+            "select transaction_id, customer_id, transacted_at, net_amount, line_count "
             "from warehouse.fct_transactions"
         ).fetchall()
         people = session.execute("select customer_id, country from warehouse.dim_customers")
