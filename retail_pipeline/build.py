@@ -5,27 +5,21 @@ No asset is defined here and no environment variable is read here.
 
 from typing import Any
 
-from dagster import Definitions, in_process_executor
+import dagster as dg
 
-from retail_pipeline.automation import (
-    build_automation,
-    with_conditions,
-)
+from retail_pipeline.automation import build_automation, with_conditions
 from retail_pipeline.clv.definitions import build_clv
 from retail_pipeline.dagster_support.catalog import catalogued
 from retail_pipeline.dagster_support.run_window import RunWindow
 from retail_pipeline.figures.assets import build_figures
 from retail_pipeline.ingestion import build_ingestion
 from retail_pipeline.postgres import open_database
-from retail_pipeline.report.assets import (
-    build_report,
-    inventory,
-)
+from retail_pipeline.report.assets import build_report, inventory
 from retail_pipeline.settings import Settings
 from retail_pipeline.warehouse.assets import build_warehouse
 
 
-def build_definitions(settings: Settings | None = None, **overrides: Any) -> Definitions:
+def build_definitions(settings: Settings | None = None, **overrides: Any) -> dg.Definitions:
     """Return the whole pipeline as Dagster definitions; contacts nothing.
 
     Args:
@@ -39,7 +33,9 @@ def build_definitions(settings: Settings | None = None, **overrides: Any) -> Def
     resources = {
         "settings": settings,
         "database": open_database(settings),
-        "run_window": RunWindow(),
+        "run_window": RunWindow(
+            horizon_days=settings.horizon_days, discount_rate=settings.discount_rate
+        ),
         **overrides,
     }
     rooms = [
@@ -49,9 +45,9 @@ def build_definitions(settings: Settings | None = None, **overrides: Any) -> Def
         build_figures(),
     ]
     stages = [*rooms, build_report(inventory(rooms))]
-    return Definitions.merge(
-        with_conditions(Definitions.merge(*map(catalogued, stages))),
+    return dg.Definitions.merge(
+        with_conditions(dg.Definitions.merge(*map(catalogued, stages))),
         build_automation(settings),
         # In one process: on a laptop a step's process would cost more than its work.
-        Definitions(resources=resources, executor=in_process_executor),
+        dg.Definitions(resources=resources, executor=dg.in_process_executor),
     )

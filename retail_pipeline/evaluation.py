@@ -56,11 +56,27 @@ class Evaluation:
     metrics: pd.DataFrame
     rejected_lines: int
 
-    def metrics_by_cutoff(self) -> pd.DataFrame:
-        """Return the metrics in the form of the backtest's table; empty where there are none."""
+    def draw(self, path: Path, file_name: str) -> None:
+        """Write the figure of predicted against actual value, or of all models.
+
+        Args:
+            path: The image, a `.png`, `.svg` or `.pdf`.
+            file_name: The evaluated file's, shown as the source.
+        """
+        from retail_pipeline.figures.evaluation import draw_evaluation
+
         columns = ["model_name", "cutoff_date", *metrics.METRICS]
         dated = self.metrics.assign(cutoff_date=pd.Timestamp(self.valuation.as_of))
-        return dated.reindex(columns=columns)
+        draw_evaluation(
+            path,
+            self.predictions,
+            dated.reindex(columns=columns),
+            as_of=self.valuation.as_of,
+            horizon_days=self.valuation.horizon_days,
+            served=self.valuation.decision.model_name,
+            validated=self.valuation.decision.validated,
+            file_name=file_name,
+        )
 
 
 def evaluate_file(

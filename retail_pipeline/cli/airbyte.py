@@ -34,14 +34,20 @@ RenewSecrets = Annotated[
 
 @app.command("plan")
 def plan(prune: Prune = False, renew_secrets: RenewSecrets = False) -> None:
-    """Show what `apply` would write; nothing is written."""
+    """Show what `apply` would write; nothing is written.
+
+    With what it would delete: `retail-pipeline airbyte plan --prune`
+    """
     with _compared(prune=prune, renew_secrets=renew_secrets) as (_, found):
         sys.stdout.write(f"{found}\n")
 
 
 @app.command("apply")
 def apply(prune: Prune = False, renew_secrets: RenewSecrets = False) -> None:
-    """Show the differences, then make the server as the files say; --prune also deletes."""
+    """Show the differences, then make the server as the files say; --prune also deletes.
+
+    Secrets again: `retail-pipeline airbyte apply --renew-secrets`
+    """
     from retail_pipeline.ingestion import server_plan
 
     with _compared(prune=prune, renew_secrets=renew_secrets) as (server, found):
@@ -54,7 +60,10 @@ def apply(prune: Prune = False, renew_secrets: RenewSecrets = False) -> None:
 
 @app.command("check")
 def check() -> None:
-    """Show how the server differs from the files; exit code 1 if it does. Nothing is written."""
+    """Show how the server differs from the files; exit code 1 if it does. Nothing is written.
+
+    For a script: `retail-pipeline airbyte check`
+    """
     with _compared() as (server, found):
         if found.changes:
             sys.stdout.write(f"{found}\n")

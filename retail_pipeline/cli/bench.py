@@ -11,8 +11,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from retail_pipeline.cli.stopping import stopped_like_ctrl_c
-from retail_pipeline.cli.summary import open_console
+from retail_pipeline.cli.terminal import open_console, stop_like_ctrl_c
 from retail_pipeline.errors import UsageError
 from retail_pipeline.settings import PROJECT_ROOT
 
@@ -32,23 +31,24 @@ def bench(
     ] = None,
     size: Annotated[
         list[int] | None,
-        typer.Option(help="How many records (customers, rows) to measure with; repeatable."),
+        typer.Option(min=1, help="How many records (customers, rows) to measure with; repeatable."),
     ] = None,
 ) -> None:
-    """Measure speed and memory against peers and limits; prints a table."""
+    """Measure speed and memory against peers and limits; prints a table.
+
+    One size, kept in a file: `retail-pipeline bench warehouse --size 100000 --json warehouse.json`
+    """
     modules = _imported("benchmarks").BENCHMARKS
     if name is not None and name not in modules:
         raise UsageError(f"there is no bench {name!r}: choose one of {', '.join(modules)}")
     if json_file is not None and not json_file.absolute().parent.is_dir():
         raise UsageError(f"the folder of --json {json_file} does not exist: make it first")
-    if any(each < 1 for each in size or ()):
-        raise UsageError("--size must be at least 1")
     shown = _imported("benchmarks.results")
     progress, results = Console(stderr=True), []
+    stop_like_ctrl_c()
     for each in [name] if name else modules:
         module = _imported(modules[each])
-        with stopped_like_ctrl_c():
-            results += module.run(tuple(size or module.SIZES), note=lambda r: _note(progress, r))
+        results += module.run(tuple(size or module.SIZES), note=lambda r: _note(progress, r))
         if json_file is not None:  # after each bench: a later one may fail
             json_file.write_text(shown.as_json(results) + "\n", encoding="utf-8")
     open_console().print(shown.as_table(results))
@@ -71,8 +71,5 @@ def _imported(module: str) -> Any:
 
 
 def _note(console: Console, result: Any) -> None:
-    console.print(
-        f"  {result.bench} {result.case} {result.records:,} {result.engine}: "
-        f"{result.seconds:,.2f} s",
-        highlight=False,
-    )
+    words = f"  {result.bench} {result.case} {result.records:,} {result.engine}: "
+    console.print(f"{words}{result.seconds:,.2f} s", highlight=False)

@@ -10,8 +10,8 @@ import socket
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import asdict, dataclass
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -19,23 +19,19 @@ import psycopg
 import typer
 from rich.markup import escape
 
-from retail_pipeline.cli.summary import open_console
+from retail_pipeline.cli.terminal import open_console
 from retail_pipeline.errors import PipelineError, UsageError
 from retail_pipeline.postgres import Database
 from retail_pipeline.postgres.migrate import OLDEST_POSTGRES
 from retail_pipeline.postgres.open import embedded_server
 from retail_pipeline.postgres.server import account_problem, binaries_problem
-from retail_pipeline.settings import PROJECT_ROOT, AirbyteMode, ApiSource, FileSource, Settings
+from retail_pipeline.settings import AirbyteMode, ApiSource, FileSource, Settings
 
-CONTROL_GROUP = Path("/sys/fs/cgroup")
+MEMORY, MEMORY_LIMIT = Path("/proc/meminfo"), Path("/sys/fs/cgroup/memory.max")
 
-_OLDEST_PYTHON, _NEWEST_PYTHON = (3, 11), (3, 13)
-_NEEDED_GIB, _WANTED_GIB = 1.5, 3.0
+_GIB_NEEDED_AND_WANTED = {"memory": (1.5, 3.0), "disk": (1.0, 5.0)}
 """Memory: a run over 10,000 customers peaks near 1.2 GiB, PostgreSQL included."""
-_NEEDED_DISK_GIB, _WANTED_DISK_GIB = 1.0, 5.0
-_MOST_CLOCK_SECONDS = 60
 _GIB = 2**30
-_PACKAGES = ("dagster", "dagster-airbyte", "dagster-dbt", "dbt-postgres", "airbyte-cdk")
 
 Verdict = Literal["fine", "doubtful", "broken"]
 _MARKS: dict[Verdict, str] = {
@@ -69,6 +65,8 @@ def doctor(
     """Check this machine, and say what to do: exit code 1 if something is broken, 2 for settings.
 
     Starts, writes and installs nothing; what would run slowly or badly is marked with `!`.
+
+    Before the first run, or when something is odd: `retail-pipeline doctor`
     """
     try:
         settings, wrong = Settings.from_environment(), None
@@ -89,16 +87,14 @@ def doctor(
 def _print(findings: list[Finding]) -> None:
     console = open_console()
     for finding in findings:
-        line = f"{_MARKS[finding.verdict]} {finding.what:<16}{escape(finding.found)}"
-        console.print(line, highlight=False, soft_wrap=True)
+        lines = [f"{_MARKS[finding.verdict]} {finding.what:<16}{escape(finding.found)}"]
         if finding.remedy:
-            console.print(f"  {'':<16}→ {escape(finding.remedy)}", highlight=False, soft_wrap=True)
+            lines.append(f"  {'':<16}→ {escape(finding.remedy)}")
+        console.print("\n".join(lines), highlight=False, soft_wrap=True)
 
 
 def _examine(settings: Settings, port: int, wrong: UsageError | None) -> Iterator[Finding]:
-    """Yield a finding for each thing that a run or `dev` needs."""
-    yield _python()
-    yield _packages()
+    """Yield a finding for each thing that a run or `dev` needs and a person can change."""
     if wrong is None:
         found = f"{settings.environment.value}, state under {settings.home}"
         yield Finding("settings", "fine", found)
@@ -106,98 +102,41 @@ def _examine(settings: Settings, port: int, wrong: UsageError | None) -> Iterato
         yield Finding("settings", "broken", str(wrong), ".env.example lists all settings")
     yield memory()
     yield _disk(settings.home)
-    yield _account(settings)
     yield _port(port)
-    yield from _postgres(settings)
+    yield _postgres(settings)
     yield _airbyte(settings)
     yield _source(settings)
 
 
-def _python() -> Finding:
-    found = f"Python {sys.version.split()[0]}"
-    if _OLDEST_PYTHON <= sys.version_info[:2] <= _NEWEST_PYTHON:
-        return Finding("Python", "fine", found)
-    remedy = "use Python 3.11 to 3.13: `make clean`, then `make PYTHON=python3.12 .venv`"
-    return Finding("Python", "broken", found, remedy)
-
-
-def _packages() -> Finding:
-    missing = []
-    for name in _PACKAGES:
-        try:
-            version(name)
-        except PackageNotFoundError:
-            missing.append(name)
-    if missing:
-        return Finding("packages", "broken", f"missing: {', '.join(missing)}", "run `make .venv`")
-    mark, lock = PROJECT_ROOT / ".venv" / ".installed", PROJECT_ROOT / "requirements.lock"
-    if mark.exists() and lock.exists() and mark.stat().st_mtime < lock.stat().st_mtime:
-        found = "installed from an older requirements.lock"
-        return Finding("packages", "doubtful", found, "run `make .venv`")
-    return Finding("packages", "fine", f"dagster {version('dagster')}, dbt {version('dbt-core')}")
-
-
 def memory() -> Finding:
     """Return whether the memory that may still be used is enough for a run."""
-    free = _free_gib()
-    if free is None:
-        return Finding("memory", "fine", "cannot be told on this system")
-    found = f"{free:.1f} GiB free"
-    if free < _NEEDED_GIB:
-        remedy = f"free at least {_NEEDED_GIB} GiB, or give the container more"
-        return Finding("memory", "broken", found, remedy)
-    if free < _WANTED_GIB:
-        remedy = f"{_WANTED_GIB:.0f} GiB are comfortable; a smaller source needs less"
-        return Finding("memory", "doubtful", found, remedy)
-    return Finding("memory", "fine", found)
-
-
-def _free_gib() -> float | None:
-    """Return the machine's free memory, or less in a container; None where neither is known."""
     try:
-        machine = _numbers(Path("/proc/meminfo"))["MemAvailable:"] * 1024
-    except (OSError, KeyError):
-        return None
-    try:
-        limit = int((CONTROL_GROUP / "memory.max").read_text())
-        used = int((CONTROL_GROUP / "memory.current").read_text())
-        cache = _numbers(CONTROL_GROUP / "memory.stat")  # the kernel gives up files' pages
-    except (OSError, ValueError):  # no container, or one without a limit ("max")
-        return machine / _GIB
-    reclaimable = cache.get("inactive_file", 0) + cache.get("active_file", 0)
-    return min(machine, limit - used + reclaimable) / _GIB
-
-
-def _numbers(path: Path) -> dict[str, int]:
-    """Return the numbers of a file of lines `name number …`."""
-    rows = (line.split() for line in path.read_text().splitlines())
-    return {row[0]: int(row[1]) for row in rows}
+        lines = (line.split() for line in MEMORY.read_text().splitlines())
+        free = next(int(row[1]) / 2**20 for row in lines if row[0] == "MemAvailable:")
+    except (OSError, StopIteration):
+        return Finding("memory", "fine", "not known on this system")
+    with suppress(OSError, ValueError):  # no container, or one without a limit ("max")
+        free = min(free, int(MEMORY_LIMIT.read_text()) / _GIB)
+    remedy = "a smaller source needs less; or give the container more"
+    return _room("memory", free, f"{free:.1f} GiB free", remedy)
 
 
 def _disk(home: Path) -> Finding:
     folder = next(each for each in (home, *home.parents) if each.exists())
-    free = shutil.disk_usage(folder).free / _GIB
-    found = f"{free:,.1f} GiB free for {home}"
     if not os.access(folder, os.W_OK):
         remedy = "set RETAIL_HOME to a folder that may be written"
         return Finding("disk", "broken", f"{folder} cannot be written", remedy)
-    if free < _NEEDED_DISK_GIB:
-        remedy = f"free {_NEEDED_DISK_GIB:.0f} GiB, or set RETAIL_HOME to another disk"
-        return Finding("disk", "broken", found, remedy)
-    if free < _WANTED_DISK_GIB:
-        remedy = f"{_WANTED_DISK_GIB:.0f} GiB are comfortable: 1 GiB per million order lines"
-        return Finding("disk", "doubtful", found, remedy)
-    return Finding("disk", "fine", found)
+    free = shutil.disk_usage(folder).free / _GIB
+    remedy = "1 GiB per million order lines; or set RETAIL_HOME to another disk"
+    return _room("disk", free, f"{free:,.1f} GiB free for {home}", remedy)
 
 
-def _account(settings: Settings) -> Finding:
-    if settings.database_url is not None:
-        return Finding("account", "fine", "no server is started here: RETAIL_DATABASE_URL is set")
-    if problem := account_problem():
-        remedy = "run as an ordinary user, or set RETAIL_DATABASE_URL"
-        return Finding("account", "broken", problem, remedy)
-    account = "root; PostgreSQL runs as nobody" if os.geteuid() == 0 else "an ordinary user"
-    return Finding("account", "fine", account)
+def _room(what: Literal["memory", "disk"], free: float, found: str, remedy: str) -> Finding:
+    needed, wanted = _GIB_NEEDED_AND_WANTED[what]
+    if free >= wanted:
+        return Finding(what, "fine", found)
+    verdict: Verdict = "doubtful" if free >= needed else "broken"
+    return Finding(what, verdict, found, f"{needed} GiB are needed, {wanted} comfortable: {remedy}")
 
 
 def _port(port: int) -> Finding:
@@ -212,35 +151,27 @@ def _port(port: int) -> Finding:
     return Finding("port of the UI", "fine", f"127.0.0.1:{port} is free")
 
 
-def _postgres(settings: Settings) -> Iterator[Finding]:
+def _postgres(settings: Settings) -> Finding:
     url = settings.database_url
     if url is None:
+        if problem := account_problem():
+            remedy = "run as an ordinary user, or set RETAIL_DATABASE_URL"
+            return Finding("PostgreSQL", "broken", problem, remedy)
         if problem := binaries_problem():
-            yield Finding("PostgreSQL", "broken", problem, "run `make .venv`")
-            return
+            return Finding("PostgreSQL", "broken", problem, "run `make .venv`")
         url = embedded_server(settings).running_url()
     if url is None:
         found = "embedded, not running: the first command that needs it starts it"
-        yield Finding("PostgreSQL", "fine", found)
-        return
+        return Finding("PostgreSQL", "fine", found)
     try:
         with Database(url).connect() as connection:
             number = connection.info.server_version
-            row = connection.execute("select extract(epoch from now())::float8").fetchone()
     except (PipelineError, psycopg.Error) as error:
-        yield Finding("PostgreSQL", "broken", str(error))
-        return
+        return Finding("PostgreSQL", "broken", str(error))
     found = f"{number // 10_000}.{number % 10_000} at {Database(url).location}"
     if number < OLDEST_POSTGRES * 10_000:
-        yield Finding("PostgreSQL", "broken", found, f"use PostgreSQL {OLDEST_POSTGRES} or later")
-    else:
-        yield Finding("PostgreSQL", "fine", found)
-    apart = abs(time.time() - row[0]) if row else 0
-    if apart > _MOST_CLOCK_SECONDS:
-        found = f"{apart:,.0f} s apart from this machine's"
-        yield Finding("server's clock", "doubtful", found, "set both by NTP")
-    else:
-        yield Finding("server's clock", "fine", "agrees with this machine's")
+        return Finding("PostgreSQL", "broken", found, f"use PostgreSQL {OLDEST_POSTGRES} or later")
+    return Finding("PostgreSQL", "fine", found)
 
 
 def _airbyte(settings: Settings) -> Finding:

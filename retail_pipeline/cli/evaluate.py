@@ -1,28 +1,21 @@
-"""The command `evaluate`: what models would have said at a cut-off, and whether it came true."""
+"""The command `evaluate`: each customer's predicted value at a cut-off beside the actual one."""
 
 import json
 import sys
+from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
 
-from retail_pipeline.cli.stopping import stopped_like_ctrl_c
-from retail_pipeline.cli.summary import open_console
+from retail_pipeline.cli.terminal import as_table, open_console, stop_like_ctrl_c
 from retail_pipeline.errors import UsageError
 from retail_pipeline.files import replaced_whole
-from retail_pipeline.settings import (
-    Settings,
-    parse_as_of,
-    parse_horizon,
-)
+from retail_pipeline.settings import Settings, parse_as_of, parse_horizon
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from retail_pipeline.evaluation import Evaluation
 
 _FIGURES = (".png", ".svg", ".pdf")
@@ -58,8 +51,14 @@ def evaluate(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON for machines.")] = False,
 ) -> None:
-    """Value a file's customers at a cut-off and compare with what came after it."""
-    _check_path("--output", output, tuple(_WRITERS))
+    """Predict the value of a file's customers at a cut-off and compare it with the actual one.
+
+    The model that serves: `retail-pipeline evaluate --transactions sales.csv --cutoff 2011-06-01`
+
+    All of them, for a script: `retail-pipeline evaluate --transactions sales.csv --cutoff
+    2011-06-01 --model all --output predicted.parquet --json`
+    """
+    _check_path("--output", output, _WRITERS)
     _check_path("--figure", figure, _FIGURES)
     settings = Settings.from_environment()
     day = parse_as_of(cutoff, "--cutoff")
@@ -69,25 +68,24 @@ def evaluate(
 
     from retail_pipeline.evaluation import evaluate_file
 
-    with stopped_like_ctrl_c(), Console(stderr=True).status("evaluating …"):
+    stop_like_ctrl_c()
+    with Console(stderr=True).status("evaluating …"):
         result = evaluate_file(
-            settings,
-            transactions.absolute(),
-            cutoff=day,
-            horizon_days=horizon,
-            model=model,
+            settings, transactions.absolute(), cutoff=day, horizon_days=horizon, model=model
         )
     if output is not None:
-        _write(result, output)
+        with replaced_whole(output) as draft:
+            getattr(result.predictions, _WRITERS[output.suffix])(draft, index=False)
     if figure is not None:
-        _draw(result, transactions.name, figure)
+        result.draw(figure, transactions.name)
+    outcome = _outcome(result)
     if as_json:
-        sys.stdout.write(json.dumps(_as_json(result), indent=1) + "\n")
+        sys.stdout.write(json.dumps(outcome, indent=1) + "\n")
     else:
-        _print(result, {"predictions": output, "figure": figure})
+        _print(outcome, {"predictions": output, "figure": figure})
 
 
-def _check_path(option: str, path: Path | None, endings: tuple[str, ...]) -> None:
+def _check_path(option: str, path: Path | None, endings: Collection[str]) -> None:
     """Refuse a file that cannot be written before any work is done."""
     if path is None:
         return
@@ -97,36 +95,7 @@ def _check_path(option: str, path: Path | None, endings: tuple[str, ...]) -> Non
         raise UsageError(f"the folder of {option} {path} does not exist: make it first")
 
 
-def _write(result: "Evaluation", output: Path) -> None:
-    with replaced_whole(output) as draft:
-        getattr(result.predictions, _WRITERS[output.suffix])(draft, index=False)
-
-
-def _draw(result: "Evaluation", file_name: str, path: Path) -> None:
-    """Draw one model's predictions against actual values, or the comparison of all models."""
-    from retail_pipeline.figures import accuracy, images, models
-    from retail_pipeline.figures.queries import Context, Outcomes
-
-    valuation, names = result.valuation, result.predictions["model_name"].unique()
-    context = Context(
-        valuation.as_of,
-        valuation.horizon_days,
-        served=valuation.decision.model_name if len(names) > 1 else str(names[0]),
-        validated=valuation.decision.validated,
-        source=f"Source: {file_name}, cut-off {valuation.as_of}.",
-    )
-    if len(names) > 1:
-        plot = models.model_comparison(result.metrics_by_cutoff(), context)
-    else:
-        past = result.predictions.rename(columns={"as_of_date": "cutoff_date"})
-        plot = accuracy.predicted_against_actual(Outcomes(past), context)
-    kind = path.suffix.removeprefix(".")
-    image = images.png(plot.figure) if kind == "png" else images.vector(plot.figure, kind)
-    with replaced_whole(path) as draft:
-        draft.write_bytes(image)
-
-
-def _as_json(result: "Evaluation") -> dict[str, object]:
+def _outcome(result: "Evaluation") -> dict[str, Any]:
     decision = result.valuation.decision
     return {
         "as_of_date": result.valuation.as_of.isoformat(),
@@ -141,38 +110,29 @@ def _as_json(result: "Evaluation") -> dict[str, object]:
     }
 
 
-def _print(result: "Evaluation", written: dict[str, Path | None]) -> None:
-    console, decision = open_console(), result.valuation.decision
-    customers = result.predictions["customer_id"].nunique()
-    console.print(
-        f"{customers:,} customers at {result.valuation.as_of}, "
-        f"{result.valuation.horizon_days} days ahead; "
-        f"{result.rejected_lines:,} rejected lines of the file",
-        highlight=False,
-    )
-    mark = "" if decision.validated else " (validated = false)"
-    if result.valuation.is_extrapolated:
+def _print(outcome: Mapping[str, Any], written: Mapping[str, Path | None]) -> None:
+    console = open_console()
+    mark = "" if outcome["validated"] else " (validated = false)"
+    if outcome["extrapolated"]:
         mark = " (validated = false, extrapolated)"
     console.print(
-        f"served: {decision.model_name}{mark}: {escape(decision.reason)}", highlight=False
+        f"{outcome['customers']:,} customers at {outcome['as_of_date']}, "
+        f"{outcome['horizon_days']} days ahead; "
+        f"{outcome['rejected_lines']:,} rejected lines of the file\n"
+        f"served: {outcome['served']}{mark}: {escape(outcome['reason'])}",
+        highlight=False,
     )
-    if result.metrics.empty:
-        console.print("the file ends before the outcome does: no metrics")
+    if outcome["metrics"]:
+        # A row per metric and a narrow column per model: so all of them fit on a screen.
+        models = {model.pop("model_name"): model for model in outcome["metrics"]}
+        names = next(iter(models.values()))
+        rows = [
+            {"metric": name, **{model: values[name] for model, values in models.items()}}
+            for name in names
+        ]
+        console.print(as_table(rows, "metric"))
     else:
-        console.print(_metrics_table(result.metrics))
-    for what, path in written.items():
+        console.print("the file ends before the outcome does: no metrics")
+    for name, path in written.items():
         if path is not None:
-            console.print(f"{what}: {escape(str(path))}", soft_wrap=True, highlight=False)
-
-
-def _metrics_table(metrics: "pd.DataFrame") -> Table:
-    """A row per metric and a narrow column per model, so that many models fit on a screen."""
-    import pandas as pd
-
-    table = Table(box=None, pad_edge=False)
-    table.add_column("")
-    for name in metrics["model_name"]:
-        table.add_column(name.replace("_", "\n"), justify="right", no_wrap=True)
-    for metric, values in metrics.set_index("model_name").items():
-        table.add_row(str(metric), *("-" if pd.isna(v) else f"{v:z,.3f}" for v in values))
-    return table
+            console.print(f"{name}: {escape(str(path))}", soft_wrap=True, highlight=False)

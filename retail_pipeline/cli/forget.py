@@ -6,7 +6,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from retail_pipeline.cli.confirmation import confirm
+from retail_pipeline.cli.terminal import confirm
 from retail_pipeline.settings import Settings
 
 
@@ -20,7 +20,12 @@ def forget(
         bool, typer.Option("--while-running", help="Although Dagster lists a run at work.")
     ] = False,
 ) -> None:
-    """Remove a customer everywhere and keep them out of all syncs to come."""
+    """Remove a customer everywhere and keep them out of all syncs to come.
+
+    Count first: `retail-pipeline forget C-000123 --dry-run`
+
+    Without a question: `retail-pipeline forget C-000123 --yes`
+    """
     from retail_pipeline.privacy import forgetting
 
     settings = Settings.from_environment()

@@ -14,21 +14,15 @@ from retail_pipeline.cli import (
     airbyte,
     bench,
     database,
-    dbt_env,
     doctor,
     evaluate,
     forget,
-    inspect,
     model,
     run,
     services,
+    status,
 )
-from retail_pipeline.cli.examples import teach
-from retail_pipeline.errors import (
-    PipelineError,
-    StoppedError,
-    UsageError,
-)
+from retail_pipeline.errors import PipelineError, StoppedError, UsageError
 
 FAILED, WRONG_USE, STOPPED = 1, 2, 130
 
@@ -36,11 +30,9 @@ app = typer.Typer(
     name="retail-pipeline",
     help="From a retail API through Airbyte, PostgreSQL and dbt to customer lifetime value.",
     no_args_is_help=True,
-    epilog="Each command's --help ends with examples; `retail-pipeline doctor` checks the machine.",
+    epilog="Each command's --help has examples; `retail-pipeline doctor` checks the machine.",
     pretty_exceptions_enable=False,
 )
-api = typer.Typer(help="The bundled retail API.", no_args_is_help=True)
-db = typer.Typer(help="The database's own tables.", no_args_is_help=True)
 
 
 @app.callback()
@@ -54,7 +46,7 @@ def options(
 
 app.command("run")(run.run)
 app.command("evaluate")(evaluate.evaluate)
-app.command("status")(inspect.status)
+app.command("status")(status.status)
 app.command("doctor")(doctor.doctor)
 app.command("up")(services.up)
 app.command("down")(services.down)
@@ -67,16 +59,12 @@ app.command(
 app.command("reset")(services.reset)
 app.command("forget")(forget.forget)
 app.command("bench")(bench.bench)
-app.command("db-url")(services.db_url)
-app.command("dbt-env")(dbt_env.dbt_env)
-api.command("serve")(services.serve_api)
-db.command("migrate")(database.migrate)
-db.command("check")(database.check)
+app.command("db-url")(database.db_url)
+app.command("dbt-env")(database.dbt_env)
 app.add_typer(airbyte.app, name="airbyte")
-app.add_typer(api, name="api")
-app.add_typer(db, name="db")
+app.add_typer(services.api, name="api")
+app.add_typer(database.app, name="db")
 app.add_typer(model.app, name="model")
-teach(app)
 
 
 def main() -> None:

@@ -9,11 +9,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from retail_pipeline.errors import (
-    PipelineError,
-    StoppedError,
-    UsageError,
-)
+from retail_pipeline.errors import PipelineError, StoppedError, UsageError
 
 if TYPE_CHECKING:
     from dagster import DagsterEvent, EventLogEntry
@@ -37,6 +33,7 @@ class RunProgress:
 
     Args:
         console: Where to print.
+        total: How many assets the run makes.
 
     Attributes:
         assets: The finished assets, in their order.
@@ -44,13 +41,13 @@ class RunProgress:
         failures: The reasons of failed steps, or of the run's own failure.
     """
 
-    def __init__(self, console: Console) -> None:
+    def __init__(self, console: Console, total: int) -> None:
         self.console = console
         self.assets: list[str] = []
         self.seconds: dict[str, float] = defaultdict(float)
         self.failures: list[PipelineError] = []
         self.bar = Progress(
-            TextColumn("{task.description}"),
+            TextColumn("assets"),
             BarColumn(),
             MofNCompleteColumn(),
             TimeElapsedColumn(),
@@ -59,15 +56,10 @@ class RunProgress:
             disable=not console.is_terminal,
         )
         self._check_results: dict[str, CheckResult] = {}
-        self._task = self.bar.add_task("starting …", total=None)
-        self._total = 0
+        self._task = self.bar.add_task("assets", total=total)
+        self._total = total
         self._step_started = time.monotonic()
         self._stage = "other"
-
-    def begin(self, total: int) -> None:
-        """Set the number of assets that the run makes."""
-        self._total = total
-        self.bar.update(self._task, description="assets", total=total)
 
     @property
     def failed_checks(self) -> list[str]:

@@ -1,27 +1,21 @@
 """The command `run`: the main job, its progress, and the summary at the end."""
 
 import json
-import os
 import sys
 import time
-import uuid
-from collections.abc import Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TextIO
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 from rich.markup import escape
 
+from retail_pipeline.cli.job import execute, log_file
 from retail_pipeline.cli.progress import RunProgress
-from retail_pipeline.cli.summary import open_console, print_summary
-from retail_pipeline.errors import (
-    PipelineError,
-    StoppedError,
-    UsageError,
-)
+from retail_pipeline.cli.summary import print_summary
+from retail_pipeline.cli.terminal import open_console, quiet_output
+from retail_pipeline.errors import PipelineError, StoppedError, UsageError
 from retail_pipeline.generation import read_state
 from retail_pipeline.postgres import open_database
 from retail_pipeline.report.summary import read_summary
@@ -33,12 +27,6 @@ from retail_pipeline.settings import (
     parse_horizon,
     parse_source,
 )
-
-if TYPE_CHECKING:
-    from dagster import AssetKey, Definitions
-
-JOB = "pipeline"
-_FROM_THE_DECISION = 'key:"clv/model"+'
 
 
 def run(
@@ -68,10 +56,16 @@ def run(
         bool, typer.Option("--json", help="Print the outcome as JSON; progress goes to stderr.")
     ] = False,
 ) -> None:
-    """Run the pipeline: API, Airbyte, PostgreSQL, dbt, model, predictions, figures."""
+    """Run the pipeline: API, Airbyte, PostgreSQL, dbt, model, predictions, figures.
+
+    A small shop: `retail-pipeline run --source 'simulator:?customers=500&seed=1'`
+
+    Order lines of your own: `retail-pipeline run --transactions sales.csv --as-of 2011-06-01`
+
+    Only figures, on the data that is there: `retail-pipeline run --select 'group:figures'`
+    """
     started = time.monotonic()
     settings = _settings(transactions, source)
-    _check_source(settings, as_of)
     window: dict[str, Any] = {"full_refresh": full_refresh}
     if as_of is not None:
         window["as_of"] = parse_as_of(as_of, "--as-of").isoformat()
@@ -79,45 +73,21 @@ def run(
         window["horizon_days"] = parse_horizon(horizon_days, "--horizon-days")
     if discount_rate is not None:
         window["discount_rate"] = parse_discount_rate(discount_rate, "--discount-rate")
+    _check_source(settings, as_of)
     outcome: dict[str, Any] = {}
     try:
-        with _quiet_output(settings, to_stderr=as_json) as terminal:
+        with quiet_output(log_file(settings), to_stderr=as_json) as terminal:
             console = open_console(terminal)
-            progress, prepared = _execute(settings, window, select, console)
-            seconds = {"set-up": prepared, **progress.seconds}
+            progress = execute(settings, window, select, console)
             if as_json:
-                outcome = _outcome(settings, progress, seconds)
-            _conclude(settings, progress, seconds, time.monotonic() - started, console)
+                outcome = _outcome(settings, progress)
+            _conclude(settings, progress, time.monotonic() - started, console)
     except PipelineError as error:
         if as_json:
             _print_json({"status": "failed", "error": str(error), **outcome})
         raise
     if as_json:
         _print_json({"status": "done", "error": None, **outcome})
-
-
-def refresh_serving(settings: Settings, horizon_days: int) -> None:
-    """Decide anew which model serves a horizon, and make all that follows from it.
-
-    In the main job, from `clv/model` on, on the data that is there and at the discount rate of the
-    predictions that are replaced; its source is not asked.
-
-    Args:
-        settings: Where state is kept.
-        horizon_days: The horizon.
-
-    Raises:
-        PipelineError: A step failed; the message is its reason.
-    """
-    from retail_pipeline.clv.evaluation import promotion
-
-    rate = promotion.served_discount_rate(open_database(settings), horizon_days)
-    window: dict[str, Any] = {"horizon_days": horizon_days, "discount_rate": rate}
-    with _quiet_output(settings) as terminal:
-        console = open_console(terminal)
-        progress, _ = _execute(settings, window, _FROM_THE_DECISION, console, any_source=True)
-        if progress.failures:
-            raise progress.failures[-1]
 
 
 def _settings(transactions: Path | None, source: str | None) -> Settings:
@@ -132,119 +102,18 @@ def _settings(transactions: Path | None, source: str | None) -> Settings:
 
 
 def _check_source(settings: Settings, as_of: str | None) -> None:
-    """Refuse a source that cannot be used before anything is touched."""
+    """Refuse a file that cannot be used before anything is touched."""
     from retail_pipeline.retail_api import open_dataset
 
     if isinstance(settings.source, FileSource):
-        clock = parse_as_of(as_of, "--as-of") if as_of else settings.as_of
-        open_dataset(settings.source, clock)
+        day = parse_as_of(as_of, "--as-of") if as_of else settings.as_of
+        open_dataset(settings.source, day)
 
 
-def _execute(
-    settings: Settings,
-    window: dict[str, Any],
-    select: str | None,
-    console: Console,
-    *,
-    any_source: bool = False,
-) -> tuple[RunProgress, float]:
-    """Run the main job in this process; return its progress and the seconds before its start."""
-    from retail_pipeline.cli.instance import open_instance
-    from retail_pipeline.dagster_support.dead_runs import held_by_this_process
-
-    started, progress = time.monotonic(), RunProgress(console)
-    with progress.bar:
-        definitions = _prepare(settings)
-        selected = _selected(definitions, select)
-        ingests = selected is None or any(key.path[0] == "transactional" for key in selected)
-        if not ingests and not any_source:
-            _refuse_new_data(settings, window)
-        run_id, job = str(uuid.uuid4()), definitions.resolve_job_def(JOB)
-        progress.begin(len(list(selected or job.asset_layer.executable_asset_keys)))
-        locks = settings.home / "dagster" / "at_work"
-        with (
-            open_instance(settings) as instance,
-            held_by_this_process(instance, locks, run_id),
-        ):
-            instance.add_event_listener(run_id, progress.on_entry)
-            prepared = time.monotonic() - started
-            result = job.execute_in_process(
-                run_config={
-                    "resources": {"run_window": {"config": window}},
-                    "loggers": {"console": {"config": {"log_level": "WARNING"}}},
-                },
-                instance=instance,
-                run_id=run_id,
-                asset_selection=selected,
-                raise_on_error=False,
-            )
-    if not result.success and not progress.failures:
-        progress.failures.append(PipelineError("the run failed and gave no reason"))
-    return progress, prepared
-
-
-def _prepare(settings: Settings) -> "Definitions":
-    """Return the definitions; dbt's manifest is parsed and the database's server is started."""
-    from retail_pipeline.cli.instance import dagster_environment
-
-    # On first use the server takes seconds to be made, in a process of its own.
-    with ThreadPoolExecutor(1) as beside:
-        database = beside.submit(dagster_environment, settings)
-
-        from retail_pipeline.build import build_definitions
-        from retail_pipeline.warehouse.project import prepare_for
-
-        prepare_for(settings)
-        definitions = build_definitions(settings)
-    database.result()
-    return definitions
-
-
-def _selected(definitions: "Definitions", select: str | None) -> "list[AssetKey] | None":
-    if select is None:
-        return None
-    from dagster import AssetSelection
-
-    try:
-        graph = definitions.resolve_asset_graph()
-        keys = AssetSelection.from_string(select).resolve(graph)
-    except Exception as error:
-        raise UsageError(
-            f"--select {select!r} is not a selection of assets: {error}. "
-            "Examples: 'group:figures', 'key:\"clv/predictions\"', '+key:\"clv/model\"'"
-        ) from None
-    if not keys:
-        raise UsageError(f"--select {select!r} matches no asset")
-    whole = [key for key in keys if graph.get(key).partitions_def is None]
-    if not whole:
-        names = ", ".join(sorted(key.to_user_string() for key in keys))
-        raise UsageError(
-            f"{names} is made by partition, by a backfill in the UI (`retail-pipeline dev`); "
-            "a run brings it up to date with clv/backtest_summary"
-        )
-    return sorted(whole)
-
-
-def _refuse_new_data(settings: Settings, window: dict[str, Any]) -> None:
-    """Refuse a source or a full refresh that a selection without ingestion would pass over."""
-    from retail_pipeline.retail_api import source_id
-
-    if window["full_refresh"]:
-        raise UsageError("--full-refresh needs the transactional assets in --select")
-    stored, asked = read_state(open_database(settings)).source_id, source_id(settings.source)
-    if stored != asked:
-        raise UsageError(
-            f"the stored data is of {stored}, this run's source is {asked}: give the stored "
-            "source, or select the transactional assets as well"
-        )
-
-
-def _outcome(
-    settings: Settings, progress: RunProgress, seconds: Mapping[str, float]
-) -> dict[str, Any]:
+def _outcome(settings: Settings, progress: RunProgress) -> dict[str, Any]:
     """Return the run's outcome for `--json`; of a failed run without the tables' contents."""
     outcome = {
-        "seconds": {stage: round(spent, 2) for stage, spent in seconds.items()},
+        "seconds": {stage: round(spent, 2) for stage, spent in progress.seconds.items()},
         "assets": sorted(progress.assets),
         "failed_checks": progress.failed_checks,
         "warned_checks": progress.warned_checks,
@@ -262,47 +131,19 @@ def _print_json(outcome: Mapping[str, Any]) -> None:
     sys.stdout.write(json.dumps(outcome, indent=1) + "\n")
 
 
-def _conclude(
-    settings: Settings,
-    progress: RunProgress,
-    seconds: Mapping[str, float],
-    total: float,
-    console: Console,
-) -> None:
+def _conclude(settings: Settings, progress: RunProgress, total: float, console: Console) -> None:
+    """Print the summary and the warnings, or raise the first failure after naming the others."""
     if progress.failures:
         *others, first = reversed(progress.failures)
         if isinstance(first, StoppedError):
             raise first
-        log = settings.home / "logs" / "run.log"
-        console.print(
-            f"the run failed; its log is {escape(str(log))}", soft_wrap=True, highlight=False
-        )
+        words = f"the run failed; its log is {escape(str(log_file(settings)))}"
+        console.print(words, soft_wrap=True, highlight=False)
         for other in reversed(others):
             console.print(f"[red]✗[/] {escape(str(other))}", highlight=False)
         raise first
-    print_summary(settings, seconds, total, console)
+    print_summary(settings, progress.seconds, total, console)
     for name in progress.warned_checks:
         console.print(f"[yellow]warning[/] check {escape(name)}")
     if progress.failed_checks:
         raise PipelineError("checks failed: " + "; ".join(progress.failed_checks))
-
-
-@contextmanager
-def _quiet_output(settings: Settings, *, to_stderr: bool = False) -> Iterator[TextIO]:
-    """Send what libraries and child processes print to a log; yield the real terminal."""
-    log = settings.home / "logs" / "run.log"
-    log.parent.mkdir(parents=True, exist_ok=True)
-    sys.stdout.flush()
-    sys.stderr.flush()
-    terminals = os.dup(1), os.dup(2)
-    with log.open("w") as file, os.fdopen(os.dup(2 if to_stderr else 1), "w") as terminal:
-        os.dup2(file.fileno(), 1)
-        os.dup2(file.fileno(), 2)
-        try:
-            yield terminal
-        finally:
-            sys.stdout.flush()
-            sys.stderr.flush()
-            for number, kept in zip((1, 2), terminals, strict=True):
-                os.dup2(kept, number)
-                os.close(kept)

@@ -8,7 +8,7 @@ import functools
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from dagster import OpExecutionContext, RetryRequested
+import dagster as dg
 
 from retail_pipeline.postgres.lost import is_lost_connection
 
@@ -37,7 +37,7 @@ def retried(build: Callable[..., _T]) -> Callable[..., _T]:
     return retrying
 
 
-def retry() -> RetryRequested:
+def retry() -> dg.RetryRequested:
     """Return the request to repeat this step, after a pause that doubles with each attempt."""
-    attempt = OpExecutionContext.get().retry_number
-    return RetryRequested(MOST_RETRIES, seconds_to_wait=FIRST_PAUSE_SECONDS * 2**attempt)
+    attempt = dg.OpExecutionContext.get().retry_number
+    return dg.RetryRequested(MOST_RETRIES, seconds_to_wait=FIRST_PAUSE_SECONDS * 2**attempt)

@@ -58,7 +58,7 @@ def figures(
         Failure: Figures could not be drawn; it names them.
         RetryRequested: The database was lost meanwhile.
     """
-    window = _window(database, settings, run_window)
+    window = _window(database, run_window)
     names = [f.name for f in FIGURES if dg.AssetKey([GROUP, f.name]) in context.selected_asset_keys]
     failed = []
     for drawn in draw_all(names, window):
@@ -72,10 +72,9 @@ def figures(
 
 
 @retried
-def _window(database: Database, settings: Settings, run_window: RunWindow) -> Window:
+def _window(database: Database, run_window: RunWindow) -> Window:
     """Return the tables that are drawn from; the address of the database is resolved by then."""
-    as_of = run_window.landed_as_of(database)
-    return Window(database.as_role(Role.READER), as_of, run_window.horizon(settings))
+    return Window(database.as_role(Role.READER), *run_window.landed(database))
 
 
 def _kept(drawn: Drawn, as_of_date: str, settings: Settings) -> dg.MaterializeResult:

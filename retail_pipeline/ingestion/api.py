@@ -12,7 +12,7 @@ from retail_pipeline.generation import PipelineState, begin, landed_as_of
 from retail_pipeline.ingestion.totals import ApiTotals, fetch_totals
 from retail_pipeline.ingestion.workspace import source_values
 from retail_pipeline.postgres import Database
-from retail_pipeline.settings import AirbyteMode, ApiSource, Settings
+from retail_pipeline.settings import AirbyteMode, ApiSource, Settings, parse_as_of
 
 _NEEDS_ADDRESS = (
     "AIRBYTE_MODE=server reads a retail API at an address: set RETAIL_SOURCE to https://…, or use "
@@ -68,7 +68,8 @@ def open_api(
     source, on_server = settings.source, settings.airbyte.mode is AirbyteMode.SERVER
     if on_server and not isinstance(source, ApiSource):
         raise PipelineError(_NEEDS_ADDRESS)
-    as_of = landed_as_of(database, run_id) or window.asked_as_of(settings) or default_as_of(source)
+    given = parse_as_of(window.as_of, "as_of") if window.as_of else settings.as_of
+    as_of = landed_as_of(database, run_id) or given or default_as_of(source)
     # Served first: a source that cannot be used must not empty the layers.
     with serving(source, as_of, settings.api_key) as url:
         end = _end(settings, as_of)

@@ -4,6 +4,7 @@ import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import date
 from graphlib import TopologicalSorter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -134,7 +135,7 @@ def build_report(graph: Inventory) -> dg.Definitions:
         run_window: RunWindow,
     ) -> Iterator[dg.MaterializeResult]:
         started = time.monotonic()
-        facts = _facts(database, settings, run_window)
+        facts = _facts(database, *run_window.landed(database))
         folder, wanted = settings.home / GROUP, context.selected_asset_keys
         if _CARD in wanted:
             yield _make_card(facts, folder, started)
@@ -209,13 +210,12 @@ def _make_report(
     )
 
 
-def _facts(database: Database, settings: Settings, run_window: RunWindow) -> "RunFacts":
+def _facts(database: Database, as_of: date, horizon_days: int) -> "RunFacts":
     from retail_pipeline.report.facts import read_facts
 
-    as_of = run_window.landed_as_of(database)
     scientist = database.as_role(Role.SCIENTIST)
     source = read_state(scientist).source_id
-    return read_facts(scientist, source, as_of, run_window.horizon(settings))
+    return read_facts(scientist, source, as_of, horizon_days)
 
 
 def _check_results(

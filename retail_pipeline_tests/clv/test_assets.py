@@ -33,7 +33,6 @@ from retail_pipeline.errors import (
     UsageError,
 )
 from retail_pipeline.postgres import Database
-from retail_pipeline.settings import Settings
 from retail_pipeline_tests.clv import world
 
 AS_OF = date(2021, 3, 1)
@@ -109,8 +108,7 @@ def run(
     job = define_asset_job("clv", SERVED if selection is None else selection)
     resources = {
         "database": database,
-        "settings": Settings(horizon_days=HORIZON),
-        "run_window": RunWindow(**window),
+        "run_window": RunWindow(**{"horizon_days": HORIZON, **window}),
     }
     definitions = Definitions.merge(build_clv(), Definitions(jobs=[job], resources=resources))
     return definitions.resolve_job_def("clv").execute_in_process(
@@ -192,8 +190,7 @@ def test_the_assets_give_what_the_pure_functions_give(database: Database) -> Non
 def test_an_asset_is_a_function_that_a_test_can_call(database: Database) -> None:
     fill(database, LEDGER, FEATURES)
     state.begin(database, source_id="test", as_of=AS_OF, run_id="test")
-    settings = Settings(horizon_days=HORIZON)
-    done = training_set(database=database, settings=settings, run_window=RunWindow())
+    done = training_set(database=database, run_window=RunWindow(horizon_days=HORIZON))
     assert done.metadata["dagster/row_count"] == len(database.read("clv.training_set"))
 
 

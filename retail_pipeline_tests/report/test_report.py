@@ -130,8 +130,8 @@ def report(database: Database, home: Path, pngs: list[bytes]) -> tuple[str, dict
         [table, rows_are_there, rows_are_many, *figures, *pages],  # type: ignore[list-item]
         resources={
             "database": database,
-            "settings": Settings(home=home, horizon_days=30),
-            "run_window": RunWindow(),
+            "settings": Settings(home=home),
+            "run_window": RunWindow(horizon_days=30),
         },
     )
     [event] = [

@@ -8,7 +8,6 @@ from retail_pipeline.dagster_support.asset_results import table_result
 from retail_pipeline.dagster_support.retrying import retried
 from retail_pipeline.dagster_support.run_window import RunWindow
 from retail_pipeline.postgres import Database, Role
-from retail_pipeline.settings import Settings
 
 
 @dg.asset(
@@ -21,14 +20,13 @@ from retail_pipeline.settings import Settings
 @retried
 def training_set(
     database: dg.ResourceParam[Database],
-    settings: dg.ResourceParam[Settings],
     run_window: RunWindow,
 ) -> dg.MaterializeResult:
     """A customer at a past cut-off, with its features and the outcome that followed."""
     from retail_pipeline.clv.data import dataset, tables
 
     started, database = time.monotonic(), database.as_role(Role.SCIENTIST)
-    as_of, horizon_days = run_window.landed(database, settings)
+    as_of, horizon_days = run_window.landed(database)
     cutoffs = dataset.training_cutoffs(tables.as_of_dates(database), as_of, horizon_days)
     sample = tables.training_sample(database, as_of)
     frame = dataset.training_set(

@@ -5,17 +5,15 @@ import dagster as dg
 from retail_pipeline.dagster_support.check_results import failed, one_row, passed, warned
 from retail_pipeline.dagster_support.run_window import RunWindow
 from retail_pipeline.postgres import Database
-from retail_pipeline.settings import Settings
 
 
 @dg.asset_check(asset=["clv", "training_set"], blocking=True)
 def outcomes_are_complete(
     database: dg.ResourceParam[Database],
-    settings: dg.ResourceParam[Settings],
     run_window: RunWindow,
 ) -> dg.AssetCheckResult:
     """No training row's outcome reaches beyond the run's date; none is missing or negative."""
-    as_of, horizon_days = run_window.landed(database, settings)
+    as_of, horizon_days = run_window.landed(database)
     found = one_row(
         database,
         "select count(*) as rows, count(distinct as_of_date) as cutoffs, "

@@ -11,7 +11,6 @@ from retail_pipeline.dagster_support.asset_results import markdown, table_result
 from retail_pipeline.dagster_support.retrying import retried
 from retail_pipeline.dagster_support.run_window import RunWindow
 from retail_pipeline.postgres import Database, Role
-from retail_pipeline.settings import Settings
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -45,7 +44,6 @@ _KINDS = {"python", "scikitlearn", "postgres"}
 def backtest(
     context: dg.AssetExecutionContext,
     database: dg.ResourceParam[Database],
-    settings: dg.ResourceParam[Settings],
     run_window: RunWindow,
 ) -> dg.MaterializeResult:
     """A model at a past cut-off: its prediction then, and its metrics by the outcome since.
@@ -58,7 +56,7 @@ def backtest(
     from retail_pipeline.clv.evaluation import stored_backtest
 
     started, database = time.monotonic(), database.as_role(Role.SCIENTIST)
-    as_of, horizon_days = run_window.landed(database, settings)
+    as_of, horizon_days = run_window.landed(database)
     cutoffs = {key: date.fromisoformat(key) for key in context.partition_keys}
     done = stored_backtest.test(database, as_of, horizon_days, list(cutoffs.values()))
     metrics = tables.backtest_metrics(database, as_of, horizon_days)
@@ -92,7 +90,6 @@ def backtest(
 def backtest_summary(
     context: dg.AssetExecutionContext,
     database: dg.ResourceParam[Database],
-    settings: dg.ResourceParam[Settings],
     run_window: RunWindow,
 ) -> dg.MaterializeResult:
     """A model over the past cut-offs that are due: its mean metrics; missing ones are made.
@@ -106,7 +103,7 @@ def backtest_summary(
     from retail_pipeline.clv.evaluation import stored_backtest
 
     started, database = time.monotonic(), database.as_role(Role.SCIENTIST)
-    as_of, horizon_days = run_window.landed(database, settings)
+    as_of, horizon_days = run_window.landed(database)
     done = stored_backtest.bring_up_to_date(
         database, as_of, horizon_days, afresh=run_window.full_refresh
     )
@@ -144,7 +141,6 @@ def backtest_summary(
 def model(
     context: dg.AssetExecutionContext,
     database: dg.ResourceParam[Database],
-    settings: dg.ResourceParam[Settings],
     run_window: RunWindow,
 ) -> dg.MaterializeResult:
     """A decision on which model serves: the champion, with its numbers and the reason."""
@@ -153,7 +149,7 @@ def model(
     from retail_pipeline.clv.models import registry
 
     started, database = time.monotonic(), database.as_role(Role.SCIENTIST)
-    as_of, horizon_days = run_window.landed(database, settings)
+    as_of, horizon_days = run_window.landed(database)
     versions = registry.candidate_versions(database, as_of, horizon_days)
     metrics = tables.backtest_metrics(database, as_of, horizon_days)
     decision = selection.choose(metrics, versions, as_of)

@@ -8,7 +8,6 @@ import dagster as dg
 from retail_pipeline.dagster_support.check_results import failed, one_row, passed, warned
 from retail_pipeline.dagster_support.run_window import RunWindow
 from retail_pipeline.postgres import Database
-from retail_pipeline.settings import Settings
 
 LOWEST_COVERAGE = 0.70
 HIGHEST_COVERAGE = 0.92
@@ -17,11 +16,10 @@ HIGHEST_COVERAGE = 0.92
 @dg.asset_check(asset=["clv", "model"])
 def champion_beats_last_window(
     database: dg.ResourceParam[Database],
-    settings: dg.ResourceParam[Settings],
     run_window: RunWindow,
 ) -> dg.AssetCheckResult:
     """Over the decision's cut-offs, the champion predicts and ranks better than the last window."""
-    as_of, horizon_days = run_window.landed(database, settings)
+    as_of, horizon_days = run_window.landed(database)
     decision = one_row(
         database,
         "select model_name, validated, reason, numbers from clv.model_decisions "
@@ -52,13 +50,12 @@ def champion_beats_last_window(
 @dg.asset_check(asset=["clv", "backtest_summary"])
 def intervals_cover_four_in_five(
     database: dg.ResourceParam[Database],
-    settings: dg.ResourceParam[Settings],
     run_window: RunWindow,
 ) -> dg.AssetCheckResult:
     """The 80 % intervals of the reference model held about that share of past outcomes."""
     from retail_pipeline.clv.evaluation.selection import INCUMBENT
 
-    as_of, horizon_days = run_window.landed(database, settings)
+    as_of, horizon_days = run_window.landed(database)
     found = one_row(
         database,
         "select count(*) as cutoffs, avg(coverage_80) as mean_coverage, "

@@ -10,7 +10,6 @@ from retail_pipeline.dagster_support.retrying import retried
 from retail_pipeline.dagster_support.run_window import RunWindow
 from retail_pipeline.generation import read_state
 from retail_pipeline.postgres import Database, Role
-from retail_pipeline.settings import Settings
 
 
 @dg.asset(
@@ -23,7 +22,6 @@ from retail_pipeline.settings import Settings
 @retried
 def candidates(
     database: dg.ResourceParam[Database],
-    settings: dg.ResourceParam[Settings],
     run_window: RunWindow,
 ) -> dg.MaterializeResult:
     """A model fitted as of this run's date, stored as plain parameters; a challenger so far."""
@@ -32,7 +30,7 @@ def candidates(
     from retail_pipeline.clv.models.candidates import fit_candidates
 
     started, database = time.monotonic(), database.as_role(Role.SCIENTIST)
-    as_of, horizon_days = run_window.landed(database, settings)
+    as_of, horizon_days = run_window.landed(database)
     sample = tables.training_sample(database, as_of)
     today = dataset.population(tables.features(database, [as_of], sample), as_of)
     labelled = dataset.prepare_features(

@@ -8,7 +8,6 @@ from retail_pipeline.dagster_support.asset_results import markdown, table_result
 from retail_pipeline.dagster_support.retrying import retried
 from retail_pipeline.dagster_support.run_window import RunWindow
 from retail_pipeline.postgres import Database, Role
-from retail_pipeline.settings import Settings
 
 MOST_EXPLAINED = 100_000
 """Customers with reasons, those of the highest predicted value first: each costs some twenty
@@ -33,7 +32,6 @@ _AFTER_DECISIONS = {"dagster/priority": "-1"}
 @retried
 def prediction_reasons(
     database: dg.ResourceParam[Database],
-    settings: dg.ResourceParam[Settings],
     run_window: RunWindow,
 ) -> dg.MaterializeResult:
     """A reason for a customer's prediction: what moved it, in money and in words."""
@@ -44,7 +42,7 @@ def prediction_reasons(
     from retail_pipeline.clv.monitoring import reasons, tables
 
     started, database = time.monotonic(), database.as_role(Role.SCIENTIST)
-    as_of, horizon_days = run_window.landed(database, settings)
+    as_of, horizon_days = run_window.landed(database)
     model = promotion.load_serving(database, as_of, horizon_days).model
     currency = tables.currency(database)
     against = reasons.reference(model, tables.features(database, [as_of]))
@@ -86,7 +84,6 @@ def prediction_reasons(
 @retried
 def feature_importance(
     database: dg.ResourceParam[Database],
-    settings: dg.ResourceParam[Settings],
     run_window: RunWindow,
 ) -> dg.MaterializeResult:
     """A group of features: how much worse the champion predicts without it, out of time."""
@@ -98,7 +95,7 @@ def feature_importance(
     from retail_pipeline.clv.monitoring import importance, tables
 
     started, database = time.monotonic(), database.as_role(Role.SCIENTIST)
-    as_of, horizon_days = run_window.landed(database, settings)
+    as_of, horizon_days = run_window.landed(database)
     name = promotion.load_serving(database, as_of, horizon_days).model.name
     due = dataset.training_cutoffs(inputs.as_of_dates(database), as_of, horizon_days)
     database.execute(
@@ -139,7 +136,6 @@ def feature_importance(
 @retried
 def drift(
     database: dg.ResourceParam[Database],
-    settings: dg.ResourceParam[Settings],
     run_window: RunWindow,
 ) -> dg.MaterializeResult:
     """A feature or prediction: how far its distribution has moved from a reference."""
@@ -149,7 +145,7 @@ def drift(
     from retail_pipeline.clv.monitoring.drift import compared
 
     started, database = time.monotonic(), database.as_role(Role.SCIENTIST)
-    as_of, horizon_days = run_window.landed(database, settings)
+    as_of, horizon_days = run_window.landed(database)
     parts = [
         compared(now, then, is_prediction=is_prediction).assign(
             reference=reference, reference_date=pd.Timestamp(day)
@@ -191,7 +187,6 @@ def drift(
 @retried
 def realised_predictions(
     database: dg.ResourceParam[Database],
-    settings: dg.ResourceParam[Settings],
     run_window: RunWindow,
 ) -> dg.MaterializeResult:
     """A decile of past predictions whose horizon has passed: predicted beside actual value."""
@@ -201,7 +196,7 @@ def realised_predictions(
     from retail_pipeline.clv.monitoring import realised, tables
 
     started, database = time.monotonic(), database.as_role(Role.SCIENTIST)
-    as_of, horizon_days = run_window.landed(database, settings)
+    as_of, horizon_days = run_window.landed(database)
     served = tables.dates_to_judge(database, as_of, horizon_days)
     parts = [
         realised.judged(

@@ -5,7 +5,6 @@ import dagster as dg
 from retail_pipeline.dagster_support.check_results import one_row, passed, warned
 from retail_pipeline.dagster_support.run_window import RunWindow
 from retail_pipeline.postgres import Database
-from retail_pipeline.settings import Settings
 
 LOWEST_RATIO = 0.67
 HIGHEST_RATIO = 1.5
@@ -22,13 +21,12 @@ some of them by itself."""
 @dg.asset_check(asset=["clv", "drift"])
 def predictions_are_stable(
     database: dg.ResourceParam[Database],
-    settings: dg.ResourceParam[Settings],
     run_window: RunWindow,
 ) -> dg.AssetCheckResult:
     """Predicted values are spread as in the backtest and as served before: index below .25."""
     from retail_pipeline.clv.monitoring.stability import CHANGED
 
-    as_of, horizon_days = run_window.landed(database, settings)
+    as_of, horizon_days = run_window.landed(database)
     found = one_row(
         database,
         "select count(*) as compared, "
@@ -53,7 +51,6 @@ def predictions_are_stable(
 @dg.asset_check(asset=["clv", "drift"])
 def features_are_stable(
     database: dg.ResourceParam[Database],
-    settings: dg.ResourceParam[Settings],
     run_window: RunWindow,
 ) -> dg.AssetCheckResult:
     """No feature changed since the month start before, few since what was learned from.
@@ -63,7 +60,7 @@ def features_are_stable(
     from retail_pipeline.clv.monitoring.drift import CLOCKS
     from retail_pipeline.clv.monitoring.stability import CHANGED
 
-    as_of, horizon_days = run_window.landed(database, settings)
+    as_of, horizon_days = run_window.landed(database)
     changed = "stability_index >= greatest(%(bar)s, chance_95)"
     found = one_row(
         database,
@@ -92,14 +89,13 @@ def features_are_stable(
 @dg.asset_check(asset=["clv", "realised_predictions"])
 def what_was_predicted_came(
     database: dg.ResourceParam[Database],
-    settings: dg.ResourceParam[Settings],
     run_window: RunWindow,
 ) -> dg.AssetCheckResult:
     """The latest served predictions whose horizon has passed came true, in total and in intervals.
 
     Where none was served so long ago, those of the backtest's latest cut-off stand in.
     """
-    _, horizon_days = run_window.landed(database, settings)
+    _, horizon_days = run_window.landed(database)
     found = one_row(
         database,
         "select origin, as_of_date::text as predicted_from, sum(customers) as customers, "

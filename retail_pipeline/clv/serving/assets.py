@@ -11,7 +11,6 @@ from retail_pipeline.dagster_support.retrying import retried
 from retail_pipeline.dagster_support.run_window import RunWindow
 from retail_pipeline.errors import PipelineError
 from retail_pipeline.postgres import Database, Role
-from retail_pipeline.settings import Settings
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -37,7 +36,6 @@ _KINDS = {"python", "postgres"}
 @retried
 def predictions(
     database: dg.ResourceParam[Database],
-    settings: dg.ResourceParam[Settings],
     run_window: RunWindow,
 ) -> dg.MaterializeResult:
     """A customer's predicted value over the horizon, with interval, decile and segment."""
@@ -48,8 +46,8 @@ def predictions(
     from retail_pipeline.clv.serving.score import score_tables
 
     started, database = time.monotonic(), database.as_role(Role.SCIENTIST)
-    as_of, horizon_days = run_window.landed(database, settings)
-    rate = run_window.yearly_rate(settings)
+    as_of, horizon_days = run_window.landed(database)
+    rate = run_window.discount_rate
     serving = promotion.load_serving(database, as_of, horizon_days)
     cutoffs = dataset.training_cutoffs(tables.as_of_dates(database), as_of, horizon_days)
     frame = score_tables(database, serving.model, as_of, rate).assign(
@@ -88,7 +86,6 @@ def predictions(
 @retried
 def segments(
     database: dg.ResourceParam[Database],
-    settings: dg.ResourceParam[Settings],
     run_window: RunWindow,
 ) -> dg.MaterializeResult:
     """A segment of customers: how many they are and how much value is predicted for them."""
@@ -96,7 +93,7 @@ def segments(
     from retail_pipeline.clv.serving.segments import past_values, present_values, summarise
 
     started, database = time.monotonic(), database.as_role(Role.SCIENTIST)
-    as_of, horizon_days = run_window.landed(database, settings)
+    as_of, horizon_days = run_window.landed(database)
     served = _served(database, as_of, horizon_days)
     past = database.read(
         "clv.backtest_predictions",
@@ -129,7 +126,6 @@ def segments(
 @retried
 def rfm_segments(
     database: dg.ResourceParam[Database],
-    settings: dg.ResourceParam[Settings],
     run_window: RunWindow,
 ) -> dg.MaterializeResult:
     """A named RFM segment, for communication: its size and the value predicted for it."""
@@ -137,7 +133,7 @@ def rfm_segments(
     from retail_pipeline.clv.serving.segments import summarise_rfm
 
     started, database = time.monotonic(), database.as_role(Role.SCIENTIST)
-    as_of, horizon_days = run_window.landed(database, settings)
+    as_of, horizon_days = run_window.landed(database)
     named = database.read("warehouse.customer_rfm", ["customer_id", "rfm_segment"])
     served = _served(database, as_of, horizon_days)
     table = summarise_rfm(served.merge(named, on="customer_id"))
@@ -157,7 +153,6 @@ def rfm_segments(
 @retried
 def segment_changes(
     database: dg.ResourceParam[Database],
-    settings: dg.ResourceParam[Settings],
     run_window: RunWindow,
 ) -> dg.MaterializeResult:
     """A move of customers between two labels since the month start before, bought or not."""
@@ -168,7 +163,7 @@ def segment_changes(
     from retail_pipeline.clv.serving import segment_changes as changes
 
     started, database = time.monotonic(), database.as_role(Role.SCIENTIST)
-    as_of, horizon_days = run_window.landed(database, settings)
+    as_of, horizon_days = run_window.landed(database)
     earlier = [day for day in tables.as_of_dates(database) if day < as_of and day.day == 1]
     since = max(earlier, default=as_of)
     served = promotion.load_serving(database, as_of, horizon_days).model

@@ -9,7 +9,6 @@ import dagster as dg
 from retail_pipeline.dagster_support.check_results import failed, one_row, passed, warned
 from retail_pipeline.dagster_support.run_window import RunWindow
 from retail_pipeline.postgres import Database
-from retail_pipeline.settings import Settings
 
 LOWEST_TOTAL = 0.5
 HIGHEST_TOTAL = 2.0
@@ -18,11 +17,10 @@ HIGHEST_TOTAL = 2.0
 @dg.asset_check(asset=["clv", "predictions"], blocking=True)
 def everyone_is_scored(
     database: dg.ResourceParam[Database],
-    settings: dg.ResourceParam[Settings],
     run_window: RunWindow,
 ) -> dg.AssetCheckResult:
     """Each customer with a purchase before the date has a prediction, and nobody else."""
-    as_of, horizon_days = run_window.landed(database, settings)
+    as_of, horizon_days = run_window.landed(database)
     found = one_row(
         database,
         "with wanted as (select customer_id from warehouse.customer_features "
@@ -42,11 +40,10 @@ def everyone_is_scored(
 @dg.asset_check(asset=["clv", "predictions"], blocking=True)
 def predictions_are_possible(
     database: dg.ResourceParam[Database],
-    settings: dg.ResourceParam[Settings],
     run_window: RunWindow,
 ) -> dg.AssetCheckResult:
     """No value is negative, none discounted upwards; no interval or probability is wrong."""
-    as_of, horizon_days = run_window.landed(database, settings)
+    as_of, horizon_days = run_window.landed(database)
     found = one_row(
         database,
         "select count(*) as predictions, "
@@ -73,11 +70,10 @@ def predictions_are_possible(
 @dg.asset_check(asset=["clv", "predictions"], blocking=True)
 def the_champion_served(
     database: dg.ResourceParam[Database],
-    settings: dg.ResourceParam[Settings],
     run_window: RunWindow,
 ) -> dg.AssetCheckResult:
     """All predictions are of one version: the latest decision's, the champion, tested by name."""
-    as_of, horizon_days = run_window.landed(database, settings)
+    as_of, horizon_days = run_window.landed(database)
     found = one_row(
         database,
         "with decision as (select model_version, model_name from clv.model_decisions "
@@ -100,11 +96,10 @@ def the_champion_served(
 @dg.asset_check(asset=["clv", "predictions"])
 def total_is_near_the_recent_past(
     database: dg.ResourceParam[Database],
-    settings: dg.ResourceParam[Settings],
     run_window: RunWindow,
 ) -> dg.AssetCheckResult:
     """The predicted total is between half and twice the net amount of the window before."""
-    as_of, horizon_days = run_window.landed(database, settings)
+    as_of, horizon_days = run_window.landed(database)
     found = one_row(
         database,
         "with entries as (select date_day, net_amount from warehouse.customer_day_entries "
@@ -132,11 +127,10 @@ def total_is_near_the_recent_past(
 @dg.asset_check(asset=["clv", "segments"])
 def segments_bring_what_they_say(
     database: dg.ResourceParam[Database],
-    settings: dg.ResourceParam[Settings],
     run_window: RunWindow,
 ) -> dg.AssetCheckResult:
     """After the past cut-offs a customer of high value brought more than one of medium or low."""
-    as_of, horizon_days = run_window.landed(database, settings)
+    as_of, horizon_days = run_window.landed(database)
     found = one_row(
         database,
         "select sum(predicted_value) as predicted_value, "
@@ -167,11 +161,10 @@ def segments_bring_what_they_say(
 @dg.asset_check(asset=["clv", "segment_changes"])
 def labels_follow_the_mart(
     database: dg.ResourceParam[Database],
-    settings: dg.ResourceParam[Settings],
     run_window: RunWindow,
 ) -> dg.AssetCheckResult:
     """The RFM labels that changes are counted by are those of the mart, in number."""
-    as_of, horizon_days = run_window.landed(database, settings)
+    as_of, horizon_days = run_window.landed(database)
     found = one_row(
         database,
         "with counted as (select label_after as label, sum(customers) as customers "

@@ -40,7 +40,6 @@ from retail_pipeline.clv.monitoring.feature_groups import (
 )
 from retail_pipeline.dagster_support.run_window import RunWindow
 from retail_pipeline.postgres import Database
-from retail_pipeline.settings import Settings
 from retail_pipeline_tests.clv.test_assets import AS_OF, FEATURES, HORIZON, LEDGER, fill
 from retail_pipeline_tests.conftest import fresh_database
 
@@ -192,11 +191,7 @@ def run(
     database: Database, selection: AssetSelection, as_of: date = AS_OF
 ) -> ExecuteInProcessResult:
     state.begin(database, source_id="test", as_of=as_of, run_id="test")
-    resources = {
-        "database": database,
-        "settings": Settings(horizon_days=HORIZON),
-        "run_window": RunWindow(),
-    }
+    resources = {"database": database, "run_window": RunWindow(horizon_days=HORIZON)}
     job = define_asset_job("clv", selection)
     definitions = Definitions.merge(build_clv(), Definitions(jobs=[job], resources=resources))
     return definitions.resolve_job_def("clv").execute_in_process()

@@ -1,0 +1,158 @@
+"""The main job in this process, for `run` and for what follows a change of the serving model."""
+
+import time
+import uuid
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+
+from retail_pipeline.cli.instance import dagster_environment, open_instance
+from retail_pipeline.cli.progress import RunProgress
+from retail_pipeline.cli.terminal import open_console, quiet_output
+from retail_pipeline.errors import PipelineError, UsageError
+from retail_pipeline.generation import read_state
+from retail_pipeline.postgres import open_database
+from retail_pipeline.settings import Settings
+
+if TYPE_CHECKING:
+    from dagster import AssetKey, Definitions
+
+JOB = "pipeline"
+_FROM_THE_DECISION = 'key:"clv/model"+'
+
+
+def log_file(settings: Settings) -> Path:
+    """Return the file that holds what libraries printed during the last run."""
+    return settings.home / "logs" / "run.log"
+
+
+def execute(
+    settings: Settings, window: dict[str, Any], select: str | None, console: Console
+) -> RunProgress:
+    """Run the main job and return its progress, with the reasons of a failure.
+
+    Args:
+        settings: The source, and where state is kept.
+        window: Configuration of the run's window.
+        select: Assets in Dagster's selection syntax; None for all.
+        console: Where progress is printed.
+
+    Raises:
+        UsageError: The selection is none, or the window or source needs assets outside of it.
+    """
+    started = time.monotonic()
+    with console.status("starting …"):
+        definitions = _prepare(settings)
+        selected = _selected(definitions, select)
+        if selected is not None and not any(key.path[0] == "transactional" for key in selected):
+            _refuse_new_data(settings, window)
+    return _run_job(definitions, settings, window, selected, console, started)
+
+
+def refresh_serving(settings: Settings, horizon_days: int) -> None:
+    """Decide anew which model serves a horizon, and make all that follows from it.
+
+    In the main job, from `clv/model` on, on the data that is there and at the discount rate of the
+    predictions that are replaced; its source is not read.
+
+    Args:
+        settings: Where state is kept.
+        horizon_days: The horizon.
+
+    Raises:
+        PipelineError: A step failed; the message is its reason.
+    """
+    from retail_pipeline.clv.evaluation import promotion
+
+    rate = promotion.served_discount_rate(open_database(settings), horizon_days)
+    window = {"horizon_days": horizon_days, "discount_rate": rate}
+    started = time.monotonic()
+    with quiet_output(log_file(settings)) as terminal:
+        console, definitions = open_console(terminal), _prepare(settings)
+        selected = _selected(definitions, _FROM_THE_DECISION)
+        progress = _run_job(definitions, settings, window, selected, console, started)
+        if progress.failures:
+            raise progress.failures[-1]
+
+
+def _prepare(settings: Settings) -> "Definitions":
+    """Return the definitions; the database's server is started and dbt's manifest is parsed."""
+    from retail_pipeline.build import build_definitions
+    from retail_pipeline.warehouse.project import prepare_for
+
+    dagster_environment(settings)
+    prepare_for(settings)
+    return build_definitions(settings)
+
+
+def _selected(definitions: "Definitions", select: str | None) -> "list[AssetKey] | None":
+    if select is None:
+        return None
+    from dagster import AssetSelection
+
+    try:
+        graph = definitions.resolve_asset_graph()
+        keys = AssetSelection.from_string(select).resolve(graph)
+    except Exception as error:
+        raise UsageError(
+            f"--select {select!r} is not a selection of assets: {error}. "
+            "Examples: 'group:figures', 'key:\"clv/predictions\"', '+key:\"clv/model\"'"
+        ) from None
+    whole = sorted(key for key in keys if graph.get(key).partitions_def is None)
+    if not whole:
+        raise UsageError(
+            f"--select {select!r} matches no asset that a run makes (clv/backtest is made by "
+            "partition, by a backfill in the UI; clv/backtest_summary brings it up to date)"
+        )
+    return whole
+
+
+def _refuse_new_data(settings: Settings, window: dict[str, Any]) -> None:
+    """Refuse a source or a full refresh that a selection without ingestion would pass over."""
+    from retail_pipeline.retail_api import source_id
+
+    if window["full_refresh"]:
+        raise UsageError("--full-refresh needs the transactional assets in --select")
+    stored, given = read_state(open_database(settings)).source_id, source_id(settings.source)
+    if stored != given:
+        raise UsageError(
+            f"the stored data is of {stored}, this run's source is {given}: give the stored "
+            "source, or select the transactional assets as well"
+        )
+
+
+def _run_job(
+    definitions: "Definitions",
+    settings: Settings,
+    window: dict[str, Any],
+    selected: "Sequence[AssetKey] | None",
+    console: Console,
+    started: float,
+) -> RunProgress:
+    from retail_pipeline.dagster_support.dead_runs import held_by_this_process
+
+    run_id, job = str(uuid.uuid4()), definitions.resolve_job_def(JOB)
+    progress = RunProgress(console, len(selected or job.asset_layer.executable_asset_keys))
+    locks = settings.home / "dagster" / "at_work"
+    with (
+        progress.bar,
+        open_instance(settings) as instance,
+        held_by_this_process(instance, locks, run_id),
+    ):
+        instance.add_event_listener(run_id, progress.on_entry)
+        progress.seconds["set-up"] = time.monotonic() - started
+        result = job.execute_in_process(
+            run_config={
+                "resources": {"run_window": {"config": window}},
+                "loggers": {"console": {"config": {"log_level": "WARNING"}}},
+            },
+            instance=instance,
+            run_id=run_id,
+            asset_selection=selected,
+            raise_on_error=False,
+        )
+    if not result.success and not progress.failures:
+        progress.failures.append(PipelineError("the run failed and gave no reason"))
+    return progress

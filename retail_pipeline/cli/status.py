@@ -1,0 +1,64 @@
+"""The command `status`: what is running and what the layers hold."""
+
+import dataclasses
+import json
+import sys
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+import typer
+from rich.markup import escape
+
+from retail_pipeline.cli.summary import print_champion, print_row_counts
+from retail_pipeline.cli.terminal import open_console
+from retail_pipeline.errors import PipelineError
+from retail_pipeline.generation import read_state
+from retail_pipeline.postgres import Database
+from retail_pipeline.postgres.open import embedded_server
+from retail_pipeline.report.summary import read_summary
+from retail_pipeline.settings import Settings
+
+
+def status(
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON for machines.")] = False,
+) -> None:
+    """Show what is running and what the layers hold; starts nothing.
+
+    For a script: `retail-pipeline status --json`
+    """
+    settings = Settings.from_environment()
+    found = _found(settings.database_url or embedded_server(settings).running_url())
+    if as_json:
+        sys.stdout.write(json.dumps(found, indent=1) + "\n")
+    else:
+        _print(found)
+
+
+def _found(url: str | None) -> dict[str, Any]:
+    """Return the server's place, the state of the data and the summary; None for what is not."""
+    if url is None:
+        return {"running": False, "postgres": None, "state": None}
+    database = Database(url)
+    database.execute("select 1")
+    found = {"running": True, "postgres": database.location, "state": None}
+    try:
+        state = read_state(database)
+    except PipelineError:  # nothing was ingested yet
+        return found
+    found["state"] = {**dataclasses.asdict(state), "as_of": state.as_of.isoformat()}
+    return {**found, **read_summary(database)}
+
+
+def _print(found: Mapping[str, Any]) -> None:
+    console, state = open_console(), found["state"]
+    if not found["running"]:
+        console.print("PostgreSQL   embedded, not running (`retail-pipeline up` starts it)")
+        return
+    console.print(f"PostgreSQL   {escape(found['postgres'])}")
+    if state is None:
+        console.print("State        nothing was ingested yet: `retail-pipeline run` does it")
+        return
+    console.print(f"Source       {escape(state['source_id'])}")
+    console.print(f"As of        {state['as_of']}, generation {state['generation']}")
+    print_row_counts(found["rows"], console)
+    print_champion(found["champion"], console)
