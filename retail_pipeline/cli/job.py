@@ -134,7 +134,7 @@ def _run_job(
     from retail_pipeline.dagster_support.dead_runs import held_by_this_process
 
     run_id, job = str(uuid.uuid4()), definitions.resolve_job_def(JOB)
-    progress = RunProgress(console, len(selected or job.asset_layer.executable_asset_keys))
+    progress = RunProgress(console, len(list(selected or job.asset_layer.executable_asset_keys)))
     locks = settings.home / "dagster" / "at_work"
     with (
         progress.bar,

@@ -55,7 +55,7 @@ def _cell(value: Any) -> str:
     if isinstance(value, int):
         return f"{value:,}"
     if isinstance(value, float):
-        return f"{value:,.0f}" if abs(value) >= 1_000 else f"{value:z.3f}"
+        return f"{value:,.0f}" if abs(value) >= 100 else f"{value:z.3f}"
     return "-" if value is None else escape(str(value))
 
 
