@@ -1,4 +1,4 @@
-"""The terminal of a command: its console, libraries that print beside it, signals that end it."""
+"""The terminal of a command: its console and tables, its questions, and signals that end it."""
 
 import os
 import signal
@@ -8,9 +8,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TextIO
 
+import typer
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
+
+from retail_pipeline.errors import UsageError
 
 _WIDTH_WITHOUT_TERMINAL = 120
 
@@ -77,6 +80,21 @@ def quiet_output(log: Path, *, to_stderr: bool = False) -> Iterator[TextIO]:
             for number, kept in zip((1, 2), terminals, strict=True):
                 os.dup2(kept, number)
                 os.close(kept)
+
+
+def confirm(question: str, refusal: str) -> None:
+    """Ask on a terminal whether to go on; end the command with exit code 1 where the answer is no.
+
+    Args:
+        question: Ends with a question mark.
+        refusal: The message where there is no terminal; it names the option that answers.
+
+    Raises:
+        UsageError: Nobody can be asked.
+    """
+    if not sys.stdin.isatty():
+        raise UsageError(refusal)
+    typer.confirm(question, abort=True)
 
 
 def stop_like_ctrl_c() -> None:
