@@ -25,6 +25,7 @@ def lines(tmp_path: Path) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_a_version_is_listed_pinned_and_rolled_back(
     cli: Cli, database: Database, lines: Path
 ) -> None:

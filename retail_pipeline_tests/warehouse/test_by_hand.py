@@ -60,6 +60,7 @@ def _schemas(database: Database) -> set[str]:
     return set(rows["name"])
 
 
+@pytest.mark.slow
 def test_drafts_have_schemas_of_their_own_and_the_live_features_keep_their_dates(
     database: Database, dbt: Dbt
 ) -> None:
