@@ -128,13 +128,17 @@ def restore(content: Mapping[str, Any]) -> ValueModel:
             f"the stored model {name!r} is not known here: materialize clv/candidates and clv/model"
         )
     try:
-        return MODELS[name](int(content["horizon_days"])).restore(content["parameters"])
+        model = MODELS[name](int(content["horizon_days"])).restore(content["parameters"])
+        # Trees know features by their place: another list would be read in silence.
+        if model.parameters().get("features") != content["parameters"].get("features"):
+            raise ValueError
     except (KeyError, TypeError, ValueError):
         raise PipelineError(
             f"the stored model {version_of(content)} is of another release of the project and "
             "cannot be loaded: `retail-pipeline run` trains new ones; if it is pinned, unpin it "
             "first (`retail-pipeline model unpin`)"
         ) from None
+    return model
 
 
 def save_candidates(

@@ -11,7 +11,7 @@ from retail_pipeline.clv.models.base import AbstainError
 from retail_pipeline.clv.models.baselines import Mean
 from retail_pipeline.clv.models.boosted import BoostedParetoNBD
 from retail_pipeline.clv.models.linear import LinearRegression
-from retail_pipeline.clv.models.registry import MODELS
+from retail_pipeline.clv.models.registry import MODELS, content_of, restore
 from retail_pipeline.clv.models.terms import terms
 from retail_pipeline.clv.models.tree_arrays import (
     Bins,
@@ -73,6 +73,24 @@ def ledger() -> pd.DataFrame:
 def test_one_customer() -> None:
     assert sound(valued(of_one([10.0]))) == set(MODELS) - NEEDS_NO_PAST
     sound(valued(of_one([10.0, 20.0, 5.0])))
+
+
+def test_a_stored_model_of_other_features_is_refused_and_its_own_predict_the_same(
+    ledger: pd.DataFrame,
+) -> None:
+    valuation = valued(ledger)
+    fitted = [c.model for c in valuation.candidates if c.model is not None]
+    with_features = 0
+    for model in fitted:
+        content = content_of(model, AS_OF)
+        assert restore(content).parameters() == content["parameters"]
+        names = content["parameters"].get("features")
+        if names:
+            content["parameters"]["features"] = [*names[1:], names[0]]
+            with pytest.raises(PipelineError, match="another release"):
+                restore(content)
+            with_features += 1
+    assert with_features >= 4, [model.name for model in fitted]
 
 
 def test_nobody_came_back(ledger: pd.DataFrame) -> None:

@@ -3,7 +3,7 @@
 
     A line's discount is given in percent; amounts are not rounded. -#}
 
-{%- set cart_time = var('open_shop_cart_time') or '_airbyte_extracted_at' -%}
+{%- set cart_time = var('open_shop_cart_time', none) or '_airbyte_extracted_at' -%}
 
 select
 
