@@ -10,7 +10,7 @@ import dagster as dg
 from retail_pipeline.automation import build_automation, with_conditions
 from retail_pipeline.clv.definitions import build_clv
 from retail_pipeline.dagster_support.catalog import catalogued
-from retail_pipeline.dagster_support.run_window import RunWindow
+from retail_pipeline.dagster_support.run_window import run_window
 from retail_pipeline.figures.assets import build_figures
 from retail_pipeline.ingestion import build_ingestion
 from retail_pipeline.postgres import open_database
@@ -33,9 +33,7 @@ def build_definitions(settings: Settings | None = None, **overrides: Any) -> dg.
     resources = {
         "settings": settings,
         "database": open_database(settings),
-        "run_window": RunWindow(
-            horizon_days=settings.horizon_days, discount_rate=settings.discount_rate
-        ),
+        "run_window": run_window(settings),
         **overrides,
     }
     rooms = [

@@ -1,7 +1,7 @@
 """What a single run can set: the as-of date, the horizon, the discount rate, a full refresh.
 
-A Dagster resource, so that the UI's launchpad offers it; `build` gives it the environment's
-horizon and discount rate. The rule about source and as-of date itself is in `generation`.
+A Dagster resource, so that the UI's launchpad offers it, with the environment's horizon and
+discount rate as defaults. The rule about source and as-of date itself is in `generation`.
 """
 
 from datetime import date, timedelta
@@ -13,6 +13,12 @@ from retail_pipeline.errors import PipelineError
 from retail_pipeline.generation import landed_state
 from retail_pipeline.postgres import Database
 from retail_pipeline.settings import TODAY, DiscountRate, Horizon, Settings, parse_as_of
+
+_HORIZON = "Days ahead whose value is predicted, 1 to 1095."
+_DISCOUNT_RATE = (
+    "Yearly rate at which predicted value is discounted to the as-of date, from 0 to below 1 "
+    "(0.1 is 10 % a year)."
+)
 
 
 class RunWindow(dg.ConfigurableResource):
@@ -27,12 +33,11 @@ class RunWindow(dg.ConfigurableResource):
     )
     horizon_days: Horizon = Field(
         default=Settings.model_fields["horizon_days"].default,
-        description="Days ahead whose value is predicted, 1 to 1095.",
+        description=_HORIZON,
     )
     discount_rate: DiscountRate = Field(
         default=Settings.model_fields["discount_rate"].default,
-        description="Yearly rate at which predicted value is discounted to the as-of date, from 0 "
-        "to below 1 (0.1 is 10 % a year).",
+        description=_DISCOUNT_RATE,
     )
     full_refresh: bool = Field(default=False, description="Rebuild every layer from the source.")
 
@@ -65,3 +70,19 @@ class RunWindow(dg.ConfigurableResource):
                 f"{landed}: materialize the transactional assets in the same run"
             )
         return landed
+
+
+def run_window(settings: Settings) -> RunWindow:
+    """Return the run window whose fields default to the environment's horizon and discount rate.
+
+    The defaults are those of a class: of values that an instance is given, Dagster keeps none where
+    a run sets any field.
+    """
+
+    class EnvironmentsRunWindow(RunWindow):
+        horizon_days: Horizon = Field(default=settings.horizon_days, description=_HORIZON)
+        discount_rate: DiscountRate = Field(
+            default=settings.discount_rate, description=_DISCOUNT_RATE
+        )
+
+    return EnvironmentsRunWindow()
