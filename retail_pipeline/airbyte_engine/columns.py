@@ -1,7 +1,8 @@
 """The columns of a stream, from its JSON schema; the reader's process needs them too."""
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from math import isfinite
 from typing import Any
 
 from retail_pipeline.airbyte_engine.values import (
@@ -9,7 +10,7 @@ from retail_pipeline.airbyte_engine.values import (
     ToText,
     column_type,
     declared_types,
-    is_finite,
+    json_text,
 )
 
 _PLAIN_TYPES: Mapping[str, frozenset[type]] = {
@@ -18,87 +19,29 @@ _PLAIN_TYPES: Mapping[str, frozenset[type]] = {
     "boolean": frozenset({bool}),
     "bigint": frozenset({int}),
 }
-"""Python types whose values fit a column as they are, inside an array's elements."""
+"""Python types whose values fit a column as they are; a float also has to be finite."""
 
 
 @dataclass(frozen=True)
 class Column:
-    """A column of a stream.
+    """A column of a stream, or a field of the elements of an array.
 
     Attributes:
         name: Its name, which is the field's.
         sql_type: PostgreSQL's type.
-        text: Writes its values.
-        required: Whether a record without a fitting value is rejected.
-        nullable: Whether null fits although the column is required.
-        elements: The elements of an array of flat objects; None for any other column.
-        allowed: The only values that fit, where the schema lists them.
+        text: Writes its values; raises `MisfitError` where a value does not fit.
+        required: Whether a record without a fitting value is rejected: it is required, and null is
+            not among its types.
+        elements: The fields of an array's elements, which are flat objects; of others none.
+        plain_types: Python types whose values fit without a call of `text`.
     """
 
     name: str
     sql_type: str
     text: ToText
     required: bool
-    nullable: bool
-    elements: "Elements | None" = None
-    allowed: frozenset[Any] | None = None
-
-
-@dataclass(frozen=True)
-class ElementField:
-    """A field of an array's elements; values of `plain_types` fit without a closer look."""
-
-    name: str
-    plain_types: frozenset[type]
-    required: bool
-    text: ToText
-
-
-@dataclass
-class SortedElements:
-    """The elements of one array: those that fit, the fields nulled in them, the rejected ones."""
-
-    kept: list[dict[str, Any]] = field(default_factory=list)
-    nulled: list[str] = field(default_factory=list)
-    rejected: list[tuple[int, Any, str]] = field(default_factory=list)
-
-
-@dataclass(frozen=True)
-class Elements:
-    """The fields of an array whose elements are flat objects.
-
-    A bad element leaves the array, not its record; a bad optional field of an element is nulled.
-    """
-
-    fields: tuple[ElementField, ...]
-
-    def sort(self, elements: Iterable[Any]) -> SortedElements:
-        """Return the elements that fit, the fields that were nulled, and the rejected elements."""
-        result = SortedElements()
-        for position, element in enumerate(elements):
-            problem = self._problem(element)
-            if problem is not None:
-                result.rejected.append((position, element, problem))
-                continue
-            misfits = [each.name for each in self.fields if not _fits(each, element)]
-            result.nulled += [f"[{position}].{name}" for name in misfits]
-            result.kept.append({**element, **dict.fromkeys(misfits)} if misfits else element)
-        return result
-
-    def _problem(self, element: Any) -> str | None:
-        if type(element) is not dict:
-            return "it is not an object"
-        for each in self.fields:
-            value = element.get(each.name)
-            if not each.required or (type(value) in each.plain_types and is_finite(value)):
-                continue
-            if value is None:
-                return f"{each.name} is missing"
-            try:
-                each.text(value)
-            except MisfitError as misfit:
-                return f"{each.name} {misfit}"
-        return None
+    elements: "tuple[Column, ...]" = ()
+    plain_types: frozenset[type] = frozenset()
 
 
 def columns_of(schema: Mapping[str, Any], *, identity: Iterable[str] = ()) -> list[Column]:
@@ -108,44 +51,84 @@ def columns_of(schema: Mapping[str, Any], *, identity: Iterable[str] = ()) -> li
         schema: The stream's JSON schema.
         identity: Columns that are required whatever the schema says: key and cursor.
     """
-    identity = set(identity)
-    required = identity | set(schema.get("required", ()))
+    identity, required = set(identity), set(schema.get("required", ()))
     columns = []
     for name, declared in schema["properties"].items():
+        is_required = name in required and "null" not in declared_types(declared)
         sql_type, text = column_type(declared)
+        elements = _elements(declared)
         columns.append(
             Column(
                 name=name,
                 sql_type=sql_type,
-                text=text,
-                required=name in required,
-                nullable="null" in declared_types(declared) and name not in identity,
-                elements=_elements(declared),
-                allowed=frozenset(declared["enum"]) if "enum" in declared else None,
+                text=_array_text(elements, text) if elements else text,
+                required=is_required or name in identity,
+                elements=elements,
+                plain_types=frozenset() if "enum" in declared else _plain_types(sql_type),
             )
         )
     return columns
 
 
-def _elements(declared: Mapping[str, Any]) -> Elements | None:
-    items = declared.get("items", {})
-    if "array" not in declared_types(declared) or declared_types(items) != {"object"}:
-        return None
-    if "properties" not in items:
-        return None
-    fields = []
-    for column in columns_of(items):
-        plain = _PLAIN_TYPES.get(column.sql_type, frozenset()) if column.allowed is None else None
-        fields.append(ElementField(column.name, plain or frozenset(), column.required, column.text))
-    return Elements(tuple(fields))
+def fitting_elements(
+    fields: Sequence[Column], elements: Iterable[Any]
+) -> tuple[list[Any], list[str]]:
+    """Return an array's elements with optional misfits nulled, and the places of these.
+
+    Args:
+        fields: The fields of an element.
+        elements: The array.
+
+    Raises:
+        MisfitError: An element is no object, or has a misfit in a required field.
+    """
+    fitting, nulled = [], []
+    for position, element in enumerate(elements):
+        if type(element) is not dict:
+            raise MisfitError(f"has an element that is not an object, at position {position}")
+        misfits: dict[str, None] = {}
+        for each in fields:
+            value = element.get(each.name)
+            if type(value) in each.plain_types and (type(value) is not float or isfinite(value)):
+                continue
+            problem = _problem(each, value)
+            if problem and each.required:
+                raise MisfitError(f"has an element whose {problem}, at position {position}")
+            if problem:
+                misfits[each.name] = None
+                nulled.append(f"[{position}].{each.name}")
+        fitting.append({**element, **misfits} if misfits else element)
+    return fitting, nulled
 
 
-def _fits(each: ElementField, element: Mapping[str, Any]) -> bool:
-    value = element.get(each.name)
-    if value is None or (type(value) in each.plain_types and is_finite(value)):
-        return True
+def _problem(each: Column, value: Any) -> str | None:
+    if value is None:
+        return f"{each.name} is missing" if each.required else None
     try:
         each.text(value)
-    except MisfitError:
-        return False
-    return True
+    except MisfitError as misfit:
+        return f"{each.name} {misfit}"
+    return None
+
+
+def _plain_types(sql_type: str) -> frozenset[type]:
+    return _PLAIN_TYPES.get(sql_type, frozenset())
+
+
+def _elements(declared: Mapping[str, Any]) -> tuple[Column, ...]:
+    items = declared.get("items", {})
+    if declared_types(declared) - {"null"} != {"array"} or declared_types(items) != {"object"}:
+        return ()
+    return tuple(columns_of(items)) if "properties" in items else ()
+
+
+def _array_text(fields: Sequence[Column], any_array: ToText) -> ToText:
+    def text(value: Any) -> str:
+        if type(value) is not list:
+            return any_array(value)  # raises: it is no array
+        _, nulled = fitting_elements(fields, value)
+        if nulled:
+            raise MisfitError(f"has values that do not fit at {', '.join(nulled)}")
+        return json_text(value)
+
+    return text

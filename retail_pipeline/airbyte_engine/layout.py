@@ -2,8 +2,7 @@
 
 Airbyte's four columns first, then the stream's in schema order, all nullable; no primary key, but
 indexes on key, cursor and time of extraction. Where a schema changes, a new column is added, one
-that is gone stays with its values, a wider type widens its column, and any other change of type
-fails the sync before it lands a record.
+that is gone stays with its values, and a change of type fails the sync before it lands a record.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -39,12 +38,10 @@ _FULL_NAMES: Mapping[str, str] = {
     "timestamptz": "timestamp with time zone",
     "timestamp": "timestamp without time zone",
 }
-_WIDER = frozenset({("bigint", "numeric"), ("date", "timestamptz"), ("date", "timestamp")})
-"""Types of a column and wider ones that hold all its values; text holds those of every type."""
 
 
 class ColumnTypeError(PipelineError):
-    """A column's declared type has changed in a way that its table cannot follow."""
+    """A column's declared type is not the type of its table's column."""
 
     failure_type = "config_error"
 
@@ -101,10 +98,10 @@ def landings(folder: AirbyteFolder, connection: ConnectionFile) -> dict[str, Lan
 
 
 def prepare(connection: psycopg.Connection, landing: Landing) -> None:
-    """Create the landing table where it is missing; add new columns, widen those that need it.
+    """Create the landing table where it is missing; add new columns.
 
     Raises:
-        ColumnTypeError: A column's type has changed to one that may not hold what has landed.
+        ColumnTypeError: A column's declared type has changed.
     """
     present = _present_columns(connection, landing)
     if not present:
@@ -118,13 +115,18 @@ def prepare(connection: psycopg.Connection, landing: Landing) -> None:
                 )
             )
         elif present[column.name] != column.sql_type:
-            _widen(connection, landing, column, present[column.name])
+            raise ColumnTypeError(
+                f"{landing.schema}.{landing.settings.name}.{column.name} is "
+                f"{present[column.name]}, and the manifest declares {column.sql_type}: give the "
+                "field its former type, or drop the column (`alter table … drop column … cascade`; "
+                "dbt makes the views on it again) and run with --full-refresh"
+            )
 
 
 def differences(connection: psycopg.Connection, landing: Landing) -> str | None:
     """Return how a table differs from its layout, or None; the order of columns counts."""
     wanted = list(landing.sql_types.items())
-    present = list(_present_columns(connection, landing, modifier="atttypmod").items())
+    present = list(_present_columns(connection, landing).items())
     if present == wanted:
         return None
     odd = [f"{name} {sql_type}" for name, sql_type in wanted if (name, sql_type) not in present]
@@ -164,16 +166,14 @@ def definitions(columns: Mapping[str, str]) -> sql.Composed:
     )
 
 
-def _present_columns(
-    connection: psycopg.Connection, landing: Landing, *, modifier: LiteralString = "null"
-) -> dict[str, str]:
+def _present_columns(connection: psycopg.Connection, landing: Landing) -> dict[str, str]:
     """Return the SQL types of the table's columns by name, in the table's order.
 
-    With `atttypmod` as modifier a type comes with its precision, such as `numeric(10,2)`.
+    A type comes with its precision, such as `numeric(10,2)`, which would round in silence.
     """
     short = {full: name for name, full in _FULL_NAMES.items()}
     rows: list[tuple[str, str]] = connection.execute(
-        f"select attname, format_type(atttypid, {modifier}) from pg_attribute "
+        "select attname, format_type(atttypid, atttypmod) from pg_attribute "
         "where attrelid = to_regclass(%s) and attnum > 0 and not attisdropped order by attnum",
         [landing.table.as_string(connection)],
     ).fetchall()
@@ -194,30 +194,3 @@ def _create(connection: psycopg.Connection, landing: Landing) -> None:
     indexed = [landing.settings.key, landing.settings.cursor_field, ["_airbyte_extracted_at"]]
     for names in filter(None, indexed):
         connection.execute(sql.SQL("create index on {} ({})").format(landing.table, listed(names)))
-
-
-def _widen(connection: psycopg.Connection, landing: Landing, column: Column, present: str) -> None:
-    change = (
-        f"{landing.schema}.{landing.settings.name}.{column.name} is "
-        f"{_FULL_NAMES.get(present, present)}, and the manifest declares "
-        f"{_FULL_NAMES.get(column.sql_type, column.sql_type)}"
-    )
-    if (present, column.sql_type) not in _WIDER and column.sql_type != "varchar":
-        raise ColumnTypeError(
-            f"{change}, which may not hold every value that landed: give the field its former "
-            "type, or drop the column and run with --full-refresh"
-        )
-    try:
-        with connection.transaction():
-            connection.execute(
-                sql.SQL("alter table {table} alter column {name} type {type}").format(
-                    table=landing.table,
-                    name=sql.Identifier(column.name),
-                    type=sql.SQL(column.sql_type),
-                )
-            )
-    except psycopg.errors.FeatureNotSupported as error:
-        raise ColumnTypeError(
-            f"{change}; it would be widened, but {error.diag.message_detail}: drop the views that "
-            "read it (dbt makes them again) and sync again"
-        ) from None

@@ -23,9 +23,14 @@ class StreamState:
 
 @dataclass(frozen=True)
 class RenderedPage:
-    """Records of a stream as COPY's text: rows for its incoming table, and rejected records.
+    """Records of a stream as lines of COPY's text format, each with its end.
 
-    `undeclared` are fields that were served and that the schema does not have.
+    Attributes:
+        stream: The stream.
+        records: How many records were read.
+        rows: For the stream's incoming table: number, time of emission, changes, columns.
+        rejected: For the table of rejected records: stream, hash, record, reason.
+        undeclared: Fields of the first and last record that the schema does not have.
     """
 
     stream: str

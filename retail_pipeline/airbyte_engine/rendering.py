@@ -1,56 +1,49 @@
 """Records as lines of COPY's text format, and the rules for values that do not fit.
 
 The rules: a misfit in a key, a cursor or a required field rejects the record; any other misfit is
-nulled and noted in `_airbyte_meta.changes`; a bad element of an array of objects leaves the array
-and is rejected on its own. `_add_record` applies them record by record and is their definition. A
-page whose values all fit is rendered column by column, which is faster; any other page is halved
-until the misfits are alone. Both ways give rows that PostgreSQL reads as the same values.
+nulled and noted in `_airbyte_meta.changes`. An array of objects misfits where an element does; a
+misfit in an optional field of an element is nulled and noted alone.
 
 Pure: the same code runs in the process that reads and in the one that loads.
 """
 
 import hashlib
-import math
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
 from functools import cached_property
-from itertools import chain, repeat
 from typing import Any
 
 import orjson
 
-from retail_pipeline.airbyte_engine.columns import Column, columns_of
+from retail_pipeline.airbyte_engine.columns import Column, columns_of, fitting_elements
+from retail_pipeline.airbyte_engine.messages import RenderedPage
 from retail_pipeline.airbyte_engine.values import MisfitError, json_text, storable
 
 LONGEST_KEY = 600
 """Characters of a key: PostgreSQL indexes at most 2,704 bytes, and a character may have four."""
 
-_SPECIAL = re.compile(r"[\\\t\n\r\x00]")
-_INSTANT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{3}(\d{3})?)?Z?")
+_SPECIAL = re.compile(r"[\\\t\n\r]")
 _NULL = "\\N"
-_SMALLEST_PAGE = 16
-"""Pages of no more records are rendered record by record instead of being halved."""
-
-
-class _UnevenError(Exception):
-    """A column of a page holds values that need a closer look."""
+_NULLED = {"change": "NULLED", "reason": "DESTINATION_TYPECAST_ERROR"}
 
 
 @dataclass
-class Rendered:
-    """Lines, each with its end, of a page of records.
+class _Misfits:
+    """The misfits of a page by the position of their records.
 
     Attributes:
-        rows: For the stream's incoming table: number, time of emission, changes, columns.
-        rejected: For the table of rejected records: stream, hash, record, reason.
-        undeclared: Fields of the page's first and last record that the schema does not have.
+        reasons: Why records are rejected.
+        nulled: The places of values that are nulled.
     """
 
-    rows: list[str] = field(default_factory=list)
-    rejected: list[str] = field(default_factory=list)
-    undeclared: set[str] = field(default_factory=set)
+    reasons: dict[int, str] = field(default_factory=dict)
+    nulled: defaultdict[int, list[str]] = field(default_factory=lambda: defaultdict(list))
+
+    def reject(self, position: int, reason: str) -> None:
+        """Reject a record; the first reason stays."""
+        self.reasons.setdefault(position, reason)
 
 
 @dataclass(frozen=True)
@@ -76,35 +69,44 @@ class Renderer:
 
     def render(
         self, records: Sequence[Mapping[str, Any]], *, first: int, emitted_at: int
-    ) -> Rendered:
-        """Return a page's lines.
+    ) -> RenderedPage:
+        """Return a page as lines of COPY's text format.
 
         Args:
-            records: The records in the order of the source.
+            records: The records in the order of the source, at least one.
             first: The number of the first one in its sync; later numbers win.
             emitted_at: When they were read, in milliseconds since 1970.
         """
-        result = Rendered()
-        self._add_page(records, first, emitted_at, result)
-        if records:
-            result.undeclared = {*records[0], *records[-1]} - self._declared
-        return result
+        misfits = _Misfits()
+        columns = [self._texts(column, records, misfits) for column in self.columns]
+        changes = [_NULL] * len(records)
+        for position, places in misfits.nulled.items():
+            changes[position] = _escaped(json_text([{"field": each, **_NULLED} for each in places]))
+        numbers = [f"{number}\t{emitted_at}" for number in range(first, first + len(records))]
+        rows = [
+            f"{line}\n" for line in map("\t".join, zip(numbers, changes, *columns, strict=True))
+        ]
+        for position in sorted(misfits.reasons, reverse=True):
+            del rows[position]
+        rejected = [
+            rejected_line(self.stream, records[position], reason)
+            for position, reason in sorted(misfits.reasons.items())
+        ]
+        return RenderedPage(
+            stream=self.stream,
+            records=len(records),
+            rows="".join(rows).encode(),
+            rejected="".join(rejected).encode(),
+            undeclared=tuple(sorted({*records[0], *records[-1]} - self._declared)),
+        )
 
     def accepts_key_of(self, record: Mapping[str, Any]) -> bool:
         """Return whether a record has a key that fits its columns."""
-        for column in self._key_columns:
-            value = record.get(column.name)
-            if value is None or value == "" or len(str(value)) > self._longest_key:
-                return False
-            try:
-                column.text(value)
-            except MisfitError:
-                return False
-        return True
-
-    @cached_property
-    def _key_columns(self) -> list[Column]:
-        return [column for column in self.columns if column.name in self.key]
+        misfits = _Misfits()
+        for column in self.columns:
+            if column.name in self.key:
+                self._texts(column, [record], misfits)
+        return not misfits.reasons
 
     @cached_property
     def _declared(self) -> frozenset[str]:
@@ -112,89 +114,41 @@ class Renderer:
 
     @cached_property
     def _longest_key(self) -> int:
-        return LONGEST_KEY // max(len(self.key), 1)
+        return LONGEST_KEY // len(self.key)
 
-    def _add_page(
-        self, records: Sequence[Mapping[str, Any]], first: int, emitted_at: int, result: Rendered
-    ) -> None:
-        if not records:
-            return
+    def _texts(
+        self, column: Column, records: Sequence[Mapping[str, Any]], misfits: _Misfits
+    ) -> list[str]:
+        """Return a column's texts for COPY, and note its misfits."""
+        values = [record.get(column.name) for record in records]
+        text = column.text
         try:
-            result.rows += self._by_column(records, first, emitted_at)
-        except (_UnevenError, TypeError, ValueError, UnicodeError):
-            if len(records) <= _SMALLEST_PAGE:
-                for number, record in enumerate(records, first):
-                    self._add_record(record, number, emitted_at, result)
-            else:
-                half = len(records) // 2
-                self._add_page(records[:half], first, emitted_at, result)
-                self._add_page(records[half:], first + half, emitted_at, result)
+            texts = [None if value is None else text(value) for value in values]
+        except MisfitError:
+            texts = [
+                None if value is None else _text_or_misfit(column, value, position, misfits)
+                for position, value in enumerate(values)
+            ]
+        if column.required and None in texts:
+            for position, value in enumerate(values):
+                if value is None:
+                    misfits.reject(position, f"{column.name} is missing")
+        if column.name in self.key:
+            self._check_key(texts, misfits)
+        return _copied(texts)
 
-    def _by_column(
-        self, records: Sequence[Mapping[str, Any]], first: int, emitted_at: int
-    ) -> Iterable[str]:
-        prefix = f"\t{emitted_at}\t{_NULL}"
-        texts = [[f"{number}{prefix}" for number in range(first, first + len(records))]]
-        for column in self.columns:
-            values = [record.get(column.name) for record in records]
-            if column.required and not column.nullable and None in values:
-                raise _UnevenError
-            texts.append(_texts(column, values))
-            if column.name in self.key and (
-                "" in values or max(map(len, texts[-1])) > self._longest_key
-            ):
-                raise _UnevenError
-        return map("{}\n".format, map("\t".join, zip(*texts, strict=True)))
-
-    def _add_record(
-        self, record: Mapping[str, Any], number: int, emitted_at: int, result: Rendered
-    ) -> None:
-        values: list[str | None] = [str(number), str(emitted_at), None]
-        changes: list[str] = []
-        for column in self.columns:
-            value = record.get(column.name)
-            if value is None and column.required and not column.nullable:
-                return self._reject(record, f"{column.name} is missing", result)
-            try:
-                if column.elements is not None and type(value) is list:
-                    value = self._fitting_elements(column, record, changes, result)
-                values.append(None if value is None else column.text(value))
-            except MisfitError as misfit:
-                if column.required:
-                    return self._reject(record, f"{column.name} {misfit}", result)
-                values.append(None)
-                changes.append(column.name)
-        if any(record[name] == "" for name in self.key):
-            return self._reject(record, "the key is empty", result)
-        if any(len(str(record[name])) > self._longest_key for name in self.key):
-            reason = f"the key is longer than {self._longest_key} characters"
-            return self._reject(record, reason, result)
-        if changes:
-            values[2] = json_text([{"field": each, **_NULLED} for each in changes])
-        result.rows.append(_line(values))
-        return None
-
-    def _fitting_elements(
-        self, column: Column, record: Mapping[str, Any], changes: list[str], result: Rendered
-    ) -> list[Any]:
-        assert column.elements is not None
-        elements = column.elements.sort(record[column.name])
-        key = {name: record.get(name) for name in self.key}
-        for position, element, problem in elements.rejected:
-            rejected = {**key, "position": position, "line": element}
-            stream = f"{self.stream}.{column.name}"
-            result.rejected.append(rejected_line(stream, rejected, problem))
-            changes.append(f"{column.name}[{position}]")
-        changes.extend(f"{column.name}{place}" for place in elements.nulled)
-        return elements.kept
-
-    def _reject(self, record: Mapping[str, Any], reason: str, result: Rendered) -> None:
-        result.rejected.append(rejected_line(self.stream, record, reason))
+    def _check_key(self, texts: Sequence[str | None], misfits: _Misfits) -> None:
+        for position, text in enumerate(texts):
+            if text == "":
+                misfits.reject(position, "the key is empty")
+            elif text is not None and len(text) > self._longest_key:
+                misfits.reject(position, f"the key is longer than {self._longest_key} characters")
 
 
 def rejected_line(stream: str, record: Mapping[str, Any], reason: str) -> str:
     """Return a rejected record as a line for `stream, record_hash, record, reason`."""
-    return _line([stream, record_hash(record), json_text(record), storable(reason)])
+    values = [stream, record_hash(record), json_text(record), storable(reason)]
+    return "\t".join(map(_escaped, values)) + "\n"
 
 
 def record_hash(record: Mapping[str, Any]) -> str:
@@ -203,97 +157,30 @@ def record_hash(record: Mapping[str, Any]) -> str:
     return hashlib.sha256(text).hexdigest()
 
 
-def _line(values: Sequence[str | None]) -> str:
-    return "\t".join([_NULL if value is None else _escaped(value) for value in values]) + "\n"
+def _text_or_misfit(column: Column, value: Any, position: int, misfits: _Misfits) -> str | None:
+    """Return a value's text, or None with a note of its misfit."""
+    try:
+        if column.elements and type(value) is list:
+            value, nulled = fitting_elements(column.elements, value)
+            misfits.nulled[position] += [f"{column.name}{place}" for place in nulled]
+        return column.text(value)
+    except MisfitError as misfit:
+        if column.required:
+            misfits.reject(position, f"{column.name} {misfit}")
+        else:
+            misfits.nulled[position].append(column.name)
+        return None
+
+
+def _copied(texts: Sequence[str | None]) -> list[str]:
+    """Return texts, nulls among them, as COPY reads them."""
+    present = [text for text in texts if text is not None]
+    escaped = list(map(_escaped, present)) if _SPECIAL.search("".join(present)) else present
+    if len(escaped) == len(texts):
+        return escaped
+    following = iter(escaped)
+    return [_NULL if text is None else next(following) for text in texts]
 
 
 def _escaped(text: str) -> str:
-    if "\\" in text:
-        text = text.replace("\\", "\\\\")
-    if "\n" in text or "\t" in text or "\r" in text:
-        text = text.replace("\n", "\\n").replace("\t", "\\t").replace("\r", "\\r")
-    return text
-
-
-def _texts(column: Column, values: list[Any]) -> list[str]:
-    """Return a column's texts for COPY; raise where a value may be a misfit."""
-    if column.elements is not None and set(map(type, values)) == {list}:
-        return _array_texts(column, values)
-    texts_of = _TEXTS.get(column.sql_type)
-    if texts_of is None:
-        try:
-            return [_NULL if value is None else _escaped(column.text(value)) for value in values]
-        except MisfitError:
-            raise _UnevenError from None
-    if column.allowed is not None and not set(values) - {None} <= column.allowed:
-        raise _UnevenError
-    return texts_of(values)
-
-
-def _string_texts(values: list[Any]) -> list[str]:
-    """Return strings that need neither escaping nor a look at their Unicode."""
-    distinct = set(values)
-    distinct.discard(None)
-    together = "".join(distinct)  # TypeError: not all are text
-    if _SPECIAL.search(together):
-        raise _UnevenError
-    if not together.isascii():
-        together.encode()  # UnicodeEncodeError: a lone surrogate
-    return _with_nulls(values)
-
-
-def _instant_texts(values: list[Any]) -> list[str]:
-    distinct = set(values)
-    distinct.discard(None)
-    if not all(map(_INSTANT.fullmatch, distinct)):
-        raise _UnevenError
-    for text in distinct:
-        datetime.fromisoformat(text)  # ValueError: no such day or hour
-    return _with_nulls(values)
-
-
-def _number_texts(values: list[Any]) -> list[str]:
-    if not set(map(type, values)) <= {int, float, type(None)} or not _all_finite(values):
-        raise _UnevenError
-    return [_NULL if value is None else repr(value) for value in values]
-
-
-def _array_texts(column: Column, values: list[Any]) -> list[str]:
-    assert column.elements is not None
-    elements = list(chain.from_iterable(values))
-    if elements and set(map(type, elements)) != {dict}:
-        raise _UnevenError
-    for each in column.elements.fields:
-        given = list(map(dict.get, elements, repeat(each.name)))
-        plain = each.plain_types if each.required else each.plain_types | {type(None)}
-        if not set(map(type, given)) <= plain:
-            raise _UnevenError
-        if float in plain and not _all_finite(given):
-            raise _UnevenError
-    texts = [orjson.dumps(value).decode() for value in values]
-    # Without a backslash nothing is escaped in the JSON, and nothing needs escaping for COPY.
-    if "\\" in "".join(texts):
-        return [_escaped(json_text(value)) for value in values]
-    return texts
-
-
-def _all_finite(numbers: Iterable[Any]) -> bool:
-    """Return whether numbers and nulls are finite; False also where only their sum is not."""
-    try:
-        return math.isfinite(sum(filter(None, numbers)))
-    except OverflowError:
-        return False
-
-
-def _with_nulls(values: list[Any]) -> list[str]:
-    if None in values:
-        return [_NULL if value is None else value for value in values]
-    return values
-
-
-_NULLED = {"change": "NULLED", "reason": "DESTINATION_TYPECAST_ERROR"}
-_TEXTS: Mapping[str, Callable[[list[Any]], list[str]]] = {
-    "varchar": _string_texts,
-    "timestamptz": _instant_texts,
-    "numeric": _number_texts,
-}
+    return text.replace("\\", "\\\\").replace("\n", "\\n").replace("\t", "\\t").replace("\r", "\\r")

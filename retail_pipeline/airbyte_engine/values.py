@@ -7,7 +7,7 @@ Types follow Airbyte's PostgreSQL destination. A value that does not fit its typ
 import math
 import re
 from collections.abc import Callable, Iterable, Mapping
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime
 from typing import Any
 
 import orjson
@@ -16,8 +16,8 @@ ToText = Callable[[Any], str]
 """Returns PostgreSQL's input text for a value, or raises `MisfitError`."""
 
 _NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d{1,3})?")
+_INSTANT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{3}(\d{3})?)?Z")
 _LARGEST_BIGINT = 2**63 - 1
-_WIDEST_OFFSET = timedelta(hours=15)
 
 
 class MisfitError(ValueError):
@@ -61,11 +61,6 @@ def storable(value: Any) -> Any:
     if isinstance(value, int) and abs(value) > _LARGEST_BIGINT:
         return str(value)
     return value
-
-
-def is_finite(value: Any) -> bool:
-    """Return whether a value is valid JSON: some servers write NaN and Infinity, which are not."""
-    return type(value) is not float or math.isfinite(value)
 
 
 def _plain_type(declared: Mapping[str, Any], types: set[str]) -> tuple[str, ToText]:
@@ -115,7 +110,7 @@ def _integer(value: Any) -> str:
 
 
 def _number(value: Any) -> str:
-    if not is_finite(value):
+    if type(value) is float and not math.isfinite(value):  # some servers write NaN, against JSON
         raise MisfitError(f"is {_shown(value)}, not a finite number")
     if type(value) is float or type(value) is int:
         return repr(value)  # the shortest text that gives the same number: 0.001 stays 0.001
@@ -133,16 +128,15 @@ def _boolean(value: Any) -> str:
 def _timestamp(value: Any) -> str:
     try:
         if type(value) is str and len(value) >= 19 and value[4] == "-":
-            return _within_zones(datetime.fromisoformat(value)).isoformat()
+            at = datetime.fromisoformat(value)
+            # PostgreSQL reads the usual form as it is.
+            if _INSTANT.fullmatch(value):
+                return value
+            # In UTC, as it refuses offsets of 16 hours.
+            return (at.astimezone(UTC) if at.tzinfo else at).isoformat()
     except (ValueError, OverflowError):
         pass
     raise MisfitError(f"is {_shown(value)}, not a time like 2011-06-01T00:00:00Z")
-
-
-def _within_zones(at: datetime) -> datetime:
-    """Return an instant with an offset that PostgreSQL accepts: below 16 hours, else UTC."""
-    offset = at.utcoffset()
-    return at.astimezone(UTC) if offset and abs(offset) >= _WIDEST_OFFSET else at
 
 
 def _date(value: Any) -> str:

@@ -54,7 +54,7 @@ def apply(prune: Prune = False, renew_secrets: RenewSecrets = False) -> None:
         sys.stdout.write(f"{found}\n")
         sys.stdout.flush()
         for change in server_plan.apply(server, found):
-            sys.stdout.write(f"done: {change.action} {change.kind.title} {change.name}\n")
+            sys.stdout.write(f"done: {change.sign} {change.kind.title} {change.name}\n")
         Console().print(f"{server.location} is as the files say")
 
 

@@ -172,8 +172,8 @@ def check_money(
         landed: The table's lines and amounts.
         totals: The API's own numbers.
         tolerance: The share by which each may differ.
-        rejected: Rejected records and lines: their money is rightly missing here, so that a
-            difference only warns.
+        rejected: Rejected records: their money is rightly missing here, so that a difference only
+            warns.
         suppressed: Suppressed records.
         still: Whether the API's records stay the same during a sync; else differences only warn.
     """

@@ -97,12 +97,10 @@ def count_landed(database: Database, stream: str, key: Sequence[str]) -> Landed:
 
 
 def count_rejected(database: Database, stream: str) -> int:
-    """Return how many records of a stream, and single lines of records, were rejected."""
+    """Return how many records of a stream were rejected."""
     with database.connect() as connection:
         row = connection.execute(
-            "select count(*) from quality.rejected_records "
-            "where stream = %(stream)s or starts_with(stream, %(stream)s || '.')",
-            {"stream": stream},
+            "select count(*) from quality.rejected_records where stream = %s", [stream]
         ).fetchone()
     assert row is not None
     return row[0]

@@ -198,7 +198,7 @@ class AirbyteServer:
             return self._client.request(method, path, **options)
         except httpx.HTTPError as error:
             raise PipelineError(
-                self._masked(
+                self.masked(
                     f"the Airbyte server at {self.location} does not answer "
                     f"({error or type(error).__name__}): check AIRBYTE_URL and its health"
                 )
@@ -217,9 +217,10 @@ class AirbyteServer:
             detail = content.get("detail") or content.get("message") or content.get("title")
         except (ValueError, AttributeError):
             detail = None
-        return f": {self._masked(str(detail))[:_LONGEST_DETAIL]}" if detail else ""
+        return f": {self.masked(str(detail))[:_LONGEST_DETAIL]}" if detail else ""
 
-    def _masked(self, text: str) -> str:
+    def masked(self, text: str) -> str:
+        """Return a text without the secrets."""
         for secret in self._secrets:
             text = text.replace(secret, _MASK)
         return text

@@ -4,9 +4,9 @@ Objects are found by their names. Secrets are sent and never compared: a server 
 """
 
 import json
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from enum import StrEnum
 from typing import Any
 
 from psycopg.conninfo import conninfo_to_dict
@@ -32,21 +32,12 @@ from retail_pipeline.settings import ApiSource, Settings
 
 SECRET_REFERENCES = ("RETAIL_API_KEY", "DATABASE_PASSWORD")
 _ADDED_BY_SERVER = ("sourceType", "destinationType")
-_MOST_LINES = 12
 _LONGEST_VALUE = 70
 _ABSENT = object()
 
 Path = tuple[str, ...]
 Ids = dict[tuple[Kind, str], str]
 """The ids of a workspace's objects by kind and name."""
-
-
-class Action(StrEnum):
-    """The action on an object; the value is the sign that a plan shows."""
-
-    CREATE = "+"
-    UPDATE = "~"
-    DELETE = "-"
 
 
 @dataclass(frozen=True)
@@ -59,14 +50,12 @@ class Wanted:
         body: The fields that can be changed.
         fixed: Fields that cannot be changed once it is there: a value, or the kind and name of the
             object whose id it is.
-        secret: Paths in the body whose values are secret.
     """
 
     kind: Kind
     name: str
     body: Mapping[str, Any]
     fixed: Mapping[str, str | tuple[Kind, str]] = field(default_factory=dict)
-    secret: frozenset[Path] = frozenset()
 
     def fixed_values(self, ids: Ids) -> dict[str, str | None]:
         """Return the fixed fields, with the ids of other objects where these are there."""
@@ -78,20 +67,32 @@ class Wanted:
 
 @dataclass(frozen=True)
 class Change:
-    """An object that differs; `lines` are the differences, without secrets."""
+    """An object that differs.
 
-    action: Action
+    Attributes:
+        kind: Its kind.
+        name: Its name.
+        id: The id of the server's object; empty where it is to be created.
+        lines: The differences, without secrets.
+        wanted: The object of the files; None where the server's is to be deleted.
+    """
+
     kind: Kind
     name: str
     id: str = ""
     lines: tuple[str, ...] = ()
     wanted: Wanted | None = field(default=None, repr=False)
 
+    @property
+    def sign(self) -> str:
+        """The action as a plan shows it: `+` creates, `~` changes, `-` deletes."""
+        if self.wanted is None:
+            return "-"
+        return "~" if self.id else "+"
+
     def __str__(self) -> str:
-        lines = self.lines[:_MOST_LINES]
-        more = [f"… and {len(self.lines) - len(lines)} more"] if self.lines != lines else []
-        head = f"{self.action} {self.kind.title} {self.name}"
-        return "\n".join([head, *(f"    {line}" for line in [*lines, *more])])
+        head = f"{self.sign} {self.kind.title} {self.name}"
+        return "\n".join([head, *(f"    {line}" for line in self.lines)])
 
 
 @dataclass(frozen=True)
@@ -102,12 +103,11 @@ class Plan:
     ids: Ids
 
     def __str__(self) -> str:
-        count = {action: sum(c.action is action for c in self.changes) for action in Action}
+        count = Counter(change.sign for change in self.changes)
         return "\n".join(
             [
                 *map(str, self.changes),
-                f"{count[Action.CREATE]} to create, {count[Action.UPDATE]} to change, "
-                f"{count[Action.DELETE]} to delete",
+                f"{count['+']} to create, {count['~']} to change, {count['-']} to delete",
             ]
         )
 
@@ -126,7 +126,7 @@ def make_plan(
         wanted: The objects of the files.
         prune: Delete the connections of the files' sources, and the sources of their connectors,
             that the files do not have. Other objects of the workspace are never touched.
-        renew_secrets: Write every object that holds a secret, whether it differs or not.
+        renew_secrets: Write every source and destination, whether it differs or not.
 
     Raises:
         PipelineError: The server does not answer or refuses, holds two objects of one name, or
@@ -146,17 +146,20 @@ def make_plan(
                     "rename or delete all but one there"
                 )
             if not found:
-                changes.append(Change(Action.CREATE, kind, name, wanted=each))
+                changes.append(Change(kind, name, wanted=each))
                 continue
             ids[kind, name] = str(found[0][kind.id_field])
-            lines = tuple(_compare(each, found[0], ids, server.location, renew_secrets))
+            _check_fixed(each, found[0], ids, server.location)
+            lines = tuple(map(server.masked, _compare(each, found[0])))
+            if renew_secrets and kind in (SOURCE, DESTINATION):
+                lines += ("secrets: renewed",)
             if lines:
-                changes.append(Change(Action.UPDATE, kind, name, ids[kind, name], lines, each))
+                changes.append(Change(kind, name, ids[kind, name], lines, each))
         # A definition's sources and a source's connections: theirs are among the ids by now.
         parents = {*ids.values(), *(change.id for change in unwanted)}
         parent = {SOURCE: "definitionId", CONNECTION: "sourceId"}.get(kind)
         unwanted += [
-            Change(Action.DELETE, kind, str(each["name"]), str(each[kind.id_field]))
+            Change(kind, str(each["name"]), str(each[kind.id_field]))
             for each in present
             if prune and parent and each["name"] not in ours and each.get(parent) in parents
         ]
@@ -176,7 +179,7 @@ def apply(server: AirbyteServer, plan: Plan) -> Iterator[Change]:
         kind, wanted = change.kind, change.wanted
         if wanted is None:
             server.write("DELETE", kind, change.name, {}, change.id)
-        elif change.action is Action.CREATE:
+        elif not change.id:
             body = {**wanted.body, **wanted.fixed_values(ids)}
             ids[kind, change.name] = server.write("POST", kind, change.name, body)
         else:
@@ -243,7 +246,6 @@ def wanted_objects(folder: AirbyteFolder, values: Mapping[str, str | None]) -> l
                 source.name,
                 {"name": source.name, "configuration": source.resolved(values)},
                 {"definitionId": (DEFINITION, source.connector)},
-                _secret_paths(source.configuration, folder.secrets(source)),
             )
         )
     for name in dict.fromkeys(each.destination for each in used):
@@ -262,7 +264,6 @@ def wanted_objects(folder: AirbyteFolder, values: Mapping[str, str | None]) -> l
                 name,
                 {"name": name, "configuration": configuration},
                 {"definitionId": destination.definition_id},
-                _secret_paths(destination.configuration, set()),
             )
         )
     return [*wanted, *(_connection(folder, each) for each in used)]
@@ -302,24 +303,8 @@ def _stream(stream: StreamSettings, declared: Mapping[str, Any]) -> dict[str, An
     return sent
 
 
-def _secret_paths(configuration: Mapping[str, Any], marked: set[str]) -> frozenset[Path]:
-    """Return where a configuration holds secrets: marked by the connector, or by its reference."""
-    secret = [f"${{{name}}}" for name in SECRET_REFERENCES]
-    return frozenset(
-        ("configuration", *path)
-        for path, value in _leaves(configuration)
-        if path[0] in marked or any(each in str(value) for each in secret)
-    )
-
-
-def _compare(
-    wanted: Wanted, found: Mapping[str, Any], ids: Ids, location: str, renew_secrets: bool
-) -> Iterator[str]:
-    """Yield the differences of the server's object; fields that the files do not set are free.
-
-    Raises:
-        PipelineError: A field differs that cannot be changed.
-    """
+def _check_fixed(wanted: Wanted, found: Mapping[str, Any], ids: Ids, location: str) -> None:
+    """Raise where a field of the server's object differs that cannot be changed."""
     for name, value in wanted.fixed_values(ids).items():
         if found.get(name, value) != value:
             raise PipelineError(
@@ -327,20 +312,23 @@ def _compare(
                 f"another {name}, which cannot be changed: rename or delete it there, then apply "
                 "again"
             )
+
+
+def _compare(wanted: Wanted, found: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the differences of the server's object; a masked secret is taken for the same."""
     ours = dict(_leaves(wanted.body))
     theirs = dict(_leaves({name: _shown(name, found.get(name)) for name in wanted.body}))
     # The server adds to each stream what its source defines.
     streams = {path[:3] for path in ours if path[0] == "configurations"}
     for path in dict.fromkeys([*ours, *theirs]):
         mine, other = ours.get(path, _ABSENT), theirs.get(path, _ABSENT)
-        if mine == other or (mine is _ABSENT and (other is None or path[:3] in streams)):
-            continue
-        if path not in wanted.secret:
+        added = mine is _ABSENT and (other is None or path[:3] in streams)
+        if mine != other and not added and not _is_masked(other):
             yield f"{'.'.join(path)}: {_text(other)} → {_text(mine)}"
-        elif not (isinstance(other, str) and other and set(other) == {"*"}):
-            yield f"{'.'.join(path)} (secret): differs"
-    if renew_secrets:
-        yield from (f"{'.'.join(path)} (secret): renewed" for path in sorted(wanted.secret))
+
+
+def _is_masked(value: Any) -> bool:
+    return isinstance(value, str) and set(value) == {"*"}
 
 
 def _shown(name: str, value: Any) -> Any:

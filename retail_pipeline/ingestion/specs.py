@@ -8,8 +8,6 @@ from datetime import timedelta
 from typing import Any
 
 import dagster as dg
-from dagster_airbyte import DagsterAirbyteTranslator
-from dagster_airbyte.translator import AirbyteConnectionTableProps
 
 from retail_pipeline.airbyte_engine.columns import columns_of
 from retail_pipeline.airbyte_engine.files import AirbyteFolder, ConnectionFile, StreamSettings
@@ -30,35 +28,6 @@ FRESHNESS = dg.FreshnessPolicy.time_window(
 """Synced every night: a table that missed a night is late."""
 
 AIRBYTE_FOLDER = PROJECT_ROOT / "airbyte"
-
-
-class RetailTranslator(DagsterAirbyteTranslator):
-    """Gives a stream the key of its table: `[transactional, stream]`.
-
-    At sync time dagster-airbyte passes neither database nor schema, so that the key comes from the
-    stream's name alone.
-    """
-
-    def get_asset_spec(self, props: AirbyteConnectionTableProps) -> dg.AssetSpec:
-        """Return the spec of a landing table."""
-        spec = super().get_asset_spec(props)
-        stream = props.stream_name
-        metadata = {
-            **spec.metadata,
-            "dagster/table_name": f"{LANDING_LAYER}.{stream}",
-            "dagster/storage_kind": "postgres",
-            "dagster/column_schema": landing_columns(props.json_schema),
-        }
-        return spec.replace_attributes(
-            key=landing_key(stream),
-            deps=[api_key(stream)],
-            description=_sentence(props.json_schema, "landed by Airbyte"),
-            group_name=LANDING_LAYER,
-            owners=[OWNER],
-            kinds={"airbyte", "postgres"},
-            metadata=metadata,
-            freshness_policy=FRESHNESS,
-        )
 
 
 def load_folder() -> AirbyteFolder:
@@ -104,24 +73,29 @@ def api_specs(folder: AirbyteFolder) -> list[dg.AssetSpec]:
 
 
 def connection_specs(folder: AirbyteFolder, connection: ConnectionFile) -> list[dg.AssetSpec]:
-    """Return the specs of a connection's landing tables, as dagster-airbyte would make them."""
-    translator = RetailTranslator()
-    return [
-        translator.get_asset_spec(
-            AirbyteConnectionTableProps(
-                table_name=stream.name,
-                stream_prefix=None,
-                stream_name=stream.name,
-                json_schema=folder.schema(connection, stream.name),
-                connection_id=connection.id,
-                connection_name=connection.name,
-                destination_type=folder.destinations[connection.destination].type,
-                database=None,
-                schema=connection.namespace,
+    """Return the specs of a connection's landing tables."""
+    specs = []
+    for stream in connection.streams:
+        schema = folder.schema(connection, stream.name)
+        specs.append(
+            dg.AssetSpec(
+                key=landing_key(stream.name),
+                deps=[api_key(stream.name)],
+                description=_sentence(schema, "landed by Airbyte"),
+                group_name=LANDING_LAYER,
+                owners=[OWNER],
+                kinds={"airbyte", "postgres"},
+                tags=_tags(stream),
+                metadata={
+                    "dagster/table_name": f"{LANDING_LAYER}.{stream.name}",
+                    "dagster/storage_kind": "postgres",
+                    "dagster/column_schema": landing_columns(schema),
+                    "dagster-airbyte/connection_name": connection.name,
+                },
+                freshness_policy=FRESHNESS,
             )
-        ).merge_attributes(tags=_tags(stream))
-        for stream in connection.streams
-    ]
+        )
+    return specs
 
 
 def _tags(stream: StreamSettings) -> dict[str, str]:

@@ -66,7 +66,7 @@ class Caller:
 
 def test_jobs_and_failures_through_the_workspace(database: Database) -> None:
     with served(database, PagedApi({"products": products(5)})) as (engine, stand_in):
-        client = workspace_at(stand_in, request_max_retries=0, max_items_per_page=2).get_client()
+        client = workspace_at(stand_in, request_max_retries=0).get_client()
         output = client.sync_and_poll(PRODUCTS)
         assert output.job_details["rowsSynced"] == 5
         assert output.job_details["duration"].startswith("PT")
@@ -77,8 +77,7 @@ def test_jobs_and_failures_through_the_workspace(database: Database) -> None:
         with pytest.raises(Failure):
             client.sync_and_poll("no-such-connection")
         jobs = client.get_jobs_for_connection(PRODUCTS, datetime.now(UTC) - timedelta(days=1))
-        assert [job.status for job in jobs] == ["failed", "failed", "succeeded"]  # in two pages
-        assert client.get_jobs_for_connection(PRODUCTS, datetime.now(UTC) + timedelta(days=1)) == []
+        assert [job.status for job in jobs] == ["failed", "failed", "succeeded"]
 
 
 def test_typed_models_read_every_answer_about_a_job(database: Database) -> None:

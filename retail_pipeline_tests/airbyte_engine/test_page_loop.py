@@ -286,9 +286,10 @@ def test_a_wrong_key_and_a_record_that_is_no_object_fail(tmp_path: Path) -> None
     refused = both(tmp_path, PRODUCTS, {("products", 1): refusal(403)}, **JUST_PRODUCTS)
     assert refused.failures[0][1] == "config_error" and refused.exit_code == 1
     text = b'{"data": [{"product_id": "P1"}, 5, {"product_id": "P2"}], "next_cursor": null}'
-    found = both(tmp_path, PRODUCTS, {("products", 1): page(text)}, **JUST_PRODUCTS)
-    assert found.exit_code == 1 and len(found.failures) == 1
-    assert found.records == {"products": [{"product_id": "P1"}]}
+    with serving(FaultyApi(dict(PRODUCTS), faults={("products", 1): page(text)})) as api:
+        found = read(tmp_path / "loop", api.address, page_loop=True, **JUST_PRODUCTS)
+    assert (found.exit_code, found.reader, len(found.failures)) == (1, PAGES, 1)
+    assert found.records == {}  # the stock command prints the first, which lands no more than this
 
 
 def test_cursors_that_text_order_does_not_tell_give_the_same_state(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Dirty pages: records served = rows + rejected + suppressed, whichever way they are rendered."""
+"""Dirty pages: records served = rows + rejected + suppressed, read by pages or one by one."""
 
 from typing import Any
 
@@ -10,10 +10,7 @@ from retail_pipeline.airbyte_engine.destination import (
     Outcome,
 )
 from retail_pipeline.airbyte_engine.layout import Landing
-from retail_pipeline.airbyte_engine.messages import (
-    Record,
-    RenderedPage,
-)
+from retail_pipeline.airbyte_engine.messages import Record
 from retail_pipeline.airbyte_engine.suppression import Suppression
 from retail_pipeline.postgres import Database
 from retail_pipeline_tests.airbyte_engine.test_destination import JSON, SCHEMA, SETTINGS
@@ -82,7 +79,8 @@ def landed(
         )
         if suppression is None:
             for start in range(0, len(records), 20):
-                loader.add_page(rendered(records[start : start + 20], start + 1))
+                page = records[start : start + 20]
+                loader.add_page(LANDING.renderer.render(page, first=start + 1, emitted_at=AT))
         else:
             for record in records:
                 loader.add(Record("things", record, AT))
@@ -103,9 +101,3 @@ def landed(
     for row, _ in rows:
         del row["_airbyte_meta"]["sync_id"]
     return outcome, sorted([*rows, *aside], key=str)
-
-
-def rendered(records: list[dict[str, Any]], first: int) -> RenderedPage:
-    page = LANDING.renderer.render(records, first=first, emitted_at=AT)
-    rows, rejected = "".join(page.rows).encode(), "".join(page.rejected).encode()
-    return RenderedPage("things", len(records), rows, rejected)

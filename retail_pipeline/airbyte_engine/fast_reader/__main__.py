@@ -9,6 +9,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import IO, Any, cast
 
 import orjson
@@ -132,20 +133,13 @@ class RowSink(MessageSink):
         """Print a page's rows and its rejected records."""
         if not records:
             return
-        rendered = self._renderers[stream].render(
+        page = self._renderers[stream].render(
             records, first=self._records + 1, emitted_at=emitted_at
         )
         self._records += len(records)
-        rows, rejected = "".join(rendered.rows).encode(), "".join(rendered.rejected).encode()
-        head = {
-            "type": "ROWS",
-            "stream": stream,
-            "records": len(records),
-            "rows": len(rows),
-            "rejected": len(rejected),
-            "undeclared": sorted(rendered.undeclared),
-        }
-        _write(self._output, orjson.dumps(head) + b"\n" + rows + rejected)
+        sizes = {"rows": len(page.rows), "rejected": len(page.rejected)}
+        head = {"type": "ROWS", **asdict(page), **sizes}
+        _write(self._output, orjson.dumps(head) + b"\n" + page.rows + page.rejected)
 
 
 def _record_line(stream: str, record: dict[str, Any], emitted_at: int) -> bytes:

@@ -6,11 +6,11 @@ the CDK does not promise to keep, on objects of this read: no module of the CDK 
 """
 
 import queue
-import re
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Protocol
 
 import orjson
@@ -27,7 +27,6 @@ from airbyte_cdk.utils.stream_status_utils import as_airbyte_message as status_m
 from airbyte_cdk.utils.traced_exception import AirbyteTracedException
 
 _PAGES_AHEAD = 2
-_INSTANT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{6})?Z")
 _ISO_FORMATS = frozenset(
     f"%Y-%m-%dT%H:%M:%S{fraction}{zone}" for fraction in ("", ".%f") for zone in ("Z", "%z")
 )
@@ -145,16 +144,11 @@ def _observer(stream: Any, partition: Any) -> Callable[[Sequence[dict[str, Any]]
 
 
 def _latest(values: list[Any], converter: Any) -> str | None:
-    """Return the latest of a page's instants, or None where the order of texts is another."""
-    if set(map(type, values)) != {str}:
-        return None
-    distinct = set(values)
-    if len(set(map(len, distinct))) != 1 or not all(map(_INSTANT.fullmatch, distinct)):
-        return None
-    latest: str = max(distinct)
+    """Return the latest of a page's instants, or None where one of them is none."""
     try:
+        latest: str = max(set(values), key=datetime.fromisoformat)
         converter.parse_value(latest)
-    except ValueError:
+    except (TypeError, ValueError):  # missing or misspelt ones, with and without a zone
         return None
     return latest
 
@@ -212,10 +206,10 @@ def _pages(retriever: Any, stream_slice: Any) -> Iterator[_Page]:
             return
         bodies = _bodies(extractor.decoder, response)
         decoder.body = bodies[0]
-        records, problem = _objects(_extracted(extractor, bodies, response))
+        records = _extracted(extractor, bodies, response)
+        if not set(map(type, records)) <= {dict}:
+            raise TypeError("a record of the page is not an object")
         yield _Page(records, time.time_ns() // 1_000_000)
-        if problem is not None:
-            raise problem
         token = retriever._next_page_token(
             response=response,
             last_page_size=len(records),
@@ -248,19 +242,6 @@ def _extracted(extractor: Any, bodies: Sequence[Any], response: Any) -> list[Any
         elif found:
             records.append(found)
     return records
-
-
-def _objects(records: list[Any]) -> tuple[list[dict[str, Any]], Exception | None]:
-    """Return the records up to the first that is no object, and the error of that one."""
-    if set(map(type, records)) <= {dict}:
-        return records, None
-    objects: list[dict[str, Any]] = []
-    for record in records:
-        try:
-            objects.append(dict(record))
-        except (TypeError, ValueError) as problem:
-            return objects, problem
-    return objects, None
 
 
 def _ahead(pages: Callable[[], Iterator[_Page]]) -> Iterator[_Page]:
