@@ -15,11 +15,6 @@ from retail_pipeline.postgres import Database, Role, open_database
 from retail_pipeline.report.summary import read_champion
 from retail_pipeline.settings import Settings, parse_horizon
 
-_SHOWN = (
-    *("model_version", "status", "is_pinned", "as_of_date", "horizon_days"),
-    *("tweedie_deviance", "validated", "is_extrapolated", "last_served_at"),
-)
-
 app = typer.Typer(help="The stored models and which one serves.", no_args_is_help=True)
 
 
@@ -123,7 +118,13 @@ def _database(settings: Settings) -> Database:
 
 def _shown(row: Mapping[str, Any]) -> dict[str, Any]:
     """Return the cells of a version's row, days and minutes instead of instants."""
-    shown = {name: row[name] for name in _SHOWN}
-    shown["as_of_date"] = row["as_of_date"][:10]
-    shown["last_served_at"] = (row["last_served_at"] or "-")[:16]
-    return shown
+    return {
+        "version": row["model_version"],
+        "status": row["status"],
+        "pinned": row["is_pinned"],
+        "as_of": row["as_of_date"][:10],
+        "days": row["horizon_days"],
+        "deviance": row["tweedie_deviance"],
+        "validated": "extrapolated" if row["is_extrapolated"] else row["validated"],
+        "last_served": (row["last_served_at"] or "-")[:16],
+    }
