@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -93,10 +93,10 @@ class SourceFile(_File):
 
 
 class DestinationFile(_File):
-    """A configured destination; the embedded engine writes PostgreSQL only."""
+    """A configured destination; `definition_id` is a server's id of its connector."""
 
-    type: str
-    definition_id: str | None = None
+    type: Literal["postgres"]
+    definition_id: str
     configuration: dict[str, Any]
 
     def resolved(self, values: Mapping[str, str | None]) -> dict[str, Any]:
@@ -213,11 +213,8 @@ class AirbyteFolder:
         where = f"airbyte connection {connection.name}"
         if connection.source not in self.sources:
             raise PipelineError(f"{where} names the unknown source {connection.source!r}")
-        destination = self.destinations.get(connection.destination)
-        if destination is None:
+        if connection.destination not in self.destinations:
             raise PipelineError(f"{where} names the unknown destination {connection.destination!r}")
-        if destination.type != "postgres":
-            raise PipelineError(f"{where}: the destination type {destination.type!r} is not known")
         source = self.sources[connection.source]
         declared = self._schemas[source.connector]
         for name in source.totals:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
+from retail_pipeline.cli.terminal import confirm
 from retail_pipeline.errors import PipelineError
 from retail_pipeline.settings import Settings
 
@@ -43,7 +44,13 @@ def plan(prune: Prune = False, renew_secrets: RenewSecrets = False) -> None:
 
 
 @app.command("apply")
-def apply(prune: Prune = False, renew_secrets: RenewSecrets = False) -> None:
+def apply(
+    prune: Prune = False,
+    renew_secrets: RenewSecrets = False,
+    yes: Annotated[
+        bool, typer.Option("--yes", "-y", help="Do not ask before --prune deletes.")
+    ] = False,
+) -> None:
     """Show the differences, then make the server as the files say; --prune also deletes.
 
     Secrets again: `retail-pipeline airbyte apply --renew-secrets`
@@ -53,6 +60,11 @@ def apply(prune: Prune = False, renew_secrets: RenewSecrets = False) -> None:
     with _compared(prune=prune, renew_secrets=renew_secrets) as (server, found):
         sys.stdout.write(f"{found}\n")
         sys.stdout.flush()
+        if found.deletions and not yes:
+            confirm(
+                f"Delete these {found.deletions} from {server.location}, for good?",
+                "apply --prune deletes from the server for good: say --yes, or see what with plan",
+            )
         for change in server_plan.apply(server, found):
             sys.stdout.write(f"done: {change.sign} {change.kind.title} {change.name}\n")
         Console().print(f"{server.location} is as the files say")

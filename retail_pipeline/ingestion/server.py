@@ -17,8 +17,15 @@ from retail_pipeline.settings import AirbyteSettings, hostname_of
 _PAGE = 100
 _TIMEOUT_SECONDS = 300
 """A server discovers a source's streams before it answers for a new connection."""
-_MASK = "**********"
 _LONGEST_DETAIL = 300
+_CREDENTIALS = (
+    ": check AIRBYTE_CLIENT_ID, AIRBYTE_CLIENT_SECRET and the rights of their user in the workspace"
+)
+_CHECK = {
+    401: _CREDENTIALS,
+    403: _CREDENTIALS,
+    404: ": check AIRBYTE_URL and AIRBYTE_WORKSPACE_ID",
+}
 
 
 @dataclass(frozen=True)
@@ -30,18 +37,16 @@ class Kind:
         path: Below the API's root; `{workspace}` stands for the workspace's id.
         id_field: The field of an answer that holds its id.
         update_method: PATCH changes the fields that are sent, PUT replaces all of them.
-        is_paged: Whether lists come in pages and are filtered by workspace.
     """
 
     title: str
     path: str
     id_field: str
     update_method: str
-    is_paged: bool = True
 
 
 DEFINITION = Kind(
-    "definition", "workspaces/{workspace}/definitions/declarative_sources", "id", "PUT", False
+    "definition", "workspaces/{workspace}/definitions/declarative_sources", "id", "PUT"
 )
 # PUT: a property that the files no longer have has to leave the configuration.
 SOURCE = Kind("source", "sources", "sourceId", "PUT")
@@ -73,7 +78,7 @@ class AirbyteServer:
         if missing:
             raise UsageError(f"an Airbyte server is reached by {', '.join(missing)}: set them")
         url = str(settings.url).rstrip("/")
-        if not (url.startswith(("http://", "https://")) and hostname_of(url)):
+        if not hostname_of(url):
             raise UsageError("AIRBYTE_URL must be an address like https://airbyte.example.com")
         address = urlsplit(url)
         self.workspace_id = str(settings.workspace_id)
@@ -87,14 +92,7 @@ class AirbyteServer:
         )
 
     def __enter__(self) -> Self:
-        self._authorize()
-        absent = (
-            f"the Airbyte server at {self.location} has no workspace {self.workspace_id}: "
-            "check AIRBYTE_WORKSPACE_ID"
-        )
-        self._request(
-            "GET", f"workspaces/{self.workspace_id}", "to show a workspace", absent=absent
-        )
+        self._call("GET", f"workspaces/{self.workspace_id}", "to show the workspace")
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -107,14 +105,13 @@ class AirbyteServer:
             PipelineError: The server does not answer or refuses.
         """
         found: list[dict[str, Any]] = []
-        path, purpose = kind.path.format(workspace=self.workspace_id), f"to list {kind.title}s"
+        path = kind.path.format(workspace=self.workspace_id)
         while True:
             # By offset: `next` may name a host that only the server itself can reach.
             page = {"workspaceIds": self.workspace_id, "limit": _PAGE, "offset": len(found)}
-            answer = self._request("GET", path, purpose, params=page if kind.is_paged else {})
-            data = answer.get("data") or []
-            found += data
-            if not (kind.is_paged and data and answer.get("next")):
+            answer = self._call("GET", path, f"to list {kind.title}s", params=page)
+            found += answer.get("data") or []
+            if not (answer.get("data") and answer.get("next")):
                 return found
 
     def write(
@@ -132,95 +129,58 @@ class AirbyteServer:
         Raises:
             PipelineError: The server does not answer or refuses.
         """
-        creates = method == "POST"
-        if creates and kind in (SOURCE, DESTINATION):
+        if method == "POST" and kind in (SOURCE, DESTINATION):
             body = {**body, "workspaceId": self.workspace_id}
         path = kind.path.format(workspace=self.workspace_id)
         verb = {"POST": "create", "DELETE": "delete"}.get(method, "change")
-        answer = self._request(
+        answer = self._call(
             method,
-            path if creates else f"{path}/{object_id}",
+            f"{path}/{object_id}" if object_id else path,
             f"to {verb} the {kind.title} {name}",
             json=body or None,
         )
-        if creates and kind.id_field not in answer:
-            raise PipelineError(self._foreign)
         return str(answer.get(kind.id_field, object_id))
 
-    def _authorize(self) -> None:
+    def masked(self, text: str) -> str:
+        """Return a text without the secrets."""
+        for secret in self._secrets:
+            text = text.replace(secret, "**********")
+        return text
+
+    def _call(self, method: str, path: str, purpose: str, **options: Any) -> dict[str, Any]:
+        """Return the answer of a call, with a token of its own: tokens live for minutes."""
         credentials = {
             "client_id": self._settings.client_id,
             "client_secret": self._settings.client_secret,
             "grant-type": "client_credentials",
         }
-        answer = self._send("POST", "applications/token", json=credentials)
-        if answer.status_code in (400, 401, 403):
-            raise PipelineError(
-                f"the Airbyte server at {self.location} refuses the credentials "
-                f"(HTTP {answer.status_code}): check AIRBYTE_CLIENT_ID and AIRBYTE_CLIENT_SECRET"
-            )
-        try:
-            token = answer.json()["access_token"]
-        except (ValueError, KeyError, TypeError):
-            raise PipelineError(self._foreign) from None
-        self._client.headers["Authorization"] = f"Bearer {token}"
+        token = self._send("POST", "applications/token", "the credentials", json=credentials)
+        headers = {"Authorization": f"Bearer {token.get('access_token')}"}
+        return self._send(method, path, purpose, headers=headers, **options)
 
-    def _request(
-        self, method: str, path: str, purpose: str, *, absent: str | None = None, **options: Any
-    ) -> dict[str, Any]:
-        answer = self._send(method, path, **options)
-        if answer.status_code == 401:  # tokens live for minutes
-            self._authorize()
-            answer = self._send(method, path, **options)
-        if answer.status_code == 404 and absent:
-            raise PipelineError(absent)
-        if answer.status_code in (401, 403):
-            raise PipelineError(
-                f"the Airbyte server at {self.location} does not allow these credentials {purpose} "
-                f"(HTTP {answer.status_code}): check AIRBYTE_CLIENT_ID, AIRBYTE_CLIENT_SECRET and "
-                "the rights of their user in the workspace AIRBYTE_WORKSPACE_ID"
-            )
-        if not answer.is_success:
-            raise PipelineError(
-                f"the Airbyte server at {self.location} refuses {purpose} "
-                f"(HTTP {answer.status_code}{self._detail(answer)})"
-            )
+    def _send(self, method: str, path: str, purpose: str, **options: Any) -> dict[str, Any]:
         try:
+            answer = self._client.request(method, path, **options)
             content = answer.json() if answer.content else {}
+        except httpx.HTTPError as error:
+            raise self._error(
+                f"does not answer ({error or type(error).__name__}): check AIRBYTE_URL and its "
+                "health"
+            ) from None
         except ValueError:
             content = None
-        if not isinstance(content, dict):
-            raise PipelineError(self._foreign)
-        return content
+        fields = content if isinstance(content, dict) else {}
+        if not answer.is_success:
+            told = fields.get("detail") or fields.get("message") or fields.get("title") or ""
+            detail = f": {self.masked(str(told))[:_LONGEST_DETAIL]}" if told else ""
+            check = _CHECK.get(answer.status_code, "")
+            raise self._error(f"refuses {purpose} (HTTP {answer.status_code}{detail}){check}")
+        if content is not fields:
+            raise self._error(
+                "gives an answer that is none of Airbyte's API: AIRBYTE_URL must be the server's "
+                "address without /api"
+            )
+        return fields
 
-    def _send(self, method: str, path: str, **options: Any) -> httpx.Response:
-        try:
-            return self._client.request(method, path, **options)
-        except httpx.HTTPError as error:
-            raise PipelineError(
-                self.masked(
-                    f"the Airbyte server at {self.location} does not answer "
-                    f"({error or type(error).__name__}): check AIRBYTE_URL and its health"
-                )
-            ) from None
-
-    @property
-    def _foreign(self) -> str:
-        return (
-            f"the answer from {self.location} is not one of Airbyte's API: AIRBYTE_URL must be the "
-            "server's address without /api"
-        )
-
-    def _detail(self, answer: httpx.Response) -> str:
-        try:
-            content = answer.json()
-            detail = content.get("detail") or content.get("message") or content.get("title")
-        except (ValueError, AttributeError):
-            detail = None
-        return f": {self.masked(str(detail))[:_LONGEST_DETAIL]}" if detail else ""
-
-    def masked(self, text: str) -> str:
-        """Return a text without the secrets."""
-        for secret in self._secrets:
-            text = text.replace(secret, _MASK)
-        return text
+    def _error(self, problem: str) -> PipelineError:
+        return PipelineError(self.masked(f"the Airbyte server at {self.location} {problem}"))

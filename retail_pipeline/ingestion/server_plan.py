@@ -6,17 +6,12 @@ Objects are found by their names. Secrets are sent and never compared: a server 
 import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from psycopg.conninfo import conninfo_to_dict
 
-from retail_pipeline.airbyte_engine.files import (
-    AirbyteFolder,
-    ConnectionFile,
-    StreamSettings,
-    declared_streams,
-)
+from retail_pipeline.airbyte_engine.files import AirbyteFolder, ConnectionFile, declared_streams
 from retail_pipeline.errors import PipelineError, UsageError
 from retail_pipeline.ingestion.server import (
     CONNECTION,
@@ -35,27 +30,30 @@ _ADDED_BY_SERVER = ("sourceType", "destinationType")
 _LONGEST_VALUE = 70
 _ABSENT = object()
 
-Path = tuple[str, ...]
 Ids = dict[tuple[Kind, str], str]
 """The ids of a workspace's objects by kind and name."""
 
 
 @dataclass(frozen=True)
-class Wanted:
-    """An object as the files describe it.
+class Item:
+    """An object that the files describe, or that the server has beyond them.
 
     Attributes:
         kind: Its kind.
         name: Its name, by which the server's object is found.
-        body: The fields that can be changed.
+        body: The fields that can be changed; None where the object is to be deleted.
         fixed: Fields that cannot be changed once it is there: a value, or the kind and name of the
             object whose id it is.
+        id: The id of the server's object; empty where it is to be created.
+        lines: The differences, without secrets.
     """
 
     kind: Kind
     name: str
-    body: Mapping[str, Any]
+    body: Mapping[str, Any] | None = field(default=None, repr=False)
     fixed: Mapping[str, str | tuple[Kind, str]] = field(default_factory=dict)
+    id: str = ""
+    lines: tuple[str, ...] = ()
 
     def fixed_values(self, ids: Ids) -> dict[str, str | None]:
         """Return the fixed fields, with the ids of other objects where these are there."""
@@ -64,29 +62,10 @@ class Wanted:
             for name, value in self.fixed.items()
         }
 
-
-@dataclass(frozen=True)
-class Change:
-    """An object that differs.
-
-    Attributes:
-        kind: Its kind.
-        name: Its name.
-        id: The id of the server's object; empty where it is to be created.
-        lines: The differences, without secrets.
-        wanted: The object of the files; None where the server's is to be deleted.
-    """
-
-    kind: Kind
-    name: str
-    id: str = ""
-    lines: tuple[str, ...] = ()
-    wanted: Wanted | None = field(default=None, repr=False)
-
     @property
     def sign(self) -> str:
         """The action as a plan shows it: `+` creates, `~` changes, `-` deletes."""
-        if self.wanted is None:
+        if self.body is None:
             return "-"
         return "~" if self.id else "+"
 
@@ -99,22 +78,23 @@ class Change:
 class Plan:
     """The objects that differ, in the order in which they are written, and the ids of all."""
 
-    changes: Sequence[Change]
+    changes: Sequence[Item]
     ids: Ids
+
+    @property
+    def deletions(self) -> int:
+        """How many objects are to be deleted."""
+        return sum(change.sign == "-" for change in self.changes)
 
     def __str__(self) -> str:
         count = Counter(change.sign for change in self.changes)
-        return "\n".join(
-            [
-                *map(str, self.changes),
-                f"{count['+']} to create, {count['~']} to change, {count['-']} to delete",
-            ]
-        )
+        total = f"{count['+']} to create, {count['~']} to change, {count['-']} to delete"
+        return "\n".join([*map(str, self.changes), total])
 
 
 def make_plan(
     server: AirbyteServer,
-    wanted: Sequence[Wanted],
+    wanted: Sequence[Item],
     *,
     prune: bool = False,
     renew_secrets: bool = False,
@@ -132,41 +112,36 @@ def make_plan(
         PipelineError: The server does not answer or refuses, holds two objects of one name, or
             has one whose fixed fields differ.
     """
-    changes: list[Change] = []
-    unwanted: list[Change] = []
+    changes: list[Item] = []
+    unwanted: list[Item] = []
     ids: Ids = {}
     for kind in KINDS:
         present = server.list(kind)
         ours = {each.name: each for each in wanted if each.kind is kind}
-        for name, each in ours.items():
-            found = [other for other in present if other.get("name") == name]
-            if len(found) > 1:
-                raise PipelineError(
-                    f"the Airbyte workspace holds {len(found)} {kind.title}s of the name {name!r}: "
-                    "rename or delete all but one there"
-                )
-            if not found:
-                changes.append(Change(kind, name, wanted=each))
+        for each in ours.values():
+            found = _found(each, present, server.location)
+            if found is None:
+                changes.append(each)
                 continue
-            ids[kind, name] = str(found[0][kind.id_field])
-            _check_fixed(each, found[0], ids, server.location)
-            lines = tuple(map(server.masked, _compare(each, found[0])))
+            ids[kind, each.name] = str(found[kind.id_field])
+            _check_fixed(each, found, ids, server.location)
+            lines = [server.masked(line) for line in _differences(each, found)]
             if renew_secrets and kind in (SOURCE, DESTINATION):
-                lines += ("secrets: renewed",)
+                lines.append("secrets: renewed")
             if lines:
-                changes.append(Change(kind, name, ids[kind, name], lines, each))
+                changes.append(replace(each, id=ids[kind, each.name], lines=tuple(lines)))
         # A definition's sources and a source's connections: theirs are among the ids by now.
-        parents = {*ids.values(), *(change.id for change in unwanted)}
+        parents = {*ids.values(), *(each.id for each in unwanted)}
         parent = {SOURCE: "definitionId", CONNECTION: "sourceId"}.get(kind)
         unwanted += [
-            Change(kind, str(each["name"]), str(each[kind.id_field]))
+            Item(kind, str(each["name"]), id=str(each[kind.id_field]))
             for each in present
             if prune and parent and each["name"] not in ours and each.get(parent) in parents
         ]
     return Plan([*changes, *reversed(unwanted)], ids)
 
 
-def apply(server: AirbyteServer, plan: Plan) -> Iterator[Change]:
+def apply(server: AirbyteServer, plan: Plan) -> Iterator[Item]:
     """Write the changes of a plan; yield each of them once it is done.
 
     An interrupted apply is gone on with by the next: objects are found by their names.
@@ -175,16 +150,15 @@ def apply(server: AirbyteServer, plan: Plan) -> Iterator[Change]:
         PipelineError: The server does not answer or refuses.
     """
     ids = dict(plan.ids)
-    for change in plan.changes:
-        kind, wanted = change.kind, change.wanted
-        if wanted is None:
-            server.write("DELETE", kind, change.name, {}, change.id)
-        elif not change.id:
-            body = {**wanted.body, **wanted.fixed_values(ids)}
-            ids[kind, change.name] = server.write("POST", kind, change.name, body)
+    for each in plan.changes:
+        if each.body is None:
+            server.write("DELETE", each.kind, each.name, {}, each.id)
+        elif each.id:
+            server.write(each.kind.update_method, each.kind, each.name, each.body, each.id)
         else:
-            server.write(kind.update_method, kind, change.name, wanted.body, change.id)
-        yield change
+            body = {**each.body, **each.fixed_values(ids)}
+            ids[each.kind, each.name] = server.write("POST", each.kind, each.name, body)
+        yield each
 
 
 def reference_values(settings: Settings) -> dict[str, str | None]:
@@ -197,13 +171,13 @@ def reference_values(settings: Settings) -> dict[str, str | None]:
         raise UsageError(
             "an Airbyte server reads a retail API at an address: set RETAIL_SOURCE to https://…"
         )
-    url = settings.airbyte.database_url or settings.database_url
-    if url is None:
+    url = settings.airbyte.database_url
+    if url is None and settings.database_url is None:
         raise UsageError(
             "an Airbyte server writes to a PostgreSQL at an address: set RETAIL_DATABASE_URL, or "
             "AIRBYTE_DATABASE_URL where the server reaches it by another address or login"
         )
-    given = conninfo_to_dict(url) if settings.airbyte.database_url else address.read(url)
+    given = conninfo_to_dict(url) if url else address.read(str(settings.database_url))
     parts = {name: str(value) for name, value in given.items()}
     if parts.get("host", "").startswith("/"):
         raise UsageError(
@@ -222,7 +196,7 @@ def reference_values(settings: Settings) -> dict[str, str | None]:
     }
 
 
-def wanted_objects(folder: AirbyteFolder, values: Mapping[str, str | None]) -> list[Wanted]:
+def wanted_objects(folder: AirbyteFolder, values: Mapping[str, str | None]) -> list[Item]:
     """Return the objects that the files describe.
 
     Args:
@@ -230,48 +204,48 @@ def wanted_objects(folder: AirbyteFolder, values: Mapping[str, str | None]) -> l
         values: The values of their references.
 
     Raises:
-        PipelineError: A reference has no value, or a destination has no id of its connector.
+        PipelineError: A reference has no value.
     """
-    used = list(folder.connections.values())
-    sources = [folder.sources[name] for name in dict.fromkeys(each.source for each in used)]
-    wanted = []
-    for name in dict.fromkeys(each.connector for each in sources):
+    manifests, sources, destinations = {}, {}, {}
+    for connection in folder.connections.values():
+        source = folder.sources[connection.source]
+        destination = folder.destinations[connection.destination]
         # Dates become texts.
-        manifest = json.loads(json.dumps(folder.manifests[name], default=str))
-        wanted.append(Wanted(DEFINITION, name, {"manifest": manifest}, {"name": name}))
-    for source in sources:
-        wanted.append(
-            Wanted(
-                SOURCE,
-                source.name,
-                {"name": source.name, "configuration": source.resolved(values)},
-                {"definitionId": (DEFINITION, source.connector)},
-            )
+        manifest = json.loads(json.dumps(folder.manifests[source.connector], default=str))
+        manifests[source.connector] = Item(
+            DEFINITION, source.connector, {"manifest": manifest}, {"name": source.connector}
         )
-    for name in dict.fromkeys(each.destination for each in used):
-        destination = folder.destinations[name]
-        if destination.definition_id is None:
-            raise PipelineError(
-                f"the airbyte destination {name} needs a definition_id: the server's id of its "
-                "connector"
-            )
+        sources[source.name] = Item(
+            SOURCE,
+            source.name,
+            {"name": source.name, "configuration": source.resolved(values)},
+            {"definitionId": (DEFINITION, source.connector)},
+        )
         configuration = destination.resolved(values)
         if "port" in configuration:  # references give texts
             configuration["port"] = int(configuration["port"])
-        wanted.append(
-            Wanted(
-                DESTINATION,
-                name,
-                {"name": name, "configuration": configuration},
-                {"definitionId": destination.definition_id},
-            )
+        destinations[destination.name] = Item(
+            DESTINATION,
+            destination.name,
+            {"name": destination.name, "configuration": configuration},
+            {"definitionId": destination.definition_id},
         )
-    return [*wanted, *(_connection(folder, each) for each in used)]
+    connections = [_connection(folder, each) for each in folder.connections.values()]
+    return [*manifests.values(), *sources.values(), *destinations.values(), *connections]
 
 
-def _connection(folder: AirbyteFolder, connection: ConnectionFile) -> Wanted:
+def _connection(folder: AirbyteFolder, connection: ConnectionFile) -> Item:
     declared = declared_streams(folder.manifests[folder.sources[connection.source].connector])
-    return Wanted(
+    streams = []
+    for stream in connection.streams:
+        sent: dict[str, Any] = {"name": stream.name, "syncMode": stream.sync_mode.value}
+        # A server refuses key and cursor where the source defines them.
+        if stream.cursor_field and "incremental_sync" not in declared[stream.name]:
+            sent["cursorField"] = stream.cursor_field
+        if "primary_key" not in declared[stream.name]:
+            sent["primaryKey"] = stream.primary_key
+        streams.append(sent)
+    return Item(
         CONNECTION,
         connection.name,
         {
@@ -282,9 +256,7 @@ def _connection(folder: AirbyteFolder, connection: ConnectionFile) -> Wanted:
             "namespaceFormat": connection.namespace,
             # As the embedded engine does: a new column appears with the next sync.
             "nonBreakingSchemaUpdatesBehavior": "propagate_columns",
-            "configurations": {
-                "streams": [_stream(each, declared[each.name]) for each in connection.streams]
-            },
+            "configurations": {"streams": streams},
         },
         {
             "sourceId": (SOURCE, connection.source),
@@ -293,17 +265,18 @@ def _connection(folder: AirbyteFolder, connection: ConnectionFile) -> Wanted:
     )
 
 
-def _stream(stream: StreamSettings, declared: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a stream's settings; a server refuses key and cursor where the source defines them."""
-    sent: dict[str, Any] = {"name": stream.name, "syncMode": stream.sync_mode.value}
-    if stream.cursor_field and "incremental_sync" not in declared:
-        sent["cursorField"] = stream.cursor_field
-    if stream.primary_key and "primary_key" not in declared:
-        sent["primaryKey"] = stream.primary_key
-    return sent
+def _found(wanted: Item, present: Sequence[dict[str, Any]], location: str) -> dict[str, Any] | None:
+    """Return the server's object of a name, if it is there; raise where there are two."""
+    found = [each for each in present if each.get("name") == wanted.name]
+    if len(found) > 1:
+        raise PipelineError(
+            f"the Airbyte server at {location} holds {len(found)} {wanted.kind.title}s of the name "
+            f"{wanted.name!r}: rename or delete all but one there"
+        )
+    return found[0] if found else None
 
 
-def _check_fixed(wanted: Wanted, found: Mapping[str, Any], ids: Ids, location: str) -> None:
+def _check_fixed(wanted: Item, found: Mapping[str, Any], ids: Ids, location: str) -> None:
     """Raise where a field of the server's object differs that cannot be changed."""
     for name, value in wanted.fixed_values(ids).items():
         if found.get(name, value) != value:
@@ -314,33 +287,25 @@ def _check_fixed(wanted: Wanted, found: Mapping[str, Any], ids: Ids, location: s
             )
 
 
-def _compare(wanted: Wanted, found: Mapping[str, Any]) -> Iterator[str]:
+def _differences(wanted: Item, found: Mapping[str, Any]) -> Iterator[str]:
     """Yield the differences of the server's object; a masked secret is taken for the same."""
     ours = dict(_leaves(wanted.body))
-    theirs = dict(_leaves({name: _shown(name, found.get(name)) for name in wanted.body}))
-    # The server adds to each stream what its source defines.
-    streams = {path[:3] for path in ours if path[0] == "configurations"}
+    theirs = dict(_leaves({name: found.get(name) for name in wanted.body or ()}))
+    # The server adds to a schedule its next time, and to each stream what its source defines.
+    extended = {("schedule",), *(path[:3] for path in ours if path[0] == "configurations")}
     for path in dict.fromkeys([*ours, *theirs]):
         mine, other = ours.get(path, _ABSENT), theirs.get(path, _ABSENT)
-        added = mine is _ABSENT and (other is None or path[:3] in streams)
-        if mine != other and not added and not _is_masked(other):
+        is_masked = isinstance(other, str) and set(other) == {"*"}
+        is_added = mine is _ABSENT and (
+            other is None
+            or path[-1] in _ADDED_BY_SERVER
+            or not extended.isdisjoint((path[:1], path[:3]))
+        )
+        if mine != other and not is_added and not is_masked:
             yield f"{'.'.join(path)}: {_text(other)} → {_text(mine)}"
 
 
-def _is_masked(value: Any) -> bool:
-    return isinstance(value, str) and set(value) == {"*"}
-
-
-def _shown(name: str, value: Any) -> Any:
-    """Return a field of the server's object without the parts that the server adds."""
-    if name == "configuration" and isinstance(value, Mapping):
-        return {key: each for key, each in value.items() if key not in _ADDED_BY_SERVER}
-    if name == "schedule" and isinstance(value, Mapping):
-        return {"scheduleType": value.get("scheduleType")}
-    return value
-
-
-def _leaves(node: Any, path: Path = ()) -> Iterator[tuple[Path, Any]]:
+def _leaves(node: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
     """Yield the values with their paths; members of a list that have names go by them."""
     if isinstance(node, Mapping) and node:
         for name, value in node.items():

@@ -44,7 +44,12 @@ def test_references_are_filled_left_out_or_refused(folder: Path) -> None:
         ("connections/users.yaml", "schedule:", "shedule:", "Extra inputs are not permitted"),
         ("connections/users.yaml", "deduped_history", "append", "or 'full_refresh_overwrite_ded"),
         ("connections/users.yaml", "[[user_id]]", "[]", "users.yaml: streams.0.primary_key: List"),
-        ("destinations/postgres.yaml", "type: postgres", "type: oracle", "type 'oracle'"),
+        (
+            "destinations/postgres.yaml",
+            "type: postgres",
+            "type: oracle",
+            "type: Input should be 'postgres'",
+        ),
         ("sources/retail_api/manifest.yaml", "streams:", "streams: [", "manifest.yaml cannot be"),
     ],
 )

@@ -145,7 +145,9 @@ def test_prune_deletes_what_the_files_do_not_have_and_nothing_of_another_source(
     assert server.writes == []
     code, shown = airbyte("plan", "--prune")
     assert (code, "- connection retail_api_users" in shown) == (DONE, True)
-    assert airbyte("apply", "--prune")[0] == DONE
+    code, shown = airbyte("apply", "--prune")  # nobody can be asked here
+    assert (code, "say --yes" in shown, server.writes) == (WRONG_USE, True, [])
+    assert airbyte("apply", "--prune", "--yes")[0] == DONE
     assert server.writes == [("DELETE", "connections")]
     names = {"another shop", "retail_api_products", "retail_api_transactions"}
     assert set(server.named("connections")) == names
@@ -159,7 +161,7 @@ def test_prune_deletes_what_the_files_do_not_have_and_nothing_of_another_source(
     old = {**users, "connectionId": "old", "name": "old users", "sourceId": "old"}
     server.objects["connections"]["old"] = old
     server.writes.clear()
-    assert airbyte("apply", "--prune")[0] == DONE
+    assert airbyte("apply", "--prune", "--yes")[0] == DONE
     assert server.writes == [("DELETE", "connections"), ("DELETE", "sources")]
     assert airbyte("check")[0] == DONE
 
@@ -184,13 +186,13 @@ def test_a_failure_is_one_message_and_the_next_apply_goes_on(
 ) -> None:
     code, shown = airbyte("apply", AIRBYTE_CLIENT_SECRET="a-wrong-secret")
     assert code == FAILED
-    assert "refuses the credentials (HTTP 401): check AIRBYTE_CLIENT_ID" in shown
+    assert "refuses the credentials (HTTP 401: invalid credentials): check AIRBYTE_CL" in shown
     code, shown = airbyte("plan", AIRBYTE_URL="http://127.0.0.1:9")
     assert code == FAILED
     assert "the Airbyte server at http://127.0.0.1:9 does not answer" in shown
     code, shown = airbyte("plan", AIRBYTE_WORKSPACE_ID="another")
     assert code == FAILED
-    assert "has no workspace another: check AIRBYTE_WORKSPACE_ID" in shown
+    assert "refuses to show the workspace (HTTP 404" in shown
     code, shown = airbyte("plan", AIRBYTE_CLIENT_ID="")
     assert (code, "AIRBYTE_CLIENT_ID" in shown) == (WRONG_USE, True)
     code, shown = airbyte("plan", RETAIL_SOURCE="simulator:?customers=10&seed=1")
