@@ -209,6 +209,7 @@ def _served(settings: Settings, source: ApiSource) -> str:
     from retail_pipeline.retail_api import without_credentials
 
     now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-    totals = fetch_totals(load_folder(), source_values(settings, source.url, now))
-    counts = ", ".join(f"{count:,} {name}" for name, count in totals.records.items())
+    folder, values = load_folder(), source_values(settings, source.url, now)
+    found = [fetch_totals(folder, each, values) for each in folder.connections.values()]
+    counts = ", ".join(f"{each.records:,} {name}" for of in found for name, each in of.items())
     return f"{without_credentials(source.url)} serves {counts}"

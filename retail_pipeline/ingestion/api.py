@@ -5,11 +5,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 
-from retail_pipeline.airbyte_engine.files import AirbyteFolder
+from retail_pipeline.airbyte_engine.files import AirbyteFolder, ConnectionFile
 from retail_pipeline.dagster_support.run_window import RunWindow
 from retail_pipeline.errors import PipelineError
 from retail_pipeline.generation import PipelineState, begin, landed_as_of
-from retail_pipeline.ingestion.totals import ApiTotals, fetch_totals
+from retail_pipeline.ingestion.totals import Totals, fetch_totals
 from retail_pipeline.ingestion.workspace import source_values
 from retail_pipeline.postgres import Database
 from retail_pipeline.settings import AirbyteMode, ApiSource, Settings, parse_as_of
@@ -29,14 +29,14 @@ class OpenApi:
         end: The instant at which its records end.
         is_still: Whether its records stay the same during the sync, as the bundled API's do.
         state: The source and the as-of date that the records belong to.
-        totals: Its own numbers.
+        totals: Its own numbers by stream, of the connection's.
     """
 
     url: str
     end: str
     is_still: bool
     state: PipelineState
-    totals: ApiTotals
+    totals: dict[str, Totals]
 
 
 @contextmanager
@@ -45,6 +45,7 @@ def open_api(
     database: Database,
     window: RunWindow,
     folder: AirbyteFolder,
+    connection: ConnectionFile,
     *,
     run_id: str,
     warn: Callable[[str], None],
@@ -56,6 +57,7 @@ def open_api(
         database: The warehouse, as its owner: a rebuild empties all layers.
         window: What the run can set.
         folder: The connection files.
+        connection: The connection that is synced.
         run_id: The run.
         warn: Called with the reason of a rebuild.
 
@@ -73,7 +75,7 @@ def open_api(
     # Served first: a source that cannot be used must not empty the layers.
     with serving(source, as_of, settings.api_key) as url:
         end = _end(settings, as_of)
-        totals = fetch_totals(folder, source_values(settings, url, end))
+        totals = fetch_totals(folder, connection, source_values(settings, url, end))
         transition = begin(
             database,
             source_id=source_id(source),

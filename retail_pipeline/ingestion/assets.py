@@ -45,7 +45,7 @@ from retail_pipeline.ingestion.specs import (
     landing_lineage,
     load_folder,
 )
-from retail_pipeline.ingestion.totals import MONEY_STREAM, ApiUnavailableError, declared_totals
+from retail_pipeline.ingestion.totals import MONEY_STREAM, ApiUnavailableError
 from retail_pipeline.ingestion.workspace import SyncError, SyncResult, open_workspace
 from retail_pipeline.postgres import Database, Role
 from retail_pipeline.privacy.suppression import (
@@ -107,6 +107,7 @@ def build_landing_asset(
         connection_id: Its id in the workspace, shown in the UI; None where only a server knows it.
     """
     shown = connection_id or "looked up by name when it syncs"
+    totals = folder.sources[connection.source].totals
 
     @dg.multi_asset(
         name=f"sync_{connection.name}",
@@ -118,7 +119,7 @@ def build_landing_asset(
         check_specs=[
             check
             for each in connection.streams
-            for check in check_specs(each.name, declared_totals(folder, each.name))
+            for check in check_specs(each.name, totals.get(each.name))
         ],
         pool=POOL,
     )
@@ -158,7 +159,7 @@ def _sync(
     loader = database.as_role(Role.LOADER)
     run_id = first_run_id(context.instance, context.run)
     warn = context.log.warning
-    with open_api(settings, database, window, folder, run_id=run_id, warn=warn) as api:
+    with open_api(settings, database, window, folder, connection, run_id=run_id, warn=warn) as api:
         for stream in connection.streams:
             context.log_event(_observation(stream.name, api))
         with open_workspace(
@@ -209,11 +210,11 @@ def _job_metadata(job: SyncResult | SyncError) -> dict[str, Any]:
 
 def _observation(stream: str, api: OpenApi) -> dg.AssetObservation:
     metadata: dict[str, Any] = {"source": api.state.source_id, "as_of": str(api.state.as_of)}
-    if stream in api.totals.records:
-        metadata["dagster/row_count"] = api.totals.records[stream]
-    if stream == MONEY_STREAM and api.totals.money is not None:
-        metadata["lines"] = api.totals.money.lines
-        metadata["net_amount"] = float(api.totals.money.net_amount)
+    if totals := api.totals.get(stream):
+        metadata["dagster/row_count"] = totals.records
+        if totals.money is not None:
+            metadata["lines"] = int(totals.money.lines)
+            metadata["net_amount"] = float(totals.money.net_amount)
     return dg.AssetObservation(asset_key=api_key(stream), metadata=metadata)
 
 
@@ -245,8 +246,9 @@ def _materialized(
     landed = count_landed(database, stream.name, stream.key)
     rejected = count_rejected(database, stream.name)
     checks = _warning_checks(synced, stream, schema, landed)
-    if stream.name in api.totals.records:
-        checks.append(check_rows(stream.name, landed, api.totals, still=api.is_still))
+    totals = api.totals.get(stream.name)
+    if totals is not None:
+        checks.append(check_rows(stream.name, landed, totals, still=api.is_still))
     metadata: dict[str, Any] = {
         "dagster/row_count": landed.rows,
         "rows_synced": result.rows_synced,
@@ -262,14 +264,14 @@ def _materialized(
         "dagster/column_schema": landing_columns(schema),
         "dagster/column_lineage": landing_lineage(stream.name, schema),
     }
-    if stream.name == MONEY_STREAM and api.totals.money is not None:
+    if totals is not None and totals.money is not None:
         money = sum_transactions(database)
-        metadata["lines"] = money.lines
+        metadata["lines"] = int(money.lines)
         checks.append(
             check_money(
                 money,
-                api.totals.money,
-                tolerance=api.totals.tolerances[stream.name],
+                totals.money,
+                tolerance=totals.tolerance,
                 rejected=rejected,
                 suppressed=landed.suppressed,
                 still=api.is_still,

@@ -9,19 +9,9 @@ from decimal import Decimal
 import dagster as dg
 
 from retail_pipeline.airbyte_engine.files import StreamTotals
-from retail_pipeline.ingestion.landing import (
-    Drift,
-    Landed,
-    LandedMoney,
-    Volume,
-)
+from retail_pipeline.ingestion.landing import Drift, Landed, Volume
 from retail_pipeline.ingestion.specs import landing_key
-from retail_pipeline.ingestion.totals import (
-    MONEY_STREAM,
-    ApiMoney,
-    ApiTotals,
-    has_money,
-)
+from retail_pipeline.ingestion.totals import MONEY_STREAM, Money, Totals, has_money
 
 ROWS = "rows_equal_the_api"
 MONEY = "money_equals_the_api"
@@ -40,41 +30,28 @@ def check_specs(stream: str, totals: StreamTotals | None) -> list[dg.AssetCheckS
         stream: The stream.
         totals: Where its API has its totals; None where it has none.
     """
-    specs = [
-        dg.AssetCheckSpec(
-            VOLUME,
-            asset=landing_key(stream),
-            description="The last week's records are neither a third nor three times those of a "
-            "usual week before it; of a table that is replaced, the rows are so of those before.",
-        ),
-        dg.AssetCheckSpec(
-            SCHEMA,
-            asset=landing_key(stream),
-            description="Records have no fields beyond the declared columns, values fit them, and "
-            "every column is still served.",
-        ),
-    ]
+    described = {
+        VOLUME: "The last week's records are neither a third nor three times those of a usual week "
+        "before it; of a table that is replaced, the rows are so of those before.",
+        SCHEMA: "Records have no fields beyond the declared columns, values fit them, and every "
+        "column is still served.",
+    }
     if totals is not None:
-        specs.append(
-            dg.AssetCheckSpec(
-                ROWS,
-                asset=landing_key(stream),
-                description="Rows, rejected and suppressed records together are what the API "
-                "counts.",
-                blocking=True,
-            )
-        )
+        described[ROWS] = "Rows, rejected and suppressed records together are what the API counts."
     if has_money(stream, totals):
-        specs.append(
-            dg.AssetCheckSpec(
-                MONEY,
-                asset=landing_key(stream),
-                description="Lines, sales and returns are exactly the API's; no more than them "
-                "where customers were forgotten.",
-                blocking=True,
-            )
+        described[MONEY] = (
+            "Lines, sales and returns are exactly the API's; no more than them where customers "
+            "were forgotten."
         )
-    return specs
+    return [
+        dg.AssetCheckSpec(
+            name,
+            asset=landing_key(stream),
+            description=description,
+            blocking=name in (ROWS, MONEY),
+        )
+        for name, description in described.items()
+    ]
 
 
 def check_volume(stream: str, volume: Volume | None) -> dg.AssetCheckResult:
@@ -84,31 +61,29 @@ def check_volume(stream: str, volume: Volume | None) -> dg.AssetCheckResult:
         stream: The stream.
         volume: Its records; None where there is nothing to compare with.
     """
-    if volume is None or volume.weekly_before < _FEWEST_A_WEEK:
-        ratio, passed = None, True
-    else:
-        ratio = volume.last_week / volume.weekly_before
-        passed = _USUAL[0] <= ratio <= _USUAL[1]
-    metadata: dict[str, float | str] = {"compared": "no" if ratio is None else "yes"}
+    metadata: dict[str, float | str] = {"compared": "no"}
+    passed = True
     if volume is not None:
         metadata |= {"last_week": volume.last_week, "weekly_before": volume.weekly_before}
+    if volume is not None and volume.weekly_before >= _FEWEST_A_WEEK:
+        ratio = volume.last_week / volume.weekly_before
+        passed = _USUAL[0] <= ratio <= _USUAL[1]
+        metadata |= {"compared": "yes", "ratio": round(ratio, 3)}
     return dg.AssetCheckResult(
         check_name=VOLUME,
         asset_key=landing_key(stream),
         passed=passed,
         severity=dg.AssetCheckSeverity.WARN,
-        metadata=metadata if ratio is None else {**metadata, "ratio": round(ratio, 3)},
+        metadata=metadata,
     )
 
 
 def check_schema(stream: str, drift: Drift) -> dg.AssetCheckResult:
     """Return whether records are as declared; a warning names the columns."""
+    misfits = ", ".join(f"{name} ({count})" for name, count in drift.misfits.items())
     parts = [
         f"not declared: {', '.join(drift.undeclared)}" if drift.undeclared else "",
-        "values that do not fit: "
-        + ", ".join(f"{name} ({count})" for name, count in drift.misfits.items())
-        if drift.misfits
-        else "",
+        f"values that do not fit: {misfits}" if misfits else "",
         f"no longer served: {', '.join(drift.missing)}" if drift.missing else "",
     ]
     warning = "; ".join(filter(None, parts))
@@ -127,7 +102,7 @@ def check_schema(stream: str, drift: Drift) -> dg.AssetCheckResult:
 
 
 def check_rows(
-    stream: str, landed: Landed, totals: ApiTotals, *, still: bool = True
+    stream: str, landed: Landed, totals: Totals, *, still: bool = True
 ) -> dg.AssetCheckResult:
     """Return whether rows, rejected and suppressed records together are as many as the API counts.
 
@@ -137,15 +112,15 @@ def check_rows(
         totals: The API's own numbers.
         still: Whether the API's records stay the same during a sync; else differences only warn.
     """
-    expected = totals.records[stream] - landed.rejected - landed.suppressed
+    expected = totals.records - landed.rejected - landed.suppressed
     return dg.AssetCheckResult(
         check_name=ROWS,
         asset_key=landing_key(stream),
-        passed=_equal(landed.rows, expected, totals.tolerances.get(stream, 0)),
+        passed=_equal(Decimal(landed.rows), Decimal(expected), totals.tolerance),
         severity=dg.AssetCheckSeverity.ERROR if still else dg.AssetCheckSeverity.WARN,
         metadata={
             "rows": landed.rows,
-            "records_of_api": totals.records[stream],
+            "records_of_api": totals.records,
             "rejected": landed.rejected,
             "suppressed": landed.suppressed,
             "difference": landed.rows - expected,
@@ -154,8 +129,8 @@ def check_rows(
 
 
 def check_money(
-    landed: LandedMoney,
-    totals: ApiMoney,
+    landed: Money,
+    totals: Money,
     *,
     tolerance: float = 0,
     rejected: int,
@@ -177,19 +152,16 @@ def check_money(
         suppressed: Suppressed records.
         still: Whether the API's records stay the same during a sync; else differences only warn.
     """
-    pairs: dict[str, tuple[Decimal, Decimal]] = {
-        "lines": (Decimal(landed.lines), Decimal(totals.lines)),
-        "sales_amount": (landed.sales_amount, totals.sales_amount),
-        "returns_amount": (landed.returns_amount, totals.returns_amount),
-        "net_amount": (landed.net_amount, totals.net_amount),
-    }
+    pairs = dict(zip(Money._fields, zip(landed, totals, strict=True), strict=True))
+    if suppressed:
+        passed = all(pairs[name][0] <= pairs[name][1] for name in _PARTS)
+    else:
+        passed = all(_equal(ours, theirs, tolerance) for ours, theirs in pairs.values())
     certain = still and rejected == 0
     return dg.AssetCheckResult(
         check_name=MONEY,
         asset_key=landing_key(MONEY_STREAM),
-        passed=all(_equal(ours, theirs, tolerance) for ours, theirs in pairs.values())
-        if suppressed == 0
-        else all(pairs[name][0] <= pairs[name][1] for name in _PARTS),
+        passed=passed,
         severity=dg.AssetCheckSeverity.ERROR if certain else dg.AssetCheckSeverity.WARN,
         metadata={
             "rejected": rejected,
@@ -201,5 +173,5 @@ def check_money(
     )
 
 
-def _equal(ours: Decimal | int, theirs: Decimal | int, tolerance: float) -> bool:
-    return abs(Decimal(ours - theirs)) <= Decimal(str(tolerance)) * abs(Decimal(theirs))
+def _equal(ours: Decimal, theirs: Decimal, tolerance: float) -> bool:
+    return abs(ours - theirs) <= Decimal(str(tolerance)) * abs(theirs)

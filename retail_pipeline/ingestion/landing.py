@@ -6,14 +6,14 @@ SQL over `transactional.*` and `quality.rejected_records` only.
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from decimal import Decimal
+from typing import Any
 
-import psycopg
 from psycopg import sql
 
 from retail_pipeline.airbyte_engine.files import AirbyteFolder
 from retail_pipeline.airbyte_engine.layout import differences, landings
 from retail_pipeline.ingestion.specs import LANDING_LAYER
+from retail_pipeline.ingestion.totals import MONEY_STREAM, Money
 from retail_pipeline.postgres import Database
 
 _ENOUGH_TO_MISS = 20
@@ -27,20 +27,6 @@ class Landed:
     rows: int
     rejected: int
     suppressed: int = 0
-
-
-@dataclass(frozen=True)
-class LandedMoney:
-    """Lines and exact amounts of the landed transactions; returns are positive."""
-
-    lines: int
-    sales_amount: Decimal
-    returns_amount: Decimal
-
-    @property
-    def net_amount(self) -> Decimal:
-        """Sales less returns."""
-        return self.sales_amount - self.returns_amount
 
 
 @dataclass(frozen=True)
@@ -74,49 +60,40 @@ def count_landed(database: Database, stream: str, key: Sequence[str]) -> Landed:
         stream: The stream.
         key: Its primary key's columns.
     """
-    table = sql.Identifier(LANDING_LAYER, stream)
-    same = sql.SQL(" and ").join(
-        sql.SQL("t.{}::text = r.record ->> {}").format(sql.Identifier(name), name) for name in key
+    given = [sql.SQL("(r.record ->> {})").format(name) for name in key]
+    same = [
+        sql.SQL("t.{}::text = {}").format(sql.Identifier(name), value)
+        for name, value in zip(key, given, strict=True)
+    ]
+    statement = sql.SQL(
+        "select (select count(*) from {table}), (select count(distinct "
+        "coalesce({identity}, r.record_hash)) from quality.rejected_records r "
+        "where r.stream = {stream} and not exists (select from {table} t where {same})), "
+        "(select count(*) from quality.suppressed_records where stream = {stream})"
+    ).format(
+        identity=sql.SQL(" || '/' || ").join(given),
+        stream=stream,
+        table=sql.Identifier(LANDING_LAYER, stream),
+        same=sql.SQL(" and ").join(same),
     )
-    identity = sql.SQL("coalesce({}, r.record_hash)").format(
-        sql.SQL(" || '/' || ").join(sql.SQL("(r.record ->> {})").format(name) for name in key)
-    )
-    with database.connect() as connection:
-        rows = connection.execute(sql.SQL("select count(*) from {}").format(table)).fetchone()
-        rejected = connection.execute(
-            sql.SQL(
-                "select count(distinct {identity}) from quality.rejected_records r "
-                "where r.stream = {stream} and not exists (select from {table} t where {same})"
-            ).format(identity=identity, stream=stream, table=table, same=same)
-        ).fetchone()
-        suppressed = connection.execute(
-            "select count(*) from quality.suppressed_records where stream = %s", [stream]
-        ).fetchone()
-    assert rows is not None and rejected is not None and suppressed is not None
-    return Landed(rows[0], rejected[0], suppressed[0])
+    return Landed(*_row(database, statement))
 
 
 def count_rejected(database: Database, stream: str) -> int:
     """Return how many records of a stream were rejected."""
-    with database.connect() as connection:
-        row = connection.execute(
-            "select count(*) from quality.rejected_records where stream = %s", [stream]
-        ).fetchone()
-    assert row is not None
-    return row[0]
+    statement = sql.SQL("select count(*) from quality.rejected_records where stream = {}")
+    return int(_row(database, statement.format(stream))[0])
 
 
-def sum_transactions(database: Database) -> LandedMoney:
+def sum_transactions(database: Database) -> Money:
     """Return the exact sums of the landed transactions' lines."""
-    with database.connect() as connection:
-        row = connection.execute(
-            "select count(*), coalesce(sum(amount) filter (where type = 'sale'), 0), "
-            "coalesce(-sum(amount) filter (where type = 'return'), 0) "
-            f"from {LANDING_LAYER}.transactions, lateral (select (line ->> 'amount')::numeric "
-            "from jsonb_array_elements(items) as line) as lines(amount)"
-        ).fetchone()
-    assert row is not None
-    return LandedMoney(*row)
+    statement = sql.SQL(
+        "select count(*)::numeric, coalesce(sum(amount) filter (where type = 'sale'), 0), "
+        "coalesce(-sum(amount) filter (where type = 'return'), 0), coalesce(sum(amount), 0) "
+        "from {}, lateral (select (line ->> 'amount')::numeric "
+        "from jsonb_array_elements(items) as line) as lines(amount)"
+    )
+    return Money(*_row(database, statement.format(sql.Identifier(LANDING_LAYER, MONEY_STREAM))))
 
 
 def count_volume(database: Database, stream: str, cursor: str, end: str) -> Volume:
@@ -137,10 +114,8 @@ def count_volume(database: Database, stream: str, cursor: str, end: str) -> Volu
         end=sql.SQL("{}::timestamptz").format(end),
         table=sql.Identifier(LANDING_LAYER, stream),
     )
-    with database.connect() as connection:
-        row = connection.execute(statement).fetchone()
-    assert row is not None
-    return Volume(row[0], float(row[1]))
+    last_week, weekly_before = _row(database, statement)
+    return Volume(last_week, float(weekly_before))
 
 
 def find_drift(
@@ -163,53 +138,37 @@ def find_drift(
     table = sql.Identifier(LANDING_LAYER, stream)
     with database.connect() as connection:
         misfits = connection.execute(
-            sql.SQL(_MISFITS).format(table), [since, stream, since]
+            sql.SQL(_MISFITS).format(table=table, since=since, stream=stream)
         ).fetchall()
-        missing = _missing(connection, table, columns, since)
+    filled = [sql.SQL("count({})").format(sql.Identifier(name)) for name in columns]
+    new_rows, *counts = _row(
+        database,
+        sql.SQL("select count(*), {} from {} where _airbyte_extracted_at >= {}").format(
+            sql.SQL(", ").join(filled), table, since
+        ),
+    )
+    had_values = sql.SQL(
+        "select exists (select from {} where _airbyte_extracted_at < {} and {} is not null)"
+    )
+    missing = [
+        name
+        for name, count in zip(columns, counts, strict=True)
+        if count == 0
+        and new_rows >= _ENOUGH_TO_MISS
+        and _row(database, had_values.format(table, since, sql.Identifier(name)))[0]
+    ]
     known = {name: count for name, count in misfits if name in columns}
     return Drift(tuple(undeclared), known, tuple(missing))
 
 
 _MISFITS = (
     "select name, count(*) from ("
-    "select substring(change ->> 'field' from '^[^.[]+') as name from {} "
+    "select substring(change ->> 'field' from '^[^.[]+') as name from {table} "
     "cross join jsonb_array_elements(_airbyte_meta -> 'changes') as change "
-    "where _airbyte_extracted_at >= %s and _airbyte_meta -> 'changes' <> '[]' union all "
+    "where _airbyte_extracted_at >= {since} and _airbyte_meta -> 'changes' <> '[]' union all "
     "select split_part(reason, ' ', 1) from quality.rejected_records "
-    "where stream = %s and seen_at >= %s) as misfits group by name order by name"
+    "where stream = {stream} and seen_at >= {since}) as misfits group by name order by name"
 )
-
-
-def _missing(
-    connection: psycopg.Connection,
-    table: sql.Identifier,
-    columns: Sequence[str],
-    since: datetime,
-) -> list[str]:
-    names = [sql.Identifier(name) for name in columns]
-    filled = connection.execute(
-        sql.SQL("select count(*), {} from {} where _airbyte_extracted_at >= %s").format(
-            sql.SQL(", ").join(sql.SQL("count({})").format(name) for name in names), table
-        ),
-        [since],
-    ).fetchone()
-    assert filled is not None
-    if filled[0] < _ENOUGH_TO_MISS:
-        return []
-    empty = [column for column, count in zip(columns, filled[1:], strict=True) if count == 0]
-    return [column for column in empty if _had_values(connection, table, column, since)]
-
-
-def _had_values(
-    connection: psycopg.Connection, table: sql.Identifier, column: str, since: datetime
-) -> bool:
-    row = connection.execute(
-        sql.SQL(
-            "select exists (select from {} where _airbyte_extracted_at < %s and {} is not null)"
-        ).format(table, sql.Identifier(column)),
-        [since],
-    ).fetchone()
-    return bool(row and row[0])
 
 
 def layout_differences(database: Database, folder: AirbyteFolder) -> list[str]:
@@ -229,3 +188,11 @@ def layout_differences(database: Database, folder: AirbyteFolder) -> list[str]:
             for landing in landings(folder, each).values()
         ]
     return [line for line in found if line]
+
+
+def _row(database: Database, statement: sql.Composed) -> Sequence[Any]:
+    """Return the one row of a statement."""
+    with database.connect() as connection:
+        row: Sequence[Any] | None = connection.execute(statement).fetchone()
+    assert row is not None
+    return row

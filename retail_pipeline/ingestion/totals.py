@@ -4,77 +4,74 @@ Their address is in the source's file, under `totals`; numbers that are not decl
 checked.
 """
 
-import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
-from typing import TYPE_CHECKING, Any
+from typing import Any, NamedTuple
 
-from retail_pipeline.airbyte_engine.files import AirbyteFolder, StreamTotals
+import requests
+from requests.adapters import HTTPAdapter
+from urllib3.util import Retry
+
+from retail_pipeline.airbyte_engine.files import AirbyteFolder, ConnectionFile, StreamTotals
 from retail_pipeline.errors import PipelineError
-
-if TYPE_CHECKING:
-    import httpx  # at run time where it is used, as loading the code sends no request
 
 ADDRESS, KEY = "RETAIL_API_URL", "RETAIL_API_KEY"
 MONEY_STREAM = "transactions"
 """The stream whose lines and amounts are checked where the API has their totals."""
 
-_RECORDS = "records"
-_MONEY_FIELDS = frozenset({"lines", "net_amount", "sales_amount", "returns_amount"})
 _TIMEOUT_SECONDS = 120
-_ATTEMPTS = 3
 _TRANSIENT = (429, 500, 502, 503, 504)
-_LONGEST_WAIT_SECONDS = 60.0
+_RETRIES = Retry(
+    total=2,
+    backoff_factor=0.5,
+    status_forcelist=_TRANSIENT,
+    retry_after_max=60,
+    raise_on_status=False,
+)
 
 
-@dataclass(frozen=True)
-class ApiMoney:
+class Money(NamedTuple):
     """Lines and exact amounts of all transactions; returns are positive."""
 
-    lines: int
-    net_amount: Decimal
+    lines: Decimal
     sales_amount: Decimal
     returns_amount: Decimal
+    net_amount: Decimal
 
 
 @dataclass(frozen=True)
-class ApiTotals:
-    """The API's own numbers; a stream without declared totals is in none of them.
+class Totals:
+    """An API's own numbers of a stream.
 
     Attributes:
-        records: Records by stream.
-        money: Lines and amounts of the transactions.
-        tolerances: The shares by which streams may differ, as the source's file allows.
+        records: Its records.
+        money: Lines and amounts of the transactions; None of other streams.
+        tolerance: The share by which what has landed may differ, as the source's file allows.
     """
 
-    records: dict[str, int] = field(default_factory=dict)
-    money: ApiMoney | None = None
-    tolerances: dict[str, float] = field(default_factory=dict)
+    records: int
+    money: Money | None = None
+    tolerance: float = 0
 
 
 class ApiUnavailableError(PipelineError):
     """The API does not answer now; trying again later may help."""
 
 
-def declared_totals(folder: AirbyteFolder, stream: str) -> StreamTotals | None:
-    """Return where the API has the totals of a stream, if it has them."""
-    for connection in folder.connections.values():
-        if any(each.name == stream for each in connection.streams):
-            return folder.sources[connection.source].totals.get(stream)
-    return None
-
-
 def has_money(stream: str, totals: StreamTotals | None) -> bool:
     """Return whether a stream's totals have lines and amounts that can be checked."""
-    return stream == MONEY_STREAM and totals is not None and set(totals.fields) >= _MONEY_FIELDS
+    return stream == MONEY_STREAM and totals is not None and {*Money._fields} <= {*totals.fields}
 
 
-def fetch_totals(folder: AirbyteFolder, values: Mapping[str, str | None]) -> ApiTotals:
-    """Return the API's totals, all those that the files declare.
+def fetch_totals(
+    folder: AirbyteFolder, connection: ConnectionFile, values: Mapping[str, str | None]
+) -> dict[str, Totals]:
+    """Return the API's totals of a connection's streams, all those that the files declare.
 
     Args:
         folder: The connection files.
+        connection: The connection.
         values: The values of references, as for the sources.
 
     Raises:
@@ -82,76 +79,58 @@ def fetch_totals(folder: AirbyteFolder, values: Mapping[str, str | None]) -> Api
         PipelineError: It refuses the key or the request, its answer cannot be read, or the address
             or the key is such that no request can be made of it.
     """
-    answers: dict[str, Any] = {}
-    found = ApiTotals()
-    money = None
-    for connection in folder.connections.values():
-        source = folder.sources[connection.source]
-        has_key = f"${{{KEY}}}" in str(source.configuration)
-        for name in (each.name for each in connection.streams):
-            totals = source.totals.get(name)
-            if totals is None:
-                continue
-            parameters = totals.resolved(values)
-            request = f"{totals.path}?{sorted(parameters.items())}"
-            if request not in answers:  # streams may share one
-                answers[request] = _answer(totals.path, parameters, values, has_key)
-            found.tolerances[name] = totals.tolerance
-            try:
-                found.records[name] = int(answers[request][totals.fields[_RECORDS]])
-                if has_money(name, totals):
-                    money = _money(answers[request], totals.fields)
-            except (KeyError, TypeError, ValueError, InvalidOperation) as error:
-                raise PipelineError(
-                    f"the answer of {totals.path} cannot be read: {error!r}"
-                ) from None
-    return ApiTotals(found.records, money, found.tolerances)
-
-
-def _answer(
-    path: str, parameters: Mapping[str, str], values: Mapping[str, str | None], has_key: bool
-) -> Any:
-    import httpx
-
-    url = f"{values[ADDRESS]}{path}"
-    problem = ""
-    for attempt in range(_ATTEMPTS):
+    source = folder.sources[connection.source]
+    key = values[KEY] if f"${{{KEY}}}" in str(source.configuration) else None
+    found = {}
+    for name in (each.name for each in connection.streams if each.name in source.totals):
+        declared = source.totals[name]
+        answer = _answer(str(values[ADDRESS]), declared.path, declared.resolved(values), key)
         try:
-            answer = httpx.get(
-                url,
+            found[name] = _totals(name, declared, answer)
+        except (KeyError, TypeError, ValueError, InvalidOperation) as error:
+            raise PipelineError(
+                f"the answer of {declared.path} cannot be read: {error!r}"
+            ) from None
+    return found
+
+
+def _totals(stream: str, declared: StreamTotals, answer: Mapping[str, Any]) -> Totals:
+    money = None
+    if has_money(stream, declared):
+        money = Money(*(Decimal(str(answer[declared.fields[name]])) for name in Money._fields))
+    return Totals(int(answer[declared.fields["records"]]), money, declared.tolerance)
+
+
+def _answer(address: str, path: str, parameters: Mapping[str, str], key: str | None) -> Any:
+    with requests.Session() as session:
+        # A proxy of the environment does not know our loopback.
+        session.trust_env = not address.startswith(("http://127.0.0.1", "http://localhost"))
+        for scheme in ("http://", "https://"):
+            session.mount(scheme, HTTPAdapter(max_retries=_RETRIES))
+        try:
+            answer = session.get(
+                f"{address}{path}",
                 params=dict(parameters),
-                headers={"Authorization": f"Bearer {values[KEY]}"} if has_key else {},
+                headers={"Authorization": f"Bearer {key}"} if key else {},
+                # Without it, a login in the address or in ~/.netrc would replace the key.
+                auth=(lambda request: request) if key else None,
                 timeout=_TIMEOUT_SECONDS,
-                # A proxy of the environment does not know our loopback.
-                trust_env=not url.startswith(("http://127.0.0.1", "http://localhost")),
             )
-        except httpx.TransportError as error:
-            problem, wait = str(error) or type(error).__name__, 0.5
-        except (httpx.HTTPError, httpx.InvalidURL, UnicodeError) as error:
+            problem = f"HTTP {answer.status_code}" if answer.status_code in _TRANSIENT else ""
+        except (requests.ConnectionError, requests.Timeout) as error:
+            problem = str(getattr(error.args[0], "reason", type(error).__name__))
+        except (requests.RequestException, ValueError) as error:
             # Its message may hold a part of the address or of the key.
             raise PipelineError(
                 f"the retail API cannot be asked for {path} ({type(error).__name__}): "
                 "check RETAIL_SOURCE and RETAIL_API_KEY"
             ) from None
-        else:
-            if answer.status_code not in _TRANSIENT:
-                return _content(path, answer)
-            problem, wait = f"HTTP {answer.status_code}", _retry_after(answer)
-        if attempt < _ATTEMPTS - 1:
-            time.sleep(wait)
-    raise ApiUnavailableError(
-        f"the retail API does not answer {path} ({problem}): "
-        "check RETAIL_SOURCE and that the API is up"
-    )
-
-
-def _retry_after(answer: "httpx.Response") -> float:
-    text = answer.headers.get("Retry-After", "")
-    return min(float(text), _LONGEST_WAIT_SECONDS) if text.isdigit() else 1.0
-
-
-def _content(path: str, answer: "httpx.Response") -> Any:
-    if not answer.is_success:
+    if problem:
+        raise ApiUnavailableError(
+            f"the retail API does not answer {path} ({problem}): "
+            "check RETAIL_SOURCE and that the API is up"
+        )
+    if not answer.ok:
         raise PipelineError(
             f"the retail API refuses {path} with HTTP {answer.status_code}: "
             "check RETAIL_SOURCE and RETAIL_API_KEY"
@@ -160,12 +139,3 @@ def _content(path: str, answer: "httpx.Response") -> Any:
         return answer.json()
     except ValueError as error:
         raise PipelineError(f"the answer of {path} cannot be read: {error!r}") from None
-
-
-def _money(answer: Mapping[str, Any], fields: Mapping[str, str]) -> ApiMoney:
-    return ApiMoney(
-        lines=int(answer[fields["lines"]]),
-        net_amount=Decimal(str(answer[fields["net_amount"]])),
-        sales_amount=Decimal(str(answer[fields["sales_amount"]])),
-        returns_amount=Decimal(str(answer[fields["returns_amount"]])),
-    )

@@ -281,7 +281,7 @@ def test_a_failed_sync_tells_airbytes_reason(
     monkeypatch.setattr(
         api,
         "fetch_totals",
-        lambda folder, values: totals(folder, {**values, "RETAIL_API_KEY": "right-key"}),
+        lambda folder, one, values: totals(folder, one, {**values, "RETAIL_API_KEY": "right-key"}),
     )
     from retail_pipeline.retail_api import serving
 
