@@ -1,32 +1,16 @@
 """The training set as a Dagster asset."""
 
-import time
+from typing import Any
 
-import dagster as dg
-
-from retail_pipeline.dagster_support.asset_results import table_result
-from retail_pipeline.dagster_support.retrying import retried
-from retail_pipeline.dagster_support.run_window import RunWindow
-from retail_pipeline.postgres import Database, Role
+from retail_pipeline.clv.steps import Step, clv_asset
 
 
-@dg.asset(
-    key_prefix="clv",
-    deps=[["warehouse", "customer_features"], ["warehouse", "customer_day_entries"]],
-    group_name="clv",
-    owners=["team:data-science"],
-    kinds={"python", "postgres"},
-)
-@retried
-def training_set(
-    database: dg.ResourceParam[Database],
-    run_window: RunWindow,
-) -> dg.MaterializeResult:
+@clv_asset("warehouse/customer_features", "warehouse/customer_day_entries")
+def training_set(step: Step) -> tuple[int, dict[str, Any]]:
     """A customer at a past cut-off, with its features and the outcome that followed."""
     from retail_pipeline.clv.data import dataset, tables
 
-    started, database = time.monotonic(), database.as_role(Role.SCIENTIST)
-    as_of, horizon_days = run_window.landed(database)
+    database, as_of, horizon_days = step.database, step.as_of, step.horizon_days
     cutoffs = dataset.training_cutoffs(tables.as_of_dates(database), as_of, horizon_days)
     sample = tables.training_sample(database, as_of)
     frame = dataset.training_set(
@@ -36,11 +20,7 @@ def training_set(
         horizon_days,
     )
     rows = tables.publish_training_set(database, frame, horizon_days)
-    return table_result(
-        database,
-        "clv.training_set",
-        rows,
-        started,
-        cutoffs=dataset.listed(cutoffs),
-        one_customer_in=sample.one_customer_in,
-    )
+    return rows, {
+        "cutoffs": dataset.listed(cutoffs),
+        "one_customer_in": sample.one_customer_in,
+    }

@@ -1,16 +1,13 @@
 """The backtest and the choice of the model that serves, as Dagster assets."""
 
-import time
 import warnings
 from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
-from retail_pipeline.dagster_support.asset_results import markdown, table_result
-from retail_pipeline.dagster_support.retrying import retried
-from retail_pipeline.dagster_support.run_window import RunWindow
-from retail_pipeline.postgres import Database, Role
+from retail_pipeline.clv.steps import Step, clv_asset
+from retail_pipeline.dagster_support.asset_results import markdown
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -25,27 +22,18 @@ CUTOFFS = dg.DynamicPartitionsDefinition(name="cutoff")
 """Past cut-offs of the backtest (ISO dates): `clv/backtest_summary` adds and removes them."""
 
 _BACKTEST = dg.AssetKey(["clv", "backtest"])
-_FEATURES = dg.AssetKey(["warehouse", "customer_features"])
-_ENTRIES = dg.AssetKey(["warehouse", "customer_day_entries"])
-_CANDIDATES = dg.AssetKey(["clv", "candidates"])
-_KINDS = {"python", "scikitlearn", "postgres"}
+_KINDS = ("python", "scikitlearn", "postgres")
 
 
-@dg.asset(
-    key_prefix="clv",
-    deps=[_FEATURES, _ENTRIES],
-    group_name="clv",
-    owners=["team:data-science"],
+@clv_asset(
+    "warehouse/customer_features",
+    "warehouse/customer_day_entries",
+    table="backtest_metrics",
     kinds=_KINDS,
     partitions_def=CUTOFFS,
     backfill_policy=dg.BackfillPolicy.single_run(),
 )
-@retried
-def backtest(
-    context: dg.AssetExecutionContext,
-    database: dg.ResourceParam[Database],
-    run_window: RunWindow,
-) -> dg.MaterializeResult:
+def backtest(step: Step) -> tuple[int, dict[str, Any]]:
     """A model at a past cut-off: its prediction then, and its metrics by the outcome since.
 
     A run of this asset tests the cut-offs of its partitions, stale or not. It is in no job that a
@@ -55,8 +43,8 @@ def backtest(
     from retail_pipeline.clv.data import dataset, tables
     from retail_pipeline.clv.evaluation import stored_backtest
 
-    started, database = time.monotonic(), database.as_role(Role.SCIENTIST)
-    as_of, horizon_days = run_window.landed(database)
+    context = dg.AssetExecutionContext.get()
+    database, as_of, horizon_days = step.database, step.as_of, step.horizon_days
     cutoffs = {key: date.fromisoformat(key) for key in context.partition_keys}
     done = stored_backtest.test(database, as_of, horizon_days, list(cutoffs.values()))
     metrics = tables.backtest_metrics(database, as_of, horizon_days)
@@ -67,31 +55,21 @@ def backtest(
                 f"complete as of {as_of} ({dataset.listed(done.due)}): nothing was tested there"
             )
         context.add_asset_metadata(_of_cutoff(metrics, cutoff, horizon_days), partition_key=key)
-    return table_result(
-        database,
-        "clv.backtest_metrics",
-        int(metrics["cutoff_date"].dt.date.isin(done.tested).sum()),
-        started,
-        horizon_days=horizon_days,
-        cutoffs=dataset.listed(done.tested),
-        predictions=done.predictions,
-    )
+    return int(metrics["cutoff_date"].dt.date.isin(done.tested).sum()), {
+        "horizon_days": horizon_days,
+        "cutoffs": dataset.listed(done.tested),
+        "predictions": done.predictions,
+    }
 
 
-@dg.asset(
-    key_prefix="clv",
+@clv_asset(
     # Not on clv/backtest: the UI asks before it starts a run whose upstream was never materialized.
-    deps=[_CANDIDATES, _FEATURES, _ENTRIES],
-    group_name="clv",
-    owners=["team:data-science"],
+    "clv/candidates",
+    "warehouse/customer_features",
+    "warehouse/customer_day_entries",
     kinds=_KINDS,
 )
-@retried
-def backtest_summary(
-    context: dg.AssetExecutionContext,
-    database: dg.ResourceParam[Database],
-    run_window: RunWindow,
-) -> dg.MaterializeResult:
+def backtest_summary(step: Step) -> tuple[int, dict[str, Any]]:
     """A model over the past cut-offs that are due: its mean metrics; missing ones are made.
 
     It tests each due cut-off that is missing or stale and reports it as a partition of
@@ -102,85 +80,60 @@ def backtest_summary(
     from retail_pipeline.clv.data import dataset, tables
     from retail_pipeline.clv.evaluation import stored_backtest
 
-    started, database = time.monotonic(), database.as_role(Role.SCIENTIST)
-    as_of, horizon_days = run_window.landed(database)
+    database, as_of, horizon_days = step.database, step.as_of, step.horizon_days
     done = stored_backtest.bring_up_to_date(
-        database, as_of, horizon_days, afresh=run_window.full_refresh
+        database, as_of, horizon_days, afresh=step.run_window.full_refresh
     )
     metrics = tables.backtest_metrics(database, as_of, horizon_days)
-    held = stored_backtest.all_cutoffs(database)
-    _report_partitions(context, held, done, metrics, horizon_days)
+    _report_partitions(stored_backtest.all_cutoffs(database), done, metrics, horizon_days)
     rows = database.publish(
         "clv.backtest_summary",
         stored_backtest.summary(metrics, as_of, horizon_days),
         ["model_name", "horizon_days"],
         replace_where=f"horizon_days = {horizon_days}",
     )
-    return table_result(
-        database,
-        "clv.backtest_summary",
-        rows,
-        started,
-        cutoffs=dataset.listed(done.due),
-        tested=len(done.tested),
-        reused=len(done.kept),
-        metrics=markdown(stored_backtest.mean_metrics(metrics)),
-        abstentions=markdown(stored_backtest.abstentions(database, horizon_days, done.due)),
-        predictions=done.predictions,
-    )
+    return rows, {
+        "cutoffs": dataset.listed(done.due),
+        "tested": len(done.tested),
+        "reused": len(done.kept),
+        "metrics": markdown(stored_backtest.mean_metrics(metrics)),
+        "abstentions": markdown(stored_backtest.abstentions(database, horizon_days, done.due)),
+        "predictions": done.predictions,
+    }
 
 
-@dg.asset(
-    key_prefix="clv",
-    deps=[_CANDIDATES, ["clv", "backtest_summary"]],
-    group_name="clv",
-    owners=["team:data-science"],
-    kinds=_KINDS,
-)
-@retried
-def model(
-    context: dg.AssetExecutionContext,
-    database: dg.ResourceParam[Database],
-    run_window: RunWindow,
-) -> dg.MaterializeResult:
+@clv_asset("clv/candidates", "clv/backtest_summary", table="model_decisions", kinds=_KINDS)
+def model(step: Step) -> tuple[int, dict[str, Any]]:
     """A decision on which model serves: the champion, with its numbers and the reason."""
     from retail_pipeline.clv.data import tables
     from retail_pipeline.clv.evaluation import promotion, selection
     from retail_pipeline.clv.models import registry
 
-    started, database = time.monotonic(), database.as_role(Role.SCIENTIST)
-    as_of, horizon_days = run_window.landed(database)
+    database, as_of, horizon_days = step.database, step.as_of, step.horizon_days
     versions = registry.candidate_versions(database, as_of, horizon_days)
     metrics = tables.backtest_metrics(database, as_of, horizon_days)
     decision = selection.choose(metrics, versions, as_of)
     now = datetime.now(UTC)
     served = promotion.promote(database, decision, versions, as_of, horizon_days, now)
     if not served.decision.validated or served.is_pinned:
-        context.log.warning(served.decision.reason)
-    return table_result(
-        database,
-        "clv.model_decisions",
-        1,
-        started,
-        champion=served.decision.model_name,
-        model_version=served.model_version,
-        validated=served.decision.validated,
-        pinned=served.is_pinned,
-        reason=served.decision.reason,
-        incumbent=decision.incumbent,
-        leaderboard=markdown(_rounded(decision.leaderboard)),
+        dg.AssetExecutionContext.get().log.warning(served.decision.reason)
+    return 1, {
+        "champion": served.decision.model_name,
+        "model_version": served.model_version,
+        "validated": served.decision.validated,
+        "pinned": served.is_pinned,
+        "reason": served.decision.reason,
+        "incumbent": decision.incumbent,
+        "leaderboard": markdown(_rounded(decision.leaderboard)),
         **_numbers_of(decision, served.decision.model_name),
-    )
+    }
 
 
 def _report_partitions(
-    context: dg.AssetExecutionContext,
-    held: set[date],
-    done: "Progress",
-    metrics: "pd.DataFrame",
-    horizon_days: int,
+    held: set[date], done: "Progress", metrics: "pd.DataFrame", horizon_days: int
 ) -> None:
     """Make the partitions those that the tables hold; report each that is new or was tested."""
+    context = dg.AssetExecutionContext.get()
     instance, name = context.instance, str(CUTOFFS.name)
     keys = {cutoff.isoformat() for cutoff in {*held, *done.due}}
     for key in sorted(set(instance.get_dynamic_partitions(name)) - keys):

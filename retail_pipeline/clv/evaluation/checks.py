@@ -5,30 +5,24 @@ from typing import Any
 
 import dagster as dg
 
-from retail_pipeline.dagster_support.check_results import failed, one_row, passed, warned
-from retail_pipeline.dagster_support.run_window import RunWindow
-from retail_pipeline.postgres import Database
+from retail_pipeline.clv.steps import Step, clv_check
+from retail_pipeline.dagster_support.check_results import failed, passed, warned
 
 LOWEST_COVERAGE = 0.70
 HIGHEST_COVERAGE = 0.92
 
 
-@dg.asset_check(asset=["clv", "model"])
-def champion_beats_last_window(
-    database: dg.ResourceParam[Database],
-    run_window: RunWindow,
-) -> dg.AssetCheckResult:
+@clv_check("model")
+def champion_beats_last_window(step: Step) -> dg.AssetCheckResult:
     """Over the decision's cut-offs, the champion predicts and ranks better than the last window."""
-    as_of, horizon_days = run_window.landed(database)
-    decision = one_row(
-        database,
+    decision = step.row(
         "select model_name, validated, reason, numbers from clv.model_decisions "
         "where as_of_date = %(as_of)s and horizon_days = %(horizon)s "
-        "order by decided_at desc limit 1",
-        {"as_of": as_of, "horizon": horizon_days},
+        "order by decided_at desc limit 1"
     )
     if not decision:
-        return failed({}, f"no decision was made as of {as_of} for {horizon_days} days")
+        missing = f"no decision was made as of {step.as_of} for {step.horizon_days} days"
+        return failed({}, missing)
     numbers = json.loads(decision.pop("numbers"))
     board = {row["model_name"]: row for row in numbers["leaderboard"]}
     champion, rival = board.get(decision["model_name"]), board.get("last_window")
@@ -47,22 +41,17 @@ def champion_beats_last_window(
     return passed(found)
 
 
-@dg.asset_check(asset=["clv", "backtest_summary"])
-def intervals_cover_four_in_five(
-    database: dg.ResourceParam[Database],
-    run_window: RunWindow,
-) -> dg.AssetCheckResult:
+@clv_check("backtest_summary")
+def intervals_cover_four_in_five(step: Step) -> dg.AssetCheckResult:
     """The 80 % intervals of the reference model held about that share of past outcomes."""
     from retail_pipeline.clv.evaluation.selection import INCUMBENT
 
-    as_of, horizon_days = run_window.landed(database)
-    found = one_row(
-        database,
+    found = step.row(
         "select count(*) as cutoffs, avg(coverage_80) as mean_coverage, "
         "min(coverage_80) as lowest_coverage, max(coverage_80) as highest_coverage "
         "from clv.backtest_metrics where model_name = %(model)s and horizon_days = %(horizon)s "
         "and cutoff_date + horizon_days <= %(as_of)s",
-        {"model": INCUMBENT, "as_of": as_of, "horizon": horizon_days},
+        model=INCUMBENT,
     )
     if not found["cutoffs"]:
         return warned(found, f"{INCUMBENT} was not tested at any past cut-off")

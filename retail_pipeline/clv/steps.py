@@ -1,0 +1,114 @@
+"""What all assets and checks of customer value share: key, group, owner, retries, a run's window.
+
+The decorated function is the body of a step and takes a `Step`; Dagster sees a function of the two
+resources, so that tests call `asset(database=…, run_window=…)`.
+"""
+
+import functools
+import inspect
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import date
+from typing import Any
+
+import dagster as dg
+
+from retail_pipeline.dagster_support.asset_results import table_result
+from retail_pipeline.dagster_support.check_results import one_row
+from retail_pipeline.dagster_support.retrying import retried
+from retail_pipeline.dagster_support.run_window import RunWindow
+from retail_pipeline.postgres import Database, Role
+
+
+@dataclass(frozen=True)
+class Step:
+    """What a step works on.
+
+    Attributes:
+        database: As the scientist.
+        as_of: The date of the landed data.
+        horizon_days: The run's horizon.
+        run_window: All that the run can set.
+    """
+
+    database: Database
+    as_of: date
+    horizon_days: int
+    run_window: RunWindow
+
+    @property
+    def at(self) -> str:
+        """The SQL condition of rows at this date and horizon."""
+        return f"as_of_date = '{self.as_of}' and horizon_days = {self.horizon_days}"
+
+    def row(self, statement: str, **params: Any) -> dict[str, Any]:
+        """Return the only row of a query, which may name `as_of`, `horizon` and own parameters."""
+        window = {"as_of": self.as_of, "horizon": self.horizon_days}
+        return one_row(self.database, statement, window | params)
+
+
+def clv_asset(
+    *deps: str,
+    table: str | None = None,
+    kinds: Sequence[str] = ("python", "postgres"),
+    **options: Any,
+) -> Callable[[Callable[[Step], tuple[int, dict[str, Any]]]], dg.AssetsDefinition]:
+    """Return the decorator of a step that writes a table.
+
+    The step returns how many rows it has written, and metadata. It may be repeated as a whole.
+
+    Args:
+        deps: Keys of the assets before it, such as `clv/model`.
+        table: Of this schema; by default named like the asset.
+        kinds: What the UI shows beside the name.
+        options: Further arguments of `dagster.asset`.
+    """
+
+    def decorated(body: Callable[[Step], tuple[int, dict[str, Any]]]) -> dg.AssetsDefinition:
+        name = f"clv.{table or body.__name__}"
+
+        def materialized(step: Step) -> dg.MaterializeResult:
+            started = time.monotonic()
+            rows, metadata = body(step)
+            return table_result(step.database, name, rows, started, **metadata)
+
+        return dg.asset(
+            key_prefix="clv",
+            deps=[dg.AssetKey.from_user_string(key) for key in deps],
+            group_name="clv",
+            owners=["team:data-science"],
+            kinds=set(kinds),
+            **options,
+        )(retried(_of_resources(body, materialized)))
+
+    return decorated
+
+
+def clv_check(
+    asset: str, *, blocking: bool = False
+) -> Callable[[Callable[[Step], dg.AssetCheckResult]], dg.AssetChecksDefinition]:
+    """Return the decorator of a check of an asset of this package.
+
+    Args:
+        asset: Its name, such as `model`.
+        blocking: Whether an error stops what is downstream.
+    """
+
+    def decorated(body: Callable[[Step], dg.AssetCheckResult]) -> dg.AssetChecksDefinition:
+        return dg.asset_check(asset=["clv", asset], blocking=blocking)(_of_resources(body, body))
+
+    return decorated
+
+
+def _of_resources(body: Callable[..., Any], step: Callable[[Step], Any]) -> Callable[..., Any]:
+    """Return a step as a function of Dagster's resources, with name and docstring of its body."""
+
+    def run(database: dg.ResourceParam[Database], run_window: RunWindow) -> Any:
+        as_of, horizon_days = run_window.landed(database)
+        return step(Step(database.as_role(Role.SCIENTIST), as_of, horizon_days, run_window))
+
+    seen = inspect.signature(run).replace(return_annotation=step.__annotations__["return"])
+    run = functools.wraps(body)(run)
+    run.__signature__ = seen  # type: ignore[attr-defined]
+    return run
