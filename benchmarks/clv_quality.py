@@ -18,12 +18,12 @@ import numpy as np
 import pandas as pd
 from sklearn.ensemble import HistGradientBoostingRegressor
 
-from retail_pipeline.clv.data import dataset
+from retail_pipeline.clv.data import dataset, features
 from retail_pipeline.clv.evaluation import intervals, metrics
 from retail_pipeline.clv.evaluation.selection import INCUMBENT
 from retail_pipeline.clv.models.base import Array
 from retail_pipeline.clv.models.registry import MODELS
-from retail_pipeline.clv.models.trees import FEATURES, matrix
+from retail_pipeline.clv.models.trees import matrix
 from retail_pipeline.clv.serving.valuation import Valuation, value_customers
 from retail_pipeline.direct_landing import land_records
 from retail_pipeline.postgres.scratch import scratch_database
@@ -242,12 +242,12 @@ def _yardsticks(valuation: Valuation, value: Array) -> dict[str, tuple[Array, Ar
         found["constant per decile"] = (low, high)
     known = valuation.training_set
     if len(known) >= intervals.FEWEST_CALIBRATION_ROWS:
-        design = matrix(known, FEATURES)
+        design = matrix(known, features.TREES)
         quantiles = []
         for share in (0.1, 0.9):
             model = HistGradientBoostingRegressor(loss="quantile", quantile=share, max_iter=60)
             model.fit(design, known["future_value"])
-            said = model.predict(matrix(valuation.population, FEATURES))
+            said = model.predict(matrix(valuation.population, features.TREES))
             quantiles.append(np.maximum(said, 0.0))
         found["quantile boosting"] = (np.minimum(*quantiles), np.maximum(*quantiles))
     return found

@@ -5,12 +5,14 @@ against the own rhythm, recent windows, returns). So the trees learn the ratio o
 Pareto/NBD prediction, and the total stays that of Pareto/NBD.
 """
 
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, Final, Self
 
 import numpy as np
 import pandas as pd
 from sklearn.ensemble import HistGradientBoostingRegressor
 
+from retail_pipeline.clv.data import features
 from retail_pipeline.clv.models.base import (
     AbstainError,
     Array,
@@ -33,7 +35,6 @@ from retail_pipeline.clv.models.trees import (
 _LEAST_SHARE_OF_MEAN: Final = 0.02
 """Pareto/NBD predictions below this share of their mean count as this share in a ratio."""
 
-_ORDER_WINDOWS: Final = (30, 90, 180, 365)
 _SMALL: Final = 1e-9
 
 
@@ -159,13 +160,7 @@ class BoostedParetoNBD(ValueModel):
 DESIGN: Final = (
     *("log_value", "log_orders", "probability_active", "log_value_per_order"),
     *("log_purchase_days", "log_age", "log_recency", "recency_share"),
-    *(f"orders_{d}d_over_expected" for d in _ORDER_WINDOWS),
-    *(f"value_{d}d_over_expected" for d in _ORDER_WINDOWS),
-    *("fading_orders", "previous_quarter", "same_quarter_last_year", "same_half_last_year"),
-    *("value_cv", "largest_over_mean", "first_over_mean", "last_over_mean"),
-    *("gap_cv", "log_recency_over_gap", "log_gap_median", "share_of_months_active"),
-    *("orders_per_day", "log_lines_per_order", "log_unit_price", "log_products"),
-    *("products_per_line", "returns_rate", "returns_per_day", "trend"),
+    *(f"{transformation}_{name}" for name, transformation in features.RATIOS),
 )
 """Columns of the design, in order: all free of currency and of the shop's size but three logs."""
 
@@ -180,15 +175,13 @@ def design_of(frame: pd.DataFrame, base: pd.DataFrame, horizon_days: int) -> Arr
     """
 
     def raw(name: str) -> Array:
-        if name not in frame:
-            return np.full(len(frame), np.nan)
-        return frame[name].to_numpy(float)
+        return frame[name].to_numpy(float) if name in frame else np.full(len(frame), np.nan)
 
     def known(name: str) -> Array:
         return np.nan_to_num(raw(name))
 
-    def log_of(values: Array) -> Array:
-        return np.log(np.maximum(values, _SMALL))
+    def relative(name: str) -> Array:
+        return np.log1p(np.maximum(known(name), 0.0) / each)
 
     value, orders, active = (base[name].to_numpy(float) for name in base.columns)
     value, orders = np.maximum(value, _SMALL), np.maximum(orders, _SMALL)
@@ -196,31 +189,33 @@ def design_of(frame: pd.DataFrame, base: pd.DataFrame, horizon_days: int) -> Arr
     recency = known("recency_days")
     each = np.maximum(known("total_net_amount") / days, 0.01 * known("mean_purchase_value"))
     each = np.maximum(each, _SMALL)
-
-    def relative(name: str) -> Array:
-        return np.log1p(np.maximum(known(name), 0.0) / each)
-
-    share = {d: d / horizon_days for d in _ORDER_WINDOWS}
+    share = {name: days / horizon_days for name, days in _WINDOWS.items()}
+    transformed: Mapping[features.Ratio, Callable[[str], Array]] = {
+        "raw": raw,
+        "known": known,
+        "log": lambda name: np.log1p(np.maximum(known(name), 0.0)),
+        "log_raw": lambda name: np.log1p(raw(name)),
+        "over_unit": lambda name: raw(name) / each,
+        "log_over_unit": lambda name: np.log(np.maximum(known(name) / each, _SMALL)),
+        "relative": relative,
+        "over_expected_orders": lambda name: np.log1p(known(name)) - np.log1p(orders * share[name]),
+        "over_expected_value": lambda name: relative(name) - np.log1p(value / each * share[name]),
+        "per_month": lambda name: known(name) / np.maximum(age / 30.4, 1.0),
+        "per_purchase": lambda name: known(name) / days,
+        "per_line": lambda name: known(name) / np.maximum(known("lines"), 1.0),
+    }
     columns = [
         *(np.log(value), np.log(orders), active, np.log(value / orders)),
         *(np.log(days), np.log1p(age), np.log1p(recency), recency / age),
-        *(
-            np.log1p(known(f"purchase_days_{d}d")) - np.log1p(orders * share[d])
-            for d in _ORDER_WINDOWS
-        ),
-        *(relative(f"net_amount_{d}d") - np.log1p(value / each * share[d]) for d in _ORDER_WINDOWS),
-        *(relative("net_amount_ewm_90d"), relative("net_amount_prev_90d")),
-        *(relative("net_amount_year_ago_90d"), relative("net_amount_year_ago_180d")),
-        raw("sd_purchase_value") / each,
-        *(log_of(known(f"{kind}_purchase_value") / each) for kind in ("max", "first", "last")),
-        *(raw("gap_cv"), np.log1p(raw("recency_over_gap")), np.log1p(raw("gap_median_days"))),
-        known("active_months") / np.maximum(age / 30.4, 1.0),
-        known("orders") / days,
-        np.log1p(known("lines_per_order")),
-        np.log1p(np.maximum(known("mean_unit_price"), 0.0)),
-        np.log1p(known("distinct_products")),
-        known("distinct_products") / np.maximum(known("lines"), 1.0),
-        *(known("returns_rate"), known("return_orders") / days, known("trend_90d") / each),
+        *(transformed[transformation](name) for name, transformation in features.RATIOS),
     ]
     design = np.array(columns).T
     return np.where(np.isfinite(design), design, np.nan)
+
+
+_WINDOWS: Final = {
+    name: int(name.rpartition("_")[2].removesuffix("d"))
+    for name, transformation in features.RATIOS
+    if transformation.startswith("over_expected")
+}
+"""Days of the features that are compared with what Pareto/NBD expects of such a window."""

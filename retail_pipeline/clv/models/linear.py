@@ -1,6 +1,6 @@
 """Ridge regression on logarithms and rates of past behavior: the interpretable reference."""
 
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Final, Self
 
 import numpy as np
 import pandas as pd
@@ -8,6 +8,7 @@ from sklearn.linear_model import Ridge
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from retail_pipeline.clv.data import features
 from retail_pipeline.clv.models.base import Array, ValueModel, past_outcomes, predictions
 
 
@@ -55,7 +56,7 @@ class LinearRegression(ValueModel):
         """Return scaler, coefficients (with the features' names) and levels."""
         scaler, ridge = (step for _, step in self.regression_.steps)
         return {
-            "features": list(self._design_names),
+            "features": list(_DESIGN),
             "mean": scaler.mean_.tolist(),
             "scale": scaler.scale_.tolist(),
             "coefficients": ridge.coef_.tolist(),
@@ -78,62 +79,34 @@ class LinearRegression(ValueModel):
         self.orders_level_ = parameters["orders_level"]
         return self
 
-    _LOGARITHMS: ClassVar = (
-        "purchase_days",
-        "total_net_amount",
-        "mean_purchase_value",
-        "max_purchase_value",
-        "recency_days",
-        "age_days",
-        "net_amount_90d",
-        "net_amount_180d",
-        "net_amount_365d",
-        "net_amount_ewm_90d",
-        "purchase_days_90d",
-        "purchase_days_180d",
-        "purchase_days_365d",
-        "active_months",
-        "distinct_products",
-    )
-    _SQUARE_ROOTS: ClassVar = (
-        "total_net_amount",
-        "net_amount_180d",
-        "net_amount_365d",
-        "net_amount_ewm_90d",
-    )
-
-    @property
-    def _design_names(self) -> list[str]:
-        return [
-            *(f"log_{name}" for name in self._LOGARITHMS),
-            "log_yearly_rate",
-            "log_orders_ahead",
-            "log_value_ahead",
-            "log_silence",
-            *(f"sqrt_{name}" for name in self._SQUARE_ROOTS),
-            "sqrt_value_ahead",
-        ]
-
     def _design(self, frame: pd.DataFrame) -> pd.DataFrame:
         """Return the design: logarithms and roots of features, and BTYD-like rates.
 
         The rate counts a purchase per day of age, shrunk by 30 days; a customer silent for long
         against the own rate is taken for gone, in proportion (1 / (1 + expected orders missed)).
         """
-        base = frame[list(self._LOGARITHMS)].fillna(0.0).clip(lower=0.0)
+        base = frame[list(features.LOGARITHMS)].fillna(0.0).clip(lower=0.0)
         rate = base["purchase_days"] / (base["age_days"] + 30)
         orders_ahead = self.horizon_days * rate / (1 + base["recency_days"] * rate)
         value_ahead = orders_ahead * base["mean_purchase_value"]
-        columns = {f"log_{name}": np.log1p(base[name]) for name in self._LOGARITHMS}
-        columns |= {
-            "log_yearly_rate": np.log1p(365 * rate),
-            "log_orders_ahead": np.log1p(orders_ahead),
-            "log_value_ahead": np.log1p(value_ahead),
-            "log_silence": np.log1p(base["recency_days"] / base["age_days"].clip(lower=1)),
-        }
-        columns |= {f"sqrt_{name}": np.sqrt(base[name]) for name in self._SQUARE_ROOTS}
-        columns["sqrt_value_ahead"] = np.sqrt(value_ahead)
-        return pd.DataFrame(columns, columns=self._design_names, index=frame.index)
+        columns = [
+            *(np.log1p(base[name]) for name in features.LOGARITHMS),
+            np.log1p(365 * rate),
+            np.log1p(orders_ahead),
+            np.log1p(value_ahead),
+            np.log1p(base["recency_days"] / base["age_days"].clip(lower=1)),
+            *(np.sqrt(base[name]) for name in features.SQUARE_ROOTS),
+            np.sqrt(value_ahead),
+        ]
+        return pd.concat(columns, axis=1, keys=_DESIGN)
 
     def _raw(self, frame: pd.DataFrame) -> Array:
         return np.maximum(self.regression_.predict(self._design(frame).to_numpy()), 0.0)
+
+
+_DESIGN: Final = (
+    *(f"log_{name}" for name in features.LOGARITHMS),
+    *("log_yearly_rate", "log_orders_ahead", "log_value_ahead", "log_silence"),
+    *(f"sqrt_{name}" for name in features.SQUARE_ROOTS),
+    "sqrt_value_ahead",
+)

@@ -16,6 +16,7 @@ from sklearn.ensemble import (
 )
 from sklearn.tree import DecisionTreeRegressor
 
+from retail_pipeline.clv.data import features
 from retail_pipeline.clv.models.base import (
     AbstainError,
     Array,
@@ -28,39 +29,6 @@ from retail_pipeline.clv.models.tree_arrays import (
     Trees,
 )
 
-READABLE_FEATURES: Final = (
-    "purchase_days",
-    "recency_days",
-    "age_days",
-    "total_net_amount",
-    "mean_purchase_value",
-    "net_amount_90d",
-    "net_amount_180d",
-    "net_amount_365d",
-    "purchase_days_90d",
-    "purchase_days_365d",
-)
-FEATURES: Final = (
-    *READABLE_FEATURES,
-    "sd_purchase_value",
-    "max_purchase_value",
-    "last_purchase_value",
-    "net_amount_30d",
-    "purchase_days_30d",
-    "purchase_days_180d",
-    "net_amount_prev_90d",
-    "net_amount_ewm_90d",
-    "net_amount_year_ago_180d",
-    "gap_mean_days",
-    "gap_cv",
-    "recency_over_gap",
-    "active_months",
-    "orders",
-    "lines_per_order",
-    "mean_unit_price",
-    "distinct_products",
-    "returns_rate",
-)
 _SEED: Final = 20_231
 
 
@@ -155,7 +123,7 @@ class DecisionTree(_LeafMeans):
     name = "decision_tree"
     description = "one tree of depth 4 on ten plain features"
     MOST_ROWS = 20_000
-    columns = READABLE_FEATURES
+    columns = features.SINGLE_TREE
 
     def _grow(self, design: Array, value: Array) -> list[DecisionTreeRegressor]:
         tree = DecisionTreeRegressor(
@@ -173,7 +141,7 @@ class RandomForest(_LeafMeans):
     name = "random_forest"
     description = "the mean of 20 randomised trees"
     MOST_ROWS = 4_000
-    columns = FEATURES
+    columns = features.TREES
 
     def _grow(self, design: Array, value: Array) -> list[DecisionTreeRegressor]:
         forest = RandomForestRegressor(
@@ -217,7 +185,7 @@ class GradientBoosting(ValueModel):
             )
         if buys.all():
             raise AbstainError("every past customer bought within the horizon")
-        design = matrix(known, FEATURES)
+        design = matrix(known, features.TREES)
         self.bins_ = Bins.fit(design)
         coded = self.bins_.code(design)
         settings: dict[str, Any] = {
@@ -245,7 +213,7 @@ class GradientBoosting(ValueModel):
 
     def predict(self, frame: pd.DataFrame) -> pd.DataFrame:
         """Return probability times what buyers spend and how often they buy."""
-        coded = self.bins_.code(matrix(frame, FEATURES))
+        coded = self.bins_.code(matrix(frame, features.TREES))
         raw = {name: level + trees.sums(coded) for name, (level, trees) in self.parts_.items()}
         active = expit(raw["active"])
         value, orders = np.exp(raw["value"]), np.maximum(np.exp(raw["orders"]), 1.0)
@@ -258,7 +226,7 @@ class GradientBoosting(ValueModel):
             for name, (level, trees) in self.parts_.items()
         }
         bins = [edges.tolist() for edges in self.bins_.edges]
-        return {"features": list(FEATURES), "bins": bins, "parts": parts}
+        return {"features": list(features.TREES), "bins": bins, "parts": parts}
 
     def restore(self, parameters: dict[str, Any]) -> Self:
         """Take over the bins and the trees."""

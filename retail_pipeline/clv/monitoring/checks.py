@@ -57,7 +57,7 @@ def features_are_stable(
 
     Features that move with the calendar or the age of the shop are left out.
     """
-    from retail_pipeline.clv.monitoring.drift import CLOCKS
+    from retail_pipeline.clv.data.features import CLOCKS
     from retail_pipeline.clv.monitoring.stability import CHANGED
 
     as_of, horizon_days = run_window.landed(database)

@@ -10,15 +10,6 @@ import pandas as pd
 
 from retail_pipeline.clv.monitoring import stability
 
-CLOCKS: Final = frozenset(
-    {
-        *("age_days", "days_since_registration", "month_of_year", "active_months"),
-        *("net_amount_year_ago_90d", "net_amount_year_ago_180d"),
-    }
-)
-"""What moves with the calendar or with the age of the shop, whatever customers do: drawn and
-listed, but no sign of drift by itself."""
-
 COLUMNS: Final = [
     *("quantity", "is_prediction", "customers", "reference_customers", "stability_index"),
     *("chance_95", "mean_value", "reference_mean_value", "bins"),

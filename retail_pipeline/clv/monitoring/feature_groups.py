@@ -7,7 +7,7 @@ then be taken from somebody else, and what is put together again is still a poss
 model is known here.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Final
@@ -15,28 +15,13 @@ from typing import Any, Final
 import numpy as np
 import pandas as pd
 
+from retail_pipeline.clv.data import features
+
 AGE, COUNT, UNIT = SCALES = ("age_days", "purchase_days", "mean_purchase_value")
 """The three scales of a customer: days since the first purchase, purchases, money per purchase."""
 
 _DECIMALS: Final = 6
 _TWICE: Final = 1.5
-
-_COUNT_WINDOWS: Final = tuple(f"purchase_days_{days}d" for days in (30, 90, 180, 365))
-_VALUE_WINDOWS: Final = tuple(f"net_amount_{days}d" for days in (7, 30, 60, 90, 180, 365))
-
-_OF_AGE: Final = ("recency_days",)
-_OF_COUNT: Final = (
-    *_COUNT_WINDOWS,
-    *("active_months", "orders", "lines", "quantity", "return_orders"),
-    *("distinct_products", "distinct_categories"),
-)
-_OF_UNIT: Final = tuple(f"{kind}_purchase_value" for kind in ("sd", "max", "first", "last"))
-_OF_TOTAL: Final = (
-    *("total_net_amount", "purchase_amount", "returns_amount", "trend_90d"),
-    *_VALUE_WINDOWS,
-    *("net_amount_ewm_90d", "net_amount_prev_90d"),
-    *("net_amount_year_ago_90d", "net_amount_year_ago_180d"),
-)
 
 
 class Kind(Enum):
@@ -82,63 +67,25 @@ class FeatureGroup:
         return f"{number} {self.kind.value[:-1] if number == '1' else self.kind.value}"
 
 
-GROUPS: Final = (
-    FeatureGroup(
-        "lifetime",
-        (AGE, "days_since_registration"),
-        *(AGE, "customer for {}", Kind.DAYS),
-    ),
-    FeatureGroup(
-        "recency",
-        ("recency_days", "recency_over_gap"),
-        *("recency_days", "last bought {} ago", Kind.DAYS),
-    ),
-    FeatureGroup(
-        "frequency",
-        (COUNT, "active_months"),
-        *(COUNT, "bought on {} in all", Kind.DAYS),
-    ),
-    FeatureGroup(
-        "value per purchase",
-        (UNIT, *_OF_UNIT, "total_net_amount", "purchase_amount"),
-        *(UNIT, "spends {} per purchase", Kind.MONEY),
-    ),
-    FeatureGroup(
-        "recent purchases",
-        (
-            *(*_COUNT_WINDOWS, *_VALUE_WINDOWS),
-            *("net_amount_ewm_90d", "net_amount_prev_90d", "trend_90d"),
-        ),
-        *("purchase_days_365d", "bought on {} of the last 365", Kind.DAYS),
-    ),
-    FeatureGroup(
-        "same season a year ago",
-        ("net_amount_year_ago_90d", "net_amount_year_ago_180d"),
+_TOLD: Final[Mapping[str, tuple[str, str, Kind]]] = {
+    "lifetime": (AGE, "customer for {}", Kind.DAYS),
+    "recency": ("recency_days", "last bought {} ago", Kind.DAYS),
+    "frequency": (COUNT, "bought on {} in all", Kind.DAYS),
+    "value per purchase": (UNIT, "spends {} per purchase", Kind.MONEY),
+    "recent purchases": ("purchase_days_365d", "bought on {} of the last 365", Kind.DAYS),
+    "same season a year ago": (
         *("net_amount_year_ago_180d", "spent {} in this half-year a year ago", Kind.MONEY),
     ),
-    FeatureGroup(
-        "rhythm",
-        ("gap_mean_days", "gap_sd_days", "gap_median_days", "gap_cv"),
-        *("gap_mean_days", "time between purchases: {}", Kind.DAYS),
-    ),
-    FeatureGroup(
-        "basket",
-        (
-            *("orders", "lines", "quantity", "lines_per_order", "distinct_products"),
-            *("distinct_categories", "mean_unit_price", "mean_list_price"),
-        ),
-        *("distinct_products", "bought {}", Kind.PRODUCTS),
-    ),
-    FeatureGroup(
-        "returns",
-        ("returns_amount", "returns_rate", "return_orders", "days_since_return"),
-        *("returns_rate", "returned {} of the value bought", Kind.SHARE),
-    ),
-    FeatureGroup(
-        "place and time",
-        ("country", "channel", "weekend_share", "mean_hour", "month_of_year"),
-        *("country", "buys from {}", Kind.TEXT),
-    ),
+    "rhythm": ("gap_mean_days", "time between purchases: {}", Kind.DAYS),
+    "basket": ("distinct_products", "bought {}", Kind.PRODUCTS),
+    "returns": ("returns_rate", "returned {} of the value bought", Kind.SHARE),
+    "place and time": ("country", "buys from {}", Kind.TEXT),
+}
+"""The feature of a group that a sentence states, the sentence, how the value is written."""
+
+GROUPS: Final = tuple(
+    FeatureGroup(name, tuple(feature.name for feature in own), *_TOLD[name])
+    for name, own in features.GROUPS.items()
 )
 """Every group, in the order in which a story would tell them."""
 
@@ -192,15 +139,10 @@ def _scaled(
         np.maximum(np.nan_to_num(frame[name].to_numpy(float)), least)
         for name, least in ((AGE, 1.0), (COUNT, 1.0), (UNIT, 1e-9))
     )
-    scales = (
-        *((name, age) for name in _OF_AGE),
-        *((name, count) for name in _OF_COUNT),
-        *((name, unit) for name in _OF_UNIT),
-        *((name, unit * count) for name in _OF_TOTAL),
-    )
+    scales = {"age": age, "count": count, "unit": unit, "total": unit * count}
     changed = {
-        name: operation(frame[name].to_numpy(float), scale)
-        for name, scale in scales
-        if name in frame
+        feature.name: operation(frame[feature.name].to_numpy(float), scales[feature.scale])
+        for feature in features.ALL
+        if feature.scale and feature.name in frame
     }
     return frame.assign(**changed)
