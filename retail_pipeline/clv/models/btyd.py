@@ -21,7 +21,7 @@ from retail_pipeline.clv.models.base import (
 from retail_pipeline.clv.models.bg_nbd import BGNBD
 from retail_pipeline.clv.models.gamma_gamma import GammaGamma
 from retail_pipeline.clv.models.pareto_nbd import ParetoNBD
-from retail_pipeline.clv.models.purchases import FitError, Purchases
+from retail_pipeline.clv.models.purchases import FitError, PurchaseProcess, Purchases
 
 HISTORY: Final = [
     *("age_days", "recency_days", "purchase_days"),
@@ -29,7 +29,7 @@ HISTORY: Final = [
 ]
 """Features that the models read."""
 
-Fits = dict[str, tuple[ParetoNBD | BGNBD, GammaGamma]]
+Fits = dict[str, tuple[PurchaseProcess, GammaGamma]]
 """Parameters by a digest of the process and the population that they were fitted to."""
 
 
@@ -42,7 +42,7 @@ class _GammaGammaModel(DrawingModel):
     independent.
     """
 
-    process: ClassVar[type[ParetoNBD] | type[BGNBD]]
+    process: ClassVar[type[PurchaseProcess]]
 
     def fit(self, frame: pd.DataFrame) -> Self:
         """Learn the parameters of both parts from the rows of the latest date.
@@ -120,8 +120,8 @@ class BGNBDGammaGamma(_GammaGammaModel):
 
 
 def fitted(
-    process: type[ParetoNBD] | type[BGNBD], rows: pd.DataFrame
-) -> tuple[ParetoNBD | BGNBD, GammaGamma]:
+    process: type[PurchaseProcess], rows: pd.DataFrame
+) -> tuple[PurchaseProcess, GammaGamma]:
     """Return the maximum-likelihood fit of one population, from the cache where it is there.
 
     Raises:
@@ -136,7 +136,7 @@ def fitted(
     return found
 
 
-def fits_of(process: type[ParetoNBD] | type[BGNBD], rows: pd.DataFrame) -> Fits:
+def fits_of(process: type[PurchaseProcess], rows: pd.DataFrame) -> Fits:
     """Return the fit of one population in the form of `remember`; empty where there is none."""
     try:
         return {_cache_key(process, rows): fitted(process, rows)}
@@ -149,7 +149,7 @@ def remember(fits: Fits) -> None:
     _FITS.update(fits)
 
 
-def _cache_key(process: type[ParetoNBD] | type[BGNBD], rows: pd.DataFrame) -> str:
+def _cache_key(process: type[PurchaseProcess], rows: pd.DataFrame) -> str:
     history, (counts, means) = _purchases(rows), _values(rows)
     digest = hashlib.sha256(process.__name__.encode())
     for array in (history.repeats, history.last, history.age, counts, means):
@@ -157,7 +157,7 @@ def _cache_key(process: type[ParetoNBD] | type[BGNBD], rows: pd.DataFrame) -> st
     return digest.hexdigest()
 
 
-_FITS: OrderedDict[str, tuple[ParetoNBD | BGNBD, GammaGamma]] = OrderedDict()
+_FITS: OrderedDict[str, tuple[PurchaseProcess, GammaGamma]] = OrderedDict()
 _MOST_FITS = 128
 
 _LEAST_NET_SHARE = 0.01

@@ -1,11 +1,13 @@
-"""Purchase histories, and the search for the likeliest parameters of a model of them.
+"""Purchase histories, and what the models of them have in common: fit, expectation, draws.
 
 Plain arrays: no frames, no estimator interface (that is `btyd`), no knowledge of features.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
+from typing import ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,11 +46,6 @@ class Purchases:
         """Return some of the customers."""
         return Purchases(self.repeats[chosen], self.last[chosen], self.age[chosen])
 
-    def distinct(self) -> tuple["Purchases", Array]:
-        """Return the distinct histories and how often each occurs: one-timers collapse."""
-        rows, place = self.alike
-        return self.rows(rows), np.bincount(place, minlength=len(rows)).astype(float)
-
     @cached_property
     def alike(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """A row of each distinct history, and each customer's place among these."""
@@ -72,54 +69,115 @@ class Purchases:
 
         Days are whole, so a population has far fewer pairs than customers.
         """
-        days = self.age.astype(np.int64)
-        cells = (self.repeats.max(initial=0) + 1) * (self.age.max(initial=0) + 1)
-        if np.any(days != self.age) or cells > _MOST_CELLS_PER_ROW * len(self):
-            return np.arange(len(self)), np.arange(len(self))
-        cell = self.levels[1] * (days.max(initial=0) + 1) + days
-        row = np.full(int(cells), -1)
-        row[cell] = np.arange(len(self))
-        taken = np.flatnonzero(row >= 0)
-        chosen = row[taken]
-        row[taken] = np.arange(len(taken))
-        return chosen, row[cell]
+        pair = self.repeats + 1j * self.age
+        _, rows, place = np.unique(pair, return_index=True, return_inverse=True)
+        return rows, place
 
 
-_MOST_CELLS_PER_ROW = 50
+class PurchaseProcess(ABC):
+    """Purchases at a Gamma rate until dropout; what the models of it have in common.
 
-
-def weighted_histories(history: Purchases) -> tuple[Purchases, Array, float]:
-    """Return the distinct histories, how many customers have each, and their mean age in days.
-
-    Raises:
-        FitError: There is no customer, or nobody ever came back.
+    A subclass is a dataclass of four parameters, all more than 0, the rate's r and alpha first.
     """
-    if not np.any(history.repeats > 0):
-        raise FitError("nobody has purchased on two days")
-    distinct, counts = history.distinct()
-    return distinct, counts, max(float(np.average(distinct.age, weights=counts)), 1.0)
+
+    title: ClassVar[str]
+    r: float
+    alpha: float
+
+    @classmethod
+    def fit(cls, history: Purchases) -> Self:
+        """Return the maximum-likelihood parameters, within wide bounds.
+
+        Two starting points guard against the likelihood's flat ridges; thin data ends at a bound
+        instead of nowhere.
+
+        Raises:
+            FitError: There is no customer, nobody ever came back, or no finite maximum was found.
+        """
+        if not np.any(history.repeats > 0):
+            raise FitError("nobody has purchased on two days")
+        rows, place = history.alike
+        distinct, counts = history.rows(rows), np.bincount(place).astype(float)
+        scale = max(float(np.average(distinct.age, weights=counts)), 1.0)
+        repeats = max(float(np.average(distinct.repeats, weights=counts)), 0.05)
+        starts, bounds = cls._search(scale, repeats)
+        found = _most_likely(cls._loss, starts, bounds, distinct, counts)
+        if found is None:
+            raise FitError(f"the {cls.title} likelihood has no finite maximum on these data")
+        return cls(*found.tolist())
+
+    @staticmethod
+    @abstractmethod
+    def _search(scale: float, repeats: float) -> tuple[list[Array], list[tuple[float, float]]]:
+        """Return starting points and bounds, given the customers' mean age and mean repeats."""
+
+    @staticmethod
+    @abstractmethod
+    def _loss(logs: Array, history: Purchases, counts: Array) -> tuple[float, Array]:
+        """Return the mean negative log-likelihood and its gradient in the parameters' logs."""
+
+    @abstractmethod
+    def probability_alive(self, history: Purchases) -> Array:
+        """Return each customer's probability of not having dropped out yet."""
+
+    @abstractmethod
+    def purchases_if_alive(self, history: Purchases, days: float) -> Array:
+        """Return the expected purchases in the next `days` of those who have not dropped out."""
+
+    @abstractmethod
+    def purchase_if_alive(self, history: Purchases, days: float) -> Array:
+        """Return the probability of a purchase of customers who have not dropped out."""
+
+    def expected_purchases(self, history: Purchases, days: float) -> Array:
+        """Return each customer's expected purchases in the next `days`."""
+        return self.probability_alive(history) * self.purchases_if_alive(history, days)
+
+    def probability_of_purchase(self, history: Purchases, days: float) -> Array:
+        """Return each customer's probability of at least one purchase in the next `days`."""
+        return self.probability_alive(history) * self.purchase_if_alive(history, days)
+
+    def simulate_purchases(
+        self, history: Purchases, days: float, draws: int, random: np.random.Generator
+    ) -> NDArray[np.int64]:
+        """Draw each customer's purchases in the next `days` from the posterior.
+
+        Returns:
+            Counts, one row per customer, one column per draw.
+        """
+        shape = (len(history), draws)
+        alive = random.random(shape) < self.probability_alive(history)[:, None]
+        rate = random.gamma((self.r + history.repeats)[:, None], size=shape)
+        rate /= (self.alpha + history.age)[:, None]
+        return self._drawn(history, days, alive, rate, random)
+
+    @abstractmethod
+    def _drawn(
+        self,
+        history: Purchases,
+        days: float,
+        alive: NDArray[np.bool_],
+        rate: Array,
+        random: np.random.Generator,
+    ) -> NDArray[np.int64]:
+        """Draw purchases, given who has not dropped out yet and at which rate they buy."""
 
 
 _ROUGH_ROWS = 1_500
 """Distinct histories that decide between starting points."""
 
 
-def most_likely(
+def _most_likely(
     loss: Callable[[Array, Purchases, Array], tuple[float, Array]],
     starts: list[Array],
     bounds: list[tuple[float, float]],
     distinct: Purchases,
     counts: Array,
-    name: str,
-) -> list[float]:
-    """Return the parameters of the highest likelihood, searched on their logarithms.
+) -> Array | None:
+    """Return the parameters of the highest likelihood, searched on their logarithms; or nothing.
 
     Every starting point is followed on evenly spaced histories; the best end of these is followed
     on all of them. One input has one answer: sums over customers are taken in one thread, as they
     are too short for more and the way threads share a sum changes its last bits.
-
-    Raises:
-        FitError: No finite maximum was found.
     """
 
     def follow(
@@ -141,9 +199,8 @@ def most_likely(
             follow(np.log(start), distinct.rows(some), counts[some], 1e-7, 1e-4) for start in starts
         ]
         ends = [found for found in rough if np.isfinite(found.fun)]
-        if ends:
-            nearest = min(ends, key=lambda found: found.fun).x
-            best = follow(nearest, distinct, counts, 1e-12, 1e-7)
-            if np.isfinite(best.fun):
-                return [float(value) for value in np.exp(best.x)]
-    raise FitError(f"the {name} likelihood has no finite maximum on these data")
+        if not ends:
+            return None
+        nearest = min(ends, key=lambda found: found.fun).x
+        best = follow(nearest, distinct, counts, 1e-12, 1e-7)
+    return np.exp(best.x) if np.isfinite(best.fun) else None
