@@ -1,7 +1,7 @@
 """Metadata of a built table: rows, columns, the columns that they are made from, its data version.
 
 dagster-dbt's own column metadata parses a model's SQL anew for each column and has no descriptions
-(docs/decisions/0018).
+(docs/decisions/0011).
 """
 
 from collections.abc import Collection, Mapping

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 MOST_CUSTOMERS: Final = 100_000
-"""In the sample, and in one part: more rows would not move what is fitted (docs/decisions/0037),
+"""In the sample, and in one part: more rows would not move what is fitted (docs/decisions/0017),
 and both bound the memory of a step."""
 
 _DIGITS: Final = 4

@@ -70,7 +70,7 @@ def test_a_cutoff_at_which_nothing_was_predicted_tells_no_ratio() -> None:
 
 
 def test_the_season_weighs_as_the_decision_says() -> None:
-    """docs/decisions/0022."""
+    """docs/decisions/0016."""
     months = pd.date_range("2020-01-01", periods=12, freq="MS")
     weights = [intervals._season_weight(month, date(2021, 1, 15)) for month in months]
     assert [round(weight, 1) for weight in weights[:4]] == [21.0, 8.4, 1.4, 1.0]
