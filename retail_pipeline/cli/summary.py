@@ -13,6 +13,9 @@ from retail_pipeline.postgres import open_database
 from retail_pipeline.report.summary import read_summary
 from retail_pipeline.settings import Settings
 
+_HEADINGS = {"mae_over_mean": "MAE/mean", "normalized_gini": "Gini"}
+"""Of the leaderboard, each in one line."""
+
 
 def print_summary(
     settings: Settings, seconds: Mapping[str, float], total: float, console: Console
@@ -23,7 +26,11 @@ def print_summary(
     console.rule(f"{escape(state.source_id)}, as of {state.as_of}")
     print_row_counts(summary["rows"], console)
     if summary["leaderboard"]:
-        console.print(as_table(summary["leaderboard"], "Leaderboard"))
+        board = [
+            {_HEADINGS.get(name, name): value for name, value in row.items()}
+            for row in summary["leaderboard"]
+        ]
+        console.print(as_table(board, "Leaderboard"))
     else:
         _line(console, "Leaderboard", "no past cut-off tells the models apart yet")
     print_champion(summary["champion"], console)

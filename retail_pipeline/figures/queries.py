@@ -9,6 +9,7 @@ from datetime import date
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from retail_pipeline import shared_queries
 from retail_pipeline.errors import PipelineError
 from retail_pipeline.postgres import Database
 
@@ -23,12 +24,6 @@ STEPS_PER_DECADE = 100
 
 _CONCENTRATION_GROUPS = 200
 _OF_THIS_RUN = "as_of_date = %(as_of)s and horizon_days = %(horizon)s"
-_PAST_OF_THIS_RUN = (
-    "horizon_days = %(horizon)s and cutoff_date + horizon_days <= %(as_of)s "
-    "and cutoff_date > %(as_of)s::date - %(horizon)s - interval '12 months'"
-)
-"""This run's cut-offs: the latest twelve months with an outcome. Older ones stay in the tables; the
-choice of the model does not count them either."""
 
 
 @dataclass(frozen=True)
@@ -170,7 +165,7 @@ class Tables:
     @cached_property
     def context(self) -> Context:
         """Date, horizon, currency and the served model."""
-        currency = self._currency()
+        currency = shared_queries.currency(self.database)
         found = self.database.query(
             "select p.model_name, coalesce(v.validated, false) as validated "
             "from clv.predictions p left join clv.model_versions v using (model_version) "
@@ -189,13 +184,13 @@ class Tables:
         columns = ["model_name", "cutoff_date", "tweedie_deviance", "normalized_gini"]
         columns += ["bias", "mae_over_mean"]
         return self.database.read(
-            "clv.backtest_metrics", columns, where=_PAST_OF_THIS_RUN, params=self._params()
+            "clv.backtest_metrics", columns, shared_queries.PAST_CUTOFFS, self._params()
         )
 
     @property
     def outcomes(self) -> Outcomes:
         """The served model's past predictions with their outcomes."""
-        where = f"{_PAST_OF_THIS_RUN} and model_name = %(model)s"
+        where = f"{shared_queries.PAST_CUTOFFS} and model_name = %(model)s"
         params = {**self._params(), "model": self.context.served_model}
         found = self.database.query(
             "select coalesce(sum(customers), 0) as rows, "
@@ -369,12 +364,6 @@ class Tables:
             "reason"
         ]
         return Fit(terms, None if reasons.empty else str(reasons.iloc[0]), as_of)
-
-    def _currency(self) -> str:
-        found = self.database.query(
-            "select distinct currency from warehouse.revenue_daily where currency is not null"
-        )
-        return str(found["currency"].iloc[0]) if len(found) == 1 else ""
 
     def _latest(self, days: "pd.Series") -> date:
         """Return the latest of some dates, the run's where there is none."""

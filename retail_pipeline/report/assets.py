@@ -4,8 +4,6 @@ import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date
-from graphlib import TopologicalSorter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,15 +16,15 @@ from retail_pipeline.postgres import Database, Role
 from retail_pipeline.settings import Settings
 
 if TYPE_CHECKING:
-    from dagster import AssetRecord
-
-    from retail_pipeline.report.check_results import CheckResult
+    from retail_pipeline.report.check_results import CheckResult, Outcome
+    from retail_pipeline.report.document import Table
     from retail_pipeline.report.facts import RunFacts
-    from retail_pipeline.report.page import Image, Report
+    from retail_pipeline.report.page import Image, Layer
 
 GROUP = "report"
-OWNER = "team:data-science"
 FIGURES = "figures"
+GROUPS = ("retail_api", "transactional", "staging", "intermediate", "warehouse", "clv", FIGURES)
+"""The layers from the API down; others follow."""
 
 KEPT_REPORTS = 30
 """Reports of past runs that stay beside the latest."""
@@ -34,13 +32,15 @@ KEPT_REPORTS = 30
 _CARD = dg.AssetKey([GROUP, "model_card"])
 _REPORT = dg.AssetKey([GROUP, "run_report"])
 _READ = (
-    *(dg.AssetKey(["warehouse", name]) for name in ("fct_transactions", "revenue_daily")),
-    *(dg.AssetKey(["clv", name]) for name in ("model", "predictions", "segments")),
-    *(dg.AssetKey(["clv", name]) for name in ("feature_importance", "drift")),
-    dg.AssetKey(["clv", "realised_predictions"]),
+    *("warehouse/fct_transactions", "warehouse/revenue_daily"),
+    *("clv/model", "clv/predictions", "clv/segments"),
+    *("clv/feature_importance", "clv/drift", "clv/realised_predictions"),
 )
 _NO_CAPTION = {"figure", "path", "seconds", "finding", "rows_drawn", "as_of_date"}
 """Metadata of a figure that are no key numbers of it."""
+
+Metadata = Mapping[dg.AssetKey, Mapping[str, Any]]
+"""Of each asset's latest materialization, by name."""
 
 
 @dataclass(frozen=True)
@@ -48,57 +48,39 @@ class Inventory:
     """The assets and checks of the other stages.
 
     Attributes:
-        assets: Every asset's key and group, by group in the order of the data, then by name;
-            figures in the order of their registry.
+        groups: Every asset's group by key, in the order of the data, then by name; figures in the
+            order of their registry.
         checks: Every check's key, in the order of their assets.
     """
 
-    assets: Sequence[tuple[dg.AssetKey, str]]
+    groups: Mapping[dg.AssetKey, str]
     checks: Sequence[dg.AssetCheckKey]
 
     def of_group(self, group: str) -> list[dg.AssetKey]:
         """Return the keys of one group."""
-        return [key for key, own in self.assets if own == group]
+        return [key for key, own in self.groups.items() if own == group]
 
 
 def inventory(definitions: Iterable[dg.Definitions]) -> Inventory:
     """Return the assets and checks of the stages: a report names no figure and no check itself."""
-    specs: dict[dg.AssetKey, dg.AssetSpec] = {}
-    checks: dict[dg.AssetCheckKey, None] = {}
+    groups: dict[dg.AssetKey, str] = {}
+    checks: set[dg.AssetCheckKey] = set()
     for stage in definitions:
         for each in [*(stage.assets or []), *(stage.asset_checks or [])]:
             if isinstance(each, dg.AssetSpec):
-                specs[each.key] = each
+                groups[each.key] = each.group_name or ""
             elif isinstance(each, dg.AssetsDefinition):  # checks are such definitions, too
-                specs |= {spec.key: spec for spec in each.specs}
-                checks |= dict.fromkeys(each.check_keys)
-    groups = _groups_in_order(specs)
-    registered = {key: position for position, key in enumerate(specs)}
+                groups |= {spec.key: spec.group_name or "" for spec in each.specs}
+                checks |= set(each.check_keys)
 
-    def order(key: dg.AssetKey) -> tuple[int, int, str]:
-        group = (specs[key].group_name if key in specs else None) or ""
-        place = groups.index(group) if group in groups else len(groups)
-        return place, registered[key] if group == FIGURES else 0, key.to_user_string()
+    def order(key: dg.AssetKey) -> tuple[int, str]:
+        group = groups[key]
+        place = GROUPS.index(group) if group in GROUPS else len(GROUPS)
+        return place, "" if group == FIGURES else f"{group} {key.to_user_string()}"
 
-    return Inventory(
-        [(key, specs[key].group_name or "") for key in sorted(specs, key=order)],
-        sorted(checks, key=lambda check: (order(check.asset_key), check.name)),
-    )
-
-
-def _groups_in_order(specs: Mapping[dg.AssetKey, dg.AssetSpec]) -> list[str]:
-    """Return the groups by how deep their deepest asset lies: some layers read each other."""
-    parents = {
-        key: {each.asset_key for each in spec.deps if each.asset_key in specs}
-        for key, spec in specs.items()
-    }
-    depth: dict[dg.AssetKey, int] = {}
-    deepest: dict[str, int] = {}
-    for key in TopologicalSorter(parents).static_order():
-        depth[key] = 1 + max((depth[parent] for parent in parents[key]), default=0)
-        group = specs[key].group_name or ""
-        deepest[group] = max(deepest.get(group, 0), depth[key])
-    return sorted(deepest, key=lambda group: deepest[group])
+    ordered = sorted(groups, key=order)
+    by_asset = sorted(checks, key=lambda check: (ordered.index(check.asset_key), check.name))
+    return Inventory({key: groups[key] for key in ordered}, by_asset)
 
 
 def build_report(graph: Inventory) -> dg.Definitions:
@@ -107,21 +89,25 @@ def build_report(graph: Inventory) -> dg.Definitions:
     Args:
         graph: The assets and checks of the other stages.
     """
+    of_both: dict[str, Any] = {"group_name": GROUP, "owners": ["team:data-science"]}
+    read = [dg.AssetKey.from_user_string(key) for key in _READ]
 
     @dg.multi_asset(
         name="report",
         specs=[
-            _spec(
+            dg.AssetSpec(
                 _CARD,
-                "The served model's card: data, metrics with intervals, drift, limits.",
-                "markdown",
-                _READ,
+                description="The served model's card: data, metrics with intervals, drift, limits.",
+                kinds={"markdown"},
+                deps=read,
+                **of_both,
             ),
-            _spec(
+            dg.AssetSpec(
                 _REPORT,
-                "A run on one page: figures, tables, model card, data checks, lineage.",
-                "html",
-                [*graph.of_group(FIGURES), _CARD, *_READ],
+                description="A run on one page: figures, tables, model card, data checks, lineage.",
+                kinds={"html"},
+                deps=[*graph.of_group(FIGURES), _CARD, *read],
+                **of_both,
             ),
         ],
         can_subset=True,
@@ -134,61 +120,63 @@ def build_report(graph: Inventory) -> dg.Definitions:
         settings: dg.ResourceParam[Settings],
         run_window: RunWindow,
     ) -> Iterator[dg.MaterializeResult]:
+        from retail_pipeline.report.facts import read_facts
+
         started = time.monotonic()
-        facts = _facts(database, *run_window.landed(database))
+        scientist = database.as_role(Role.SCIENTIST)
+        source = read_state(scientist).source_id
+        facts = read_facts(scientist, source, *run_window.landed(database))
+
+        def result(key: dg.AssetKey, **metadata: Any) -> dg.MaterializeResult:
+            seconds = round(time.monotonic() - started, 3)
+            metadata |= {"as_of": facts.as_of.isoformat(), "seconds": seconds}
+            return dg.MaterializeResult(asset_key=key, metadata=metadata)
+
         folder, wanted = settings.home / GROUP, context.selected_asset_keys
         if _CARD in wanted:
-            yield _make_card(facts, folder, started)
+            yield result(_CARD, **_make_card(facts, folder))
         if _REPORT in wanted:
-            yield _make_report(context, facts, folder, graph, started)
+            yield result(_REPORT, **_make_report(context, facts, folder, graph))
 
     return dg.Definitions(assets=[report])
 
 
-def _spec(
-    key: dg.AssetKey, description: str, kind: str, deps: Sequence[dg.AssetKey]
-) -> dg.AssetSpec:
-    return dg.AssetSpec(
-        key,
-        deps=deps,
-        description=description,
-        group_name=GROUP,
-        owners=[OWNER],
-        kinds={kind},
-    )
-
-
-def _make_card(facts: "RunFacts", folder: Path, started: float) -> dg.MaterializeResult:
+def _make_card(facts: "RunFacts", folder: Path) -> dict[str, Any]:
+    """Write the card; return metadata."""
     from retail_pipeline.report import card
 
     text, path = card.markdown(facts), folder / "model_card.md"
     _write(path, text)
-    return dg.MaterializeResult(
-        asset_key=_CARD,
-        metadata={
-            "card": dg.MetadataValue.md(text),
-            "path": dg.MetadataValue.path(path),
-            "champion": facts.model_name,
-            "as_of": facts.as_of.isoformat(),
-            "seconds": round(time.monotonic() - started, 3),
-        },
-    )
+    return {
+        "card": dg.MetadataValue.md(text),
+        "path": dg.MetadataValue.path(path),
+        "champion": facts.model_name,
+    }
 
 
 def _make_report(
-    context: dg.AssetExecutionContext,
-    facts: "RunFacts",
-    folder: Path,
-    graph: Inventory,
-    started: float,
-) -> dg.MaterializeResult:
-    from retail_pipeline.report import check_results, page
+    context: dg.AssetExecutionContext, facts: "RunFacts", folder: Path, graph: Inventory
+) -> dict[str, Any]:
+    """Write the report twice, as the run's and as the latest, and remove old ones."""
+    from retail_pipeline.report import card, check_results, glance, page
+    from retail_pipeline.report.document import Section, in_words
 
-    records = context.instance.get_asset_records([key for key, _ in graph.assets])
-    metadata = {each.asset_entry.asset_key: _metadata(each) for each in records}
+    metadata = _metadata(context.instance, list(graph.groups))
     results = _check_results(context.instance, graph.checks, context.run_id)
     figures = _figures(graph, metadata)
-    text = page.html(_report(facts, figures, results, graph, metadata, context.run_id))
+    text = page.html(
+        title=f"Retail pipeline: report as of {in_words(facts.as_of)}",
+        subtitle=glance.subtitle(facts),
+        glance=glance.facts(facts, results),
+        figures=figures,
+        card_title=card.title(facts),
+        card=card.sections(facts),
+        checks=check_results.section(results),
+        layers=_layers(graph, metadata),
+        tables=Section("Tables and lineage", [_row_counts(graph, metadata)]),
+        footer=f"Made by run {context.run_id} of the retail data pipeline, from its own tables, "
+        "figures and checks. The file is complete: it asks nothing of any network.",
+    )
     path = folder / "runs" / f"{facts.as_of}-{context.run_id[:8]}.html"
     latest = folder / "report.html"
     for place in (path, latest):
@@ -196,44 +184,43 @@ def _make_report(
     oldest_first = sorted(path.parent.glob("*.html"), key=lambda each: each.stat().st_mtime)
     for old in oldest_first[:-KEPT_REPORTS]:
         old.unlink(missing_ok=True)
-    return dg.MaterializeResult(
-        asset_key=_REPORT,
-        metadata={
-            "report": dg.MetadataValue.path(latest),
-            "path": dg.MetadataValue.path(path),
-            "as_of": facts.as_of.isoformat(),
-            "figures": len(figures),
-            "bytes": len(text.encode()),
-            "checks": check_results.summary(results) if results else "no check was evaluated",
-            "seconds": round(time.monotonic() - started, 3),
-        },
-    )
+    return {
+        "report": dg.MetadataValue.path(latest),
+        "path": dg.MetadataValue.path(path),
+        "figures": len(figures),
+        "bytes": len(text.encode()),
+        "checks": check_results.summary(results) if results else "no check was evaluated",
+    }
 
 
-def _facts(database: Database, as_of: date, horizon_days: int) -> "RunFacts":
-    from retail_pipeline.report.facts import read_facts
-
-    scientist = database.as_role(Role.SCIENTIST)
-    source = read_state(scientist).source_id
-    return read_facts(scientist, source, as_of, horizon_days)
+def _metadata(instance: dg.DagsterInstance, keys: Sequence[dg.AssetKey]) -> Metadata:
+    found = {}
+    for record in instance.get_asset_records(keys):
+        event = record.asset_entry.last_materialization
+        if event is not None and event.asset_materialization is not None:
+            values = event.asset_materialization.metadata
+            found[record.asset_entry.asset_key] = {
+                name: each.value for name, each in values.items()
+            }
+    return found
 
 
 def _check_results(
     instance: dg.DagsterInstance, checks: Sequence[dg.AssetCheckKey], run_id: str
 ) -> list["CheckResult"]:
     """Return the latest result of each check, those that were not evaluated included."""
-    from retail_pipeline.report.check_results import CheckResult, Outcome
+    from retail_pipeline.report.check_results import CheckResult
 
     found = instance.event_log_storage.get_latest_asset_check_execution_by_key(checks)
     results = []
     for key in checks:
         record = found.get(key)
         evaluation = record.evaluation if record and record.event else None
-        outcome, description = Outcome.NOT_RUN, ""
+        outcome: Outcome = "not run"
+        description = ""
         if isinstance(evaluation, dg.AssetCheckEvaluation):
             is_warning = evaluation.severity == dg.AssetCheckSeverity.WARN
-            failed = Outcome.WARNED if is_warning else Outcome.FAILED
-            outcome = Outcome.PASSED if evaluation.passed else failed
+            outcome = "passed" if evaluation.passed else "warned" if is_warning else "failed"
             description = (evaluation.description or "").strip()
         in_this_run = record is not None and record.run_id == run_id
         asset = key.asset_key.to_user_string()
@@ -241,17 +228,10 @@ def _check_results(
     return results
 
 
-def _metadata(record: "AssetRecord") -> dict[str, Any]:
-    event = record.asset_entry.last_materialization
-    if event is None or event.asset_materialization is None:
-        return {}
-    return {name: each.value for name, each in event.asset_materialization.metadata.items()}
-
-
-def _figures(graph: Inventory, metadata: Mapping[dg.AssetKey, Mapping[str, Any]]) -> list["Image"]:
+def _figures(graph: Inventory, metadata: Metadata) -> list["Image"]:
     """Return the stored images of the figures that were drawn, in the registry's order."""
-    from retail_pipeline.report.document import number
     from retail_pipeline.report.page import Image
+    from retail_pipeline.wording import number
 
     images = []
     for key in graph.of_group(FIGURES):
@@ -259,10 +239,9 @@ def _figures(graph: Inventory, metadata: Mapping[dg.AssetKey, Mapping[str, Any]]
         path = Path(str(shown.get("path", "")))
         if not path.is_file():
             continue
-        name = key.path[-1].replace("_", " ").capitalize()
+        name = _as_words(key.path[-1])
         numbers = [
-            f"{each.replace('_', ' ').capitalize()}: "
-            f"{value if isinstance(value, str) else number(value)}"
+            f"{_as_words(each)}: {value if isinstance(value, str) else number(value)}"
             for each, value in shown.items()
             if each not in _NO_CAPTION and isinstance(value, str | int | float)
         ]
@@ -271,48 +250,34 @@ def _figures(graph: Inventory, metadata: Mapping[dg.AssetKey, Mapping[str, Any]]
     return images
 
 
-def _report(
-    facts: "RunFacts",
-    figures: Sequence["Image"],
-    results: Sequence["CheckResult"],
-    graph: Inventory,
-    metadata: Mapping[dg.AssetKey, Mapping[str, Any]],
-    run_id: str,
-) -> "Report":
-    from retail_pipeline.report import card, check_results, glance, lineage
-    from retail_pipeline.report.document import Section, Table, number, written
-    from retail_pipeline.report.page import Report
+def _as_words(name: str) -> str:
+    return name.replace("_", " ").capitalize()
 
-    checks = Counter(each.asset_key for each in graph.checks)
-    rows = {key: each.get("dagster/row_count") for key, each in metadata.items()}
-    layers = [
-        lineage.Layer(
-            group,
-            len(keys := graph.of_group(group)),
-            sum(rows.get(key) or 0 for key in keys) or None,
-            sum(checks[key] for key in keys),
-        )
-        for group in dict.fromkeys(group for _, group in graph.assets)
-    ]
-    counts = [
-        [key.to_user_string(), number(rows[key])]
-        for key, _ in graph.assets
-        if rows.get(key) is not None
-    ]
-    table = Table("A table that a run has filled", ("Asset", "Rows"), counts, frozenset({1}))
-    return Report(
-        title=f"Retail pipeline: report as of {written(facts.as_of)}",
-        subtitle=glance.subtitle(facts),
-        glance=glance.facts(facts, results),
-        figures=figures,
-        card_title=card.title(facts),
-        card=card.sections(facts),
-        checks=check_results.section(results),
-        lineage=lineage.svg(layers),
-        tables=Section("Tables and lineage", [table]),
-        footer=f"Made by run {run_id} of the retail data pipeline, from its own tables, figures "
-        "and checks. The file is complete: it asks nothing of any network.",
-    )
+
+def _layers(graph: Inventory, metadata: Metadata) -> list["Layer"]:
+    from retail_pipeline.report.page import Layer
+
+    rows, checks = _rows(metadata), Counter(each.asset_key for each in graph.checks)
+    layers = []
+    for group in dict.fromkeys(graph.groups.values()):
+        keys = graph.of_group(group)
+        counts = (sum(of.get(key, 0) for key in keys) for of in (rows, checks))
+        layers.append(Layer(group, len(keys), *counts))
+    return layers
+
+
+def _row_counts(graph: Inventory, metadata: Metadata) -> "Table":
+    from retail_pipeline.report.document import Table
+    from retail_pipeline.wording import number
+
+    rows = _rows(metadata)
+    counts = [[key.to_user_string(), number(rows[key])] for key in graph.groups if key in rows]
+    return Table("A table that a run has filled", ("Asset", "Rows"), counts, frozenset({1}))
+
+
+def _rows(metadata: Metadata) -> dict[dg.AssetKey, int]:
+    counts = {key: each.get("dagster/row_count") for key, each in metadata.items()}
+    return {key: int(rows) for key, rows in counts.items() if rows is not None}
 
 
 def _write(path: Path, text: str) -> None:

@@ -9,18 +9,9 @@ from typing import Any, Final
 
 import pandas as pd
 
-from retail_pipeline.report.document import (
-    MISSING,
-    Facts,
-    Section,
-    Table,
-    as_markdown,
-    counted,
-    number,
-    table,
-    written,
-)
+from retail_pipeline.report.document import Block, Facts, Section, as_markdown, in_words, table
 from retail_pipeline.report.facts import METRICS, RunFacts
+from retail_pipeline.wording import MISSING, counted, number, share
 
 MEANINGS: Final = {
     "normalized_gini": ("Gini", "ranking, 1 is perfect"),
@@ -39,7 +30,7 @@ _SHOWN_DATES = 12
 def title(facts: RunFacts) -> str:
     """Return the card's heading."""
     horizon = counted(facts.horizon_days, "day")
-    return f"Model card: customer value over {horizon} as of {written(facts.as_of)}"
+    return f"Model card: customer value over {horizon} as of {in_words(facts.as_of)}"
 
 
 def markdown(facts: RunFacts) -> str:
@@ -58,7 +49,7 @@ def sections(facts: RunFacts) -> Sequence[Section]:
         Section("What it reads", _importance(facts)),
         Section("Drift", _drift(facts)),
         Section("Realised against predicted", _realised(facts)),
-        Section("Limits", [*_limits(facts)]),
+        Section("Limits", _limits(facts)),
     ]
 
 
@@ -106,87 +97,75 @@ def _training_sample(decision: dict[str, Any]) -> str:
 
 
 def _data(facts: RunFacts) -> Facts:
-    data = facts.data
-    return Facts(
-        [
-            ("Source", facts.source),
-            ("Period", f"{str(data['first_day'])[:10]} to {str(data['last_day'])[:10]}"),
-            ("Known before", f"{facts.as_of}, 00:00 UTC"),
-            ("Transactions", number(data["transactions"])),
-            ("Customers with a transaction", number(data["customers"])),
-            ("Net amount", facts.money(data["net_amount"])),
-            ("Customers predicted", number(facts.predictions["customers"])),
-            ("Predicted value in all", facts.money(facts.predictions["predicted_value"])),
-            *_other_amounts(facts),
-        ]
-    )
-
-
-def _other_amounts(facts: RunFacts) -> Sequence[tuple[str, str]]:
-    """Return the predicted value's other amounts, as far as there are any."""
-    found, rate = facts.predictions, facts.discount_rate
+    data, found, rate = facts.data, facts.predictions, facts.discount_rate
     at_rate = f"discounted at {100 * rate:.4g} % a year"
-    lines = [(f"The same, {at_rate}", facts.money(found["discounted_value"]))] if rate else []
-    if not facts.has_margin:
-        return [*lines, ("Predicted gross margin", "no product costs known")]
-    lines.append(("Predicted gross margin in all", facts.money(found["predicted_margin"])))
+    items = [
+        ("Source", facts.source),
+        ("Period", f"{data['first_day']:%Y-%m-%d} to {data['last_day']:%Y-%m-%d}"),
+        ("Known before", f"{facts.as_of}, 00:00 UTC"),
+        ("Transactions", number(data["transactions"])),
+        ("Customers with a transaction", number(data["customers"])),
+        ("Net amount", facts.money(data["net_amount"])),
+        ("Customers predicted", number(found["customers"])),
+        ("Predicted value in all", facts.money(found["predicted_value"])),
+    ]
     if rate:
-        lines.append((f"The margin, {at_rate}", facts.money(found["discounted_margin"])))
-    return lines
+        items.append((f"The same, {at_rate}", facts.money(found["discounted_value"])))
+    if not facts.has_margin:
+        return Facts([*items, ("Predicted gross margin", "no product costs known")])
+    items.append(("Predicted gross margin in all", facts.money(found["predicted_margin"])))
+    if rate:
+        items.append((f"The margin, {at_rate}", facts.money(found["discounted_margin"])))
+    return Facts(items)
 
 
-def _quality(facts: RunFacts) -> list[str | Facts | Table]:
+def _quality(facts: RunFacts) -> list[Block]:
     if facts.spread.empty:
         return [
             "No past cut-off has a complete outcome yet, so nothing is known of its errors: the "
             "predictions are unconfirmed.",
             *([_EXTRAPOLATED] if facts.is_extrapolated else []),
         ]
-    blocks: list[str | Facts | Table] = [
-        "Measured out of time: at past cut-offs, with models fitted to what was known before them."
-    ]
-    spread = facts.spread.set_index("metric")
-    blocks.append(
-        Table(
+    names = {name: short for name, (short, _) in MEANINGS.items()}
+    meanings = {name: meaning for name, (_, meaning) in MEANINGS.items()}
+    spread = facts.spread.set_index("metric").reindex(METRICS).dropna(how="all").reset_index()
+    blocks: list[Block] = [
+        "Measured out of time: at past cut-offs, with models fitted to what was known before them.",
+        table(
             "A metric of the served model over the past cut-offs",
-            ("Metric", "Mean", "Lowest", "Highest", "Meaning"),
-            [
-                [
-                    *(MEANINGS[name][0], *(number(spread.loc[name, kind]) for kind in _KINDS)),
-                    MEANINGS[name][1],
-                ]
-                for name in METRICS
-                if name in spread.index
-            ],
-            frozenset({1, 2, 3}),
-        )
-    )
+            spread.assign(name=spread["metric"].map(names), meaning=spread["metric"].map(meanings)),
+            {
+                "Metric": ("name", str),
+                **{kind.capitalize(): (kind, number) for kind in ("mean", "lowest", "highest")},
+                "Meaning": ("meaning", str),
+            },
+        ),
+    ]
     if len(facts.uncertainty):
-        day = facts.uncertainty["cutoff_date"].iloc[0].date()
+        latest = facts.uncertainty
         blocks.append(
-            Table(
-                f"The same at the latest cut-off, {day}, with what chance does to it "
-                "(95 % intervals, bootstrap over customers)",
-                ("Metric", "Value", "From", "To"),
-                [
-                    [
-                        MEANINGS[row["metric"]][0],
-                        *(number(row[name]) for name in ("value", "low", "high")),
-                    ]
-                    for row in facts.uncertainty.to_dict("records")
-                ],
-                frozenset({1, 2, 3}),
+            table(
+                f"The same at the latest cut-off, {latest['cutoff_date'].iloc[0]:%Y-%m-%d}, with "
+                "what chance does to it (95 % intervals, bootstrap over customers)",
+                latest.assign(name=latest["metric"].map(names)),
+                {
+                    "Metric": ("name", str),
+                    **{"Value": ("value", number), "From": ("low", number), "To": ("high", number)},
+                },
             )
         )
     if len(facts.leaderboard):
-        shown = ["model_name", *(name for name in METRICS if name in facts.leaderboard)]
-        names = {"model_name": "Model"} | {name: short for name, (short, _) in MEANINGS.items()}
-        board = facts.leaderboard[shown].rename(columns=names)
-        blocks.append(table("A model: mean metrics over the common cut-offs", board))
+        shown = [name for name in METRICS if name in facts.leaderboard]
+        columns = {names[name]: (name, number) for name in shown}
+        blocks.append(
+            table(
+                "A model: mean metrics over the common cut-offs",
+                facts.leaderboard,
+                {"Model": ("model_name", str), **columns},
+            )
+        )
     return blocks
 
-
-_KINDS: Final = ("mean", "lowest", "highest")
 
 _EXTRAPOLATED: Final = (
     "The horizon is longer than any complete outcome in the data. Values and intervals are the "
@@ -196,109 +175,95 @@ _EXTRAPOLATED: Final = (
 )
 
 
-def _segments(facts: RunFacts) -> list[str | Facts | Table]:
-    amounts = _amounts_of_segments(facts)
-    rows = [
-        [
-            *(row["segment"], number(row["customers"]), facts.money(row["predicted_value"])),
-            *(facts.money(row[name]) for name in amounts),
-            *(f"{row['share_of_value']:.0%}", facts.money(row["past_mean_value"])),
-        ]
-        for row in facts.segments.to_dict("records")
-    ]
-    headers = (
-        *("Segment", "Customers", "Predicted value"),
-        *amounts.values(),
-        *("Share", "Past net revenue on average"),
-    )
+def _segments(facts: RunFacts) -> list[Block]:
+    amounts = {"Predicted value": "predicted_value"}
+    if facts.discount_rate:
+        amounts["Discounted"] = "discounted_value"
+    if facts.has_margin:
+        amounts["Margin"] = "predicted_margin"
+    if facts.discount_rate and facts.has_margin:
+        amounts["Margin, discounted"] = "discounted_margin"
     return [
         "Value is a decile of predicted value (high 9-10, medium 5-8, low 1-4), activity the "
         "probability of a purchase within half a year (active from .5, fading from .2).",
-        Table(
-            "A segment of the served predictions", headers, rows, frozenset(range(1, len(headers)))
+        table(
+            "A segment of the served predictions",
+            facts.segments,
+            {
+                "Segment": ("segment", str),
+                "Customers": ("customers", number),
+                **{heading: (name, facts.money) for heading, name in amounts.items()},
+                "Share": ("share_of_value", share),
+                "Past net revenue on average": ("past_mean_value", facts.money),
+            },
         ),
     ]
 
 
-def _amounts_of_segments(facts: RunFacts) -> dict[str, str]:
-    """Return the columns that say more than predicted value, with their headers."""
-    columns = {}
-    if facts.discount_rate:
-        columns["discounted_value"] = "Discounted"
-    if facts.has_margin:
-        columns["predicted_margin"] = "Margin"
-    if facts.discount_rate and facts.has_margin:
-        columns["discounted_margin"] = "Margin, discounted"
-    return columns
-
-
-def _importance(facts: RunFacts) -> list[str | Facts | Table]:
+def _importance(facts: RunFacts) -> list[Block]:
     if facts.importance.empty:
         return [
             f"Nothing has been measured for {facts.model_name}: that takes a past cut-off whose "
             "outcome is complete and tells one prediction from another."
         ]
     first = facts.importance.iloc[0]
-    # Plus zero: a rounded negative nothing is nothing.
-    rows = [
-        [
-            row["feature_group"],
-            f"{round(row['deviance_increase'], 3) + 0.0:+.1%}",
-            f"{round(row['gini_loss'], 3) + 0.0:+.3f}",
-        ]
-        for row in facts.importance.to_dict("records")
-    ]
-    headers = ("Group", "Deviance", "Gini lost")
     return [
-        f"How much worse it predicts from {str(first['cutoff_date'])[:10]} when a group of "
+        f"How much worse it predicts from {first['cutoff_date']:%Y-%m-%d} when a group of "
         f"features is shuffled among {counted(first['customers'], 'customer')}: what it leans on, "
         "which is not what makes people buy.",
-        Table("A group of features", headers, rows, frozenset({1, 2})),
+        table(
+            "A group of features",
+            facts.importance,
+            {
+                "Group": ("feature_group", str),
+                "Deviance": ("deviance_increase", lambda value: share(value, digits=1, sign="+")),
+                "Gini lost": ("gini_loss", lambda value: number(value, sign="+")),
+            },
+        ),
     ]
 
 
-def _drift(facts: RunFacts) -> list[str | Facts | Table]:
+def _drift(facts: RunFacts) -> list[Block]:
     if facts.drift.empty:
         return ["Nothing earlier is there to compare with."]
-    rows = [
-        [row["quantity"], f"{row['stability_index']:.3f}", _REFERENCES[row["reference"]]]
-        for row in facts.drift.head(_SHOWN_DRIFT).to_dict("records")
-    ]
-    headers = ("Quantity", "Stability index", "Compared with")
     return [
         "Population stability index: below .1 little has changed, from .25 on it is another "
         "population. Compared with the customers of the training sample, and with those of the "
         "date before. A shop that grows older moves ages and recencies by itself.",
-        Table("What has moved most", headers, rows, frozenset({1})),
+        table(
+            "What has moved most",
+            facts.drift.head(_SHOWN_DRIFT).replace({"reference": {"previous": "the date before"}}),
+            {
+                "Quantity": ("quantity", str),
+                "Stability index": ("stability_index", number),
+                "Compared with": ("reference", str),
+            },
+        ),
     ]
 
 
-_REFERENCES: Final = {
-    "training": "training",
-    "previous": "the date before",
-}
-
-
-def _realised(facts: RunFacts) -> list[str | Facts | Table]:
+def _realised(facts: RunFacts) -> list[Block]:
     if facts.realised.empty:
         return [f"No prediction over {counted(facts.horizon_days, 'day')} has come due yet."]
-    rows = [
-        [
-            *(str(row["as_of_date"])[:10], row["origin"], number(row["customers"])),
-            *(facts.money(row["predicted_value"]), facts.money(row["realised_value"])),
-            *(number(row["predicted_over_realised"]), f"{row['share_inside_80']:.0%}"),
-        ]
-        for row in facts.realised.head(_SHOWN_DATES).to_dict("records")
+    return [
+        table(
+            "A date whose horizon has passed",
+            facts.realised.head(_SHOWN_DATES),
+            {
+                "From": ("as_of_date", lambda day: f"{day:%Y-%m-%d}"),
+                "Origin": ("origin", str),
+                "Customers": ("customers", number),
+                "Predicted": ("predicted_value", facts.money),
+                "Realised": ("realised_value", facts.money),
+                "Predicted ÷ realised": ("predicted_over_realised", number),
+                "Inside 80 %": ("share_inside_80", share),
+            },
+        )
     ]
-    headers = (
-        *("From", "Origin", "Customers", "Predicted", "Realised"),
-        *("Predicted ÷ realised", "Inside 80 %"),
-    )
-    return [Table("A date whose horizon has passed", headers, rows, frozenset({2, 3, 4, 5, 6}))]
 
 
-def _limits(facts: RunFacts) -> Sequence[str]:
-    known = [
+def _limits(facts: RunFacts) -> list[Block]:
+    known: list[Block] = [
         "Predictions repeat the past: a new competitor, a price change or a closed shop is not in "
         "them until customers have answered to it.",
         "New customers are not in them: the total is that of the people who have bought before, "

@@ -2,23 +2,16 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
-from enum import Enum
+from typing import Final, Literal, NamedTuple
 
-from retail_pipeline.report.document import Section, Table, counted
+from retail_pipeline.report.document import Block, Section, Table
+from retail_pipeline.wording import counted
 
-
-class Outcome(Enum):
-    """How a check ended."""
-
-    PASSED = "passed"
-    WARNED = "warned"
-    FAILED = "failed"
-    NOT_RUN = "not run"
+Outcome = Literal["passed", "warned", "failed", "not run"]
+OUTCOMES: Final[Sequence[Outcome]] = ("passed", "warned", "failed", "not run")
 
 
-@dataclass(frozen=True)
-class CheckResult:
+class CheckResult(NamedTuple):
     """A check's latest result.
 
     Attributes:
@@ -40,32 +33,32 @@ def section(results: Sequence[CheckResult]) -> Section:
     """Return the section on data checks: those that did not pass, then every asset's counts."""
     if not results:
         return Section("Data checks", ["No check has been evaluated yet."])
-    blocks: list[str | Table] = [summary(results)]
+    blocks: list[Block] = [summary(results)]
     failed = [
-        [f"{each.asset}: {each.check}", each.outcome.value, each.description or "no words"]
+        [f"{each.asset}: {each.check}", each.outcome, each.description or "no words"]
         for each in results
-        if each.outcome in (Outcome.WARNED, Outcome.FAILED)
+        if each.outcome in ("warned", "failed")
     ]
     if failed:
-        headers = ("Check", "Result", "Description")
-        blocks.append(Table("A check that did not pass", headers, failed))
+        words = ("Check", "Result", "Description")
+        blocks.append(Table("A check that did not pass", words, failed))
+    found = [outcome for outcome in OUTCOMES if any(each.outcome == outcome for each in results)]
     counts = Counter((each.asset, each.outcome) for each in results)
-    found = [outcome for outcome in Outcome if any(each.outcome is outcome for each in results)]
     rows = [
         [asset, *(str(counts[asset, outcome]) for outcome in found)]
         for asset in dict.fromkeys(each.asset for each in results)
     ]
-    names = ("Asset", *(outcome.value.capitalize() for outcome in found))
-    blocks.append(Table("An asset and its checks", names, rows, frozenset(range(1, 5))))
+    headers = ("Asset", *(outcome.capitalize() for outcome in found))
+    blocks.append(Table("An asset and its checks", headers, rows, frozenset(range(1, 5))))
     return Section("Data checks", blocks)
 
 
 def summary(results: Sequence[CheckResult]) -> str:
     """Return all results in one sentence."""
     counts = Counter(each.outcome for each in results)
-    parts = [f"{counts[outcome]} {outcome.value}" for outcome in Outcome if counts[outcome]]
+    parts = [f"{counts[outcome]} {outcome}" for outcome in OUTCOMES if counts[outcome]]
     text = f"Of {counted(len(results), 'check')}: {', '.join(parts)}."
-    earlier = sum(not each.in_this_run and each.outcome is not Outcome.NOT_RUN for each in results)
+    earlier = sum(not each.in_this_run and each.outcome != "not run" for each in results)
     if earlier:
         are = "is" if earlier == 1 else "are"
         text += f" {earlier} of these results {are} of an earlier run."

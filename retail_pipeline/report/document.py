@@ -3,15 +3,15 @@
 The same sections become Markdown (`as_markdown`) and HTML (`page`).
 """
 
-import math
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import date
-from typing import Final
+from typing import Any
 
 import pandas as pd
 
-MISSING: Final = "\N{EN DASH}"
+Write = Callable[[Any], str]
+"""Returns a value as it is shown; `str` writes a text."""
 
 
 @dataclass(frozen=True)
@@ -38,57 +38,35 @@ class Facts:
     items: Sequence[tuple[str, str]]
 
 
+Block = str | Facts | Table
+"""A sentence, or what stands between sentences."""
+
+
 @dataclass(frozen=True)
 class Section:
-    """A heading and what stands under it.
-
-    Attributes:
-        title: The heading.
-        blocks: Sentences (text), facts and tables, in order.
-    """
+    """A heading and the blocks under it."""
 
     title: str
-    blocks: Sequence[str | Facts | Table] = field(default_factory=tuple)
+    blocks: Sequence[Block]
 
 
-def table(caption: str, frame: pd.DataFrame) -> Table:
-    """Return a frame as a table: numbers are written with three digits that matter.
+def table(caption: str, frame: pd.DataFrame, columns: Mapping[str, tuple[str, Write]]) -> Table:
+    """Return some columns of a frame as a table.
 
     Args:
         caption: What one row is.
-        frame: Its columns' names are the headers.
+        frame: The rows.
+        columns: By heading a column's name and how its values are written; all but texts are
+            numbers.
     """
-    numeric = {
-        position
-        for position, name in enumerate(frame.columns)
-        if position and pd.api.types.is_numeric_dtype(frame[name])
-    }
-    rows = [[_cell(value) for value in row] for row in frame.itertuples(index=False)]
-    return Table(caption, [str(name) for name in frame.columns], rows, frozenset(numeric))
+    rows = [
+        [write(row[name]) for name, write in columns.values()] for row in frame.to_dict("records")
+    ]
+    numeric = {position for position, (_, write) in enumerate(columns.values()) if write is not str}
+    return Table(caption, list(columns), rows, frozenset(numeric))
 
 
-def number(value: object) -> str:
-    """Write a number: whole ones and large ones without decimals, others to three digits or so.
-
-    A missing or infinite one becomes a dash.
-    """
-    if value is None or pd.isna(value):  # type: ignore[call-overload]
-        return MISSING
-    amount = float(value)  # type: ignore[arg-type]
-    if not math.isfinite(amount):
-        return MISSING
-    if amount == round(amount) or abs(amount) >= 100:
-        return f"{amount:,.0f}"
-    written = f"{amount:.3f}" if abs(amount) < 1 else f"{amount:.2f}"
-    return written.removeprefix("-") if float(written) == 0 else written
-
-
-def counted(value: int, noun: str) -> str:
-    """Write a number of things: `1 check`, `12,345 customers`."""
-    return f"{value:,} {noun}{'' if value == 1 else 's'}"
-
-
-def written(day: date) -> str:
+def in_words(day: date) -> str:
     """Write a date in words, so that no line breaks inside of it."""
     return f"{day.day}\N{NO-BREAK SPACE}{day:%B}\N{NO-BREAK SPACE}{day.year}"
 
@@ -108,7 +86,7 @@ def as_markdown(title: str, sections: Sequence[Section]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _markdown(block: str | Facts | Table) -> list[str]:
+def _markdown(block: Block) -> list[str]:
     if isinstance(block, str):
         return [block]
     if isinstance(block, Facts):
@@ -116,16 +94,8 @@ def _markdown(block: str | Facts | Table) -> list[str]:
     rule = [
         "---:" if position in block.numeric else "---" for position in range(len(block.headers))
     ]
-    rows = [block.headers, rule, *block.rows]
-    written = ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in rows]
-    return [f"{block.caption}:", "", *written]
-
-
-def _cell(value: object) -> str:
-    if isinstance(value, str):
-        return value
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, pd.Timestamp):
-        return value.date().isoformat()
-    return number(value)
+    lines = [
+        "| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |"
+        for row in (block.headers, rule, *block.rows)
+    ]
+    return [f"{block.caption}:", "", *lines]

@@ -2,19 +2,17 @@
 
 from collections.abc import Sequence
 
-import pandas as pd
-
-from retail_pipeline.report.check_results import CheckResult, Outcome
-from retail_pipeline.report.document import MISSING, Facts, counted, number
+from retail_pipeline.report.check_results import CheckResult
+from retail_pipeline.report.document import Facts
 from retail_pipeline.report.facts import RunFacts
+from retail_pipeline.wording import counted, number, share
 
 
-def subtitle(facts: RunFacts) -> str:
+def subtitle(run: RunFacts) -> str:
     """Return the period and the source of the report, in a sentence."""
-    last = str(facts.data["last_day"])[:10]
     return (
-        f"Transactions to {last}, and the value predicted for "
-        f"{counted(facts.horizon_days, 'day')} after {facts.as_of}. Source: {facts.source}."
+        f"Transactions to {run.data['last_day']:%Y-%m-%d}, and the value predicted for "
+        f"{counted(run.horizon_days, 'day')} after {run.as_of}. Source: {run.source}."
     )
 
 
@@ -25,24 +23,21 @@ def facts(run: RunFacts, results: Sequence[CheckResult]) -> Facts:
         run: The run's facts.
         results: Of the checks.
     """
-    means = run.spread.set_index("metric")["mean"].to_dict()
-    passed = sum(each.outcome is Outcome.PASSED for each in results)
-    best = run.segments.iloc[0] if len(run.segments) else None
-    items = [
-        ("Customers predicted", number(run.predictions["customers"])),
-        ("Predicted value", run.money(run.predictions["predicted_value"])),
-        ("Expected to buy", counted(round(run.predictions["expected_active"]), "customer")),
-        ("Served model", run.model_name + (", extrapolated" if run.is_extrapolated else "")),
-        ("Ranking (normalized Gini, past)", number(means.get("normalized_gini"))),
-        ("Past outcomes inside the 80 % interval", _share(means.get("coverage_80"))),
-        ("Checks passed", f"{passed} of {len(results)}"),
-    ]
-    if best is not None:
-        items.insert(
-            3, ("Largest segment by value", f"{best['segment']}: {best['share_of_value']:.0%}")
-        )
-    return Facts(items)
-
-
-def _share(value: float | None) -> str:
-    return MISSING if value is None or pd.isna(value) else f"{value:.0%}"
+    means = run.spread.set_index("metric")["mean"]
+    best = run.segments.head(1).to_dict("records")
+    passed = sum(each.outcome == "passed" for each in results)
+    return Facts(
+        [
+            ("Customers predicted", number(run.predictions["customers"])),
+            ("Predicted value", run.money(run.predictions["predicted_value"])),
+            ("Expected to buy", counted(round(run.predictions["expected_active"]), "customer")),
+            *(
+                ("Largest segment by value", f"{row['segment']}: {share(row['share_of_value'])}")
+                for row in best
+            ),
+            ("Served model", run.model_name + (", extrapolated" if run.is_extrapolated else "")),
+            ("Ranking (normalized Gini, past)", number(means.get("normalized_gini"))),
+            ("Past outcomes inside the 80 % interval", share(means.get("coverage_80"))),
+            ("Checks passed", f"{passed} of {len(results)}"),
+        ]
+    )

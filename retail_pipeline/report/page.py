@@ -1,16 +1,15 @@
 """The report as one HTML file: everything inside, nothing fetched, fit for any width and print.
 
-The markup is in `page.html.j2`, the words come in as sections and images.
+The markup is in `page.html.j2`, the words come in as sections, images and layers.
 """
 
 import base64
 import struct
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from retail_pipeline.report.document import Facts, Section
+from retail_pipeline.wording import counted
 
 if TYPE_CHECKING:
     from markupsafe import Markup
@@ -47,36 +46,36 @@ class Image:
 
 
 @dataclass(frozen=True)
-class Report:
-    """The parts of a page.
+class Layer:
+    """A layer of the graph: a box in the drawing of the data's way.
 
     Attributes:
-        title: Its one heading of the first level.
-        subtitle: What it covers, in a sentence.
-        glance: The few numbers that most readers want.
-        figures: In the registry's order.
-        card_title: The model card's heading.
-        card: Its sections.
-        checks: The results of the checks.
-        lineage: The drawing of the layers: trusted markup, made by `lineage`.
-        tables: Tables of the layers.
-        footer: How it was made.
+        name: Its group.
+        assets: How many assets it has.
+        rows: Rows of its tables in all; 0 where they are not known, or it has none.
+        checks: How many checks its assets have.
     """
 
-    title: str
-    subtitle: str
-    glance: Facts
-    figures: Sequence[Image]
-    card_title: str
-    card: Sequence[Section]
-    checks: Section
-    lineage: str
-    tables: Section
-    footer: str
+    name: str
+    assets: int
+    rows: int
+    checks: int
+
+    @property
+    def words(self) -> str:
+        """What is written under the name, such as `3 assets · 55,191 rows · 6 checks`."""
+        counts = ((self.assets, "asset"), (self.rows, "row"), (self.checks, "check"))
+        return " · ".join(counted(count, noun) for count, noun in counts if count)
 
 
-def html(report: Report) -> str:
-    """Return the report as an HTML document."""
+def html(**parts: Any) -> str:
+    """Return the report as an HTML document.
+
+    Args:
+        parts: `title` and `subtitle`; `glance` (facts); `figures` (images, in the registry's
+            order); `card_title` and `card` (sections); `checks` (a section); `layers` in the order
+            of the data, and `tables` (a section) of them; `footer`.
+    """
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     environment = Environment(
@@ -87,7 +86,7 @@ def html(report: Report) -> str:
         lstrip_blocks=True,
     )
     environment.filters["breakable"] = _breakable
-    return environment.get_template(_TEMPLATE.name).render(report=report)
+    return environment.get_template(_TEMPLATE.name).render(parts)
 
 
 def _breakable(text: str) -> "Markup":

@@ -85,6 +85,8 @@ def test_every_asset_is_made_and_every_check_passes(
     assert set(predictions["customer_id"]) == set(population["customer_id"])
     assert AssetKey(["figures", "gain_curve"]) in made
     assert len(list((settings.home / "figures").glob("*.png"))) >= 6
+    report = settings.home / "report" / "report.html"
+    assert report.stat().st_size < 5_000_000, "docs/report.md: small enough for a mail"
 
 
 def test_a_later_clock_moves_only_what_is_new_and_lands_what_a_full_run_would(

@@ -23,6 +23,7 @@ from dagster import (
 )
 from PIL import Image as Pillow
 
+from retail_pipeline import wording
 from retail_pipeline.clv.evaluation import metrics
 from retail_pipeline.dagster_support.run_window import RunWindow
 from retail_pipeline.errors import PipelineError
@@ -33,7 +34,7 @@ from retail_pipeline.report import (
     check_results,
     document,
     glance,
-    lineage,
+    page,
     uncertainty,
 )
 from retail_pipeline.report.assets import (
@@ -239,7 +240,7 @@ def test_realised_totals_are_divided_as_the_bias_is(served: Database, tmp_path: 
     report(served, tmp_path, [])
     card = (tmp_path / "report" / "model_card.md").read_text()
     assert "| Predicted | Realised | Predicted ÷ realised | Inside 80 % |" in card
-    assert "| 2024-05-01 | served | 4 | 30.00 EUR | 10.00 EUR | 3 | 50% |" in card
+    assert "| 2024-05-01 | served | 4 | 30 EUR | 10 EUR | 3 | 50% |" in card
 
 
 def test_the_card_counts_the_cutoffs_of_the_last_twelve_months_alone(
@@ -306,24 +307,33 @@ def test_resamples_without_a_buyer_leave_the_intervals_finite() -> None:
     table = uncertainty.intervals(frame)
     assert np.isfinite(table[["value", "low", "high"]].to_numpy(float)).all()
     assert table["metric"].tolist().count("bias") == 1
-    assert np.isnan(uncertainty._ends(np.array([np.nan, np.inf]))).all()
 
 
 @pytest.mark.parametrize("value", [None, np.nan, np.inf, -np.inf])
 def test_what_is_no_number_is_written_as_missing(value: float | None) -> None:
-    assert document.number(value) == document.MISSING
+    written = {wording.number(value), wording.share(value), wording.money(value, "")}
+    assert written == {wording.MISSING}
+
+
+def test_numbers_are_written_with_the_digits_that_matter() -> None:
+    numbers = [0.12345, 12.345, 1234.5, 3.0, -0.0001]
+    assert [wording.number(value) for value in numbers] == ["0.123", "12.35", "1,234", "3", "0.000"]
+    assert wording.number(0.5, sign="+") == "+0.500" and wording.share(-0.5, sign="+") == "-50%"
+    amounts = [wording.money(value, "EUR") for value in (12.345, 12, 1234.5, 0.004)]
+    assert amounts == ["12.35 EUR", "12 EUR", "1,234 EUR", "0.00 EUR"]
+    assert wording.money(-12, "", sign="+") == "-12"
 
 
 def test_one_of_a_kind_is_written_in_the_singular() -> None:
-    one = check_results.CheckResult("a", "b", check_results.Outcome.PASSED, "", in_this_run=False)
+    one = check_results.CheckResult("a", "b", "passed", "", in_this_run=False)
     assert check_results.summary([one]) == (
         "Of 1 check: 1 passed. 1 of these results is of an earlier run."
     )
     assert check_results.summary([one] * 2) == (
         "Of 2 checks: 2 passed. 2 of these results are of an earlier run."
     )
-    assert lineage.Layer("marts", 1, 1, 1).words() == "1 asset · 1 row · 1 check"
-    assert lineage.Layer("marts", 2, 1234, 2).words() == "2 assets · 1,234 rows · 2 checks"
+    assert page.Layer("marts", 1, 1, 1).words == "1 asset · 1 row · 1 check"
+    assert page.Layer("marts", 2, 1234, 2).words == "2 assets · 1,234 rows · 2 checks"
 
 
 def test_a_horizon_of_one_day_and_one_customer_are_written_in_the_singular(
@@ -347,6 +357,9 @@ def test_a_horizon_of_one_day_and_one_customer_are_written_in_the_singular(
 
 
 def test_markdown_bears_any_cell() -> None:
-    frame = pd.DataFrame({"name": ["a|b"], "value": [0.123456], "missing": [None], "whole": [3.0]})
-    text = document.as_markdown("Title", [document.Section("S", [document.table("A row", frame)])])
-    assert f"| a\\|b | 0.123 | {document.MISSING} | 3 |" in text
+    frame = pd.DataFrame({"name": ["a|b"], "value": [0.123456], "missing": [None]})
+    columns = {"Name": ("name", str), **dict.fromkeys(("V", "W"), ("value", wording.number))}
+    table = document.table("A row", frame, columns | {"M": ("missing", wording.number)})
+    text = document.as_markdown("Title", [document.Section("S", [table])])
+    assert "| --- | ---: | ---: | ---: |" in text
+    assert f"| a\\|b | 0.123 | 0.123 | {wording.MISSING} |" in text
