@@ -13,6 +13,7 @@ from typing import Any, Final
 import pandas as pd
 
 from benchmarks.clv_quality import marts
+from benchmarks.ground_truth import GroundTruth
 from retail_pipeline.clv.data import dataset
 from retail_pipeline.clv.evaluation import metrics
 from retail_pipeline.clv.models.registry import MODELS
@@ -49,7 +50,7 @@ def _judge(seed: int, settings: Settings) -> pd.DataFrame:
     actual = dataset.outcomes(dataset.prepare_entries(entries), customers, CUTOFF, HORIZON_DAYS)[
         "future_value"
     ]
-    truth = shop.truth.expected_value(CUTOFF, HORIZON_DAYS).set_index("customer_id")
+    truth = GroundTruth(shop).expected_value(CUTOFF, HORIZON_DAYS).set_index("customer_id")
     expected = truth["expected_value"].reindex(customers, fill_value=0.0)
     oracle = _measured(expected, actual)
     rows = []

@@ -30,12 +30,7 @@ from retail_pipeline.retail_api import (
 from retail_pipeline.retail_api.server import serve
 from retail_pipeline.retail_api.server.app import create_app
 from retail_pipeline.retail_api.source import dataset as dataset_module
-from retail_pipeline.settings import (
-    ApiSource,
-    FileSource,
-    SimulatorSource,
-    Source,
-)
+from retail_pipeline.settings import ApiSource, FileSource, SimulatorSource, Source
 
 KEY = {"Authorization": "Bearer key"}
 SOURCE = SimulatorSource(customers=60, seed=5)

@@ -8,11 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from retail_pipeline.retail_api.source.csv_rows import (
-    CsvRows,
-    read_header,
-    read_rows,
-)
+from retail_pipeline.retail_api.source.csv_rows import CsvRows, read_header, read_rows
 from retail_pipeline.retail_api.source.orders import read_transactions_file
 
 HEADER = "customer_id,ts,amount,product_id,note\n"

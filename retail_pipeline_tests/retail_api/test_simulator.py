@@ -8,13 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from benchmarks.ground_truth import GroundTruth
 from retail_pipeline.retail_api.records import RetailRecords
-from retail_pipeline.retail_api.simulator import (
-    DEFAULT_AS_OF,
-    HISTORY_START,
-    Simulation,
-    simulate,
-)
+from retail_pipeline.retail_api.simulator import DEFAULT_AS_OF, HISTORY_START, Simulation, simulate
 
 STREAMS = ("products", "users", "transactions", "items")
 
@@ -198,7 +194,8 @@ def test_the_absurd_order_is_reversed_the_same_day(simulation: Simulation) -> No
 
 def test_an_oracle_ranks_customers_well_and_is_unbiased(simulation: Simulation) -> None:
     as_of, horizon = date(2024, 7, 1), 180
-    truth = simulation.truth.expected_value(as_of, horizon).set_index("customer_id")
+    oracle = GroundTruth(simulation)
+    truth = oracle.expected_value(as_of, horizon).set_index("customer_id")
     days = customer_days(simulation.records)
     end = pd.Timestamp(as_of) + pd.Timedelta(days=horizon)
     future = days[(days["day"] >= pd.Timestamp(as_of)) & (days["day"] < end)]
@@ -206,7 +203,7 @@ def test_an_oracle_ranks_customers_well_and_is_unbiased(simulation: Simulation) 
     value = value.reindex(truth.index, fill_value=0.0)
     assert normalized_gini(truth["expected_value"], value) > 0.88
     assert truth["expected_value"].sum() / value.sum() == pytest.approx(1, abs=0.1)
-    active = simulation.truth.is_active(as_of)[truth.index]
+    active = oracle.is_active(as_of)[truth.index]
     assert truth["probability_active"].mean() == pytest.approx(active.mean(), abs=0.03)
 
 

@@ -14,14 +14,8 @@ from hypothesis import strategies as st
 
 from retail_pipeline.errors import UsageError
 from retail_pipeline.retail_api import default_as_of
-from retail_pipeline.retail_api.records import (
-    exact_sum,
-    totals_of,
-)
-from retail_pipeline.retail_api.source.orders import (
-    TransactionsFile,
-    read_transactions_file,
-)
+from retail_pipeline.retail_api.records import exact_sum, totals_of
+from retail_pipeline.retail_api.source.orders import TransactionsFile, read_transactions_file
 from retail_pipeline.settings import FileSource
 
 Row = dict[str, object]

@@ -9,10 +9,7 @@ from datetime import date
 import numpy as np
 from numpy.typing import NDArray
 
-from retail_pipeline.retail_api.simulator.draws import (
-    Floats,
-    Ints,
-)
+from retail_pipeline.retail_api.simulator.draws import Floats, Ints
 
 HISTORY_START = date(2023, 1, 1)
 """The first day with records."""

@@ -11,11 +11,7 @@ from numpy.typing import NDArray
 from scipy.special import ndtri
 
 from retail_pipeline.retail_api.simulator.calendar import timestamps
-from retail_pipeline.retail_api.simulator.draws import (
-    Draws,
-    Floats,
-    Ints,
-)
+from retail_pipeline.retail_api.simulator.draws import Draws, Floats, Ints
 
 PRODUCTS = 4_000
 POSTAGE = "POST"

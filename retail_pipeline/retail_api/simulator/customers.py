@@ -10,15 +10,8 @@ from datetime import date
 import numpy as np
 from scipy.special import gammaincinv, ndtr
 
-from retail_pipeline.retail_api.simulator.calendar import (
-    ShoppingCalendar,
-    day_number,
-)
-from retail_pipeline.retail_api.simulator.draws import (
-    Draws,
-    Floats,
-    Ints,
-)
+from retail_pipeline.retail_api.simulator.calendar import ShoppingCalendar, day_number
+from retail_pipeline.retail_api.simulator.draws import Draws, Floats, Ints
 
 DEFAULT_AS_OF = date(2025, 1, 1)
 """The simulator's own as-of date: the size counts the customers that exist on this day."""

@@ -20,16 +20,8 @@ from retail_pipeline.retail_api.simulator.catalogue import (
     TEST_PRODUCTS,
     Catalogue,
 )
-from retail_pipeline.retail_api.simulator.customers import (
-    LOG_SPEND_SD_WITHIN,
-    Customers,
-)
-from retail_pipeline.retail_api.simulator.draws import (
-    Draws,
-    Floats,
-    GammaQuantiles,
-    Ints,
-)
+from retail_pipeline.retail_api.simulator.customers import LOG_SPEND_SD_WITHIN, Customers
+from retail_pipeline.retail_api.simulator.draws import Draws, Floats, GammaQuantiles, Ints
 
 REGULAR, SECOND_OF_DAY, OUTLIER = 0, 1, 2
 """Kinds of orders: a purchase's own, another one on the same day, the absurd one."""

@@ -7,10 +7,7 @@ drama. Behavior does not belong here.
 import numpy as np
 import pandas as pd
 
-from retail_pipeline.retail_api.simulator.draws import (
-    Draws,
-    Ints,
-)
+from retail_pipeline.retail_api.simulator.draws import Draws, Ints
 
 _FIRST = (
     *("Ada", "Amir", "Anna", "Ben", "Carla", "Chen", "Clara"),

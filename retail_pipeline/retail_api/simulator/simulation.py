@@ -20,26 +20,15 @@ from retail_pipeline.retail_api.records import (
     ordered,
     transactions_before,
 )
-from retail_pipeline.retail_api.simulator.calendar import (
-    ShoppingCalendar,
-    day_number,
-    timestamps,
-)
+from retail_pipeline.retail_api.simulator.calendar import ShoppingCalendar, day_number, timestamps
 from retail_pipeline.retail_api.simulator.catalogue import (
     POSTAGE,
     TEST_PRODUCTS,
     Catalogue,
     build_catalogue,
 )
-from retail_pipeline.retail_api.simulator.customers import (
-    Customers,
-    population,
-)
-from retail_pipeline.retail_api.simulator.draws import (
-    Draws,
-    Ints,
-)
-from retail_pipeline.retail_api.simulator.ground_truth import GroundTruth
+from retail_pipeline.retail_api.simulator.customers import Customers, population
+from retail_pipeline.retail_api.simulator.draws import Draws, Ints
 from retail_pipeline.retail_api.simulator.orders import (
     Lines,
     Orders,
@@ -65,10 +54,14 @@ _KIND_SUFFIXES = ("", "-B", "-X")
 
 @dataclass(frozen=True)
 class Simulation:
-    """The records that are known before the as-of date, and the truth behind them (for tests)."""
+    """The records that are known before the as-of date, and the customers and orders behind them.
+
+    Only records are served; benchmarks compare predictions with what the rest says.
+    """
 
     records: RetailRecords
-    truth: GroundTruth
+    customers: Customers
+    orders: Orders
 
 
 def simulate(*, customers: int, seed: int, until: date) -> Simulation:
@@ -81,7 +74,7 @@ def simulate(*, customers: int, seed: int, until: date) -> Simulation:
             records and leaves these as they are.
 
     Returns:
-        The records, each stream ordered by `(updated_at, id)`, and the ground truth.
+        The records, each stream ordered by `(updated_at, id)`, and what they were drawn from.
     """
     draws = Draws(seed)
     days = max(0, day_number(until))
@@ -96,10 +89,7 @@ def simulate(*, customers: int, seed: int, until: date) -> Simulation:
         transactions=transactions,
         items=items,
     )
-    return Simulation(
-        records=everything.before(until),
-        truth=GroundTruth(customers=people, orders=orders, user_ids=user_ids(people.number)),
-    )
+    return Simulation(everything.before(until), people, orders)
 
 
 def user_ids(number: Ints) -> np.ndarray:

@@ -1,23 +1,17 @@
-"""The true rates, spending, dropout and expected value of the simulated customers.
+"""The expected value of simulated customers, by their true rates, spending and dropout.
 
-For tests and benchmarks alone: nothing here is ever served by the API.
+Known of simulated shops alone, and never served.
 """
 
-from dataclasses import dataclass
 from datetime import date
 
 import numpy as np
 import pandas as pd
 from scipy.special import gammainc
 
-from retail_pipeline.retail_api.simulator.calendar import (
-    ShoppingCalendar,
-    day_number,
-)
-from retail_pipeline.retail_api.simulator.customers import (
-    LOG_SPEND_SD_WITHIN,
-    Customers,
-)
+from retail_pipeline.retail_api.simulator import Simulation
+from retail_pipeline.retail_api.simulator.calendar import ShoppingCalendar, day_number
+from retail_pipeline.retail_api.simulator.customers import LOG_SPEND_SD_WITHIN
 from retail_pipeline.retail_api.simulator.draws import Floats
 from retail_pipeline.retail_api.simulator.orders import (
     FULL_RETURN_SHARE,
@@ -26,26 +20,19 @@ from retail_pipeline.retail_api.simulator.orders import (
     RETURNED_SHARE,
     REVERSED_SHARE,
     SECOND_ORDER_SHARE,
-    Orders,
 )
+from retail_pipeline.retail_api.simulator.simulation import user_ids
 
 _PARTIAL_RETURN_SHARE_OF_VALUE = 0.53
 """The mean share of an order's value in one of its lines."""
 
 
-@dataclass(frozen=True)
 class GroundTruth:
-    """The hidden state of a simulation.
+    """The hidden state of a simulation, and what follows from it."""
 
-    Attributes:
-        customers: The population's rates and spending.
-        orders: The sales before the simulation's as-of date.
-        user_ids: The customers' ids in the API.
-    """
-
-    customers: Customers
-    orders: Orders
-    user_ids: np.ndarray
+    def __init__(self, simulation: Simulation) -> None:
+        self._customers, self._orders = simulation.customers, simulation.orders
+        self._user_ids = user_ids(simulation.customers.number)
 
     def expected_value(self, as_of: date, horizon_days: int) -> pd.DataFrame:
         """Return the expectation of an oracle that knows each customer's rates and past only.
@@ -59,9 +46,9 @@ class GroundTruth:
             expected_orders, probability_active`.
         """
         start = day_number(as_of)
-        known = (self.orders.kind == REGULAR) & (self.orders.day < start)
-        last = np.full(len(self.user_ids), -1)
-        np.maximum.at(last, self.orders.customer[known], self.orders.day[known])
+        known = (self._orders.kind == REGULAR) & (self._orders.day < start)
+        last = np.full(len(self._user_ids), -1)
+        np.maximum.at(last, self._orders.customer[known], self._orders.day[known])
         buyers = np.flatnonzero(last >= 0)
         calendar = ShoppingCalendar(start + horizon_days)
         active = self._probability_active(buyers, last[buyers], start, calendar)
@@ -69,7 +56,7 @@ class GroundTruth:
         value = orders * self._mean_order_value()[buyers] * _kept_share()
         return pd.DataFrame(
             {
-                "customer_id": self.user_ids[buyers],
+                "customer_id": self._user_ids[buyers],
                 "expected_value": value,
                 "expected_orders": orders,
                 "probability_active": active,
@@ -78,8 +65,8 @@ class GroundTruth:
 
     def is_active(self, day: date) -> pd.Series:
         """Whether each customer (index: `customer_id`) has yet to drop out on a day."""
-        alive = self.customers.dropout_day > day_number(day)
-        return pd.Series(alive, index=pd.Index(self.user_ids, name="customer_id"))
+        alive = self._customers.dropout_day > day_number(day)
+        return pd.Series(alive, index=pd.Index(self._user_ids, name="customer_id"))
 
     def _probability_active(
         self, buyers: np.ndarray, last: np.ndarray, start: int, calendar: ShoppingCalendar
@@ -89,8 +76,8 @@ class GroundTruth:
         Silence comes from survival without a purchase, e^(-mu a) S(a), or from dropout at some s in
         it with the gap unfinished, the integral of mu e^(-mu s) S(s).
         """
-        beta = GAP_SHAPE * self.customers.purchase_rate[buyers]
-        mu = self.customers.dropout_rate[buyers]
+        beta = GAP_SHAPE * self._customers.purchase_rate[buyers]
+        mu = self._customers.dropout_rate[buyers]
         days = start - last.astype(np.float64)
         silence = calendar.shopping_time(np.full(len(buyers), float(start)))
         silence = silence - calendar.shopping_time(last.astype(np.float64))
@@ -104,13 +91,13 @@ class GroundTruth:
         """Expected purchases of customers who are active on the first of the days."""
         day = np.arange(len(levels)) + 0.5
         total = np.zeros(len(buyers))
-        mu = self.customers.dropout_rate[buyers]
+        mu = self._customers.dropout_rate[buyers]
         for level, elapsed in zip(levels, day, strict=True):
             total += level * np.exp(-mu * elapsed)
-        return total * self.customers.purchase_rate[buyers]
+        return total * self._customers.purchase_rate[buyers]
 
     def _mean_order_value(self) -> Floats:
-        return np.exp(self.customers.log_spend + LOG_SPEND_SD_WITHIN**2 / 2)
+        return np.exp(self._customers.log_spend + LOG_SPEND_SD_WITHIN**2 / 2)
 
 
 def _kept_share() -> float:
