@@ -1,5 +1,6 @@
 -- Earlier versions built the warehouse in increments, with a schema of their own, and asked for full
--- builds. A schema of that name in a database that they never migrated is somebody else's.
+-- builds; a schema of that name in a database that they never migrated is somebody else's. They
+-- remembered removals of persons that were interrupted, which today start over.
 set local client_min_messages = warning;
 
 do $$
@@ -12,3 +13,4 @@ end
 $$;
 
 drop table if exists quality.rebuild_requests;
+drop table if exists quality.unfinished_forgets;

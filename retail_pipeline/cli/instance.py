@@ -7,10 +7,7 @@ from typing import TYPE_CHECKING
 
 from retail_pipeline.files import replaced_whole
 from retail_pipeline.postgres.open import dagster_database_url
-from retail_pipeline.settings import (
-    PROJECT_ROOT,
-    Settings,
-)
+from retail_pipeline.settings import PROJECT_ROOT, Settings
 
 if TYPE_CHECKING:
     from dagster import DagsterInstance

@@ -12,16 +12,9 @@ from typing import TYPE_CHECKING, Any
 import psycopg
 from psycopg import sql
 
-from retail_pipeline.errors import (
-    PipelineError,
-    UnavailableError,
-)
+from retail_pipeline.errors import PipelineError, UnavailableError
 from retail_pipeline.postgres import address, arrow
-from retail_pipeline.postgres.session import (
-    Role,
-    session_url,
-    with_role,
-)
+from retail_pipeline.postgres.session import Role, session_url, with_role
 
 if TYPE_CHECKING:
     import pandas as pd

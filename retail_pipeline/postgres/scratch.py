@@ -8,11 +8,7 @@ from contextlib import contextmanager, suppress
 import psycopg
 
 from retail_pipeline.postgres.database import Database
-from retail_pipeline.postgres.open import (
-    create_database,
-    open_database,
-    sibling_url,
-)
+from retail_pipeline.postgres.open import create_database, open_database, sibling_url
 from retail_pipeline.settings import Settings
 
 _LOCK = 7_203_418

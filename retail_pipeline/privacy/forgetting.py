@@ -1,17 +1,17 @@
 """Removal of a person from everything that the pipeline keeps; no later sync brings them back.
 
-The order: one transaction over the warehouse database (suppression list, landing, rejected records,
-marts, customer value), then the bytes of the deleted rows, Dagster's storage, files. Each step may
-be repeated, and a second call finishes an interrupted one: `quality.unfinished_forgets` keeps the
-details of the person and the tables to rewrite from the transaction to the end.
+One transaction over the warehouse enters the person in the suppression list, reads their details,
+redacts Dagster's storage and files, and deletes their rows. Then the tables are rewritten, as files
+keep the bytes of deleted rows. Nothing is remembered of a call that was interrupted: until the rows
+are gone the details can be read again, and every call rewrites every table.
 
 The person's rows are gone at once. Aggregates over many people keep the old totals until the next
 build, which leaves the person's revenue out; models and figures follow in the same run.
 """
 
 import re
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Final
 
@@ -73,77 +73,34 @@ def forget(
     dagster = _dagster(database)
     if dagster is not None and not (while_running or dry_run):
         _refuse_while_running(dagster)
-    key, person = SuppressionKey.of(settings, create=True), Person(customer_id)
+    key = SuppressionKey.of(settings, create=True)
     abandoned = [] if dry_run else drop_abandoned(database)
-    removed = [Removed(name, "database", 1) for name in abandoned]
-    rows, rewrite, is_resumed = _remove_rows(database, key, person, dry_run)
-    removed += rows
-    if not dry_run:
-        _rewrite(database, rewrite)
-    pattern = person.pattern()
-    if dagster is not None:
-        removed += _redact_dagster(dagster, pattern, rewrite_all=is_resumed, dry_run=dry_run)
-    for folder in (settings.home, PROJECT_ROOT / "dbt_project" / "logs"):
-        found = redact_files(folder, pattern, write=not dry_run)
-        removed += [Removed(str(path), "mentions", count) for path, count in found]
-    if not dry_run:
-        _finish(database, key.digest(customer_id))
-    return removed
-
-
-def _remove_rows(
-    database: Database, key: SuppressionKey, person: Person, dry_run: bool
-) -> tuple[list[Removed], list[str], bool]:
-    """Delete a person's rows in one transaction, and add their details to the person.
-
-    Returns:
-        What was removed, the tables to rewrite, and whether an earlier call was interrupted.
-    """
     with _connected(database) as connection:
         # Waits for syncs that are committing; those that are reading will find the list grown.
         connection.execute("lock table quality.source_state in exclusive mode")
-        _suppress(connection, key, person.customer_id)
-        resumed = connection.execute(
-            "select details, tables from quality.unfinished_forgets where customer_hash = %s",
-            [key.digest(person.customer_id)],
-        ).fetchone()
-        person.details |= set(resumed[0]) if resumed else set()
-        person.details |= _details(connection, person.customer_id)
-        # The order matters: transactions are found by the landing rows.
-        removed = [
-            *_remove_rejected(connection, key, person),
-            *_remove_from_layers(connection, person.customer_id),
-            *_remove_landed(connection, key, person.customer_id),
-            *_redact_reasons(connection, person.pattern()),
-        ]
-        removed = [each for each in removed if each.count]
-        rewrite = sorted({each.place for each in removed}.union(resumed[1] if resumed else ()))
+        key.check_list(connection)
+        connection.execute(
+            "insert into quality.suppressed_customers (customer_hash, key_id) values (%s, %s) "
+            "on conflict do nothing",
+            [key.digest(customer_id), key.id],
+        )
+        person = Person(customer_id, _details(connection, customer_id))
+        events = _redact_dagster(dagster, person.pattern(), dry_run) if dagster else {}
+        files = list(_redact_files(settings, person.pattern(), dry_run))
+        rows = _remove_rows(connection, key, person)
         if dry_run:
             connection.rollback()
-            return removed, [], False
-        connection.execute(
-            "insert into quality.unfinished_forgets values (%s, %s, %s) "
-            "on conflict (customer_hash) do update "
-            "set details = excluded.details, tables = excluded.tables",
-            [key.digest(person.customer_id), sorted(person.details), rewrite],
-        )
-    return removed, rewrite, resumed is not None
-
-
-def _suppress(connection: psycopg.Connection, key: SuppressionKey, customer_id: str) -> None:
-    others = connection.execute(
-        "select count(*) from quality.suppressed_customers where key_id <> %s", [key.id]
-    ).fetchone()
-    if others != (0,):
-        raise PipelineError(
-            "the suppression key is not the one that earlier customers were forgotten with: set "
-            "RETAIL_SUPPRESSION_KEY to the old one"
-        )
-    connection.execute(
-        "insert into quality.suppressed_customers (customer_hash, key_id) values (%s, %s) "
-        "on conflict do nothing",
-        [key.digest(customer_id), key.id],
-    )
+    if not dry_run:
+        _rewrite(database, {each.place for each in rows})
+        if dagster is not None:
+            _rewrite(dagster, {place.partition(".")[0] for place in events})
+    removed = [
+        *(Removed(name, "database", 1) for name in abandoned),
+        *rows,
+        *(Removed(f"dagster: {place}", "mentions", count) for place, count in events.items()),
+        *files,
+    ]
+    return [each for each in removed if each.count]
 
 
 def _details(connection: psycopg.Connection, customer_id: str) -> set[str]:
@@ -155,6 +112,18 @@ def _details(connection: psycopg.Connection, customer_id: str) -> set[str]:
     ).fetchall()
     values = [str(record.get(name) or "") for (record,) in rows for name in _PERSONAL_COLUMNS]
     return {value for value in values if len(value) >= _SHORTEST_DETAIL}
+
+
+def _remove_rows(
+    connection: psycopg.Connection, key: SuppressionKey, person: Person
+) -> list[Removed]:
+    """Delete a person's rows; return every table that was looked at, with a count of 0 or more."""
+    return [  # in this order: transactions are found by the landing rows
+        *_remove_rejected(connection, key, person),
+        *_remove_from_layers(connection, person.customer_id),
+        *_remove_landed(connection, key, person.customer_id),
+        *_redact_reasons(connection, person.pattern()),
+    ]
 
 
 _THEIR_TRANSACTIONS: Final = (
@@ -194,12 +163,10 @@ def _remove_rejected(
 def _remove_from_layers(connection: psycopg.Connection, customer_id: str) -> Iterator[Removed]:
     """Delete a person's rows of every table outside of landing that names them or their orders."""
     tables = connection.execute(
-        "select n.nspname, c.relname, array_agg(a.attname::text) from pg_class c "
-        "join pg_namespace n on n.oid = c.relnamespace "
-        "join pg_attribute a on a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped "
-        "where c.relkind in ('r', 'p') and not c.relispartition and n.nspname !~ '^pg_' "
-        "and n.nspname not in ('information_schema', 'quality', 'public', 'transactional') "
-        "group by 1, 2 order by 1, 2"
+        "select table_schema, table_name, array_agg(column_name::text) "
+        "from information_schema.columns join information_schema.tables "
+        "using (table_schema, table_name) where table_type = 'BASE TABLE' and table_schema <> all "
+        "('{pg_catalog, information_schema, quality, public, transactional}') group by 1, 2"
     ).fetchall()
     for schema, name, columns in tables:
         customer = next((each for each in _CUSTOMER_COLUMNS if each in columns), None)
@@ -219,7 +186,7 @@ def _remove_landed(
     connection: psycopg.Connection, key: SuppressionKey, customer_id: str
 ) -> Iterator[Removed]:
     for landing in _folder().connections.values():
-        for stream in landing.streams:
+        for stream in (each for each in landing.streams if each.person_field):
             count = remove_landed(connection, key.digest, landing.namespace, stream, [customer_id])
             yield Removed(f"{landing.namespace}.{stream.name}", "rows", count)
 
@@ -236,30 +203,13 @@ def _redact_reasons(connection: psycopg.Connection, pattern: re.Pattern[str]) ->
         yield Removed(f"{schema}.{name}", "mentions", count)
 
 
-def _rewrite(database: Database, tables: Sequence[str]) -> None:
-    """Rewrite tables, so that the deleted rows leave the files, and sample their statistics anew.
-
-    A table that a build has dropped since an earlier call is passed by: its file is gone.
-    """
-    for table in tables:
-        with _connected(database, autocommit=True, table=table) as connection:
+def _rewrite(database: Database, tables: Iterable[str]) -> None:
+    """Rewrite tables, so that deleted rows leave the files, and sample their statistics anew."""
+    for table in sorted(tables):
+        with _connected(database, rewritten=table) as connection:
             name = sql.Identifier(*table.split("."))
-            found = connection.execute("select to_regclass(%s)", [name.as_string(connection)])
-            if found.fetchone() != (None,):
+            with suppress(psycopg.errors.UndefinedTable):  # a build has dropped it, and its file
                 connection.execute(sql.SQL("vacuum (full, analyze) {}").format(name))
-
-
-def _finish(database: Database, customer_hash: str) -> None:
-    """Remove the details that were kept; a table that is truncated keeps no bytes of old rows."""
-    with _connected(database) as connection, connection.cursor() as cursor:
-        cursor.execute("lock table quality.unfinished_forgets in access exclusive mode")
-        others = cursor.execute(
-            "select customer_hash, details, tables from quality.unfinished_forgets "
-            "where customer_hash <> %s",
-            [customer_hash],
-        ).fetchall()
-        cursor.execute("truncate quality.unfinished_forgets")
-        cursor.executemany("insert into quality.unfinished_forgets values (%s, %s, %s)", others)
 
 
 def _dagster(database: Database) -> Database | None:
@@ -271,7 +221,7 @@ def _dagster(database: Database) -> Database | None:
 
 
 def _refuse_while_running(dagster: Database) -> None:
-    with _connected(dagster) as connection:
+    with dagster.connect() as connection:
         if connection.execute("select to_regclass('runs')").fetchone() == (None,):
             return
         row = connection.execute(
@@ -284,48 +234,41 @@ def _refuse_while_running(dagster: Database) -> None:
         )
 
 
-def _redact_dagster(
-    dagster: Database, pattern: re.Pattern[str], *, rewrite_all: bool, dry_run: bool
-) -> list[Removed]:
-    """Redact Dagster's storage, and rewrite its tables that had mentions.
-
-    After an interrupted call that is all tables: it may have redacted some without rewriting them.
-    """
+def _redact_dagster(dagster: Database, pattern: re.Pattern[str], dry_run: bool) -> dict[str, int]:
+    """Redact Dagster's storage; return the mentions of every column that was searched."""
     with _connected(dagster) as connection:
         counts = redact_dagster(connection, pattern)
-        tables = {place.partition(".")[0] for place in counts}
-        if rewrite_all:
-            rows = connection.execute("select tablename from pg_tables where schemaname = 'public'")
-            tables = {name for (name,) in rows.fetchall()}
         if dry_run:
             connection.rollback()
-    if not dry_run:
-        _rewrite(dagster, sorted(tables))
-    return [Removed(f"dagster: {place}", "mentions", count) for place, count in counts.items()]
+    return counts
+
+
+def _redact_files(settings: Settings, pattern: re.Pattern[str], dry_run: bool) -> Iterator[Removed]:
+    for folder in (settings.home, PROJECT_ROOT / "dbt_project" / "logs"):
+        for path, count in redact_files(folder, pattern, write=not dry_run):
+            yield Removed(str(path), "mentions", count)
 
 
 @contextmanager
-def _connected(
-    database: Database, *, autocommit: bool = False, table: str | None = None
-) -> Iterator[psycopg.Connection]:
+def _connected(database: Database, *, rewritten: str | None = None) -> Iterator[psycopg.Connection]:
     """Connect; a lock that is not given up in time becomes a message that names its holder.
 
     Args:
         database: The database.
-        autocommit: As for `Database.connect`.
-        table: The table that is rewritten, so that even its readers are in the way.
+        rewritten: The table that is rewritten, in no transaction; even its readers are in the way.
     """
     try:
-        with database.connect(autocommit=autocommit) as connection:
+        with database.connect(autocommit=rewritten is not None) as connection:
             yield connection
     except psycopg.errors.LockNotAvailable:
         raise PipelineError(
-            f"the customer is not wholly forgotten yet: {_holder(database, table)}. Wait for its "
-            "end, or end it, and run the same command again, which finishes the rest"
+            f"the customer is not wholly forgotten yet: {_holder(database, rewritten)}. Wait for "
+            "its end, or end it, and run the same command again, which finishes the rest"
         ) from None
 
 
 def _holder(database: Database, table: str | None) -> str:
+    """Return the session that holds a table, or the one with the strongest lock of any table."""
     with database.connect() as connection:
         found = connection.execute(
             "select l.relation::regclass::text, a.pid, a.usename, "
@@ -333,8 +276,8 @@ def _holder(database: Database, table: str | None) -> str:
             "from pg_locks l join pg_stat_activity a using (pid) "
             "join pg_class c on c.oid = l.relation and c.relkind in ('r', 'p') "
             "where l.granted and a.datname = current_database() and pid <> pg_backend_pid() "
-            "and case when %(table)s::text is null then l.mode <> 'AccessShareLock' "
-            "else l.relation = to_regclass(%(table)s) end order by a.xact_start limit 1",
+            "and (%(table)s::text is null or l.relation = to_regclass(%(table)s)) "
+            "order by l.mode = 'AccessShareLock', a.xact_start limit 1",
             {"table": table and sql.Identifier(*table.split(".")).as_string(connection)},
         ).fetchone()
     if found is None:

@@ -8,7 +8,7 @@ import hmac
 import os
 import re
 import secrets
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -16,11 +16,7 @@ from typing import Any
 import psycopg
 from psycopg import sql
 
-from retail_pipeline.airbyte_engine.files import (
-    AirbyteFolder,
-    ConnectionFile,
-    StreamSettings,
-)
+from retail_pipeline.airbyte_engine.files import AirbyteFolder, ConnectionFile, StreamSettings
 from retail_pipeline.airbyte_engine.suppression import Suppression
 from retail_pipeline.errors import PipelineError
 from retail_pipeline.postgres import Database
@@ -94,11 +90,16 @@ class SuppressionKey:
             self.secret, text.encode("utf-8", "surrogatepass"), hashlib.sha256
         ).hexdigest()
 
-
-def person_fields(streams: Iterable[StreamSettings]) -> dict[str, str]:
-    """Return the field that names the customer, by stream, bad lines of a file included."""
-    named = {stream.name: stream.person_field for stream in streams if stream.person_field}
-    return {FILE_LINES: _FILE_LINES_FIELD, **named}
+    def check_list(self, connection: psycopg.Connection) -> None:
+        """Raise PipelineError where the list was made with another key."""
+        others = connection.execute(
+            "select from quality.suppressed_customers where key_id <> %s limit 1", [self.id]
+        )
+        if others.fetchone() is not None:
+            raise PipelineError(
+                "the suppression key is not the one that forgotten customers were listed with: "
+                "with another key they would come back; set RETAIL_SUPPRESSION_KEY to the old one"
+            )
 
 
 def read_suppression(
@@ -115,27 +116,20 @@ def read_suppression(
         PipelineError: The key is missing, or is not the one that the list was made with.
     """
     with database.connect() as connection:
-        rows = connection.execute(
-            "select customer_hash, key_id from quality.suppressed_customers"
-        ).fetchall()
-        kept_out = connection.execute(
-            "select record_hash from quality.suppressed_records"
-        ).fetchall()
-    if not rows:
-        return None
-    key = SuppressionKey.of(settings)
-    if any(key_id != key.id for _, key_id in rows):
-        raise PipelineError(
-            "the suppression key is not the one that forgotten customers were listed with: with "
-            "another key they would come back; set RETAIL_SUPPRESSION_KEY to the old one"
-        )
+        customers = _column(connection, "select customer_hash from quality.suppressed_customers")
+        if not customers:
+            return None
+        key = SuppressionKey.of(settings)
+        key.check_list(connection)
+        records = _column(connection, "select record_hash from quality.suppressed_records")
     streams = [each for one in folder.connections.values() for each in one.streams]
-    return Suppression(
-        person_fields(streams),
-        key.digest,
-        frozenset(each for each, _ in rows),
-        frozenset(each for (each,) in kept_out),
-    )
+    fields = {stream.name: stream.person_field for stream in streams if stream.person_field}
+    fields[FILE_LINES] = _FILE_LINES_FIELD
+    return Suppression(fields, key.digest, customers, records)
+
+
+def _column(connection: psycopg.Connection, query: str) -> frozenset[str]:
+    return frozenset(each for (each,) in connection.execute(query).fetchall())
 
 
 def suppresses_line(suppression: Suppression, line: Mapping[str, Any]) -> bool:

@@ -15,7 +15,6 @@ _UNCOUNTED = (
     "source_state",
     "sync_jobs",
     "sync_states",
-    "unfinished_forgets",
 )
 
 _LEADERBOARD = """

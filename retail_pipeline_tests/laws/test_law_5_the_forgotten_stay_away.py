@@ -290,40 +290,35 @@ def test_what_stopped_halfway_is_finished_by_the_next_call(
             pid = reader.info.backend_pid
             with pytest.raises(PipelineError, match=rf"{table} is held by session {pid} .* again"):
                 forget(settings, "K17")
-        assert everywhere(settings, database, ["K17"]) == []
-        assert mentions(database, ["Ada Quill"]) == ["quality.unfinished_forgets"]
+        assert everywhere(settings, database, list(user.values())) == []
         assert b"ada@quill" in bytes_of(held, table)
-    assert "ada@quill" in log.read_text()  # it was held up before it came to the files
 
-    assert [each.place for each in forget(settings, "K17")] == [str(log)]
-
-    assert everywhere(settings, database, list(user.values())) == []
-    kept_for_the_rest = (database, "quality.unfinished_forgets")
-    for each in [*written, kept_for_the_rest]:
+    assert forget(settings, "K17") == []
+    for each in written:
         assert b"ada@quill" not in bytes_of(*each)
     assert query(database, "select name from transactional.users") == [("Somebody Else",)]
-    assert forget(settings, "K17") == []
 
 
-def test_a_removal_that_is_unfinished_stays_so_while_others_end(
-    settings: Settings, database: Database, monkeypatch: pytest.MonkeyPatch
+def test_what_is_held_up_before_the_rows_go_starts_over(
+    settings: Settings,
+    database: Database,
+    instance: DagsterInstance,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setitem(SESSION, "lock_timeout", "500ms")
-    for user in ("K17", "K18"):
-        land(database, "users", [{"user_id": user, "name": f"Name of {user}"}])
+    land(database, "users", [{"user_id": "K17", "name": "Ada Quill"}])
     database.execute("create table warehouse.mart as select 'K17' as customer_id")
-    with database.connect() as reader:
-        reader.execute("select count(*) from transactional.users")
-        with pytest.raises(PipelineError, match="run the same command again"):
+    with database.connect() as build:
+        build.execute("lock table warehouse.mart in access exclusive mode")
+        with pytest.raises(PipelineError, match=r"warehouse\.mart is held by .* again"):
             forget(settings, "K17")
-    forget(settings, "K18")
-    unfinished = "select details, tables from quality.unfinished_forgets"
-    assert query(database, unfinished) == [
-        (["Name of K17"], ["transactional.users", "warehouse.mart"])
-    ]
-    database.execute("drop table warehouse.mart")
-    forget(settings, "K17")
-    assert query(database, unfinished) == []
+    kept = sorted(mentions(database, ["K17", "Ada Quill"]))
+    assert kept == ["transactional.users", "warehouse.mart"]
+    instance.report_runless_asset_event(
+        AssetObservation(["clv", "model"], metadata={"who": "Ada Quill"})
+    )
+    assert len(forget(settings, "K17")) == 3
+    assert everywhere(settings, database, ["K17", "Ada Quill"]) == []
 
 
 def bytes_of(database: Database, table: str) -> bytes:

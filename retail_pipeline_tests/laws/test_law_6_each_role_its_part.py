@@ -29,7 +29,6 @@ EVERYWHERE = [
     "alter table quality.source_state add column n int",
     "update quality.source_state set as_of = '2000-01-01'",
     "truncate quality.sync_states",
-    "select details from quality.unfinished_forgets",
     "create role mine",
     "create database mine",
     "set role none; set session authorization retail",

@@ -16,29 +16,12 @@ from sqlalchemy import create_engine, make_url, text
 
 from retail_pipeline.errors import UsageError
 from retail_pipeline.ingestion.server_plan import reference_values
-from retail_pipeline.postgres import (
-    Role,
-    open_database,
-    server,
-)
+from retail_pipeline.postgres import Role, open_database, server
 from retail_pipeline.postgres.address import SOCKET_FOLDER, canonical, read
-from retail_pipeline.postgres.open import (
-    dagster_database_url,
-    sibling_url,
-)
-from retail_pipeline.postgres.session import (
-    session_url,
-    with_role,
-)
-from retail_pipeline.settings import (
-    ApiSource,
-    Settings,
-)
-from retail_pipeline.warehouse.project import (
-    PROJECT_FOLDER,
-    dbt_environment,
-    dbt_program,
-)
+from retail_pipeline.postgres.open import dagster_database_url, sibling_url
+from retail_pipeline.postgres.session import session_url, with_role
+from retail_pipeline.settings import ApiSource, Settings
+from retail_pipeline.warehouse.project import PROJECT_FOLDER, dbt_environment, dbt_program
 
 HOSTS = {
     "db.example": {"host": "db.example"},

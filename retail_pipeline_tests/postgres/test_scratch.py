@@ -7,10 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from retail_pipeline.postgres import Database
-from retail_pipeline.postgres.scratch import (
-    drop_abandoned,
-    scratch_database,
-)
+from retail_pipeline.postgres.scratch import drop_abandoned, scratch_database
 from retail_pipeline.settings import Settings
 from retail_pipeline_tests.conftest import fresh_database
 
