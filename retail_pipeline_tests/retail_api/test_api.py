@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import socket
 import time
 import weakref
 from collections.abc import Iterator
@@ -232,9 +233,13 @@ def test_an_address_is_yielded_as_it_is() -> None:
         assert url == "https://shop.example.com"
 
 
-def test_the_api_is_served_on_loopback_only() -> None:
-    with pytest.raises(UsageError, match=r"not on 0\.0\.0\.0"):
-        serve_forever(SOURCE, None, "key", host="0.0.0.0", port=1)
+def test_a_taken_port_is_one_clear_message() -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        with pytest.raises(UsageError, match=f"port {port} on 127.0.0.1 cannot be used"):
+            serve_forever(SOURCE, None, "key", port=port)
 
 
 def test_a_file_is_served_up_to_the_as_of_date_with_its_bad_lines(tmp_path: Path) -> None:
@@ -304,10 +309,11 @@ def test_a_dataset_leaves_memory_some_time_after_it_was_used_last(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(dataset_module, "KEPT_SECONDS", 0.05)
-    first = open_dataset(SOURCE)
+    source = SimulatorSource(customers=60, seed=6)  # which no other test serves
+    first = open_dataset(source)
     known = weakref.ref(first)
     time.sleep(0.3)
-    assert open_dataset(SOURCE) is first  # it was in use
+    assert open_dataset(source) is first  # it was in use
     del first
     deadline = time.monotonic() + 10
     while known() is not None and time.monotonic() < deadline:

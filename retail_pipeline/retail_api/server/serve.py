@@ -20,8 +20,6 @@ from retail_pipeline.retail_api.server.app import create_app
 from retail_pipeline.retail_api.source.dataset import keep_dataset, open_dataset
 from retail_pipeline.settings import ApiSource, Source
 
-LOOPBACK = ("127.0.0.1", "localhost", "::1")
-
 _START_SECONDS = 30.0
 _STOP_SECONDS = 10.0
 
@@ -57,33 +55,25 @@ def serve_forever(
     source: Source,
     as_of: date | Literal["today"] | None,
     api_key: str,
-    host: str = "127.0.0.1",
-    port: int = 8000,
+    port: int,
 ) -> None:
-    """Serve a source until the process is interrupted.
+    """Serve a source on loopback until the process is interrupted.
 
     Args:
         source: The simulator or a file.
         as_of: The as-of date; `today` goes on with the days, None is the source's own.
         api_key: The key that clients must send.
-        host: A loopback address.
-        port: Its port.
+        port: The port on 127.0.0.1.
 
     Raises:
-        UsageError: The source is an address or cannot be used, the host is not loopback, or the
-            port is taken.
+        UsageError: The source is an address or cannot be used, or the port is taken.
     """
-    if host not in LOOPBACK:
-        raise UsageError(
-            f"the retail API holds invented data and a shared key: it is served on "
-            f"{LOOPBACK[0]} only, not on {host}"
-        )
 
     def app_at(day: date | None) -> ASGIApp:
         return create_app(open_dataset(source, day), api_key=api_key)
 
     app = FollowingToday(app_at) if isinstance(as_of, str) else app_at(as_of)
-    listener = _listener(host, port)
+    listener = _listener(port)
     server = uvicorn.Server(uvicorn.Config(app, log_level="info", access_log=False))
     with listener, suppress(KeyboardInterrupt):
         server.run(sockets=[listener])
@@ -123,7 +113,7 @@ def _running(app: ASGIApp) -> Iterator[str]:
         app, log_level="warning", access_log=False, lifespan="off", timeout_graceful_shutdown=1
     )
     server = uvicorn.Server(config)
-    with _listener("127.0.0.1", 0) as listener:
+    with _listener(0) as listener:
         port = listener.getsockname()[1]
         arguments = {"sockets": [listener]}
         thread = threading.Thread(
@@ -146,15 +136,14 @@ def _wait_until_started(server: uvicorn.Server, thread: threading.Thread) -> Non
         time.sleep(0.01)
 
 
-def _listener(host: str, port: int) -> socket.socket:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
+def _listener(port: int) -> socket.socket:
+    listener = socket.socket()
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
-        listener.bind((host, port))
+        listener.bind(("127.0.0.1", port))
     except OSError as error:
         listener.close()
         raise UsageError(
-            f"port {port} on {host} cannot be used ({error.strerror}); choose another"
+            f"port {port} on 127.0.0.1 cannot be used ({error.strerror}); choose another"
         ) from error
     return listener

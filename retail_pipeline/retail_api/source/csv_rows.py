@@ -84,12 +84,12 @@ def read_rows(path: Path, columns: list[int]) -> CsvRows:
     names, start = _header(data, path)
     _check_encoding(data, start, path)
     body = data[start:].rstrip(b"\r\n")
-    parser = _Parser([str(position) for position in range(len(names))], list(map(str, columns)))
     if not _has_empty_line(body) and _is_closed(_last_line(body)):
-        rows = parser.rows(body, np.arange(1, _count_lines(body) + 1))
+        lines = np.arange(1, _count_lines(body) + 1)
+        rows = _parsed(body, lines, len(names), columns)
         if rows is not None:
             return rows
-    return _read_closely(body, parser, path)
+    return _read_closely(body, len(names), columns, path)
 
 
 def _header(opening: bytes, path: Path) -> tuple[list[str], int]:
@@ -123,13 +123,13 @@ def _not_utf8(path: Path, place: str) -> UsageError:
     )
 
 
-def _read_closely(body: bytes, parser: "_Parser", path: Path) -> CsvRows:
+def _read_closely(body: bytes, width: int, columns: list[int], path: Path) -> CsvRows:
     """Return the rows of lines some of which are empty or belong together."""
     texts = body.splitlines(keepends=True)
     rows, lines, unclosed = [], [], []
     at = 0
     while at < len(texts):
-        end = _end_of_row(texts, at, len(parser.names))
+        end = _end_of_row(texts, at, width)
         row = b"".join(texts[at:end]).rstrip(b"\r\n")
         if end is None:
             stray = texts[at].rstrip(b"\r\n").decode()
@@ -138,7 +138,7 @@ def _read_closely(body: bytes, parser: "_Parser", path: Path) -> CsvRows:
             rows.append(row)
             lines.append(at + 1)
         at = end or at + 1
-    found = parser.rows(b"\n".join(rows), np.array(lines, dtype=np.int64))
+    found = _parsed(b"\n".join(rows), np.array(lines, dtype=np.int64), width, columns)
     if found is None:
         raise UsageError(
             f"the rows of {path} between its lines {lines[0]} and {lines[-1]} cannot be told "
@@ -164,49 +164,43 @@ def _end_of_row(texts: list[bytes], at: int, width: int) -> int | None:
     return None
 
 
-@dataclass(frozen=True)
-class _Parser:
-    """Arrow's parser for rows with some columns of which some are wanted."""
+def _parsed(body: bytes, lines: np.ndarray, width: int, columns: list[int]) -> CsvRows | None:
+    """Return the rows on some lines, as Arrow reads them; None where they are not as many."""
+    wanted = [str(position) for position in columns]
+    if not body:
+        schema = pa.schema([(name, pa.string()) for name in wanted])
+        return CsvRows(schema.empty_table(), np.empty(0, dtype=np.int64), [])
+    misshapen: dict[int, UnusableRow] = {}
 
-    names: list[str]
-    wanted: list[str]
+    def skip(row: pa_csv.InvalidRow) -> str:
+        reason = f"{row.actual_columns} values where {row.expected_columns} are expected"
+        position = row.number - 1
+        line = int(lines[min(position, len(lines) - 1)])
+        misshapen[position] = UnusableRow(line, reason, row.text)
+        return "skip"
 
-    def rows(self, body: bytes, lines: np.ndarray) -> CsvRows | None:
-        """Return the rows that stand on some lines; None where they are not as many."""
-        if not body:
-            schema = pa.schema([(name, pa.string()) for name in self.wanted])
-            return CsvRows(schema.empty_table(), np.empty(0, dtype=np.int64), [])
-        misshapen: dict[int, UnusableRow] = {}
-
-        def skip(row: pa_csv.InvalidRow) -> str:
-            reason = f"{row.actual_columns} values where {row.expected_columns} are expected"
-            position = row.number - 1
-            line = int(lines[min(position, len(lines) - 1)])
-            misshapen[position] = UnusableRow(line, reason, row.text)
-            return "skip"
-
-        table = pa_csv.read_csv(
-            pa.BufferReader(body),
-            # In one thread: only so rows of another shape come with their numbers.
-            read_options=pa_csv.ReadOptions(
-                use_threads=False,
-                column_names=self.names,
-                block_size=min(len(body) + 1, _BLOCK_BYTES),
-            ),
-            parse_options=pa_csv.ParseOptions(
-                newlines_in_values=True, ignore_empty_lines=False, invalid_row_handler=skip
-            ),
-            convert_options=pa_csv.ConvertOptions(
-                include_columns=self.wanted,
-                # As text: type inference would eat the leading zeros of ids.
-                column_types=dict.fromkeys(self.wanted, pa.string()),
-                strings_can_be_null=False,
-            ),
-        )
-        if table.num_rows + len(misshapen) != len(lines):
-            return None
-        shaped = np.delete(lines, list(misshapen)) if misshapen else lines
-        return CsvRows(table, shaped, list(misshapen.values()))
+    table = pa_csv.read_csv(
+        pa.BufferReader(body),
+        # In one thread: only so rows of another shape come with their numbers.
+        read_options=pa_csv.ReadOptions(
+            use_threads=False,
+            column_names=[str(position) for position in range(width)],
+            block_size=min(len(body) + 1, _BLOCK_BYTES),
+        ),
+        parse_options=pa_csv.ParseOptions(
+            newlines_in_values=True, ignore_empty_lines=False, invalid_row_handler=skip
+        ),
+        convert_options=pa_csv.ConvertOptions(
+            include_columns=wanted,
+            # As text: type inference would eat the leading zeros of ids.
+            column_types=dict.fromkeys(wanted, pa.string()),
+            strings_can_be_null=False,
+        ),
+    )
+    if table.num_rows + len(misshapen) != len(lines):
+        return None
+    shaped = np.delete(lines, list(misshapen)) if misshapen else lines
+    return CsvRows(table, shaped, list(misshapen.values()))
 
 
 def _is_closed(line: bytes) -> bool:

@@ -6,12 +6,11 @@ The only module that knows both kinds of bundled sources.
 import gc
 import sys
 import threading
-import weakref
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from functools import cached_property
 from typing import Final
+from weakref import WeakValueDictionary
 
 import pandas as pd
 
@@ -80,12 +79,19 @@ def open_dataset(source: Source, as_of: date | None = None) -> RetailDataset:
     """
     as_of = as_of or default_as_of(source)
     stamp = file_stamp(source.path) if isinstance(source, FileSource) else None
-    return _LAST.dataset((source, as_of, stamp), lambda: _opened(source, as_of))
+    with _LOCK:
+        found = _IN_USE.get((source, as_of, stamp))
+        if found is None:
+            _LAST.keep(None)  # before the next one needs the room
+            found = _IN_USE[source, as_of, stamp] = _opened(source, as_of)
+        _LAST.keep(found)
+    return found
 
 
 def keep_dataset(dataset: RetailDataset) -> None:
-    """Keep the last dataset opened for another minute, as it was in use until now."""
-    _LAST.keep(dataset)
+    """Keep a dataset for another minute, as it was in use until now."""
+    with _LOCK:
+        _LAST.keep(dataset)
 
 
 def default_as_of(source: Source) -> date:
@@ -133,45 +139,29 @@ def _refuse_before(first: date, as_of: date, source: Source) -> None:
 
 
 class _LastDataset:
-    """The last dataset, kept so that three syncs in a row build it once; one, to bound memory."""
+    """A reference to the dataset that was used last, so that three syncs in a row build it once."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._key: object = None
-        self._kept: RetailDataset | None = None
-        self._in_use: Callable[[], RetailDataset | None] = lambda: None
+        self._dataset: RetailDataset | None = None
         self._timer: threading.Timer | None = None
 
-    def dataset(self, key: object, build: Callable[[], RetailDataset]) -> RetailDataset:
-        with self._lock:
-            found = self._in_use() if self._key == key else None
-            if found is None:
-                self._kept = None  # before the next one needs the room
-                found = build()
-            self._key, self._kept, self._in_use = key, found, weakref.ref(found)
-            self._release_later()
-            return found
-
-    def keep(self, dataset: RetailDataset) -> None:
-        with self._lock:
-            if self._in_use() is dataset:
-                self._kept = dataset
-                self._release_later()
-
-    def _release_later(self) -> None:
-        if sys.is_finalizing():  # as after a Ctrl-C: a thread would never start
-            return
+    def keep(self, dataset: RetailDataset | None) -> None:
+        self._dataset = dataset
         if self._timer is not None:
             self._timer.cancel()
-        self._timer = threading.Timer(KEPT_SECONDS, self._release)
-        self._timer.daemon = True
-        self._timer.start()
+        if not sys.is_finalizing():  # as after a Ctrl-C: a thread would never start
+            self._timer = threading.Timer(KEPT_SECONDS, self._release)
+            self._timer.daemon = True
+            self._timer.start()
 
     def _release(self) -> None:
-        with self._lock:
+        with _LOCK:
             if threading.current_thread() is self._timer:
-                self._kept = None
+                self._dataset = None
         gc.collect()  # a process that makes little garbage would keep gigabytes for long
 
 
+_LOCK = threading.Lock()
 _LAST = _LastDataset()
+_IN_USE: WeakValueDictionary[object, RetailDataset] = WeakValueDictionary()
+"""Datasets that somebody holds, by source, as-of date and version of the file."""

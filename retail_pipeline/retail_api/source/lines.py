@@ -1,9 +1,10 @@
-"""The lines of a transactions file: checked, and the bad ones rejected with their reasons.
+"""The lines of a transactions file as one frame; the bad ones rejected with their reasons.
 
 How values are read is in `values`; `orders` makes orders of lines.
 """
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
@@ -16,7 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from retail_pipeline.errors import UsageError
-from retail_pipeline.retail_api.records import REJECTED_COLUMNS
+from retail_pipeline.retail_api.records import REJECTED_COLUMNS, categorical
 from retail_pipeline.retail_api.source import values
 from retail_pipeline.retail_api.source.columns import FileTable, read_table
 
@@ -25,31 +26,44 @@ IDS = ("customer_id", "order_id", "product_id")
 
 @dataclass(frozen=True)
 class FileLines:
-    """The good lines of a file as columns of equal length, and the bad ones.
+    """The good lines of a file, and the bad ones.
 
     Attributes:
-        customer: Ids as text.
-        time: UTC, `datetime64[us]`.
-        amount: Net value of the line, finite.
-        text: Columns `order_id, product_id, country` as text with nulls (null where absent).
-        number: Columns `quantity, unit_price` as numbers with NaN (NaN where absent).
-        is_return: Marked as a return by the file.
+        good: A row per line, in the file's order: `customer_id, order_id, product_id, country`
+            (categories of text), `time` (UTC), `amount` (net, finite), `quantity, unit_price` (NaN
+            where unknown), `is_return` (marked as one by the file).
         currency: The one currency of the file, or None.
         rejected: Bad lines: `record_hash, record, reason, line, transacted_at`.
-        lines: Lines in the file, good and bad.
+        count: Lines in the file, good and bad.
         nulled: Unreadable optional values by column; their lines are served without them.
     """
 
-    customer: pa.Array
-    time: np.ndarray
-    amount: np.ndarray
-    text: dict[str, pa.Array]
-    number: dict[str, np.ndarray]
-    is_return: np.ndarray
+    good: pd.DataFrame
     currency: str | None
     rejected: pd.DataFrame
-    lines: int
+    count: int
     nulled: dict[str, int]
+
+
+@dataclass(frozen=True)
+class _Fault:
+    """Lines that are rejected for one reason.
+
+    Attributes:
+        column: The column that is at fault.
+        lines: True where a line has the fault.
+        words: What is wrong with its value, which `{!r}` stands for; one without is missing.
+    """
+
+    column: str
+    lines: np.ndarray
+    words: str
+
+    def reason(self, record: dict[str, Any]) -> str:
+        value = record[self.column]
+        if value is None or not str(value).strip():
+            return f"{self.column} is missing"
+        return f"{self.column} {self.words.format(value)}"
 
 
 def read_lines(path: Path) -> FileLines:
@@ -63,28 +77,36 @@ def read_lines(path: Path) -> FileLines:
     count = file.table.num_rows + len(file.unusable)
     if not count:
         raise UsageError(f"the transactions file {path} has no lines")
-    keys = _Keys.of(file)
-    rejected, good = _rejected(file, keys), ~keys.bad
+    ids = {name: _text(file, name) for name in IDS}
+    time = values.times(file.table["ts"], path)
+    amount = values.numbers(file.table["amount"], "amount", path)
+    faults = [
+        *(_nul_characters(name, id_) for name, id_ in ids.items()),
+        _Fault("customer_id", values.mask(ids["customer_id"].is_null()), ""),
+        _Fault("ts", np.isnat(time), "is not a date: {!r}"),
+        _Fault("amount", ~np.isfinite(amount), "is not a finite number: {!r}"),
+    ]
+    good = ~np.any([fault.lines for fault in faults], axis=0)
+    rejected = _rejected(file, ids, time, faults)
     if not good.any():
         raise UsageError(
             f"none of the {count} lines of {path} can be used; "
             f"line {rejected['line'].iloc[0]}: {rejected['reason'].iloc[0]}"
         )
-    kept = file if good.all() else replace(file, table=file.table.filter(pa.array(good)))
-    text = {name: id_.filter(pa.array(good)) for name, id_ in keys.ids.items()}
+    kept = pa.array(good)
+    file = file if good.all() else replace(file, table=file.table.filter(kept))
     nulled: dict[str, int] = {}
-    return FileLines(
-        customer=text.pop("customer_id"),
-        time=keys.time[good],
-        amount=keys.amount[good],
-        text=text | {"country": _text(kept, "country")},
-        number={name: _number(kept, name, nulled) for name in ("quantity", "unit_price")},
-        is_return=_is_return(kept, nulled),
-        currency=_one_currency(kept),
-        rejected=rejected,
-        lines=count,
-        nulled=nulled,
+    lines = pd.DataFrame(
+        {
+            **{name: _categories(id_.filter(kept)) for name, id_ in ids.items()},
+            "country": _categories(_text(file, "country")),
+            "time": time[good],
+            "amount": amount[good],
+            **{name: _number(file, name, nulled) for name in ("quantity", "unit_price")},
+            "is_return": _is_return(file, nulled),
+        }
     )
+    return FileLines(lines, _one_currency(file), rejected, count, nulled)
 
 
 def last_day(path: Path) -> date:
@@ -100,61 +122,25 @@ def last_day(path: Path) -> date:
     return known.max().astype("datetime64[D]").item()
 
 
-@dataclass(frozen=True)
-class _Keys:
-    """The values without which a line is rejected, of all lines of a file."""
-
-    ids: dict[str, pa.Array]
-    time: np.ndarray
-    amount: np.ndarray
-    bad: np.ndarray
-
-    @classmethod
-    def of(cls, file: FileTable) -> "_Keys":
-        ids = {name: _text(file, name) for name in IDS}
-        time = values.times(file.table["ts"], file.path)
-        amount = values.numbers(file.table["amount"], "amount", file.path)
-        bad = values.mask(ids["customer_id"].is_null()) | np.isnat(time) | ~np.isfinite(amount)
-        for id_ in ids.values():
-            bad |= values.mask(pc.match_substring(id_, "\0").fill_null(False))
-        return cls(ids, time, amount, bad)
-
-    def faults(self, at: int, record: dict[str, Any]) -> str:
-        """Return why the line at a position is bad; the record is what the file says there."""
-        ids = {name: id_[at].as_py() for name, id_ in self.ids.items()}
-        found = [
-            f"{name} holds a NUL character, which the database cannot store"
-            for name, value in ids.items()
-            if value and "\0" in value
-        ]
-        if ids["customer_id"] is None:
-            found.append("customer_id is missing")
-        if np.isnat(self.time[at]):
-            found.append(_fault(record["ts"], "ts", "a date"))
-        if not np.isfinite(self.amount[at]):
-            found.append(_fault(record["amount"], "amount", "a finite number"))
-        return "; ".join(found)
+def _nul_characters(name: str, ids: pa.Array) -> _Fault:
+    found = values.mask(pc.match_substring(ids, "\0").fill_null(False))
+    return _Fault(name, found, "holds a NUL character, which the database cannot store")
 
 
-def _fault(value: Any, name: str, what: str) -> str:
-    if value is None or str(value).strip() == "":
-        return f"{name} is missing"
-    return f"{name} is not {what}: {value!r}"
-
-
-def _rejected(file: FileTable, keys: _Keys) -> pd.DataFrame:
+def _rejected(
+    file: FileTable, ids: dict[str, pa.Array], time: np.ndarray, faults: Sequence[_Fault]
+) -> pd.DataFrame:
     """Return the bad lines in the file's order; the line's number makes equal ones distinct."""
-    positions = np.flatnonzero(keys.bad).tolist()
     rows: list[tuple[int, dict[str, Any], str, Any]] = [
         (row.line, {"text": row.text}, row.reason, values.NEVER) for row in file.unusable
     ]
-    for at, record in zip(
-        positions, _records(file.table.take(pa.array(positions, pa.int64()))), strict=True
-    ):
-        for name, id_ in keys.ids.items():  # as they are served and forgotten, not as 13085.0
+    bad = np.flatnonzero(np.any([fault.lines for fault in faults], axis=0))
+    for at, record in zip(bad.tolist(), _records(file.table.take(pa.array(bad))), strict=True):
+        for name, id_ in ids.items():  # as they are served and forgotten, not as 13085.0
             if record.get(name) is not None:
                 record[name] = id_[at].as_py()
-        rows.append((int(file.lines[at]), record, keys.faults(at, record), keys.time[at]))
+        reasons = [fault.reason(record) for fault in faults if fault.lines[at]]
+        rows.append((int(file.lines[at]), record, "; ".join(reasons), time[at]))
     rows.sort(key=lambda row: row[0])
     records = [{"line": line, **record} for line, record, _, _ in rows]
     dumped = (orjson.dumps(record, option=orjson.OPT_SORT_KEYS) for record in records)
@@ -192,6 +178,13 @@ def _plain_value(value: Any) -> Any:
 def _text(file: FileTable, name: str) -> pa.Array:
     column = file.column(name)
     return pa.nulls(file.table.num_rows, pa.string()) if column is None else values.texts(column)
+
+
+def _categories(texts: pa.Array) -> pd.Categorical:
+    """Return texts as categories in the order of their first appearance."""
+    encoded = texts.dictionary_encode()
+    codes = encoded.indices.fill_null(-1).to_numpy()
+    return categorical(codes, encoded.dictionary.to_pylist())
 
 
 def _number(file: FileTable, name: str, nulled: dict[str, int]) -> np.ndarray:

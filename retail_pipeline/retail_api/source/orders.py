@@ -4,13 +4,11 @@ The rules of an order belong here (its id, time and customer, and which lines ar
 checks single lines.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
 
 from retail_pipeline.retail_api.records import (
     ITEM_COLUMNS,
@@ -22,7 +20,7 @@ from retail_pipeline.retail_api.records import (
     line_positions,
     ordered,
 )
-from retail_pipeline.retail_api.source.lines import FileLines, read_lines
+from retail_pipeline.retail_api.source.lines import read_lines
 
 RETURN_SUFFIX = "-return"
 """Appended to the order's id for the return of an order that holds sales and returns."""
@@ -64,144 +62,101 @@ def read_transactions_file(path: Path) -> TransactionsFile:
             line, or holds more than one currency.
     """
     lines = read_lines(path)
-    transactions, items, known = _records(lines)
-    return TransactionsFile(
-        path=path,
-        lines=lines.lines,
-        records=RetailRecords(
-            products=_products(known, lines.currency),
-            users=_users(transactions),
-            transactions=transactions,
-            items=items,
-        ),
-        rejected=lines.rejected,
-        nulled=lines.nulled,
-    )
+    records = _records(lines.good, lines.currency)
+    return TransactionsFile(path, lines.count, records, lines.rejected, lines.nulled)
 
 
-def _records(lines: FileLines) -> tuple[pd.DataFrame, pd.DataFrame, pd.Series]:
-    """Transactions, their items, and when each product was first seen."""
+def _records(lines: pd.DataFrame, currency: str | None) -> RetailRecords:
     order, order_ids = _orders(lines)
     first_line = _first_positions(order, len(order_ids))
-    is_return, amount, quantity = _signed(lines, order, len(order_ids))
-    transaction, found = pd.factorize(order * 2 + is_return)
+    lines = _signed(lines, order, len(order_ids))
+    transaction, found = pd.factorize(order * 2 + lines["is_return"].to_numpy())
     of_order = found // 2
-    frame = _transaction_frame(lines, first_line[of_order]).assign(
+    transactions = _transaction_columns(lines.iloc[first_line[of_order]], currency).assign(
         transaction_id=_transaction_ids(order_ids, of_order, found % 2 == 1),
         type=categorical(found % 2, ["sale", "return"]),
         line_count=np.bincount(transaction, minlength=len(found)),
     )
-    position = ordered(frame, "transaction_id")
+    position = ordered(transactions, "transaction_id")
     rank = np.empty(len(position), dtype=np.int64)
     rank[position] = np.arange(len(position))
-    line_order = np.argsort(rank[transaction], kind="stable")
-    product = lines.text["product_id"].dictionary_encode()
-    codes = _codes(product)
-    items = pd.DataFrame(
-        {
-            "product_id": categorical(codes[line_order], product.dictionary.to_pylist()),
-            "quantity": _whole(quantity[line_order]),
-            "unit_price": lines.number["unit_price"][line_order],
-            "discount": np.zeros(len(line_order), dtype=np.int8),
-            "amount": amount[line_order],
-        }
+    transactions = transactions.iloc[position].reset_index(drop=True)
+    rank_of_line = rank[transaction]
+    seen_at = transactions["transacted_at"].iloc[rank_of_line].reset_index(drop=True)
+    items = lines.iloc[np.argsort(rank_of_line, kind="stable")].reset_index(drop=True)
+    counts = transactions["line_count"].to_numpy()
+    items = items.assign(
+        line_number=line_positions(np.ones_like(counts), counts).astype(np.int32),
+        quantity=_whole(items["quantity"].to_numpy()),
+        discount=np.zeros(len(items), dtype=np.int8),
     )
-    frame = frame.iloc[position].reset_index(drop=True)
-    counts = frame["line_count"].to_numpy()
-    items["line_number"] = line_positions(np.ones_like(counts), counts).astype(np.int32)
-    seen_at = frame["transacted_at"].to_numpy()[rank[transaction]]
-    known = _first_times(codes, product.dictionary.to_pylist(), seen_at)
-    return frame[list(TRANSACTION_COLUMNS)], items[list(ITEM_COLUMNS)], known
+    return RetailRecords(
+        products=_products(seen_at.groupby(lines["product_id"], observed=True).min(), currency),
+        users=_users(transactions),
+        transactions=transactions[list(TRANSACTION_COLUMNS)],
+        items=items[list(ITEM_COLUMNS)],
+    )
 
 
-def _orders(lines: FileLines) -> tuple[np.ndarray, np.ndarray]:
-    """The order of each line, as a number, and the orders' ids; an order has one customer and day.
+def _orders(lines: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
+    """Return the order of each line, as a number, and the orders' ids.
 
     Lines with an order id are one order where id, customer and day (UTC) agree, the others where
     customer and timestamp agree. An id that several customers or days share stays with the earliest
     order; to the others is added in what they differ from it: `<id>-<customer>@<day>`.
     """
-    encoded = lines.text["order_id"].dictionary_encode()
-    order, ids = _codes(encoded).astype(np.int64), encoded.dictionary.to_pylist()
-    customers = lines.customer.dictionary_encode()
-    customer, names = _codes(customers), customers.dictionary
-    day, loose = lines.time.astype("datetime64[D]"), order < 0
-    first_line = _earliest_lines(order, lines.time, len(ids))
-    other_customer = ~loose & (customer != customer[first_line][order])
-    other_day = ~loose & (day != day[first_line][order])
-    shared = other_customer | other_day
-    if shared.any():
-        number, first = _grouped(order[shared], customer[shared], day[shared])
-        at = np.flatnonzero(shared)[first]
-        owners = names.take(pa.array(customer[at])).to_pylist()
-        taken = set(ids)
-        split = [
-            _free_id(ids[order[line]], suffix, taken)
-            for line, suffix in zip(
-                at, _suffixes(owners, day[at], other_customer[at], other_day[at]), strict=True
-            )
-        ]
-        order[shared] = len(ids) + number
-        ids += split
-    if loose.any():
-        number, first = _grouped(customer[loose], lines.time[loose])
-        owners = names.take(pa.array(customer[loose][first])).to_pylist()
-        times = np.datetime_as_string(lines.time[loose][first], unit="us").tolist()
-        order[loose] = len(ids) + number
-        ids += [f"{owner}@{time}Z" for owner, time in zip(owners, times, strict=True)]
-    return order, np.array(ids, dtype=object)
+    id_, customer = (lines[name].cat.codes.to_numpy() for name in ("order_id", "customer_id"))
+    time = lines["time"].to_numpy()
+    day = time.astype("datetime64[D]")
+    order = _grouped(id_, customer, np.where(id_ < 0, time, day))
+    first = _first_positions(order, int(order.max()) + 1)
+    given, names = lines["order_id"].cat.categories, lines["customer_id"].cat.categories
+    by_time = np.argsort(time, kind="stable")
+    by_time = by_time[id_[by_time] >= 0]
+    keeper = order[by_time[_first_positions(id_[by_time], len(given))]]
+
+    ids = np.array([*given, None], dtype=object)[id_[first]]
+    loose = id_[first] < 0
+    times = np.datetime_as_string(time[first[loose]], unit="us")
+    pairs = zip(names[customer[first[loose]]], times, strict=True)
+    ids[loose] = [f"{name}@{at}Z" for name, at in pairs]
+    taken = set(given)
+    keeps = loose.copy()
+    keeps[keeper] = True
+    for at in np.flatnonzero(~keeps):
+        line, kept = first[at], first[keeper[id_[first[at]]]]
+        suffix = f"-{names[customer[line]]}" if customer[line] != customer[kept] else ""
+        suffix += f"@{day[line]}" if day[line] != day[kept] else ""
+        ids[at] += suffix
+        while ids[at] in taken:
+            ids[at] += suffix
+        taken.add(ids[at])
+    return order, ids
 
 
-def _earliest_lines(order: np.ndarray, time: np.ndarray, orders: int) -> np.ndarray:
-    """The earliest line of each order; for lines without one a last entry that means nothing."""
-    with_id = np.flatnonzero(order >= 0)
-    by_time = with_id[np.argsort(time[with_id], kind="stable")]
-    return np.append(by_time[_first_positions(order[by_time], orders)], 0)
-
-
-def _suffixes(
-    owners: list[str], days: np.ndarray, other_customer: np.ndarray, other_day: np.ndarray
-) -> Iterator[str]:
-    for owner, day, by_customer, by_day in zip(
-        owners, days, other_customer, other_day, strict=True
-    ):
-        yield (f"-{owner}" if by_customer else "") + (f"@{day}" if by_day else "")
-
-
-def _grouped(*keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The group of each row, numbered in order of appearance, and each group's first row."""
+def _grouped(*keys: np.ndarray) -> np.ndarray:
+    """Return the group of each row, numbered in order of appearance."""
     frame = pd.DataFrame(dict(enumerate(keys)))
-    number = frame.groupby(list(frame), sort=False).ngroup().to_numpy()
-    return number, _first_positions(number, int(number.max()) + 1)
+    return frame.groupby(list(frame), sort=False).ngroup().to_numpy()
 
 
-def _free_id(id_: str, suffix: str, taken: set[str]) -> str:
-    """The id with its suffix, given again until nothing else has it; it is taken from then on."""
-    free = id_ + suffix
-    while free in taken:
-        free += suffix
-    taken.add(free)
-    return free
-
-
-def _signed(
-    lines: FileLines, order: np.ndarray, orders: int
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Which lines are returns, and all lines' amounts and quantities, negative for returns.
+def _signed(lines: pd.DataFrame, order: np.ndarray, orders: int) -> pd.DataFrame:
+    """Return the lines with `is_return` decided, amounts and quantities negative for returns.
 
     A line is a return where the file marks it or its amount (at zero: its quantity) is negative. A
     line worth nothing follows its order: it is no sale of its own beside a return.
     """
-    amount, quantity = lines.amount, lines.number["quantity"]
-    is_return = lines.is_return | (amount < 0) | ((amount == 0) & (quantity < 0))
+    amount, quantity = lines["amount"].to_numpy(), lines["quantity"].to_numpy()
+    is_return = lines["is_return"] | (amount < 0) | ((amount == 0) & (quantity < 0))
+    is_return = is_return.to_numpy()
     sells = ~is_return & (amount != 0)
     has_sale = np.bincount(order, sells, minlength=orders) > 0
     has_return = np.bincount(order, is_return, minlength=orders) > 0
-    is_return |= ~sells & (has_return & ~has_sale)[order]
-    return (
-        is_return,
-        np.where(is_return, -np.abs(amount), amount) + 0.0,
-        np.where(is_return, -np.abs(quantity), quantity) + 0.0,
+    is_return = is_return | (~sells & (has_return & ~has_sale)[order])
+    return lines.assign(
+        is_return=is_return,
+        amount=np.where(is_return, -np.abs(amount), amount) + 0.0,
+        quantity=np.where(is_return, -np.abs(quantity), quantity) + 0.0,
     )
 
 
@@ -217,20 +172,19 @@ def _transaction_ids(order_ids: np.ndarray, order: np.ndarray, is_return: np.nda
     return ids.to_numpy()
 
 
-def _transaction_frame(lines: FileLines, line: np.ndarray) -> pd.DataFrame:
-    """The columns that a transaction takes from a line of the file."""
-    country = lines.text["country"].take(pa.array(line)).dictionary_encode()
-    time = lines.time[line]
-    currency = [] if lines.currency is None else [lines.currency]
+def _transaction_columns(lines: pd.DataFrame, currency: str | None) -> pd.DataFrame:
+    """Return the columns that a transaction takes from a line of the file."""
+    currencies = [] if currency is None else [currency]
+    time = lines["time"].to_numpy()
     return pd.DataFrame(
         {
-            "user_id": lines.customer.take(pa.array(line)).to_numpy(zero_copy_only=False),
+            "user_id": lines["customer_id"].to_numpy(),
             "transacted_at": time,
             "recorded_at": time,
             "updated_at": time,
-            "currency": categorical(np.full(len(line), len(currency) - 1), currency),
-            "country": categorical(_codes(country), country.dictionary.to_pylist()),
-            "channel": categorical(np.full(len(line), -1), []),
+            "currency": categorical(np.full(len(lines), len(currencies) - 1), currencies),
+            "country": lines["country"].array,
+            "channel": categorical(np.full(len(lines), -1), []),
         }
     )
 
@@ -263,22 +217,11 @@ def _products(first_seen: pd.Series, currency: str | None) -> pd.DataFrame:
     return frame.iloc[ordered(frame, "product_id")].reset_index(drop=True)
 
 
-def _first_times(codes: np.ndarray, labels: list[str], times: np.ndarray) -> pd.Series:
-    given = codes >= 0
-    first = np.full(len(labels), np.iinfo(np.int64).max)
-    np.minimum.at(first, codes[given], times[given].astype("datetime64[us]").astype(np.int64))
-    return pd.Series(first.astype("datetime64[us]"), index=pd.Index(labels, dtype=object))
-
-
 def _first_positions(group: np.ndarray, groups: int) -> np.ndarray:
     """The position of each group's first member."""
     first = np.empty(groups, dtype=np.int64)
     first[group[::-1]] = np.arange(len(group))[::-1]
     return first
-
-
-def _codes(encoded: pa.DictionaryArray) -> np.ndarray:
-    return encoded.indices.fill_null(-1).to_numpy(zero_copy_only=False)
 
 
 def _whole(values: np.ndarray) -> np.ndarray:

@@ -4,6 +4,7 @@ Each function reads one column, each distinct text once. A value that cannot be 
 the result; whether that rejects a line is decided in `lines`.
 """
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 
@@ -46,16 +47,13 @@ def texts(column: pa.ChunkedArray) -> pa.Array:
 def _float_texts(values: pa.Array) -> pa.Array:
     """Return floats as the shortest text that means them, whole ones without point and exponent."""
     encoded = values.dictionary_encode()
-    numbers = encoded.dictionary.cast(pa.float64()).to_numpy()
-    whole = np.isfinite(numbers) & (numbers == np.rint(numbers))
-    fits = whole & (np.abs(numbers) < 2.0**63)
-    integers = pa.array(np.where(fits, numbers, 0).astype(np.int64)).cast(pa.string())
-    written = pc.if_else(pa.array(fits), integers, encoded.dictionary.cast(pa.string()))
-    large = whole & ~fits
-    digits = pa.array([str(int(number)) for number in numbers[large]], pa.string())
-    written = pc.replace_with_mask(written, pa.array(large), digits)
-    written = pc.if_else(pa.array(np.isfinite(numbers)), written, pa.scalar(None, pa.string()))
-    return written.take(encoded.indices)
+    texts = encoded.dictionary.cast(pa.string()).to_pylist()
+    numbers = encoded.dictionary.cast(pa.float64()).to_pylist()
+    written = [
+        str(int(number)) if number.is_integer() else text if math.isfinite(number) else None
+        for number, text in zip(numbers, texts, strict=True)
+    ]
+    return pa.array(written, pa.string()).take(encoded.indices)
 
 
 def times(column: pa.ChunkedArray, path: Path) -> np.ndarray:
