@@ -1,12 +1,10 @@
 """The commands `airbyte plan`, `apply` and `check`: the files under `airbyte/` on a real server."""
 
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 
 from retail_pipeline.cli.terminal import confirm
 from retail_pipeline.errors import PipelineError
@@ -40,7 +38,7 @@ def plan(prune: Prune = False, renew_secrets: RenewSecrets = False) -> None:
     With what it would delete: `retail-pipeline airbyte plan --prune`
     """
     with _compared(prune=prune, renew_secrets=renew_secrets) as (_, found):
-        sys.stdout.write(f"{found}\n")
+        typer.echo(found)
 
 
 @app.command("apply")
@@ -58,16 +56,15 @@ def apply(
     from retail_pipeline.ingestion import server_plan
 
     with _compared(prune=prune, renew_secrets=renew_secrets) as (server, found):
-        sys.stdout.write(f"{found}\n")
-        sys.stdout.flush()
+        typer.echo(found)
         if found.deletions and not yes:
             confirm(
                 f"Delete these {found.deletions} from {server.location}, for good?",
                 "apply --prune deletes from the server for good: say --yes, or see what with plan",
             )
         for change in server_plan.apply(server, found):
-            sys.stdout.write(f"done: {change.sign} {change.kind.title} {change.name}\n")
-        Console().print(f"{server.location} is as the files say")
+            typer.echo(f"done: {change.sign} {change.kind.title} {change.name}")
+        typer.echo(f"{server.location} is as the files say")
 
 
 @app.command("check")
@@ -78,14 +75,14 @@ def check() -> None:
     """
     with _compared() as (server, found):
         if found.changes:
-            sys.stdout.write(f"{found}\n")
+            typer.echo(found)
             number = len(found.changes)
             raise PipelineError(
                 f"the Airbyte server at {server.location} differs from the files in {number} "
                 f"object{'s' if number > 1 else ''}: `retail-pipeline airbyte apply` writes "
                 "what is missing"
             )
-        Console().print(f"{server.location} is as the files say")
+        typer.echo(f"{server.location} is as the files say")
 
 
 @contextmanager

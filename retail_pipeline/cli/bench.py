@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from retail_pipeline.cli.terminal import open_console, stop_like_ctrl_c
+from retail_pipeline.cli.terminal import check_output, open_console, print_line, stop_like_ctrl_c
 from retail_pipeline.errors import UsageError
 from retail_pipeline.settings import PROJECT_ROOT
 
@@ -41,14 +41,18 @@ def bench(
     modules = _imported("benchmarks").BENCHMARKS
     if name is not None and name not in modules:
         raise UsageError(f"there is no bench {name!r}: choose one of {', '.join(modules)}")
-    if json_file is not None and not json_file.absolute().parent.is_dir():
-        raise UsageError(f"the folder of --json {json_file} does not exist: make it first")
+    check_output("--json", json_file)
     shown = _imported("benchmarks.results")
     progress, results = Console(stderr=True), []
+
+    def note(result: Any) -> None:
+        words = f"  {result.bench} {result.case} {result.records:,} {result.engine}: "
+        print_line(progress, f"{words}{result.seconds:,.2f} s")
+
     stop_like_ctrl_c()
     for each in [name] if name else modules:
         module = _imported(modules[each])
-        results += module.run(tuple(size or module.SIZES), note=lambda r: _note(progress, r))
+        results += module.run(tuple(size or module.SIZES), note=note)
         if json_file is not None:  # after each bench: a later one may fail
             json_file.write_text(shown.as_json(results) + "\n", encoding="utf-8")
     open_console().print(shown.as_table(results))
@@ -68,8 +72,3 @@ def _imported(module: str) -> Any:
     if str(PROJECT_ROOT) not in sys.path:
         sys.path.insert(0, str(PROJECT_ROOT))
     return importlib.import_module(module)
-
-
-def _note(console: Console, result: Any) -> None:
-    words = f"  {result.bench} {result.case} {result.records:,} {result.engine}: "
-    console.print(f"{words}{result.seconds:,.2f} s", highlight=False)

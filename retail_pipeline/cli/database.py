@@ -1,15 +1,13 @@
 """The database for people and dbt: `db migrate`, `db check`, `db-url`, `dbt-env`."""
 
-import os
 import shlex
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from retail_pipeline.errors import PipelineError, UsageError
+from retail_pipeline.files import replaced_whole
 from retail_pipeline.generation import read_state
 from retail_pipeline.postgres import Database, Role, open_database
 from retail_pipeline.postgres.open import dagster_database_url, embedded_server
@@ -25,7 +23,7 @@ def migrate() -> None:
     After a change of a script: `retail-pipeline db migrate`
     """
     applied = _unmigrated().migrate(repair=True)
-    Console().print(f"applied: {', '.join(applied)}" if applied else "nothing new; rights are set")
+    typer.echo(f"applied: {', '.join(applied)}" if applied else "nothing new; rights are set")
 
 
 @app.command()
@@ -40,13 +38,13 @@ def check() -> None:
     database = _unmigrated()
     found = [*database.differences().lines(), *layout_differences(database, load_folder())]
     for line in found:
-        sys.stdout.write(f"{line}\n")
+        typer.echo(line)
     if found:
         raise PipelineError(
             f"{database.location} differs in {len(found)} points: `retail-pipeline db migrate` "
             "applies the scripts and sets the rights; what is unwanted beyond rights is for people"
         )
-    Console().print(f"{database.location} is as the scripts make it")
+    typer.echo(f"{database.location} is as the scripts make it")
 
 
 def db_url(
@@ -65,12 +63,12 @@ def db_url(
     if dagster and role is not None:
         raise UsageError("--role is for the warehouse: Dagster's database has no roles")
     if dagster:
-        sys.stdout.write(dagster_database_url(settings) + "\n")
+        typer.echo(dagster_database_url(settings))
         return
     database = open_database(settings)
     if role is not None:
         database = database.as_role(_role(role))
-    sys.stdout.write(database.url + "\n")
+    typer.echo(database.url)
 
 
 def dbt_env() -> None:
@@ -94,7 +92,7 @@ def dbt_env() -> None:
     if password is not None:
         environment["PGPASSFILE"] = str(_password_file(settings.home / "dbt", password))
     for name, value in sorted(environment.items()):
-        sys.stdout.write(f"export {name}={shlex.quote(value)}\n")
+        typer.echo(f"export {name}={shlex.quote(value)}")
 
 
 def _unmigrated() -> Database:
@@ -103,19 +101,17 @@ def _unmigrated() -> Database:
 
 
 def _role(name: str) -> Role:
-    for role in Role:
-        if name in (role.value, role.value.removeprefix("retail_")):
-            return role
-    known = ", ".join(role.value for role in Role)
-    raise UsageError(f"--role {name!r} is none of the database's roles: {known}")
+    try:
+        return Role(f"retail_{name.removeprefix('retail_')}")
+    except ValueError:
+        known = ", ".join(Role)
+        raise UsageError(f"--role {name!r} is none of the database's roles: {known}") from None
 
 
 def _password_file(folder: Path, password: str) -> Path:
     """Return the path of a password file of libpq, written for any address."""
-    folder.mkdir(parents=True, exist_ok=True)
     file = folder.resolve() / "pgpass"
-    file.unlink(missing_ok=True)
     escaped = password.replace("\\", "\\\\").replace(":", "\\:")
-    with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as passwords:
-        passwords.write(f"*:*:*:*:{escaped}\n")
+    with replaced_whole(file, mode=0o600) as draft:
+        draft.write_text(f"*:*:*:*:{escaped}\n")
     return file

@@ -1,8 +1,7 @@
 """The command `evaluate`: each customer's predicted value at a cut-off beside the actual one."""
 
 import json
-import sys
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,8 +9,15 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from retail_pipeline.cli.terminal import as_table, open_console, stop_like_ctrl_c
-from retail_pipeline.errors import UsageError
+from retail_pipeline.cli.terminal import (
+    as_table,
+    check_output,
+    open_console,
+    print_json,
+    print_line,
+    stop_like_ctrl_c,
+    unvalidated_mark,
+)
 from retail_pipeline.files import replaced_whole
 from retail_pipeline.settings import Settings, parse_as_of, parse_horizon
 
@@ -58,8 +64,8 @@ def evaluate(
     All of them, for a script: `retail-pipeline evaluate --transactions sales.csv --cutoff
     2011-06-01 --model all --output predicted.parquet --json`
     """
-    _check_path("--output", output, _WRITERS)
-    _check_path("--figure", figure, _FIGURES)
+    check_output("--output", output, _WRITERS)
+    check_output("--figure", figure, _FIGURES)
     settings = Settings.from_environment()
     day = parse_as_of(cutoff, "--cutoff")
     horizon = parse_horizon(
@@ -80,19 +86,9 @@ def evaluate(
         result.draw(figure, transactions.name)
     outcome = _outcome(result)
     if as_json:
-        sys.stdout.write(json.dumps(outcome, indent=1) + "\n")
+        print_json(outcome)
     else:
         _print(outcome, {"predictions": output, "figure": figure})
-
-
-def _check_path(option: str, path: Path | None, endings: Collection[str]) -> None:
-    """Refuse a file that cannot be written before any work is done."""
-    if path is None:
-        return
-    if path.suffix not in endings:
-        raise UsageError(f"{option} {path} must end in {' or '.join(endings)}")
-    if not path.absolute().parent.is_dir():
-        raise UsageError(f"the folder of {option} {path} does not exist: make it first")
 
 
 def _outcome(result: "Evaluation") -> dict[str, Any]:
@@ -112,15 +108,13 @@ def _outcome(result: "Evaluation") -> dict[str, Any]:
 
 def _print(outcome: Mapping[str, Any], written: Mapping[str, Path | None]) -> None:
     console = open_console()
-    mark = "" if outcome["validated"] else " (validated = false)"
-    if outcome["extrapolated"]:
-        mark = " (validated = false, extrapolated)"
-    console.print(
+    mark = unvalidated_mark(outcome["validated"], outcome["extrapolated"])
+    print_line(
+        console,
         f"{outcome['customers']:,} customers at {outcome['as_of_date']}, "
         f"{outcome['horizon_days']} days ahead; "
         f"{outcome['rejected_lines']:,} rejected lines of the file\n"
         f"served: {outcome['served']}{mark}: {escape(outcome['reason'])}",
-        highlight=False,
     )
     if outcome["metrics"]:
         # A row per metric and a narrow column per model: so all of them fit on a screen.
@@ -135,4 +129,4 @@ def _print(outcome: Mapping[str, Any], written: Mapping[str, Path | None]) -> No
         console.print("the file ends before the outcome does: no metrics")
     for name, path in written.items():
         if path is not None:
-            console.print(f"{name}: {escape(str(path))}", soft_wrap=True, highlight=False)
+            print_line(console, f"{name}: {escape(str(path))}")

@@ -3,11 +3,15 @@
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.markup import escape
 
-from retail_pipeline.cli.terminal import confirm
+from retail_pipeline.cli.terminal import confirm, open_console, print_line
 from retail_pipeline.settings import Settings
+
+_AFTERWARDS = (
+    "The customer is on the suppression list. Totals, models and figures leave them out with the "
+    "next `retail-pipeline run`; backups and files of your own are yours to clean."
+)
 
 
 def forget(
@@ -35,18 +39,9 @@ def forget(
             "forget removes data for good: say --yes, or --dry-run to see what",
         )
     removed = forgetting.forget(settings, customer_id, while_running=while_running, dry_run=dry_run)
-    console = Console()
+    console = open_console()
     for each in removed:
-        console.print(
-            f"{each.count:>8,} {each.what:<9}{escape(each.place)}", highlight=False, soft_wrap=True
-        )
+        print_line(console, f"{each.count:>8,} {each.what:<9}{escape(each.place)}")
     if not removed:
-        console.print("nothing of this customer was found")
-    if dry_run:
-        console.print("Nothing was changed.")
-        return
-    console.print(
-        "The customer is on the suppression list. Totals, models and figures leave them out with "
-        "the next `retail-pipeline run`; backups and files of your own are yours to clean.",
-        soft_wrap=True,
-    )
+        print_line(console, "nothing of this customer was found")
+    print_line(console, "Nothing was changed." if dry_run else _AFTERWARDS)

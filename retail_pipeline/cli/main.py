@@ -24,7 +24,8 @@ from retail_pipeline.cli import (
 )
 from retail_pipeline.errors import PipelineError, StoppedError, UsageError
 
-FAILED, WRONG_USE, STOPPED = 1, 2, 130
+FAILED = 1
+_CODES: dict[type[Exception], int] = {UsageError: 2, StoppedError: 130}
 
 app = typer.Typer(
     name="retail-pipeline",
@@ -77,9 +78,14 @@ def main() -> None:
     except Exception as error:
         if debug:
             raise
-        words = str(error) if isinstance(error, PipelineError) else _unexpected(error)
-        sys.stderr.write(f"error: {words}\n")
-        sys.exit(_code(error))
+        # Of others only the kind: a driver's message may repeat an address with its password.
+        words = (
+            str(error)
+            if isinstance(error, PipelineError)
+            else f"something unforeseen happened ({type(error).__name__}); --debug shows the trace"
+        )
+        typer.echo(f"error: {words}", err=True)
+        sys.exit(next((code for kind, code in _CODES.items() if isinstance(error, kind)), FAILED))
 
 
 def _without_debug(arguments: Sequence[str]) -> tuple[list[str], bool]:
@@ -90,14 +96,3 @@ def _without_debug(arguments: Sequence[str]) -> tuple[list[str], bool]:
     end = arguments.index("exec") if "exec" in arguments else len(arguments)
     own = [argument for argument in arguments[:end] if argument != "--debug"]
     return [*own, *arguments[end:]], len(own) < end
-
-
-def _code(error: Exception) -> int:
-    if isinstance(error, StoppedError):
-        return STOPPED
-    return WRONG_USE if isinstance(error, UsageError) else FAILED
-
-
-def _unexpected(error: Exception) -> str:
-    # Only the kind of error: a driver's message may repeat an address with its password.
-    return f"something unforeseen happened ({type(error).__name__}); --debug shows the trace"

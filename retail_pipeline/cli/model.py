@@ -1,7 +1,6 @@
 """The commands `model list|pin|unpin|rollback`: which stored model serves, by rule or by hand."""
 
 import json
-import sys
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Annotated, Any
@@ -10,7 +9,7 @@ import typer
 
 from retail_pipeline.cli.job import refresh_serving
 from retail_pipeline.cli.summary import print_champion
-from retail_pipeline.cli.terminal import as_table, open_console
+from retail_pipeline.cli.terminal import as_table, open_console, print_json
 from retail_pipeline.postgres import Database, Role, open_database
 from retail_pipeline.report.summary import read_champion
 from retail_pipeline.settings import Settings, parse_horizon
@@ -37,7 +36,7 @@ def list_models(
         versions = versions[served | (versions["status"] != "retired")]
     rows = json.loads(versions.to_json(orient="records", date_format="iso"))
     if as_json:
-        sys.stdout.write(json.dumps(rows, indent=1) + "\n")
+        print_json(rows)
     elif rows:
         open_console().print(as_table([_shown(row) for row in rows], "version"))
     else:

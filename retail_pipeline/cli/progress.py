@@ -61,15 +61,9 @@ class RunProgress:
         self._step_started = time.monotonic()
         self._stage = "other"
 
-    @property
-    def failed_checks(self) -> list[str]:
-        """The checks that failed when they were evaluated last."""
-        return [name for name, result in self._check_results.items() if result == "failed"]
-
-    @property
-    def warned_checks(self) -> list[str]:
-        """The checks that warned when they were evaluated last."""
-        return [name for name, result in self._check_results.items() if result == "warned"]
+    def checks(self, result: CheckResult) -> list[str]:
+        """Return the checks that ended so when they were evaluated last."""
+        return [name for name, found in self._check_results.items() if found == result]
 
     def on_entry(self, entry: "EventLogEntry") -> None:
         """Take one entry of the run's log: an event, or a message that an asset logged."""
@@ -111,10 +105,8 @@ class RunProgress:
     def _checked(self, event: "DagsterEvent") -> None:
         check: Any = event.asset_check_evaluation_data
         name = f"{check.asset_key.to_user_string()}: {check.check_name}"
-        if check.passed:
-            self._check_results[name] = "passed"
-        else:
-            self._check_results[name] = "warned" if check.severity.value == "WARN" else "failed"
+        failed: CheckResult = "warned" if check.severity.value == "WARN" else "failed"
+        self._check_results[name] = "passed" if check.passed else failed
 
 
 def _step_failure(event: "DagsterEvent") -> PipelineError:

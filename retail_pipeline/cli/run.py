@@ -1,9 +1,6 @@
 """The command `run`: the main job, its progress, and the summary at the end."""
 
-import json
-import sys
 import time
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,7 +11,7 @@ from rich.markup import escape
 from retail_pipeline.cli.job import execute, log_file
 from retail_pipeline.cli.progress import RunProgress
 from retail_pipeline.cli.summary import print_summary
-from retail_pipeline.cli.terminal import open_console, quiet_output
+from retail_pipeline.cli.terminal import open_console, print_json, print_line, quiet_output
 from retail_pipeline.errors import PipelineError, StoppedError, UsageError
 from retail_pipeline.generation import read_state
 from retail_pipeline.postgres import open_database
@@ -84,10 +81,10 @@ def run(
             _conclude(settings, progress, time.monotonic() - started, console)
     except PipelineError as error:
         if as_json:
-            _print_json({"status": "failed", "error": str(error), **outcome})
+            print_json({"status": "failed", "error": str(error), **outcome})
         raise
     if as_json:
-        _print_json({"status": "done", "error": None, **outcome})
+        print_json({"status": "done", "error": None, **outcome})
 
 
 def _settings(transactions: Path | None, source: str | None) -> Settings:
@@ -115,8 +112,8 @@ def _outcome(settings: Settings, progress: RunProgress) -> dict[str, Any]:
     outcome = {
         "seconds": {stage: round(spent, 2) for stage, spent in progress.seconds.items()},
         "assets": sorted(progress.assets),
-        "failed_checks": progress.failed_checks,
-        "warned_checks": progress.warned_checks,
+        "failed_checks": progress.checks("failed"),
+        "warned_checks": progress.checks("warned"),
         "figures": str(settings.home / "figures"),
     }
     if progress.failures:
@@ -127,23 +124,18 @@ def _outcome(settings: Settings, progress: RunProgress) -> dict[str, Any]:
     return {**about, **outcome, **read_summary(database)}
 
 
-def _print_json(outcome: Mapping[str, Any]) -> None:
-    sys.stdout.write(json.dumps(outcome, indent=1) + "\n")
-
-
 def _conclude(settings: Settings, progress: RunProgress, total: float, console: Console) -> None:
     """Print the summary and the warnings, or raise the first failure after naming the others."""
     if progress.failures:
         *others, first = reversed(progress.failures)
         if isinstance(first, StoppedError):
             raise first
-        words = f"the run failed; its log is {escape(str(log_file(settings)))}"
-        console.print(words, soft_wrap=True, highlight=False)
+        print_line(console, f"the run failed; its log is {escape(str(log_file(settings)))}")
         for other in reversed(others):
-            console.print(f"[red]✗[/] {escape(str(other))}", highlight=False)
+            print_line(console, f"[red]✗[/] {escape(str(other))}")
         raise first
     print_summary(settings, progress.seconds, total, console)
-    for name in progress.warned_checks:
-        console.print(f"[yellow]warning[/] check {escape(name)}")
-    if progress.failed_checks:
-        raise PipelineError("checks failed: " + "; ".join(progress.failed_checks))
+    for name in progress.checks("warned"):
+        print_line(console, f"[yellow]warning[/] check {escape(name)}")
+    if failed := progress.checks("failed"):
+        raise PipelineError("checks failed: " + "; ".join(failed))

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from retail_pipeline.cli.instance import dagster_environment, open_instance
 from retail_pipeline.cli.terminal import confirm
@@ -31,7 +30,7 @@ def up() -> None:
     """
     database = open_database(Settings.from_environment())
     database.execute("select 1")
-    Console().print(f"PostgreSQL is up at {database.location}")
+    typer.echo(f"PostgreSQL is up at {database.location}")
 
 
 def down() -> None:
@@ -40,7 +39,7 @@ def down() -> None:
     At the end of the day: `retail-pipeline down`
     """
     stopped = embedded_server(Settings.from_environment()).stop()
-    Console().print("PostgreSQL stopped" if stopped else "nothing was running")
+    typer.echo("PostgreSQL stopped" if stopped else "nothing was running")
 
 
 def reset(yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False) -> None:
@@ -68,7 +67,7 @@ def reset(yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] 
     (settings.home / "suppression.key").unlink(missing_ok=True)
     if settings.home.is_dir() and not any(settings.home.iterdir()):
         settings.home.rmdir()
-    Console().print(f"removed the state under {settings.home}")
+    typer.echo(f"removed the state under {settings.home}")
 
 
 def dev(
@@ -139,6 +138,5 @@ def serve_api(
         parse_source(source) if source else settings.source,
         TODAY if as_of == TODAY else day,
         settings.api_key,
-        host="127.0.0.1",
         port=port,
     )

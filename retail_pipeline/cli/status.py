@@ -1,8 +1,6 @@
 """The command `status`: what is running and what the layers hold."""
 
 import dataclasses
-import json
-import sys
 from collections.abc import Mapping
 from typing import Annotated, Any
 
@@ -10,7 +8,7 @@ import typer
 from rich.markup import escape
 
 from retail_pipeline.cli.summary import print_champion, print_row_counts
-from retail_pipeline.cli.terminal import open_console
+from retail_pipeline.cli.terminal import open_console, print_json, print_line
 from retail_pipeline.errors import PipelineError
 from retail_pipeline.generation import read_state
 from retail_pipeline.postgres import Database
@@ -29,7 +27,7 @@ def status(
     settings = Settings.from_environment()
     found = _found(settings.database_url or embedded_server(settings).running_url())
     if as_json:
-        sys.stdout.write(json.dumps(found, indent=1) + "\n")
+        print_json(found)
     else:
         _print(found)
 
@@ -52,13 +50,13 @@ def _found(url: str | None) -> dict[str, Any]:
 def _print(found: Mapping[str, Any]) -> None:
     console, state = open_console(), found["state"]
     if not found["running"]:
-        console.print("PostgreSQL   embedded, not running (`retail-pipeline up` starts it)")
+        print_line(console, "PostgreSQL   embedded, not running (`retail-pipeline up` starts it)")
         return
-    console.print(f"PostgreSQL   {escape(found['postgres'])}")
+    print_line(console, f"PostgreSQL   {escape(found['postgres'])}")
     if state is None:
-        console.print("State        nothing was ingested yet: `retail-pipeline run` does it")
+        print_line(console, "State        nothing was ingested yet: `retail-pipeline run` does it")
         return
-    console.print(f"Source       {escape(state['source_id'])}")
-    console.print(f"As of        {state['as_of']}, generation {state['generation']}")
+    print_line(console, f"Source       {escape(state['source_id'])}")
+    print_line(console, f"As of        {state['as_of']}, generation {state['generation']}")
     print_row_counts(found["rows"], console)
     print_champion(found["champion"], console)

@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from retail_pipeline.cli.terminal import as_table
+from retail_pipeline.cli.terminal import as_table, print_line, unvalidated_mark
 from retail_pipeline.generation import read_state
 from retail_pipeline.postgres import open_database
 from retail_pipeline.report.summary import read_summary
@@ -61,9 +61,7 @@ def print_champion(champion: Mapping[str, Any] | None, console: Console) -> None
     """Print the model that serves and the reason; nothing where no decision was made."""
     if champion is None:
         return
-    mark = "" if champion["validated"] else " [yellow](validated = false)[/]"
-    if champion["is_extrapolated"]:
-        mark = " [yellow](validated = false, extrapolated)[/]"
+    mark = unvalidated_mark(champion["validated"], champion["is_extrapolated"])
     name, version = champion["model_name"], champion["model_version"]
     _line(console, "Champion", f"{name}{mark}, version {version}", escape(champion["reason"]))
 
@@ -91,4 +89,4 @@ def _print_value(value: Mapping[str, Any], console: Console) -> None:
 def _line(console: Console, title: str, *lines: str) -> None:
     """Print a title and lines in the column beside it."""
     text = ("\n" + 15 * " ").join(lines)
-    console.print(f"[bold]{title:<15}[/]{text}", highlight=False, soft_wrap=True)
+    print_line(console, f"[bold]{title:<15}[/]{text}")

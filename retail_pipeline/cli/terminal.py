@@ -1,9 +1,13 @@
-"""The terminal of a command: its console and tables, its questions, and signals that end it."""
+"""The terminal of a command: what it prints, its questions, and signals that end it.
 
+Everything that people read goes through a console of `open_console`, JSON through `print_json`.
+"""
+
+import json
 import os
 import signal
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TextIO
@@ -33,6 +37,42 @@ def open_console(file: TextIO | None = None) -> Console:
     if not console.is_terminal:
         console.width = _WIDTH_WITHOUT_TERMINAL
     return console
+
+
+def print_json(outcome: Any) -> None:
+    """Print JSON for machines."""
+    typer.echo(json.dumps(outcome, indent=1))
+
+
+def print_line(console: Console, words: str) -> None:
+    """Print a line that may have markup; it is never folded, as paths are copied from it."""
+    console.print(words, highlight=False, soft_wrap=True)
+
+
+def check_output(option: str, path: Path | None, endings: Collection[str] = ()) -> None:
+    """Refuse a file that could not be written, before any work is done.
+
+    Args:
+        option: Its option, for the message.
+        path: The file; None where it is not wanted.
+        endings: What its name may end in; anything by default.
+
+    Raises:
+        UsageError: The name has another ending, or the folder does not exist.
+    """
+    if path is None:
+        return
+    if endings and path.suffix not in endings:
+        raise UsageError(f"{option} {path} must end in {' or '.join(endings)}")
+    if not path.absolute().parent.is_dir():
+        raise UsageError(f"the folder of {option} {path} does not exist: make it first")
+
+
+def unvalidated_mark(validated: bool, is_extrapolated: bool) -> str:
+    """Return what is said of a model after its name; nothing where outcomes have tested it."""
+    if is_extrapolated:
+        return " [yellow](validated = false, extrapolated)[/]"
+    return "" if validated else " [yellow](validated = false)[/]"
 
 
 def as_table(rows: Sequence[Mapping[str, Any]], title: str) -> Table:

@@ -306,20 +306,16 @@ def _binaries() -> Path:
     return Path(spec.origin).parent / "pginstall18" / "bin"
 
 
-def binaries_problem() -> str | None:
-    """Return why the server's programs cannot be used here, or None."""
-    try:
-        program = _binaries() / "postgres"
-    except PipelineError as error:
-        return str(error)
-    return None if os.access(program, os.X_OK) else f"{program} cannot be executed"
-
-
-def account_problem() -> str | None:
-    """Return why no account can run the server here, or None: PostgreSQL refuses to run as root."""
-    if os.geteuid() != 0 or _unprivileged() or _fallback_account() is not None:
-        return None
-    return "root may not run PostgreSQL, and here are neither user namespaces nor another account"
+def check_machine() -> None:
+    """Raise PipelineError where the server cannot run here; PostgreSQL refuses to run as root."""
+    if os.geteuid() == 0 and not _unprivileged() and _fallback_account() is None:
+        raise PipelineError(
+            "root may not run PostgreSQL, and here are neither user namespaces nor another "
+            "account: run as an ordinary user, or set RETAIL_DATABASE_URL"
+        )
+    program = _binaries() / "postgres"
+    if not os.access(program, os.X_OK):
+        raise PipelineError(f"{program} cannot be executed: run `make .venv`")
 
 
 @cache

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from retail_pipeline.cli import doctor
+from retail_pipeline.errors import PipelineError
 from retail_pipeline_tests.cli.command import DONE, FAILED, WRONG_USE, Cli
 
 
@@ -44,10 +45,13 @@ def test_the_limit_of_a_container_is_its_memory(
     limit = tmp_path / "memory.max"
     monkeypatch.setattr(doctor, "MEMORY_LIMIT", limit)
     limit.write_text(f"{2**30}\n")
-    found = doctor.memory()
-    assert (found.verdict, found.found) == ("broken", "1.0 GiB free")
+    with pytest.raises(PipelineError, match=r"1\.0 GiB free; 1\.5 GiB are needed") as broken:
+        doctor.check_memory()
+    assert not isinstance(broken.value, doctor.DoubtfulError)
+    monkeypatch.setattr(doctor, "MEMORY", tmp_path / "meminfo")
+    (tmp_path / "meminfo").write_text(f"MemAvailable: {9 * 2**20} kB\n")
     limit.write_text("max\n")
-    assert doctor.memory().found != found.found
+    assert doctor.check_memory() == "9.0 GiB free"
 
 
 def test_wrong_settings_do_not_hide_the_rest(cli: Cli) -> None:
