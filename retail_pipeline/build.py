@@ -37,7 +37,7 @@ def build_definitions(settings: Settings | None = None, **overrides: Any) -> dg.
         **overrides,
     }
     rooms = [
-        build_ingestion(settings),
+        build_ingestion(),
         build_warehouse(settings),
         build_clv(),
         build_figures(),

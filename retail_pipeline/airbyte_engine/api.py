@@ -5,12 +5,10 @@ of a failure. Most calls that dagster-airbyte makes when code loads are missing:
 come from the files in both modes, and the stand-in is up only during a sync.
 """
 
-import contextlib
 import hmac
 import secrets
 import socket
 import threading
-import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -24,44 +22,27 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from retail_pipeline.airbyte_engine.engine import Engine
-from retail_pipeline.airbyte_engine.files import ConnectionFile
 from retail_pipeline.airbyte_engine.jobs import Job
 from retail_pipeline.errors import PipelineError
 
 REST_PATH = "/api/public/v1"
 CONFIGURATION_PATH = "/api/v1"
-WORKSPACE_ID = "00000000-0000-4000-8000-000000000000"
 _TOKEN_SECONDS = 600
-_START_SECONDS = 30
 _LONGEST_ANSWER_SECONDS = 0.5
 
 
 @dataclass
-class Credentials:
-    """The credentials that a client must present; random, for the life of one stand-in."""
+class StandIn:
+    """The address of a running stand-in and the credentials that a client must present.
 
+    The credentials are random, for the life of the stand-in.
+    """
+
+    base_url: str
+    workspace_id: str = "00000000-0000-4000-8000-000000000000"
     client_id: str = field(default_factory=lambda: secrets.token_hex(8))
     client_secret: str = field(default_factory=lambda: secrets.token_urlsafe(24), repr=False)
     token: str = field(default_factory=lambda: secrets.token_urlsafe(24), repr=False)
-
-
-@dataclass(frozen=True)
-class StandIn:
-    """The address and the credentials of a running stand-in."""
-
-    base_url: str
-    credentials: Credentials
-    workspace_id: str = WORKSPACE_ID
-
-    @property
-    def rest_api_base_url(self) -> str:
-        """The public API, for `AirbyteWorkspace.rest_api_base_url`."""
-        return self.base_url + REST_PATH
-
-    @property
-    def configuration_api_base_url(self) -> str:
-        """The configuration API, for `AirbyteWorkspace.configuration_api_base_url`."""
-        return self.base_url + CONFIGURATION_PATH
 
 
 @contextmanager
@@ -69,11 +50,12 @@ def serving(engine: Engine) -> Iterator[StandIn]:
     """Serve an engine on a free loopback port for the length of the block."""
     import uvicorn
 
-    credentials = Credentials()
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
+        listener.listen()  # calls wait here until the server has started
+        stand_in = StandIn(f"http://127.0.0.1:{listener.getsockname()[1]}")
         config = uvicorn.Config(
-            build_app(engine, credentials),
+            build_app(engine, stand_in),
             log_level="error",
             access_log=False,
             lifespan="off",
@@ -82,17 +64,16 @@ def serving(engine: Engine) -> Iterator[StandIn]:
         server = uvicorn.Server(config)
         thread = threading.Thread(target=server.run, args=([listener],), daemon=True)
         thread.start()
-        _await_start(server, thread)
         try:
-            yield StandIn(f"http://127.0.0.1:{listener.getsockname()[1]}", credentials)
+            yield stand_in
         finally:
             server.should_exit = True
             thread.join()
 
 
-def build_app(engine: Engine, credentials: Credentials) -> Starlette:
+def build_app(engine: Engine, stand_in: StandIn) -> Starlette:
     """Return the application; every call except the token's needs the bearer token."""
-    calls = _Calls(engine, credentials)
+    calls = _Calls(engine, stand_in)
     rest, configuration, guarded = REST_PATH, CONFIGURATION_PATH, calls.guarded
     return Starlette(
         routes=[
@@ -108,34 +89,28 @@ def build_app(engine: Engine, credentials: Credentials) -> Starlette:
     )
 
 
-class _NotFoundError(Exception):
-    pass
-
-
 class _Calls:
-    def __init__(self, engine: Engine, credentials: Credentials) -> None:
+    def __init__(self, engine: Engine, stand_in: StandIn) -> None:
         self._engine = engine
-        self._credentials = credentials
+        self._stand_in = stand_in
 
     def guarded(
         self, call: Callable[[Request], Awaitable[Any]]
     ) -> Callable[[Request], Awaitable[Response]]:
         async def endpoint(request: Request) -> Response:
-            expected = f"Bearer {self._credentials.token}"
+            expected = f"Bearer {self._stand_in.token}"
             given = request.headers.get("authorization", "")
             if not hmac.compare_digest(given.encode(), expected.encode()):
                 return _problem(401, "the token is missing or wrong")
             try:
                 return JSONResponse(await call(request))
-            except _NotFoundError as error:
-                return _problem(404, str(error))
-            except (PipelineError, ValueError) as error:
+            except (PipelineError, KeyError, ValueError) as error:
                 return _problem(422, str(error))
 
         return endpoint
 
     async def token(self, request: Request) -> Response:
-        given, own = await request.json(), self._credentials
+        given, own = await request.json(), self._stand_in
         for name, expected in (("client_id", own.client_id), ("client_secret", own.client_secret)):
             if not hmac.compare_digest(str(given.get(name)).encode(), expected.encode()):
                 return _problem(401, "the client is not known")
@@ -149,7 +124,7 @@ class _Calls:
 
     async def connection(self, request: Request) -> Any:
         folder = self._engine.folder
-        connection = self._connection((await request.json()).get("connectionId"))
+        connection = folder.connection_by_id((await request.json())["connectionId"])
         return {
             "connectionId": connection.id,
             "name": connection.name,
@@ -177,8 +152,7 @@ class _Calls:
         body = await request.json()
         if body.get("jobType") != "sync":
             raise ValueError("only jobs of the type 'sync' are known")
-        connection = self._connection(body.get("connectionId"))
-        return _job(await run_in_threadpool(self._engine.start, connection.id))
+        return _job(await run_in_threadpool(self._engine.start, body["connectionId"]))
 
     async def list_jobs(self, request: Request) -> Any:
         # All of them, in one page and without a look at dates: they are the jobs of one run.
@@ -188,41 +162,21 @@ class _Calls:
 
     async def job(self, request: Request) -> Any:
         # An answer that waits for the end of a short sync saves a poll and its pause.
-        job = self._job(request.path_params["id"])
-        return _job(await run_in_threadpool(self._engine.wait, job.job_id, _LONGEST_ANSWER_SECONDS))
+        job_id = request.path_params["id"]
+        return _job(await run_in_threadpool(self._engine.wait, job_id, _LONGEST_ANSWER_SECONDS))
 
     async def cancel_job(self, request: Request) -> Any:
-        job = self._job(request.path_params["id"])
-        cancelled = await run_in_threadpool(self._engine.cancel, job.job_id)
-        return _job(cancelled or job)
+        return _job(await run_in_threadpool(self._engine.cancel, request.path_params["id"]))
 
     async def job_info(self, request: Request) -> Any:
-        job = self._job(int((await request.json())["id"]))
+        job = self._engine.job(int((await request.json())["id"]))
         failure = {"failureType": job.failure_type, "externalMessage": job.reason}
-        attempt = {
-            "id": 0,
-            "status": job.status,
-            "failureSummary": {
-                "failures": [failure] if job.reason else [],
-                "partialSuccess": False,
-            },
-        }
+        summary = {"failures": [failure] if job.reason else [], "partialSuccess": False}
+        attempt = {"id": 0, "status": job.status, "failureSummary": summary}
         return {
             "job": {"id": job.job_id, "configId": job.connection_id, "status": job.status},
             "attempts": [{"attempt": attempt}],
         }
-
-    def _job(self, job_id: int) -> Job:
-        job = self._engine.job(job_id)
-        if job is None:
-            raise _NotFoundError(f"there is no job {job_id}")
-        return job
-
-    def _connection(self, connection_id: str | None) -> ConnectionFile:
-        connection = self._engine.folder.connection_by_id(connection_id or "")
-        if connection is None:
-            raise _NotFoundError(f"there is no connection {connection_id}")
-        return connection
 
 
 def _job(job: Job) -> dict[str, Any]:
@@ -245,13 +199,3 @@ def _instant(moment: datetime) -> str:
 
 def _problem(status: int, detail: str) -> JSONResponse:
     return JSONResponse({"status": status, "detail": detail}, status_code=status)
-
-
-def _await_start(server: Any, thread: threading.Thread) -> None:
-    deadline = time.monotonic() + _START_SECONDS
-    while not server.started:
-        if not thread.is_alive() or time.monotonic() > deadline:
-            with contextlib.suppress(RuntimeError):
-                server.should_exit = True
-            raise PipelineError("the embedded Airbyte API did not start")
-        time.sleep(0.005)

@@ -5,14 +5,13 @@ tables' layout is in `layout`, the rules for values that do not fit in `renderin
 record leaves only a digest in `quality.suppressed_records`, so that the counts add up.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import psycopg
 from psycopg import sql
 
-from retail_pipeline.airbyte_engine.files import SyncMode
 from retail_pipeline.airbyte_engine.layout import (
     AIRBYTE_COLUMNS,
     Landing,
@@ -25,9 +24,6 @@ from retail_pipeline.airbyte_engine.messages import Record, RenderedPage, Stream
 from retail_pipeline.airbyte_engine.rendering import rejected_line
 from retail_pipeline.airbyte_engine.suppression import Suppression
 from retail_pipeline.airbyte_engine.values import json_text
-
-InTransaction = Callable[[psycopg.Connection], None]
-"""Called in the merging transaction; raises where the rows must not be committed."""
 
 _PAGE = 1_000
 """Records that wait for each other: rendering and writing them together is faster."""
@@ -46,7 +42,7 @@ class Outcome:
 
 
 class Loader:
-    """Collects the records of one sync in temporary tables and commits them at its end.
+    """Collects the records of one sync in temporary tables and merges them at its end.
 
     Args:
         connection: A session in autocommit, for this loader alone.
@@ -110,38 +106,22 @@ class Loader:
         self.rows_read += page.records
         self._write(page)
 
-    def commit(
-        self,
-        connection_name: str,
-        states: Mapping[str, StreamState],
-        *,
-        before: InTransaction | None = None,
-        after: Callable[[psycopg.Connection, Outcome], None] | None = None,
-    ) -> Outcome:
-        """Merge all records and store the states, in one transaction; return the counts.
+    def merge(self, connection_name: str, states: Mapping[str, StreamState]) -> Outcome:
+        """Merge all records and store the states, in the caller's transaction; return the counts.
 
         Args:
             connection_name: The Airbyte connection.
             states: The streams' states after everything that was read.
-            before: Called first in the transaction.
-            after: Called last in it, with the counts.
         """
-        for stream in self._waiting:
-            self._render(stream)
         inserted = updated = 0
-        with self._connection.transaction():
-            if before is not None:
-                before(self._connection)
-            for name, landing in self._landings.items():
-                added, changed = self._merge(landing, self._incoming[name])
-                inserted, updated = inserted + added, updated + changed
-            suppressed = self._store_suppressed()
-            rejected = _store_rejected(self._connection, self._rejected)
-            self._store_states(connection_name, states)
-            outcome = Outcome(self.rows_read, inserted, updated, rejected, suppressed)
-            if after is not None:
-                after(self._connection, outcome)
-        return outcome
+        for name, landing in self._landings.items():
+            self._render(name)
+            added, changed = self._merge(landing, self._incoming[name])
+            inserted, updated = inserted + added, updated + changed
+        suppressed = self._store_suppressed()
+        rejected = _store_rejected(self._connection, self._rejected)
+        self._store_states(connection_name, states)
+        return Outcome(self.rows_read, inserted, updated, rejected, suppressed)
 
     def _render(self, stream: str) -> None:
         """Write the records of a stream that wait."""
@@ -268,7 +248,7 @@ class Loader:
 
     def _store_states(self, connection_name: str, states: Mapping[str, StreamState]) -> None:
         for name, state in states.items():
-            if self._landings[name].settings.sync_mode is SyncMode.INCREMENTAL_DEDUPED:
+            if not self._landings[name].settings.sync_mode.overwrites:
                 self._connection.execute(
                     "insert into quality.sync_states (connection_name, stream, state, job_id) "
                     "values (%s, %s, %s, %s) on conflict (connection_name, stream) do update set "

@@ -5,7 +5,7 @@ ends every job with a status and a reason.
 """
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -15,13 +15,8 @@ from typing import Any, Self
 import psycopg
 
 from retail_pipeline.airbyte_engine import jobs, source
-from retail_pipeline.airbyte_engine.destination import (
-    InTransaction,
-    Loader,
-    Outcome,
-    stored_states,
-)
-from retail_pipeline.airbyte_engine.files import AirbyteFolder, ConnectionFile, SyncMode
+from retail_pipeline.airbyte_engine.destination import Loader, stored_states
+from retail_pipeline.airbyte_engine.files import AirbyteFolder, ConnectionFile, resolved
 from retail_pipeline.airbyte_engine.jobs import Job, JobStatus
 from retail_pipeline.airbyte_engine.layout import landings
 from retail_pipeline.airbyte_engine.messages import Record, RenderedPage, StreamState
@@ -56,7 +51,7 @@ class Engine:
         values: Mapping[str, str | None],
         *,
         generation: int = 0,
-        guard: InTransaction | None = None,
+        guard: Callable[[psycopg.Connection], None] | None = None,
         suppression: Suppression | None = None,
         page_loop: bool = True,
         logs: Path | None = None,
@@ -83,10 +78,13 @@ class Engine:
         """The jobs that this engine has started, newest first."""
         return [sync.job for _, sync in sorted(self._syncs.items(), reverse=True)]
 
-    def job(self, job_id: int) -> Job | None:
-        """Return a job that this engine has started."""
-        sync = self._syncs.get(job_id)
-        return sync.job if sync else None
+    def job(self, job_id: int) -> Job:
+        """Return a job that this engine has started.
+
+        Raises:
+            PipelineError: It has not started it.
+        """
+        return self._sync(job_id).job
 
     def start(self, connection_id: str) -> Job:
         """Start a sync and return its job at once.
@@ -98,9 +96,8 @@ class Engine:
                 database does not answer.
         """
         connection = self.folder.connection_by_id(connection_id)
-        if connection is None:
-            raise PipelineError(f"no airbyte connection has the id {connection_id}")
-        configuration = self.folder.sources[connection.source].resolved(self.values)
+        source_file = self.folder.sources[connection.source]
+        configuration = resolved(source_file.configuration, self.values, source_file.name)
         source.sweep()
         if self.logs is not None:
             _sweep_logs(self.logs)
@@ -117,24 +114,26 @@ class Engine:
         sync.start()
         return job
 
-    def cancel(self, job_id: int, reason: str = "it was cancelled") -> Job | None:
-        """End a running job unless it commits already; return it, or None if it is unknown."""
-        sync = self._syncs.get(job_id)
-        if sync is not None:
-            sync.cancel(reason)
+    def cancel(self, job_id: int) -> Job:
+        """End a running job unless it commits already; return it."""
+        self._sync(job_id).cancel("it was cancelled")
         return self.job(job_id)
 
     def wait(self, job_id: int, seconds: float | None = None) -> Job:
         """Wait for a job's end, at most for so many seconds; return the job."""
-        sync = self._syncs[job_id]
-        sync.join(seconds)
-        return sync.job
+        self._sync(job_id).join(seconds)
+        return self.job(job_id)
 
     def close(self) -> None:
         """Cancel the jobs that still run and wait for their ends."""
         for sync in self._syncs.values():
             sync.cancel("the engine was closed")
             sync.join()
+
+    def _sync(self, job_id: int) -> "_Sync":
+        if job_id not in self._syncs:
+            raise PipelineError(f"there is no job {job_id}")
+        return self._syncs[job_id]
 
 
 class _Sync(threading.Thread):
@@ -197,22 +196,20 @@ class _Sync(threading.Thread):
                     loader.add(message)
                 else:
                     states[message.stream] = message
-            success = replace(self.job, bytes_read=reading.bytes_read, reader=reading.read_by)
-
-            def save(session: psycopg.Connection, counts: Outcome) -> None:
-                """Write the job's success, last in the transaction."""
-                nonlocal success
+            with self._session.transaction():
+                if self._engine.guard is not None:
+                    self._engine.guard(self._session)
                 success = replace(
-                    success,
+                    self.job,
                     status=JobStatus.SUCCEEDED,
+                    counts=loader.merge(self._connection.name, states),
                     finished_at=datetime.now(UTC),
-                    counts=counts,
                     undeclared=loader.undeclared,
+                    bytes_read=reading.bytes_read,
+                    reader=reading.read_by,
                 )
                 self._begin_to_commit()
-                jobs.save(session, success)
-
-            loader.commit(self._connection.name, states, before=self._engine.guard, after=save)
+                jobs.save(self._session, success)
             return success
 
     def _begin_to_commit(self) -> None:
@@ -282,19 +279,20 @@ def configured_catalog(folder: AirbyteFolder, connection: ConnectionFile) -> dic
     """Return the catalog of a connection as Airbyte's protocol defines it."""
     streams = []
     for stream in connection.streams:
-        incremental = stream.sync_mode is SyncMode.INCREMENTAL_DEDUPED
+        overwrites = stream.sync_mode.overwrites
+        declared = {
+            "name": stream.name,
+            "json_schema": folder.schema(connection, stream.name),
+            "supported_sync_modes": ["full_refresh", "incremental"],
+            "source_defined_cursor": True,
+            "default_cursor_field": stream.cursor_field,
+            "source_defined_primary_key": stream.primary_key,
+        }
         streams.append(
             {
-                "stream": {
-                    "name": stream.name,
-                    "json_schema": folder.schema(connection, stream.name),
-                    "supported_sync_modes": ["full_refresh", "incremental"],
-                    "source_defined_cursor": True,
-                    "default_cursor_field": stream.cursor_field,
-                    "source_defined_primary_key": stream.primary_key,
-                },
-                "sync_mode": "incremental" if incremental else "full_refresh",
-                "destination_sync_mode": "append_dedup" if incremental else "overwrite",
+                "stream": declared,
+                "sync_mode": "full_refresh" if overwrites else "incremental",
+                "destination_sync_mode": "overwrite" if overwrites else "append_dedup",
                 "cursor_field": stream.cursor_field,
                 "primary_key": stream.primary_key,
             }

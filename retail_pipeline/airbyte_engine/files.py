@@ -65,14 +65,6 @@ class StreamTotals(BaseModel):
     fields: dict[str, str]
     tolerance: float = Field(default=0, ge=0, lt=1)
 
-    def resolved(self, values: Mapping[str, str | None]) -> dict[str, Any]:
-        """Return the parameters with every `${REFERENCE}` filled.
-
-        Raises:
-            PipelineError: A reference is not among the values.
-        """
-        return _resolve(self.parameters, values, f"totals of {self.path}")
-
 
 class SourceFile(_File):
     """A configured source; `connector` is the folder of its manifest."""
@@ -81,16 +73,6 @@ class SourceFile(_File):
     configuration: dict[str, Any]
     totals: dict[str, StreamTotals] = Field(default_factory=dict)
 
-    def resolved(self, values: Mapping[str, str | None]) -> dict[str, Any]:
-        """Return the configuration with every `${REFERENCE}` filled.
-
-        A property whose reference has the value None is left out.
-
-        Raises:
-            PipelineError: A reference is not among the values.
-        """
-        return _resolve(self.configuration, values, f"source {self.name}")
-
 
 class DestinationFile(_File):
     """A configured destination; `definition_id` is a server's id of its connector."""
@@ -98,14 +80,6 @@ class DestinationFile(_File):
     type: Literal["postgres"]
     definition_id: str
     configuration: dict[str, Any]
-
-    def resolved(self, values: Mapping[str, str | None]) -> dict[str, Any]:
-        """Return the configuration with every `${REFERENCE}` filled, as that of a source.
-
-        Raises:
-            PipelineError: A reference is not among the values.
-        """
-        return _resolve(self.configuration, values, f"destination {self.name}")
 
 
 class StreamSettings(BaseModel):
@@ -179,12 +153,18 @@ class AirbyteFolder:
         )
         for connection in folder.connections.values():
             folder._check(connection)
-        folder._check_tables()
         return folder
 
-    def connection_by_id(self, connection_id: str) -> ConnectionFile | None:
-        """Return the connection that has this id in the embedded engine."""
-        return next((c for c in self.connections.values() if c.id == connection_id), None)
+    def connection_by_id(self, connection_id: str) -> ConnectionFile:
+        """Return the connection that has this id in the embedded engine.
+
+        Raises:
+            PipelineError: None has it.
+        """
+        for connection in self.connections.values():
+            if connection.id == connection_id:
+                return connection
+        raise PipelineError(f"no airbyte connection has the id {connection_id}")
 
     def manifest_path(self, connection: ConnectionFile) -> Path:
         """Return the path of the manifest of a connection's source."""
@@ -226,19 +206,6 @@ class AirbyteFolder:
             if stream.name not in declared:
                 raise PipelineError(f"{where}: the manifest has no stream {stream.name!r}")
             _check_stream(stream, declared[stream.name], where)
-
-    def _check_tables(self) -> None:
-        """Refuse two streams of one table: each sync would undo the other's."""
-        tables: dict[tuple[str, str], str] = {}
-        for connection in self.connections.values():
-            for stream in connection.streams:
-                table = connection.namespace, stream.name
-                if table in tables:
-                    raise PipelineError(
-                        f"airbyte connections {tables[table]} and {connection.name} both fill the "
-                        f"table {'.'.join(table)}"
-                    )
-                tables[table] = connection.name
 
 
 def _check_stream(stream: StreamSettings, schema: Mapping[str, Any], where: str) -> None:
@@ -321,27 +288,34 @@ def _dereferenced(manifest: Mapping[str, Any], node: Any) -> Any:
     return {**found, **node} if isinstance(found, dict) else found
 
 
-def _resolve(
+def resolved(
     node: Mapping[str, Any], values: Mapping[str, str | None], where: str
 ) -> dict[str, Any]:
-    resolved: dict[str, Any] = {}
+    """Return a part of a file with every `${REFERENCE}` filled.
+
+    A property whose reference has the value None is left out.
+
+    Args:
+        node: The part.
+        values: The values by reference.
+        where: The part's name, for messages.
+
+    Raises:
+        PipelineError: A reference is not among the values.
+    """
+    filled: dict[str, Any] = {}
     for name, value in node.items():
         if isinstance(value, dict):
-            resolved[name] = _resolve(value, values, where)
-        elif isinstance(value, str):
-            text = _fill(value, values, f"{where}: {name}")
-            if text is not None:
-                resolved[name] = text
+            filled[name] = resolved(value, values, f"{where}: {name}")
+        elif not isinstance(value, str):
+            filled[name] = value
         else:
-            resolved[name] = value
-    return resolved
-
-
-def _fill(text: str, values: Mapping[str, str | None], where: str) -> str | None:
-    names = _REFERENCE.findall(text)
-    unknown = [name for name in names if name not in values]
-    if unknown:
-        raise PipelineError(f"{where} refers to {', '.join(unknown)}, which has no value")
-    if any(values[name] is None for name in names):
-        return None
-    return _REFERENCE.sub(lambda match: str(values[match.group(1)]), text)
+            names = _REFERENCE.findall(value)
+            unknown = [each for each in names if each not in values]
+            if unknown:
+                raise PipelineError(
+                    f"{where}: {name} refers to {', '.join(unknown)}, which has no value"
+                )
+            if all(values[each] is not None for each in names):
+                filled[name] = _REFERENCE.sub(lambda match: str(values[match.group(1)]), value)
+    return filled

@@ -89,11 +89,6 @@ class Reader:
         self._requests, self.messages = self._process.stdin, self._process.stdout
 
     @property
-    def pid(self) -> int:
-        """The process id, which is also its process group's."""
-        return self._process.pid
-
-    @property
     def is_alive(self) -> bool:
         """Whether the process runs."""
         return self._process.poll() is None
@@ -108,7 +103,7 @@ class Reader:
         """Kill the process with everything it started; safe to call at any time."""
         if self.is_alive:
             with suppress(ProcessLookupError):
-                os.killpg(self.pid, signal.SIGKILL)
+                os.killpg(self._process.pid, signal.SIGKILL)  # its group has its number
 
     def close(self) -> None:
         """Kill the process and wait for its end."""
@@ -167,11 +162,6 @@ class Reading:
         self.bytes_read = 0
         self.read_by = ""
         """The page loop, or the stock command and the reason for it."""
-
-    @property
-    def pid(self) -> int:
-        """The reader's process id."""
-        return self._reader.pid
 
     @property
     def succeeded(self) -> bool:

@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime
 from typing import Any
 
 import dagster as dg
@@ -18,7 +18,7 @@ from retail_pipeline.airbyte_engine.files import AirbyteFolder, ConnectionFile, 
 from retail_pipeline.airbyte_engine.source import READERS
 from retail_pipeline.dagster_support.run_window import RunWindow
 from retail_pipeline.errors import PipelineError, UnavailableError
-from retail_pipeline.generation import note_landed
+from retail_pipeline.generation import PipelineState, note_landed
 from retail_pipeline.ingestion.api import OpenApi, open_api
 from retail_pipeline.ingestion.checks import (
     check_money,
@@ -71,8 +71,7 @@ _CONTINUES = {"dagster/is_resume_retry", "dagster/is_asset_resume_retry"}
 class _Synced:
     """A finished sync of a connection, with the data that the reports on its streams need."""
 
-    context: dg.AssetExecutionContext
-    settings: Settings
+    instance: dg.DagsterInstance
     database: Database
     api: OpenApi
     result: SyncResult
@@ -80,42 +79,25 @@ class _Synced:
     seconds: float
 
 
-def build_ingestion(settings: Settings) -> dg.Definitions:
+def build_ingestion() -> dg.Definitions:
     """Return the API's external assets and the landing assets; reads files, contacts nothing.
 
     Raises:
         PipelineError: A file under `airbyte/` is missing or wrong.
     """
     folder = load_folder()
-    # A server's ids are looked up by name at the sync.
-    known = settings.airbyte.mode is AirbyteMode.EMBEDDED
-    landing = [
-        build_landing_asset(folder, connection, connection.id if known else None)
-        for connection in folder.connections.values()
-    ]
+    landing = [build_landing_asset(folder, each) for each in folder.connections.values()]
     return dg.Definitions(assets=[*api_specs(folder), *landing])
 
 
-def build_landing_asset(
-    folder: AirbyteFolder, connection: ConnectionFile, connection_id: str | None = None
-) -> dg.AssetsDefinition:
-    """Return the asset that syncs one connection.
-
-    Args:
-        folder: The connection files.
-        connection: The connection.
-        connection_id: Its id in the workspace, shown in the UI; None where only a server knows it.
-    """
-    shown = connection_id or "looked up by name when it syncs"
+def build_landing_asset(folder: AirbyteFolder, connection: ConnectionFile) -> dg.AssetsDefinition:
+    """Return the asset that syncs one connection."""
     totals = folder.sources[connection.source].totals
 
     @dg.multi_asset(
         name=f"sync_{connection.name}",
         description=f"Syncs the Airbyte connection {connection.name}.",
-        specs=[
-            spec.merge_attributes(metadata={"dagster-airbyte/connection_id": shown})
-            for spec in connection_specs(folder, connection)
-        ],
+        specs=connection_specs(folder, connection),
         check_specs=[
             check
             for each in connection.streams
@@ -170,13 +152,15 @@ def _sync(
             warn(f"{connection.name} was read by the {result.reader}")
         if settings.airbyte.mode is AirbyteMode.SERVER:
             sweep(settings, loader, folder, connection)
-        if any(stream.name == MONEY_STREAM for stream in connection.streams):
-            _reject_file_lines(settings, loader, folder, api.state.as_of)
         for stream in connection.streams:
+            of_file = {}
+            if stream.name == MONEY_STREAM and isinstance(settings.source, FileSource):
+                of_file = _reject_file_lines(settings, loader, folder, settings.source, api.state)
             note_landed(loader, stream=stream.name, state=api.state, run_id=run_id)
             seconds = time.monotonic() - began
-            synced = _Synced(context, settings, loader, api, result, since, seconds)
-            yield _materialized(synced, stream, folder.schema(connection, stream.name))
+            synced = _Synced(context.instance, loader, api, result, since, seconds)
+            schema = folder.schema(connection, stream.name)
+            yield _materialized(synced, stream, schema, of_file)
 
 
 @contextmanager
@@ -219,15 +203,21 @@ def _observation(stream: str, api: OpenApi) -> dg.AssetObservation:
 
 
 def _reject_file_lines(
-    settings: Settings, database: Database, folder: AirbyteFolder, as_of: date
-) -> None:
-    """Store the bad lines of a transactions file with all rejected records."""
-    if not isinstance(settings.source, FileSource):
-        return
+    settings: Settings,
+    database: Database,
+    folder: AirbyteFolder,
+    source: FileSource,
+    state: PipelineState,
+) -> dict[str, Any]:
+    """Store a file's bad lines with all rejected records; return their number as metadata.
+
+    With it comes the number of nulled optional values by column.
+    """
     from retail_pipeline.airbyte_engine.destination import reject
     from retail_pipeline.retail_api import open_dataset
 
-    bad = open_dataset(settings.source, as_of).rejected
+    dataset = open_dataset(source, state.as_of)
+    bad = dataset.rejected
     suppression = read_suppression(settings, database, folder)
     records = [
         (record, reason)
@@ -236,10 +226,14 @@ def _reject_file_lines(
     ]
     with database.connect() as connection:
         reject(connection, FILE_LINES, records)
+    return {
+        "rejected_file_lines": count_rejected(database, FILE_LINES),
+        "nulled_values": dg.MetadataValue.json(dataset.nulled),
+    }
 
 
 def _materialized(
-    synced: _Synced, stream: StreamSettings, schema: dict[str, Any]
+    synced: _Synced, stream: StreamSettings, schema: dict[str, Any], of_file: dict[str, Any]
 ) -> dg.MaterializeResult:
     """Return the result of a stream's landing table, with its metadata and checks."""
     database, api, result = synced.database, synced.api, synced.result
@@ -263,6 +257,7 @@ def _materialized(
         "generation": api.state.generation,
         "dagster/column_schema": landing_columns(schema),
         "dagster/column_lineage": landing_lineage(stream.name, schema),
+        **of_file,
     }
     if totals is not None and totals.money is not None:
         money = sum_transactions(database)
@@ -277,24 +272,9 @@ def _materialized(
                 still=api.is_still,
             )
         )
-    if stream.name == MONEY_STREAM:
-        metadata |= _file_metadata(synced.settings, database, api.state.as_of)
     return dg.MaterializeResult(
         asset_key=landing_key(stream.name), metadata=metadata, check_results=checks
     )
-
-
-def _file_metadata(settings: Settings, database: Database, as_of: date) -> dict[str, Any]:
-    """Return a transactions file's rejected lines, and its nulled optional values by column."""
-    if not isinstance(settings.source, FileSource):
-        return {}
-    from retail_pipeline.retail_api import open_dataset
-
-    nulled = open_dataset(settings.source, as_of).nulled
-    return {
-        "rejected_file_lines": count_rejected(database, FILE_LINES),
-        "nulled_values": dg.MetadataValue.json(nulled),
-    }
 
 
 def _warning_checks(
@@ -306,7 +286,7 @@ def _warning_checks(
             synced.database, stream.name, stream.cursor, synced.api.end
         )
     else:
-        volume = _replaced_volume(synced.context.instance, stream, landed.rows)
+        volume = _replaced_volume(synced.instance, stream, landed.rows)
     drift = find_drift(
         synced.database,
         stream.name,

@@ -11,7 +11,12 @@ from typing import Any
 
 from psycopg.conninfo import conninfo_to_dict
 
-from retail_pipeline.airbyte_engine.files import AirbyteFolder, ConnectionFile, declared_streams
+from retail_pipeline.airbyte_engine.files import (
+    AirbyteFolder,
+    ConnectionFile,
+    declared_streams,
+    resolved,
+)
 from retail_pipeline.errors import PipelineError, UsageError
 from retail_pipeline.ingestion.server import (
     CONNECTION,
@@ -218,10 +223,13 @@ def wanted_objects(folder: AirbyteFolder, values: Mapping[str, str | None]) -> l
         sources[source.name] = Item(
             SOURCE,
             source.name,
-            {"name": source.name, "configuration": source.resolved(values)},
+            {
+                "name": source.name,
+                "configuration": resolved(source.configuration, values, source.name),
+            },
             {"definitionId": (DEFINITION, source.connector)},
         )
-        configuration = destination.resolved(values)
+        configuration = resolved(destination.configuration, values, destination.name)
         if "port" in configuration:  # references give texts
             configuration["port"] = int(configuration["port"])
         destinations[destination.name] = Item(

@@ -13,7 +13,12 @@ import requests
 from requests.adapters import HTTPAdapter
 from urllib3.util import Retry
 
-from retail_pipeline.airbyte_engine.files import AirbyteFolder, ConnectionFile, StreamTotals
+from retail_pipeline.airbyte_engine.files import (
+    AirbyteFolder,
+    ConnectionFile,
+    StreamTotals,
+    resolved,
+)
 from retail_pipeline.errors import PipelineError
 
 ADDRESS, KEY = "RETAIL_API_URL", "RETAIL_API_KEY"
@@ -84,7 +89,8 @@ def fetch_totals(
     found = {}
     for name in (each.name for each in connection.streams if each.name in source.totals):
         declared = source.totals[name]
-        answer = _answer(str(values[ADDRESS]), declared.path, declared.resolved(values), key)
+        parameters = resolved(declared.parameters, values, f"totals of {name}")
+        answer = _answer(str(values[ADDRESS]), declared.path, parameters, key)
         try:
             found[name] = _totals(name, declared, answer)
         except (KeyError, TypeError, ValueError, InvalidOperation) as error:

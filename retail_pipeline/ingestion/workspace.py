@@ -7,7 +7,7 @@ import os
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -97,14 +97,15 @@ class Workspace:
                 permanent=permanent,
                 log=self._log(job_id),
             ) from None  # its own message would hide the reason from a reader of the last cause
-        job_id = details["jobId"]
-        result = SyncResult(job_id, details.get("rowsSynced"), details.get("duration"))
-        job = self.engine.job(job_id) if self.engine else None
-        if job is None:
+        result = SyncResult(details["jobId"], details.get("rowsSynced"), details.get("duration"))
+        if self.engine is None:
             return result
-        return SyncResult(
-            *(result.job_id, result.rows_synced, result.duration),
-            *(job.reader or "unknown", job.undeclared, self._log(job_id)),
+        job = self.engine.job(result.job_id)
+        return replace(
+            result,
+            reader=job.reader or "unknown",
+            undeclared=job.undeclared,
+            log=self._log(job.job_id),
         )
 
     def _log(self, job_id: int | None) -> Path | None:
@@ -181,13 +182,12 @@ def open_workspace(
         suppression=suppression,
         logs=settings.home / "logs" / "syncs",
     )
-    with engine, serving(engine) as stand_in:
-        client = AirbyteWorkspace(
-            rest_api_base_url=stand_in.rest_api_base_url,
-            configuration_api_base_url=stand_in.configuration_api_base_url,
-            workspace_id=stand_in.workspace_id,
-            client_id=stand_in.credentials.client_id,
-            client_secret=stand_in.credentials.client_secret,
+    with engine, serving(engine) as server:
+        client = _client(
+            server.base_url,
+            server.workspace_id,
+            client_id=server.client_id,
+            client_secret=server.client_secret,
             poll_interval=_EMBEDDED_POLL_SECONDS,
         )
         yield Workspace(
@@ -213,10 +213,9 @@ def source_values(settings: Settings, api_url: str, api_end: str) -> dict[str, s
 def _server_workspace(settings: Settings, folder: AirbyteFolder) -> Workspace:
     airbyte = settings.airbyte
     base = str(airbyte.url).rstrip("/")
-    client = AirbyteWorkspace(
-        rest_api_base_url=f"{base}/api/public/v1",
-        configuration_api_base_url=f"{base}/api/v1",
-        workspace_id=str(airbyte.workspace_id),
+    client = _client(
+        base,
+        str(airbyte.workspace_id),
         client_id=airbyte.client_id,
         client_secret=airbyte.client_secret,
         poll_interval=_SERVER_POLL_SECONDS,
@@ -238,6 +237,15 @@ def _server_workspace(settings: Settings, folder: AirbyteFolder) -> Workspace:
     return Workspace(client, ids)
 
 
+def _client(base_url: str, workspace_id: str, **options: Any) -> AirbyteWorkspace:
+    return AirbyteWorkspace(
+        rest_api_base_url=f"{base_url}/api/public/v1",
+        configuration_api_base_url=f"{base_url}/api/v1",
+        workspace_id=workspace_id,
+        **options,
+    )
+
+
 def _guard(
     state: PipelineState, suppression: Suppression | None
 ) -> Callable[[psycopg.Connection], None]:
@@ -257,8 +265,7 @@ def _guard(
 
 def _pass_proxies_by() -> None:
     """Keep a proxy of the environment out of the way to the stand-in on loopback."""
-    proxied = any(name.lower() in ("http_proxy", "all_proxy") for name in os.environ)
     unproxied = os.environ.get("NO_PROXY") or os.environ.get("no_proxy") or ""
-    if proxied and "127.0.0.1" not in unproxied:
+    if "127.0.0.1" not in unproxied:
         for name in ("NO_PROXY", "no_proxy"):
             os.environ[name] = ",".join(filter(None, [unproxied, "127.0.0.1"]))

@@ -16,7 +16,7 @@ from airbyte_api.models.jobsresponse import JobsResponse
 from dagster import Failure
 from dagster_airbyte import AirbyteWorkspace
 
-from retail_pipeline.airbyte_engine.api import StandIn, serving
+from retail_pipeline.airbyte_engine.api import CONFIGURATION_PATH, REST_PATH, StandIn, serving
 from retail_pipeline.airbyte_engine.engine import Engine
 from retail_pipeline.postgres import Database
 from retail_pipeline_tests.airbyte_engine import paged_api
@@ -36,11 +36,11 @@ def served(database: Database, api: PagedApi) -> Iterator[tuple[Engine, StandIn]
 
 def workspace_at(stand_in: StandIn, **options) -> AirbyteWorkspace:
     return AirbyteWorkspace(
-        rest_api_base_url=stand_in.rest_api_base_url,
-        configuration_api_base_url=stand_in.configuration_api_base_url,
+        rest_api_base_url=stand_in.base_url + REST_PATH,
+        configuration_api_base_url=stand_in.base_url + CONFIGURATION_PATH,
         workspace_id=stand_in.workspace_id,
-        client_id=stand_in.credentials.client_id,
-        client_secret=stand_in.credentials.client_secret,
+        client_id=stand_in.client_id,
+        client_secret=stand_in.client_secret,
         poll_interval=0.1,
         **options,
     )
@@ -50,9 +50,8 @@ class Caller:
     """Calls a stand-in as a client of Airbyte does."""
 
     def __init__(self, stand_in: StandIn) -> None:
-        self._root = stand_in.rest_api_base_url
-        credentials = stand_in.credentials
-        given = {"client_id": credentials.client_id, "client_secret": credentials.client_secret}
+        self._root = stand_in.base_url + REST_PATH
+        given = {"client_id": stand_in.client_id, "client_secret": stand_in.client_secret}
         token = requests.post(f"{self._root}/applications/token", json=given, timeout=5).json()
         assert token["token_type"] == "Bearer" and token["expires_in"] > 150
         self._headers = {"Authorization": f"Bearer {token['access_token']}"}
@@ -98,7 +97,7 @@ def test_the_workspace_renews_a_token_that_has_expired(
     with engine_for(database, "http://127.0.0.1:9") as engine, serving(engine) as stand_in:
         client = workspace_at(stand_in, request_max_retries=0).get_client()
         assert client.get_jobs_for_connection(PRODUCTS) == []
-        stand_in.credentials.token = "the next one"  # the client's own is over
+        stand_in.token = "the next one"  # the client's own is over
         with pytest.raises(Failure):
             client.get_jobs_for_connection(PRODUCTS)
         monkeypatch.setattr("dagster_airbyte.resources.AIRBYTE_REFRESH_TIMEDELTA_SECONDS", 0)
@@ -110,13 +109,13 @@ def test_unknown_and_wrong_requests_are_refused_with_a_reason(database: Database
         call = Caller(stand_in)
         nobody = "11111111-0000-4000-8000-000000000000"
         for method in ("GET", "DELETE"):
-            assert "there is no job" in call(method, "jobs/999", status=404)["detail"]
+            assert "there is no job" in call(method, "jobs/999", status=422)["detail"]
         job = {"connectionId": nobody, "jobType": "sync"}
-        assert nobody in call("POST", "jobs", json=job, status=404)["detail"]
+        assert nobody in call("POST", "jobs", json=job, status=422)["detail"]
         reset = {"connectionId": PRODUCTS, "jobType": "reset"}
         assert "'sync'" in call("POST", "jobs", json=reset, status=422)["detail"]
-        details = f"{stand_in.configuration_api_base_url}/connections/get"
-        assert nobody in call("POST", details, json={"connectionId": nobody}, status=404)["detail"]
+        details = f"{stand_in.base_url}{CONFIGURATION_PATH}/connections/get"
+        assert nobody in call("POST", details, json={"connectionId": nobody}, status=422)["detail"]
 
 
 def test_a_timeout_cancels_the_sync(database: Database) -> None:
@@ -143,7 +142,7 @@ def test_a_second_sync_is_refused_and_a_cancelled_one_says_so(database: Database
         assert engine.wait(first.job_id).status == "cancelled"
         ended = JobResponse.model_validate(call("GET", f"jobs/{first.job_id}"))
         assert ended.status.value == "cancelled"
-        address = f"{stand_in.configuration_api_base_url}/jobs/get"
+        address = f"{stand_in.base_url}{CONFIGURATION_PATH}/jobs/get"
         info = call("POST", address, json={"id": first.job_id})
         [failure] = info["attempts"][-1]["attempt"]["failureSummary"]["failures"]
         assert failure["externalMessage"] == "it was cancelled"

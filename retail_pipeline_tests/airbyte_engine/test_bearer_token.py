@@ -2,15 +2,15 @@
 
 import requests
 
-from retail_pipeline.airbyte_engine.api import serving
+from retail_pipeline.airbyte_engine.api import CONFIGURATION_PATH, REST_PATH, serving
 from retail_pipeline.postgres import Database
 from retail_pipeline_tests.airbyte_engine.test_sync import PRODUCTS, engine_for
 
 
 def test_no_call_is_answered_but_with_the_token(database: Database) -> None:
     with engine_for(database, "http://127.0.0.1:9") as engine, serving(engine) as stand_in:
-        token = stand_in.credentials.token
-        rest, configuration = stand_in.rest_api_base_url, stand_in.configuration_api_base_url
+        token = stand_in.token
+        rest, configuration = stand_in.base_url + REST_PATH, stand_in.base_url + CONFIGURATION_PATH
         calls = [
             ("GET", f"{rest}/connections", None),
             ("POST", f"{rest}/jobs", {"jobType": "sync", "connectionId": PRODUCTS}),
@@ -24,7 +24,7 @@ def test_no_call_is_answered_but_with_the_token(database: Database) -> None:
                 )
                 assert answer.status_code == 401, (url, given)
                 assert token not in answer.text
-        guess = {"client_id": stand_in.credentials.client_id, "client_secret": "guess"}
+        guess = {"client_id": stand_in.client_id, "client_secret": "guess"}
         answer = requests.post(f"{rest}/applications/token", json=guess, timeout=5)
         assert answer.status_code == 401
         right = {"Authorization": f"Bearer {token}"}

@@ -3,7 +3,6 @@
 from collections.abc import Iterable
 from decimal import Decimal
 
-import psycopg
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -12,7 +11,6 @@ from retail_pipeline.airbyte_engine.columns import columns_of
 from retail_pipeline.airbyte_engine.destination import (
     Loader,
     Outcome,
-    stored_states,
 )
 from retail_pipeline.airbyte_engine.files import (
     StreamSettings,
@@ -72,7 +70,8 @@ def load(
         loader = Loader(session, {"things": landing}, job_id=1, generation=3)
         for record in records:
             loader.add(Record("things", record, 1_600_000_000_000))
-        return loader.commit("c", {"things": StreamState("things", {"at": "x"})})
+        with session.transaction():
+            return loader.merge("c", {"things": StreamState("things", {"at": "x"})})
 
 
 def rows(database: Database, columns: str, table: str = "transactional.things") -> list[tuple]:
@@ -203,21 +202,6 @@ def test_a_changed_type_fails_and_leaves_everything(database: Database) -> None:
         with pytest.raises(ColumnTypeError, match=f"{name} is .*, and the manifest declares .*: "):
             load(database, [thing("2")], schema={**SCHEMA, "properties": properties})
     assert rows(database, "to_jsonb(t)", "transactional.things t") == before
-
-
-def test_a_commit_that_fails_at_its_end_leaves_nothing(database: Database) -> None:
-    def fail(*_: object) -> None:
-        raise RuntimeError("the job was cancelled")
-
-    with database.connect(autocommit=True) as session:
-        landing = Landing.of("transactional", SETTINGS, SCHEMA)
-        loader = Loader(session, {"things": landing}, job_id=1, generation=1)
-        loader.add(Record("things", thing(), 0))
-        with pytest.raises(RuntimeError):
-            loader.commit("c", {"things": StreamState("things", {})}, after=fail)
-        assert stored_states(session, "c") == []
-        with pytest.raises(psycopg.errors.UndefinedTable):
-            session.execute("select from transactional.things")
 
 
 JSON = st.recursive(

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from retail_pipeline.airbyte_engine.files import AirbyteFolder
+from retail_pipeline.airbyte_engine.files import AirbyteFolder, resolved
 from retail_pipeline.errors import PipelineError
 from retail_pipeline.settings import PROJECT_ROOT
 
@@ -27,12 +27,12 @@ def test_the_projects_files_are_sound(folder: Path) -> None:
 
 
 def test_references_are_filled_left_out_or_refused(folder: Path) -> None:
-    source = AirbyteFolder.load(folder).sources["retail_api"]
+    configuration = AirbyteFolder.load(folder).sources["retail_api"].configuration
     values = {"RETAIL_API_URL": "http://x", "RETAIL_API_KEY": "k", "RETAIL_API_END": None}
-    resolved = source.resolved(values)
-    assert resolved == {"api_url": "http://x", "api_key": "k", "lookback": "PT10M"}
+    filled = resolved(configuration, values, "source retail_api")
+    assert filled == {"api_url": "http://x", "api_key": "k", "lookback": "PT10M"}
     with pytest.raises(PipelineError, match="RETAIL_API_KEY, which has no value"):
-        source.resolved({"RETAIL_API_URL": "http://x", "RETAIL_API_END": None})
+        resolved(configuration, {"RETAIL_API_URL": "http://x", "RETAIL_API_END": None}, "source")
 
 
 @pytest.mark.parametrize(

@@ -31,7 +31,8 @@ def load(database: Database, records: Sequence[dict]) -> Outcome:
         )
         for record in records:
             loader.add(Record("things", record, 1_600_000_000_000))
-        return loader.commit("c", {})
+        with session.transaction():
+            return loader.merge("c", {})
 
 
 TABLE = "quality.suppressed_records"

@@ -159,6 +159,25 @@ def test_a_guard_that_refuses_leaves_nothing(database: Database) -> None:
     assert landed(database) == {}
 
 
+def test_a_commit_that_fails_at_its_end_leaves_nothing(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save = jobs.save
+
+    def fail(session, job: Job) -> None:
+        if job.status is JobStatus.SUCCEEDED:
+            raise RuntimeError("the last statement failed")
+        save(session, job)
+
+    monkeypatch.setattr(jobs, "save", fail)
+    api = PagedApi({"products": products(3)})
+    with serving(api), engine_for(database, api.address) as engine:
+        ended = sync(engine)
+    assert (ended.status, ended.reason) == ("failed", "the last statement failed")
+    assert landed(database) == {}
+    assert database.query("select * from quality.sync_states").empty
+
+
 def test_a_commit_whose_answer_was_lost_stays_a_success(database: Database) -> None:
     with database.connect(autocommit=True) as session:
         job = jobs.enter(session, PRODUCTS, "retail_api_products")

@@ -29,7 +29,7 @@ from retail_pipeline.settings import Settings
 
 settings = Settings.from_environment()
 defs = Definitions.merge(
-    build_ingestion(settings),
+    build_ingestion(),
     Definitions(
         resources={
             "settings": settings,

@@ -52,7 +52,7 @@ def run(
 ) -> ExecuteInProcessResult:
     resources = {"database": database, "settings": settings, "run_window": RunWindow(**window)}
     definitions = Definitions.merge(
-        build_ingestion(settings),
+        build_ingestion(),
         Definitions(resources=resources, executor=in_process_executor),
     )
     chosen = [AssetKey(["transactional", name]) for name in streams] if streams else None
@@ -313,8 +313,8 @@ def test_a_server_is_used_by_the_names_of_its_connections(
                 mode=AirbyteMode.SERVER,
                 url=server.base_url,
                 workspace_id=server.workspace_id,
-                client_id=server.credentials.client_id,
-                client_secret=server.credentials.client_secret,
+                client_id=server.client_id,
+                client_secret=server.client_secret,
             )
             settings = Settings(
                 source=ApiSource(url),
@@ -349,10 +349,9 @@ def test_code_loads_in_a_fresh_interpreter_without_any_network() -> None:
         "socket.socket.connect = refuse\n"
         "socket.create_connection = refuse\n"
         "from retail_pipeline.ingestion import build_ingestion\n"
-        "from retail_pipeline.settings import Settings\n"
         "from dagster import AssetKey, Definitions\n"
         "absent = Definitions(resources=dict.fromkeys(['database', 'settings', 'run_window'], 0))\n"
-        "loaded = Definitions.merge(build_ingestion(Settings()), absent)\n"
+        "loaded = Definitions.merge(build_ingestion(), absent)\n"
         "graph = loaded.resolve_asset_graph()\n"
         "for name in ('products', 'users', 'transactions'):\n"
         "    landing = graph.get(AssetKey(['transactional', name]))\n"

@@ -31,7 +31,7 @@ def test_the_scripts_make_what_the_loader_would_make(database: Database) -> None
         for stream in connection.streams
     }
     with database.connect(autocommit=True) as session:
-        Loader(session, landings, job_id=1, generation=1).commit("c", {})
+        Loader(session, landings, job_id=1, generation=1).merge("c", {})
         for query in (_LAYOUT, _INDEXES):
             made, applied = (
                 session.execute(query, {"schema": schema}).fetchall()

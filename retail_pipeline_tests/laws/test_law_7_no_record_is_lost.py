@@ -84,7 +84,8 @@ def landed(
         else:
             for record in records:
                 loader.add(Record("things", record, AT))
-        outcome = loader.commit("c", {})
+        with session.transaction():
+            outcome = loader.merge("c", {})
         rows = session.execute(
             "select to_jsonb(t) - '_airbyte_raw_id', t._airbyte_meta -> 'changes' "
             "from transactional.things t"
