@@ -1,4 +1,7 @@
-"""What all tests share: one embedded PostgreSQL per session, one fresh database per test."""
+"""What all tests share: one embedded PostgreSQL per session, one fresh database per test.
+
+The files that take longest start first, so that no core waits for another at the end.
+"""
 
 import os
 import secrets
@@ -15,11 +18,24 @@ from retail_pipeline.postgres.server import EmbeddedServer
 from retail_pipeline.settings import PROJECT_ROOT
 
 TEMPLATE = "template_migrated"
+DATABASE = "test"
+"""One name for all tests: what dbt has parsed holds for one address."""
+
+LONGEST = ("laws", "cli", "warehouse", "end_to_end", "clv", "ingestion", "airbyte_engine")
+"""Folders by the time that their files take."""
 
 
 def pytest_configure() -> None:
     """Let children end when told: a worker of xdist ignores SIGTERM, which they would inherit."""
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    def place(item: pytest.Item) -> int:
+        folder = item.path.relative_to(Path(__file__).parent).parts[0]
+        return LONGEST.index(folder) if folder in LONGEST else len(LONGEST)
+
+    items.sort(key=place)
 
 
 @pytest.fixture(autouse=True)
@@ -35,6 +51,10 @@ def server_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The owner's URL of an embedded server that lives as long as the test session."""
     server = EmbeddedServer(tmp_path_factory.mktemp("postgres"))
     url = server.start()
+    with psycopg.connect(url, autocommit=True) as connection:
+        for name in ("fsync", "full_page_writes", "synchronous_commit"):
+            connection.execute(f"alter system set {name} = off")  # nobody needs it after a crash
+        connection.execute("select pg_reload_conf()")
     yield url
     server.stop()
 
@@ -43,26 +63,27 @@ def server_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 def migrated_template(server_url: str) -> str:
     with psycopg.connect(server_url, autocommit=True) as connection:
         connection.execute(f"create database {TEMPLATE}")
-    Database(_sibling(server_url, TEMPLATE)).migrate()
+    Database(sibling(server_url, TEMPLATE)).migrate()
     return TEMPLATE
 
 
 @pytest.fixture
 def database(server_url: str, migrated_template: str) -> Iterator[Database]:
     """A fresh database with all migrations applied."""
-    with fresh_database(server_url, migrated_template) as database:
+    with fresh_database(server_url, migrated_template, DATABASE) as database:
         yield database
 
 
 @contextmanager
-def fresh_database(server_url: str, template: str) -> Iterator[Database]:
-    """A database made from a template, dropped at the end."""
-    name = f"test_{secrets.token_hex(6)}"
+def fresh_database(server_url: str, template: str, name: str = "") -> Iterator[Database]:
+    """A database made from a template, dropped at the end with Dagster's own beside it."""
+    name = name or f"test_{secrets.token_hex(6)}"
     with psycopg.connect(server_url, autocommit=True) as connection:
         connection.execute(f"create database {name} template {template}")
-    yield Database(_sibling(server_url, name))
+    yield Database(sibling(server_url, name))
     with psycopg.connect(server_url, autocommit=True) as connection:
-        connection.execute(f"drop database {name} with (force)")
+        for each in (name, f"{name}_dagster"):
+            connection.execute(f"drop database if exists {each} with (force)")
 
 
 @pytest.fixture(scope="session")
@@ -75,5 +96,5 @@ def online_retail_ii() -> Path:
     return path
 
 
-def _sibling(url: str, database: str) -> str:
+def sibling(url: str, database: str) -> str:
     return f"{url.rsplit('/', 1)[0]}/{database}"

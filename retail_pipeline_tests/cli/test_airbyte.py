@@ -8,9 +8,8 @@ import pytest
 import yaml
 from starlette.responses import JSONResponse
 
-from retail_pipeline.cli import main
 from retail_pipeline.settings import PROJECT_ROOT
-from retail_pipeline_tests.cli.command import DONE, FAILED, WRONG_USE
+from retail_pipeline_tests.cli.command import DONE, FAILED, WRONG_USE, Cli
 from retail_pipeline_tests.ingestion import management_api
 from retail_pipeline_tests.ingestion.management_api import (
     CLIENT_ID,
@@ -24,26 +23,17 @@ SECRETS = (API_KEY, PASSWORD, CLIENT_SECRET)
 
 
 class Airbyte:
-    """The commands on a folder of their own, in this process: each call says how it ended."""
+    """The commands on a folder of their own: each call says how it ended."""
 
-    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch, capture) -> None:
+    def __init__(self, folder: Path, environment: dict[str, str]) -> None:
         self.folder = folder
-        self._patch, self._capture = monkeypatch, capture
+        self._cli = Cli(environment)
 
     def __call__(self, *arguments: str, **environment: str) -> tuple[int, str]:
-        with self._patch.context() as patch:
-            for name, value in environment.items():
-                patch.setenv(name, value)
-            patch.setattr("sys.argv", ["retail-pipeline", "airbyte", *arguments])
-            try:
-                main.main()
-                code: object = DONE
-            except SystemExit as end:
-                code = end.code
-        shown = self._capture.readouterr()
-        output = shown.out + shown.err
+        done = self._cli("airbyte", *arguments, **environment)
+        output = done.stdout + done.stderr
         assert not any(secret in output for secret in SECRETS)
-        return int(str(code or 0)), output
+        return done.returncode, output
 
     def edit(self, name: str, old: str, new: str) -> None:
         path = self.folder / name
@@ -59,11 +49,11 @@ def server() -> Iterator[Management]:
 
 
 @pytest.fixture
-def airbyte(server: Management, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> Airbyte:
+def airbyte(server: Management, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Airbyte:
     folder = tmp_path / "airbyte"
     shutil.copytree(PROJECT_ROOT / "airbyte", folder)
     monkeypatch.setattr("retail_pipeline.ingestion.specs.AIRBYTE_FOLDER", folder)
-    for name, value in {
+    environment = {
         "AIRBYTE_URL": server.address,
         "AIRBYTE_WORKSPACE_ID": WORKSPACE,
         "AIRBYTE_CLIENT_ID": CLIENT_ID,
@@ -71,9 +61,8 @@ def airbyte(server: Management, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
         "RETAIL_SOURCE": "https://retail.example.com",
         "RETAIL_API_KEY": API_KEY,
         "RETAIL_DATABASE_URL": f"postgresql://loader:{PASSWORD}@db.example.com:5433/retail",
-    }.items():
-        monkeypatch.setenv(name, value)
-    return Airbyte(folder, monkeypatch, capsys)
+    }
+    return Airbyte(folder, environment)
 
 
 def test_the_first_apply_creates_the_second_changes_nothing(

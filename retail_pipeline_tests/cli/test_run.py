@@ -195,14 +195,14 @@ def test_wrong_use_has_its_own_exit_code(cli: Cli) -> None:
 
 def test_exec_runs_a_program_by_its_name_or_path(cli: Cli) -> None:
     for program in ("python", sys.executable):
-        done = cli("exec", program, "-c", "import os; print(os.environ['DAGSTER_HOME'])")
+        done = cli.run("exec", program, "-c", "import os; print(os.environ['DAGSTER_HOME'])")
         assert done.returncode == DONE, done.stderr
         assert Path(done.stdout.strip()).name == "dagster"
 
 
 def test_what_exec_is_given_is_the_programs_own(cli: Cli) -> None:
     code = "import sys; print(sys.argv[1:])"
-    done = cli("exec", "python", "-c", code, "--debug", "--help", "-x")
+    done = cli.run("exec", "python", "-c", code, "--debug", "--help", "-x")
     assert done.stdout.strip() == "['--debug', '--help', '-x']"
 
 

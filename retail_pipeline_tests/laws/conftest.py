@@ -1,6 +1,6 @@
 """Fixtures of the laws: those of the rooms whose tables and commands the laws speak of."""
 
 from retail_pipeline_tests.end_to_end.conftest import lines_file, run, settings
-from retail_pipeline_tests.warehouse.conftest import dbt
+from retail_pipeline_tests.warehouse.conftest import dbt, dbt_of_all
 
-__all__ = ["dbt", "lines_file", "run", "settings"]
+__all__ = ["dbt", "dbt_of_all", "lines_file", "run", "settings"]

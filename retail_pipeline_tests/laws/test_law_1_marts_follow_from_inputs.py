@@ -52,7 +52,7 @@ def test_any_history_gives_the_tables_of_one_build(
         elif kind == "partial":
             dbt.build(schedule.clock, "--select", dice.choice(MARTS))
         else:
-            _kill_a_build(database, schedule, dice.choice(MARTS))
+            _kill_a_build(database, dbt, schedule, dice.choice(MARTS))
     schedule.next_sync()
     dbt.build(schedule.clock)
 
@@ -65,14 +65,13 @@ def test_any_history_gives_the_tables_of_one_build(
     assert _checksums(database) == after_the_history
 
 
-def _kill_a_build(database: Database, schedule: Schedule, mart: str) -> None:
+def _kill_a_build(database: Database, dbt: DbtWorker, schedule: Schedule, mart: str) -> None:
     """Kill a build while it waits for a mart: tables before it are new, those behind it old."""
-    doomed = DbtWorker(database.url)
     with database.connect() as connection:
         connection.execute(f"lock table warehouse.{mart} in access exclusive mode")
-        doomed.send(schedule.clock)
+        dbt.send(schedule.clock)
         _wait_for_lock(database, mart)
-        doomed.kill()
+        dbt.kill()
 
 
 def _drop_what_was_built(database: Database) -> None:

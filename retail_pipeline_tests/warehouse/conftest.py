@@ -5,11 +5,18 @@ from collections.abc import Iterator
 import pytest
 
 from retail_pipeline.postgres import Database
+from retail_pipeline_tests.conftest import DATABASE, sibling
 from retail_pipeline_tests.warehouse.dbt_process import DbtWorker
 
 
-@pytest.fixture
-def dbt(database: Database) -> Iterator[DbtWorker]:
-    worker = DbtWorker(database.url)
+@pytest.fixture(scope="session")
+def dbt_of_all(server_url: str) -> Iterator[DbtWorker]:
+    worker = DbtWorker(sibling(server_url, DATABASE))
     yield worker
     worker.close()
+
+
+@pytest.fixture
+def dbt(database: Database, dbt_of_all: DbtWorker) -> DbtWorker:
+    """Dbt that builds in the database of the test; it has been started and has parsed before."""
+    return dbt_of_all

@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from datetime import date
@@ -11,7 +12,7 @@ from retail_pipeline.warehouse.project import dbt_environment
 
 
 class DbtWorker:
-    """dbt in a process of its own that runs again and again in one database."""
+    """dbt in a process of its own that runs again and again in the database of one address."""
 
     def __init__(self, url: str) -> None:
         self._process = subprocess.Popen(
@@ -23,32 +24,51 @@ class DbtWorker:
             stderr=subprocess.DEVNULL,
             text=True,
         )
+        self._running = 0
 
     def send(
-        self, clock: date, *arguments: str, command: str = "build", **variables: object
+        self,
+        clock: date,
+        *arguments: str,
+        command: str = "build",
+        tests: bool = False,
+        **variables: object,
     ) -> None:
+        """Start a run, by default of snapshots and models alone: many tests look at rows."""
         assert self._process.stdin is not None
         text = json.dumps({"as_of_date": str(clock), **variables}, default=str)
-        # Snapshots and models; the tests that use this look at rows themselves.
-        without = ["--exclude-resource-type", "test", "unit_test"] if command == "build" else []
-        call = [command, "--vars", text, *without, *arguments]
+        without = ["--exclude-resource-type", "unit_test", *([] if tests else ["test"])]
+        call = [command, "--vars", text, *(without if command == "build" else []), *arguments]
         self._process.stdin.write(json.dumps(call) + "\n")
         self._process.stdin.flush()
+        self._running = int(self._answer())
 
     def build(
-        self, clock: date, *arguments: str, command: str = "build", **variables: object
+        self,
+        clock: date,
+        *arguments: str,
+        command: str = "build",
+        tests: bool = False,
+        **variables: object,
     ) -> None:
-        self.send(clock, *arguments, command=command, **variables)
-        assert self._process.stdout is not None
-        answer = self._process.stdout.readline()
-        assert answer, "dbt's process has ended"
+        """Run to the end, which has to be a good one."""
+        self.send(clock, *arguments, command=command, tests=tests, **variables)
+        answer = self._answer()
         assert json.loads(answer) is True, answer
 
     def kill(self) -> None:
-        self._process.kill()
-        self._process.wait()
+        """Kill the run that `send` has started."""
+        os.kill(self._running, signal.SIGKILL)
+        assert json.loads(self._answer()) is None
 
     def close(self) -> None:
+        """End the process."""
         assert self._process.stdin is not None
         self._process.stdin.close()
         self._process.wait()
+
+    def _answer(self) -> str:
+        assert self._process.stdout is not None
+        answer = self._process.stdout.readline()
+        assert answer, "dbt's process has ended"
+        return answer
