@@ -5,6 +5,7 @@ The files that take longest start first, so that no core waits for another at th
 
 import os
 import secrets
+import shutil
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,6 +17,7 @@ import pytest
 from retail_pipeline.postgres import Database
 from retail_pipeline.postgres.server import EmbeddedServer
 from retail_pipeline.settings import PROJECT_ROOT
+from retail_pipeline.warehouse.project import PARTIAL_PARSE
 
 TEMPLATE = "template_migrated"
 DATABASE = "test"
@@ -84,6 +86,24 @@ def fresh_database(server_url: str, template: str, name: str = "") -> Iterator[D
     with psycopg.connect(server_url, autocommit=True) as connection:
         for each in (name, f"{name}_dagster"):
             connection.execute(f"drop database if exists {each} with (force)")
+
+
+@pytest.fixture(scope="session")
+def parsed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What dbt has parsed in earlier tests of runs, once there was one."""
+    return tmp_path_factory.mktemp("parsed") / PARTIAL_PARSE
+
+
+@pytest.fixture
+def home(tmp_path: Path, parsed: Path) -> Iterator[Path]:
+    """The state folder of a run, in which dbt finds the project parsed."""
+    kept = tmp_path / "home" / "dbt" / PARTIAL_PARSE
+    kept.parent.mkdir(parents=True)
+    if parsed.exists():
+        shutil.copyfile(parsed, kept)
+    yield tmp_path / "home"
+    if kept.exists():
+        shutil.copyfile(kept, parsed)
 
 
 @pytest.fixture(scope="session")

@@ -1,5 +1,6 @@
 """The assets on a real PostgreSQL: same numbers as the pure functions, metadata, checks."""
 
+from collections.abc import Iterator
 from datetime import UTC, date, datetime
 from typing import Any
 
@@ -34,6 +35,7 @@ from retail_pipeline.errors import (
 )
 from retail_pipeline.postgres import Database
 from retail_pipeline_tests.clv import world
+from retail_pipeline_tests.conftest import fresh_database
 
 AS_OF = date(2021, 3, 1)
 HORIZON = 90
@@ -128,6 +130,22 @@ def failed_checks(result: ExecuteInProcessResult) -> dict[str, str]:
     return {check.check_name: str(check.severity.value) for check in checks if not check.passed}
 
 
+@pytest.fixture(scope="module")
+def template(server_url: str, migrated_template: str) -> Iterator[str]:
+    """The name of a database after one run."""
+    with fresh_database(server_url, migrated_template) as database:
+        fill(database, LEDGER, FEATURES)
+        assert run(database).success
+        yield database.name
+
+
+@pytest.fixture
+def ran(server_url: str, template: str) -> Iterator[Database]:
+    """A copy of a database after one run."""
+    with fresh_database(server_url, template) as database:
+        yield database
+
+
 def test_the_assets_give_what_the_pure_functions_give(database: Database) -> None:
     fill(database, LEDGER, FEATURES)
     instance = DagsterInstance.ephemeral()
@@ -194,47 +212,43 @@ def test_an_asset_is_a_function_that_a_test_can_call(database: Database) -> None
     assert done.metadata["dagster/row_count"] == len(database.read("clv.training_set"))
 
 
-def test_a_second_run_changes_nothing_and_a_later_date_adds(database: Database) -> None:
+def test_a_second_run_changes_nothing_and_a_later_date_adds(ran: Database) -> None:
     later = date(2021, 3, 15)
-    fill(database, LEDGER, FEATURES)
-    assert run(database).success
     columns = ["customer_id", "predicted_value", "upper_80", "model_version"]
-    first = database.read("clv.predictions", columns, where="true order by 1")
-    run(database)
-    again = database.read("clv.predictions", columns, where="true order by 1")
+    first = ran.read("clv.predictions", columns, where="true order by 1")
+    run(ran)
+    again = ran.read("clv.predictions", columns, where="true order by 1")
     pd.testing.assert_frame_equal(again, first)
-    fill(database, LEDGER.iloc[:0], world.features(LEDGER, [later]))
-    run(database, later)
-    dates = database.read("clv.predictions", ["as_of_date"])["as_of_date"]
+    fill(ran, LEDGER.iloc[:0], world.features(LEDGER, [later]))
+    run(ran, later)
+    dates = ran.read("clv.predictions", ["as_of_date"])["as_of_date"]
     assert {day.date() for day in dates} == {AS_OF, later}
-    assert (database.read("clv.model_versions")["status"] == "champion").sum() == 1
+    assert (ran.read("clv.model_versions")["status"] == "champion").sum() == 1
 
 
-def test_an_unchanged_run_tests_no_cutoff_again_and_changed_rows_do(database: Database) -> None:
-    fill(database, LEDGER, FEATURES)
-    first = run(database)
+def test_an_unchanged_run_tests_no_cutoff_again_and_changed_rows_do(ran: Database) -> None:
     columns = [*METRICS, "fit_seconds"]
-    before = database.read("clv.backtest_metrics", columns, where="true order by 1, 2")
-    again = run(database)
+    before = ran.read("clv.backtest_metrics", columns, where="true order by 1, 2")
+    again = run(ran)
     summary = materialization(again, "backtest_summary").metadata
-    cutoffs = materialization(first, "backtest_summary").metadata["tested"].value
+    cutoffs = ran.read("clv.backtest_metrics", ["cutoff_date"])["cutoff_date"].nunique()
     assert (summary["tested"].value, summary["reused"].value) == (0, cutoffs)
     # The seconds of the fits are those of the first run: nothing was fitted.
     pd.testing.assert_frame_equal(
-        database.read("clv.backtest_metrics", columns, where="true order by 1, 2"), before
+        ran.read("clv.backtest_metrics", columns, where="true order by 1, 2"), before
     )
 
-    database.execute(
+    ran.execute(
         "delete from clv.backtest_predictions where cutoff_date = '2020-10-01' "
         "and customer_id = 'c0001'"
     )
-    mended = materialization(run(database), "backtest_summary").metadata
+    mended = materialization(run(ran), "backtest_summary").metadata
     assert mended["tested"].value == 1
-    database.execute(
+    ran.execute(
         "update warehouse.customer_day_entries set net_amount = net_amount + 0.01 "
         "where customer_id = 'c0001'"
     )
-    changed = run(database)
+    changed = run(ran)
     assert materialization(changed, "backtest_summary").metadata["reused"].value == 0
 
 
@@ -266,49 +280,45 @@ def test_the_partitions_are_the_cutoffs_and_one_alone_can_be_tested(database: Da
     pd.testing.assert_frame_equal(after[same], before[same])
 
 
-def test_a_pin_overrules_the_rule_until_it_is_taken_away(database: Database) -> None:
-    fill(database, LEDGER, FEATURES)
-    run(database)
-    ruled = promotion.load_serving(database, AS_OF, HORIZON).model_version
-    other = registry.candidate_versions(database, AS_OF, HORIZON)["last_window"]
+def test_a_pin_overrules_the_rule_until_it_is_taken_away(ran: Database) -> None:
+    ruled = promotion.load_serving(ran, AS_OF, HORIZON).model_version
+    other = registry.candidate_versions(ran, AS_OF, HORIZON)["last_window"]
     assert ruled != other
     follow = AssetSelection.assets("clv/model").downstream() & SERVED
 
-    assert promotion.pin(database, other, datetime.now(UTC)) == HORIZON
-    assert materialization(run(database, selection=follow), "model").metadata["pinned"].value
-    served = database.read("clv.predictions")["model_version"].unique().tolist()
-    champion = database.read("clv.model_versions", where="status = 'champion'")
+    assert promotion.pin(ran, other, datetime.now(UTC)) == HORIZON
+    assert materialization(run(ran, selection=follow), "model").metadata["pinned"].value
+    served = ran.read("clv.predictions")["model_version"].unique().tolist()
+    champion = ran.read("clv.model_versions", where="status = 'champion'")
     assert served == champion["model_version"].tolist() == [other]
-    reason = database.query("select reason from clv.model_decisions order by decided_at desc")
+    reason = ran.query("select reason from clv.model_decisions order by decided_at desc")
     assert "pinned since" in reason["reason"][0] and "the rule says" in reason["reason"][0]
-    assert promotion.previous_version(database, HORIZON) == ruled
+    assert promotion.previous_version(ran, HORIZON) == ruled
 
-    assert promotion.unpin(database) == [HORIZON]
-    run(database, selection=follow)
-    assert database.read("clv.predictions")["model_version"].unique().tolist() == [ruled]
+    assert promotion.unpin(ran) == [HORIZON]
+    run(ran, selection=follow)
+    assert ran.read("clv.predictions")["model_version"].unique().tolist() == [ruled]
     with pytest.raises(UsageError, match="no model version 'nothing'"):
-        promotion.pin(database, "nothing", datetime.now(UTC))
+        promotion.pin(ran, "nothing", datetime.now(UTC))
 
 
 def test_value_is_discounted_margin_known_where_costs_are_and_the_datas_reach_told(
-    database: Database,
+    ran: Database,
 ) -> None:
-    fill(database, LEDGER, FEATURES)
     worth = ["discount_rate", "discounted_value", "predicted_margin", "discounted_margin"]
     columns = ["customer_id", "segment", "predicted_value", *worth, "is_extrapolated"]
-    assert run(database).success
-    plain = database.read("clv.predictions", columns, where="true order by customer_id")
+    plain = ran.read("clv.predictions", columns, where="true order by customer_id")
     assert plain["discounted_value"].equals(plain["predicted_value"])
     assert plain["predicted_margin"].isna().all() and plain["discounted_margin"].isna().all()
     assert not plain["is_extrapolated"].any() and (plain["discount_rate"] == 0).all()
 
-    database.execute(
+    ran.execute(
         "insert into warehouse.fct_transaction_items select customer_id, 'cup', 1, net_amount, "
         "false, date_day, known_date from warehouse.customer_day_entries; "
         "insert into warehouse.product_costs values ('cup', 5, '2020-01-01', null, null)"
     )
-    assert failed_checks(run(database, discount_rate=0.1)) == {}
-    worthy = database.read("clv.predictions", columns, where="true order by customer_id")
+    assert failed_checks(run(ran, discount_rate=0.1)) == {}
+    worthy = ran.read("clv.predictions", columns, where="true order by customer_id")
     assert worthy["predicted_value"].equals(plain["predicted_value"])
     factor = worthy["discounted_value"] / worthy["predicted_value"]
     assert factor.between(1.1 ** (-HORIZON / 365.25), 1, inclusive="neither").all()
@@ -317,21 +327,21 @@ def test_value_is_discounted_margin_known_where_costs_are_and_the_datas_reach_to
     assert (worthy["discounted_margin"] / worthy["discounted_value"]).to_numpy() == pytest.approx(
         share.to_numpy()
     )
-    segments_worth = database.read("clv.segments", ["segment", *worth[1:]]).set_index("segment")
+    segments_worth = ran.read("clv.segments", ["segment", *worth[1:]]).set_index("segment")
     sums = worthy.groupby("segment")[worth[1:]].sum()
     pd.testing.assert_frame_equal(segments_worth.sort_index(), sums)
-    assert promotion.served_discount_rate(database, HORIZON) == 0.1
+    assert promotion.served_discount_rate(ran, HORIZON) == 0.1
 
-    far = run(database, horizon_days=730)
+    far = run(ran, horizon_days=730)
     assert far.success and "outcomes_are_complete" in failed_checks(far)
-    beyond = database.query(
+    beyond = ran.query(
         "select bool_and(p.is_extrapolated) as predictions, "
         "bool_and(v.is_extrapolated) as version, bool_or(v.validated) as validated "
         "from clv.predictions as p join clv.model_versions as v using (model_version) "
         "where p.horizon_days = 730"
     ).iloc[0]
     assert beyond["predictions"] and beyond["version"] and not beyond["validated"]
-    within = database.query(
+    within = ran.query(
         "select bool_or(is_extrapolated) from clv.model_versions where horizon_days = 90"
     )
     assert not within.iloc[0, 0]
@@ -350,9 +360,7 @@ def test_thin_data_warns_and_serves(database: Database) -> None:
     assert {"champion_beats_last_window", "outcomes_are_complete"} <= set(warned)
 
 
-def test_the_checks_see_harm(database: Database) -> None:
-    fill(database, LEDGER, FEATURES)
-    run(database)
+def test_the_checks_see_harm(ran: Database) -> None:
     harms = {
         "champion_beats_last_window": "update clv.model_decisions set numbers = jsonb_set("
         "numbers, '{leaderboard}', (select jsonb_agg(case when model->>'model_name' = "
@@ -369,21 +377,19 @@ def test_the_checks_see_harm(database: Database) -> None:
     checks = CHECKS
     seen: set[str] = set()
     for check, harm in harms.items():
-        database.execute(harm)
-        failed = set(failed_checks(run(database, selection=checks)))
+        ran.execute(harm)
+        failed = set(failed_checks(run(ran, selection=checks)))
         assert failed - seen == {check}
         seen |= failed
 
 
-def test_equal_outcomes_are_told_as_nothing_to_rank(database: Database) -> None:
-    fill(database, LEDGER, FEATURES)
-    run(database)
-    database.execute(
+def test_equal_outcomes_are_told_as_nothing_to_rank(ran: Database) -> None:
+    ran.execute(
         "update clv.model_decisions set numbers = jsonb_set(numbers, '{leaderboard}', "
         "(select jsonb_agg(model || '{\"normalized_gini\": null}') "
         "from jsonb_array_elements(numbers->'leaderboard') as model))"
     )
-    checks = run(database, selection=CHECKS)
+    checks = run(ran, selection=CHECKS)
     [told] = [
         check.description
         for check in checks.get_asset_check_evaluations()

@@ -20,8 +20,8 @@ Run = Callable[..., ExecuteInProcessResult]
 
 
 @pytest.fixture
-def settings(database: Database, tmp_path: Path) -> Settings:
-    return Settings(home=tmp_path / "home", database_url=database.url, source=SimulatorSource(400))
+def settings(database: Database, home: Path) -> Settings:
+    return Settings(home=home, database_url=database.url, source=SimulatorSource(400))
 
 
 @pytest.fixture

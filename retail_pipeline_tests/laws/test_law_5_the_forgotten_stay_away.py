@@ -34,14 +34,9 @@ from retail_pipeline_tests.warehouse.landing import land, line, transaction
 
 
 @pytest.fixture
-def settings(database: Database, tmp_path: Path) -> Iterator[Settings]:
-    yield Settings(
-        home=tmp_path / "home",
-        database_url=database.url,
-        source=SimulatorSource(customers=150, seed=3),
-    )
-    with psycopg.connect(database.url, autocommit=True) as connection:
-        connection.execute(f"drop database if exists {database.name}_dagster with (force)")
+def settings(database: Database, home: Path) -> Settings:
+    source = SimulatorSource(customers=150, seed=3)
+    return Settings(home=home, database_url=database.url, source=source)
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ import pytest
 from retail_pipeline.errors import PipelineError
 from retail_pipeline.postgres import Database
 from retail_pipeline.warehouse.run import dbt_build
+from retail_pipeline_tests.warehouse.dbt_process import DbtWorker
 from retail_pipeline_tests.warehouse.landing import land, land_file, line, transaction
 
 AS_OF = date(2024, 4, 15)
@@ -148,9 +149,9 @@ def _assert_personal_data_stays_behind(database: Database) -> None:
     assert undocumented == []
 
 
-def test_thin_feeds_build_green(database: Database) -> None:
+def test_thin_feeds_build_green(database: Database, dbt: DbtWorker) -> None:
     """Nothing at all; then one customer, no products, countries, channels, quantities or prices."""
-    dbt_build(database.url, as_of=AS_OF)
+    dbt.build(AS_OF, tests=True)
     assert _rows(database, "select count(*) from warehouse.customer_features") == [(0,)]
 
     bare = {"amount": 5}
@@ -169,7 +170,7 @@ def test_thin_feeds_build_green(database: Database) -> None:
             )
         ],
     )
-    dbt_build(database.url, as_of=AS_OF)
+    dbt.build(AS_OF, tests=True)
     assert _rows(
         database,
         "select as_of_date::text, purchase_days, distinct_products, mean_unit_price, gap_mean_days "
@@ -180,14 +181,10 @@ def test_thin_feeds_build_green(database: Database) -> None:
     ]
 
 
-def test_chosen_as_of_dates_replace_the_month_firsts(database: Database) -> None:
+def test_chosen_as_of_dates_replace_the_month_firsts(database: Database, dbt: DbtWorker) -> None:
     land(database, "transactions", [transaction("T1", "K1", "2024-01-01T10:00:00Z", [line(1)])])
-    dbt_build(
-        database.url,
-        "+customer_features",
-        {"as_of_dates": ["2024-01-02", "2024-03-07"]},
-        as_of=AS_OF,
-    )
+    wanted = ["2024-01-02", "2024-03-07"]
+    dbt.build(AS_OF, "--target", "scratch", "--select", "+customer_features", as_of_dates=wanted)
     dates = _rows(database, "select as_of_date::text from warehouse.customer_features order by 1")
     assert dates == [("2024-01-02",), ("2024-03-07",)]
 
@@ -203,7 +200,7 @@ def test_a_second_currency_is_refused_by_name(database: Database) -> None:
         ],
     )
     with pytest.raises(PipelineError, match=r"money_is_in_one_currency of staging.stg_retail__tra"):
-        dbt_build(database.url, as_of=AS_OF)
+        dbt_build(database.url, "+stg_retail__transactions", as_of=AS_OF)
 
 
 def test_an_unreachable_database_is_one_message() -> None:
@@ -211,11 +208,12 @@ def test_an_unreachable_database_is_one_message() -> None:
         dbt_build("postgresql://nobody:secret@127.0.0.1:1/nothing")
 
 
+@pytest.mark.slow
 def test_real_transactions_reconcile_to_the_penny(
-    database: Database, online_retail_ii: Path
+    database: Database, dbt: DbtWorker, online_retail_ii: Path
 ) -> None:
     lines = land_file(database, online_retail_ii)
-    dbt_build(database.url, as_of=date(2011, 12, 10))
+    dbt.build(date(2011, 12, 10), tests=True)
     (facts,) = _rows(
         database,
         "select count(*), count(distinct customer_id), sum(line_count), sum(net_amount)::float, "

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from retail_pipeline.postgres import Database
-from retail_pipeline.warehouse.run import dbt_build
+from retail_pipeline_tests.warehouse.dbt_process import DbtWorker
 from retail_pipeline_tests.warehouse.expected_features import expected_features
 from retail_pipeline_tests.warehouse.landing import land, line, transaction
 
@@ -101,30 +101,30 @@ def _return(dice: random.Random, sale: Record) -> Record:
     }
 
 
-def _build(database: Database, transactions: list[Record]) -> pd.DataFrame:
+def _build(database: Database, dbt: DbtWorker, transactions: list[Record]) -> pd.DataFrame:
     database.execute("truncate transactional.transactions")
     land(database, "transactions", transactions)
-    dbt_build(database.url, "+customer_features", as_of=CLOCK)
+    dbt.build(CLOCK, "--select", "+customer_features", tests=True)
     features = database.read("warehouse.customer_features")
     return features.sort_values(KEY, ignore_index=True)
 
 
 @pytest.mark.parametrize("seed", [1])
 def test_features_equal_a_plain_computation_and_obey_the_law_of_time(
-    database: Database, seed: int
+    database: Database, dbt: DbtWorker, seed: int
 ) -> None:
     dice = random.Random(seed)
     transactions, products, users = _transactions(dice), _products(dice), _users(dice)
     land(database, "products", products)
     land(database, "users", users)
-    dbt_build(database.url, ["+product_versions", "+customer_versions"], as_of=CLOCK)
+    dbt.build(CLOCK, "--select", "+product_versions", "+customer_versions")
     database.execute("truncate transactional.products, transactional.users")
     new_products = _changed(products, price=99, category="C9")
     new_users = _changed(users, country="EIRE")
     land(database, "products", new_products)
     land(database, "users", new_users)
 
-    features = _build(database, transactions)
+    features = _build(database, dbt, transactions)
     dates = sorted(pd.to_datetime(features["as_of_date"]).dt.date.unique())
     assert dates[-1] == CLOCK
     assert all(day.day == 1 for day in dates[:-1])
@@ -147,7 +147,7 @@ def test_features_equal_a_plain_computation_and_obey_the_law_of_time(
         for t in transactions
     ]
     assert later != transactions
-    changed = _build(database, later)
+    changed = _build(database, dbt, later)
     until = pd.Timestamp(turn.date())
     pd.testing.assert_frame_equal(
         features[features["as_of_date"] <= until].reset_index(drop=True),
