@@ -6,8 +6,8 @@ alerted twice. Memory and sending are in `delivery`.
 
 import re
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import dagster as dg
@@ -23,118 +23,94 @@ _NO_REASON = "the run's process ended without a reason"
 Owners = Callable[[dg.AssetKey], Sequence[str]]
 """Looks up the owners of an asset."""
 
+_Events = Mapping[dg.DagsterEventType, Sequence[Any]]
+
 
 @dataclass(frozen=True)
 class Cause:
     """One reason for which something in a run failed or did not pass.
 
     Attributes:
+        job: The job of the run.
         assets: The assets concerned, as text; empty where a run failed outside of any asset.
         reason: A sentence.
         owners: The owners of the assets.
         check: The check that did not pass, if it was one.
         is_warning: The check is a warning.
+        ending: What happened, after the name of the asset or job.
     """
 
+    job: str
     assets: tuple[str, ...]
     reason: str
-    owners: tuple[str, ...]
+    owners: tuple[str, ...] = ()
     check: str | None = None
     is_warning: bool = False
+    ending: str = "failed"
 
     @property
     def key(self) -> str:
         """The same text for the same cause in another run: numbers in its reason do not count."""
         words = re.sub(r"[0-9a-f]{8,}|\d+", "#", self.reason.lower())
-        return "|".join([*self.assets[:1], self.check or words, str(self.is_warning)])
+        return "|".join([self.subjects[0], "" if self.check else words, str(self.is_warning)])
 
     @property
     def subjects(self) -> list[str]:
-        """The names that have to be healthy for the cause to be over; none stands for the job."""
-        return [f"{asset}:{self.check}" if self.check else asset for asset in self.assets]
+        """The names that have to be healthy for the cause to be over."""
+        names = self.assets or (f"job {self.job}",)
+        return [f"{name}:{self.check}" if self.check else name for name in names]
+
+    @property
+    def title(self) -> str:
+        """A line that says what happened to which asset or job."""
+        name, more = (self.assets or (f"job {self.job}",))[0], len(self.assets) - 1
+        if self.check is not None:
+            return f"{name}: check {self.check} {'warns' if self.is_warning else 'did not pass'}"
+        return f"{name} and {more} more {self.ending}" if more > 0 else f"{name} {self.ending}"
 
 
 @dataclass(frozen=True)
 class Outcome:
     """The causes of one ended run, and its healthy subjects: assets, steps, passed checks, job."""
 
-    job: str
     run_id: str
     causes: tuple[Cause, ...]
-    healthy: frozenset[str]
+    healthy: frozenset[str] = frozenset()
 
     def document(self, cause: Cause, dagster_url: str, runs_in_a_row: int = 1) -> dict[str, Any]:
         """Return the alert of a cause as webhooks get it; `text` is the whole message."""
-        target = cause.assets[0] if cause.assets else f"job {self.job}"
-        more = len(cause.assets) - 1
-        title = f"{target} and {more} more failed" if more > 0 else f"{target} failed"
-        if cause.check is not None:
-            ending = "warns" if cause.is_warning else "did not pass"
-            title = f"{target}: check {cause.check} {ending}"
         run_url = f"{dagster_url}/runs/{self.run_id}"
         hidden = len(cause.assets) - _ASSETS_SHOWN
         shown = [*cause.assets[:_ASSETS_SHOWN], *([f"{hidden} more"] if hidden > 0 else [])]
         lines = [
-            title,
+            cause.title,
             f"in {runs_in_a_row} runs in a row" if runs_in_a_row > 1 else "",
             cause.reason,
-            f"job {self.job}, run {run_url}",
-            "assets: " + ", ".join(shown) if more > 0 else "",
+            f"job {cause.job}, run {run_url}",
+            "assets: " + ", ".join(shown) if len(cause.assets) > 1 else "",
             "owner: " + ", ".join(cause.owners) if cause.owners else "",
         ]
         return {
             "text": "\n".join(line for line in lines if line),
-            "title": title,
+            "title": cause.title,
             "assets": list(cause.assets),
             "check": cause.check,
             "cause": cause.reason,
             "owners": list(cause.owners),
-            "job": self.job,
+            "job": cause.job,
             "run_id": self.run_id,
             "run_url": run_url,
         }
 
 
-@dataclass
-class _Log:
-    """The events of one run that alerts depend on; of a repeated step the last check counts."""
-
-    planned: dict[str, list[dg.AssetKey]] = field(default_factory=lambda: defaultdict(list))
-    made: set[dg.AssetKey] = field(default_factory=set)
-    succeeded: set[str] = field(default_factory=set)
-    failures: list[Any] = field(default_factory=list)
-    checks: dict[Any, tuple[str, Any]] = field(default_factory=dict)
-    run_failure: str = ""
-
-    @classmethod
-    def read(cls, instance: dg.DagsterInstance, run_id: str) -> "_Log":
-        log, types = cls(), dg.DagsterEventType
-        for entry in instance.all_logs(run_id, of_type=_EVENT_TYPES):
-            event = entry.get_dagster_event()
-            step = event.step_key or ""
-            if event.event_type is types.ASSET_CHECK_EVALUATION:
-                found = event.asset_check_evaluation_data
-                log.checks[found.asset_key, found.check_name] = (step, found)
-            elif event.event_type is types.ASSET_MATERIALIZATION and event.asset_key:
-                log.made.add(event.asset_key)
-            elif event.event_type is types.ASSET_MATERIALIZATION_PLANNED and event.asset_key:
-                log.planned[step].append(event.asset_key)
-            elif event.event_type is types.STEP_SUCCESS:
-                log.succeeded.add(step)
-            elif event.event_type is types.STEP_FAILURE:
-                log.failures.append(event)
-            elif event.event_type is types.RUN_FAILURE:
-                log.run_failure = event.message or ""
-        return log
-
-
-_EVENT_TYPES = {
-    dg.DagsterEventType.STEP_FAILURE,
-    dg.DagsterEventType.STEP_SUCCESS,
-    dg.DagsterEventType.RUN_FAILURE,
-    dg.DagsterEventType.ASSET_CHECK_EVALUATION,
-    dg.DagsterEventType.ASSET_MATERIALIZATION,
-    dg.DagsterEventType.ASSET_MATERIALIZATION_PLANNED,
+_TYPES = dg.DagsterEventType
+_READ = {
+    _TYPES.STEP_FAILURE,
+    _TYPES.STEP_SUCCESS,
+    _TYPES.RUN_FAILURE,
+    _TYPES.ASSET_CHECK_EVALUATION,
+    _TYPES.ASSET_MATERIALIZATION,
+    _TYPES.ASSET_MATERIALIZATION_PLANNED,
 }
 
 
@@ -142,50 +118,75 @@ def outcome_of(instance: dg.DagsterInstance, run: dg.DagsterRun, owners: Owners)
     """Return the causes of an ended run, and what is healthy after it.
 
     Steps that failed for one reason are one cause. A step that failed because of its own checks is
-    the cause of these checks, not a second one, but for the assets that it names as failed.
+    the cause of these checks, not a second one, but for the assets that it names as failed. A log
+    that cannot be read is a cause: something that failed may be in it.
 
     Args:
         instance: The instance whose event log is read.
         run: A run that has ended.
         owners: Looks up the owners of an asset.
     """
-    log = _Log.read(instance, run.run_id)
-    causes = [_check_cause(found, owners) for _, found in log.checks.values() if not found.passed]
+    try:
+        return _outcome(run, _events(instance, run.run_id), owners)
+    except Exception as error:  # whatever it is, the alerts of the other runs go on
+        reason = _short(f"{type(error).__name__}: {error}")
+        ending = "has ended, but its log cannot be read"
+        return Outcome(run.run_id, (Cause(run.job_name, (), reason, ending=ending),))
+
+
+def _events(instance: dg.DagsterInstance, run_id: str) -> _Events:
+    events = defaultdict(list)
+    for entry in instance.all_logs(run_id, of_type=_READ):
+        event = entry.get_dagster_event()
+        events[event.event_type].append(event)
+    return events
+
+
+def _outcome(run: dg.DagsterRun, events: _Events, owners: Owners) -> Outcome:
+    # Of a repeated step the last evaluation counts.
+    checks = {
+        (found.asset_key.to_user_string(), found.check_name): (event.step_key, found)
+        for event in events[_TYPES.ASSET_CHECK_EVALUATION]
+        for found in [event.asset_check_evaluation_data]
+    }
+    wrong = [(step, found) for step, found in checks.values() if not found.passed]
+    causes = [_check_cause(run.job_name, found, owners) for _, found in wrong]
     if not run.is_success:
-        failed = list(_step_causes(log, owners))
+        error = dg.AssetCheckSeverity.ERROR
+        blamed = {step for step, found in wrong if found.severity is error}
+        failed = list(_step_causes(run.job_name, events, blamed, owners))
         if not failed and all(cause.is_warning for cause in causes):
-            failed = [Cause((), _short(log.run_failure or _NO_REASON), ())]
+            messages = [event.message for event in events[_TYPES.RUN_FAILURE] if event.message]
+            failed = [Cause(run.job_name, (), _short([_NO_REASON, *messages][-1]))]
         causes = [*failed, *causes]
-    healthy = {key.to_user_string() for key in log.made} | log.succeeded
-    healthy |= {
-        f"{found.asset_key.to_user_string()}:{found.check_name}"
-        for _, found in log.checks.values()
-        if found.passed
-    }
-    if run.is_success:
-        healthy.add(f"job {run.job_name}")
-    return Outcome(run.job_name, run.run_id, tuple(causes), frozenset(healthy))
+    healthy = {key.to_user_string() for key in _made(events)}
+    healthy |= {event.step_key for event in events[_TYPES.STEP_SUCCESS]}
+    healthy |= {f"{asset}:{name}" for (asset, name), (_, found) in checks.items() if found.passed}
+    healthy |= {f"job {run.job_name}"} if run.is_success else set()
+    return Outcome(run.run_id, tuple(causes), frozenset(healthy))
 
 
-def _step_causes(log: _Log, owners: Owners) -> Iterator[Cause]:
-    """Yield a cause for each reason for which steps failed."""
-    blamed = {
-        step
-        for step, found in log.checks.values()
-        if not found.passed and found.severity is dg.AssetCheckSeverity.ERROR
-    }
+def _step_causes(job: str, events: _Events, blamed: set[str], owners: Owners) -> Iterator[Cause]:
+    """Yield a cause for each reason for which steps failed, `blamed` for checks aside."""
+    planned = defaultdict(set)
+    for event in events[_TYPES.ASSET_MATERIALIZATION_PLANNED]:
+        planned[event.step_key].add(event.asset_key)
     steps_by_reason: dict[str, list[str]] = defaultdict(list)
-    for event in log.failures:
+    for event in events[_TYPES.STEP_FAILURE]:
         if named := _named_assets(event):
             keys = [dg.AssetKey.from_user_string(name) for name in named]
             reason = _short(" ".join(dict.fromkeys(named.values())))
-            yield Cause(tuple(named), reason, _owners(keys, owners))
+            yield Cause(job, tuple(named), reason, _owners(keys, owners))
         elif event.step_key not in blamed:
-            steps_by_reason[_reason_of_step(event)].append(str(event.step_key))
+            steps_by_reason[_reason_of_step(event)].append(event.step_key)
     for reason, steps in steps_by_reason.items():
-        keys = sorted({key for step in steps for key in log.planned[step]} - log.made)
+        keys = sorted({key for step in steps for key in planned[step]} - _made(events))
         names = tuple(key.to_user_string() for key in keys) or tuple(steps)
-        yield Cause(names, reason, _owners(keys, owners))
+        yield Cause(job, names, reason, _owners(keys, owners))
+
+
+def _made(events: _Events) -> set[dg.AssetKey]:
+    return {event.asset_key for event in events[_TYPES.ASSET_MATERIALIZATION]}
 
 
 def _named_assets(event: Any) -> dict[str, str]:
@@ -195,13 +196,12 @@ def _named_assets(event: Any) -> dict[str, str]:
     return dict(sorted(named.value.items())) if named is not None else {}
 
 
-def _check_cause(found: Any, owners: Owners) -> Cause:
-    reason = found.description or "; ".join(
-        f"{name}: {value.value}" for name, value in found.metadata.items()
-    )
+def _check_cause(job: str, found: Any, owners: Owners) -> Cause:
+    numbers = [f"{name}: {value.value}" for name, value in found.metadata.items()]
     return Cause(
+        job,
         (found.asset_key.to_user_string(),),
-        _short(reason),
+        _short(found.description or "; ".join(numbers)),
         _owners([found.asset_key], owners),
         found.check_name,
         is_warning=found.severity is dg.AssetCheckSeverity.WARN,

@@ -11,11 +11,7 @@ from operator import and_, or_
 
 import dagster as dg
 
-from retail_pipeline.automation.environments import (
-    FIGURES_AFTER_PREDICTIONS,
-    WAREHOUSE_AFTER_LANDING,
-    sensor_status,
-)
+from retail_pipeline.automation.environments import Starter, status
 from retail_pipeline.settings import Environment
 
 LANDING = "transactional"
@@ -23,29 +19,35 @@ WAREHOUSE = ("staging", "intermediate", "warehouse")
 CLV = "clv"
 SHOWN = ("figures", "report")
 
-_INTERVAL_SECONDS = 30
-
 
 def build_condition_sensors(
     environment: Environment,
 ) -> list[dg.AutomationConditionSensorDefinition]:
     """Return the sensors that evaluate the conditions, one per stage, so that each has a switch."""
+
+    def sensor(
+        name: Starter, groups: Sequence[str], description: str
+    ) -> dg.AutomationConditionSensorDefinition:
+        return dg.AutomationConditionSensorDefinition(
+            name.value,
+            target=dg.AssetSelection.groups(*groups),
+            minimum_interval_seconds=30,
+            default_status=dg.DefaultSensorStatus[status(name, environment)],
+            description=description,
+        )
+
     return [
-        dg.AutomationConditionSensorDefinition(
-            WAREHOUSE_AFTER_LANDING,
-            target=dg.AssetSelection.groups(*WAREHOUSE),
-            minimum_interval_seconds=_INTERVAL_SECONDS,
-            default_status=sensor_status(WAREHOUSE_AFTER_LANDING, environment),
-            description="Builds and tests the whole warehouse, in one run, when new data has "
-            "landed in all streams and passed its checks.",
+        sensor(
+            Starter.WAREHOUSE_AFTER_LANDING,
+            WAREHOUSE,
+            "Builds and tests the whole warehouse, in one run, when new data has landed in all "
+            "streams and passed its checks.",
         ),
-        dg.AutomationConditionSensorDefinition(
-            FIGURES_AFTER_PREDICTIONS,
-            target=dg.AssetSelection.groups(*SHOWN),
-            minimum_interval_seconds=_INTERVAL_SECONDS,
-            default_status=sensor_status(FIGURES_AFTER_PREDICTIONS, environment),
-            description="Draws what shows predictions when these are new, and the other figures "
-            "when the warehouse is.",
+        sensor(
+            Starter.FIGURES_AFTER_PREDICTIONS,
+            SHOWN,
+            "Draws what shows predictions when these are new, and the other figures when the "
+            "warehouse is.",
         ),
     ]
 

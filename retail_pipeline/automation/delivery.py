@@ -14,7 +14,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 import pydantic
 
-from retail_pipeline.automation.alerts import Cause, Outcome
+from retail_pipeline.automation.alerts import Outcome
 from retail_pipeline.settings import Settings
 
 WEBHOOK, EMAIL = "webhook", "e-mail"
@@ -73,14 +73,13 @@ class Recipient:
 
 def take(memory: Memory, outcome: Outcome, settings: Settings) -> int:
     """Enter an ended run into the memory; return the number of new alerts, logged and waiting."""
-    causes = {_key(cause, outcome.job): cause for cause in outcome.causes}
+    causes = {cause.key: cause for cause in outcome.causes}
     for key, known in list(memory.causes.items()):
         if key not in causes and set(known.subjects) <= outcome.healthy:
             del memory.causes[key]
     alerts = 0
     for key, cause in causes.items():
-        subjects = cause.subjects or [f"job {outcome.job}"]
-        known = memory.causes.setdefault(key, OpenCause(subjects=subjects))
+        known = memory.causes.setdefault(key, OpenCause(subjects=cause.subjects))
         if outcome.run_id not in known.runs:
             known.runs = [*known.runs, outcome.run_id][-RUNS_BEFORE_A_WARNING:]
         if known.is_alerted or len(known.runs) < (RUNS_BEFORE_A_WARNING if cause.is_warning else 1):
@@ -93,11 +92,6 @@ def take(memory: Memory, outcome: Outcome, settings: Settings) -> int:
             Waiting(to=each.id, alert=alert) for each in recipients(settings, cause.owners)
         ]
     return alerts
-
-
-def _key(cause: Cause, job: str) -> str:
-    """Return the key of a cause; without assets it is the job's own."""
-    return cause.key if cause.assets else f"job {job}|{cause.key}"
 
 
 def recipients(settings: Settings, owners: Sequence[str] | None = None) -> list[Recipient]:
@@ -150,36 +144,30 @@ def deliver(memory: Memory, settings: Settings, seconds: float = _DELIVERY_SECON
 def _refusal(recipient: Recipient, alert: dict[str, Any], settings: Settings) -> str:
     """Send one alert; return the reason where it was not taken, else nothing."""
     try:
-        return _send(recipient, alert, settings)
-    except (
-        Exception
-    ) as error:  # no error of a receiver may end the alerting; its text may be secret
-        return type(error).__name__
-
-
-def _send(recipient: Recipient, alert: dict[str, Any], settings: Settings) -> str:
-    if recipient.address.startswith(("http://", "https://")):
-        return _post(recipient.address, alert)
-    import apprise
-
-    target: Any = recipient.address
-    if recipient.channel == EMAIL:
-        target = _mail_target(recipient.address, settings)
-    service = apprise.Apprise()
-    title = f"[retail-pipeline] {alert['title']}"
-    text = apprise.NotifyFormat.TEXT
-    taken = service.add(target) and service.notify(alert["text"], title=title, body_format=text)
-    return "" if taken else "it did not take the alert (the log of apprise says more)"
+        if recipient.address.startswith(("http://", "https://")):
+            return _post(recipient.address, alert)
+        return _notify(recipient, alert, settings)
+    except Exception as error:  # none may end the alerting, and its text may be secret
+        return f"it cannot be reached ({type(error).__name__})"
 
 
 def _post(address: str, alert: dict[str, Any]) -> str:
     import httpx
 
-    try:
-        answer = httpx.post(address, json=alert, timeout=SEND_SECONDS)
-    except (httpx.HTTPError, httpx.InvalidURL) as error:
-        return f"it cannot be reached ({type(error).__name__})"
+    answer = httpx.post(address, json=alert, timeout=SEND_SECONDS)
     return "" if answer.is_success else f"it answered {answer.status_code}"
+
+
+def _notify(recipient: Recipient, alert: dict[str, Any], settings: Settings) -> str:
+    import apprise
+
+    is_mail = recipient.channel == EMAIL
+    target: Any = _mail_target(recipient.address, settings) if is_mail else recipient.address
+    service = apprise.Apprise()
+    title = f"[retail-pipeline] {alert['title']}"
+    text = apprise.NotifyFormat.TEXT
+    taken = service.add(target) and service.notify(alert["text"], title=title, body_format=text)
+    return "" if taken else "it did not take the alert (the log of apprise says more)"
 
 
 def _mail_target(address: str, settings: Settings) -> dict[str, Any]:

@@ -5,59 +5,41 @@ sensor does is in the modules beside this one.
 """
 
 from collections.abc import Mapping
+from enum import StrEnum
 from types import MappingProxyType
-
-import dagster as dg
+from typing import Literal
 
 from retail_pipeline.settings import Environment
 
-DAILY_INGESTION = "daily_ingestion"
-WEEKLY_UPKEEP = "weekly_upkeep"
-WAREHOUSE_AFTER_LANDING = "warehouse_after_landing"
-CLV_AFTER_NEW_FEATURES = "clv_after_new_features"
-REALISED_AFTER_HORIZON = "realised_after_horizon"
-FIGURES_AFTER_PREDICTIONS = "figures_after_predictions"
-ALERTS = "alerts"
 
-EVERYTHING = frozenset(
-    {
-        DAILY_INGESTION,
-        WEEKLY_UPKEEP,
-        WAREHOUSE_AFTER_LANDING,
-        CLV_AFTER_NEW_FEATURES,
-        REALISED_AFTER_HORIZON,
-        FIGURES_AFTER_PREDICTIONS,
-        ALERTS,
-    }
-)
+class Starter(StrEnum):
+    """The schedules and sensors."""
 
-RUNS_UNASKED: Mapping[Environment, frozenset[str]] = MappingProxyType(
+    DAILY_INGESTION = "daily_ingestion"
+    WEEKLY_UPKEEP = "weekly_upkeep"
+    WAREHOUSE_AFTER_LANDING = "warehouse_after_landing"
+    CLV_AFTER_NEW_FEATURES = "clv_after_new_features"
+    REALISED_AFTER_HORIZON = "realised_after_horizon"
+    FIGURES_AFTER_PREDICTIONS = "figures_after_predictions"
+    ALERTS = "alerts"
+
+
+RUNS_UNASKED: Mapping[Environment, frozenset[Starter]] = MappingProxyType(
     {
         # A laptop must not start work by itself; each can be switched on in the UI.
         Environment.LOCAL: frozenset(),
         # Staging shares the source's rate limits with production: it syncs when someone asks.
-        Environment.STAGING: EVERYTHING - {DAILY_INGESTION},
-        Environment.PRODUCTION: EVERYTHING,
+        Environment.STAGING: frozenset(Starter) - {Starter.DAILY_INGESTION},
+        Environment.PRODUCTION: frozenset(Starter),
     }
 )
 """The environment that somebody adds has to decide: a missing one is an error."""
 
 
-def schedule_status(name: str, environment: Environment) -> dg.DefaultScheduleStatus:
-    """Return whether a schedule runs without being switched on.
+def status(starter: Starter, environment: Environment) -> Literal["RUNNING", "STOPPED"]:
+    """Return the name of Dagster's status: whether it runs without being switched on.
 
     Raises:
         KeyError: An environment was added and nobody decided what runs in it.
     """
-    runs = name in RUNS_UNASKED[environment]
-    return dg.DefaultScheduleStatus.RUNNING if runs else dg.DefaultScheduleStatus.STOPPED
-
-
-def sensor_status(name: str, environment: Environment) -> dg.DefaultSensorStatus:
-    """Return whether a sensor runs without being switched on.
-
-    Raises:
-        KeyError: An environment was added and nobody decided what runs in it.
-    """
-    runs = name in RUNS_UNASKED[environment]
-    return dg.DefaultSensorStatus.RUNNING if runs else dg.DefaultSensorStatus.STOPPED
+    return "RUNNING" if starter in RUNS_UNASKED[environment] else "STOPPED"

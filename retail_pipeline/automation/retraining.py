@@ -1,8 +1,8 @@
 """Work that new features call for: a new model, new predictions, or actual values of past ones.
 
-Decided from Dagster's event log alone: the metadata of the landing tables when a model was last
-trained or predictions were made, and now. Nothing is read from the warehouse. Conditions of Dagster
-know which assets are newer, but no numbers; hence sensors.
+Decided from the metadata of Dagster's materializations; nothing is read from the warehouse, and no
+stream of an API is named. Conditions of Dagster know which assets are newer, but no numbers; hence
+sensors.
 """
 
 import json
@@ -13,13 +13,12 @@ from typing import Any
 
 import dagster as dg
 
-from retail_pipeline.automation.jobs import CLV, REALISED, SCORE
+from retail_pipeline.automation.jobs import CLV, PREDICTIONS, REALISED, SCORE
 from retail_pipeline.settings import TODAY
 
-LANDED = dg.AssetKey(["transactional", "transactions"])
+TRANSACTIONS = dg.AssetKey(["warehouse", "fct_transactions"])
 FEATURES = dg.AssetKey(["warehouse", "customer_features"])
 MODEL = dg.AssetKey(["clv", "model"])
-PREDICTIONS = dg.AssetKey(["clv", "predictions"])
 
 RETRAIN_GROWTH = 0.05
 """Transactions since the training, as a share of those it used, from which models are trained anew
@@ -30,8 +29,8 @@ _AT_ONCE = 100
 
 
 @dataclass(frozen=True)
-class Landing:
-    """The as-of date, the generation of the data and the transactions that a sync has landed."""
+class Data:
+    """The as-of date, the generation and the transactions of the warehouse at some moment."""
 
     as_of: date
     generation: int
@@ -53,41 +52,38 @@ class OpenHorizon:
 
 
 def runs_for_new_features(instance: dg.DagsterInstance, cursor: str | None) -> dg.SensorResult:
-    """Return the run that the features since the cursor call for: one, for the latest of them.
-
-    However many were made since the last look, only the latest is worth a model. A sensor that was
-    never evaluated before starts with the latest one.
+    """Return the run that the latest features call for; none where they were looked at before.
 
     Args:
         instance: The instance whose event log is read.
-        cursor: The storage id of the last materialization that was read; None at first.
+        cursor: The version of the features that were looked at last; None at first.
     """
-    found = _before_a_run_at_work(instance, _new_features(instance, cursor))
-    if not found:
-        return _nothing("there are no new features since the last look", cursor or "0")
-    seen = str(found[-1].storage_id)
-    usable = [record for record in found if _ended_well(instance, record.run_id)]
-    if not usable:
-        return _nothing("the runs with new features failed", seen)
-    newest = usable[-1]
-    if cursor is not None and _repeats_what_was_seen(instance, newest, found[0]):
-        return _nothing("the features are those of the last look", seen)
-    job, reason = job_for(instance, newest)
+    latest = _latest(instance, FEATURES)
+    if latest is None:
+        return _nothing("there are no features yet", cursor)
+    run = instance.get_run_by_id(latest.run_id) if latest.run_id else None
+    if run is not None and not run.is_success:
+        state = "failed" if run.is_finished else "is at work: its tests may still fail"
+        return _nothing(f"the run with the latest features {state}", cursor)
+    version = _version(latest)
+    if version == cursor:
+        return _nothing("the features are those of the last look", cursor)
+    job, reason = job_for(instance, latest)
     if job is None:
-        return _nothing(reason, seen)
+        return _nothing(reason, version)
     # A materialization that was reported by hand has no run; its own id stands in.
-    cause = newest.run_id or f"reported-{newest.storage_id}"
-    given = _window(instance, newest.run_id)
+    cause = latest.run_id or f"reported-{latest.storage_id}"
+    given = _window_of(run) if run is not None else {}
     # Neither a full refresh, as the job should empty no layer, nor `today`, which may have passed.
     names = ("as_of", "horizon_days", "discount_rate")
     window = {name: given[name] for name in names if given.get(name) not in (None, TODAY)}
     request = dg.RunRequest(
         run_key=cause,
         job_name=job,
-        run_config=_run_config(window),
+        run_config=_run_config(window) if window else {},
         tags={"retail/features_from": cause, "retail/because": reason},
     )
-    return dg.SensorResult(run_requests=[request], cursor=seen)
+    return dg.SensorResult(run_requests=[request], cursor=version)
 
 
 def job_for(instance: dg.DagsterInstance, features: dg.EventLogRecord) -> tuple[str | None, str]:
@@ -95,16 +91,16 @@ def job_for(instance: dg.DagsterInstance, features: dg.EventLogRecord) -> tuple[
     trained, predicted = _latest(instance, MODEL), _latest(instance, PREDICTIONS)
     if trained is not None and trained.storage_id > features.storage_id:
         return None, "a model was trained on these features"
-    then = _landing_at(instance, trained) if trained is not None else None
-    if (reason := reason_to_retrain(_landing_at(instance, features), then)) is not None:
+    then = _data_of(instance, trained) if trained is not None else None
+    if (reason := reason_to_retrain(_data_of(instance, features), then)) is not None:
         return CLV, reason
     if predicted is not None and predicted.storage_id > features.storage_id:
         return None, "predictions were made on these features"
     return SCORE, "the features are new, but neither of a new month nor by many transactions"
 
 
-def reason_to_retrain(now: Landing | None, then: Landing | None) -> str | None:
-    """Return why a model trained on what had landed `then` is too old for what has landed now."""
+def reason_to_retrain(now: Data | None, then: Data | None) -> str | None:
+    """Return why a model that was trained on the data of `then` is too old for that of now."""
     if now is None or then is None:
         return "no model was trained yet, or it is not known on what"
     if now.generation != then.generation:
@@ -135,27 +131,24 @@ def runs_for_passed_horizons(
     after = dg.AssetRecordsFilter(PREDICTIONS, after_storage_id=kept["seen"])
     found = instance.fetch_materializations(after, limit=_AT_ONCE, ascending=True).records
     for record in found:
-        if (landed := _landing_at(instance, record)) is not None:
-            horizon = _window(instance, record.run_id).get("horizon_days") or default_horizon
-            waiting.add(OpenHorizon(landed.as_of.isoformat(), horizon, landed.generation))
+        if (data := _data_of(instance, record)) is not None:
+            run = instance.get_run_by_id(record.run_id)
+            horizon = (_window_of(run) if run else {}).get("horizon_days") or default_horizon
+            waiting.add(OpenHorizon(data.as_of.isoformat(), horizon, data.generation))
     features = _latest(instance, FEATURES)
-    now = _landing_at(instance, features) if features is not None else None
-    due: set[OpenHorizon] = set()
+    now = _data_of(instance, features) if features is not None else None
+    due: dict[int, OpenHorizon] = {}
     if now is not None:
         waiting = {each for each in waiting if each.generation == now.generation}
-        due = {each for each in waiting if each.due <= now.as_of}
-    left = sorted(waiting - due)
+        # Of each horizon the latest date stands for the earlier ones.
+        due = {each.horizon_days: each for each in sorted(waiting) if each.due <= now.as_of}
+        waiting = {each for each in waiting if each.due > now.as_of}
     seen = found[-1].storage_id if found else kept["seen"]
     return dg.SensorResult(
-        run_requests=[_realised_request(last) for last in _latest_of_each_horizon(due)],
-        skip_reason=None if due else dg.SkipReason(f"no horizon has passed; {len(left)} are open"),
-        cursor=json.dumps({"seen": seen, "open": [astuple(each) for each in left]}),
+        run_requests=[_realised_request(due[days]) for days in sorted(due)],
+        skip_reason=None if due else f"no horizon has passed; {len(waiting)} are open",
+        cursor=json.dumps({"seen": seen, "open": [astuple(each) for each in sorted(waiting)]}),
     )
-
-
-def _latest_of_each_horizon(due: set[OpenHorizon]) -> list[OpenHorizon]:
-    latest = {each.horizon_days: each for each in sorted(due)}
-    return [latest[days] for days in sorted(latest)]
 
 
 def _realised_request(last: OpenHorizon) -> dg.RunRequest:
@@ -167,20 +160,33 @@ def _realised_request(last: OpenHorizon) -> dg.RunRequest:
     )
 
 
-def _landing_at(instance: dg.DagsterInstance, record: dg.EventLogRecord) -> Landing | None:
-    """Return what had landed when something was materialized; None where that is not known."""
-    landed = _latest(instance, LANDED, before=record.storage_id)
-    made = landed.asset_materialization if landed else None
-    if made is None:
-        return None
+def _data_of(instance: dg.DagsterInstance, record: dg.EventLogRecord) -> Data | None:
+    """Return the data that something was made from; None where that is not known."""
+    built = _latest(instance, TRANSACTIONS, before=record.storage_id)
     try:
-        return Landing(
-            date.fromisoformat(str(made.metadata["as_of"].value)),
-            int(str(made.metadata["generation"].value)),
-            int(str(made.metadata["dagster/row_count"].value)),
+        return Data(
+            date.fromisoformat(_said(built, "as_of")),
+            int(_said(built, "generation")),
+            int(_said(built, "dagster/row_count")),
         )
-    except (KeyError, ValueError):
+    except ValueError:
         return None
+
+
+def _version(features: dg.EventLogRecord) -> str:
+    """Return a text that is another one where the rows are; a refilled layer has other ones."""
+    made = features.asset_materialization
+    # One that was reported by hand has no version, and is never the same as another.
+    tags = (made.tags if made else None) or {}
+    rows = tags.get("dagster/data_version", str(features.storage_id))
+    return f"{_said(features, 'generation')}:{rows}"
+
+
+def _said(record: dg.EventLogRecord | None, name: str) -> str:
+    """Return a value of a materialization's metadata as text; empty where it has none."""
+    made = record.asset_materialization if record is not None else None
+    value = made.metadata.get(name) if made is not None else None
+    return str(value.value) if value is not None else ""
 
 
 def _latest(
@@ -191,61 +197,17 @@ def _latest(
     return next(iter(instance.fetch_materializations(wanted, limit=1).records), None)
 
 
-def _new_features(instance: dg.DagsterInstance, cursor: str | None) -> list[dg.EventLogRecord]:
-    if cursor is None:
-        return list(instance.fetch_materializations(FEATURES, limit=1).records)
-    after = dg.AssetRecordsFilter(FEATURES, after_storage_id=int(cursor))
-    return list(reversed(instance.fetch_materializations(after, limit=_AT_ONCE).records))
-
-
-def _repeats_what_was_seen(
-    instance: dg.DagsterInstance, newest: dg.EventLogRecord, first_new: dg.EventLogRecord
-) -> bool:
-    """Return whether a build made the rows of the last good one before the new ones.
-
-    Not of the build right before it: that may be as new as it is, and nothing has followed it yet.
-    """
-    earlier = dg.AssetRecordsFilter(FEATURES, before_storage_id=first_new.storage_id)
-    records = instance.fetch_materializations(earlier, limit=_AT_ONCE).records
-    seen = next((each for each in records if _ended_well(instance, each.run_id)), None)
-    return seen is not None and _data_version(seen) == _data_version(newest)
-
-
-def _data_version(record: dg.EventLogRecord) -> str | None:
-    made = record.asset_materialization
-    # One that was reported by hand has no version, and is never the same as another.
-    return (made.tags or {}).get("dagster/data_version", str(record.storage_id)) if made else None
-
-
-def _before_a_run_at_work(
-    instance: dg.DagsterInstance, records: list[dg.EventLogRecord]
-) -> list[dg.EventLogRecord]:
-    """Return the records before the first whose run is not over: its tests may still fail."""
-    for position, record in enumerate(records):
-        run = instance.get_run_by_id(record.run_id) if record.run_id else None
-        if run is not None and not run.is_finished:
-            return records[:position]
-    return records
-
-
-def _ended_well(instance: dg.DagsterInstance, run_id: str) -> bool:
-    # A materialization that was reported by hand has no run that could have failed.
-    run = instance.get_run_by_id(run_id) if run_id else None
-    return run is None or run.is_success
-
-
-def _window(instance: dg.DagsterInstance, run_id: str) -> Mapping[str, Any]:
+def _window_of(run: dg.DagsterRun) -> Mapping[str, Any]:
     """Return the configuration of `run_window` that a run was given; empty where it had none."""
-    run = instance.get_run_by_id(run_id) if run_id else None
-    given: Any = run.run_config if run else {}
+    given: Any = run.run_config
     for name in ("resources", "run_window", "config"):
         given = given.get(name) or {}
     return given
 
 
 def _run_config(window: Mapping[str, Any]) -> dict[str, Any]:
-    return {"resources": {"run_window": {"config": dict(window)}}} if window else {}
+    return {"resources": {"run_window": {"config": dict(window)}}}
 
 
-def _nothing(reason: str, cursor: str) -> dg.SensorResult:
-    return dg.SensorResult(skip_reason=dg.SkipReason(reason), cursor=cursor)
+def _nothing(reason: str, cursor: str | None) -> dg.SensorResult:
+    return dg.SensorResult(skip_reason=reason, cursor=cursor)

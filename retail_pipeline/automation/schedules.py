@@ -2,22 +2,9 @@
 
 import dagster as dg
 
-from retail_pipeline.automation.environments import (
-    DAILY_INGESTION,
-    WEEKLY_UPKEEP,
-    schedule_status,
-)
-from retail_pipeline.automation.jobs import (
-    INGESTION,
-    UPKEEP,
-)
+from retail_pipeline.automation.environments import Starter, status
+from retail_pipeline.automation.jobs import INGESTION, UPKEEP
 from retail_pipeline.settings import Environment
-
-DAILY_INGESTION_CRON = "30 2 * * *"
-"""Half past two at night in UTC: the European business day is over and nobody waits for the
-database."""
-WEEKLY_UPKEEP_CRON = "30 5 * * 0"
-"""On Sunday morning, when the night's runs are over."""
 
 
 def build_schedules(environment: Environment) -> list[dg.ScheduleDefinition]:
@@ -25,25 +12,29 @@ def build_schedules(environment: Environment) -> list[dg.ScheduleDefinition]:
 
     After a downtime Dagster's scheduler starts the latest missed time alone: one run, not one for
     each night.
-
-    Raises:
-        KeyError: An environment was added and nobody decided what runs in it.
     """
+
+    def schedule(name: Starter, job: str, cron: str, description: str) -> dg.ScheduleDefinition:
+        return dg.ScheduleDefinition(
+            name=name.value,
+            job_name=job,
+            cron_schedule=cron,
+            execution_timezone="UTC",
+            default_status=dg.DefaultScheduleStatus[status(name, environment)],
+            description=description,
+        )
+
     return [
-        dg.ScheduleDefinition(
-            name=DAILY_INGESTION,
-            job_name=INGESTION,
-            cron_schedule=DAILY_INGESTION_CRON,
-            execution_timezone="UTC",
-            default_status=schedule_status(DAILY_INGESTION, environment),
-            description="Syncs the retail API once a night; the sensors go on from there.",
+        schedule(
+            Starter.DAILY_INGESTION,
+            INGESTION,
+            "30 2 * * *",  # the European business day is over and nobody waits for the database
+            "Syncs the retail API once a night; the sensors go on from there.",
         ),
-        dg.ScheduleDefinition(
-            name=WEEKLY_UPKEEP,
-            job_name=UPKEEP,
-            cron_schedule=WEEKLY_UPKEEP_CRON,
-            execution_timezone="UTC",
-            default_status=schedule_status(WEEKLY_UPKEEP, environment),
-            description="Removes runs, events and logs that are older than they are kept.",
+        schedule(
+            Starter.WEEKLY_UPKEEP,
+            UPKEEP,
+            "30 5 * * 0",  # on Sunday, when the night's runs are over
+            "Removes runs, events and logs that are older than they are kept.",
         ),
     ]

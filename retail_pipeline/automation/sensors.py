@@ -5,7 +5,7 @@ alerts are sent in `delivery`.
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 import dagster as dg
@@ -13,17 +13,9 @@ import pydantic
 
 from retail_pipeline.automation.alerts import Owners, outcome_of
 from retail_pipeline.automation.delivery import Memory, deliver, take
-from retail_pipeline.automation.environments import (
-    ALERTS,
-    CLV_AFTER_NEW_FEATURES,
-    REALISED_AFTER_HORIZON,
-    sensor_status,
-)
+from retail_pipeline.automation.environments import Starter, status
 from retail_pipeline.automation.jobs import CLV, REALISED, SCORE
-from retail_pipeline.automation.retraining import (
-    runs_for_new_features,
-    runs_for_passed_horizons,
-)
+from retail_pipeline.automation.retraining import runs_for_new_features, runs_for_passed_horizons
 from retail_pipeline.settings import Settings
 
 _AT_ONCE = 50
@@ -39,44 +31,49 @@ def build_sensors(settings: Settings, jobs: Sequence[Any]) -> list[dg.SensorDefi
     Args:
         settings: Its environment decides what runs unasked; it has the addresses of alerts.
         jobs: Those that sensors start are among them.
-
-    Raises:
-        KeyError: An environment was added and nobody decided what runs in it.
     """
 
-    @dg.sensor(
-        name=CLV_AFTER_NEW_FEATURES,
-        jobs=[job for job in jobs if job.name in (CLV, SCORE)],
-        minimum_interval_seconds=30,
-        default_status=sensor_status(CLV_AFTER_NEW_FEATURES, settings.environment),
-        description="After new features: trains and chooses a model anew when they have a new "
-        "month or enough new transactions, else refreshes predictions with the model that serves.",
-    )
-    def clv_after_new_features(context: dg.SensorEvaluationContext) -> dg.SensorResult:
-        return runs_for_new_features(context.instance, context.cursor)
+    def sensor(
+        name: Starter,
+        tick: Callable[[dg.SensorEvaluationContext], dg.SensorResult],
+        description: str,
+        started: Sequence[str] = (),
+    ) -> dg.SensorDefinition:
+        return dg.SensorDefinition(
+            name=name.value,
+            evaluation_fn=tick,
+            jobs=[job for job in jobs if job.name in started],
+            minimum_interval_seconds=30,
+            default_status=dg.DefaultSensorStatus[status(name, settings.environment)],
+            description=description,
+        )
 
-    @dg.sensor(
-        name=REALISED_AFTER_HORIZON,
-        jobs=[job for job in jobs if job.name == REALISED],
-        minimum_interval_seconds=60,
-        default_status=sensor_status(REALISED_AFTER_HORIZON, settings.environment),
-        description="Compares served predictions with the actual values, once the data reaches "
-        "past their horizon: one run per horizon.",
-    )
-    def realised_after_horizon(context: dg.SensorEvaluationContext) -> dg.SensorResult:
-        return runs_for_passed_horizons(context.instance, context.cursor, settings.horizon_days)
-
-    @dg.sensor(
-        name=ALERTS,
-        minimum_interval_seconds=30,
-        default_status=sensor_status(ALERTS, settings.environment),
-        description="Alerts the owners of failed runs and checks, once per cause; an alert that "
-        "could not be sent waits for the next tick.",
-    )
-    def alerts(context: dg.SensorEvaluationContext) -> dg.SensorResult:
-        return send_alerts(context.instance, context.cursor, settings, _owners_in(context))
-
-    return [clv_after_new_features, realised_after_horizon, alerts]
+    return [
+        sensor(
+            Starter.CLV_AFTER_NEW_FEATURES,
+            lambda context: runs_for_new_features(context.instance, context.cursor),
+            "After new features: trains and chooses a model anew when they have a new month or "
+            "enough new transactions, else refreshes predictions with the model that serves.",
+            [CLV, SCORE],
+        ),
+        sensor(
+            Starter.REALISED_AFTER_HORIZON,
+            lambda context: runs_for_passed_horizons(
+                context.instance, context.cursor, settings.horizon_days
+            ),
+            "Compares served predictions with the actual values, once the data reaches past their "
+            "horizon: one run per horizon.",
+            [REALISED],
+        ),
+        sensor(
+            Starter.ALERTS,
+            lambda context: send_alerts(
+                context.instance, context.cursor, settings, _owners_in(context)
+            ),
+            "Alerts the owners of failed runs and checks, once per cause; an alert that could not "
+            "be sent waits for the next tick.",
+        ),
+    ]
 
 
 def send_alerts(

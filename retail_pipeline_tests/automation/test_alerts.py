@@ -1,6 +1,7 @@
 """One alert for one cause, to whose it is; what cannot be sent waits and is shown."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from dagster import (
@@ -22,7 +23,7 @@ from dagster import (
 
 from retail_pipeline.automation.alerts import Cause, Outcome, outcome_of
 from retail_pipeline.automation.delivery import Memory, Waiting, deliver, recipients, take
-from retail_pipeline.automation.environments import ALERTS
+from retail_pipeline.automation.environments import Starter
 from retail_pipeline.automation.sensors import build_sensors
 from retail_pipeline.errors import (
     FAILED_ASSETS,
@@ -45,11 +46,11 @@ class Alerting:
 
     def tick(self) -> str:
         settings = self.settings.model_copy(update={"home": self.world.home})
-        [sensor] = [each for each in build_sensors(settings, []) if each.name == ALERTS]
+        [sensor] = [each for each in build_sensors(settings, []) if each.name == Starter.ALERTS]
         context = build_sensor_context(
             instance=self.instance,
             definitions=self.world.definitions(),
-            sensor_name=ALERTS,
+            sensor_name=Starter.ALERTS,
             cursor=self.cursor,
         )
         ticked = sensor.evaluate_tick(context)
@@ -117,12 +118,12 @@ def test_what_fails_for_one_reason_is_one_alert(
 def test_a_blocking_check_is_the_cause_not_the_step_that_it_stopped(
     alerting: Alerting, receiver: Receiver, daemon: Daemon, world: World
 ) -> None:
-    world.wrong = {"transactional/users": AssetCheckSeverity.ERROR}
+    world.wrong = {"transactional/people": AssetCheckSeverity.ERROR}
     daemon.run()
     daemon.run()
     alerting.tick()
-    assert receiver.titles == ["transactional/users: check is_right did not pass"]
-    assert receiver.received[0]["cause"] == "transactional/users is not right"
+    assert receiver.titles == ["transactional/people: check is_right did not pass"]
+    assert receiver.received[0]["cause"] == "transactional/people is not right"
 
 
 def test_a_warning_is_alerted_when_it_has_stayed_for_three_runs(
@@ -209,10 +210,35 @@ def test_a_run_that_was_killed_goes_to_every_team_where_no_address_is_for_the_re
         assert [each.team for each in found] == expected
 
 
+def test_a_log_that_cannot_be_read_is_alerted_and_silences_no_other_run(
+    alerting: Alerting,
+    receiver: Receiver,
+    daemon: Daemon,
+    world: World,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    unreadable, read = daemon.run("clv/model", job="clv"), daemon.instance.all_logs
+
+    def all_logs(run_id: str, **options: Any) -> Any:
+        if run_id == unreadable:
+            raise ValueError("an event of another release")
+        return read(run_id, **options)
+
+    monkeypatch.setattr(daemon.instance, "all_logs", all_logs)
+    world.failing = {"clv/model": "a reason"}
+    daemon.run("clv/model")
+    alerting.tick()
+    assert receiver.titles == [
+        "job clv has ended, but its log cannot be read",
+        "clv/model failed",
+    ]
+    assert receiver.received[0]["cause"] == "ValueError: an event of another release"
+
+
 def test_killed_runs_of_two_jobs_are_two_alerts() -> None:
-    memory, killed = Memory(seen=0), Cause((), "the process was killed", ())
+    memory = Memory(seen=0)
     for job, alerts in (("clv", 1), ("ingestion", 1), ("clv", 0)):
-        outcome = Outcome(job, "a run", (killed,), frozenset())
+        outcome = Outcome("a run", (Cause(job, (), "the process was killed"),))
         assert take(memory, outcome, Settings()) == alerts
 
 
@@ -350,13 +376,13 @@ def test_alerts_go_to_the_owners_address_and_by_mail(
         alerting = Alerting(world, daemon.instance, settings)
         world.failing = {"clv/model": "a", "figures/revenue_over_time": "b"}
         daemon.run()
-        world.failing = {"transactional/users": "c"}
+        world.failing = {"transactional/people": "c"}
         daemon.run()
         alerting.tick()
     assert receiver.titles == ["clv/model failed"]
-    assert others.titles == ["figures/revenue_over_time failed", "transactional/users failed"]
+    assert others.titles == ["figures/revenue_over_time failed", "transactional/people failed"]
     [mail] = post.received
-    assert "Subject: [retail-pipeline] transactional/users failed" in mail
+    assert "Subject: [retail-pipeline] transactional/people failed" in mail
     assert "To: platform@example.org" in mail
 
 

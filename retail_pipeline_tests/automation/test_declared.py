@@ -14,12 +14,7 @@ from dagster import (
 )
 
 from retail_pipeline.automation import build_automation
-from retail_pipeline.automation.environments import (
-    DAILY_INGESTION,
-    EVERYTHING,
-    RUNS_UNASKED,
-    WAREHOUSE_AFTER_LANDING,
-)
+from retail_pipeline.automation.environments import RUNS_UNASKED, Starter
 from retail_pipeline.automation.jobs import LONGEST_HOURS
 from retail_pipeline.build import build_definitions
 from retail_pipeline.settings import (
@@ -34,7 +29,7 @@ def unasked(environment: Environment) -> set[str]:
     declared = build_automation(Settings(environment=environment))
     running = {DefaultScheduleStatus.RUNNING, DefaultSensorStatus.RUNNING}
     automation = [*(declared.schedules or []), *(declared.sensors or [])]
-    assert {each.name for each in automation} == EVERYTHING
+    assert {each.name for each in automation} == set(Starter)
     return {each.name for each in automation if each.default_status in running}
 
 
@@ -45,7 +40,7 @@ def test_every_environment_is_decided_and_declared_so(environment: Environment) 
 
 def test_a_laptop_starts_nothing_and_only_production_ingests_unasked() -> None:
     assert RUNS_UNASKED[Environment.LOCAL] == frozenset()
-    ingesting = [env for env, names in RUNS_UNASKED.items() if DAILY_INGESTION in names]
+    ingesting = [env for env, names in RUNS_UNASKED.items() if Starter.DAILY_INGESTION in names]
     assert ingesting == [Environment.PRODUCTION]
 
 
@@ -58,7 +53,7 @@ def test_the_docs_show_the_same_table() -> None:
             environments = zip(Environment, cells[-len(Environment) :], strict=True)
             shown[cells[0].strip("`")] = {env for env, cell in environments if cell == "yes"}
     declared = {
-        name: {env for env, names in RUNS_UNASKED.items() if name in names} for name in EVERYTHING
+        name: {env for env, names in RUNS_UNASKED.items() if name in names} for name in set(Starter)
     }
     assert shown == declared
 
@@ -87,7 +82,7 @@ def test_the_jobs_select_by_group(definitions: Definitions, job: str, assets: se
 def test_the_real_warehouse_is_asked_for_as_a_whole_and_once(instance: DagsterInstance) -> None:
     pipeline = build_definitions(Settings())
     nodes = pipeline.resolve_asset_graph().asset_nodes
-    selection = pipeline.resolve_sensor_def(WAREHOUSE_AFTER_LANDING).asset_selection
+    selection = pipeline.resolve_sensor_def(Starter.WAREHOUSE_AFTER_LANDING).asset_selection
     cursor, asked = None, []
     landing = [node for node in nodes if node.group_name == "transactional"]
     news = [AssetMaterialization(node.key) for node in landing] + [

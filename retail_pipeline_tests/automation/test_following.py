@@ -5,11 +5,7 @@ from datetime import date, timedelta
 import pytest
 from dagster import AssetCheckSeverity, AssetMaterialization, DagsterInstance
 
-from retail_pipeline.automation.environments import (
-    FIGURES_AFTER_PREDICTIONS,
-    REALISED_AFTER_HORIZON,
-    WAREHOUSE_AFTER_LANDING,
-)
+from retail_pipeline.automation.environments import Starter
 from retail_pipeline.automation.retraining import FEATURES
 from retail_pipeline_tests.automation.world import (
     FIGURES,
@@ -20,7 +16,7 @@ from retail_pipeline_tests.automation.world import (
     keys,
 )
 
-BUILD, DRAW = WAREHOUSE_AFTER_LANDING, FIGURES_AFTER_PREDICTIONS
+BUILD, DRAW = Starter.WAREHOUSE_AFTER_LANDING, Starter.FIGURES_AFTER_PREDICTIONS
 TRAIN, REFRESH = "clv", "score"
 
 
@@ -207,7 +203,7 @@ def test_a_passed_horizon_is_filled_in_once_and_after_a_downtime_too(
     settled: Daemon, world: World, instance: DagsterInstance
 ) -> None:
     def asked(daemon: Daemon) -> list[tuple[str | None, str | None]]:
-        requests = daemon.ask_sensor(REALISED_AFTER_HORIZON)
+        requests = daemon.ask_sensor(Starter.REALISED_AFTER_HORIZON)
         return [(request.job_name, request.run_key) for request in requests]
 
     settled.run("clv/predictions", window={"horizon_days": 30})
@@ -231,4 +227,4 @@ def test_predictions_of_data_that_was_rebuilt_never_come_due(settled: Daemon, wo
     world.generation += 1
     lands(world, days=400)
     settled.run(*STREAMS, *WAREHOUSE)
-    assert settled.ask_sensor(REALISED_AFTER_HORIZON) == []
+    assert settled.ask_sensor(Starter.REALISED_AFTER_HORIZON) == []

@@ -1,32 +1,21 @@
 """Old runs go with their events and logs; what says what an asset is stays."""
 
-import os
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 from dagster import AssetKey, DagsterInstance
 
-from retail_pipeline.automation.maintenance import (
-    Removed,
-    remove_older,
-)
-from retail_pipeline_tests.automation.world import Daemon, World
+from retail_pipeline.automation.maintenance import remove_older
+from retail_pipeline_tests.automation.world import Daemon
 
 
 def test_old_runs_go_but_for_those_of_the_latest_materializations(
-    daemon: Daemon, instance: DagsterInstance, world: World
+    daemon: Daemon, instance: DagsterInstance
 ) -> None:
     outdated = daemon.run("clv/model")
     latest = daemon.run("clv/model")
-    for name in ("left-by-a-failed-build", "of-today"):
-        (world.home / "dbt" / name).mkdir(parents=True)
-    long_ago = datetime(2024, 1, 1).timestamp()
-    os.utime(world.home / "dbt" / "left-by-a-failed-build", (long_ago, long_ago))
 
-    assert remove_older(instance, world.home, datetime.now(UTC) - timedelta(days=1)) == Removed(
-        runs=0, folders=1
-    )
-    assert remove_older(instance, world.home, datetime.now(UTC) + timedelta(days=1)).runs == 1
+    assert remove_older(instance, datetime.now(UTC) - timedelta(days=1)) == 0
+    assert remove_older(instance, datetime.now(UTC) + timedelta(days=1)) == 1
     assert instance.get_run_by_id(outdated) is None
     assert instance.all_logs(outdated) == []
     assert instance.get_run_by_id(latest) is not None
@@ -35,7 +24,7 @@ def test_old_runs_go_but_for_those_of_the_latest_materializations(
 
 
 def test_the_job_removes_what_is_older_than_its_configuration_says(
-    daemon: Daemon, instance: DagsterInstance, tmp_path: Path
+    daemon: Daemon, instance: DagsterInstance
 ) -> None:
     daemon.run("clv/model")
     job = daemon.world.definitions().resolve_job_def("upkeep")

@@ -24,25 +24,28 @@ from retail_pipeline.automation import (
     build_automation,
     with_conditions,
 )
-from retail_pipeline.automation.environments import (
-    CLV_AFTER_NEW_FEATURES,
-    FIGURES_AFTER_PREDICTIONS,
-    WAREHOUSE_AFTER_LANDING,
-)
+from retail_pipeline.automation.environments import Starter
 from retail_pipeline.dagster_support.run_window import RunWindow
 from retail_pipeline.settings import (
     Environment,
     Settings,
 )
 
-STREAMS = ("transactional/transactions", "transactional/users")
-WAREHOUSE = ("staging/stg_transactions", "warehouse/customer_features", "warehouse/revenue_daily")
+STREAMS = ("transactional/carts", "transactional/people")
+"""Of an API of other names than the bundled one's."""
+WAREHOUSE = (
+    "staging/stg_transactions",
+    "warehouse/fct_transactions",
+    "warehouse/customer_features",
+    "warehouse/revenue_daily",
+)
 CLV = ("clv/model", "clv/predictions", "clv/segments", "clv/realised_predictions")
 FIGURES = ("figures/gain_curve", "figures/revenue_over_time")
 
 _UPSTREAM = {
     "staging/stg_transactions": STREAMS,
-    "warehouse/customer_features": ["staging/stg_transactions"],
+    "warehouse/fct_transactions": ["staging/stg_transactions"],
+    "warehouse/customer_features": ["warehouse/fct_transactions"],
     "warehouse/revenue_daily": ["staging/stg_transactions"],
     "clv/backtest": ["warehouse/customer_features"],
     "clv/model": ["warehouse/customer_features"],
@@ -95,7 +98,7 @@ class World:
             if name in self.failing:
                 raise RuntimeError(self.failing[name])
             # A build over the same landing tables makes the same rows.
-            rows = f"{self.as_of}-{self.generation}-{self.transactions}"
+            rows = f"{self.as_of}-{self.transactions}"
             return MaterializeResult(
                 data_version=DataVersion(rows) if group == "warehouse" else None,
                 metadata={
@@ -160,7 +163,7 @@ class Daemon:
             if result.get_num_requested(AssetKey(name.split("/")))
         }
 
-    def ask_sensor(self, name: str = CLV_AFTER_NEW_FEATURES) -> list[RunRequest]:
+    def ask_sensor(self, name: str = Starter.CLV_AFTER_NEW_FEATURES) -> list[RunRequest]:
         """Return the runs that a sensor asks for in one tick."""
         definitions = self.world.definitions()
         context = build_sensor_context(
@@ -176,7 +179,7 @@ class Daemon:
     def tick(self) -> list[str]:
         """Tick once and do what is asked for; return what was done, a line per run."""
         done = []
-        for sensor in (WAREHOUSE_AFTER_LANDING, FIGURES_AFTER_PREDICTIONS):
+        for sensor in (Starter.WAREHOUSE_AFTER_LANDING, Starter.FIGURES_AFTER_PREDICTIONS):
             if names := self.ask_conditions(sensor):
                 self.run(*sorted(names))
                 done.append(sensor)
