@@ -22,7 +22,6 @@ from retail_pipeline.postgres import Database
 from retail_pipeline.postgres.scratch import scratch_database
 from retail_pipeline.retail_api import RetailRecords, default_as_of, open_dataset
 from retail_pipeline.settings import Settings, SimulatorSource
-from retail_pipeline.warehouse.project import PARTIAL_PARSE
 from retail_pipeline.warehouse.run import dbt_build
 
 SIZES = (100_000, 1_000_000, 10_000_000)
@@ -53,20 +52,20 @@ def _measure(settings: Settings, size: int) -> Iterator[Result]:
     first, later = _split(open_dataset(source).records, _NEW)
     lines = len(first.items) + len(later.items)
     with scratch_database(settings) as database, TemporaryDirectory() as folder:
-        parsed = Path(folder) / PARTIAL_PARSE
+        target = Path(folder)
         land_records(database, first)
-        yield from _build("first build", database, lines, yesterday, parsed)
-        yield from _build("no-op", database, lines, yesterday, parsed)
+        yield from _build("first build", database, lines, yesterday, target)
+        yield from _build("no-op", database, lines, yesterday, target)
         land_records(database, later)
-        yield from _build("a night: a day later, +1 %", database, lines, tonight, parsed)
+        yield from _build("a night: a day later, +1 %", database, lines, tonight, target)
 
 
 def _build(
-    case: str, database: Database, lines: int, as_of: date, parsed: Path
+    case: str, database: Database, lines: int, as_of: date, target: Path
 ) -> Iterator[Result]:
     with _temporary_space(database) as space:
         began = time.perf_counter()
-        built = dbt_build(database.url, as_of=as_of, parsed=parsed)
+        built = dbt_build(database.url, as_of=as_of, target=target)
         seconds = time.perf_counter() - began
     models = sorted((n for n in built if n.kind == "model"), key=lambda node: -node.seconds)
     yield Result.of("warehouse", case, lines, "dbt build", seconds, space.peak_mib)

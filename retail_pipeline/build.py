@@ -38,7 +38,7 @@ def build_definitions(settings: Settings | None = None, **overrides: Any) -> dg.
     }
     rooms = [
         build_ingestion(),
-        build_warehouse(settings),
+        build_warehouse(),
         build_clv(),
         build_figures(),
     ]

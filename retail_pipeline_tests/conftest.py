@@ -97,7 +97,7 @@ def parsed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def home(tmp_path: Path, parsed: Path) -> Iterator[Path]:
     """The state folder of a run, in which dbt finds the project parsed."""
-    kept = tmp_path / "home" / "dbt" / PARTIAL_PARSE
+    kept = tmp_path / "home" / "dbt" / "target" / PARTIAL_PARSE
     kept.parent.mkdir(parents=True)
     if parsed.exists():
         shutil.copyfile(parsed, kept)

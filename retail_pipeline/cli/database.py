@@ -74,8 +74,8 @@ def db_url(
 def dbt_env() -> None:
     """Print the variables that dbt needs, as lines for a shell; starts the database if needed.
 
-    The as-of date is the pipeline's. The password is not printed: it is written to a file that only
-    you can read, whose path is.
+    The as-of date is the pipeline's of now: ask again after a run that has moved it. The password
+    is not printed: it is written to a file that only you can read, whose path is.
 
     Before dbt in dbt_project: `eval "$(retail-pipeline dbt-env)"`
     """

@@ -4,6 +4,8 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
+import psycopg
+from psycopg import sql
 
 from retail_pipeline.generation import read_state
 from retail_pipeline.postgres import Database
@@ -24,15 +26,40 @@ def table_result(
         started: `time.monotonic()` when the step began.
         metadata: Further metadata, by name.
     """
+    with database.connect() as connection:
+        columns = columns_of(connection, table)
     return dg.MaterializeResult(
         metadata={
             "dagster/row_count": rows,
-            "dagster/column_schema": _schema(database, table),
+            "dagster/column_schema": columns,
             "dagster/table_name": table,
             "as_of": read_state(database).as_of.isoformat(),
             "seconds": round(time.monotonic() - started, 3),
             **metadata,
         }
+    )
+
+
+def columns_of(connection: psycopg.Connection, table: str) -> dg.TableSchema:
+    """Return the columns of a table or view; those of features take the mart's comments."""
+    columns = connection.execute(
+        "select own.attname, format_type(own.atttypid, own.atttypmod), "
+        "coalesce(col_description(own.attrelid, own.attnum), "
+        "col_description(mart.attrelid, mart.attnum)), not own.attnotnull "
+        "from pg_attribute as own left join pg_attribute as mart "
+        "on mart.attrelid = to_regclass('warehouse.customer_features') "
+        "and mart.attname = own.attname "
+        "where own.attrelid = %s::regclass and own.attnum > 0 and not own.attisdropped "
+        "order by own.attnum",
+        [sql.Identifier(*table.split(".")).as_string(connection)],
+    )
+    return dg.TableSchema(
+        [
+            dg.TableColumn(
+                name, kind, description, constraints=dg.TableColumnConstraints(nullable=nullable)
+            )
+            for name, kind, description, nullable in columns
+        ]
     )
 
 
@@ -43,26 +70,3 @@ def markdown(table: "pd.DataFrame") -> dg.MetadataValue:
     lines = [list(map(str, table.columns)), ["---"] * len(table.columns)]
     lines += [["" if pd.isna(cell) else str(cell) for cell in row] for row in table.to_numpy()]
     return dg.MetadataValue.md("\n".join(f"| {' | '.join(line)} |" for line in lines))
-
-
-def _schema(database: Database, table: str) -> dg.TableSchema:
-    """Return a table's columns with their comments; feature columns take the mart's comments."""
-    columns = database.query(
-        "select own.attname as name, format_type(own.atttypid, own.atttypmod) as type, "
-        "coalesce(col_description(own.attrelid, own.attnum), "
-        "col_description(mart.attrelid, mart.attnum)) as description "
-        "from pg_attribute as own left join pg_attribute as mart "
-        "on mart.attrelid = to_regclass('warehouse.customer_features') "
-        "and mart.attname = own.attname "
-        "where own.attrelid = %s::regclass and own.attnum > 0 and not own.attisdropped "
-        "order by own.attnum",
-        [table],
-    )
-    return dg.TableSchema(
-        [
-            dg.TableColumn(
-                name=row["name"], type=row["type"], description=row["description"] or None
-            )
-            for row in columns.to_dict("records")
-        ]
-    )

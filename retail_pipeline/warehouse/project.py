@@ -23,12 +23,8 @@ import psycopg
 from retail_pipeline.errors import PipelineError
 from retail_pipeline.postgres import address
 from retail_pipeline.postgres.open import expected_url
-from retail_pipeline.postgres.server import DATABASE
 from retail_pipeline.postgres.session import dbt_options
-from retail_pipeline.settings import (
-    PROJECT_ROOT,
-    Settings,
-)
+from retail_pipeline.settings import PROJECT_ROOT, Settings
 
 PROJECT_FOLDER = PROJECT_ROOT / "dbt_project"
 PREPARED = ".prepared"
@@ -36,7 +32,7 @@ PREPARED = ".prepared"
 writes to `target/`: its drafts and interrupted writes never reach Dagster."""
 
 PARTIAL_PARSE = "partial_parse.msgpack"
-"""What dbt has parsed, of use to builds of the same database with the same variables."""
+"""The parsed project, of use to builds of the same database with the same variables."""
 
 _NOT_SOURCE = {PREPARED, "target", "logs", "dbt_packages"}
 _DISTRIBUTIONS = ("dbt-core", "dbt-postgres", "dbt-adapters")
@@ -89,32 +85,13 @@ def prepare_for(settings: Settings) -> Path:
     return prepare_manifest(environment=dbt_environment(expected_url(settings)))
 
 
-def read_manifest(database_name: str, project: Path = PROJECT_FOLDER) -> dict[str, Any]:
-    """Return dbt's manifest, prepared if needed, with the database that will be built in.
-
-    dbt writes the name of the database at parse time into each node; the builds of one checkout go
-    to different ones.
+def read_manifest(project: Path = PROJECT_FOLDER) -> dict[str, Any]:
+    """Return dbt's manifest, prepared if needed.
 
     Args:
-        database_name: PostgreSQL's name of the warehouse database.
         project: The folder with `dbt_project.yml`.
     """
-    manifest = json.loads(prepare_manifest(project).read_text())
-    for node in [*manifest["nodes"].values(), *manifest["sources"].values()]:
-        parsed = node.get("database")
-        node["database"] = database_name
-        if node.get("relation_name"):
-            node["relation_name"] = node["relation_name"].replace(
-                f'"{parsed}".', f'"{database_name}".', 1
-            )
-    return manifest
-
-
-def database_name(settings: Settings) -> str:
-    """Return the name of the warehouse database without contacting it."""
-    if settings.database_url is None:
-        return DATABASE
-    return str(address.read(settings.database_url)["dbname"])
+    return json.loads(prepare_manifest(project).read_text())
 
 
 def dbt_environment(url: str, as_of: date | None = None) -> dict[str, str]:
@@ -155,38 +132,15 @@ def _libpq_variables(url: str) -> dict[str, str]:
     }
 
 
-def recall(parsed: Path, target: Path) -> None:
-    """Copy an earlier build's parsed project, else the manifest's, to a coming build's folder.
-
-    Args:
-        parsed: The file that `keep` writes.
-        target: The folder that the build will write to.
-    """
+def recall(target: Path) -> Path:
+    """Return a folder for dbt's artifacts, with the parsed project in it if it has none yet."""
     target.mkdir(parents=True, exist_ok=True)
-    source = parsed if parsed.exists() else PROJECT_FOLDER / PREPARED / PARTIAL_PARSE
-    if source.exists():
+    source = PROJECT_FOLDER / PREPARED / PARTIAL_PARSE
+    if source.exists() and not (target / PARTIAL_PARSE).exists():
         shutil.copyfile(source, target / PARTIAL_PARSE)
-
-
-def keep(parsed: Path, target: Path) -> None:
-    """Keep the parsed project of a build in a file; a build that parsed nothing changes nothing."""
-    if (target / PARTIAL_PARSE).exists():
-        (target / PARTIAL_PARSE).replace(parsed)
-
-
-@contextmanager
-def exported(environment: Mapping[str, str]) -> Iterator[None]:
-    """Set variables of this process for the length of a block."""
-    before = {name: os.environ.get(name) for name in environment}
-    os.environ.update(environment)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
+    # The words of a failure are read from it: an earlier build's must not stand for this one's.
+    (target / "run_results.json").unlink(missing_ok=True)
+    return target
 
 
 def dbt_program() -> str:

@@ -18,10 +18,9 @@ from retail_pipeline.warehouse.project import (
     PROJECT_FOLDER,
     dbt_environment,
     dbt_program,
-    keep,
     recall,
 )
-from retail_pipeline.warehouse.results import failure_message
+from retail_pipeline.warehouse.results import read_failures
 
 
 @dataclass(frozen=True)
@@ -39,8 +38,7 @@ def dbt_build(
     variables: Mapping[str, Any] | None = None,
     *,
     as_of: date | None = None,
-    parsed: Path | None = None,
-    threads: int = 2,
+    target: Path | None = None,
     unit_tests: bool = False,
 ) -> list[BuiltNode]:
     """Run `dbt build` in a database and wait for it; return what it built and tested.
@@ -55,52 +53,46 @@ def dbt_build(
             the as-of date), `with_outcomes` (the marts also hold what is of the as-of date or
             later, for an evaluation).
         as_of: The as-of date: data before 00:00 UTC of this day counts; without it, all data.
-        parsed: A file that keeps the parsed project between builds of one database.
-        threads: Models built at the same time.
+        target: The folder of dbt's artifacts, which a second build in the database need not parse
+            again; a temporary one by default.
         unit_tests: Also run dbt's unit tests, which prove the SQL and not the data.
 
     Raises:
         PipelineError: A model or a test of severity error failed; the message names it.
     """
     wanted = [select] if isinstance(select, str) else list(select)
+    options = [
+        *(("--vars", json.dumps(dict(variables), default=str)) if variables else ()),
+        *(("--select", *wanted) if wanted else ()),
+        *(() if unit_tests else ("--exclude-resource-type", "unit_test")),
+    ]
     with tempfile.TemporaryDirectory(prefix="retail-dbt-") as folder:
-        if parsed:
-            recall(parsed, Path(folder))
-        done = subprocess.run(
-            [
-                *(dbt_program(), "build", "--quiet"),
-                *("--target-path", folder, "--log-path", folder, "--threads", str(threads)),
-                *("--indirect-selection", "cautious", "--target", "scratch"),
-                *(("--vars", json.dumps(dict(variables), default=str)) if variables else ()),
-                *(("--select", *wanted) if wanted else ()),
-                *(() if unit_tests else ("--exclude-resource-type", "unit_test")),
-            ],
-            cwd=PROJECT_FOLDER,
-            env={
-                **os.environ,
-                **dbt_environment(url, as_of),
-                "DBT_PROFILES_DIR": str(PROJECT_FOLDER),
-            },
-            capture_output=True,
-            text=True,
-            check=False,
+        return _build(dbt_environment(url, as_of), options, recall(target or Path(folder)))
+
+
+def _build(environment: Mapping[str, str], options: list[str], target: Path) -> list[BuiltNode]:
+    done = subprocess.run(
+        [
+            *(dbt_program(), "build", "--quiet", "--target", "scratch"),
+            *("--target-path", target, "--log-path", target),
+            *("--indirect-selection", "cautious", *options),
+        ],
+        cwd=PROJECT_FOLDER,
+        env={**os.environ, **environment, "DBT_PROFILES_DIR": str(PROJECT_FOLDER)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode != 0:
+        failures = read_failures(target)
+        words = " ".join((done.stdout + done.stderr).split())
+        raise PipelineError(
+            failures.message if failures else f"dbt did not start to build: {words}"
         )
-        if done.returncode != 0:
-            raise PipelineError(_reason(Path(folder), done.stdout + done.stderr))
-        if parsed:
-            keep(parsed, Path(folder))
-        return _built(Path(folder))
+    return _built(target)
 
 
 def _built(target: Path) -> list[BuiltNode]:
     results = json.loads((target / "run_results.json").read_text())["results"]
     named = [(result["unique_id"].split("."), result["execution_time"]) for result in results]
     return [BuiltNode(kind=parts[0], name=parts[2], seconds=seconds) for parts, seconds in named]
-
-
-def _reason(folder: Path, output: str) -> str:
-    try:
-        message = failure_message(folder)
-    except FileNotFoundError:
-        message = None
-    return message or f"dbt did not start to build: {' '.join(output.split())}"

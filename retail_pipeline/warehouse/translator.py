@@ -39,8 +39,15 @@ class WarehouseTranslator(DagsterDbtTranslator):
         return spec.replace_attributes(freshness_policy=FRESHNESS)
 
     def get_asset_key(self, dbt_resource_props: Mapping[str, Any]) -> AssetKey:
-        """Return [schema, name]."""
-        return AssetKey([dbt_resource_props["schema"], dbt_resource_props["name"]])
+        """Return the schema and the name of the table."""
+        props = dbt_resource_props
+        table = props.get("alias") or props.get("identifier") or props["name"]
+        return AssetKey([props["schema"], table])
+
+    def get_metadata(self, dbt_resource_props: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Return dbt's metadata; a table is named without the database, as everywhere."""
+        table = ".".join(self.get_asset_key(dbt_resource_props).path)
+        return {**super().get_metadata(dbt_resource_props), "dagster/table_name": table}
 
     def get_group_name(self, dbt_resource_props: Mapping[str, Any]) -> str:
         """Return the layer, which is the schema."""

@@ -148,7 +148,7 @@ def test_the_exposures_are_what_is_read_of_the_marts(definitions: Definitions) -
         marts = {key.path[-1] for key in node.parent_keys if key.path[0] == "warehouse"}
         if node.group_name in readers:
             read[readers[node.group_name]] |= marts
-    exposures = read_manifest("shop")["exposures"].values()
+    exposures = read_manifest()["exposures"].values()
     assert read == {
         exposure["name"]: {name.split(".")[-1] for name in exposure["depends_on"]["nodes"]}
         for exposure in exposures

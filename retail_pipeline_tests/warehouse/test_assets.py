@@ -14,19 +14,20 @@ from dagster import (
 )
 
 from retail_pipeline import generation as state
+from retail_pipeline.automation import retraining
 from retail_pipeline.dagster_support.run_window import RunWindow
 from retail_pipeline.errors import FAILED_ASSETS
 from retail_pipeline.postgres import Database
 from retail_pipeline.settings import Settings
 from retail_pipeline.warehouse.assets import build_warehouse
-from retail_pipeline.warehouse.project import PARTIAL_PARSE
 from retail_pipeline_tests.warehouse.landing import land, line, transaction
 
 AT = "2024-01-01T10:00:00Z"
+TRANSACTIONS = retraining.TRANSACTIONS.to_user_string()
 
 
-def _assets(settings: Settings) -> AssetsDefinition:
-    (assets,) = build_warehouse(settings).assets or ()
+def _assets() -> AssetsDefinition:
+    (assets,) = build_warehouse().assets or ()
     assert isinstance(assets, AssetsDefinition)
     return assets
 
@@ -35,7 +36,7 @@ def _run(database: Database, home: Path, *, select: str | None = None) -> Execut
     settings = Settings(home=home, database_url=database.url)
     state.begin(database, source_id="test", as_of=date(2024, 4, 15), run_id="run")
     return materialize(
-        [_assets(settings)],
+        [_assets()],
         selection=AssetSelection.from_string(select) if select else None,
         resources={"database": database, "settings": settings, "run_window": RunWindow()},
         instance=DagsterInstance.ephemeral(),
@@ -44,7 +45,7 @@ def _run(database: Database, home: Path, *, select: str | None = None) -> Execut
 
 
 def test_keys_lead_from_the_landing_tables_to_the_marts() -> None:
-    assets = _assets(Settings())
+    assets = _assets()
     upstream: dict[AssetKey, set[AssetKey]] = {
         spec.key: {dep.asset_key for dep in spec.deps} for spec in assets.specs
     }
@@ -68,10 +69,11 @@ def test_keys_lead_from_the_landing_tables_to_the_marts() -> None:
 
 
 def test_every_model_says_what_a_row_is_and_whose_it_is() -> None:
-    for spec in _assets(Settings()).specs:
+    for spec in _assets().specs:
         assert spec.group_name == spec.key.path[0]
         assert spec.owners == ["team:analytics-engineering"]
         assert spec.kinds == {"dbt", "postgres"}
+        assert spec.metadata["dagster/table_name"] == ".".join(spec.key.path)
         assert spec.description
         assert spec.description.startswith("One row per"), spec.key
         assert "select" not in spec.description.lower()
@@ -87,8 +89,9 @@ def test_a_run_materializes_all_with_counts_columns_and_lineage(
         event.asset_key.to_user_string(): {k: v.value for k, v in event.metadata.items()}
         for event in result.asset_materializations_for_node("dbt_build")
     }
-    assert set(made) == {spec.key.to_user_string() for spec in _assets(Settings()).specs}
+    assert set(made) == {spec.key.to_user_string() for spec in _assets().specs}
     assert made["warehouse/fct_transaction_items"]["dagster/row_count"] == 2
+    assert {"as_of": "2024-04-15", "generation": 1}.items() <= made[TRANSACTIONS].items()
     assert made["staging/stg_retail__transactions"]["dagster/row_count"] == 1
     for name, metadata in made.items():
         columns = metadata["dagster/column_schema"].columns
@@ -106,7 +109,6 @@ def test_a_run_materializes_all_with_counts_columns_and_lineage(
     assert {"lines_sum_to_transactions", "money_is_in_one_currency"} <= {
         check.check_name for check in checks
     }
-    assert {path.name for path in (home / "dbt").iterdir()} == {PARTIAL_PARSE}
     versions = data_versions(result)
     assert all(versions[name] for name in made if name.startswith("warehouse/"))
     # Nothing has changed, so no data version has; a late return changes those of what it is in.

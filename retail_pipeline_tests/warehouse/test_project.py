@@ -44,7 +44,7 @@ def test_the_manifest_is_prepared_once_and_again_after_a_change(project: Path) -
     assert not list((project / PREPARED).glob("parsing-*"))
 
     (project / "models" / "two.sql").write_text("select * from {{ ref('one') }}")
-    assert "model.retail.two" in read_manifest("shop", project)["nodes"]
+    assert "model.retail.two" in read_manifest(project)["nodes"]
     assert first.stat().st_mtime_ns > made
 
 
@@ -77,13 +77,6 @@ def test_a_build_of_the_database_that_the_manifest_was_prepared_for_parses_nothi
     )
     assert "Registered adapter" in done.stdout
     assert "Unable to do partial parsing" not in done.stdout
-
-
-def test_the_manifest_names_the_database_that_is_built_in() -> None:
-    manifest = read_manifest("shop")
-    node = manifest["nodes"]["model.retail.customer_days"]
-    assert node["relation_name"] == '"shop"."warehouse"."customer_days"'
-    assert {source["database"] for source in manifest["sources"].values()} == {"shop"}
 
 
 def test_the_database_url_becomes_dbt_variables() -> None:
