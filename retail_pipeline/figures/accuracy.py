@@ -9,34 +9,27 @@ from numpy.typing import NDArray
 
 from retail_pipeline.figures.backtests import (
     by_rank,
-    cutoffs_in_words,
+    group_axis,
     group_in_words,
-    groups_in_words,
-    no_outcome,
+    model_and_cutoffs,
+    of_past_outcomes,
     per_cutoff,
-    source_of_outcomes,
-    with_outcome,
 )
-from retail_pipeline.figures.queries import Context, Outcomes, Realised
-from retail_pipeline.figures.style import (
-    ACCENT,
-    INK,
-    MAIN,
-    NEUTRAL,
-    QUIET_INK,
-    Plot,
-    counted,
-    day,
-    in_house_style,
+from retail_pipeline.figures.colors import ACCENT, INK, MAIN, NEUTRAL, QUIET_INK
+from retail_pipeline.figures.marks import (
+    EVEN,
+    Curve,
+    Look,
+    draw_shares,
     label,
-    model_in_words,
+    legend_above,
     name_rows,
-    number,
     number_axis,
-    page,
-    source_of,
-    words,
+    write_column,
 )
+from retail_pipeline.figures.queries import Context, Realised
+from retail_pipeline.figures.style import Plot, in_house_style, page, plot, source_of, words
+from retail_pipeline.figures.writing import counted, day, number
 
 _MOST_DATES = 24
 _NARROWEST = 0.1
@@ -45,22 +38,14 @@ _NARROWEST = 0.1
 _AMOUNTS = ["predicted_value", "actual_value"]
 
 
-@in_house_style
-def predicted_against_actual(past: Outcomes, context: Context) -> Plot:
+@of_past_outcomes(money=True)
+def predicted_against_actual(known: pd.DataFrame, context: Context, source: str) -> Plot:
     """Draw mean predicted and mean actual value of customers grouped by their prediction's rank.
 
     Customers are ranked within each cut-off; a group's mean is over the customers of all cut-offs.
     With ten customers and more there are ten groups. The mean actual value has its 95 % interval,
     that of one cut-off: see `backtests.per_cutoff`.
-
-    Args:
-        past: Predictions with their outcomes.
-        context: Of the run.
     """
-    source = source_of_outcomes(context, past, money=True)
-    known = with_outcome(past)
-    if known.empty:
-        return no_outcome(context, source)
     groups = _means(by_rank(known))
     top = groups.iloc[-1]
     predicted, actual = (number(top[name], context.currency) for name in _AMOUNTS)
@@ -68,8 +53,7 @@ def predicted_against_actual(past: Outcomes, context: Context) -> Plot:
         f"The top {group_in_words(len(groups))} by prediction spent {actual} each, {predicted} "
         "was predicted",
         f"Mean net revenue of a customer over {counted(context.horizon_days, 'day')}, by rank of "
-        f"the prediction. {model_in_words(context.served_model)}, "
-        f"{cutoffs_in_words(known['cutoff_date'])}",
+        f"the prediction. {model_and_cutoffs(context, known)}",
         f"{source} Whiskers: 95% interval of the mean actual value, counting the customers of one "
         "cut-off.",
         height=5.8,
@@ -77,37 +61,27 @@ def predicted_against_actual(past: Outcomes, context: Context) -> Plot:
     above, below = figure.subplots(2, 1, sharex=True, height_ratios=[3, 1])
     _draw_pairs(above, groups, context.currency)
     _draw_ratios(below, groups)
-    below.set_xlabel(groups_in_words(len(groups)))
+    group_axis(below, groups)
     total = known[_AMOUNTS].sum()
-    return Plot(
+    return plot(
         figure,
-        {
-            "model_name": context.served_model,
-            "cutoffs": int(known["cutoff_date"].nunique()),
-            "customer_outcomes": len(known),
-            "top_group_predicted_mean": float(top["predicted_value"]),
-            "top_group_actual_mean": float(top["actual_value"]),
-            "predicted_over_actual": _ratio(total) or "no actual value",
-        },
-        rows=len(known),
+        len(known),
+        model_name=context.served_model,
+        cutoffs=int(known["cutoff_date"].nunique()),
+        customer_outcomes=len(known),
+        top_group_predicted_mean=float(top["predicted_value"]),
+        top_group_actual_mean=float(top["actual_value"]),
+        predicted_over_actual=_ratio(total) or "no actual value",
     )
 
 
-@in_house_style
-def gain_curve(past: Outcomes, context: Context) -> Plot:
+@of_past_outcomes()
+def gain_curve(known: pd.DataFrame, context: Context, source: str) -> Plot:
     """Draw the share of the actual value that the customers ranked highest by prediction spent.
 
     The curve is the mean over the cut-offs, thin lines are single cut-offs. Equal predictions share
     their value evenly: their order is nobody's merit.
-
-    Args:
-        past: Predictions with their outcomes.
-        context: Of the run.
     """
-    source = source_of_outcomes(context, past)
-    known = with_outcome(past)
-    if known.empty:
-        return no_outcome(context, source)
     spent = known["actual_value"].clip(lower=0.0)
     outcomes = len(known)
     known = known[spent.groupby(known["cutoff_date"]).transform("sum") > 0]
@@ -124,49 +98,35 @@ def gain_curve(past: Outcomes, context: Context) -> Plot:
         f"The 20% of customers ranked highest brought {number(mean[20], '%')} of what was really "
         "spent",
         f"Share of the net revenue of {counted(context.horizon_days, 'day')}, customers in the "
-        f"order of their prediction. {model_in_words(context.served_model)}, "
-        f"{cutoffs_in_words(known['cutoff_date'])}",
+        f"order of their prediction. {model_and_cutoffs(context, known)}",
         f"{source} Thin lines: single cut-offs." if len(curves) > 1 else source,
         height=5.8,
     )
     axes = figure.subplots()
-    for curve in curves if len(curves) > 1 else []:
-        axes.plot(grid, curve, color=NEUTRAL, linewidth=0.8, zorder=1.5)
-    for curve, name, look in (
-        (best, "perfect order", {"color": ACCENT, "linestyle": "--"}),
-        (mean, "by prediction", {"color": MAIN, "linewidth": 2.6}),
-        (grid, "random order", {"color": QUIET_INK, "linewidth": 1.2, "linestyle": ":"}),
-    ):
-        text = f"{name}: {number(curve[20], '%')} with the top 20%"
-        axes.plot(grid, curve, label=text, **look)
-    axes.plot([0.2, 0.2], [0, mean[20]], color=INK, linewidth=0.8)
-    axes.scatter([0.2], [mean[20]], color=MAIN, s=46, zorder=4)
-    axes.set(xlim=(0, 1), ylim=(0, 1.02), xlabel="Share of customers, highest prediction first")
+    if len(curves) > 1:
+        axes.plot(grid, curves.T, color=NEUTRAL, linewidth=0.8, zorder=1.5)
+    lines: list[tuple[Curve, str, Look]] = [
+        ((grid, best), "perfect order", {"color": ACCENT, "linestyle": "--"}),
+        ((grid, mean), "by prediction", {}),
+        ((grid, grid), "random order", EVEN),
+    ]
+    draw_shares(axes, lines)
+    axes.set_xlabel("Share of customers, highest prediction first")
     axes.set_title("Share of actual net revenue")
-    axes.legend(loc="lower right")
-    for axis in (axes.xaxis, axes.yaxis):
-        number_axis(axis, "%")
-    return Plot(
+    return plot(
         figure,
-        {
-            "model_name": context.served_model,
-            "cutoffs": len(curves),
-            "share_of_value_top_10_percent": float(mean[10]),
-            "share_of_value_top_20_percent": float(mean[20]),
-            "perfect_share_top_20_percent": float(best[20]),
-        },
-        rows=len(known),
+        len(known),
+        model_name=context.served_model,
+        cutoffs=len(curves),
+        share_of_value_top_10_percent=float(mean[10]),
+        share_of_value_top_20_percent=float(mean[20]),
+        perfect_share_top_20_percent=float(best[20]),
     )
 
 
 @in_house_style
 def realised_against_predicted(realised: Realised, context: Context) -> Plot:
-    """Draw predicted against actual totals, a row per earlier date of prediction.
-
-    Args:
-        realised: Totals of the dates whose horizon is over.
-        context: Of the run.
-    """
+    """Draw predicted against actual totals, a row per earlier date of prediction."""
     source = source_of(context, "clv.realised_predictions", money=True)
     if realised.frame.empty:
         return _not_over(realised, context, source)
@@ -179,28 +139,27 @@ def realised_against_predicted(realised: Realised, context: Context) -> Plot:
     hollow = ""
     if len(served) < len(frame):
         hollow = " Hollow: what the model now in use would have predicted, from the backtest."
+    dates = [f"{len(served)} that were served"] if len(served) else []
+    dates += [f"{len(frame) - len(served)} of the backtest"] if len(served) < len(frame) else []
     figure = page(
         _realised_title(latest, context.currency),
         f"Predicted and actual net revenue of {counted(context.horizon_days, 'day')}, by date of "
-        f"prediction: {counted(len(served), 'served date')}, {len(frame) - len(served)} of the "
-        "backtest",
+        f"prediction: {' and '.join(dates)}",
         source + hollow,
         height=2.5 + 0.36 * max(2, len(frame)),
     )
     _draw_totals(figure.subplots(), frame, context.currency)
-    return Plot(
+    return plot(
         figure,
-        {
-            "dates": len(frame),
-            "dates_served": len(served),
-            "origin": str(latest["origin"]),
-            "customers": int(latest["customers"]),
-            "predicted_value": float(latest["predicted_value"]),
-            "actual_value": float(latest["actual_value"]),
-            "predicted_over_actual": _ratio(latest) or "no actual value",
-            "coverage_80": float(latest["inside"] / max(latest["customers"], 1.0)),
-        },
-        rows=len(frame),
+        len(frame),
+        dates=len(frame),
+        dates_served=len(served),
+        origin=str(latest["origin"]),
+        customers=int(latest["customers"]),
+        predicted_value=float(latest["predicted_value"]),
+        actual_value=float(latest["actual_value"]),
+        predicted_over_actual=_ratio(latest) or "no actual value",
+        coverage_80=float(latest["inside"] / max(latest["customers"], 1.0)),
     )
 
 
@@ -235,7 +194,7 @@ def _draw_pairs(axes: Axes, groups: pd.DataFrame, currency: str) -> None:
     axes.errorbar(places + 0.21, actual, yerr=ends, **bars)
     axes.margins(y=0.12)
     axes.set_title("Mean value of a customer")
-    axes.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=2, borderaxespad=0.2)
+    legend_above(axes)
     axes.axhline(0, color=INK, linewidth=0.8)
     number_axis(axes.yaxis, currency)
     axes.tick_params(axis="x", length=0)
@@ -256,8 +215,6 @@ def _draw_ratios(axes: Axes, groups: pd.DataFrame) -> None:
     axes.set_title("Predicted ÷ actual")
     axes.set_ylim(low - room, high + room)
     axes.locator_params(axis="y", nbins=4)
-    axes.set_xticks(groups.index)
-    axes.set_xlim(0.4, len(groups) + 0.6)
 
 
 def _gains(known: pd.DataFrame, order_by: str) -> NDArray[np.float64]:
@@ -303,16 +260,11 @@ def _draw_totals(axes: Axes, frame: pd.DataFrame, currency: str) -> None:
         look: dict[str, Any] = {"s": 60, "edgecolor": color, "linewidth": 1.8, "zorder": 3}
         axes.scatter(frame[column], rows, facecolor=faces, **look)
         axes.scatter([], [], color=color, s=60, label=column.removesuffix("_value"))
-    beside = axes.get_yaxis_transform()
-    for row, (_, values) in enumerate(frame.iterrows()):
-        ratio = _ratio(values)
-        inside = number(values["inside"] / max(values["customers"], 1.0), "%")
-        text = number(float("nan") if ratio is None else ratio)
-        axes.text(1.08, row, text, transform=beside, ha="right", va="center", size=9.5)
-        axes.text(1.19, row, inside, transform=beside, ha="right", va="center", size=9.5)
-    for place, title in ((1.08, "predicted\n÷ actual"), (1.19, "inside\ninterval")):
-        style: dict[str, Any] = {"ha": "right", "va": "bottom", "color": QUIET_INK, "size": 8.5}
-        axes.text(place, 1.02, title, transform=axes.transAxes, **style)
+    ratios = [_ratio(values) for _, values in frame.iterrows()]
+    texts = [number(float("nan") if ratio is None else ratio) for ratio in ratios]
+    write_column(axes, 1.08, texts, "predicted\n÷ actual")
+    inside = frame["inside"] / frame["customers"].clip(lower=1.0)
+    write_column(axes, 1.19, [number(part, "%") for part in inside], "inside\ninterval")
     name_rows(axes, [day(pd.Timestamp(value)) for value in frame["as_of_date"]])
     axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2, borderaxespad=0.2)
     number_axis(axes.xaxis, currency)

@@ -9,7 +9,8 @@ from retail_pipeline.dagster_support.retrying import retried, retry
 from retail_pipeline.dagster_support.run_window import RunWindow
 from retail_pipeline.errors import FAILED_ASSETS
 from retail_pipeline.figures import registry
-from retail_pipeline.figures.drawing import Drawn, Window, draw_all
+from retail_pipeline.figures.drawing import Drawn, draw_all
+from retail_pipeline.figures.queries import Tables
 from retail_pipeline.figures.registry import FIGURES, Figure
 from retail_pipeline.files import replaced_whole
 from retail_pipeline.postgres import Database, Role
@@ -58,12 +59,12 @@ def figures(
         Failure: Figures could not be drawn; it names them.
         RetryRequested: The database was lost meanwhile.
     """
-    window = _window(database, run_window)
+    tables = _tables(database, run_window)
     names = [f.name for f in FIGURES if dg.AssetKey([GROUP, f.name]) in context.selected_asset_keys]
     failed = []
-    for drawn in draw_all(names, window):
+    for drawn in draw_all(names, tables):
         if not drawn.error:
-            yield _kept(drawn, window.as_of.isoformat(), settings)
+            yield _kept(drawn, tables.as_of.isoformat(), settings)
         else:
             context.log.error("figures/%s: %s", drawn.name, drawn.trace)
             failed.append(drawn)
@@ -72,9 +73,11 @@ def figures(
 
 
 @retried
-def _window(database: Database, run_window: RunWindow) -> Window:
-    """Return the tables that are drawn from; the address of the database is resolved by then."""
-    return Window(database.as_role(Role.READER), *run_window.landed(database))
+def _tables(database: Database, run_window: RunWindow) -> Tables:
+    """Return the tables that are drawn from, with what all figures have in common read once."""
+    tables = Tables(database.as_role(Role.READER), *run_window.landed(database))
+    _ = tables.context  # cached: it goes to the worker processes with the tables
+    return tables
 
 
 def _kept(drawn: Drawn, as_of_date: str, settings: Settings) -> dg.MaterializeResult:
@@ -84,13 +87,10 @@ def _kept(drawn: Drawn, as_of_date: str, settings: Settings) -> dg.MaterializeRe
         draft.write_bytes(drawn.image)
     metadata: dict[str, Any] = {
         "figure": dg.MetadataValue.md(drawn.markdown),
-        "finding": dg.MetadataValue.text(drawn.finding),
         "path": dg.MetadataValue.path(path),
-        "source": dg.MetadataValue.text(", ".join(registry.figure(drawn.name).sources)),
-        "rows_drawn": dg.MetadataValue.int(drawn.rows),
+        "source": ", ".join(registry.figure(drawn.name).sources),
+        "as_of_date": as_of_date,
         **drawn.numbers,
-        "as_of_date": dg.MetadataValue.text(as_of_date),
-        "seconds": dg.MetadataValue.float(drawn.seconds),
     }
     return dg.MaterializeResult(asset_key=[GROUP, drawn.name], metadata=metadata)
 

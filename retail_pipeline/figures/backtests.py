@@ -3,23 +3,49 @@
 Nothing is drawn here but the sentence that there is no outcome yet.
 """
 
+from collections.abc import Callable
+from functools import wraps
+
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 
 from retail_pipeline.figures.queries import Context, Outcomes
-from retail_pipeline.figures.style import Plot, counted, day, source_of, words
+from retail_pipeline.figures.style import Plot, in_house_style, source_of, words
+from retail_pipeline.figures.writing import counted, day, model_in_words
 
-PREDICTIONS, METRICS = "clv.backtest_predictions", "clv.backtest_metrics"
+METRICS = "clv.backtest_metrics"
 
 _GROUPS = {10: "tenth", 5: "fifth", 4: "quarter", 3: "third", 2: "half"}
 
+_OfKnown = Callable[[pd.DataFrame, Context, str], Plot]
+_OfPast = Callable[[Outcomes, Context], Plot]
 
-def source_of_outcomes(context: Context, past: Outcomes, *, money: bool = False) -> str:
-    """Return the footer's first sentences, with the sample where there is one."""
-    source = source_of(context, PREDICTIONS, money=money)
-    if past.sampled > 1:
-        source += f" A fixed sample of one customer in {past.sampled}."
-    return source
+
+def of_past_outcomes(*others: str, money: bool = False) -> Callable[[_OfKnown], _OfPast]:
+    """Return a decorator of a figure over past predictions whose outcome is known.
+
+    The figure gets those rows, the context, and the footer's first sentences. Where there is no
+    row it is replaced by words, and inside it everything is in the house style.
+
+    Args:
+        others: Columns of numbers that are needed beside the predicted and the actual value.
+        money: The figure shows amounts.
+    """
+
+    def decorate(draw: _OfKnown) -> _OfPast:
+        @in_house_style
+        @wraps(draw)
+        def drawn(past: Outcomes, context: Context) -> Plot:
+            source = source_of(context, "clv.backtest_predictions", money=money)
+            if past.sampled > 1:
+                source += f" A fixed sample of one customer in {past.sampled}."
+            known = _with_outcome(past, *others)
+            return no_outcome(context, source) if known.empty else draw(known, context, source)
+
+        return drawn
+
+    return decorate
 
 
 def no_outcome(context: Context, source: str) -> Plot:
@@ -33,17 +59,9 @@ def no_outcome(context: Context, source: str) -> Plot:
     )
 
 
-def with_outcome(past: Outcomes, *others: str) -> pd.DataFrame:
-    """Return the rows whose prediction and outcome are both known, as numbers.
-
-    Args:
-        past: Predictions with their outcomes.
-        others: Further columns of numbers that are needed.
-    """
-    values = ["predicted_value", "actual_value", *others]
-    frame = past.frame[["cutoff_date", "customer_id", *values]].copy()
-    frame[values] = frame[values].apply(pd.to_numeric).astype(float)
-    return frame.replace([np.inf, -np.inf], np.nan).dropna(subset=values)
+def model_and_cutoffs(context: Context, known: pd.DataFrame) -> str:
+    """Return the end of a subtitle: the served model, and the cut-offs at which it was tested."""
+    return f"{model_in_words(context.served_model)}, {cutoffs_in_words(known['cutoff_date'])}"
 
 
 def cutoffs_in_words(cutoff_dates: pd.Series) -> str:
@@ -58,9 +76,7 @@ def cutoffs_in_words(cutoff_dates: pd.Series) -> str:
 def by_rank(known: pd.DataFrame, most: int = 10) -> pd.DataFrame:
     """Return the rows with `group`, 1 the lowest: ranks of the prediction within each cut-off.
 
-    Args:
-        known: As `with_outcome` returns it.
-        most: Groups; fewer where there are fewer customers.
+    There are `most` groups, or as many as there are customers.
     """
     frame = known.sort_values(["cutoff_date", "predicted_value", "customer_id"])
     customers = frame.groupby("cutoff_date")["customer_id"].transform("size")
@@ -75,10 +91,12 @@ def group_in_words(groups: int) -> str:
     return _GROUPS.get(groups, "group")
 
 
-def groups_in_words(groups: int) -> str:
-    """Return the name of an axis of groups by rank."""
-    name = group_in_words(groups)
-    return f"Customers by predicted value: 1 the lowest {name}, {groups} the highest"
+def group_axis(axes: Axes, groups: pd.DataFrame) -> None:
+    """Give each group by rank a tick, and say what they are."""
+    axes.set_xticks(groups.index)
+    axes.set_xlim(0.4, len(groups) + 0.6)
+    name = group_in_words(len(groups))
+    axes.set_xlabel(f"Customers by predicted value: 1 the lowest {name}, {len(groups)} the highest")
 
 
 def per_cutoff(rows: pd.Series, cutoffs: int) -> pd.Series:
@@ -91,13 +109,16 @@ def per_cutoff(rows: pd.Series, cutoffs: int) -> pd.Series:
 
 
 def wilson(shares: pd.Series, size: pd.Series) -> tuple[pd.Series, pd.Series]:
-    """Return the 95 % interval of shares (Wilson 1927).
-
-    Args:
-        shares: Of one, observed.
-        size: Independent observations behind each.
-    """
+    """Return the 95 % interval of shares of so many independent observations (Wilson 1927)."""
     z = 1.96
     middle = (shares + z**2 / (2 * size)) / (1 + z**2 / size)
     half = z * np.sqrt(shares * (1 - shares) / size + z**2 / (4 * size**2)) / (1 + z**2 / size)
     return (middle - half).clip(lower=0.0), (middle + half).clip(upper=1.0)
+
+
+def _with_outcome(past: Outcomes, *others: str) -> pd.DataFrame:
+    """Return the rows whose prediction and outcome are both known, as numbers."""
+    values = ["predicted_value", "actual_value", *others]
+    frame = past.frame[["cutoff_date", "customer_id", *values]].copy()
+    frame[values] = frame[values].apply(pd.to_numeric).astype(float)
+    return frame.replace([np.inf, -np.inf], np.nan).dropna(subset=values)

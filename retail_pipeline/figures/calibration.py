@@ -9,50 +9,29 @@ from matplotlib.axes import Axes
 
 from retail_pipeline.figures.backtests import (
     by_rank,
-    cutoffs_in_words,
+    group_axis,
     group_in_words,
-    groups_in_words,
-    no_outcome,
+    model_and_cutoffs,
+    of_past_outcomes,
     per_cutoff,
-    source_of_outcomes,
     wilson,
-    with_outcome,
 )
-from retail_pipeline.figures.queries import Context, Outcomes
-from retail_pipeline.figures.style import (
-    ACCENT,
-    INK,
-    MAIN,
-    NEUTRAL,
-    QUIET_INK,
-    Plot,
-    counted,
-    in_house_style,
-    label,
-    model_in_words,
-    number,
-    number_axis,
-    page,
-)
+from retail_pipeline.figures.colors import ACCENT, INK, MAIN, NEUTRAL
+from retail_pipeline.figures.marks import EVEN, label, legend_above, number_axis
+from retail_pipeline.figures.queries import Context
+from retail_pipeline.figures.style import Plot, page, plot
+from retail_pipeline.figures.writing import counted, number
 
 _QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 _WHISKERS = "Whiskers: 95% interval of the share, counting the customers of one cut-off."
 
 
-@in_house_style
-def residuals(past: Outcomes, context: Context) -> Plot:
+@of_past_outcomes(money=True)
+def residuals(known: pd.DataFrame, context: Context, source: str) -> Plot:
     """Draw how far outcomes lay from predictions, by tenth of the prediction: quantiles and mean.
 
-    The scale is linear near zero and logarithmic beyond, as a few customers are off by thousands.
-
-    Args:
-        past: Predictions with their outcomes.
-        context: Of the run.
+    The means have a scale of their own: beside the errors of single customers they are small.
     """
-    source = source_of_outcomes(context, past, money=True)
-    known = with_outcome(past)
-    if known.empty:
-        return no_outcome(context, source)
     ranked = by_rank(known)
     ranked["error"] = ranked["actual_value"] - ranked["predicted_value"]
     errors = ranked.groupby("group")["error"]
@@ -62,41 +41,30 @@ def residuals(past: Outcomes, context: Context) -> Plot:
         f"{number(below, '%')} of customers spent less than predicted; on average, predictions "
         f"were {_too_high(mean, context.currency)}",
         f"Actual less predicted net revenue of {counted(context.horizon_days, 'day')}, by rank of "
-        f"the prediction. {model_in_words(context.served_model)}, "
-        f"{cutoffs_in_words(known['cutoff_date'])}",
+        f"the prediction. {model_and_cutoffs(context, known)}",
         f"{source} Few customers spend much, so most lie below their mean: the median is no bias, "
-        "a mean away from zero is one. The scale is logarithmic away from zero.",
-        height=5.8,
+        "a mean away from zero is one.",
+        height=6.2,
     )
-    axes = figure.subplots()
-    _draw_errors(axes, groups, context.currency)
-    axes.set_xlabel(groups_in_words(len(groups)))
-    return Plot(
+    above, below_it = figure.subplots(2, 1, sharex=True, height_ratios=[2.4, 1])
+    _draw_errors(above, groups, context.currency)
+    _draw_mean_errors(below_it, groups["mean"], context.currency)
+    group_axis(below_it, groups)
+    return plot(
         figure,
-        {
-            "model_name": context.served_model,
-            "customer_outcomes": len(ranked),
-            "mean_error": mean,
-            "median_error": float(ranked["error"].median()),
-            "mean_absolute_error": float(ranked["error"].abs().mean()),
-            "share_below_prediction": below,
-        },
-        rows=len(ranked),
+        len(ranked),
+        model_name=context.served_model,
+        customer_outcomes=len(ranked),
+        mean_error=mean,
+        median_error=float(ranked["error"].median()),
+        mean_absolute_error=float(ranked["error"].abs().mean()),
+        share_below_prediction=below,
     )
 
 
-@in_house_style
-def interval_coverage(past: Outcomes, context: Context) -> Plot:
-    """Draw the share of outcomes inside their 80 % interval, by tenth and by cut-off.
-
-    Args:
-        past: Predictions with their outcomes.
-        context: Of the run.
-    """
-    source = source_of_outcomes(context, past)
-    known = with_outcome(past, "lower_80", "upper_80")
-    if known.empty:
-        return no_outcome(context, source)
+@of_past_outcomes("lower_80", "upper_80")
+def interval_coverage(known: pd.DataFrame, context: Context, source: str) -> Plot:
+    """Draw the share of outcomes inside their 80 % interval, by tenth and by cut-off."""
     ranked = by_rank(known)
     ranked["inside"] = ranked["actual_value"].between(ranked["lower_80"], ranked["upper_80"])
     beyond = float((ranked["actual_value"] > ranked["upper_80"]).mean())
@@ -104,8 +72,7 @@ def interval_coverage(past: Outcomes, context: Context) -> Plot:
     figure = page(
         f"{number(covered, '%')} of outcomes lay inside their 80% interval",
         f"Share of customers whose net revenue of {counted(context.horizon_days, 'day')} fell "
-        f"inside their interval. {model_in_words(context.served_model)}, "
-        f"{cutoffs_in_words(known['cutoff_date'])}",
+        f"inside their interval. {model_and_cutoffs(context, known)}",
         f"{source} {_WHISKERS} Of the outcomes, {number(beyond, '%')} lay above their interval.",
         height=5.0,
     )
@@ -121,33 +88,23 @@ def interval_coverage(past: Outcomes, context: Context) -> Plot:
     right.set_title("By cut-off (line: 80%)")
     left.set_ylim(max(0.0, min(low, 0.8) - 0.08), 1.02)
     number_axis(left.yaxis, "%")
-    return Plot(
+    return plot(
         figure,
-        {
-            "model_name": context.served_model,
-            "customer_outcomes": len(ranked),
-            "cutoffs": cutoffs,
-            "coverage_80": covered,
-            "share_above_interval": beyond,
-        },
-        rows=len(ranked),
+        len(ranked),
+        model_name=context.served_model,
+        customer_outcomes=len(ranked),
+        cutoffs=cutoffs,
+        coverage_80=covered,
+        share_above_interval=beyond,
     )
 
 
-@in_house_style
-def activity_reliability(past: Outcomes, context: Context) -> Plot:
+@of_past_outcomes("probability_active")
+def activity_reliability(known: pd.DataFrame, context: Context, source: str) -> Plot:
     """Draw the share of customers who bought against their predicted probability of it.
 
     A customer with a positive actual value has bought.
-
-    Args:
-        past: Predictions with their outcomes.
-        context: Of the run.
     """
-    source = source_of_outcomes(context, past)
-    known = with_outcome(past, "probability_active")
-    if known.empty:
-        return no_outcome(context, source)
     known["probability_active"] = known["probability_active"].clip(0.0, 1.0)
     known["bought"] = (known["actual_value"] > 0).astype(float)
     bins = np.minimum((known["probability_active"] * 10).astype(int), 9)
@@ -159,23 +116,21 @@ def activity_reliability(past: Outcomes, context: Context) -> Plot:
         f"{number(bought, '%')} of customers bought, {number(given, '%')} were expected to",
         "Customers by their probability of a purchase within "
         f"{counted(context.horizon_days, 'day')}, against the share who made one. "
-        f"{model_in_words(context.served_model)}, {cutoffs_in_words(known['cutoff_date'])}",
+        f"{model_and_cutoffs(context, known)}",
         f"{source} Bought: net revenue above zero. {_WHISKERS}",
         height=6.0,
     )
     above, below = figure.subplots(2, 1, sharex=True, height_ratios=[3.4, 1])
     _draw_reliability(above, groups, int(known["cutoff_date"].nunique()))
     _draw_bin_sizes(below, groups, len(known))
-    return Plot(
+    return plot(
         figure,
-        {
-            "model_name": context.served_model,
-            "customer_outcomes": len(known),
-            "mean_probability": given,
-            "share_who_bought": bought,
-            "brier_score": float(((known["probability_active"] - known["bought"]) ** 2).mean()),
-        },
-        rows=len(known),
+        len(known),
+        model_name=context.served_model,
+        customer_outcomes=len(known),
+        mean_probability=given,
+        share_who_bought=bought,
+        brier_score=float(((known["probability_active"] - known["bought"]) ** 2).mean()),
     )
 
 
@@ -186,24 +141,30 @@ def _too_high(mean_error: float, currency: str) -> str:
 
 
 def _draw_errors(axes: Axes, groups: pd.DataFrame, currency: str) -> None:
-    places = groups.index.to_numpy(float)
-    near = max(float(groups[[0.25, 0.5, 0.75]].abs().median().max()), 1e-6)
-    axes.set_yscale("symlog", linthresh=float(10.0 ** np.floor(np.log10(near))), linscale=0.8)
     for low, high, color, name in (
         (0.05, 0.95, NEUTRAL, "9 in 10 customers"),
         (0.25, 0.75, MAIN, "half of them"),
     ):
-        axes.vlines(places, groups[low], groups[high], color=color, linewidth=9, label=name)
+        axes.vlines(groups.index, groups[low], groups[high], color=color, linewidth=9, label=name)
     look: dict[str, Any] = {"edgecolor": INK, "linewidth": 0.8, "zorder": 4}
-    axes.scatter(places, groups[0.5], color="white", s=30, label="median", **look)
-    axes.scatter(places, groups["mean"], marker="D", color=ACCENT, s=34, label="mean", **look)
+    axes.scatter(groups.index, groups[0.5], color="white", s=30, label="median", **look)
     axes.axhline(0, color=INK, linewidth=0.8, zorder=1.5)
     number_axis(axes.yaxis, currency)
     axes.set_title("Actual less predicted")
-    axes.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=4, borderaxespad=0.2)
-    axes.set_xticks(places)
-    axes.set_xlim(0.4, len(groups) + 0.6)
+    legend_above(axes, 3)
     axes.margins(y=0.08)
+
+
+def _draw_mean_errors(axes: Axes, means: pd.Series, currency: str) -> None:
+    axes.bar(means.index, means, width=0.5, color=ACCENT)
+    axes.axhline(0, color=INK, linewidth=0.8)
+    for place, mean in means.items():
+        side = "below" if mean < 0 else "above"
+        label(axes, number(mean, currency, signed=True), (place, mean), side, size=8.5, bbox=None)
+    number_axis(axes.yaxis, currency)
+    axes.set_title("Mean of all customers (on a scale of its own)")
+    axes.locator_params(axis="y", nbins=3)
+    axes.margins(y=0.45)
 
 
 def _draw_coverage(axes: Axes, table: pd.DataFrame, names: Sequence[str]) -> float:
@@ -232,7 +193,7 @@ def _short_days(values: pd.Index) -> list[str]:
 
 def _draw_reliability(axes: Axes, groups: pd.DataFrame, cutoffs: int) -> None:
     low, high = wilson(groups["bought"], per_cutoff(groups["size"], cutoffs))
-    axes.plot([0, 1], [0, 1], color=QUIET_INK, linewidth=1.2, linestyle=":")
+    axes.plot([0, 1], [0, 1], **EVEN)
     axes.plot(groups["given"], groups["bought"], color=MAIN, linewidth=1.6)
     axes.vlines(groups["given"], low, high, color=MAIN, linewidth=1.4)
     axes.scatter(groups["given"], groups["bought"], s=42, color=MAIN, zorder=3)

@@ -3,30 +3,22 @@
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
-from matplotlib.patches import Rectangle
 
-from retail_pipeline.figures.queries import Context, Gaps
-from retail_pipeline.figures.style import (
+from retail_pipeline.figures.colors import (
     ACCENT,
     ACCENT_INK,
     MAIN,
     NEUTRAL,
     QUIET_INK,
     SEQUENCE,
-    Plot,
-    counted,
-    heat_map,
-    in_house_style,
     ink_on,
-    label,
-    number,
-    number_axis,
-    page,
-    shortened,
-    source_of,
-    words,
 )
+from retail_pipeline.figures.marks import Look, color_scale, draw_bars, heat_map, label, number_axis
+from retail_pipeline.figures.queries import Context, Gaps
+from retail_pipeline.figures.style import Plot, in_house_style, page, plot, source_of, words
+from retail_pipeline.figures.writing import counted, number, shortened
 
 _LABELED_CELLS_UP_TO = (24, 30)
 """Months and cohorts up to which every cell has its percentage; beyond, the color speaks."""
@@ -35,7 +27,7 @@ _ROWS_TO_ONE_OF_ALL = 25
 """Cohorts whose rows are at most as high as that of all of them: it stays a row among hundreds."""
 
 _MOST_BARS = 60
-_SCORES = range(1, 6)
+_QUIET_TITLE: Look = {"size": 9.5, "weight": "normal", "color": QUIET_INK}
 
 
 @in_house_style
@@ -43,12 +35,8 @@ def cohort_retention(retention: pd.DataFrame, context: Context) -> Plot:
     """Draw the share of each cohort that buys again in each month after its first.
 
     Months that the data cover in part are left out, and so is month 0, which is 100 % by
-    definition. The bottom row is the average over customers.
-
-    Args:
-        retention: `cohort_month, months_since, cohort_customers, active_customers`; an absent row
-            is a month without a buyer.
-        context: Of the run.
+    definition; an absent row is a month without a buyer. The bottom row is the average over
+    customers.
     """
     source = source_of(context, "warehouse.cohort_retention") + (
         " Cohort: customers by the month of their first purchase in the data; the first cohort may "
@@ -73,14 +61,12 @@ def cohort_retention(retention: pd.DataFrame, context: Context) -> Plot:
         height=min(9.0, max(3.6, 2.8 + 0.235 * (len(rates) + 1))),
     )
     _draw_retention(figure, rates, average, sizes)
-    return Plot(
+    return plot(
         figure,
-        {
-            "cohorts": len(rates),
-            "customers": int(sizes.sum()),
-            **{f"retention_month_{m}": float(average[m]) for m in (1, 3, 6, 12) if m in average},
-        },
-        rows=len(retention),
+        len(retention),
+        cohorts=len(rates),
+        customers=int(sizes.sum()),
+        **{f"retention_month_{m}": float(average[m]) for m in (1, 3, 6, 12) if m in average},
     )
 
 
@@ -88,9 +74,7 @@ def cohort_retention(retention: pd.DataFrame, context: Context) -> Plot:
 def purchase_gaps(gaps: Gaps, context: Context) -> Plot:
     """Draw how many days pass from one purchase of a customer to the next.
 
-    Args:
-        gaps: Counts of days between two purchases.
-        context: Of the run; its horizon is marked where it lies within the scale.
+    The run's horizon is marked where it lies within the scale.
     """
     source = source_of(context, "warehouse.customer_days") + (
         " A purchase is a day with a positive net amount. Time since the last purchase is no gap "
@@ -125,17 +109,15 @@ def purchase_gaps(gaps: Gaps, context: Context) -> Plot:
     above.set_title(f"Share of purchases, by {step}")
     _draw_gap_sums(below, frame, {0.5: half, 0.9: most}, end, context.horizon_days)
     within = frame["gap_days"] <= context.horizon_days
-    return Plot(
+    return plot(
         figure,
-        {
-            "gaps": int(total),
-            "customers": gaps.customers,
-            "customers_with_one_purchase": gaps.single,
-            "median_gap_days": half,
-            "gap_days_90_percent": most,
-            "share_within_horizon": float(frame.loc[within, "gaps"].sum() / total),
-        },
-        rows=len(frame),
+        len(frame),
+        gaps=int(total),
+        customers=gaps.customers,
+        customers_with_one_purchase=gaps.single,
+        median_gap_days=half,
+        gap_days_90_percent=most,
+        share_within_horizon=float(frame.loc[within, "gaps"].sum() / total),
     )
 
 
@@ -143,14 +125,10 @@ def purchase_gaps(gaps: Gaps, context: Context) -> Plot:
 def rfm_map(cells: pd.DataFrame, context: Context) -> Plot:
     """Draw customers and past net revenue by recency and frequency score, with the segments' names.
 
-    Args:
-        cells: `r_score, f_score` (1 to 5, 5 the best), `rfm_segment, customers, monetary,
-            recency_min, recency_max, frequency_min, frequency_max`, a row per pair of scores that
-            has customers.
-        context: Of the run.
+    Scores run from 1 to 5, 5 the best; those that nobody has are left out.
     """
     source = source_of(context, "warehouse.customer_rfm", money=True)
-    source += " Scores are fifths by rank; equal values have equal scores, so some can be empty."
+    source += " Rows and columns are fifths of the customers by rank; equal values stay together."
     if cells.empty:
         return words("There is no customer to score yet", "Nobody has bought anything.", source)
     frame = cells.assign(
@@ -160,50 +138,34 @@ def rfm_map(cells: pd.DataFrame, context: Context) -> Plot:
     customers, total = float(frame["customers"].sum()), float(frame["monetary"].sum())
     figure = page(
         _rfm_title(frame, customers, context.currency),
-        f"{counted(customers, 'customer')} by how recently and how often they bought. Color: "
-        f"share of past net revenue, {number(total, context.currency)} in all",
+        f"{counted(customers, 'customer')} by how recently and how often they bought, and their "
+        f"net revenue, {number(total, context.currency)} in all. Color: net revenue per customer",
         source,
-        height=6.4,
+        height=6.0,
     )
-    axes = figure.subplots()
-    _draw_cells(axes, frame, context.currency)
-    for set_ticks, kind, noun in (
-        (axes.set_yticks, "frequency", "purchase"),
-        (axes.set_xticks, "recency", "day"),
-    ):
-        names = [_range(frame[frame[f"{kind[0]}_score"] == s], kind, noun) for s in _SCORES]
-        set_ticks(np.arange(5) + 0.5, names)
-    axes.set_title("Purchases", size=9.5, weight="normal", color=QUIET_INK)
-    axes.set_xlabel("Days since the last purchase")
-    return Plot(
+    _draw_cells(figure.subplots(), frame, context.currency)
+    return plot(
         figure,
-        {
-            "customers": int(customers),
-            "net_revenue": total,
-            "segments": int(frame["rfm_segment"].nunique()),
-        },
-        rows=len(frame),
+        len(frame),
+        customers=int(customers),
+        net_revenue=total,
+        segments=int(frame["rfm_segment"].nunique()),
     )
 
 
 def _rates(retention: pd.DataFrame, context: Context) -> tuple[pd.DataFrame, pd.Series]:
     """Return the rates by cohort and month, without months that are not over, and the sizes."""
-    frame = retention.assign(
-        cohort_month=pd.to_datetime(retention["cohort_month"]),
-        rate=retention["active_customers"] / retention["cohort_customers"].replace(0, np.nan),
-    )
+    frame = retention.assign(cohort_month=pd.to_datetime(retention["cohort_month"]))
     sizes = frame.groupby("cohort_month")["cohort_customers"].max().astype(float)
-    rates = frame.pivot_table(
-        index="cohort_month", columns="months_since", values="rate", aggfunc="max", dropna=False
+    buyers = frame.pivot_table(
+        index="cohort_month", columns="months_since", values="active_customers", aggfunc="max"
     )
-    current = pd.Period(pd.Timestamp(context.as_of), freq="M")
-    ages = np.array([(current - pd.Period(month, freq="M")).n for month in sizes.index], dtype=int)
-    months = range(1, int(ages.max()) if len(ages) else 0)
-    is_over = pd.DataFrame(
-        [[month < age for month in months] for age in ages], index=sizes.index, columns=months
-    )
-    rates = rates.reindex(index=sizes.index, columns=list(months)).fillna(0.0).where(is_over)
-    return rates.dropna(how="all"), sizes
+    first = pd.DatetimeIndex(sizes.index)
+    ages = 12 * (context.as_of.year - first.year) + context.as_of.month - first.month
+    months = np.arange(1, max(ages, default=1))
+    buyers = buyers.reindex(index=sizes.index, columns=months).fillna(0.0)
+    is_over = months < np.asarray(ages)[:, None]
+    return buyers.div(sizes, axis=0).where(is_over).dropna(how="all"), sizes
 
 
 def _weighted(rates: pd.DataFrame, sizes: pd.Series) -> pd.Series:
@@ -241,18 +203,14 @@ def _draw_retention(
     every = -(-len(names) // 30)
     upper.set_yticks(np.arange(len(names))[::every] + 0.5, names[::every])
     lower.set_yticks([0.5], ["all cohorts"])
-    upper.set_title("Cohort and its customers", size=9.5, weight="normal", color=QUIET_INK)
+    upper.set_title("Cohort and its customers", **_QUIET_TITLE)
     every = -(-rates.shape[1] // 25)
     shown = np.arange(rates.shape[1])[::every]
     lower.set_xticks(shown + 0.5, [str(rates.columns[i]) for i in shown])
     lower.set_xlabel("Months after the first purchase")
     lower.set_xlim(0, max(rates.shape[1], 8))
-    scale = figure.colorbar(mesh, ax=[upper, lower], aspect=30, pad=0.01)
-    scale.set_ticks([0, ceiling / 2, ceiling])
-    scale.set_ticklabels(["0%", number(ceiling / 2, "%"), f"{number(ceiling, '%')}\nor more"])
-    scale.outline.set_visible(False)
-    if scale.solids is not None:
-        scale.solids.set(edgecolor="face", linewidth=0)
+    ends = ["0%", number(ceiling / 2, "%"), f"{number(ceiling, '%')}\nor more"]
+    color_scale(mesh, [upper, lower], ends)
 
 
 def _percent(rate: float) -> str:
@@ -268,7 +226,7 @@ def _draw_gaps(axes: Axes, frame: pd.DataFrame, width: int) -> float:
     parts = parts / frame["gaps"].sum()
     is_open = longest >= bars * width
     colors = [MAIN] * (bars - 1) + [NEUTRAL if is_open else MAIN]
-    axes.bar(np.arange(bars) * width, parts, width=0.9 * width, align="edge", color=colors)
+    draw_bars(axes, np.arange(bars) * width, np.full(bars, 0.9 * width), parts, facecolors=colors)
     if is_open:
         text = f"{number(parts.iloc[-1], '%')} take {(bars - 1) * width:,} days and more"
         label(axes, text, (bars * width, parts.iloc[-1]), "above left", color=QUIET_INK)
@@ -317,45 +275,51 @@ def _rfm_title(cells: pd.DataFrame, customers: float, currency: str) -> str:
     return f"{title} and brought {number(part, '%')} of the net revenue"
 
 
-def _range(cells: pd.DataFrame, column: str, noun: str) -> str:
-    """Return the values of a score's customers: `31 to 58 days`."""
-    if cells.empty:
-        return "(nobody)"
-    low, high = int(cells[f"{column}_min"].min()), int(cells[f"{column}_max"].max())
-    return counted(high, noun) if low == high else f"{low:,} to {counted(high, noun)}"
-
-
 def _draw_cells(axes: Axes, cells: pd.DataFrame, currency: str) -> None:
-    amounts = cells["monetary"].clip(lower=0.0)
-    shades = amounts / max(float(amounts.max()), 1e-9)
-    names = {
-        (int(r), int(f)): name
-        for r, f, name in zip(cells["r_score"], cells["f_score"], cells["rfm_segment"], strict=True)
-    }
-    for cell in cells.assign(shade=shades).to_dict("records"):
-        r, f = int(cell["r_score"]), int(cell["f_score"])
-        color = SEQUENCE(0.1 + 0.9 * cell["shade"])
-        axes.add_patch(Rectangle((r - 1, f - 1), 1, 1, facecolor=color))
-        ink = ink_on(color)
-        name = cell["rfm_segment"]
-        if name not in (names.get((r - 1, f)), names.get((r, f + 1))):
-            axes.text(r - 0.94, f - 0.3, shortened(name, 20), color=ink, weight="bold", size=9.5)
+    scores = sorted(set(cells["f_score"]), reverse=True), sorted(set(cells["r_score"]))
+    each = cells.assign(value=(cells["monetary"] / cells["customers"]).clip(lower=0.0))
+    grid = each.pivot_table(index="f_score", columns="r_score", values="value")
+    values = grid.reindex(index=scores[0], columns=scores[1]).to_numpy(float)
+    # Not the maximum: one big spender in an almost empty cell would pale all others.
+    ceiling = max(float(np.nanpercentile(values, 98)), 1e-9)
+    mesh = heat_map(axes, values, ceiling, None)
+    names = {}
+    for cell in each.to_dict("records"):
+        at = scores[0].index(cell["f_score"]), scores[1].index(cell["r_score"])
+        names[at] = cell["rfm_segment"]
+    for cell in each.to_dict("records"):
+        row, column = scores[0].index(cell["f_score"]), scores[1].index(cell["r_score"])
+        ink, name = ink_on(SEQUENCE(min(cell["value"] / ceiling, 1.0))), cell["rfm_segment"]
+        if name not in (names.get((row, column - 1)), names.get((row - 1, column))):
+            place = (column + 0.06, row + 0.3)
+            axes.text(*place, shortened(name, 19), color=ink, weight="bold", size=9.5)
         text = f"{counted(cell['customers'], 'customer')}\n{number(cell['monetary'], currency)}"
-        axes.text(r - 0.94, f - 0.86, text, color=ink, size=8.5, linespacing=1.4)
+        axes.text(column + 0.06, row + 0.86, text, color=ink, size=8.5, linespacing=1.4)
     _draw_borders(axes, names)
-    axes.set(xlim=(-0.01, 5.01), ylim=(-0.01, 5.01))
-    axes.tick_params(length=0)
-    axes.grid(visible=False)
-    axes.spines["bottom"].set_visible(False)
+    color_scale(mesh, axes, [number(0, currency), f"{number(ceiling, currency)}\nor more"])
+    rows = [_range(cells[cells["f_score"] == s], "frequency", "purchase") for s in scores[0]]
+    columns = [_range(cells[cells["r_score"] == s], "recency", "day") for s in scores[1]]
+    axes.set_yticks(np.arange(len(rows)) + 0.5, rows)
+    axes.set_xticks(np.arange(len(columns)) + 0.5, columns)
+    axes.set_title("Purchases", **_QUIET_TITLE)
+    axes.set_xlabel("Days since the last purchase")
 
 
 def _draw_borders(axes: Axes, names: dict[tuple[int, int], str]) -> None:
     """Draw a strong line between cells of different names, a fine one within a name."""
-    for (r, f), name in names.items():
+    lines, widths = [], []
+    for (row, column), name in names.items():
         for neighbor, line in (
-            ((r + 1, f), ([r, r], [f - 1, f])),
-            ((r, f + 1), ([r - 1, r], [f, f])),
+            ((row, column + 1), ((column + 1, row), (column + 1, row + 1))),
+            ((row + 1, column), ((column, row + 1), (column + 1, row + 1))),
         ):
-            other = names.get(neighbor)
-            if other is not None:
-                axes.plot(*line, color="white", linewidth=0.8 if other == name else 5, zorder=3)
+            if neighbor in names:
+                lines.append(line)
+                widths.append(0.8 if names[neighbor] == name else 5.0)
+    axes.add_collection(LineCollection(lines, colors="white", linewidths=widths))
+
+
+def _range(cells: pd.DataFrame, column: str, noun: str) -> str:
+    """Return the values of a score's customers: `31 to 58 days`."""
+    low, high = int(cells[f"{column}_min"].min()), int(cells[f"{column}_max"].max())
+    return counted(high, noun) if low == high else f"{low:,} to {counted(high, noun)}"

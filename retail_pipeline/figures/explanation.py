@@ -1,76 +1,42 @@
 """What models say: the regression's coefficients, the tree, the importance of features."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import count
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from numpy.typing import NDArray
 
-from retail_pipeline.figures.queries import Context, Fit, Importance
-from retail_pipeline.figures.style import (
-    ACCENT,
-    ACCENT_INK,
-    INK,
-    MAIN,
-    MARGIN,
-    NEUTRAL,
-    QUIET_INK,
-    WIDTH,
-    Plot,
+from retail_pipeline.figures.colors import ACCENT, ACCENT_INK, INK, MAIN, NEUTRAL, QUIET_INK
+from retail_pipeline.figures.marks import hide_scale, label, name_rows
+from retail_pipeline.figures.queries import Context, Fit
+from retail_pipeline.figures.style import MARGIN, WIDTH, Plot, in_house_style, page, plot, words
+from retail_pipeline.figures.writing import (
     counted,
     day,
-    in_house_style,
-    label,
+    feature_in_words,
     model_in_words,
-    name_rows,
     number,
-    page,
     shortened,
-    words,
 )
 
 _MOST_TERMS = 24
 _LONGEST_NAME = 38
 
-_IN_WORDS = {
-    "recency_days": "days since purchase",
-    "age_days": "days since first purchase",
-    "purchase_days": "purchases",
-    "total_net_amount": "net amount",
-    "mean_purchase_value": "mean purchase",
-    "max_purchase_value": "largest purchase",
-    "net_amount_ewm": "recent net amount",
-    "active_months": "months with a purchase",
-    "distinct_products": "products bought",
-    "yearly_rate": "purchases a year",
-    "orders_ahead": "expected purchases",
-    "value_ahead": "expected value",
-    "silence": "silence against age",
-}
-_SCALES = {"log_": "log of ", "sqrt_": "root of "}
+_BARS_FROM, _BARS_TO = 7.2, 8.4
+"""Inches of the page: the tree on the left, then the groups' bars and their words."""
 
-
-def feature_in_words(name: str) -> str:
-    """Return a feature's name in words: `net_amount_90d` is `net amount, 90 days`."""
-    for prefix, scale in _SCALES.items():
-        if name.startswith(prefix):
-            return scale + feature_in_words(name.removeprefix(prefix))
-    found = re.fullmatch(r"(.+)_(\d+)d", name)
-    stem, days = (found[1], f", {found[2]} days") if found else (name, "")
-    return _IN_WORDS.get(stem, stem.replace("_", " ")) + days
+_CHARACTERS_PER_INCH = 12.5
+"""Of bold type of 8.5 points."""
 
 
 @in_house_style
 def coefficients(fit: Fit, context: Context) -> Plot:
-    """Draw what one standard deviation of each feature adds to the regression's root of value.
-
-    Args:
-        fit: `feature, coefficient` of the linear regression, the intercept among them.
-        context: Of the run.
-    """
+    """Draw what one standard deviation of each feature adds to the regression's root of value."""
     source = f"Source: clv.model_terms as of {day(fit.as_of)}."
     frame = fit.terms[fit.terms["feature"].notna() & (fit.terms["feature"] != "intercept")]
     frame = frame.assign(coefficient=pd.to_numeric(frame["coefficient"]).astype(float))
@@ -85,7 +51,7 @@ def coefficients(fit: Fit, context: Context) -> Plot:
         _coefficients_title(shown),
         "What one standard deviation more of a feature adds to the root of the predicted value of "
         f"{counted(context.horizon_days, 'day')}, the others held fixed. "
-        f"{model_in_words('linear_regression')}, {counted(len(frame), 'feature')}",
+        f"{counted(len(frame), 'feature')}. {_whether_served('linear_regression', context)}",
         f"{source} Features that say nearly the same share their effect, and may have opposite "
         f"signs: no single coefficient is a cause.{rest}",
         height=2.4 + 0.25 * max(3, len(shown)),
@@ -93,15 +59,13 @@ def coefficients(fit: Fit, context: Context) -> Plot:
     axes = figure.subplots()
     _draw_coefficients(axes, shown["coefficient"].to_numpy(float))
     _only_rows(axes, [feature_in_words(str(name)) for name in shown["feature"]])
-    return Plot(
+    return plot(
         figure,
-        {
-            "fitted_as_of": fit.as_of.isoformat(),
-            "features": len(frame),
-            "largest": str(shown["feature"].iloc[0]),
-            "largest_coefficient": float(shown["coefficient"].iloc[0]),
-        },
-        rows=len(shown),
+        len(shown),
+        fitted_as_of=fit.as_of.isoformat(),
+        features=len(frame),
+        largest=str(shown["feature"].iloc[0]),
+        largest_coefficient=float(shown["coefficient"].iloc[0]),
     )
 
 
@@ -109,10 +73,7 @@ def coefficients(fit: Fit, context: Context) -> Plot:
 def decision_tree(fit: Fit, context: Context) -> Plot:
     """Draw the tree from its root on the left to the groups of customers that it ends in.
 
-    Args:
-        fit: `term_number, feature, parent_number, branch` ("yes" at most the threshold, "no"
-            above), `threshold, mean_value, customers`, a row per node.
-        context: Of the run.
+    The terms have a row per node, its `branch` "yes" for values at most its parent's threshold.
     """
     source = f"Source: clv.model_terms as of {day(fit.as_of)}."
     if not context.currency:
@@ -120,43 +81,37 @@ def decision_tree(fit: Fit, context: Context) -> Plot:
     if fit.terms.empty:
         return _not_fitted("decision_tree", fit, source)
     tree = _grown(fit.terms)
-    leaves = [node for node in tree.values() if not node.children]
+    leaves = [node for node in tree.walk() if not node.children]
     best = max(leaves, key=lambda node: node.mean)
-    part = best.customers / max(tree[_root(tree)].customers, 1)
+    part = best.customers / max(tree.customers, 1)
     figure = page(
         f"The tree's best group, {number(part, '%')} of customers, spends "
         f"{number(best.mean, context.currency)} each",
         "Questions from left to right, the upper branch for the smaller values; the bars are the "
         f"mean net revenue of {counted(context.horizon_days, 'day')} of the past customers in each "
-        f"group. {counted(len(leaves), 'group')}",
+        f"group. {_whether_served('decision_tree', context)}",
         f"{source} Customers are counted once per past cut-off of the training sample. Thick lines "
         "stand for many customers.",
         height=2.5 + 0.34 * max(4, len(leaves)),
     )
     _draw_tree(figure.subplots(), tree, context.currency)
-    return Plot(
+    return plot(
         figure,
-        {
-            "fitted_as_of": fit.as_of.isoformat(),
-            "groups": len(leaves),
-            "depth": max(node.depth for node in leaves),
-            "best_group_mean_value": best.mean,
-            "best_group_share_of_customers": part,
-        },
-        rows=len(tree),
+        len(fit.terms),
+        fitted_as_of=fit.as_of.isoformat(),
+        groups=len(leaves),
+        depth=max(node.depth for node in leaves),
+        best_group_mean_value=best.mean,
+        best_group_share_of_customers=part,
     )
 
 
 @in_house_style
-def feature_importance(importance: Importance, context: Context) -> Plot:
-    """Draw how much worse the served kind of model predicts with a group of features shuffled.
-
-    Args:
-        importance: Of each group of features.
-        context: Of the run.
-    """
-    source = f"Source: clv.feature_importance as of {day(importance.as_of)}."
-    frame = importance.frame.dropna(subset=["deviance_increase"])
+def feature_importance(importance: pd.DataFrame, context: Context) -> Plot:
+    """Draw how much worse the served kind of model predicts with a group of features shuffled."""
+    as_of = context.as_of if importance.empty else pd.Timestamp(importance["as_of_date"].max())
+    source = f"Source: clv.feature_importance as of {day(as_of)}."
+    frame = importance.dropna(subset=["deviance_increase"])
     if frame.empty:
         return words(
             "The importance of features is not known yet",
@@ -177,28 +132,38 @@ def feature_importance(importance: Importance, context: Context) -> Plot:
     axes = figure.subplots()
     _draw_importance(axes, frame)
     _only_rows(axes, names)
-    return Plot(
+    return plot(
         figure,
-        {
-            "model_name": str(top["model_name"]),
-            "measured_as_of": importance.as_of.isoformat(),
-            "groups": len(frame),
-            "most_important": str(top["feature_group"]),
-            "deviance_increase_of_most_important": float(top["deviance_increase"]),
-        },
-        rows=len(frame),
+        len(frame),
+        model_name=str(top["model_name"]),
+        measured_as_of=f"{as_of:%Y-%m-%d}",
+        groups=len(frame),
+        most_important=str(top["feature_group"]),
+        deviance_increase_of_most_important=float(top["deviance_increase"]),
     )
 
 
 @dataclass
 class _Node:
-    feature: str | None
+    feature: str
     threshold: float
     mean: float
     customers: float
-    children: list[int]
-    depth: int = 0
-    height: float = 0.0
+    depth: int
+    height: float
+    children: list["_Node"]
+
+    def walk(self) -> Iterator["_Node"]:
+        yield self
+        for child in self.children:
+            yield from child.walk()
+
+
+def _whether_served(model_name: str, context: Context) -> str:
+    if context.served == model_name:
+        return "It is the model that serves"
+    served = model_in_words(context.served) if context.served else "another model"
+    return f"Predictions come from {served}, not from it"
 
 
 def _not_fitted(model_name: str, fit: Fit, source: str) -> Plot:
@@ -256,82 +221,56 @@ def _draw_importance(axes: Axes, frame: pd.DataFrame) -> None:
 
 def _only_rows(axes: Axes, names: list[str]) -> None:
     name_rows(axes, [shortened(name, _LONGEST_NAME) for name in names])
-    axes.set_xticks([])
-    axes.spines["bottom"].set_visible(False)
+    hide_scale(axes)
 
 
-def _grown(terms: pd.DataFrame) -> dict[int, _Node]:
-    """Return the nodes by number, with their children (yes first), depths and places."""
-    numbers = ["threshold", "mean_value", "customers"]
-    frame = terms.sort_values("term_number")
-    frame = frame.assign(**{name: pd.to_numeric(frame[name]).astype(float) for name in numbers})
-    tree = {
-        int(row["term_number"]): _Node(
-            None if pd.isna(row["feature"]) else str(row["feature"]),
-            float(row["threshold"]),
-            float(row["mean_value"]),
-            float(row["customers"]),
-            [],
+def _grown(terms: pd.DataFrame) -> _Node:
+    """Return the root with the nodes below it, heights in leaves from the top."""
+    numbers = ["term_number", "parent_number", "threshold", "mean_value", "customers"]
+    frame = terms.assign(**{name: pd.to_numeric(terms[name]).astype(float) for name in numbers})
+    # "yes", the smaller values, comes before "no".
+    frame = frame.sort_values(["branch", "term_number"], ascending=[False, True])
+    leaf = count(0.0)
+
+    def grown(row: dict[Any, Any], depth: int) -> _Node:
+        below = frame[frame["parent_number"] == row["term_number"]].to_dict("records")
+        children = [grown(child, depth + 1) for child in below]
+        heights = [child.height for child in children] or [next(leaf)]
+        values = (
+            row["threshold"],
+            row["mean_value"],
+            row["customers"],
+            depth,
+            float(np.mean(heights)),
         )
-        for row in frame.to_dict("records")
-    }
-    for branch in ("yes", "no"):
-        chosen = frame[frame["branch"] == branch]
-        for place, parent in zip(chosen["term_number"], chosen["parent_number"], strict=True):
-            tree[int(parent)].children.append(int(place))
-    _place(tree, _root(tree), 0, 0)
-    return tree
+        return _Node(str(row["feature"]), *values, children)
+
+    return grown(frame[frame["parent_number"].isna()].to_dict("records")[0], 0)
 
 
-def _root(tree: Mapping[int, _Node]) -> int:
-    below = {child for node in tree.values() for child in node.children}
-    return next(place for place in sorted(tree) if place not in below)
-
-
-def _place(tree: dict[int, _Node], place: int, depth: int, leaves: int) -> int:
-    """Set depths, and heights in leaves from the top; return how many leaves are placed."""
-    node = tree[place]
-    node.depth = depth
-    for child in node.children:
-        leaves = _place(tree, child, depth + 1, leaves)
-    if node.children:
-        node.height = sum(tree[child].height for child in node.children) / len(node.children)
-        return leaves
-    node.height = float(leaves)
-    return leaves + 1
-
-
-_BARS_FROM, _BARS_TO = 7.2, 8.4
-"""Inches of the page: the tree on the left, then the groups' bars and their words."""
-
-_CHARACTERS_PER_INCH = 12.5
-"""Of bold type of 8.5 points."""
-
-
-def _draw_tree(axes: Axes, tree: dict[int, _Node], currency: str) -> None:
-    leaves = [node for node in tree.values() if not node.children]
+def _draw_tree(axes: Axes, tree: _Node, currency: str) -> None:
+    leaves = [node for node in tree.walk() if not node.children]
     step = _BARS_FROM / max(1, *(node.depth for node in leaves))
-    total = max(tree[_root(tree)].customers, 1.0)
     highest = max((node.mean for node in leaves), default=0.0) or 1.0
     axes.set(xlim=(0, WIDTH - 2 * MARGIN), ylim=(len(leaves) - 0.4, -1.0))
     axes.set_axis_off()
     axes.text(_BARS_FROM, -0.75, "Mean value, share of customers", color=QUIET_INK, size=9)
-    for node in tree.values():
+    for node in tree.walk():
         if node.children:
-            _draw_question(axes, tree, node, step, total, currency)
-            continue
-        length = max(node.mean, 0.0) / highest * (_BARS_TO - _BARS_FROM)
-        axes.barh(node.height, length, left=_BARS_FROM, height=0.55, color=MAIN)
-        text = f"{number(node.mean, currency)}, {number(node.customers / total, '%')}"
-        label(axes, text, (_BARS_FROM + length, node.height), bbox=None)
+            _draw_question(axes, node, step, tree.customers, currency)
+    lengths = [max(node.mean, 0.0) / highest * (_BARS_TO - _BARS_FROM) for node in leaves]
+    heights = [node.height for node in leaves]
+    axes.barh(heights, lengths, left=_BARS_FROM, height=0.55, color=MAIN)
+    for node, length in zip(leaves, lengths, strict=True):
+        part = number(node.customers / max(tree.customers, 1.0), "%")
+        at = (_BARS_FROM + length, node.height)
+        label(axes, f"{number(node.mean, currency)}, {part}", at, bbox=None)
 
 
-def _draw_question(
-    axes: Axes, tree: dict[int, _Node], node: _Node, step: float, total: float, currency: str
-) -> None:
+def _draw_question(axes: Axes, node: _Node, step: float, total: float, currency: str) -> None:
     x = node.depth * step
-    fork, name = x + 0.16, str(node.feature)
-    for child, sign in zip((tree[place] for place in node.children), "≤>", strict=False):
+    fork = x + 0.16
+    for child, sign in zip(node.children, "≤>", strict=False):
         end = child.depth * step if child.children else _BARS_FROM - 0.08
         axes.plot(
             [fork, fork, end],
@@ -341,10 +280,11 @@ def _draw_question(
             solid_joinstyle="round",
             zorder=1,
         )
-        text = f"{sign} {_limit(name, node.threshold, currency)}"
+        text = f"{sign} {_limit(node.feature, node.threshold, currency)}"
         label(axes, text, (fork, child.height), size=8.5, zorder=3)
-    text = shortened(feature_in_words(name), int((step - 0.1) * _CHARACTERS_PER_INCH))
-    label(axes, text, (max(x - 0.06, 0.0), node.height), size=8.5, weight="bold", zorder=4)
+    most = int((step - 0.1) * _CHARACTERS_PER_INCH)
+    name = shortened(feature_in_words(node.feature), most)
+    label(axes, name, (max(x - 0.06, 0.0), node.height), size=8.5, weight="bold", zorder=4)
 
 
 def _limit(feature: str, threshold: float, currency: str) -> str:

@@ -58,28 +58,22 @@ def inline_markdown(image: bytes, title: str, *, limit: int = INLINE_LIMIT_BYTES
     Raises:
         ValueError: Not even the smallest version is within the limit.
     """
-    if len(image) > limit or _width(image) > INLINE_WIDTH:
-        image = _reduced(image, limit)
+    from PIL import Image
+
+    with Image.open(io.BytesIO(image)) as opened:
+        if len(image) > limit or opened.width > INLINE_WIDTH:
+            image = _reduced(opened.convert("RGB"), limit)
     encoded = base64.b64encode(image).decode("ascii")
     text = title.replace("[", "(").replace("]", ")")
     return f"![{text}](data:image/png;base64,{encoded})"
 
 
-def _width(image: bytes) -> int:
-    from PIL import Image
+def _reduced(full: "Image", limit: int) -> bytes:
+    from PIL.Image import Resampling
 
-    with Image.open(io.BytesIO(image)) as opened:
-        return opened.width
-
-
-def _reduced(image: bytes, limit: int) -> bytes:
-    from PIL import Image
-
-    with Image.open(io.BytesIO(image)) as opened:
-        full = opened.convert("RGB")
     for width in _SMALLER_WIDTHS:
         size = (min(width, full.width), max(1, full.height * min(width, full.width) // full.width))
-        scaled = full.resize(size, Image.Resampling.LANCZOS)
+        scaled = full.resize(size, Resampling.LANCZOS)
         for colors in _SMALLER_COLORS:
             smaller = _encoded(scaled, colors)
             if len(smaller) <= limit:

@@ -1,32 +1,18 @@
 """Model against model over the backtest's cut-offs, as the backtest measured them."""
 
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from numpy.typing import NDArray
 
 from retail_pipeline.figures.backtests import METRICS, cutoffs_in_words, no_outcome
+from retail_pipeline.figures.colors import INK, MAIN, NEUTRAL, QUIET_INK, RULE
+from retail_pipeline.figures.marks import Look, label, name_rows, number_axis, write_column
 from retail_pipeline.figures.queries import Context
-from retail_pipeline.figures.style import (
-    INK,
-    MAIN,
-    NEUTRAL,
-    QUIET_INK,
-    RULE,
-    Plot,
-    counted,
-    in_house_style,
-    label,
-    model_in_words,
-    name_rows,
-    number,
-    number_axis,
-    page,
-    source_of,
-    words,
-)
+from retail_pipeline.figures.style import Plot, in_house_style, page, plot, source_of, words
+from retail_pipeline.figures.writing import counted, model_in_words, number
 
 _ACCEPTED_BIAS = (0.75, 1.33)
 """The selection rule's band: outside it a model cannot become champion."""
@@ -63,11 +49,7 @@ def model_comparison(metrics: pd.DataFrame, context: Context) -> Plot:
     """Draw each model's metrics: a dot for a cut-off, a line for the mean, best deviance on top.
 
     Only cut-offs at which every model was tested count: means over different ones do not compare.
-
-    Args:
-        metrics: `model_name, cutoff_date, tweedie_deviance, normalized_gini, bias, mae_over_mean`,
-            a row per model and cut-off; an undefined metric is missing.
-        context: Of the run.
+    An undefined metric is missing.
     """
     source = source_of(context, METRICS)
     frame = metrics[["model_name", "cutoff_date", *_COLUMNS]].replace([np.inf, -np.inf], np.nan)
@@ -93,17 +75,15 @@ def model_comparison(metrics: pd.DataFrame, context: Context) -> Plot:
     for axes, panel in zip(panels, _PANELS, strict=True):
         _draw_metric(axes, frame, means, panel, context.served)
     best = means.iloc[0]
-    return Plot(
+    return plot(
         figure,
-        {
-            "models": len(means),
-            "cutoffs": int(frame["cutoff_date"].nunique()),
-            "best_by_deviance": str(best.name),
-            "served": context.served or "none yet",
-            "validated": "yes" if context.served and context.validated else "no",
-            **{f"{name}_of_best": float(best[name]) for name in _COLUMNS if pd.notna(best[name])},
-        },
-        rows=len(frame),
+        len(frame),
+        models=len(means),
+        cutoffs=int(frame["cutoff_date"].nunique()),
+        best_by_deviance=str(best.name),
+        served=context.served or "none yet",
+        validated="yes" if context.served and context.validated else "no",
+        **{f"{name}_of_best": float(best[name]) for name in _COLUMNS if pd.notna(best[name])},
     )
 
 
@@ -113,10 +93,6 @@ def model_differences(metrics: pd.DataFrame, context: Context) -> Plot:
 
     A difference within a cut-off says more than two means: both models met the same months. The
     best model by mean deviance is the reference where the served one was not tested.
-
-    Args:
-        metrics: `model_name, cutoff_date, tweedie_deviance`, a row per model and cut-off.
-        context: Of the run.
     """
     source = source_of(context, METRICS)
     deviance = pd.to_numeric(metrics["tweedie_deviance"]).astype(float)
@@ -150,16 +126,14 @@ def model_differences(metrics: pd.DataFrame, context: Context) -> Plot:
     _draw_differences(axes, apart)
     against = "the served model" if reference == served else model_in_words(reference)
     axes.set_title(f"Deviance against {against}'s")
-    return Plot(
+    return plot(
         figure,
-        {
-            "reference": reference,
-            "models": int(apart.shape[1]),
-            "cutoffs": len(apart),
-            "closest": closest,
-            "closest_mean_difference": float(apart[closest].mean()),
-        },
-        rows=int(apart.notna().to_numpy().sum()),
+        int(apart.notna().to_numpy().sum()),
+        reference=reference,
+        models=int(apart.shape[1]),
+        cutoffs=len(apart),
+        closest=closest,
+        closest_mean_difference=float(apart[closest].mean()),
     )
 
 
@@ -194,18 +168,17 @@ def _comparison_title(means: pd.DataFrame, context: Context) -> str:
 def _draw_metric(
     axes: Axes, frame: pd.DataFrame, means: pd.DataFrame, panel: _Panel, served: str
 ) -> None:
-    limits = _limits(frame, means, panel)
+    limits = low, high = _limits(frame, means, panel)
     if panel.column == "bias":
         axes.axvspan(*_ACCEPTED_BIAS, color=RULE, alpha=0.6, linewidth=0)
         axes.axvline(1.0, color=INK, linewidth=0.8)
-    for row, name in enumerate(means.index):
-        values = frame.loc[frame["model_name"] == name, panel.column].dropna().to_numpy(float)
-        color = MAIN if name == served else QUIET_INK
-        _draw_row(axes, row, values, limits, color)
-        mean = float(means.loc[name, panel.column])
-        place = float(np.clip(np.nan_to_num(mean, nan=sum(limits) / 2), *limits))
+    table = frame.pivot_table(index="cutoff_date", columns="model_name", values=panel.column)
+    colors = [MAIN if name == served else QUIET_INK for name in means.index]
+    _draw_dots(axes, table.reindex(columns=means.index), limits, colors)
+    for row, (mean, color) in enumerate(zip(means[panel.column], colors, strict=True)):
+        place = float(np.clip(np.nan_to_num(mean, nan=(low + high) / 2), low, high))
         text = "undefined" if np.isnan(mean) else number(mean)
-        side = (place - limits[0]) / (limits[1] - limits[0])
+        side = (place - low) / (high - low)
         align = "left" if side < 0.08 else "right" if side > 0.92 else "center"
         label(axes, text, (place, row - 0.16), "above", size=8, color=color, ha=align)
     axes.set_title(panel.title, pad=18)
@@ -230,23 +203,19 @@ def _limits(frame: pd.DataFrame, means: pd.DataFrame, panel: _Panel) -> Limits:
     return low, high
 
 
-def _draw_row(
-    axes: Axes, row: int, values: NDArray[np.float64], limits: Limits, color: str
-) -> None:
-    """Draw a model's cut-offs as dots, their mean as a bar, and what lies beyond as triangles."""
+def _draw_dots(axes: Axes, table: pd.DataFrame, limits: Limits, colors: Sequence[str]) -> None:
+    """Draw a row per model: cut-offs as dots, their mean as a bar, what is beyond as triangles."""
+    values, ink = table.to_numpy(float), np.array(colors)
     low, high = limits
-    inside = values[(values >= low) & (values <= high)]
-    rows = np.full(len(inside), row)
-    axes.scatter(inside, rows, s=22, color=color, alpha=0.45, linewidth=0, zorder=2)
-    for is_beyond, end, marker in (
-        ((values > high).any(), high, ">"),
-        ((values < low).any(), low, "<"),
-    ):
-        if is_beyond:
-            axes.scatter([end], [row], marker=marker, s=30, color=color, zorder=3)
-    mean = float(values.mean()) if len(values) else np.nan
-    if low <= mean <= high:
-        axes.plot([mean, mean], [row - 0.2, row + 0.2], color=color, linewidth=3, zorder=4)
+    at, rows = np.nonzero((values >= low) & (values <= high))
+    axes.scatter(values[at, rows], rows, s=22, color=ink[rows], alpha=0.45, linewidth=0, zorder=2)
+    for beyond, end, marker in ((values > high, high, ">"), (values < low, low, "<")):
+        rows = np.flatnonzero(beyond.any(axis=0))
+        axes.scatter([end] * len(rows), rows, marker=marker, s=30, color=ink[rows], zorder=3)
+    means = table.mean()
+    rows = np.flatnonzero(means.between(low, high))
+    look: Look = {"colors": ink[rows], "linewidth": 3, "zorder": 4}
+    axes.vlines(means.iloc[rows], rows - 0.2, rows + 0.2, **look)
 
 
 def _scale(axes: Axes, limits: Limits) -> None:
@@ -274,18 +243,14 @@ def _draw_differences(axes: Axes, apart: pd.DataFrame) -> None:
     margin = max(0.05 * min(float(np.nanmax(np.abs(values))), 1.0), 1e-9)
     limits = min(low, -margin), max(high, margin)
     axes.axvline(0, color=INK, linewidth=1.0)
-    beside: dict[str, Any] = {"transform": axes.get_yaxis_transform(), "va": "center", "size": 9}
-    for row, name in enumerate(apart.columns):
-        column = apart[name].dropna().to_numpy(float)
-        mean = float(column.mean())
-        color = MAIN if mean < 0 else QUIET_INK
-        inside = column[(column >= limits[0]) & (column <= limits[1])]
-        if len(inside) > 1:
-            axes.hlines(row, inside.min(), inside.max(), color=NEUTRAL, linewidth=1.4, zorder=1.5)
-        _draw_row(axes, row, column, limits, color)
-        text = f"lower at {int((column < 0).sum())} of {len(column)}"
-        axes.text(1.1, row, number(mean, "%", signed=True), ha="right", weight="bold", **beside)
-        axes.text(1.125, row, text, **beside)
+    inside = apart.where((apart >= limits[0]) & (apart <= limits[1]))
+    rows, means = np.arange(apart.shape[1]), apart.mean()
+    axes.hlines(rows, inside.min(), inside.max(), color=NEUTRAL, linewidth=1.4, zorder=1.5)
+    _draw_dots(axes, apart, limits, [MAIN if mean < 0 else QUIET_INK for mean in means])
+    write_column(axes, 1.1, [number(mean, "%", signed=True) for mean in means], weight="bold")
+    lower, tested = (apart < 0).sum(), apart.notna().sum()
+    texts = [f"lower at {few} of {all_}" for few, all_ in zip(lower, tested, strict=True)]
+    write_column(axes, 1.125, texts, ha="left", size=9)
     _scale(axes, limits)
     name_rows(axes, [model_in_words(str(name)) for name in apart.columns])
     number_axis(axes.xaxis, "%", signed=True)

@@ -1,29 +1,14 @@
 """Whether today's customers and predictions still are like those of the training sample."""
 
-from typing import Any
-
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from retail_pipeline.figures.explanation import feature_in_words
+from retail_pipeline.figures.colors import ACCENT, INK, MAIN, NEUTRAL, QUIET_INK
+from retail_pipeline.figures.marks import Look, name_rows, write_column
 from retail_pipeline.figures.queries import Context
-from retail_pipeline.figures.style import (
-    ACCENT,
-    INK,
-    MAIN,
-    NEUTRAL,
-    QUIET_INK,
-    Plot,
-    counted,
-    day,
-    in_house_style,
-    name_rows,
-    page,
-    shortened,
-    source_of,
-    words,
-)
+from retail_pipeline.figures.style import Plot, in_house_style, page, plot, source_of, words
+from retail_pipeline.figures.writing import counted, day, feature_in_words, shortened
 
 _LITTLE, _MUCH = 0.1, 0.25
 """Below the first the index says little, from the second the population has changed."""
@@ -49,13 +34,7 @@ _REFERENCES = {
 
 @in_house_style
 def drift(indices: pd.DataFrame, context: Context) -> Plot:
-    """Draw the population stability index of features and predictions, the largest on top.
-
-    Args:
-        indices: `quantity, is_prediction, reference` ("training" or "previous"), `reference_date,
-            stability_index, chance_95`, a row per quantity and reference.
-        context: Of the run.
-    """
+    """Draw the population stability index of features and predictions, the largest on top."""
     source = source_of(context, "clv.drift")
     known = np.isfinite(pd.to_numeric(indices["stability_index"]).astype(float))
     frame = indices[known & ~indices["quantity"].isin(CALENDAR)]
@@ -87,15 +66,13 @@ def drift(indices: pd.DataFrame, context: Context) -> Plot:
     _draw(axes, shown, chance)
     names = [shortened(feature_in_words(str(name))) for name in shown.index]
     name_rows(axes, names, [name in predictions for name in shown.index])
-    return Plot(
+    return plot(
         figure,
-        {
-            "quantities": len(table),
-            "changed_much": len(changed),
-            "largest": str(table.index[0]),
-            "largest_index": float(table.max(axis=1).iloc[0]),
-        },
-        rows=len(frame),
+        len(frame),
+        quantities=len(table),
+        changed_much=len(changed),
+        largest=str(table.index[0]),
+        largest_index=float(table.max(axis=1).iloc[0]),
     )
 
 
@@ -147,26 +124,16 @@ def _draw(axes: Axes, shown: pd.DataFrame, chance: pd.Series) -> None:
         if reference not in shown:
             continue
         values = shown[reference].to_numpy(float)
-        inside = np.where(values <= end, values, np.nan)
-        axes.scatter(inside, rows, s=size, color=color, zorder=3, label=reference)
-        beyond = np.flatnonzero(values > end)
-        if len(beyond):
-            axes.scatter(
-                np.full(len(beyond), end), beyond, marker=">", s=size, color=color, zorder=3
-            )
-    beside: dict[str, Any] = {"transform": axes.get_yaxis_transform(), "va": "center", "size": 9}
-    for row, value in enumerate(largest):
-        axes.text(1.015, row, _index(float(value)), **beside)
+        inside, beyond = np.where(values <= end, values, np.nan), np.flatnonzero(values > end)
+        look: Look = {"s": size, "color": color, "zorder": 3}
+        axes.scatter(inside, rows, label=reference, **look)
+        axes.scatter([end] * len(beyond), beyond, marker=">", **look)
+    write_column(axes, 1.06, [_index(float(value)) for value in largest], size=9)
     for limit, name in ((_LITTLE, "little"), (_MUCH, "much")):
         axes.axvline(limit, color=INK, linewidth=1.0, linestyle=(0, (4, 3)))
         if limit > 0.02 * end:
-            style: dict[str, Any] = {
-                "ha": "center",
-                "va": "bottom",
-                "size": 8.5,
-                "color": QUIET_INK,
-            }
-            axes.text(limit, 1.005, name, transform=axes.get_xaxis_transform(), **style)
+            above: Look = {"transform": axes.get_xaxis_transform(), "color": QUIET_INK}
+            axes.text(limit, 1.005, name, ha="center", va="bottom", size=8.5, **above)
     axes.legend(loc="lower right", frameon=True, edgecolor="none", framealpha=0.9)
     axes.set_xlim(0, 1.03 * end)
     axes.grid(visible=True, axis="x")

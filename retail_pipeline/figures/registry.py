@@ -15,6 +15,13 @@ from retail_pipeline.figures.queries import Tables
 if TYPE_CHECKING:
     from retail_pipeline.figures.style import Plot
 
+_MADE_BY = {
+    "clv.backtest_predictions": "clv.backtest_summary",
+    "clv.backtest_metrics": "clv.backtest_summary",
+    "clv.model_terms": "clv.candidates",
+}
+"""Tables that another asset fills than the one of their name."""
+
 
 @dataclass(frozen=True)
 class Figure:
@@ -23,18 +30,27 @@ class Figure:
     Attributes:
         name: Also its asset's, its file's and its function's.
         section: The module of this package with its function.
-        query: The property of `Tables` with its data.
         description: What is seen, in one sentence.
-        sources: The tables that it is drawn from, `schema.name`.
-        after: The assets that make them, `group/name`.
+        sources: The tables that it is drawn from, `schema.name`: those with the rows, then those
+            with the served model's name and the currency.
+        query: The property of `Tables` with its data; by default that of its own name.
     """
 
     name: str
     section: str
-    query: str
     description: str
     sources: tuple[str, ...]
-    after: tuple[str, ...]
+    query: str = ""
+
+    @property
+    def data(self) -> str:
+        """The property of `Tables` with its data."""
+        return self.query or self.name
+
+    @property
+    def after(self) -> list[str]:
+        """The assets that fill its tables, `group/name`."""
+        return [_MADE_BY.get(table, table).replace(".", "/") for table in self.sources]
 
     @property
     def module(self) -> Path:
@@ -44,7 +60,7 @@ class Figure:
     def draw(self, tables: Tables) -> "Plot":
         """Return the figure drawn from the tables as they are now."""
         section = import_module(f"{__package__}.{self.section}")
-        plot: Plot = getattr(section, self.name)(getattr(tables, self.query), tables.context)
+        plot: Plot = getattr(section, self.name)(getattr(tables, self.data), tables.context)
         return plot
 
 
@@ -54,170 +70,136 @@ def figure(name: str) -> Figure:
     return found
 
 
-_REVENUE, _RFM = "warehouse/revenue_daily", "warehouse/customer_rfm"
-_BACKTEST, _PREDICTIONS = "clv/backtest_summary", "clv/predictions"
-_PAST = ("clv.backtest_predictions",)
+_RFM, _SERVED, _MONEY = "warehouse.customer_rfm", "clv.predictions", "warehouse.revenue_daily"
+_PAST, _METRICS = ("clv.backtest_predictions", _SERVED), ("clv.backtest_metrics", _SERVED)
 
 FIGURES = (
     Figure(
         "revenue_over_time",
         "revenue",
-        "revenue_by_day",
         "Net revenue, orders and returns by day, week or month, whichever fits the time covered.",
-        ("warehouse.revenue_daily",),
-        (_REVENUE,),
+        (_MONEY,),
     ),
     Figure(
         "cohort_retention",
         "customers",
-        "cohorts",
         "The share of each monthly cohort of customers that buys again, month by month.",
         ("warehouse.cohort_retention",),
-        ("warehouse/cohort_retention",),
     ),
     Figure(
         "purchase_gaps",
         "customers",
-        "purchase_gaps",
         "How many days pass from one purchase of a customer to the next.",
-        ("warehouse.customer_days", "warehouse.customer_rfm"),
-        ("warehouse/customer_days", _RFM),
+        ("warehouse.customer_days", _RFM),
     ),
     Figure(
         "order_values",
         "revenue",
-        "order_values",
         "How large orders are, and which sizes bring the revenue.",
-        ("warehouse.fct_transactions",),
-        ("warehouse/fct_transactions", _REVENUE),
+        ("warehouse.fct_transactions", _MONEY),
     ),
     Figure(
         "revenue_concentration",
         "revenue",
-        "value_groups",
         "The share of past and of predicted value that the most valuable customers hold.",
-        ("warehouse.customer_rfm", "clv.predictions"),
-        (_RFM, _PREDICTIONS, _REVENUE),
+        (_RFM, _SERVED, _MONEY),
     ),
     Figure(
         "rfm_map",
         "customers",
-        "rfm_cells",
         "Customers and past net revenue by how recently and how often they bought.",
-        ("warehouse.customer_rfm",),
-        (_RFM, _REVENUE),
+        (_RFM, _MONEY),
     ),
     Figure(
         "segments",
         "segments",
-        "segments",
         "Each segment's number of customers beside its predicted value.",
-        ("clv.segments",),
-        ("clv/segments", _PREDICTIONS, _REVENUE),
+        ("clv.segments", _SERVED, _MONEY),
     ),
     Figure(
         "segment_movement",
         "segments",
-        "segment_changes",
         "Where the customers of each segment are now, since the month start before.",
         ("clv.segment_changes", "clv.segments"),
-        ("clv/segment_changes", "clv/segments"),
     ),
     Figure(
         "predicted_against_actual",
         "accuracy",
-        "outcomes",
         "The served model's past predictions against actual net revenue, by decile, out-of-time.",
-        _PAST,
-        (_BACKTEST, _PREDICTIONS, _REVENUE),
+        (*_PAST, _MONEY),
+        "outcomes",
     ),
     Figure(
         "gain_curve",
         "accuracy",
-        "outcomes",
         "The share of actual value that the customers ranked highest spent, out-of-time.",
         _PAST,
-        (_BACKTEST, _PREDICTIONS),
+        "outcomes",
     ),
     Figure(
         "residuals",
         "calibration",
-        "outcomes",
         "How far past outcomes lay from their predictions, by decile: quantiles and mean.",
-        _PAST,
-        (_BACKTEST, _PREDICTIONS, _REVENUE),
+        (*_PAST, _MONEY),
+        "outcomes",
     ),
     Figure(
         "interval_coverage",
         "calibration",
-        "outcomes",
         "The share of past outcomes inside their 80 % interval, by decile and by cut-off.",
         _PAST,
-        (_BACKTEST, _PREDICTIONS),
+        "outcomes",
     ),
     Figure(
         "activity_reliability",
         "calibration",
-        "outcomes",
         "How many customers bought, against the probability of it that was predicted.",
         _PAST,
-        (_BACKTEST, _PREDICTIONS),
+        "outcomes",
     ),
     Figure(
         "realised_against_predicted",
         "accuracy",
-        "realised",
         "Predictions of earlier dates against actual net revenue, once the horizon is over.",
-        ("clv.realised_predictions",),
-        ("clv/realised_predictions", _REVENUE),
+        ("clv.realised_predictions", _MONEY),
     ),
     Figure(
         "model_comparison",
         "models",
-        "metrics",
         "Each model's deviance, ranking, bias and error over the backtest's cut-offs.",
-        ("clv.backtest_metrics",),
-        (_BACKTEST, _PREDICTIONS),
+        _METRICS,
+        "metrics",
     ),
     Figure(
         "model_differences",
         "models",
-        "metrics",
         "By how much each model's deviance differs from the served model's, cut-off by cut-off.",
-        ("clv.backtest_metrics",),
-        (_BACKTEST, _PREDICTIONS),
+        _METRICS,
+        "metrics",
     ),
     Figure(
         "coefficients",
         "explanation",
-        "linear_regression",
         "What one standard deviation of each feature adds in the linear regression.",
-        ("clv.model_terms",),
-        ("clv/candidates",),
+        ("clv.model_terms", _SERVED),
     ),
     Figure(
         "decision_tree",
         "explanation",
-        "decision_tree",
         "The tree of questions that splits customers by value, and the groups that it ends in.",
-        ("clv.model_terms",),
-        ("clv/candidates", _REVENUE),
+        ("clv.model_terms", _SERVED, _MONEY),
     ),
     Figure(
         "feature_importance",
         "explanation",
-        "importance",
         "How much worse the served model predicts with each group of features shuffled.",
         ("clv.feature_importance",),
-        ("clv/feature_importance",),
     ),
     Figure(
         "drift",
         "monitoring",
-        "drift",
         "How far features and predictions have moved from the training sample.",
         ("clv.drift",),
-        ("clv/drift",),
     ),
 )
 """In the order in which a reader goes through them."""

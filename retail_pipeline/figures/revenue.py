@@ -1,34 +1,19 @@
 """Revenue: over time, by size of the order, and how few customers hold how much of it."""
 
-from collections.abc import Callable
 from typing import NamedTuple
 
 import matplotlib.dates as mdates
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.ticker import FixedLocator, LogLocator, MaxNLocator, NullLocator
+from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
 from numpy.typing import NDArray
 
+from retail_pipeline.figures.colors import ACCENT, ACCENT_INK, INK, MAIN, NEUTRAL, QUIET_INK
+from retail_pipeline.figures.marks import EVEN, Curve, draw_bars, draw_shares, label, number_axis
 from retail_pipeline.figures.queries import STEPS_PER_DECADE, Context
-from retail_pipeline.figures.style import (
-    ACCENT,
-    ACCENT_INK,
-    INK,
-    MAIN,
-    NEUTRAL,
-    QUIET_INK,
-    Plot,
-    counted,
-    day,
-    in_house_style,
-    label,
-    number,
-    number_axis,
-    page,
-    source_of,
-    words,
-)
+from retail_pipeline.figures.style import Plot, in_house_style, page, plot, source_of, words
+from retail_pipeline.figures.writing import counted, day, number
 
 _DAILY_UP_TO_DAYS, _WEEKLY_UP_TO_DAYS = 45, 800
 _YEAR = 365
@@ -37,9 +22,6 @@ _GIANT = 4.0
 
 _FEWEST_BARS = 8
 """One day's bar across the whole width would look like a wall."""
-
-Curve = tuple[NDArray[np.float64], NDArray[np.float64]]
-Write = Callable[[float], str]
 
 
 class _Period(NamedTuple):
@@ -51,12 +33,8 @@ class _Period(NamedTuple):
 def revenue_over_time(revenue_daily: pd.DataFrame, context: Context) -> Plot:
     """Draw net revenue, orders and returns by day, week or month, whichever fits the time covered.
 
-    Periods that the data cover in part are drawn light: they are no drop in revenue.
-
-    Args:
-        revenue_daily: `date_day, sales_amount, returns_amount, net_amount, orders`, a row per day;
-            days without a row or a value count as zero.
-        context: Of the run.
+    Days without a row or a value count as zero. Periods that the data cover in part are drawn
+    light: they are no drop in revenue.
     """
     source = source_of(context, "warehouse.revenue_daily", money=True)
     if revenue_daily.empty:
@@ -76,35 +54,30 @@ def revenue_over_time(revenue_daily: pd.DataFrame, context: Context) -> Plot:
         height=6.2,
     )
     above, middle, below = figure.subplots(3, 1, sharex=True, height_ratios=[3, 1.2, 1.2])
-
-    def money(value: float) -> str:
-        return number(value, context.currency)
-
-    _draw_bars(above, periods, "net_amount", MAIN, money)
-    _draw_bars(middle, periods, "orders", QUIET_INK, number)
-    _draw_bars(below, periods, "returns_amount", ACCENT, money)
+    _draw_periods(above, periods, "net_amount", MAIN, context.currency)
+    _draw_periods(middle, periods, "orders", QUIET_INK)
+    _draw_periods(below, periods, "returns_amount", ACCENT, context.currency)
     above.set_title(f"Net revenue per {period.name}")
-    middle.set_title(_orders_title(daily, money))
+    middle.set_title(_orders_title(daily, context.currency))
     of_sales = f", {number(rate, '%')} of sales" if np.isfinite(rate) else ""
-    below.set_title(f"Returns {money(returned)}{of_sales} (on a scale of their own)")
+    amount = number(returned, context.currency)
+    below.set_title(f"Returns {amount}{of_sales} (on a scale of their own)")
     above.axhline(0, color=INK, linewidth=0.8)
     for axes in (above, middle):
         axes.tick_params(axis="x", length=0)
-    _name_the_peak(above, periods, period, money)
+    _name_the_peak(above, periods, period, context.currency)
     _date_axis(below, periods)
-    return Plot(
+    return plot(
         figure,
-        {
-            "net_revenue": float(daily["net_amount"].sum()),
-            "sales": float(sales),
-            "returns": float(returned),
-            "returns_rate": float(rate) if np.isfinite(rate) else "no sales",
-            "orders": int(daily["orders"].sum()),
-            "days": len(daily),
-            "periods": len(periods),
-            "period": period.name,
-        },
-        rows=len(revenue_daily),
+        len(revenue_daily),
+        net_revenue=float(daily["net_amount"].sum()),
+        sales=float(sales),
+        returns=float(returned),
+        returns_rate=float(rate) if np.isfinite(rate) else "no sales",
+        orders=int(daily["orders"].sum()),
+        days=len(daily),
+        periods=len(periods),
+        period=period.name,
     )
 
 
@@ -112,10 +85,7 @@ def revenue_over_time(revenue_daily: pd.DataFrame, context: Context) -> Plot:
 def order_values(orders: pd.DataFrame, context: Context) -> Plot:
     """Draw how large orders are, on a scale of equal ratios, and which of them bring the revenue.
 
-    Args:
-        orders: `step, orders, amount`, see `Tables.order_values`; quantiles are interpolated in a
-            step.
-        context: Of the run.
+    Quantiles are interpolated within a step of the order values.
     """
     source = source_of(context, "warehouse.fct_transactions", money=True)
     source += " Sales without excluded lines and before returns."
@@ -141,36 +111,21 @@ def order_values(orders: pd.DataFrame, context: Context) -> Plot:
     )
     above, below = figure.subplots(2, 1, sharex=True)
     shares = _shares_by_size(known, decades)
-    for axes, column, color, ink, at, name, title in (
-        (above, "orders", MAIN, MAIN, half, f"median about {about}", "Share of orders"),
-        (
-            *(below, "amount", ACCENT, ACCENT_INK, value_half),
-            *("half of the value on either side", "Share of their value"),
-        ),
-    ):
-        width = 0.92 * (shares["right"] - shares["left"])
-        axes.bar(shares["left"], shares[column], width=width, align="edge", color=color)
-        axes.set_xscale("log")
-        number_axis(axes.yaxis, "%")
-        axes.locator_params(axis="y", nbins=4)
-        axes.margins(y=0.25)
-        axes.set_title(title)
-        _size_axis(axes, shares, context.currency)
-        axes.axvline(at, color=INK, linewidth=1.0)
-        is_right = np.log(at) > np.log(axes.get_xlim()) @ (0.4, 0.6)
-        place = (at, axes.get_ylim()[1])
-        label(axes, name, place, "below left" if is_right else "below right", color=ink)
+    _draw_sizes(above, shares, "orders", MAIN, context.currency)
+    _draw_sizes(below, shares, "amount", ACCENT, context.currency)
+    _mark_size(above, half, f"median about {about}", MAIN)
+    _mark_size(below, value_half, "half of the value on either side", ACCENT_INK)
+    above.set_title("Share of orders")
+    below.set_title("Share of their value")
     below.set_xlabel("Net amount of an order")
-    return Plot(
+    return plot(
         figure,
-        {
-            "orders": int(total),
-            "orders_of_zero_or_less": other,
-            "mean_order_value": amount / total,
-            "median_order_value_about": half,
-            "share_of_value_of_largest_tenth": largest,
-        },
-        rows=len(frame),
+        len(frame),
+        orders=int(total),
+        orders_of_zero_or_less=other,
+        mean_order_value=amount / total,
+        median_order_value_about=half,
+        share_of_value_of_largest_tenth=largest,
     )
 
 
@@ -179,11 +134,6 @@ def revenue_concentration(groups: pd.DataFrame, context: Context) -> Plot:
     """Draw the share of the value that each share of the customers holds, past and predicted.
 
     A Lorenz curve from its rich end: the customers who spent most come first.
-
-    Args:
-        groups: `kind` ("past" or "predicted"), `place, customers, value, negative`, see
-            `Tables.value_groups`.
-        context: Of the run.
     """
     source = source_of(context, "warehouse.customer_rfm and clv.predictions", money=True)
     curves = {kind: _lorenz(groups, kind) for kind in ("past", "predicted")}
@@ -208,26 +158,20 @@ def revenue_concentration(groups: pd.DataFrame, context: Context) -> Plot:
     )
     axes = figure.subplots()
     looks = {"past": (ACCENT, "past net revenue"), "predicted": (MAIN, "predicted value")}
-    for kind in sorted(drawn, key=lambda kind: -tops[kind]):
-        color, name = looks[kind]
-        name = f"{name}: {number(tops[kind], '%')} with the top 20%"
-        axes.plot(*drawn[kind], color=color, linewidth=2.4, label=name)
-        axes.scatter([0.2], [tops[kind]], color=color, s=46, zorder=4)
-    axes.plot([0, 1], [0, 1], color=QUIET_INK, lw=1.2, ls=":", label="equal customers: 20%")
-    axes.axvline(0.2, color=INK, linewidth=0.8, zorder=1.5)
-    axes.set(xlim=(0, 1), ylim=(0, 1.04), xlabel="Share of customers, most valuable first")
+    lines = [
+        (drawn[kind], looks[kind][1], {"color": looks[kind][0]})
+        for kind in sorted(drawn, key=lambda kind: -tops[kind])
+    ]
+    equal = np.array([0.0, 1.0])
+    draw_shares(axes, [*lines, ((equal, equal), "equal customers", EVEN)])
+    axes.set_xlabel("Share of customers, most valuable first")
     axes.set_title("Share of value")
-    axes.legend(loc="lower right")
-    for axis in (axes.xaxis, axes.yaxis):
-        number_axis(axis, "%")
-    return Plot(
+    return plot(
         figure,
-        {
-            "customers": int(past["customers"].sum()),
-            **{f"{kind}_share_of_top_20_percent": top for kind, top in tops.items()},
-            **{f"{kind}_gini": _gini(curve) for kind, curve in drawn.items()},
-        },
-        rows=len(groups),
+        len(groups),
+        customers=int(past["customers"].sum()),
+        **{f"{kind}_share_of_top_20_percent": top for kind, top in tops.items()},
+        **{f"{kind}_gini": _gini(curve) for kind, curve in drawn.items()},
     )
 
 
@@ -252,8 +196,7 @@ def _by_period(daily: pd.DataFrame, period: _Period) -> pd.DataFrame:
     sums["start"] = span.start_time
     sums["days"] = (span.end_time.normalize() - span.start_time).days + 1
     # A day is drawn around its midnight, where the axis has its tick; a week over its seven days.
-    sums["left"] = span.start_time - pd.Timedelta(hours=12 if period.name == "day" else 0)
-    sums["middle"] = sums["left"] + pd.to_timedelta(sums["days"] / 2, unit="D")
+    sums["left"] = mdates.date2num(span.start_time) - (0.5 if period.name == "day" else 0.0)
     sums["is_complete"] = daily.groupby(keys).size().to_numpy() == sums["days"].to_numpy()
     return sums
 
@@ -276,32 +219,32 @@ def _revenue_title(net: pd.Series, currency: str) -> str:
     return f"{title}, {number(abs(year / before - 1), '%')} {more} than the year before"
 
 
-def _orders_title(daily: pd.DataFrame, money: Write) -> str:
+def _orders_title(daily: pd.DataFrame, currency: str) -> str:
     orders = float(daily["orders"].sum())
     if orders <= 0:
         return "Orders: none"
-    return f"Orders {orders:,.0f}, with {money(daily['sales_amount'].sum() / orders)} of sales each"
+    each = number(daily["sales_amount"].sum() / orders, currency)
+    return f"Orders {orders:,.0f}, with {each} of sales each"
 
 
-def _draw_bars(axes: Axes, periods: pd.DataFrame, column: str, color: str, write: Write) -> None:
-    for complete, shade in ((True, color), (False, NEUTRAL)):
-        chosen = periods[periods["is_complete"] == complete]
-        axes.bar(
-            chosen["middle"],
-            chosen[column],
-            width=0.82 * chosen["days"].to_numpy(),
-            color=shade,
-            edgecolor=color,
-            linewidth=0.0 if complete else 0.8,
-        )
-    axes.yaxis.set_major_formatter(lambda value, _: write(value))
+def _draw_periods(
+    axes: Axes, periods: pd.DataFrame, column: str, color: str, currency: str = ""
+) -> None:
+    style = {
+        "facecolors": [color if complete else NEUTRAL for complete in periods["is_complete"]],
+        "edgecolors": color,
+        "linewidth": [0.0 if complete else 0.8 for complete in periods["is_complete"]],
+    }
+    left = periods["left"] + 0.09 * periods["days"]
+    draw_bars(axes, left, 0.82 * periods["days"], periods[column], **style)
+    number_axis(axes.yaxis, currency)
     if column != "net_amount":
-        _cut_off_giant(axes, periods, column, write)
+        _cut_off_giant(axes, periods, column, currency)
     ticks = 5 if column == "net_amount" else 2
     axes.yaxis.set_major_locator(MaxNLocator(ticks, integer=column == "orders"))
 
 
-def _cut_off_giant(axes: Axes, periods: pd.DataFrame, column: str, write: Write) -> None:
+def _cut_off_giant(axes: Axes, periods: pd.DataFrame, column: str, currency: str) -> None:
     """Let one bar leave the scale, its value beside it, where it would flatten all others."""
     values = periods[column].to_numpy(float)
     if len(values) < _FEWEST_BARS:
@@ -310,28 +253,29 @@ def _cut_off_giant(axes: Axes, periods: pd.DataFrame, column: str, write: Write)
     if giant <= _GIANT * others or others <= 0:
         return
     axes.set_ylim(0, 1.5 * others)
-    at = mdates.date2num(periods["middle"].iloc[int(values.argmax())])
+    bar = periods.iloc[int(values.argmax())]
     side = "below right" if values.argmax() < len(values) / 2 else "below left"
-    label(axes, f"{write(giant)}, beyond the scale", (at, 1.5 * others), side)
+    place = (bar["left"] + bar["days"] / 2, 1.5 * others)
+    label(axes, f"{number(giant, currency)}, beyond the scale", place, side)
 
 
-def _name_the_peak(axes: Axes, periods: pd.DataFrame, period: _Period, money: Write) -> None:
-    peak = periods.loc[periods["net_amount"].idxmax()].to_dict()
-    highest = float(peak["net_amount"])
+def _name_the_peak(axes: Axes, periods: pd.DataFrame, period: _Period, currency: str) -> None:
+    place = int(periods["net_amount"].to_numpy().argmax())
+    peak = periods.iloc[place]
+    highest, start = float(peak["net_amount"]), peak["start"]
     if len(periods) < 3 or highest <= 0:
         return
-    start, starts = peak["start"], periods["start"]
     when = {"day": day(start), "week": f"week of {day(start)}", "month": f"{start:%b %Y}"}
-    place = (start - starts.iloc[0]) / (starts.iloc[-1] - starts.iloc[0])
-    side = "above right" if place < 0.15 else "above left" if place > 0.85 else "above"
-    at = (mdates.date2num(peak["middle"]), highest)
-    label(axes, f"{money(highest)}, {when[period.name]}", at, side, size=9.5)
+    part = place / (len(periods) - 1)
+    side = "above right" if part < 0.15 else "above left" if part > 0.85 else "above"
+    at = (peak["left"] + peak["days"] / 2, highest)
+    label(axes, f"{number(highest, currency)}, {when[period.name]}", at, side, size=9.5)
     axes.margins(y=0.15)
 
 
 def _date_axis(axes: Axes, periods: pd.DataFrame) -> None:
-    end = periods["left"].iloc[-1] + pd.Timedelta(days=int(periods["days"].iloc[-1]))
-    missing = max(0, _FEWEST_BARS - len(periods)) * pd.Timedelta(days=1) / 2
+    missing = max(0, _FEWEST_BARS - len(periods)) / 2
+    end = periods["left"].iloc[-1] + periods["days"].iloc[-1]
     axes.set_xlim(periods["left"].iloc[0] - missing, end + missing)
     axes.grid(visible=False, axis="x")
     if len(periods) <= 10 and periods["days"].max() == 1:
@@ -345,12 +289,9 @@ def _date_axis(axes: Axes, periods: pd.DataFrame) -> None:
 
 def _middle(decades: NDArray[np.float64], weights: pd.Series) -> float:
     """Return the size with half of the weight below it, interpolated within its step."""
-    sums = weights.cumsum().to_numpy(float)
-    wanted = 0.5 * sums[-1]
-    place = int(np.searchsorted(sums, wanted * (1 - 1e-12)))
-    before = sums[place - 1] if place else 0.0
-    inside = (wanted - before) / (sums[place] - before)
-    return float(10 ** (decades[place] + inside / STEPS_PER_DECADE))
+    sums = np.append(0.0, weights.cumsum().to_numpy(float))
+    ends = np.column_stack([decades, decades + 1 / STEPS_PER_DECADE]).ravel()
+    return float(10 ** np.interp(0.5 * sums[-1], np.repeat(sums, 2)[1:-1], ends))
 
 
 def _share_of_largest(known: pd.DataFrame, part: float) -> float:
@@ -364,24 +305,32 @@ def _shares_by_size(known: pd.DataFrame, decades: NDArray[np.float64]) -> pd.Dat
     per_decade = 10 if known["orders"].sum() >= 200 and np.ptp(decades) > 0.3 else 5
     bars = np.floor(decades * per_decade + 1e-9).astype(int)
     sums = known.groupby(bars)[["orders", "amount"]].sum()
-    sums = sums.reindex(range(int(bars.min()), int(bars.max()) + 1), fill_value=0.0)
-    shares = sums / sums.sum()
-    shares["left"] = 10.0 ** (shares.index.to_numpy(float) / per_decade)
-    shares["right"] = 10.0 ** ((shares.index.to_numpy(float) + 1) / per_decade)
-    return shares
+    ends = np.arange(bars.min(), bars.max() + 2)
+    shares = sums.reindex(ends[:-1], fill_value=0.0) / sums.sum()
+    sizes = 10.0 ** (ends / per_decade)
+    return shares.assign(left=sizes[:-1], right=sizes[1:])
 
 
-def _size_axis(axes: Axes, shares: pd.DataFrame, currency: str) -> None:
-    low, high = float(shares["left"].min()), float(shares["right"].max())
-    low, high = min(low, high / 4), max(high, low * 4)
+def _draw_sizes(axes: Axes, shares: pd.DataFrame, column: str, color: str, currency: str) -> None:
+    left, right = shares["left"].to_numpy(), shares["right"].to_numpy()
+    draw_bars(axes, left, 0.92 * (right - left), shares[column], facecolors=color)
+    number_axis(axes.yaxis, "%")
+    axes.locator_params(axis="y", nbins=4)
+    axes.margins(y=0.25)
+    axes.set_xscale("log")
+    low, high = min(left[0], right[-1] / 4), max(right[-1], left[0] * 4)
     axes.set_xlim(low, high)
-    if high / low > 150:
-        axes.xaxis.set_major_locator(LogLocator(numticks=10))
-    else:
-        powers = 10.0 ** np.arange(np.floor(np.log10(low)), np.ceil(np.log10(high)) + 1)
-        axes.xaxis.set_major_locator(FixedLocator(list(np.outer(powers, [1, 2, 5]).ravel())))
+    ticks = (1.0,) if high / low > 150 else (1.0, 2.0, 5.0)
+    axes.xaxis.set_major_locator(LogLocator(subs=ticks, numticks=10))
     axes.xaxis.set_minor_locator(NullLocator())
     number_axis(axes.xaxis, currency)
+
+
+def _mark_size(axes: Axes, at: float, name: str, color: str) -> None:
+    axes.axvline(at, color=INK, linewidth=1.0)
+    is_right = np.log(at) > np.log(axes.get_xlim()) @ (0.4, 0.6)
+    place = (at, axes.get_ylim()[1])
+    label(axes, name, place, "below left" if is_right else "below right", color=color)
 
 
 def _lorenz(groups: pd.DataFrame, kind: str) -> Curve | None:

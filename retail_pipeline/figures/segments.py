@@ -1,41 +1,33 @@
 """The segments of the customers: their size and value, and the moves between them."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.patches import Rectangle
+from matplotlib.collections import PathCollection
+from matplotlib.patches import Patch
+from matplotlib.path import Path
 
+from retail_pipeline.figures.colors import ACCENT, INK, MAIN, NEUTRAL
+from retail_pipeline.figures.marks import Look, hide_scale, label, name_rows, write_column
 from retail_pipeline.figures.queries import Changes, Context
-from retail_pipeline.figures.style import (
-    ACCENT,
-    INK,
-    MAIN,
-    QUIET_INK,
-    Plot,
-    counted,
-    day,
-    heat_map,
-    in_house_style,
-    model_in_words,
-    name_rows,
-    number,
-    page,
-    shortened,
-    source_of,
-    words,
+from retail_pipeline.figures.style import Plot, in_house_style, page, plot, source_of, words
+from retail_pipeline.figures.writing import counted, day, model_in_words, number, shortened
+
+_MOVES = (
+    (NEUTRAL, "stayed"),
+    (ACCENT, "to a less valuable segment"),
+    (MAIN, "to a more valuable one"),
 )
+"""By whether the place in the order is the same, later or earlier (-1, the last)."""
+
+_BAND = [Path.MOVETO, *[Path.CURVE4] * 3, Path.LINETO, *[Path.CURVE4] * 3, Path.CLOSEPOLY]
 
 
 @in_house_style
 def segments(table: pd.DataFrame, context: Context) -> Plot:
-    """Draw each segment's number of customers and predicted value.
-
-    Args:
-        table: `segment, customers, predicted_value`, a row per segment; missing numbers are zero.
-        context: Of the run.
-    """
+    """Draw each segment's number of customers and predicted value; missing numbers are zero."""
     model = model_in_words(context.served_model)
     source = f"{source_of(context, 'clv.segments', money=True)} Predicted by {model}."
     if table.empty:
@@ -51,42 +43,37 @@ def segments(table: pd.DataFrame, context: Context) -> Plot:
         source,
         height=2.1 + 0.33 * max(2, len(frame)),
     )
-    left, right, last = figure.subplots(1, 3, sharey=True, width_ratios=[5, 5, 1.2])
+    left, right = figure.subplots(1, 2, sharey=True)
     name_rows(left, [shortened(name) for name in frame["segment"]])
-    _draw_bars(left, frame, "customers", ACCENT, lambda value: f"{value:,.0f}")
-    _draw_bars(right, frame, "predicted_value", MAIN, lambda value: number(value, currency))
+    people = [f"{value:,.0f}" for value in frame["customers"]]
+    _draw_bars(left, frame, "customers", ACCENT, people)
+    values = [number(value, currency) for value in frame["predicted_value"]]
+    _draw_bars(right, frame, "predicted_value", MAIN, values)
     left.set_title("Customers")
     right.set_title("Predicted value")
-    last.set_title("Per customer", loc="right")
-    last.set_axis_off()
     means = frame["predicted_value"] / frame["customers"].replace(0, np.nan)
-    for row, mean in enumerate(means):
-        last.text(1.0, row, number(mean, currency), ha="right", va="center", size=9.5)
-    return Plot(
+    write_column(right, 1.27, [number(mean, currency) for mean in means], "Per customer")
+    return plot(
         figure,
-        {
-            "segments": len(frame),
-            "customers": int(frame["customers"].sum()),
-            "predicted_value": float(frame["predicted_value"].sum()),
-            "top_segment": str(top["segment"]),
-            "top_segment_share_of_value": float(top["predicted_value_share"]),
-            "top_segment_share_of_customers": float(top["customers_share"]),
-        },
-        rows=len(frame),
+        len(frame),
+        segments=len(frame),
+        customers=int(frame["customers"].sum()),
+        predicted_value=float(frame["predicted_value"].sum()),
+        top_segment=str(top["segment"]),
+        top_segment_share_of_value=float(top["predicted_value_share"]),
+        top_segment_share_of_customers=float(top["customers_share"]),
     )
 
 
 @in_house_style
 def segment_movement(changes: Changes, context: Context) -> Plot:
-    """Draw the segments of now by the segment before: a row per segment before, in shares.
+    """Draw where the customers of each segment went since the month start before: a band per move.
 
-    Args:
-        changes: The moves; segments without a place in the order follow by name.
-        context: Of the run.
+    Segments without a place in the order follow by name.
     """
     source = source_of(context, "clv.segment_changes") + (
-        f" Predictions over {counted(context.horizon_days, 'day')}. Customers of both dates; new "
-        "ones are in no row."
+        f" Predictions over {counted(context.horizon_days, 'day')}. Customers of both dates: new "
+        "ones are in no band."
     )
     frame = changes.frame
     frame = frame[pd.to_numeric(frame["customers"]).fillna(0) > 0]
@@ -98,26 +85,26 @@ def segment_movement(changes: Changes, context: Context) -> Plot:
             source,
         )
     since = pd.Timestamp(frame["since_date"].max())
+    if not {*frame["label_before"], *frame["label_after"]} <= {*changes.order}:
+        source += " At the bottom: segments that are empty now."
     moves = _moves(frame, changes.order)
     stayed = float(np.trace(moves.to_numpy()) / moves.to_numpy().sum())
     figure = page(
         _movement_title(moves, stayed, day(since)),
-        f"Share of a segment's customers of {day(since)} by their segment as of "
-        f"{day(context.as_of)}: {counted(moves.to_numpy().sum(), 'customer')}, frames mark those "
-        "who stayed",
+        f"{counted(moves.to_numpy().sum(), 'customer')} by their segment on {day(since)} (left) "
+        f"and on {day(context.as_of)} (right), the most valuable on top; a band is as thick as it "
+        "has customers",
         source,
-        height=2.5 + 0.36 * len(moves),
+        height=2.7 + 0.45 * len(moves),
     )
     _draw_moves(figure.subplots(), moves)
-    return Plot(
+    return plot(
         figure,
-        {
-            "since_date": since.date().isoformat(),
-            "segments": len(moves),
-            "customers": int(moves.to_numpy().sum()),
-            "share_that_stayed": stayed,
-        },
-        rows=len(frame),
+        len(frame),
+        since_date=since.date().isoformat(),
+        segments=len(moves),
+        customers=int(moves.to_numpy().sum()),
+        share_that_stayed=stayed,
     )
 
 
@@ -146,19 +133,16 @@ def _segments_title(frame: pd.DataFrame, context: Context) -> str:
 
 
 def _draw_bars(
-    axes: Axes, frame: pd.DataFrame, column: str, color: str, write: Callable[[float], str]
+    axes: Axes, frame: pd.DataFrame, column: str, color: str, texts: Sequence[str]
 ) -> None:
     bars = axes.barh(range(len(frame)), frame[column], height=0.68, color=color)
-    texts = [
-        f"{write(value)}  {number(part, '%')}"
-        for value, part in zip(frame[column], frame[f"{column}_share"], strict=True)
-    ]
-    axes.bar_label(bars, texts, padding=4, size=9.5, color=INK)
-    axes.set_xticks([])
+    shares = [number(part, "%") for part in frame[f"{column}_share"]]
+    words = [f"{text}  {part}" for text, part in zip(texts, shares, strict=True)]
+    axes.bar_label(bars, words, padding=4, size=9.5, color=INK)
+    hide_scale(axes)
     axes.grid(visible=False)
-    axes.spines["bottom"].set_visible(False)
     lowest, highest = min(0.0, frame[column].min()), max(0.0, frame[column].max())
-    axes.set_xlim(lowest, lowest + ((highest - lowest) or 1.0) * 1.45)
+    axes.set_xlim(lowest, lowest + ((highest - lowest) or 1.0) * 1.5)
 
 
 def _moves(changes: pd.DataFrame, order: Sequence[str]) -> pd.DataFrame:
@@ -189,19 +173,33 @@ def _movement_title(moves: pd.DataFrame, stayed: float, since: str) -> str:
 
 
 def _draw_moves(axes: Axes, moves: pd.DataFrame) -> None:
-    sizes = moves.sum(axis=1)
-    shares = moves.div(sizes.replace(0, np.nan), axis=0).fillna(0.0).to_numpy(float)
-    heat_map(axes, shares, 1.0, lambda part: number(part, "%") if part > 0 else "")
-    for place in range(len(moves)):
-        frame = Rectangle((place + 0.03, place + 0.05), 0.94, 0.9)
-        frame.set(fill=False, edgecolor=INK, linewidth=1.1)
-        axes.add_patch(frame)
-    rows = [
-        f"{shortened(str(name))}  {size:,.0f}   {place}"
-        for place, (name, size) in enumerate(sizes.items(), start=1)
-    ]
-    middles = np.arange(len(rows)) + 0.5
-    axes.set_yticks(middles, rows)
-    axes.set_xticks(middles, [str(place) for place in range(1, len(rows) + 1)])
-    axes.set_xlabel("Segment now, by its number")
-    axes.set_title("Segment before, and its customers", size=9.5, weight="normal", color=QUIET_INK)
+    """Draw both dates as stacks of segments, half of their height gaps for the names' sake."""
+    sizes = moves.sum(axis=1).to_numpy(), moves.sum(axis=0).to_numpy()
+    gap = sizes[0].sum() / len(moves)
+    tops = [np.append(0.0, np.cumsum(column + gap)[:-1]) for column in sizes]
+    for x, column, top, side in zip((-0.01, 1.01), sizes, tops, ("left", "right"), strict=True):
+        axes.bar(x, column, width=0.02, bottom=top, color=INK)
+        for name, size, start in zip(moves.index, column, top, strict=True):
+            text = f"{shortened(str(name))}  {size:,.0f}"
+            label(axes, text, (x, start + size / 2), side, size=9.5)
+    _draw_bands(axes, moves, [top.copy() for top in tops])
+    axes.set(xlim=(-0.02, 1.02), ylim=(tops[0][-1] + gap, -0.3 * gap))
+    below: Look = {"loc": "upper center", "bbox_to_anchor": (0.5, 0.02), "ncols": len(_MOVES)}
+    axes.legend(handles=[Patch(color=color, label=name) for color, name in _MOVES], **below)
+    axes.set_axis_off()
+
+
+def _draw_bands(axes: Axes, moves: pd.DataFrame, free: list[np.ndarray]) -> None:
+    """Draw a band per move, from where the stacks are free on; those who stayed lie below."""
+    bands = []
+    for (before, after), customers in np.ndenumerate(moves.to_numpy()):
+        start, end = free[0][before], free[1][after]
+        free[0][before] += customers
+        free[1][after] += customers
+        edge = [(0.0, start), (0.5, start), (0.5, end), (1.0, end)]
+        back = [(x, y + customers) for x, y in reversed(edge)]
+        color = _MOVES[int(np.sign(after - before))][0]
+        bands.append((before != after, Path(np.array([*edge, *back, edge[0]]), _BAND), color))
+    bands.sort(key=lambda band: band[0])
+    paths, colors = [path for _, path, _ in bands], [color for *_, color in bands]
+    axes.add_collection(PathCollection(paths, facecolors=colors, alpha=0.85, linewidth=0))

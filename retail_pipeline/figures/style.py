@@ -1,52 +1,28 @@
-"""The house style: colors, the page that every figure is drawn on, and how numbers are written.
+"""The house style: the page that every figure is drawn on, and the settings of matplotlib.
 
 Nothing here touches pyplot or leaves matplotlib's global settings changed: figures are built and
 saved inside `house_style()`, and matplotlib's constrained layout gives the axes their room.
 """
 
-import math
 import textwrap
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from datetime import date, datetime
 from functools import wraps
 from typing import Any, ParamSpec, TypeVar
 
 import matplotlib.style
-import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.axis import Axis
-from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
-from numpy.typing import NDArray
 
+from retail_pipeline.figures.colors import INK, QUIET_INK, RULE
 from retail_pipeline.figures.queries import Context
-
-INK = "#1C2B3A"
-QUIET_INK = "#5A6673"
-RULE = "#D9DEE3"
-MAIN = "#0B4F8A"
-ACCENT = "#E08E00"
-NEUTRAL = "#C9D1D9"
-"""MAIN, ACCENT and NEUTRAL differ in lightness as well as in hue: they stay apart in grey and for
-color-blind readers."""
-
-ACCENT_INK = "#8A5600"
-"""ACCENT for words: dark enough to be read on white."""
-
-SEQUENCE = LinearSegmentedColormap.from_list("retail", ["#F4F7FA", "#B3CEE5", "#5C93C1", MAIN])
+from retail_pipeline.figures.writing import day
 
 WIDTH, MARGIN = 10.0, 0.3
 """Inches; every figure has the same width, so that pages of them align."""
 
-MISSING = "\N{EN DASH}"
-
 _TITLE, _SUBTITLE, _FOOTER = (14.0, 80), (10.5, 120), (8.5, 150)
 """Points, and the characters that fit into a line of the page."""
-
-_ROUNDING = 1e-9
-"""Percentage points that arithmetic alone may take from a whole."""
 
 _RC = {
     # Bundled with matplotlib, hence the same on every machine.
@@ -83,26 +59,6 @@ _RC = {
     "savefig.facecolor": "white",
 }
 
-_MODELS = {
-    "bg_nbd_gamma_gamma": "BG/NBD + Gamma-Gamma",
-    "pareto_nbd_gamma_gamma": "Pareto/NBD + Gamma-Gamma",
-    "boosted_pareto_nbd": "Boosted Pareto/NBD",
-}
-_SYMBOLS = {"": "", "GBP": "£", "USD": "$", "EUR": "€", "JPY": "¥"}
-_STEPS = ((1e9, "B"), (1e6, "M"), (1e3, "k"), (1.0, ""))
-_PAPER = {"facecolor": "white", "edgecolor": "none", "pad": 0.8, "alpha": 0.8}
-_SIDES: Mapping[str, tuple[tuple[int, int], str, str]] = {
-    "right": ((6, 0), "left", "center"),
-    "left": ((-6, 0), "right", "center"),
-    "above": ((0, 4), "center", "bottom"),
-    "below": ((0, -4), "center", "top"),
-    "below right": ((7, -4), "left", "top"),
-    "below left": ((-7, -4), "right", "top"),
-    "above left": ((-5, 4), "right", "bottom"),
-    "above right": ((5, 4), "left", "bottom"),
-}
-"""Distance in points from a mark, horizontal and vertical alignment."""
-
 P = ParamSpec("P")
 R = TypeVar("R")
 
@@ -120,6 +76,11 @@ class Plot:
     figure: Figure
     numbers: dict[str, float | int | str] = field(default_factory=dict)
     rows: int = 0
+
+
+def plot(figure: Figure, rows: int, **numbers: float | int | str) -> Plot:
+    """Return a figure that was drawn from so many rows, with its key numbers."""
+    return Plot(figure, numbers, rows)
 
 
 def house_style() -> AbstractContextManager[None]:
@@ -178,153 +139,7 @@ def source_of(context: Context, table: str, *, money: bool = False) -> str:
 @in_house_style
 def words(title: str, sentence: str, footer: str) -> Plot:
     """Return a figure that says in words why there is nothing to draw."""
-    figure = page(title, sentence, footer, height=1.9)
-    return Plot(figure, {"drawn": "words only: " + title}, rows=0)
-
-
-def label(axes: Axes, text: str, at: tuple[Any, Any], side: str = "right", **style: Any) -> None:
-    """Write words beside a mark, on white paper.
-
-    Args:
-        axes: Where the mark is.
-        text: The words.
-        at: The mark's place in the axes' own units.
-        side: `right`, `left`, `above`, `below`, or two of them (`below right`).
-        style: Properties of the text that differ from the house's.
-    """
-    offset, horizontal, vertical = _SIDES[side]
-    style = {"ha": horizontal, "va": vertical, "size": 9, "bbox": _PAPER, **style}
-    axes.annotate(text, at, xytext=offset, textcoords="offset points", **style)
-
-
-def name_rows(axes: Axes, names: Sequence[str], bold: Sequence[bool] = ()) -> None:
-    """Name the rows of a chart from top to bottom; there is one at each whole number from 0."""
-    axes.set_yticks(range(len(names)), names)
-    for tick, is_bold in zip(axes.get_yticklabels(), bold or [False] * len(names), strict=True):
-        tick.set(color=INK, weight="bold" if is_bold else "normal")
-    axes.set_ylim(len(names) - 0.4, -0.6)
-    axes.grid(visible=False, axis="y")
-
-
-def heat_map(
-    axes: Axes, values: NDArray[np.float64], ceiling: float, write: Callable[[float], str] | None
-) -> Any:
-    """Draw cells from the top row down; return the mesh for a color scale.
-
-    Args:
-        axes: Where they are drawn.
-        values: From 0; a missing one stays white.
-        ceiling: The value of the darkest color.
-        write: Returns a cell's words; None leaves the color to speak.
-    """
-    import seaborn as sns
-
-    sns.heatmap(
-        values,
-        ax=axes,
-        cmap=SEQUENCE,
-        vmin=0,
-        vmax=ceiling,
-        cbar=False,
-        xticklabels=False,
-        yticklabels=False,
-        # Between many cells, lines would leave nothing of them.
-        linewidths=0.8 if write else 0.0,
-        linecolor="white",
-    )
-    mesh = axes.collections[-1]
-    axes.tick_params(length=0)
-    axes.grid(visible=False)
-    for (row, column), value in np.ndenumerate(values if write else np.empty((0, 0))):
-        if write and np.isfinite(value) and (text := write(float(value))):
-            # seaborn's own choice of ink falls below a contrast of 4.5 in the middle of the scale.
-            ink = ink_on(SEQUENCE(min(value / ceiling, 1.0)))
-            place: dict[str, Any] = {"ha": "center", "va": "center", "size": 8}
-            axes.text(column + 0.5, row + 0.5, text, color=ink, **place)
-    return mesh
-
-
-def ink_on(color: tuple[float, ...]) -> str:
-    """Return black or white, whichever has the higher contrast with a color; it is over 4.5."""
-    linear = np.where(np.array(color[:3]) <= 0.04045, 0, ((np.array(color[:3]) + 0.055) / 1.055))
-    luminance = float(linear**2.4 @ (0.2126, 0.7152, 0.0722))
-    return "black" if luminance > 0.179 else "white"
-
-
-def number(value: float, unit: str = "", *, signed: bool = False) -> str:
-    """Write a number with three digits that matter: `£1.23M`, `18.1`, `-3.4k CHF`, `23%`, `4.1%`.
-
-    A share that is not all never reads 100%, and one that is not nothing never 0%.
-
-    Args:
-        value: A missing one becomes a dash.
-        unit: `%` for a share of one, an ISO code for an amount of money, or nothing.
-        signed: Write a plus before positive numbers.
-    """
-    if not math.isfinite(value):
-        return MISSING
-    sign = "-" if value < 0 else "+" if signed and value > 0 else ""
-    if unit == "%":
-        return _percentage(float(value), sign)
-    text = _three_digits(abs(float(value)), cents=bool(unit))
-    sign = "" if text == "0" else sign
-    symbol = _SYMBOLS.get(unit)
-    return f"{sign}{text}\u00a0{unit}" if symbol is None else f"{sign}{symbol}{text}"
-
-
-def number_axis(axis: Axis, unit: str = "", *, signed: bool = False) -> None:
-    """Write an axis' ticks as `number` does."""
-    axis.set_major_formatter(lambda value, _: number(round(value, 9), unit, signed=signed))
-
-
-def counted(value: float, noun: str) -> str:
-    """Write a number of things: `1 customer`, `12,345 customers`; no line is broken in it."""
-    return f"{round(value):,}\u00a0{noun if round(value) == 1 else noun + 's'}"
-
-
-def day(value: date | datetime) -> str:
-    """Write a day: `1 Jun 2011`, with spaces at which no line is broken."""
-    return f"{value.day} {value:%b %Y}".replace(" ", "\u00a0")
-
-
-def model_in_words(name: str) -> str:
-    """Return a model's name as people write it, unbreakable; an unknown one keeps its words."""
-    return _MODELS.get(name, name.replace("_", " ").capitalize()).replace(" ", "\u00a0")
-
-
-def shortened(text: str, most: int = 32) -> str:
-    """Return the text, or so many of its characters with an ellipsis."""
-    return text if len(text) <= most else text[: most - 1].rstrip() + "…"
-
-
-def _percentage(value: float, sign: str) -> str:
-    percent = 100 * abs(value)
-    if percent == 0:
-        return "0%"
-    if percent < 0.1:
-        return "<0.1%" if value > 0 else ">-0.1%"
-    nearly_all = 99.5 <= percent < 100 - _ROUNDING
-    if nearly_all and percent >= 99.95:
-        return ">99.9%" if value > 0 else "<-99.9%"
-    text = f"{percent:.1f}" if nearly_all or percent < 9.95 else f"{percent:.0f}"
-    return f"{sign}{text.removesuffix('.0')}%"
-
-
-def _three_digits(size: float, *, cents: bool) -> str:
-    for step, suffix in _STEPS:
-        # 999,950 belongs to the next step: three digits would write it as 1000k.
-        if size < step * 0.9995:
-            continue
-        scaled = size / step
-        if step == 1.0 and cents and scaled < 99.995:
-            return f"{scaled:.2f}".removesuffix(".00")
-        decimals = max(0, 2 - math.floor(math.log10(scaled)))
-        text = f"{scaled:.{decimals}f}"
-        return (text.rstrip("0").rstrip(".") if "." in text else text) + suffix
-    if cents and size >= 0.0995:
-        return f"{size:.2f}"
-    # Feeds have prices of 0.001; below a millionth there are only traces of arithmetic.
-    return f"{size:.3g}" if size >= 1e-6 else "0"
+    return Plot(page(title, sentence, footer, height=1.9), {"drawn": "words only: " + title})
 
 
 def _wrapped(text: str, most: int) -> list[str]:

@@ -13,7 +13,6 @@ from retail_pipeline.figures.queries import (
     Context,
     Fit,
     Gaps,
-    Importance,
     Outcomes,
     Realised,
 )
@@ -131,13 +130,13 @@ def tree(depth: int | None) -> Fit:
     return Fit(pd.DataFrame(rows, columns=[*columns, "customers"]), None, AS_OF)
 
 
-def importance(increases: dict[str, float]) -> Importance:
+def importance(increases: dict[str, float]) -> pd.DataFrame:
     rows = [
-        (name, increase, 0.01, "mean", pd.Timestamp("2010-12-01"), 20)
+        (name, increase, 0.01, "mean", pd.Timestamp("2010-12-01"), 20, pd.Timestamp(AS_OF))
         for name, increase in increases.items()
     ]
     columns = ["feature_group", "deviance_increase", "deviance_increase_sd", "model_name"]
-    return Importance(pd.DataFrame(rows, columns=[*columns, "cutoff_date", "customers"]), AS_OF)
+    return pd.DataFrame(rows, columns=[*columns, "cutoff_date", "customers", "as_of_date"])
 
 
 def drift(training: dict[str, float], chance: float = 0.02) -> pd.DataFrame:

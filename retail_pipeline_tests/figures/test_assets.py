@@ -212,11 +212,11 @@ def test_counts_and_sums_are_those_of_the_rows(served: Database):
         orders.loc[orders["step"] == 100, "amount"].sum()
         == days.loc[days["net_amount"] == 10, "net_amount"].sum()
     )
-    groups = tables.value_groups
+    groups = tables.revenue_concentration
     sums = groups.groupby("kind")[["customers", "value"]].sum()
     assert sums.loc["past"].tolist() == [20, days["net_amount"].sum()]
     assert sums.loc["predicted"].tolist() == [20, 190]
-    cells = tables.rfm_cells
+    cells = tables.rfm_map
     assert cells["customers"].sum() == 20
     assert cells["monetary"].sum() == days["net_amount"].sum()
     assert tables.purchase_gaps.customers == 20
@@ -231,7 +231,7 @@ def test_what_came_of_earlier_dates_is_summed_over_deciles_once_the_horizon_is_o
         "10 * decile, 8 * decile, 1, 1.5, 1, '2011-06-01' "
         "from generate_series(1, 10) decile, (values (date '2011-04-01'), ('2011-05-03')) as t (d)"
     )
-    found = Tables(served, AS_OF, 30).realised.frame
+    found = Tables(served, AS_OF, 30).realised_against_predicted.frame
     assert found["as_of_date"].tolist() == [pd.Timestamp("2011-04-01")]
     columns = ["customers", "predicted_value", "actual_value", "inside"]
     assert found[columns].iloc[0].tolist() == [20, 550, 440, 10]
@@ -249,11 +249,10 @@ def test_drift_and_importance_are_those_of_the_run(served: Database, tmp_path: P
     )
     shown = draw(served, tmp_path, names={"drift", "feature_importance"})
     assert shown["drift"]["rows_drawn"] == 1
-    later = Tables(served, date(2011, 6, 2), 30).importance
-    assert later.frame["feature_group"].tolist() == ["recency"], "as measured last"
-    assert later.as_of == AS_OF, "not the date of the run"
-    earlier = date(2011, 4, 1)
-    assert Tables(served, earlier, 30).importance.as_of == earlier
+    later = Tables(served, date(2011, 6, 2), 30).feature_importance
+    assert later["feature_group"].tolist() == ["recency"], "as measured last"
+    assert later["as_of_date"].tolist() == [pd.Timestamp(AS_OF)], "not the date of the run"
+    assert Tables(served, date(2011, 4, 1), 30).feature_importance.empty
     assert shown["drift"]["largest_index"] == 0.3
     assert shown["feature_importance"]["most_important"] == "recency"
 
@@ -273,7 +272,7 @@ def test_terms_are_read_by_date_with_the_reason_of_an_abstention(served: Databas
         "insert into clv.abstentions values ('decision_tree', '2011-06-01', 30, 'too few rows')"
     )
     for day in (AS_OF, date(2011, 6, 2)):  # at the second nothing was fitted
-        fit = Tables(served, day, 30).linear_regression
+        fit = Tables(served, day, 30).coefficients
         assert fit.terms["coefficient"].tolist() == [2.0], "of the version trained last"
         assert (fit.abstention, fit.as_of) == (None, AS_OF)
         fit = Tables(served, day, 30).decision_tree

@@ -4,14 +4,14 @@ import base64
 import io
 from datetime import date
 
-import matplotlib.colors as mcolors
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from matplotlib.colors import to_rgb
 from PIL import Image
 
-from retail_pipeline.figures import style
+from retail_pipeline.figures import colors, style, writing
 from retail_pipeline.figures.images import (
     DPI,
     INLINE_LIMIT_BYTES,
@@ -36,7 +36,7 @@ from retail_pipeline.figures.images import (
         (2.5e9, "", "2.5B"),
         (18.1, "", "18.1"),
         (0.989, "", "0.989"),
-        (float("nan"), "GBP", style.MISSING),
+        (float("nan"), "GBP", writing.MISSING),
         (0, "%", "0%"),
         (1e-9, "%", "<0.1%"),
         (-1e-9, "%", ">-0.1%"),
@@ -49,38 +49,40 @@ from retail_pipeline.figures.images import (
         (-0.9996, "%", "<-99.9%"),
         (1 - 1e-15, "%", "100%"),
         (1.5, "%", "150%"),
-        (float("inf"), "%", style.MISSING),
+        (float("inf"), "%", writing.MISSING),
     ],
 )
 def test_numbers_are_written_with_three_digits_that_matter(value: float, unit: str, written: str):
-    assert style.number(value, unit) == written
+    assert writing.number(value, unit) == written
 
 
 @pytest.mark.parametrize(("value", "written"), [(0.05, "+5%"), (0, "0%"), (-0.05, "-5%")])
 def test_signs_are_written_where_they_are_asked_for(value: float, written: str):
-    assert style.number(value, "%", signed=True) == written
+    assert writing.number(value, "%", signed=True) == written
 
 
 @settings(max_examples=200, deadline=None)
 @given(st.floats(min_value=0.001, max_value=9e11), st.sampled_from(["", "GBP"]))
 def test_a_written_number_is_within_a_hundredth_or_a_cent_of_the_amount(value: float, unit: str):
-    text = style.number(value, unit).removeprefix("£")
+    text = writing.number(value, unit).removeprefix("£")
     factor = {"k": 1e3, "M": 1e6, "B": 1e9}.get(text[-1], 1.0)
     cent = 0.0051 if 0.0995 <= value < 1 else 0.00051
     assert abs(float(text.rstrip("kMB")) * factor - value) <= 0.0051 * value + cent
 
 
 def test_days_are_written_without_a_place_to_break():
-    assert style.day(date(2011, 6, 1)) == "1\u00a0Jun\u00a02011"
+    assert writing.day(date(2011, 6, 1)) == "1\u00a0Jun\u00a02011"
 
 
 def test_colors_stay_apart_in_grey():
     grey = sorted(
-        float(np.dot(mcolors.to_rgb(color), (0.2126, 0.7152, 0.0722)))
-        for color in (style.MAIN, style.ACCENT, style.NEUTRAL)
+        float(np.dot(to_rgb(color), (0.2126, 0.7152, 0.0722)))
+        for color in (colors.MAIN, colors.ACCENT, colors.NEUTRAL)
     )
     assert min(np.diff(grey)) > 0.15
-    scale = [np.dot(style.SEQUENCE(x)[:3], (0.2126, 0.7152, 0.0722)) for x in np.linspace(0, 1, 50)]
+    scale = [
+        np.dot(colors.SEQUENCE(x)[:3], (0.2126, 0.7152, 0.0722)) for x in np.linspace(0, 1, 50)
+    ]
     assert (np.diff(scale) < 0).all()
 
 
@@ -115,13 +117,13 @@ def test_a_long_title_is_balanced_over_its_lines():
 
 @pytest.mark.parametrize(("length", "written"), [(32, "a" * 32), (33, "a" * 31 + "…")])
 def test_a_long_name_is_cut(length: int, written: str):
-    assert style.shortened("a" * length) == written
+    assert writing.shortened("a" * length) == written
 
 
 def test_an_image_has_few_colors_white_paper_and_keeps_within_the_inline_limit():
     figure = style.page("Title", "Subtitle", "Footer", height=5)
     with style.house_style():
-        for axes, color in zip(figure.subplots(1, 2), (style.MAIN, style.ACCENT), strict=True):
+        for axes, color in zip(figure.subplots(1, 2), (colors.MAIN, colors.ACCENT), strict=True):
             axes.bar([1, 2], [3, 4], color=color)
     image = png(figure)
     assert len(image) < INLINE_LIMIT_BYTES / 2
