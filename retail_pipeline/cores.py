@@ -8,10 +8,15 @@ next call finds their libraries imported.
 import os
 import pickle
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any, TypeVar
+from contextlib import AbstractContextManager
+from functools import cache
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from retail_pipeline.errors import PipelineError, UnavailableError
 from retail_pipeline.postgres.lost import is_lost_connection
+
+if TYPE_CHECKING:
+    from threadpoolctl import ThreadpoolController  # type: ignore[import-untyped]
 
 _T = TypeVar("_T")
 
@@ -19,6 +24,23 @@ _T = TypeVar("_T")
 def count_cores() -> int:
     """Return how many cores this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+@cache
+def _libraries() -> "ThreadpoolController":
+    """Return the control of the libraries that have threads: to find them takes a while."""
+    import sklearn.ensemble  # noqa: F401  # loads the last of them
+    from threadpoolctl import ThreadpoolController
+
+    return ThreadpoolController()
+
+
+def one_thread() -> AbstractContextManager[Any]:
+    """Return a context in which linear algebra and boosting use one thread.
+
+    Small problems take longer in several, and how threads share a sum changes its last bits.
+    """
+    return _libraries().limit(limits=1)
 
 
 def on_all_cores(function: Callable[..., _T], calls: Iterable[tuple[Any, ...]]) -> list[_T]:

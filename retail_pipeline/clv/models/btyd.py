@@ -6,7 +6,7 @@ likelihoods are in `pareto_nbd`, `bg_nbd` and `gamma_gamma`.
 
 import hashlib
 from collections import OrderedDict
-from typing import Any, ClassVar, Final, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import pandas as pd
@@ -22,15 +22,6 @@ from retail_pipeline.clv.models.bg_nbd import BGNBD
 from retail_pipeline.clv.models.gamma_gamma import GammaGamma
 from retail_pipeline.clv.models.pareto_nbd import ParetoNBD
 from retail_pipeline.clv.models.purchases import FitError, PurchaseProcess, Purchases
-
-HISTORY: Final = [
-    *("age_days", "recency_days", "purchase_days"),
-    *("total_net_amount", "mean_purchase_value"),
-]
-"""Features that the models read."""
-
-Fits = dict[str, tuple[PurchaseProcess, GammaGamma]]
-"""Parameters by a digest of the process and the population that they were fitted to."""
 
 
 class _GammaGammaModel(DrawingModel):
@@ -53,7 +44,7 @@ class _GammaGammaModel(DrawingModel):
         today = latest_rows(frame)
         self.training_rows_ = len(today)
         try:
-            self.purchases_, self.values_ = fitted(self.process, today)
+            self.purchases_, self.values_ = _fitted(self.process, today)
         except FitError as error:
             raise AbstainError(str(error)) from None
         return self
@@ -119,7 +110,11 @@ class BGNBDGammaGamma(_GammaGammaModel):
     process = BGNBD
 
 
-def fitted(
+_FITS: OrderedDict[str, tuple[PurchaseProcess, GammaGamma]] = OrderedDict()
+_MOST_FITS = 128
+
+
+def _fitted(
     process: type[PurchaseProcess], rows: pd.DataFrame
 ) -> tuple[PurchaseProcess, GammaGamma]:
     """Return the maximum-likelihood fit of one population, from the cache where it is there.
@@ -127,38 +122,17 @@ def fitted(
     Raises:
         FitError: A likelihood has no usable maximum.
     """
-    key = _cache_key(process, rows)
-    found = _FITS.get(key)
-    if found is None:
-        found = _FITS[key] = (process.fit(_purchases(rows)), GammaGamma.fit(*_values(rows)))
-        while len(_FITS) > _MOST_FITS:
-            _FITS.popitem(last=False)
-    return found
-
-
-def fits_of(process: type[PurchaseProcess], rows: pd.DataFrame) -> Fits:
-    """Return the fit of one population in the form of `remember`; empty where there is none."""
-    try:
-        return {_cache_key(process, rows): fitted(process, rows)}
-    except FitError:
-        return {}
-
-
-def remember(fits: Fits) -> None:
-    """Add fits of another process to the cache."""
-    _FITS.update(fits)
-
-
-def _cache_key(process: type[PurchaseProcess], rows: pd.DataFrame) -> str:
     history, (counts, means) = _purchases(rows), _values(rows)
     digest = hashlib.sha256(process.__name__.encode())
     for array in (history.repeats, history.last, history.age, counts, means):
         digest.update(np.ascontiguousarray(array).tobytes())
-    return digest.hexdigest()
+    key = digest.hexdigest()
+    if key not in _FITS:
+        _FITS[key] = (process.fit(history), GammaGamma.fit(counts, means))
+        while len(_FITS) > _MOST_FITS:
+            _FITS.popitem(last=False)
+    return _FITS[key]
 
-
-_FITS: OrderedDict[str, tuple[PurchaseProcess, GammaGamma]] = OrderedDict()
-_MOST_FITS = 128
 
 _LEAST_NET_SHARE = 0.01
 

@@ -4,8 +4,8 @@ import time
 from collections.abc import Collection
 
 import pandas as pd
-from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
+from retail_pipeline import cores
 from retail_pipeline.clv.data import dataset
 from retail_pipeline.clv.models.base import AbstainError, ValueModel
 from retail_pipeline.clv.models.registry import MODELS, Candidate
@@ -30,14 +30,10 @@ def fit_candidates(
 
 
 def _fit(model: ValueModel, frame: pd.DataFrame) -> Candidate:
-    """Return a model fitted in one thread, linear algebra and boosting alike.
-
-    The problems are small: threads would wait for each other 100 times longer than they work, and
-    how they share a sum could change its last bit.
-    """
+    """Return a model fitted in one thread, or its abstention."""
     started = time.perf_counter()
     try:
-        with threadpool_limits(limits=1):
+        with cores.one_thread():
             model.fit(frame)
     except AbstainError as error:
         return Candidate(model.name, None, str(error), 0, time.perf_counter() - started)

@@ -12,8 +12,8 @@ from typing import ClassVar, Self
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import OptimizeResult, minimize
-from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
+from retail_pipeline import cores
 from retail_pipeline.clv.models.base import Array
 
 
@@ -194,7 +194,7 @@ def _most_likely(
         )
 
     some = np.unique(np.linspace(0, len(distinct) - 1, _ROUGH_ROWS).astype(int))
-    with threadpool_limits(limits=1):
+    with cores.one_thread():
         rough = [
             follow(np.log(start), distinct.rows(some), counts[some], 1e-7, 1e-4) for start in starts
         ]
