@@ -34,6 +34,8 @@ class ValueModel(BaseEstimator):
 
     name: ClassVar[str]
     description: ClassVar[str]
+    stored: ClassVar[tuple[str, ...]] = ()
+    """Fitted attributes that are JSON values, without their underscore."""
     training_rows_: int
     """Rows that the fit used."""
 
@@ -52,13 +54,15 @@ class ValueModel(BaseEstimator):
     def predict(self, frame: pd.DataFrame) -> pd.DataFrame:
         """Return the three predictions for feature rows."""
 
-    @abstractmethod
     def parameters(self) -> dict[str, Any]:
         """Return the fitted parameters as JSON values: numbers, texts, lists and dicts."""
+        return {name: getattr(self, f"{name}_") for name in self.stored}
 
-    @abstractmethod
     def restore(self, parameters: dict[str, Any]) -> Self:
         """Take over what `parameters` returned; predictions are then the same to the bit."""
+        for name in self.stored:
+            setattr(self, f"{name}_", parameters[name])
+        return self
 
     def sampler(self, frame: pd.DataFrame) -> "tuple[DrawingModel, Array] | None":  # noqa: ARG002
         """Return the model whose draws, times a factor per customer, are this one's outcomes.

@@ -1,6 +1,6 @@
 """The plainest models: everyone's average, and the last window repeated."""
 
-from typing import Any, ClassVar, Self
+from typing import ClassVar, Self
 
 import numpy as np
 import pandas as pd
@@ -24,6 +24,10 @@ class Mean(ValueModel):
 
     name = "mean"
     description = "the average outcome for everyone"
+    stored = ("value", "orders", "active")
+    value_: float
+    orders_: float
+    active_: float
 
     def fit(self, frame: pd.DataFrame) -> Self:
         """Learn the averages of past outcomes, or of the past itself; never abstains."""
@@ -46,16 +50,6 @@ class Mean(ValueModel):
     def predict(self, frame: pd.DataFrame) -> pd.DataFrame:
         """Return the averages, once per row."""
         return predictions(frame, self.value_, self.orders_, self.active_)
-
-    def parameters(self) -> dict[str, Any]:
-        """Return the three averages."""
-        return {"value": self.value_, "orders": self.orders_, "active": self.active_}
-
-    def restore(self, parameters: dict[str, Any]) -> Self:
-        """Take over the three averages."""
-        self.value_, self.orders_ = parameters["value"], parameters["orders"]
-        self.active_ = parameters["active"]
-        return self
 
 
 class LastWindow(ValueModel):
@@ -81,14 +75,6 @@ class LastWindow(ValueModel):
         value = self._in_window(frame, self._VALUE_WINDOWS, "total_net_amount")
         orders = self._in_window(frame, self._ORDER_WINDOWS, "purchase_days")
         return predictions(frame, value, orders, (orders > 0).astype(float))
-
-    def parameters(self) -> dict[str, Any]:
-        """Return nothing: there is nothing to keep."""
-        return {}
-
-    def restore(self, parameters: dict[str, Any]) -> Self:  # noqa: ARG002
-        """Take over nothing."""
-        return self
 
     def _in_window(self, frame: pd.DataFrame, windows: dict[int, str], total: str) -> Array:
         longest = max(windows)

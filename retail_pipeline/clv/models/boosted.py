@@ -107,7 +107,7 @@ class BoostedParetoNBD(ValueModel):
         return {
             "base": self.base_.parameters(),
             "features": list(DESIGN),
-            "bins": [edges.tolist() for edges in self.bins_.edges],
+            "bins": self.bins_.parameters(),
             "trees": self.trees_.parameters(),
             "floor": self.floor_,
             "level": self.level_,
@@ -116,7 +116,7 @@ class BoostedParetoNBD(ValueModel):
     def restore(self, parameters: dict[str, Any]) -> Self:
         """Take over what `parameters` returned."""
         self.base_ = ParetoNBDGammaGamma(self.horizon_days).restore(parameters["base"])
-        self.bins_ = Bins(tuple(np.array(edges, float) for edges in parameters["bins"]))
+        self.bins_ = Bins.restore(parameters["bins"])
         self.trees_ = Trees.restore(parameters["trees"])
         self.floor_, self.level_ = float(parameters["floor"]), float(parameters["level"])
         return self

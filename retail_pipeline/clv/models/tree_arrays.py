@@ -4,9 +4,9 @@ A tree that was stored predicts what the fitted one did, without any code of sci
 trees belongs to scikit-learn, what they mean to the models.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any, Final, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,6 +34,15 @@ class Bins:
         shares = np.linspace(0, 1, bins + 1)[1:-1]
         known = [column[np.isfinite(column)] for column in design.T]
         return cls(tuple(np.unique(np.quantile(c, shares)) if len(c) else c for c in known))
+
+    def parameters(self) -> list[list[float]]:
+        """Return the edges as JSON values."""
+        return [edges.tolist() for edges in self.edges]
+
+    @classmethod
+    def restore(cls, edges: list[list[float]]) -> Self:
+        """Take over what `parameters` returned."""
+        return cls(tuple(np.array(own, float) for own in edges))
 
     def code(self, design: Array) -> Array:
         """Return the design in bins, as floats."""
@@ -70,55 +79,56 @@ class Trees:
     @classmethod
     def of_boosting(cls, model: Any) -> Self:
         """Take the trees of a fitted HistGradientBoosting model; their values sum up."""
-        parts = []
-        for (tree,) in model._predictors:
-            nodes = tree.nodes
-            leaf = nodes["is_leaf"].astype(bool)
-            parts.append(
-                (
-                    nodes["feature_idx"], nodes["num_threshold"], nodes["left"], nodes["right"],
-                    nodes["missing_go_to_left"], nodes["value"], leaf,
-                )
-            )  # fmt: skip
-        return cls._joined(parts)
+        nodes = [tree.nodes for (tree,) in model._predictors]
+        return cls._joined(
+            [
+                {
+                    "feature": tree["feature_idx"],
+                    "threshold": tree["num_threshold"],
+                    "left": np.where(tree["is_leaf"], -1, tree["left"].astype(np.int64)),
+                    "right": tree["right"],
+                    "missing_left": tree["missing_go_to_left"],
+                    "value": tree["value"],
+                }
+                for tree in nodes
+            ]
+        )
 
     @classmethod
-    def of_forest(cls, trees: Sequence[Any], leaf_values: Sequence[Array]) -> Self:
-        """Take fitted DecisionTreeRegressors, with values of their nodes."""
-        parts = []
-        for tree, value in zip(trees, leaf_values, strict=True):
-            t = tree.tree_
-            leaf = t.children_left < 0
-            missing = getattr(t, "missing_go_to_left", np.zeros(t.node_count))
-            parts.append(
-                (t.feature, t.threshold, t.children_left, t.children_right, missing, value, leaf)
-            )
-        return cls._joined(parts)
+    def of_forest(cls, trees: Sequence[Any]) -> Self:
+        """Take fitted DecisionTreeRegressors."""
+        return cls._joined(
+            [
+                {
+                    "feature": tree.feature,
+                    "threshold": tree.threshold,
+                    "left": tree.children_left,
+                    "right": tree.children_right,
+                    "missing_left": tree.missing_go_to_left,
+                    "value": tree.value[:, 0, 0],
+                }
+                for tree in (fitted.tree_ for fitted in trees)
+            ]
+        )
 
     @classmethod
-    def _joined(cls, parts: list[tuple[Any, ...]]) -> Self:
-        sizes = [len(part[0]) for part in parts]
-        roots = np.concatenate([[0], np.cumsum(sizes)[:-1]]).astype(np.int64)
-        columns: list[list[Any]] = [[] for _ in range(6)]
-        for root, (feature, threshold, left, right, missing, value, leaf) in zip(
-            roots, parts, strict=True
-        ):
-            own = root + np.arange(len(leaf))
-            columns[0].append(np.where(leaf, 0, feature))
-            columns[1].append(np.clip(np.where(leaf, 0.0, threshold), -_FAR, _FAR))
-            columns[2].append(np.where(leaf, own, root + left.astype(np.int64)))
-            columns[3].append(np.where(leaf, own, root + right.astype(np.int64)))
-            columns[4].append(np.asarray(missing, bool))
-            columns[5].append(np.asarray(value, float))
-        feature, threshold, left, right, missing, value = map(np.concatenate, columns)
-        return cls(
-            roots,
-            feature.astype(np.int64),
-            threshold.astype(float),
-            left,
-            right,
-            missing,
-            value,
+    def _joined(cls, trees: list[dict[str, Any]]) -> Self:
+        """Return trees in one list of nodes; a node without a left child is a leaf."""
+        sizes = [len(tree["left"]) for tree in trees]
+        roots = np.cumsum([0, *sizes[:-1]])
+        nodes = {name: np.concatenate([tree[name] for tree in trees]) for name in trees[0]}
+        own, root = np.arange(sum(sizes)), np.repeat(roots, sizes)
+        is_leaf = nodes["left"] < 0
+        threshold = np.where(is_leaf, 0.0, nodes["threshold"])
+        return cls.restore(
+            {
+                **nodes,
+                "roots": roots,
+                "feature": np.where(is_leaf, 0, nodes["feature"]),
+                "threshold": np.clip(threshold, -_FAR, _FAR),
+                "left": np.where(is_leaf, own, root + nodes["left"]),
+                "right": np.where(is_leaf, own, root + nodes["right"].astype(np.int64)),
+            }
         )
 
     def leaves(self, design: Array) -> NDArray[np.int64]:
@@ -155,18 +165,19 @@ class Trees:
 
     def parameters(self) -> dict[str, Any]:
         """Return the arrays as JSON values."""
-        arrays = ("roots", "feature", "threshold", "left", "right", "missing_left", "value")
-        return {name: getattr(self, name).tolist() for name in arrays}
+        return {name: getattr(self, name).tolist() for name in _KINDS}
 
     @classmethod
     def restore(cls, parameters: dict[str, Any]) -> Self:
         """Take over what `parameters` returned."""
-        whole = ("roots", "feature", "left", "right")
-        arrays: dict[str, Any] = {name: np.array(parameters[name], np.int64) for name in whole}
-        arrays["missing_left"] = np.array(parameters["missing_left"], bool)
-        for name in ("threshold", "value"):
-            arrays[name] = np.array(parameters[name], float)
-        return cls(**arrays)
+        return cls(**{name: np.array(parameters[name], kind) for name, kind in _KINDS.items()})
+
+
+_KINDS: Final[Mapping[str, type]] = {
+    **dict.fromkeys(("roots", "feature", "left", "right"), np.int64),
+    "missing_left": bool,
+    **dict.fromkeys(("threshold", "value"), float),
+}
 
 
 class _Columns:

@@ -71,7 +71,7 @@ class _LeafMeans(ValueModel):
                 f"nobody bought within the horizon of the {len(known)} past customers learned from"
             )
         grown = self._grow(design, value)
-        self.trees_ = Trees.of_forest(grown, [tree.tree_.value[:, 0, 0] for tree in grown])
+        self.trees_ = Trees.of_forest(grown)
         leaves = self.trees_.leaves(_single(design))
         self.rows_ = np.bincount(leaves.ravel(), minlength=len(self.trees_.left))
         self.means_ = np.column_stack(
@@ -225,12 +225,12 @@ class GradientBoosting(ValueModel):
             name: {"level": level, "trees": trees.parameters()}
             for name, (level, trees) in self.parts_.items()
         }
-        bins = [edges.tolist() for edges in self.bins_.edges]
+        bins = self.bins_.parameters()
         return {"features": list(features.TREES), "bins": bins, "parts": parts}
 
     def restore(self, parameters: dict[str, Any]) -> Self:
         """Take over the bins and the trees."""
-        self.bins_ = Bins(tuple(np.array(edges, float) for edges in parameters["bins"]))
+        self.bins_ = Bins.restore(parameters["bins"])
         self.parts_ = {
             name: (float(part["level"]), Trees.restore(part["trees"]))
             for name, part in parameters["parts"].items()
