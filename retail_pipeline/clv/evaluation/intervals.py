@@ -10,7 +10,6 @@ P(outcome = 0) is .20 or more and is [0, 0] where it is .80 or more. No choice i
 
 import hashlib
 import json
-from collections import OrderedDict
 from dataclasses import dataclass
 from datetime import date
 from functools import cache
@@ -130,7 +129,7 @@ def from_model(model: ValueModel, frame: pd.DataFrame) -> tuple[Array, Array]:
 
 
 def _drawn(sampler: DrawingModel, frame: pd.DataFrame) -> tuple[Array, Array]:
-    """Return the intervals of a sampler's draws, from memory where they were drawn before."""
+    """Return the intervals of a sampler's draws, from memory where they were the last drawn."""
     numbers = frame.select_dtypes("number").to_numpy(float)
     known = [sampler.name, sampler.horizon_days, sampler.parameters(), numbers.shape]
     key = hashlib.sha256(json.dumps(known).encode() + numbers.tobytes()).hexdigest()
@@ -143,14 +142,13 @@ def _drawn(sampler: DrawingModel, frame: pd.DataFrame) -> tuple[Array, Array]:
             draws = sampler.sample(frame.iloc[some], _DRAWS, random) / scale[some, None]
             ends.append(shortest_intervals(np.sort(draws, axis=1)))
         low, high = (np.concatenate(column)[place] * scale for column in zip(*ends, strict=True))
+        _DRAWN.clear()
         _DRAWN[key] = (low, high)
-        while len(_DRAWN) > _MOST_REMEMBERED:
-            _DRAWN.popitem(last=False)
     return _DRAWN[key]
 
 
-_DRAWN: OrderedDict[str, tuple[Array, Array]] = OrderedDict()
-_MOST_REMEMBERED = 8
+_DRAWN: dict[str, tuple[Array, Array]] = {}
+"""The latest draws: models that share a sampler follow one another."""
 
 
 def _of_poisson_orders(predicted: pd.DataFrame) -> tuple[Array, Array]:
@@ -186,11 +184,8 @@ def _unit_intervals() -> tuple[Array, Array]:
     counts = random.poisson(_GRID[:, None], size=(len(_GRID), _GRID_DRAWS))
     sums = np.where(counts > 0, random.gamma(np.maximum(counts, 1)), 0.0)
     ordered = np.sort(sums, axis=1)
-    inside = int(np.ceil(LEVEL * (_GRID_DRAWS + 1)))
-    start = np.argmin(ordered[:, inside - 1 :] - ordered[:, : _GRID_DRAWS - inside + 1], axis=1)
-    rows = np.arange(len(_GRID))
-    lower = np.vstack([np.zeros(len(_GRID)), ordered[rows, start]])
-    return lower, np.vstack([ordered[:, inside - 1], ordered[rows, start + inside - 1]])
+    lower, upper, from_zero = _shortest(ordered)
+    return np.vstack([np.zeros(len(_GRID)), lower]), np.vstack([from_zero, upper])
 
 
 def shortest_intervals(ordered: Array) -> tuple[Array, Array]:
@@ -199,16 +194,21 @@ def shortest_intervals(ordered: Array) -> tuple[Array, Array]:
     Args:
         ordered: Samples at least 0, ascending within each row.
     """
+    lower, upper, highest = _shortest(ordered)
+    zeros = np.mean(ordered <= 0, axis=1)
+    from_zero, only_zero = zeros >= 1 - LEVEL, zeros >= LEVEL
+    upper = np.where(from_zero, highest, upper)
+    return np.where(from_zero, 0.0, lower), np.where(only_zero, 0.0, upper)
+
+
+def _shortest(ordered: Array) -> tuple[Array, Array, Array]:
+    """Return the ends of each row's shortest interval, and the end of the one from its start."""
     rows, draws = ordered.shape
     inside = min(int(np.ceil(LEVEL * (draws + 1))), draws)
     start = np.argmin(ordered[:, inside - 1 :] - ordered[:, : draws - inside + 1], axis=1)
     everyone = np.arange(rows)
     lower, upper = ordered[everyone, start], ordered[everyone, start + inside - 1]
-    zeros = np.mean(ordered <= 0, axis=1)
-    from_zero, only_zero = zeros >= 1 - LEVEL, zeros >= LEVEL
-    lower = np.where(from_zero, 0.0, lower)
-    upper = np.where(from_zero, ordered[:, inside - 1], upper)
-    return lower, np.where(only_zero, 0.0, upper)
+    return lower, upper, ordered[:, inside - 1]
 
 
 def _level(predicted: Array, actual: Array) -> float:

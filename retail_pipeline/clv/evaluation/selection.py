@@ -150,9 +150,10 @@ def _leaderboard(
         own = common.loc[common["model_name"] == name, "cutoff_date"]
         old = _means(common[common["cutoff_date"].isin(own)]).T[incumbent]
         ratios[name] = _ratio(row["tweedie_deviance"], old["tweedie_deviance"])
-        found = _sane(row)
-        if name != incumbent:
-            found = _few_tests(len(own)) or found or _gates(row, old) or _margins(row, old)
+        if name == incumbent:
+            found = _first(_level(row))
+        else:
+            found = _first(_against(row, old, len(own)))
             found = found or _season_ahead(usable, str(name), incumbent, as_of)
         objections[name] = found
     board = means.assign(
@@ -169,36 +170,52 @@ def _means(tests: pd.DataFrame) -> pd.DataFrame:
     return tests.groupby("model_name")[list(METRICS)].mean()
 
 
-def _few_tests(tests: int) -> str:
-    if tests >= FEWEST_CUTOFFS:
-        return ""
-    return f"tested at {tests} cut-off{'s' if tests > 1 else ''}; it takes {FEWEST_CUTOFFS}"
+def _first(objections: list[tuple[bool, str]]) -> str:
+    """Return the first objection that holds, or nothing."""
+    return next((said for holds, said in objections if holds), "")
 
 
-def _sane(row: pd.Series) -> str:
-    """Return an objection to the level; here and below an undefined metric never speaks for."""
-    if pd.isna(row["bias"]):
-        return "mean bias is undefined"
-    if not LOWEST_BIAS <= row["bias"] <= HIGHEST_BIAS:
-        return f"mean bias {row['bias']:.2f} is outside {LOWEST_BIAS}-{HIGHEST_BIAS}"
-    return ""
+def _level(row: pd.Series) -> list[tuple[bool, str]]:
+    """Return objections to the level; here and below an undefined metric never speaks for."""
+    bias = row["bias"]
+    outside = f"mean bias {bias:.2f} is outside {LOWEST_BIAS}-{HIGHEST_BIAS}"
+    return [
+        (pd.isna(bias), "mean bias is undefined"),
+        (not LOWEST_BIAS <= bias <= HIGHEST_BIAS, outside),
+    ]
 
 
-def _gates(row: pd.Series, old: pd.Series) -> str:
-    """Return an objection to ranking, calibration or intervals."""
-    for name, said in _UNDEFINED.items():
-        if pd.isna(row[name]) or pd.isna(old[name]):
-            return said
+def _against(row: pd.Series, old: pd.Series, tests: int) -> list[tuple[bool, str]]:
+    """Return objections to a challenger beside the incumbent at the same cut-offs."""
     gini, bar = row["normalized_gini"], old["normalized_gini"]
-    if gini < bar - GINI_TOLERANCE:
-        return f"normalized Gini {gini:.3f} is below the incumbent's {bar:.3f}"
     misplaced, allowed = row["decile_calibration"], old["decile_calibration"]
-    if misplaced > allowed + CALIBRATION_TOLERANCE:
-        return f"decile calibration {misplaced:.3f} is worse than the incumbent's {allowed:.3f}"
     covered = row["coverage_80"]
-    if not LOWEST_COVERAGE <= covered <= HIGHEST_COVERAGE:
-        return f"the intervals cover {covered:.2f}, outside {LOWEST_COVERAGE}-{HIGHEST_COVERAGE}"
-    return ""
+    gain = 1 - _ratio(row["tweedie_deviance"], old["tweedie_deviance"])
+    return [
+        (
+            tests < FEWEST_CUTOFFS,
+            f"tested at {tests} cut-off{'s' if tests > 1 else ''}; it takes {FEWEST_CUTOFFS}",
+        ),
+        *_level(row),
+        *((pd.isna(row[name]) or pd.isna(old[name]), said) for name, said in _UNDEFINED.items()),
+        (
+            gini < bar - GINI_TOLERANCE,
+            f"normalized Gini {gini:.3f} is below the incumbent's {bar:.3f}",
+        ),
+        (
+            misplaced > allowed + CALIBRATION_TOLERANCE,
+            f"decile calibration {misplaced:.3f} is worse than the incumbent's {allowed:.3f}",
+        ),
+        (
+            not LOWEST_COVERAGE <= covered <= HIGHEST_COVERAGE,
+            f"the intervals cover {covered:.2f}, outside {LOWEST_COVERAGE}-{HIGHEST_COVERAGE}",
+        ),
+        (gain < MARGIN, f"its deviance is lower by {gain:.1%}; it takes {MARGIN:.1%}"),
+        (
+            not row["mae"] <= old["mae"],
+            f"its MAE {row['mae']:.4g} is higher than the incumbent's {old['mae']:.4g}",
+        ),
+    ]
 
 
 _UNDEFINED: Final = {
@@ -206,16 +223,6 @@ _UNDEFINED: Final = {
     "decile_calibration": "decile calibration is undefined",
     "coverage_80": "the coverage of the intervals is undefined",
 }
-
-
-def _margins(row: pd.Series, old: pd.Series) -> str:
-    """Return an objection to the size of the gain."""
-    gain = 1 - _ratio(row["tweedie_deviance"], old["tweedie_deviance"])
-    if gain < MARGIN:
-        return f"its deviance is lower by {gain:.1%}; it takes {MARGIN:.1%}"
-    if not row["mae"] <= old["mae"]:
-        return f"its MAE {row['mae']:.4g} is higher than the incumbent's {old['mae']:.4g}"
-    return ""
 
 
 def _season_ahead(tests: pd.DataFrame, name: str, incumbent: str, as_of: date) -> str:
