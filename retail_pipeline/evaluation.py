@@ -100,33 +100,28 @@ def evaluate_file(
         UsageError: The file, the cut-off, the horizon or the model's name is wrong.
         PipelineError: No customer has a purchase before the cut-off.
     """
-    _check_model(model)
+    if model not in (None, ALL_MODELS, *MODELS):
+        raise UsageError(f"there is no model {model!r}; the models are {', '.join(MODELS)}, all")
     source = FileSource(path)
-    open_dataset(source).before(cutoff)  # refuses a bad file and a date before its first line
+    file = open_dataset(source)
+    file.before(cutoff)  # refuses a date before the file's first line
     with scratch_database(settings) as scratch:
-        rejected = _land(scratch, source)
+        # Lines after the cut-off are the outcome, and no feature uses them.
+        land_records(scratch, file.records)
         features, entries = _features(scratch, cutoff)
     valuation = value_customers(features, entries, cutoff, horizon_days)
     predictions = _predictions(valuation, model)
     complete = default_as_of(source) >= cutoff + timedelta(days=horizon_days)
-    outcomes = _outcomes(entries, predictions["customer_id"], cutoff, horizon_days)
+    outcomes = dataset.outcomes(
+        dataset.prepare_entries(entries), predictions["customer_id"], cutoff, horizon_days
+    )
     predictions["actual_value"] = outcomes["future_value"] if complete else np.nan
     return Evaluation(
         valuation=valuation,
         predictions=predictions[list(OUTPUT_COLUMNS)],
         metrics=_metrics(predictions, outcomes["future_orders"]) if complete else pd.DataFrame(),
-        rejected_lines=rejected,
+        rejected_lines=len(file.rejected),
     )
-
-
-def _land(database: Database, source: FileSource) -> int:
-    """Land the whole file and return how many lines were rejected.
-
-    Lines after the cut-off are the outcome, and no feature uses them.
-    """
-    whole = open_dataset(source)
-    land_records(database, whole.records)
-    return len(whole.rejected)
 
 
 def _features(database: Database, cutoff: date) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -135,12 +130,6 @@ def _features(database: Database, cutoff: date) -> tuple[pd.DataFrame, pd.DataFr
     reader = database.as_role(Role.SCIENTIST)
     features, entries = (reader.read(f"warehouse.{name}") for name in FEATURES)
     return features, entries
-
-
-def _check_model(model: str | None) -> None:
-    names = list(MODELS)
-    if model not in (None, ALL_MODELS, *names):
-        raise UsageError(f"there is no model {model!r}; the models are {', '.join(names)}, all")
 
 
 def _predictions(valuation: Valuation, model: str | None) -> pd.DataFrame:
@@ -154,20 +143,9 @@ def _predictions(valuation: Valuation, model: str | None) -> pd.DataFrame:
         frames = [valuation.predictions]
     frames += [f for f in map(valuation.predictions_of, names) if f is not None]
     if not frames:
-        raise UsageError(f"the model {model} abstained: {_abstention(valuation, str(model))}")
+        why = next(c.abstention for c in valuation.candidates if c.model_name == model)
+        raise UsageError(f"the model {model} abstained: {why}")
     return pd.concat(frames, ignore_index=True)
-
-
-def _abstention(valuation: Valuation, name: str) -> str:
-    return next(str(c.abstention) for c in valuation.candidates if c.model_name == name)
-
-
-def _outcomes(
-    entries: pd.DataFrame, customer_ids: pd.Series, cutoff: date, horizon_days: int
-) -> pd.DataFrame:
-    """Return the outcome that the models are trained on, as the whole file has it."""
-    prepared = dataset.prepare_entries(entries)
-    return dataset.outcomes(prepared, customer_ids, cutoff, horizon_days)
 
 
 def _metrics(predictions: pd.DataFrame, orders: pd.Series) -> pd.DataFrame:

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-import pandas as pd
 
 _LIBRARIES: Final = ("numpy", "pandas", "scipy", "scikit-learn")
 _MODELING: Final = ("data", "models", "evaluation")
@@ -27,26 +26,14 @@ def code_version() -> str:
 
 
 def digest(content: Any) -> str:
-    """Return the digest of a JSON value."""
-    text = json.dumps(content, sort_keys=True, separators=(",", ":"), default=str)
+    """Return the digest of a JSON value; arrays in it count by their bytes."""
+    text = json.dumps(content, sort_keys=True, separators=(",", ":"), default=_as_text)
     return hashlib.sha256(text.encode()).hexdigest()[:_LENGTH]
 
 
-class Rows:
-    """The digests of parts of a frame.
-
-    Args:
-        frame: In a fixed order; every value of every column counts, to the bit.
-    """
-
-    def __init__(self, frame: pd.DataFrame) -> None:
-        self._header = digest([[str(name), str(kind)] for name, kind in frame.dtypes.items()])
-        self._hashes = pd.util.hash_pandas_object(frame, index=False).to_numpy()
-
-    def digest(self, chosen: np.ndarray) -> str:
-        """Return the digest of the rows that a mask chooses."""
-        hashes = self._hashes[chosen]
-        return digest([self._header, len(hashes), hashlib.sha256(hashes.tobytes()).hexdigest()])
+def _as_text(value: Any) -> str:
+    is_array = isinstance(value, np.ndarray)
+    return hashlib.sha256(value.tobytes()).hexdigest() if is_array else str(value)
 
 
 def _versions() -> Mapping[str, str]:

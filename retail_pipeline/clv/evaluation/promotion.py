@@ -7,6 +7,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import date, datetime
+from typing import Any
 
 import pandas as pd
 import psycopg
@@ -14,12 +15,21 @@ from psycopg.types.json import Jsonb
 
 from retail_pipeline.clv.evaluation.metrics import METRICS
 from retail_pipeline.clv.evaluation.selection import Decision
-from retail_pipeline.clv.models.registry import StoredModel, abstentions_at, restore
+from retail_pipeline.clv.models.base import ValueModel
+from retail_pipeline.clv.models.registry import abstentions_at, restore
 from retail_pipeline.errors import PipelineError, UsageError
 from retail_pipeline.postgres import Database
 
 _PROMOTION_LOCK = 7_405_001
 """Key of the advisory lock that lets one promotion happen at a time."""
+
+
+@dataclass(frozen=True)
+class StoredModel:
+    """A fitted model with its version."""
+
+    model_version: str
+    model: ValueModel
 
 
 @dataclass(frozen=True)
@@ -35,16 +45,6 @@ class Served:
     model_version: str
     decision: Decision
     is_pinned: bool
-
-
-@dataclass(frozen=True)
-class Pin:
-    """A version that a person has put in charge of its horizon."""
-
-    model_version: str
-    model_name: str
-    validated: bool
-    pinned_at: datetime
 
 
 def load_serving(database: Database, as_of: date, horizon_days: int) -> StoredModel:
@@ -90,65 +90,63 @@ def promote(
         decided_at: When it was made.
     """
     numbers = decision.numbers() | {"abstentions": abstentions_at(database, as_of, horizon_days)}
+    tested = {row["model_name"]: row for row in numbers["leaderboard"]}
     with database.connect() as connection:
         connection.execute("select pg_advisory_xact_lock(%s)", [_PROMOTION_LOCK])
-        pin = _pin_of(connection, horizon_days)
-        champion, served = versions[decision.model_name], decision
-        if pin is not None:
-            numbers |= {
-                "pinned": {"model_version": pin.model_version, "since": pin.pinned_at.isoformat()},
-                "rule": {"model_name": decision.model_name, "reason": decision.reason},
-            }
-            champion, served = pin.model_version, _overruled(decision, pin)
+        served, pinned = _in_charge(connection, decision, versions, horizon_days)
         connection.execute(
             "update clv.model_versions set status = 'retired' where status <> 'retired'"
         )
         for name, version in versions.items():
-            _note_test(connection, version, *_record(decision, name))
+            row = tested.get(name)
+            connection.execute(
+                "update clv.model_versions set status = 'challenger', validated = %s, metrics = %s "
+                "where model_version = %s",
+                [
+                    bool(row and row["eligible"]),
+                    row and Jsonb({k: row[k] for k in METRICS}),
+                    version,
+                ],
+            )
         connection.execute(
-            "update clv.model_versions set status = 'champion' where model_version = %s", [champion]
+            "update clv.model_versions set status = 'champion' where model_version = %s",
+            [served.model_version],
         )
         connection.execute(
             "insert into clv.model_decisions (as_of_date, horizon_days, decided_at, model_name, "
             "model_version, validated, reason, numbers) values (%s, %s, %s, %s, %s, %s, %s, %s)",
             [
-                *(as_of, horizon_days, decided_at, served.model_name, champion),
-                *(served.validated, served.reason, Jsonb(numbers)),
+                *(as_of, horizon_days, decided_at, served.decision.model_name),
+                *(served.model_version, served.decision.validated, served.decision.reason),
+                Jsonb(numbers | pinned),
             ],
         )
-    return Served(champion, served, pin is not None)
+    return served
 
 
-def _overruled(decision: Decision, pin: Pin) -> Decision:
-    """Return the decision with the version that a person has pinned."""
-    return replace(
-        decision,
-        model_name=pin.model_name,
-        validated=pin.validated,
-        reason=f"{pin.model_version} is pinned since {pin.pinned_at:%Y-%m-%d %H:%M} UTC; "
-        f"the rule says: {decision.reason}",
-    )
-
-
-def _note_test(
+def _in_charge(
     connection: psycopg.Connection,
-    version: str,
-    validated: bool,
-    metrics: dict[str, float | None] | None,
-) -> None:
-    connection.execute(
-        "update clv.model_versions set status = 'challenger', validated = %s, metrics = %s "
-        "where model_version = %s",
-        [validated, None if metrics is None else Jsonb(metrics), version],
+    decision: Decision,
+    versions: Mapping[str, str],
+    horizon_days: int,
+) -> tuple[Served, dict[str, Any]]:
+    """Return the version that serves, and the numbers of the pin where a person has pinned it."""
+    pin = connection.execute(
+        "select model_version, model_name, validated, pinned_at from clv.model_pins "
+        "join clv.model_versions using (model_version, horizon_days) where horizon_days = %s",
+        [horizon_days],
+    ).fetchone()
+    if pin is None:
+        return Served(versions[decision.model_name], decision, is_pinned=False), {}
+    version, name, validated, since = pin
+    reason = f"{version} is pinned since {since:%Y-%m-%d %H:%M} UTC; the rule says: "
+    overruled = replace(
+        decision, model_name=name, validated=validated, reason=reason + decision.reason
     )
-
-
-def _record(decision: Decision, model_name: str) -> tuple[bool, dict[str, float | None] | None]:
-    """Return whether a model met the rule, and its mean metrics where it was tested."""
-    for row in decision.numbers()["leaderboard"]:
-        if row["model_name"] == model_name:
-            return bool(row["eligible"]), {name: row[name] for name in METRICS}
-    return False, None
+    return Served(version, overruled, is_pinned=True), {
+        "pinned": {"model_version": version, "since": since.isoformat()},
+        "rule": {"model_name": decision.model_name, "reason": decision.reason},
+    }
 
 
 def list_versions(database: Database) -> pd.DataFrame:
@@ -249,17 +247,9 @@ def previous_version(database: Database, horizon_days: int) -> str:
         "order by decided_at desc",
         [horizon_days],
     )
-    served = rows["model_version"].tolist()
-    for version in served:
-        if version != served[0]:
-            return str(version)
-    raise PipelineError(f"no other version has served {horizon_days} days before: nothing to undo")
-
-
-def _pin_of(connection: psycopg.Connection, horizon_days: int) -> Pin | None:
-    row = connection.execute(
-        "select model_version, model_name, validated, pinned_at from clv.model_pins "
-        "join clv.model_versions using (model_version, horizon_days) where horizon_days = %s",
-        [horizon_days],
-    ).fetchone()
-    return None if row is None else Pin(*row)
+    others = rows["model_version"].drop_duplicates().tolist()[1:]
+    if not others:
+        raise PipelineError(
+            f"no other version has served {horizon_days} days before: nothing to undo"
+        )
+    return str(others[0])

@@ -8,6 +8,7 @@ import json
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
+from typing import Self
 
 import numpy as np
 import pandas as pd
@@ -50,17 +51,31 @@ class _Inputs:
     as_of: date
     horizon_days: int
 
+    @classmethod
+    def read(cls, database: Database, as_of: date, horizon_days: int) -> Self:
+        """Return what the tables hold; features of today are not needed."""
+        dates = tables.as_of_dates(database)
+        needed = dataset.dates_needed(dates, as_of, horizon_days)
+        latest = as_of - timedelta(days=horizon_days)
+        sample = tables.training_sample(database, as_of)
+        return cls(
+            tables.features(database, [day for day in needed if day <= latest], sample),
+            tables.entries(database, as_of, sample),
+            sample.one_customer_in,
+            dataset.training_cutoffs(dates, as_of, horizon_days),
+            as_of,
+            horizon_days,
+        )
+
     def digests(self) -> dict[date, str]:
         """Return, per cut-off, the digest of everything that its test may depend on.
 
         That is the features up to it, the entries up to the end of its outcome, and the cut-offs
         before it; anything else would be leakage.
         """
-        feature_rows, entry_rows = digests.Rows(self.features), digests.Rows(self.entries)
-        as_of, days = (
-            frame[name].to_numpy()
-            for frame, name in ((self.features, "as_of_date"), (self.entries, "date_day"))
-        )
+        frames = (self.features, self.entries)
+        features, entries = (pd.util.hash_pandas_object(f, index=False).to_numpy() for f in frames)
+        as_of, days = self.features["as_of_date"].to_numpy(), self.entries["date_day"].to_numpy()
         horizon = timedelta(days=self.horizon_days)
         return {
             cutoff: digests.digest(
@@ -68,8 +83,9 @@ class _Inputs:
                     "code": digests.code_version(),
                     "horizon_days": self.horizon_days,
                     "cutoffs": [day for day in sorted(self.due) if day <= cutoff],
-                    "features": feature_rows.digest(as_of <= np.datetime64(cutoff)),
-                    "entries": entry_rows.digest(days < np.datetime64(cutoff + horizon)),
+                    "columns": [frame.dtypes.astype(str).to_dict() for frame in frames],
+                    "features": features[as_of <= np.datetime64(cutoff)],
+                    "entries": entries[days < np.datetime64(cutoff + horizon)],
                 }
             )
             for cutoff in self.due
@@ -87,7 +103,7 @@ def bring_up_to_date(
         horizon_days: Length of the outcome.
         afresh: Test all of them, stale or not.
     """
-    inputs = _read_inputs(database, tables.as_of_dates(database), as_of, horizon_days)
+    inputs = _Inputs.read(database, as_of, horizon_days)
     now, before = inputs.digests(), {} if afresh else _intact(database, horizon_days)
     kept = [cutoff for cutoff in inputs.due if before.get(cutoff) == now[cutoff]]
     stale = [cutoff for cutoff in inputs.due if cutoff not in kept]
@@ -124,7 +140,7 @@ def test(database: Database, as_of: date, horizon_days: int, cutoffs: Collection
     wanted = [cutoff for cutoff in due if cutoff in set(cutoffs)]
     if not wanted:
         return Progress(due, [], [], 0)
-    inputs = _read_inputs(database, dates, as_of, horizon_days)
+    inputs = _Inputs.read(database, as_of, horizon_days)
     return Progress(due, wanted, [], _test(database, inputs, wanted, inputs.digests()))
 
 
@@ -146,29 +162,21 @@ def all_cutoffs(database: Database) -> set[date]:
 
 def summary(metrics: pd.DataFrame, as_of: date, horizon_days: int) -> pd.DataFrame:
     """Return the rows of `clv.backtest_summary`: each model's mean metrics over the cut-offs."""
-    rows = [
-        {
-            "model_name": name,
-            "horizon_days": horizon_days,
-            "as_of_date": as_of.isoformat(),
-            "cutoffs": int(own["cutoff_date"].nunique()),
-            "first_cutoff_date": str(own["cutoff_date"].min().date()),
-            "last_cutoff_date": str(own["cutoff_date"].max().date()),
-            "metrics": json.dumps(
-                {
-                    metric: None if pd.isna(mean) else float(mean)
-                    for metric, mean in own[list(METRICS)].mean().items()
-                }
-            ),
-        }
-        for name, own in metrics.groupby("model_name")
-    ]
-    columns = [
-        *("model_name", "horizon_days", "as_of_date", "cutoffs"),
-        *("first_cutoff_date", "last_cutoff_date", "metrics"),
-    ]
-    frame = pd.DataFrame(rows, columns=columns)
-    return frame.astype({"horizon_days": int, "cutoffs": int}) if rows else frame.astype("string")
+    frame = pd.DataFrame(columns=_SUMMARY)
+    for name, own in metrics.groupby("model_name"):
+        days, means = own["cutoff_date"].dt.date, own[list(METRICS)].mean()
+        known = {metric: None if pd.isna(mean) else float(mean) for metric, mean in means.items()}
+        span = [len(days.unique()), days.min(), days.max()]
+        frame.loc[len(frame)] = [name, horizon_days, as_of, *span, json.dumps(known)]
+    return frame.astype({"horizon_days": int, "cutoffs": int}).astype(
+        dict.fromkeys(["model_name", "as_of_date", *_SUMMARY[4:]], "string")
+    )
+
+
+_SUMMARY = [
+    *("model_name", "horizon_days", "as_of_date", "cutoffs"),
+    *("first_cutoff_date", "last_cutoff_date", "metrics"),
+]
 
 
 def mean_metrics(metrics: pd.DataFrame) -> pd.DataFrame:
@@ -177,22 +185,6 @@ def mean_metrics(metrics: pd.DataFrame) -> pd.DataFrame:
         cutoffs=("cutoff_date", "nunique"), **{name: (name, "mean") for name in METRICS}
     )
     return means.round(3).sort_values("tweedie_deviance").reset_index()
-
-
-def _read_inputs(
-    database: Database, dates: Sequence[date], as_of: date, horizon_days: int
-) -> _Inputs:
-    latest = as_of - timedelta(days=horizon_days)
-    needed = dataset.dates_needed(dates, as_of, horizon_days)
-    sample = tables.training_sample(database, as_of)
-    return _Inputs(
-        tables.features(database, [day for day in needed if day <= latest], sample),
-        tables.entries(database, as_of, sample),
-        sample.one_customer_in,
-        dataset.training_cutoffs(dates, as_of, horizon_days),
-        as_of,
-        horizon_days,
-    )
 
 
 def _intact(database: Database, horizon_days: int) -> dict[date, str]:

@@ -41,16 +41,6 @@ MODELS: Final[dict[str, type[ValueModel]]] = {
 }
 """Every model by name, the simplest first."""
 
-_DIGEST_LENGTH = 16
-
-
-@dataclass(frozen=True)
-class StoredModel:
-    """A fitted model with its version."""
-
-    model_version: str
-    model: ValueModel
-
 
 @dataclass(frozen=True)
 class Candidate:
@@ -111,8 +101,7 @@ def version_of(content: Mapping[str, Any]) -> str:
         ValueError: A parameter is not a finite number.
     """
     text = json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False)
-    digest = hashlib.sha256(text.encode()).hexdigest()[:_DIGEST_LENGTH]
-    return f"{content['model_name']}-{digest}"
+    return f"{content['model_name']}-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
 
 
 def restore(content: Mapping[str, Any]) -> ValueModel:
@@ -141,15 +130,8 @@ def restore(content: Mapping[str, Any]) -> ValueModel:
     return model
 
 
-def save_candidates(
-    database: Database, candidates: list[Candidate], training: Training
-) -> dict[str, str]:
-    """Store the candidates in one transaction; a new version starts as a challenger.
-
-    Returns:
-        The version of each fitted model, by model name.
-    """
-    versions = {}
+def save_candidates(database: Database, candidates: list[Candidate], training: Training) -> None:
+    """Store the candidates in one transaction; a new version starts as a challenger."""
     key = [training.as_of, training.horizon_days]
     with database.connect() as connection:
         connection.execute(
@@ -157,17 +139,13 @@ def save_candidates(
         )
         for candidate in candidates:
             if candidate.model is not None:
-                content = content_of(candidate.model, training.as_of)
-                versions[candidate.model_name] = version_of(content)
-                _save_version(connection, candidate, content, training)
-                _save_terms(connection, versions[candidate.model_name], candidate.model)
+                _save_version(connection, candidate, candidate.model, training)
             else:
                 connection.execute(
                     "insert into clv.abstentions (as_of_date, horizon_days, model_name, reason) "
                     "values (%s, %s, %s, %s)",
                     [*key, candidate.model_name, candidate.abstention],
                 )
-    return versions
 
 
 def candidate_versions(database: Database, as_of: date, horizon_days: int) -> dict[str, str]:
@@ -176,19 +154,19 @@ def candidate_versions(database: Database, as_of: date, horizon_days: int) -> di
     Raises:
         PipelineError: None was trained.
     """
-    rows = database.query(
-        "select model_version, model_name from clv.model_versions "
-        "where trained_at = (select max(trained_at) from clv.model_versions "
-        "where as_of_date = %(as_of)s and horizon_days = %(horizon)s) "
-        "and as_of_date = %(as_of)s and horizon_days = %(horizon)s order by model_name",
-        {"as_of": as_of, "horizon": horizon_days},
-    )
-    if rows.empty:
+    fitted = training_report(database, as_of, horizon_days).dropna(subset="version")
+    if fitted.empty:
         raise PipelineError(
             f"no model is trained as of {as_of} for {horizon_days} days: "
             "materialize clv/candidates first"
         )
-    return dict(zip(rows["model_name"], rows["model_version"], strict=True))
+    return dict(zip(fitted["model"], fitted["version"], strict=True))
+
+
+def abstentions_at(database: Database, as_of: date, horizon_days: int) -> dict[str, str]:
+    """Return the models that could not be fitted at a date and horizon, with the reasons."""
+    abstained = training_report(database, as_of, horizon_days).dropna(subset="abstained")
+    return dict(zip(abstained["model"], abstained["abstained"], strict=True))
 
 
 def training_report(database: Database, as_of: date, horizon_days: int) -> pd.DataFrame:
@@ -199,39 +177,26 @@ def training_report(database: Database, as_of: date, horizon_days: int) -> pd.Da
         JSON), `abstained` (the reason).
     """
     return database.query(
+        "with versions as (select *, max(trained_at) over () as latest from clv.model_versions "
+        "where as_of_date = %(as_of)s and horizon_days = %(horizon)s) "
         'select model_name as model, model_version as version, training_rows as "training rows", '
         'fit_seconds as "fit seconds", artifact_bytes / 1024.0::float8 as "KiB", '
-        "null as abstained from clv.model_versions where as_of_date = %(as_of)s "
-        "and horizon_days = %(horizon)s and trained_at = (select max(trained_at) "
-        "from clv.model_versions where as_of_date = %(as_of)s and horizon_days = %(horizon)s) "
+        "null as abstained from versions where trained_at = latest "
         "union all select model_name, null, null, null, null, reason from clv.abstentions "
         "where as_of_date = %(as_of)s and horizon_days = %(horizon)s order by model",
         {"as_of": as_of, "horizon": horizon_days},
     )
 
 
-def abstentions_at(database: Database, as_of: date, horizon_days: int) -> dict[str, str]:
-    """Return the models that could not be fitted at a date and horizon, with the reasons."""
-    rows = database.read(
-        "clv.abstentions",
-        ["model_name", "reason"],
-        where="as_of_date = %s and horizon_days = %s order by model_name",
-        params=[as_of, horizon_days],
-    )
-    return dict(zip(rows["model_name"], rows["reason"], strict=True))
-
-
 def _save_version(
-    connection: psycopg.Connection,
-    candidate: Candidate,
-    content: dict[str, Any],
-    training: Training,
+    connection: psycopg.Connection, candidate: Candidate, model: ValueModel, training: Training
 ) -> None:
+    content = content_of(model, training.as_of)
     version = version_of(content)
     connection.execute(
         "insert into clv.model_artifacts (model_version, model_name, content) "
         "values (%s, %s, %s) on conflict (model_version) do nothing",
-        [version, candidate.model_name, Jsonb(content)],
+        [version, model.name, Jsonb(content)],
     )
     values = {
         "trained_at": training.trained_at,
@@ -250,16 +215,12 @@ def _save_version(
         f"horizon_days, {', '.join(values)}) "
         f"values (%s, %s, 'challenger', %s, %s, {', '.join(['%s'] * len(values))}) "
         f"on conflict (model_version) do update set {updates}",
-        [version, candidate.model_name, training.as_of, training.horizon_days, *values.values()],
+        [version, model.name, training.as_of, training.horizon_days, *values.values()],
     )
-
-
-def _save_terms(connection: psycopg.Connection, version: str, model: ValueModel) -> None:
     rows = terms(model).astype(object).replace({float("nan"): None})
     names = ", ".join(["model_version", "model_name", *TERM_COLUMNS])
     marks = ", ".join(["%s"] * (len(TERM_COLUMNS) + 2))
-    with connection.cursor() as cursor:
-        cursor.executemany(
-            f"insert into clv.model_terms ({names}) values ({marks}) on conflict do nothing",
-            [[version, model.name, *row] for row in rows.to_numpy().tolist()],
-        )
+    connection.cursor().executemany(
+        f"insert into clv.model_terms ({names}) values ({marks}) on conflict do nothing",
+        [[version, model.name, *row] for row in rows.to_numpy().tolist()],
+    )
