@@ -29,6 +29,13 @@ _REFUSALS = ("authentication failed", "no pg_hba.conf entry", "does not exist", 
 
 _CANCELLED = "canceling statement due to user request"
 _MIGRATION_ATTEMPTS = 5
+_PASSING_ERRORS = (
+    psycopg.errors.InternalError_,  # "tuple concurrently updated"
+    psycopg.errors.UniqueViolation,
+    psycopg.errors.DuplicateObject,
+    psycopg.errors.DeadlockDetected,
+)
+"""Failures of migrations that meet those of another database: roles and rights are the server's."""
 
 
 class Database:
@@ -221,7 +228,7 @@ class Database:
             try:
                 with self.connect() as connection:
                     return migrate(connection, repair=repair)
-            except _passing_errors():
+            except _PASSING_ERRORS:
                 if attempt == _MIGRATION_ATTEMPTS:
                     raise
                 time.sleep(0.1 * attempt)
@@ -284,19 +291,6 @@ def _interrupted_as_python_is() -> Iterator[None]:
         raise
 
 
-def _passing_errors() -> tuple[type[psycopg.Error], ...]:
-    """Return how migrations fail that meet those of another database.
-
-    Roles and rights are rows of the server, which both touch.
-    """
-    return (
-        psycopg.errors.InternalError_,  # "tuple concurrently updated"
-        psycopg.errors.UniqueViolation,
-        psycopg.errors.DuplicateObject,
-        psycopg.errors.DeadlockDetected,
-    )
-
-
 def _to_pandas(table: Any) -> "pd.DataFrame":
     import pyarrow as pa
 
@@ -315,11 +309,13 @@ def _to_arrow(frame: "pd.DataFrame") -> Any:
 
     plain = frame.copy(deep=False)
     for name in plain.select_dtypes("object").columns:
-        if pd.api.types.infer_dtype(plain[name], skipna=True) == "string":
-            continue
-        if plain[name].map(lambda value: isinstance(value, dict | list)).any():
-            plain[name] = plain[name].map(json.dumps, na_action="ignore")
+        if pd.api.types.infer_dtype(plain[name], skipna=True) == "mixed":
+            plain[name] = plain[name].map(_as_json, na_action="ignore")
     return pa.Table.from_pandas(plain, preserve_index=False)
+
+
+def _as_json(value: Any) -> Any:
+    return json.dumps(value) if isinstance(value, dict | list) else value
 
 
 def _typed(rows: Any, table: str, types: Mapping[str, str]) -> Any:

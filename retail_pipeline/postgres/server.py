@@ -145,7 +145,7 @@ class EmbeddedServer:
 
     def _start(self) -> str:
         credentials = self._credentials()
-        if not _is_full(self._data):
+        if not (self._data.is_dir() and any(self._data.iterdir())):
             credentials = self._initialise()
         elif credentials is None or not (self._data / "PG_VERSION").exists():
             raise PipelineError(self._incomplete())
@@ -164,7 +164,7 @@ class EmbeddedServer:
             if time.monotonic() > deadline:
                 raise PipelineError(
                     f"the embedded PostgreSQL does not start; its log is {self._log}:\n"
-                    + "\n".join(self._log_tail() or [started.stdout.strip()])
+                    + self._last_words(started.stdout)
                 )
             time.sleep(0.5)
         self._write_credentials(credentials)
@@ -232,28 +232,17 @@ class EmbeddedServer:
             )
         return subprocess.CompletedProcess(done.args, done.returncode, output.read_text())
 
-    def _log_tail(self, lines: int = 5) -> list[str]:
-        try:
-            return self._log.read_text(errors="replace").splitlines()[-lines:]
-        except FileNotFoundError:
-            return []
-
-
-def _is_full(folder: Path) -> bool:
-    return folder.is_dir() and any(folder.iterdir())
+    def _last_words(self, otherwise: str) -> str:
+        """Return the last lines of the log, or another text where there is none."""
+        text = self._log.read_text(errors="replace") if self._log.exists() else ""
+        return "\n".join((text or otherwise).strip().splitlines()[-5:])
 
 
 def _options(credentials: _Credentials) -> str:
-    settings = {
-        **_SETTINGS,
-        **_machine_settings(_memory_mib(), os.cpu_count() or 1),
-        "port": str(credentials.port),
-    }
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // _MIB
+    machine = _machine_settings(memory, os.cpu_count() or 1)
+    settings = {**_SETTINGS, **machine, "port": str(credentials.port)}
     return " ".join(f"-c {name}={value}" for name, value in settings.items())
-
-
-def _memory_mib() -> int:
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // _MIB
 
 
 def _machine_settings(machine_mib: int, cores: int) -> dict[str, str]:
