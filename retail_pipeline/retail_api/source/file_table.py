@@ -1,4 +1,4 @@
-"""The known columns of a Parquet or CSV file, in the few types that `values` reads.
+"""A Parquet or CSV file as a table of its known columns, in the few types that `values` reads.
 
 Which columns there are and how a file holds them belongs here, not what their values mean.
 """

@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 from retail_pipeline.errors import UsageError
 from retail_pipeline.retail_api.records import REJECTED_COLUMNS, categorical
 from retail_pipeline.retail_api.source import values
-from retail_pipeline.retail_api.source.columns import FileTable, read_table
+from retail_pipeline.retail_api.source.file_table import FileTable, read_table
 
 IDS = ("customer_id", "order_id", "product_id")
 

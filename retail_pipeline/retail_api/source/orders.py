@@ -33,7 +33,6 @@ class TransactionsFile:
     """The content of a file as records.
 
     Attributes:
-        path: The file.
         lines: Lines in the file: those in `records.items` and those in `rejected`.
         records: The good lines as records, `recorded_at` being the order's own time.
         rejected: The bad lines: `record_hash, record` (the line's values and its number), `reason,
@@ -42,7 +41,6 @@ class TransactionsFile:
         nulled: Unreadable optional values by column; their lines are served without them.
     """
 
-    path: Path
     lines: int
     records: RetailRecords
     rejected: pd.DataFrame
@@ -63,7 +61,7 @@ def read_transactions_file(path: Path) -> TransactionsFile:
     """
     lines = read_lines(path)
     records = _records(lines.good, lines.currency)
-    return TransactionsFile(path, lines.count, records, lines.rejected, lines.nulled)
+    return TransactionsFile(lines.count, records, lines.rejected, lines.nulled)
 
 
 def _records(lines: pd.DataFrame, currency: str | None) -> RetailRecords:
