@@ -7,8 +7,6 @@ come from the files in both modes, and the stand-in is up only during a sync.
 
 import hmac
 import secrets
-import socket
-import threading
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -24,6 +22,7 @@ from starlette.routing import Route
 from retail_pipeline.airbyte_engine.engine import Engine
 from retail_pipeline.airbyte_engine.jobs import Job
 from retail_pipeline.errors import PipelineError
+from retail_pipeline.loopback import served
 
 REST_PATH = "/api/public/v1"
 CONFIGURATION_PATH = "/api/v1"
@@ -48,27 +47,9 @@ class StandIn:
 @contextmanager
 def serving(engine: Engine) -> Iterator[StandIn]:
     """Serve an engine on a free loopback port for the length of the block."""
-    import uvicorn
-
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        listener.listen()  # calls wait here until the server has started
-        stand_in = StandIn(f"http://127.0.0.1:{listener.getsockname()[1]}")
-        config = uvicorn.Config(
-            build_app(engine, stand_in),
-            log_level="error",
-            access_log=False,
-            lifespan="off",
-            timeout_graceful_shutdown=1,
-        )
-        server = uvicorn.Server(config)
-        thread = threading.Thread(target=server.run, args=([listener],), daemon=True)
-        thread.start()
-        try:
-            yield stand_in
-        finally:
-            server.should_exit = True
-            thread.join()
+    stand_in = StandIn(base_url="")
+    with served(build_app(engine, stand_in)) as stand_in.base_url:
+        yield stand_in
 
 
 def build_app(engine: Engine, stand_in: StandIn) -> Starlette:

@@ -1,6 +1,5 @@
 """A tiny paged API with switchable faults, to sync from."""
 
-import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -8,11 +7,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import ClassVar
 
-import uvicorn
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
+
+from retail_pipeline.loopback import served
 
 KEY = "the-right-key"
 
@@ -62,27 +62,11 @@ class PagedApi:
 def serving(api: PagedApi, *, port: int = 0) -> Iterator[PagedApi]:
     """Serve it on a loopback port, by default a free one, and note its address."""
     app = Starlette(routes=[Route(api.route, api.answer)])
-    with listening(app, port=port) as address:
+    with served(app, port=port) as address:
         api.address = address
         yield api
         if api.hold is not None:
             api.hold.set()
-
-
-@contextmanager
-def listening(app: Starlette, *, port: int = 0) -> Iterator[str]:
-    """Serve an application on a loopback port, by default a free one; yield its address."""
-    with socket.socket() as listener:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind(("127.0.0.1", port))
-        server = uvicorn.Server(uvicorn.Config(app, log_level="error", lifespan="off"))
-        thread = threading.Thread(target=server.run, args=([listener],), daemon=True)
-        thread.start()
-        while not server.started:
-            time.sleep(0.005)
-        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
-        server.should_exit = True
-        thread.join()
 
 
 def products(count: int, *, day: str = "2011-01-01") -> list[dict]:

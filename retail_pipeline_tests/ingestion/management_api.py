@@ -27,7 +27,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from retail_pipeline_tests.airbyte_engine.paged_api import listening
+from retail_pipeline.loopback import served
 
 WORKSPACE = "5f2b9c1e-0000-4000-8000-000000000001"
 CLIENT_ID, CLIENT_SECRET = "a-client", "the-client-secret"
@@ -199,7 +199,7 @@ def serving(management: Management) -> Iterator[Management]:
         management.answer,
         methods=["GET", "POST", "PUT", "PATCH", "DELETE"],
     )
-    with listening(Starlette(routes=[route])) as address:
+    with served(Starlette(routes=[route])) as address:
         management.address = address
         yield management
 

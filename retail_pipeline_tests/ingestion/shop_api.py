@@ -12,7 +12,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from retail_pipeline_tests.airbyte_engine.paged_api import listening
+from retail_pipeline.loopback import served
 
 KINDS = ("products", "users", "carts")
 
@@ -41,7 +41,7 @@ class ShopApi:
 @contextmanager
 def serving(api: ShopApi) -> Iterator[ShopApi]:
     """Serve it on a free loopback port and note its address."""
-    with listening(Starlette(routes=[Route("/{kind}", api.answer)])) as address:
+    with served(Starlette(routes=[Route("/{kind}", api.answer)])) as address:
         api.address = address
         yield api
 

@@ -4,9 +4,6 @@ The answers themselves are made in `app`.
 """
 
 import asyncio
-import socket
-import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, date, datetime
@@ -15,13 +12,10 @@ from typing import Literal
 import uvicorn
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from retail_pipeline.errors import PipelineError, UsageError
+from retail_pipeline.loopback import listener, served
 from retail_pipeline.retail_api.server.app import create_app
 from retail_pipeline.retail_api.source.dataset import keep_dataset, open_dataset
 from retail_pipeline.settings import ApiSource, Source
-
-_START_SECONDS = 30.0
-_STOP_SECONDS = 10.0
 
 
 @contextmanager
@@ -38,14 +32,13 @@ def serving(source: Source, as_of: date | None, api_key: str) -> Iterator[str]:
 
     Raises:
         UsageError: The source cannot be used.
-        PipelineError: The server does not start.
     """
     if isinstance(source, ApiSource):
         yield source.url
         return
     dataset = open_dataset(source, as_of)
     try:
-        with _running(create_app(dataset, api_key=api_key)) as url:
+        with served(create_app(dataset, api_key=api_key)) as url:
             yield url
     finally:
         keep_dataset(dataset)
@@ -73,10 +66,9 @@ def serve_forever(
         return create_app(open_dataset(source, day), api_key=api_key)
 
     app = FollowingToday(app_at) if isinstance(as_of, str) else app_at(as_of)
-    listener = _listener(port)
     server = uvicorn.Server(uvicorn.Config(app, log_level="info", access_log=False))
-    with listener, suppress(KeyboardInterrupt):
-        server.run(sockets=[listener])
+    with listener(port) as listening, suppress(KeyboardInterrupt):
+        server.run(sockets=[listening])
 
 
 class FollowingToday:
@@ -105,45 +97,3 @@ class FollowingToday:
 
 def _today() -> date:
     return datetime.now(UTC).date()
-
-
-@contextmanager
-def _running(app: ASGIApp) -> Iterator[str]:
-    config = uvicorn.Config(
-        app, log_level="warning", access_log=False, lifespan="off", timeout_graceful_shutdown=1
-    )
-    server = uvicorn.Server(config)
-    with _listener(0) as listener:
-        port = listener.getsockname()[1]
-        arguments = {"sockets": [listener]}
-        thread = threading.Thread(
-            target=server.run, kwargs=arguments, name="retail-api", daemon=True
-        )
-        thread.start()
-        try:
-            _wait_until_started(server, thread)
-            yield f"http://127.0.0.1:{port}"
-        finally:
-            server.should_exit = True
-            thread.join(_STOP_SECONDS)
-
-
-def _wait_until_started(server: uvicorn.Server, thread: threading.Thread) -> None:
-    deadline = time.monotonic() + _START_SECONDS
-    while not server.started:
-        if not thread.is_alive() or time.monotonic() > deadline:
-            raise PipelineError("the bundled retail API did not start on a loopback port")
-        time.sleep(0.01)
-
-
-def _listener(port: int) -> socket.socket:
-    listener = socket.socket()
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listener.bind(("127.0.0.1", port))
-    except OSError as error:
-        listener.close()
-        raise UsageError(
-            f"port {port} on 127.0.0.1 cannot be used ({error.strerror}); choose another"
-        ) from error
-    return listener
