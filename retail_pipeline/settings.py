@@ -286,15 +286,6 @@ def parse_as_of(text: str, name: str) -> date:
     return _parsed(AsOf, text, name)
 
 
-def parse_horizon(value: str | int, name: str) -> int:
-    """Return a horizon in days.
-
-    Raises:
-        UsageError: It is not a whole number from 1 to 1095; the message begins with `name`.
-    """
-    return _parsed(Horizon, value, name)
-
-
 def parse_discount_rate(value: str | float, name: str) -> float:
     """Return a yearly discount rate, such as 0.1 for 10 % a year.
 

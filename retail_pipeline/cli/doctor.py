@@ -6,7 +6,6 @@ good it raises the words with the remedy.
 
 import os
 import shutil
-import socket
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -17,8 +16,10 @@ from typing import Annotated, Literal
 import typer
 from rich.markup import escape
 
+from retail_pipeline.cli.services import UI_PORT
 from retail_pipeline.cli.terminal import open_console, print_json
 from retail_pipeline.errors import PipelineError, UsageError
+from retail_pipeline.loopback import listener
 from retail_pipeline.postgres import Database
 from retail_pipeline.postgres.migrate import refuse_old_server
 from retail_pipeline.postgres.open import embedded_server
@@ -53,7 +54,6 @@ class Finding:
 
 
 def doctor(
-    port: Annotated[int, typer.Option(help="The port that `dev` is to use.")] = 3000,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON for machines.")] = False,
 ) -> None:
     """Check this machine, and say what to do: exit code 1 if something is broken, 2 for settings.
@@ -66,7 +66,7 @@ def doctor(
         settings, wrong = Settings.from_environment(), None
     except UsageError as error:
         settings, wrong = Settings(), error
-    findings = list(_examine(settings, port, wrong))
+    findings = list(_examine(settings, wrong))
     if as_json:
         print_json([asdict(finding) for finding in findings])
     else:
@@ -80,13 +80,13 @@ def doctor(
         raise PipelineError(f"this machine cannot run the pipeline yet: {', '.join(broken)}")
 
 
-def _examine(settings: Settings, port: int, wrong: UsageError | None) -> Iterator[Finding]:
+def _examine(settings: Settings, wrong: UsageError | None) -> Iterator[Finding]:
     """Yield a finding for each thing that a run or `dev` needs and a person can change."""
     checks: dict[str, Callable[[], str]] = {
         "settings": lambda: _settings(settings, wrong),
         "memory": check_memory,
         "disk": lambda: _disk(settings.home),
-        "port of the UI": lambda: _port(port),
+        "port of the UI": _port,
         "PostgreSQL": lambda: _postgres(settings),
         "Airbyte": lambda: _airbyte(settings),
         "source": lambda: _source(settings),
@@ -142,17 +142,12 @@ def _enough(what: str, free: float, found: str, remedy: str) -> str:
     raise kind(f"{found}; {needed} GiB are needed, {wanted} comfortable: {remedy}")
 
 
-def _port(port: int) -> str:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError as error:
-            raise DoubtfulError(
-                f"127.0.0.1:{port} cannot be used ({error.strerror}): end what uses it, or "
-                "`retail-pipeline dev --port` with another one"
-            ) from None
-    return f"127.0.0.1:{port} is free"
+def _port() -> str:
+    try:
+        listener(UI_PORT).close()
+    except UsageError as error:
+        raise DoubtfulError(f"{error} with `retail-pipeline dev --port`") from None
+    return f"127.0.0.1:{UI_PORT} is free"
 
 
 def _postgres(settings: Settings) -> str:

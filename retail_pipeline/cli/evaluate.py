@@ -19,7 +19,7 @@ from retail_pipeline.cli.terminal import (
     unvalidated_mark,
 )
 from retail_pipeline.files import replaced_whole
-from retail_pipeline.settings import Settings, parse_as_of, parse_horizon
+from retail_pipeline.settings import LONGEST_HORIZON_DAYS, Settings, parse_as_of
 
 if TYPE_CHECKING:
     from retail_pipeline.evaluation import Evaluation
@@ -39,7 +39,11 @@ def evaluate(
     cutoff: Annotated[str, typer.Option(help="Lines before this date are known (YYYY-MM-DD).")],
     horizon_days: Annotated[
         int | None,
-        typer.Option(help="Days of the outcome, 1 to 1095; default: RETAIL_HORIZON_DAYS."),
+        typer.Option(
+            min=1,
+            max=LONGEST_HORIZON_DAYS,
+            help="Days of the outcome; default: RETAIL_HORIZON_DAYS.",
+        ),
     ] = None,
     model: Annotated[
         str | None,
@@ -68,9 +72,7 @@ def evaluate(
     check_output("--figure", figure, _FIGURES)
     settings = Settings.from_environment()
     day = parse_as_of(cutoff, "--cutoff")
-    horizon = parse_horizon(
-        settings.horizon_days if horizon_days is None else horizon_days, "--horizon-days"
-    )
+    horizon = horizon_days or settings.horizon_days
 
     from retail_pipeline.evaluation import evaluate_file
 

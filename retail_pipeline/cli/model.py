@@ -12,7 +12,7 @@ from retail_pipeline.cli.summary import print_champion
 from retail_pipeline.cli.terminal import as_table, open_console, print_json
 from retail_pipeline.postgres import Database, Role, open_database
 from retail_pipeline.report.summary import read_champion
-from retail_pipeline.settings import Settings, parse_horizon
+from retail_pipeline.settings import Settings
 
 app = typer.Typer(help="The stored models and which one serves.", no_args_is_help=True)
 
@@ -57,8 +57,7 @@ def pin(
 @app.command()
 def unpin(
     horizon_days: Annotated[
-        int | None,
-        typer.Option("--horizon-days", help="The horizon it is about; default: all with a pin."),
+        int | None, typer.Option(min=1, help="The horizon it is about; default: all with a pin.")
     ] = None,
 ) -> None:
     """Let the rule choose again.
@@ -69,8 +68,7 @@ def unpin(
 
     settings = Settings.from_environment()
     database = _database(settings)
-    given = None if horizon_days is None else parse_horizon(horizon_days, "--horizon-days")
-    freed = promotion.unpin(database, given)
+    freed = promotion.unpin(database, horizon_days)
     if not freed:
         open_console().print("no version was pinned")
         return
@@ -83,9 +81,7 @@ def unpin(
 def rollback(
     horizon_days: Annotated[
         int | None,
-        typer.Option(
-            "--horizon-days", help="The horizon it is about; default: that of the last run."
-        ),
+        typer.Option(min=1, help="The horizon it is about; default: that of the last run."),
     ] = None,
 ) -> None:
     """Let the version serve that served before the present one, and pin it.
@@ -96,10 +92,7 @@ def rollback(
 
     settings = Settings.from_environment()
     database = _database(settings)
-    if horizon_days is None:
-        days = promotion.served_horizon(database)
-    else:
-        days = parse_horizon(horizon_days, "--horizon-days")
+    days = horizon_days or promotion.served_horizon(database)
     _pin(settings, promotion.previous_version(database, days))
 
 

@@ -17,11 +17,11 @@ from retail_pipeline.generation import read_state
 from retail_pipeline.postgres import open_database
 from retail_pipeline.report.summary import read_summary
 from retail_pipeline.settings import (
+    LONGEST_HORIZON_DAYS,
     FileSource,
     Settings,
     parse_as_of,
     parse_discount_rate,
-    parse_horizon,
     parse_source,
 )
 
@@ -37,7 +37,8 @@ def run(
         str | None, typer.Option(help="Data before this date counts: YYYY-MM-DD or today.")
     ] = None,
     horizon_days: Annotated[
-        int | None, typer.Option(help="Days ahead whose value is predicted, 1 to 1095.")
+        int | None,
+        typer.Option(min=1, max=LONGEST_HORIZON_DAYS, help="Days ahead whose value is predicted."),
     ] = None,
     discount_rate: Annotated[
         float | None,
@@ -67,7 +68,7 @@ def run(
     if as_of is not None:
         window["as_of"] = parse_as_of(as_of, "--as-of").isoformat()
     if horizon_days is not None:
-        window["horizon_days"] = parse_horizon(horizon_days, "--horizon-days")
+        window["horizon_days"] = horizon_days
     if discount_rate is not None:
         window["discount_rate"] = parse_discount_rate(discount_rate, "--discount-rate")
     _check_source(settings, as_of)

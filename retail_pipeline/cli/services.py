@@ -18,6 +18,7 @@ from retail_pipeline.settings import PROJECT_ROOT, TODAY, Settings, parse_as_of,
 
 api = typer.Typer(help="The bundled retail API.", no_args_is_help=True)
 
+UI_PORT = 3000
 _CODE_LOCATION = ["dagster", "api", "grpc"]
 _STATE = ("postgres", "dagster", "figures", "report", "dbt", "logs", "alerts")
 """Folders under RETAIL_HOME; earlier versions kept the memory of alerts in the last."""
@@ -71,7 +72,7 @@ def reset(yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] 
 
 
 def dev(
-    port: Annotated[int, typer.Option(help="Port of the Dagster UI on 127.0.0.1.")] = 3000,
+    port: Annotated[int, typer.Option(help="Port of the Dagster UI on 127.0.0.1.")] = UI_PORT,
 ) -> None:
     """Start everything and the Dagster UI; Ctrl-C ends the UI, PostgreSQL stays up.
 

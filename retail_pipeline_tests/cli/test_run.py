@@ -184,6 +184,7 @@ def test_a_wrong_setting_gets_one_message_and_its_exit_code(
 def test_wrong_use_has_its_own_exit_code(cli: Cli) -> None:
     assert cli("run", "--as-of", "yesterday").returncode == WRONG_USE
     assert cli("run", "--discount-rate", "10").returncode == WRONG_USE
+    assert cli("run", "--horizon-days", "1096").returncode == WRONG_USE
     assert cli("run", "--unknown").returncode == WRONG_USE
     assert cli("run", "--select", "group:nothing").returncode == WRONG_USE
     assert "backfill" in cli("run", "--select", 'key:"clv/backtest"').stderr
