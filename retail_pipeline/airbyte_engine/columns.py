@@ -32,7 +32,6 @@ class Column:
         text: Writes its values; raises `MisfitError` where a value does not fit.
         required: Whether a record without a fitting value is rejected: it is required, and null is
             not among its types.
-        elements: The fields of an array's elements, which are flat objects; of others none.
         plain_types: Python types whose values fit without a call of `text`.
     """
 
@@ -40,7 +39,6 @@ class Column:
     sql_type: str
     text: ToText
     required: bool
-    elements: "tuple[Column, ...]" = ()
     plain_types: frozenset[type] = frozenset()
 
 
@@ -56,28 +54,23 @@ def columns_of(schema: Mapping[str, Any], *, identity: Iterable[str] = ()) -> li
     for name, declared in schema["properties"].items():
         is_required = name in required and "null" not in declared_types(declared)
         sql_type, text = column_type(declared)
-        elements = _elements(declared)
+        fields = _fields_of_elements(declared)
         columns.append(
             Column(
                 name=name,
                 sql_type=sql_type,
-                text=_array_text(elements, text) if elements else text,
+                text=_array_text(fields, text) if fields else text,
                 required=is_required or name in identity,
-                elements=elements,
-                plain_types=frozenset() if "enum" in declared else _plain_types(sql_type),
+                plain_types=frozenset()
+                if "enum" in declared
+                else _PLAIN_TYPES.get(sql_type, frozenset()),
             )
         )
     return columns
 
 
-def fitting_elements(
-    fields: Sequence[Column], elements: Iterable[Any]
-) -> tuple[list[Any], list[str]]:
+def _fitting(fields: Sequence[Column], elements: Iterable[Any]) -> tuple[list[Any], list[str]]:
     """Return an array's elements with optional misfits nulled, and the places of these.
-
-    Args:
-        fields: The fields of an element.
-        elements: The array.
 
     Raises:
         MisfitError: An element is no object, or has a misfit in a required field.
@@ -111,24 +104,21 @@ def _problem(each: Column, value: Any) -> str | None:
     return None
 
 
-def _plain_types(sql_type: str) -> frozenset[type]:
-    return _PLAIN_TYPES.get(sql_type, frozenset())
-
-
-def _elements(declared: Mapping[str, Any]) -> tuple[Column, ...]:
+def _fields_of_elements(declared: Mapping[str, Any]) -> list[Column]:
+    """Return the fields of an array's elements, which are flat objects; of others none."""
     items = declared.get("items", {})
     if declared_types(declared) - {"null"} != {"array"} or declared_types(items) != {"object"}:
-        return ()
-    return tuple(columns_of(items)) if "properties" in items else ()
+        return []
+    return columns_of(items) if "properties" in items else []
 
 
 def _array_text(fields: Sequence[Column], any_array: ToText) -> ToText:
     def text(value: Any) -> str:
         if type(value) is not list:
             return any_array(value)  # raises: it is no array
-        _, nulled = fitting_elements(fields, value)
-        if nulled:
-            raise MisfitError(f"has values that do not fit at {', '.join(nulled)}")
+        repaired, places = _fitting(fields, value)
+        if places:
+            raise MisfitError("has values that do not fit", repaired, places)
         return json_text(value)
 
     return text

@@ -287,13 +287,24 @@ def reject(
     return stored
 
 
-def stored_states(connection: psycopg.Connection, connection_name: str) -> list[StreamState]:
-    """Return the states that a connection's last successful sync committed."""
+def stored_states(connection: psycopg.Connection, connection_name: str) -> list[dict[str, Any]]:
+    """Return the states that a connection's last successful sync committed, as Airbyte's messages.
+
+    Args:
+        connection: A session.
+        connection_name: The Airbyte connection.
+    """
     rows = connection.execute(
         "select stream, state from quality.sync_states where connection_name = %s",
         [connection_name],
     ).fetchall()
-    return [StreamState(stream, state) for stream, state in rows]
+    return [
+        {
+            "type": "STREAM",
+            "stream": {"stream_descriptor": {"name": stream}, "stream_state": state},
+        }
+        for stream, state in rows
+    ]
 
 
 class _Buffer:

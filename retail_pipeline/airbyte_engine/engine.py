@@ -16,11 +16,12 @@ import psycopg
 
 from retail_pipeline.airbyte_engine import jobs, source
 from retail_pipeline.airbyte_engine.destination import Loader, stored_states
+from retail_pipeline.airbyte_engine.fast_reader import ReadRequest
 from retail_pipeline.airbyte_engine.files import AirbyteFolder, ConnectionFile, resolved
 from retail_pipeline.airbyte_engine.jobs import Job, JobStatus
 from retail_pipeline.airbyte_engine.layout import landings
 from retail_pipeline.airbyte_engine.messages import Record, RenderedPage, StreamState
-from retail_pipeline.airbyte_engine.source import Reading, SourceInput
+from retail_pipeline.airbyte_engine.source import Reading
 from retail_pipeline.airbyte_engine.suppression import Suppression
 from retail_pipeline.errors import PipelineError
 from retail_pipeline.postgres import Database
@@ -185,7 +186,7 @@ class _Sync(threading.Thread):
             generation=self._engine.generation,
             suppression=self._engine.suppression,
         )
-        with source.reading(self._input()) as reading:
+        with source.reading(self._request()) as reading:
             self._reading = reading
             if self.job.status is JobStatus.CANCELLED:  # before there was a source to kill
                 reading.kill()
@@ -240,7 +241,7 @@ class _Sync(threading.Thread):
             with suppress(OSError), path.open("a", encoding="utf-8") as log:
                 log.write(f"{line}\n")
 
-    def _input(self) -> SourceInput:
+    def _request(self) -> ReadRequest:
         folder, logs = self._engine.folder, self._engine.logs
         rendering = {
             stream.name: {
@@ -250,15 +251,15 @@ class _Sync(threading.Thread):
             }
             for stream in self._connection.streams
         }
-        return SourceInput(
-            manifest=folder.manifest_path(self._connection),
-            configuration=self._configuration,
+        return ReadRequest(
+            manifest=str(folder.manifest_path(self._connection)),
+            config=self._configuration,
             catalog=configured_catalog(folder, self._connection),
-            states=stored_states(self._session, self._connection.name),
+            state=stored_states(self._session, self._connection.name),
             # With a suppression list the loader looks at records one by one.
             streams={} if self._engine.suppression is not None else rendering,
             page_loop=self._engine.page_loop,
-            log=None if logs is None else log_path(logs, self.job.job_id),
+            log="" if logs is None else str(log_path(logs, self.job.job_id)),
         )
 
     def _masked(self, text: str) -> str:

@@ -17,7 +17,7 @@ from typing import Any
 
 import orjson
 
-from retail_pipeline.airbyte_engine.columns import Column, columns_of, fitting_elements
+from retail_pipeline.airbyte_engine.columns import Column, columns_of
 from retail_pipeline.airbyte_engine.messages import RenderedPage
 from retail_pipeline.airbyte_engine.values import MisfitError, json_text, storable
 
@@ -160,11 +160,11 @@ def record_hash(record: Mapping[str, Any]) -> str:
 def _text_or_misfit(column: Column, value: Any, position: int, misfits: _Misfits) -> str | None:
     """Return a value's text, or None with a note of its misfit."""
     try:
-        if column.elements and type(value) is list:
-            value, nulled = fitting_elements(column.elements, value)
-            misfits.nulled[position] += [f"{column.name}{place}" for place in nulled]
         return column.text(value)
     except MisfitError as misfit:
+        if misfit.repaired is not None:
+            misfits.nulled[position] += [f"{column.name}{place}" for place in misfit.places]
+            return json_text(misfit.repaired)
         if column.required:
             misfits.reject(position, f"{column.name} {misfit}")
         else:

@@ -15,9 +15,9 @@ import subprocess
 import tempfile
 import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -46,30 +46,6 @@ class ConnectorError(PipelineError):
     def __init__(self, reason: str, failure_type: str = "system_error") -> None:
         super().__init__(reason)
         self.failure_type = failure_type
-
-
-@dataclass(frozen=True)
-class SourceInput:
-    """The input of one read.
-
-    Attributes:
-        manifest: The declarative manifest.
-        configuration: The source's; holds secrets.
-        catalog: The configured catalog: which streams, and how.
-        states: Where each stream goes on.
-        streams: How the reader renders each stream (see `ReadRequest`); without it records come as
-            messages.
-        page_loop: Whether a faster reader than the stock command may read.
-        log: Where the source logs; by default a file that is deleted after the read.
-    """
-
-    manifest: Path
-    configuration: Mapping[str, Any]
-    catalog: Mapping[str, Any]
-    states: Sequence[StreamState]
-    streams: Mapping[str, dict[str, Any]] = field(default_factory=dict)
-    page_loop: bool = True
-    log: Path | None = None
 
 
 class Reader:
@@ -240,29 +216,15 @@ class Reading:
 
 
 @contextmanager
-def reading(source: SourceInput) -> Iterator[Reading]:
+def reading(request: ReadRequest) -> Iterator[Reading]:
     """Start a read; after the block neither a failed reader nor the secrets are left."""
     with _private_folder() as folder:
-        arguments = ["read"]
-        for option, content in (
-            ("--config", source.configuration),
-            ("--catalog", source.catalog),
-            ("--state", [_state_message(state) for state in source.states]),
-        ):
-            path = folder / f"{option.removeprefix('--')}.json"
-            path.write_bytes(orjson.dumps(content))
-            arguments += [option, str(path)]
-        arguments += ["--manifest-path", str(source.manifest)]
-        log = source.log or folder / "log.txt"
+        log = request.log or str(folder / "log.txt")
+        streams = [each["stream"]["name"] for each in request.catalog["streams"]]
         reader = READERS.take()
-        streams = [each["stream"]["name"] for each in source.catalog["streams"]]
-        read = Reading(reader, log, streams)
+        read = Reading(reader, Path(log), streams)
         try:
-            reader.request(
-                ReadRequest(
-                    arguments, str(folder), str(log), dict(source.streams), source.page_loop
-                )
-            )
+            reader.request(replace(request, log=log, folder=str(folder)))
             yield read
         finally:
             if read.succeeded:
@@ -326,10 +288,3 @@ def _reason(error: Mapping[str, Any]) -> str:
     generic = not message or message.startswith("Something went wrong")
     reason = (detail or message or "the source gave no reason") if generic else message
     return reason.replace("Please see logs for more details. ", "")
-
-
-def _state_message(state: StreamState) -> dict[str, Any]:
-    return {
-        "type": "STREAM",
-        "stream": {"stream_descriptor": {"name": state.stream}, "stream_state": state.state},
-    }

@@ -6,7 +6,7 @@ Types follow Airbyte's PostgreSQL destination. A value that does not fit its typ
 
 import math
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, date, datetime
 from typing import Any
 
@@ -21,7 +21,19 @@ _LARGEST_BIGINT = 2**63 - 1
 
 
 class MisfitError(ValueError):
-    """A value does not fit its column; the message says why, without the column's name."""
+    """A value does not fit its column; the message says why, without the column's name.
+
+    Attributes:
+        repaired: An array with its optional misfits nulled, where that is enough; else None.
+        places: Where these were.
+    """
+
+    def __init__(
+        self, message: str, repaired: list[Any] | None = None, places: Sequence[str] = ()
+    ) -> None:
+        super().__init__(message)
+        self.repaired = repaired
+        self.places = places
 
 
 def column_type(declared: Mapping[str, Any]) -> tuple[str, ToText]:

@@ -161,16 +161,22 @@ def read(
         done = subprocess.run([executable, *arguments], capture_output=True, check=False)
         lines, output.exit_code = done.stdout.splitlines(), done.returncode
     else:
-        lines, output.exit_code = _read_by_reader(folder, arguments, page_loop)
+        request = ReadRequest(
+            str(folder / "manifest.yaml"),
+            **inputs,
+            page_loop=page_loop,
+            log=str(folder / "log.txt"),
+            folder=str(folder),
+        )
+        lines, output.exit_code = _read_by_reader(request)
     for line in lines:
         output.take(json.loads(line))
     return output
 
 
-def _read_by_reader(folder: Path, arguments: list[str], page_loop: bool) -> tuple[list[bytes], int]:
+def _read_by_reader(request: ReadRequest) -> tuple[list[bytes], int]:
     reader, lines = READERS.take(), []
-    log = str(folder / "log.txt")
-    reader.request(ReadRequest(arguments, str(folder), log, page_loop=page_loop))
+    reader.request(request)
     for line in reader.messages:
         lines.append(line)
         if line.startswith(b'{"type":"END"'):

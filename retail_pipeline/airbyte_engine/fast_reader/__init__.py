@@ -14,10 +14,13 @@ version of the CDK, with which its contract test compares it. Only this package 
 only in this process.
 """
 
-import json
 import sys
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any, Final
+
+import orjson
 
 COMMAND = (sys.executable, "-m", "retail_pipeline.airbyte_engine.fast_reader")
 STOCK: Final = "stock command"
@@ -29,20 +32,35 @@ class ReadRequest:
     """The request for one read.
 
     Attributes:
-        arguments: The stock command's: `read --config … --catalog … --state … --manifest-path …`.
-        folder: The private folder for files of the CDK.
-        log: The file for the CDK's log.
+        manifest: The path of the declarative manifest.
+        config: The source's configuration; holds secrets.
+        catalog: The configured catalog: which streams, and how.
+        state: Where each stream goes on, as Airbyte's messages.
         streams: Each stream with its `schema`, `key` and `cursor`, by which pages are rendered as
             rows. Without any, records are printed as messages.
         page_loop: Whether the page loop may read.
+        log: The file for the CDK's log; by default one in the folder.
+        folder: The private folder for the files of this read.
     """
 
-    arguments: list[str]
-    folder: str
-    log: str
-    streams: dict[str, dict[str, Any]] = field(default_factory=dict)
+    manifest: str
+    config: Mapping[str, Any]
+    catalog: Mapping[str, Any]
+    state: Sequence[Mapping[str, Any]]
+    streams: Mapping[str, dict[str, Any]] = field(default_factory=dict)
     page_loop: bool = True
+    log: str = ""
+    folder: str = ""
 
     def encode(self) -> bytes:
         """Return the request as a line."""
-        return json.dumps(asdict(self)).encode() + b"\n"
+        return orjson.dumps(asdict(self)) + b"\n"
+
+    def arguments(self) -> list[str]:
+        """Write the files that the stock command reads; return its arguments."""
+        arguments = ["read", "--manifest-path", self.manifest]
+        for name in ("config", "catalog", "state"):
+            path = Path(self.folder, f"{name}.json")
+            path.write_bytes(orjson.dumps(getattr(self, name)))
+            arguments += [f"--{name}", str(path)]
+        return arguments

@@ -10,7 +10,7 @@ import tempfile
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from typing import IO, Any, cast
+from typing import IO, Any
 
 import orjson
 from airbyte_cdk.cli.source_declarative_manifest import _run as stock
@@ -60,26 +60,29 @@ def _next(requests: "queue.SimpleQueue[ReadRequest]") -> ReadRequest | None:
 def _receive(requests: "queue.SimpleQueue[ReadRequest]") -> None:
     """Pass requests on; end the process, whatever it does, when its parent has died."""
     for line in sys.stdin.buffer:
-        requests.put(ReadRequest(**json.loads(line)))
+        requests.put(ReadRequest(**orjson.loads(line)))
     os._exit(1)
 
 
 def _read(request: ReadRequest, output: IO[bytes]) -> int:
     """Read by the page loop where it supports the manifest; return the exit code."""
     os.dup2(output.fileno(), 1)
+    arguments = request.arguments()
     problem = "the page loop is switched off"
     if request.page_loop:
         # The stock command's own source, so that both are built from the same input.
-        source = stock.create_declarative_source(request.arguments)
-        catalog = source.read_catalog(AirbyteEntrypoint.parse_args(request.arguments).catalog)
+        source = stock.create_declarative_source(arguments)
+        parsed = AirbyteEntrypoint.parse_args(arguments)
+        catalog = source.read_catalog(parsed.catalog)
         streams = [each.stream.name for each in catalog.streams]
         problem = unsupported(source._source_config, streams) or ""
         if not problem:
             _write_line(output, {"type": "READER", "reader": PAGES, "reason": ""})
             os.dup2(2, 1)  # texts that the CDK prints belong to the log, not among the messages
-            return _read_pages(source, catalog, request, output)
+            sink = RowSink(output, request.streams) if request.streams else MessageSink(output)
+            return _read_pages(source, catalog, source.read_config(parsed.config), sink)
     _write_line(output, {"type": "READER", "reader": STOCK, "reason": problem})
-    sys.argv = ["source-declarative-manifest", *request.arguments]
+    sys.argv = ["source-declarative-manifest", *arguments]
     try:
         stock.run()
     except SystemExit as ended:
@@ -87,13 +90,9 @@ def _read(request: ReadRequest, output: IO[bytes]) -> int:
     return 0
 
 
-def _read_pages(source: Any, catalog: Any, request: ReadRequest, output: IO[bytes]) -> int:
-    sink = RowSink(output, request.streams) if request.streams else MessageSink(output)
+def _read_pages(source: Any, catalog: Any, config: Any, sink: "MessageSink") -> int:
     entrypoint = AirbyteEntrypoint(source)
     logging.getLogger("airbyte").setLevel(logging.INFO)
-    config = cast(
-        dict[str, Any], source.read_config(AirbyteEntrypoint.parse_args(request.arguments).config)
-    )
     try:
         specification = source.spec(entrypoint.logger)
         entrypoint.set_up_secret_filter(config, specification.connectionSpecification)
