@@ -183,10 +183,8 @@ class Loader:
         if incoming.is_empty:
             return 0, 0
         _delete_repaired(connection, landing, incoming.table)
-        empty = connection.execute(
-            sql.SQL("select not exists (select from {})").format(landing.table)
-        ).fetchone()
-        if overwrite or empty == (True,):
+        is_empty = not _exists(connection, sql.SQL("select from {}").format(landing.table))
+        if overwrite or is_empty:
             return self._fill(landing, incoming.table), 0
         connection.execute(sql.SQL("analyze {}").format(incoming.table))
         parts = self._parts(landing, incoming.table)
@@ -198,7 +196,8 @@ class Loader:
         """Insert into an empty table: no row to look up, and its indexes are built at once."""
         connection = self._connection
         parts = self._parts(landing, incoming)
-        if not _has_duplicates(connection, landing, incoming):
+        duplicates = sql.SQL("select from {} group by {} having count(*) > 1")
+        if not _exists(connection, duplicates.format(incoming, listed(landing.settings.key))):
             parts["latest"] = sql.SQL("select * from {}").format(incoming)
         # Only where there is much to write: both lock readers out until the commit.
         many = self.rows_read >= _MANY_ROWS
@@ -275,16 +274,14 @@ def reject(
     """Store records as rejected that never reached a sync; return how many are new.
 
     Args:
-        connection: The caller's transaction.
+        connection: The caller's transaction, of a session without other rejected records.
         stream: The stream that they belong to.
         records: Each with its reason.
     """
     buffer = _rejected_buffer(connection)
     lines = [rejected_line(stream, record, reason) for record, reason in records]
     buffer.write("".join(lines).encode())
-    stored = _store_rejected(connection, buffer)
-    buffer.drop()
-    return stored
+    return _store_rejected(connection, buffer)
 
 
 def stored_states(connection: psycopg.Connection, connection_name: str) -> list[dict[str, Any]]:
@@ -331,12 +328,6 @@ class _Buffer:
         with self._connection.cursor() as cursor, cursor.copy(self._copy) as copy:
             copy.write(block)
 
-    def drop(self) -> None:
-        """Drop the table."""
-        if not self.is_empty:
-            self._connection.execute(sql.SQL("drop table {}").format(self.table))
-            self.is_empty = True
-
 
 def _incoming_buffer(connection: psycopg.Connection, name: str, landing: Landing) -> _Buffer:
     columns = {"_seq": "bigint", "_emitted": "bigint", "_changes": "jsonb", **landing.sql_types}
@@ -350,15 +341,9 @@ def _rejected_buffer(connection: psycopg.Connection) -> _Buffer:
     return _Buffer(connection, "rejected", columns)
 
 
-def _has_duplicates(
-    connection: psycopg.Connection, landing: Landing, incoming: sql.Identifier
-) -> bool:
-    key = listed(landing.settings.key)
-    found = connection.execute(
-        sql.SQL("select exists (select from {} group by {} having count(*) > 1)").format(
-            incoming, key
-        )
-    ).fetchone()
+def _exists(connection: psycopg.Connection, query: sql.Composable) -> bool:
+    """Return whether a query finds a row."""
+    found = connection.execute(sql.SQL("select exists ({})").format(query)).fetchone()
     return found == (True,)
 
 
@@ -379,10 +364,8 @@ def _delete_repaired(
 ) -> None:
     """Delete rejected versions of the records that have now landed."""
     stream = landing.settings.name
-    rejected = connection.execute(
-        "select exists (select from quality.rejected_records where stream = %s)", [stream]
-    ).fetchone()
-    if rejected == (False,):
+    rejected = sql.SQL("select from quality.rejected_records where stream = {}").format(stream)
+    if not _exists(connection, rejected):
         return
     same_key = sql.SQL(" and ").join(
         sql.SQL("r.record ->> {} = n.{}::text").format(name, sql.Identifier(name))

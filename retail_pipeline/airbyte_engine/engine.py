@@ -100,16 +100,14 @@ class Engine:
         source_file = self.folder.sources[connection.source]
         configuration = resolved(source_file.configuration, self.values, source_file.name)
         source.sweep()
-        if self.logs is not None:
-            _sweep_logs(self.logs)
         session = self.database.connect(autocommit=True)
         try:
             job = jobs.enter(session, connection_id, connection.name)
+            if self.logs is not None:
+                _sweep_logs(self.logs, job.job_id)
         except BaseException:
             session.close()
             raise
-        if self.logs is not None:  # of a job of the same number in a database that is gone
-            log_path(self.logs, job.job_id).unlink(missing_ok=True)
         sync = _Sync(self, connection, configuration, session, job)
         self._syncs[job.job_id] = sync
         sync.start()
@@ -301,11 +299,14 @@ def configured_catalog(folder: AirbyteFolder, connection: ConnectionFile) -> dic
     return {"streams": streams}
 
 
-def _sweep_logs(logs: Path) -> None:
-    """Make the folder, for its owner alone; delete the oldest logs."""
+def _sweep_logs(logs: Path, job_id: int) -> None:
+    """Make the folder, for its owner alone; delete the oldest logs, and an old one of this job.
+
+    In a database that is gone there was another job of this number.
+    """
     logs.mkdir(mode=0o700, parents=True, exist_ok=True)
     by_age = sorted(logs.glob("sync-*.log"), key=lambda path: path.stat().st_mtime)
-    for path in by_age[: -LOGS_KEPT + 1]:
+    for path in (*by_age[: -LOGS_KEPT + 1], log_path(logs, job_id)):
         path.unlink(missing_ok=True)
 
 

@@ -5,7 +5,7 @@ Nothing is contacted; a `${REFERENCE}` gets its value in `resolved`.
 
 import re
 import uuid
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cached_property
@@ -143,13 +143,9 @@ class AirbyteFolder:
         """
         folder = cls(
             root=root,
-            sources=_by_name(_read(path, SourceFile) for path in _listed(root / "sources")),
-            destinations=_by_name(
-                _read(path, DestinationFile) for path in _listed(root / "destinations")
-            ),
-            connections=_by_name(
-                _read(path, ConnectionFile) for path in _listed(root / "connections")
-            ),
+            sources=_read(root / "sources", SourceFile),
+            destinations=_read(root / "destinations", DestinationFile),
+            connections=_read(root / "connections", ConnectionFile),
         )
         for connection in folder.connections.values():
             folder._check(connection)
@@ -220,20 +216,22 @@ def _check_stream(stream: StreamSettings, schema: Mapping[str, Any], where: str)
         )
 
 
-def _listed(folder: Path) -> list[Path]:
-    files = sorted(folder.glob("*.yaml"))
-    if not files:
+def _read(folder: Path, kind: type[_F]) -> dict[str, _F]:
+    """Return a folder's files by their names."""
+    named: dict[str, _F] = {}
+    for path in sorted(folder.glob("*.yaml")):
+        try:
+            file = kind.model_validate(_yaml(path))
+        except ValidationError as error:
+            first = error.errors()[0]
+            place = ".".join(str(part) for part in first["loc"]) or "the file"
+            raise PipelineError(f"{path}: {place}: {first['msg']}") from None
+        if file.name in named:
+            raise PipelineError(f"{path}: another file has the name {file.name!r}")
+        named[file.name] = file
+    if not named:
         raise PipelineError(f"{folder} has no YAML file: the Airbyte files are not there")
-    return files
-
-
-def _read(path: Path, kind: type[_F]) -> _F:
-    try:
-        return kind.model_validate(_yaml(path))
-    except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(str(part) for part in first["loc"]) or "the file"
-        raise PipelineError(f"{path}: {place}: {first['msg']}") from None
+    return named
 
 
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -245,15 +243,6 @@ def _yaml(path: Path) -> Any:
         return yaml.load(path.read_text(encoding="utf-8"), Loader=_LOADER)
     except (OSError, yaml.YAMLError) as error:
         raise PipelineError(f"{path} cannot be read: {error}") from None
-
-
-def _by_name(files: Iterable[_F]) -> dict[str, _F]:
-    named: dict[str, _F] = {}
-    for file in files:
-        if file.name in named:
-            raise PipelineError(f"two airbyte files have the name {file.name!r}")
-        named[file.name] = file
-    return named
 
 
 def declared_streams(manifest: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
