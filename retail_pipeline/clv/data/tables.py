@@ -202,19 +202,6 @@ def publish_training_set(database: Database, frame: pd.DataFrame, horizon_days: 
     )
 
 
-def publish_sizes(
-    database: Database, name: str, label: str, table: pd.DataFrame, as_of: date, horizon_days: int
-) -> int:
-    """Replace the sizes and values of segments at a date and horizon (`clv.<name>`)."""
-    dated = table.assign(as_of_date=pd.Timestamp(as_of), horizon_days=horizon_days)
-    return database.publish(
-        f"clv.{name}",
-        exact(dated, "predicted_value", "mean_predicted_value"),
-        ["as_of_date", "horizon_days", label],
-        replace_where=f"as_of_date = '{as_of}' and horizon_days = {horizon_days}",
-    )
-
-
 def exact(frame: pd.DataFrame, *money: str) -> pd.DataFrame:
     """Return the frame with money as shortest exact decimals.
 

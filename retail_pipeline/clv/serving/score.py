@@ -118,14 +118,15 @@ def scored_parts(
     return _by_part(database, as_of, _scored, model, discount_rate, draws)
 
 
-def labelled_parts(database: Database, model: ValueModel, as_of: date) -> pd.DataFrame:
-    """Return `segments.assign`'s columns and the last purchase of everybody, in the order of ids.
+def labels(database: Database, model: ValueModel, as_of: date) -> pd.DataFrame:
+    """Return the `customer_id` and `segment` of everybody at a date, in the order of ids.
 
     Raises:
         PipelineError: Nobody has a purchase before `as_of`.
     """
-    found = pd.concat(_by_part(database, as_of, _with_last_purchase, model), ignore_index=True)
-    return segments.assign(found.sort_values("customer_id", ignore_index=True), model.horizon_days)
+    parts = _by_part(database, as_of, _predicted_of, model)
+    found = pd.concat(parts, ignore_index=True).sort_values("customer_id", ignore_index=True)
+    return segments.assign(found, model.horizon_days)[["customer_id", "segment"]]
 
 
 def calibration_for(
@@ -190,6 +191,5 @@ def _scored(
     return Scored(present, tables.costed_sales(database, as_of, ids))
 
 
-def _with_last_purchase(url: str, as_of: date, ids: tables.Ids, model: ValueModel) -> pd.DataFrame:
-    part = tables.features_of_part(Database(url), as_of, ids)
-    return part[["customer_id", "last_purchase_date"]].join(model.predict(part)[PREDICTED])
+def _predicted_of(url: str, as_of: date, ids: tables.Ids, model: ValueModel) -> pd.DataFrame:
+    return _predicted(model, tables.features_of_part(Database(url), as_of, ids), draws=False)

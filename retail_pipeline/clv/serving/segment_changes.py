@@ -8,7 +8,7 @@ from datetime import date
 import pandas as pd
 
 from retail_pipeline.clv.models.base import ValueModel
-from retail_pipeline.clv.serving.score import labelled_parts
+from retail_pipeline.clv.serving.score import labels
 from retail_pipeline.postgres import Database
 
 _RFM_MOVES = """
@@ -24,6 +24,13 @@ group by 1, 2
 order by 1, 2
 """
 
+_SERVED = """
+select customer_id, segment as label, last_purchase_date
+from clv.predictions
+inner join warehouse.customer_features using (customer_id, as_of_date)
+where as_of_date = %s and horizon_days = %s
+"""
+
 
 def of_decisions(database: Database, model: ValueModel, since: date, as_of: date) -> pd.DataFrame:
     """Return the moves between segments of value and activity.
@@ -32,7 +39,7 @@ def of_decisions(database: Database, model: ValueModel, since: date, as_of: date
 
     Args:
         database: As the scientist.
-        model: The model that serves.
+        model: The model that has made the predictions of the later date.
         since: The earlier date.
         as_of: The later date.
 
@@ -40,11 +47,9 @@ def of_decisions(database: Database, model: ValueModel, since: date, as_of: date
         `label_before`, `label_after`, `customers`, `customers_without_purchase`; only customers of
         both dates, those who stayed included.
     """
-    before, after = (
-        labelled_parts(database, model, day).rename(columns={"segment": "label"})
-        for day in (since, as_of)
-    )
-    return moves(before[["customer_id", "label"]], after, pd.Timestamp(since))
+    before = labels(database, model, since).rename(columns={"segment": "label"})
+    after = database.query(_SERVED, [as_of, model.horizon_days])
+    return moves(before, after, pd.Timestamp(since))
 
 
 def of_rfm(database: Database) -> pd.DataFrame:

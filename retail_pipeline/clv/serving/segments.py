@@ -48,24 +48,30 @@ def assign(predictions: pd.DataFrame, horizon_days: int) -> pd.DataFrame:
 
 
 def summarise(predictions: pd.DataFrame) -> pd.DataFrame:
-    """Return one row per segment that has customers, best first.
+    """Return the `sizes` of the segments of decisions, best first."""
+    return sizes(predictions, "segment").sort_values(
+        "segment", key=lambda names: names.map(SEGMENTS.index), ignore_index=True
+    )
+
+
+def sizes(predictions: pd.DataFrame, by: str) -> pd.DataFrame:
+    """Return one row per segment that has customers: how many, and their value.
 
     Args:
-        predictions: `segment`, `predicted_value`, `probability_active`.
+        predictions: `predicted_value`, `probability_active`, and the segment.
+        by: The segment's column.
     """
-    table = _sizes(predictions, "segment").set_index("segment")
-    present = [name for name in SEGMENTS if name in table.index]
-    return table.loc[present].reset_index()
-
-
-def summarise_rfm(predictions: pd.DataFrame) -> pd.DataFrame:
-    """Return one row per named RFM segment that has customers, the most valuable first.
-
-    Args:
-        predictions: `rfm_segment`, `predicted_value`, `probability_active`.
-    """
-    table = _sizes(predictions, "rfm_segment")
-    return table.sort_values(["predicted_value", "rfm_segment"], ascending=[False, True])
+    table = predictions.groupby(by, as_index=False).agg(
+        customers=("predicted_value", "size"),
+        predicted_value=("predicted_value", "sum"),
+        mean_predicted_value=("predicted_value", "mean"),
+        mean_probability_active=("probability_active", "mean"),
+    )
+    total = table["predicted_value"].sum()
+    return table.assign(
+        share_of_customers=table["customers"] / len(predictions),
+        share_of_value=table["predicted_value"] / total if total > 0 else 0.0,
+    )
 
 
 def past_values(past: pd.DataFrame, horizon_days: int) -> pd.DataFrame:
@@ -95,33 +101,6 @@ def past_values(past: pd.DataFrame, horizon_days: int) -> pd.DataFrame:
             "past_share_of_value": actual["sum"] / total if total > 0 else 0.0,
         }
     )
-
-
-def present_values(predictions: pd.DataFrame) -> pd.DataFrame:
-    """Return the totals of each segment, discounted and as margin.
-
-    Args:
-        predictions: `segment`, `discounted_value`, `predicted_margin`, `discounted_margin`; NaN
-            where it is unknown.
-
-    Returns:
-        The sums by segment; NaN where nothing is known.
-    """
-    columns = ["discounted_value", "predicted_margin", "discounted_margin"]
-    return predictions.groupby("segment")[columns].sum(min_count=1)
-
-
-def _sizes(predictions: pd.DataFrame, by: str) -> pd.DataFrame:
-    table = predictions.groupby(by).agg(
-        customers=("predicted_value", "size"),
-        predicted_value=("predicted_value", "sum"),
-        mean_predicted_value=("predicted_value", "mean"),
-        mean_probability_active=("probability_active", "mean"),
-    )
-    table["share_of_customers"] = table["customers"] / len(predictions)
-    total = table["predicted_value"].sum()
-    table["share_of_value"] = table["predicted_value"] / total if total > 0 else 0.0
-    return table.reset_index()
 
 
 def _half_year(probability: Array, horizon_days: int) -> Array:
