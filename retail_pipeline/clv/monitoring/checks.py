@@ -2,9 +2,8 @@
 
 import dagster as dg
 
-from retail_pipeline.dagster_support.check_results import one_row, passed, warned
-from retail_pipeline.dagster_support.run_window import RunWindow
-from retail_pipeline.postgres import Database
+from retail_pipeline.clv.steps import Step, clv_check
+from retail_pipeline.dagster_support.check_results import passed, warned
 
 LOWEST_RATIO = 0.67
 HIGHEST_RATIO = 1.5
@@ -17,29 +16,23 @@ MOST_CHANGED = 0.25
 """Share of the features that may have left what was learned from: a shop that grows older moves
 some of them by itself."""
 
+_COMPARED = (
+    "(select *, stability_index >= greatest(%(bar)s, chance_95) as is_changed from clv.drift "
+    "where as_of_date = %(as_of)s and horizon_days = %(horizon)s) as compared"
+)
 
-@dg.asset_check(asset=["clv", "drift"])
-def predictions_are_stable(
-    database: dg.ResourceParam[Database],
-    run_window: RunWindow,
-) -> dg.AssetCheckResult:
+
+@clv_check("drift")
+def predictions_are_stable(step: Step) -> dg.AssetCheckResult:
     """Predicted values are spread as in the backtest and as served before: index below .25."""
     from retail_pipeline.clv.monitoring.stability import CHANGED
 
-    as_of, horizon_days = run_window.landed(database)
-    found = one_row(
-        database,
-        "select count(*) as compared, "
-        + ", ".join(
-            f"max(stability_index) filter (where reference = '{reference}') as {reference}, "
-            f"max(reference_date) filter (where reference = '{reference}')::text "
-            f"as {reference}_date"
-            for reference in ("training", "previous")
-        )
-        + ", count(*) filter (where stability_index >= greatest(%(bar)s, chance_95)) as changed "
-        "from clv.drift where as_of_date = %(as_of)s and horizon_days = %(horizon)s "
-        "and quantity = 'predicted_value'",
-        {"as_of": as_of, "horizon": horizon_days, "bar": CHANGED},
+    found = step.row(
+        "select count(*) as compared, count(*) filter (where is_changed) as changed, "
+        "max(stability_index) filter (where reference = 'training') as training, "
+        "max(stability_index) filter (where reference = 'previous') as previous "
+        f"from {_COMPARED} where quantity = 'predicted_value'",
+        bar=CHANGED,
     )
     if not found["compared"]:
         return warned(found, "no earlier predictions are there to compare with")
@@ -48,11 +41,8 @@ def predictions_are_stable(
     return passed(found)
 
 
-@dg.asset_check(asset=["clv", "drift"])
-def features_are_stable(
-    database: dg.ResourceParam[Database],
-    run_window: RunWindow,
-) -> dg.AssetCheckResult:
+@clv_check("drift")
+def features_are_stable(step: Step) -> dg.AssetCheckResult:
     """No feature changed since the month start before, few since what was learned from.
 
     Features that move with the calendar or the age of the shop are left out.
@@ -60,54 +50,41 @@ def features_are_stable(
     from retail_pipeline.clv.data.features import CLOCKS
     from retail_pipeline.clv.monitoring.stability import CHANGED
 
-    as_of, horizon_days = run_window.landed(database)
-    changed = "stability_index >= greatest(%(bar)s, chance_95)"
-    found = one_row(
-        database,
-        "select "
-        + ", ".join(
-            f"count(*) filter (where reference = '{reference}') as features_{reference}, "
-            f"count(*) filter (where reference = '{reference}' and {changed}) "
-            f"as changed_{reference}, "
-            f"max(stability_index) filter (where reference = '{reference}') as highest_{reference}"
-            for reference in ("training", "previous")
-        )
-        + f", string_agg(quantity || ' (' || reference || ')', ', ' order by stability_index desc) "
-        f"filter (where {changed}) as changed from clv.drift where as_of_date = %(as_of)s "
-        "and horizon_days = %(horizon)s and not is_prediction and quantity <> all(%(clocks)s)",
-        {"as_of": as_of, "horizon": horizon_days, "bar": CHANGED, "clocks": sorted(CLOCKS)},
+    found = step.row(
+        "select count(*) as compared, "
+        "count(*) filter (where reference = 'training') as features_training, "
+        "count(*) filter (where reference = 'training' and is_changed) as changed_training, "
+        "count(*) filter (where reference = 'previous' and is_changed) as changed_previous, "
+        "string_agg(quantity || ' (' || reference || ')', ', ' order by stability_index desc) "
+        f"filter (where is_changed) as changed from {_COMPARED} "
+        "where not is_prediction and quantity <> all(%(clocks)s)",
+        bar=CHANGED,
+        clocks=sorted(CLOCKS),
     )
-    if not found["features_training"] and not found["features_previous"]:
+    if not found["compared"]:
         return warned(found, "no earlier features are there to compare with")
-    if found["changed_previous"] or (
-        found["changed_training"] > MOST_CHANGED * found["features_training"]
-    ):
+    allowed = MOST_CHANGED * found["features_training"]
+    if found["changed_previous"] or found["changed_training"] > allowed:
         return warned(found, f"customers are not those of before: {found['changed']}")
     return passed(found)
 
 
-@dg.asset_check(asset=["clv", "realised_predictions"])
-def what_was_predicted_came(
-    database: dg.ResourceParam[Database],
-    run_window: RunWindow,
-) -> dg.AssetCheckResult:
+@clv_check("realised_predictions")
+def what_was_predicted_came(step: Step) -> dg.AssetCheckResult:
     """The latest served predictions whose horizon has passed came true, in total and in intervals.
 
     Where none was served so long ago, those of the backtest's latest cut-off stand in.
     """
-    _, horizon_days = run_window.landed(database)
-    found = one_row(
-        database,
+    found = step.row(
         "select origin, as_of_date::text as predicted_from, sum(customers) as customers, "
         "sum(predicted_value) as predicted_value, sum(realised_value) as realised_value, "
         "sum(realised_value) / nullif(sum(predicted_value), 0) as ratio, "
         "sum(inside_80) / sum(customers)::double precision as share_inside_80 "
         "from clv.realised_predictions where horizon_days = %(horizon)s "
-        "group by origin, as_of_date order by origin = 'served' desc, as_of_date desc limit 1",
-        {"horizon": horizon_days},
+        "group by origin, as_of_date order by origin = 'served' desc, as_of_date desc limit 1"
     )
     if not found:
-        return warned(found, f"no prediction over {horizon_days} days has come due")
+        return warned(found, f"no prediction over {step.horizon_days} days has come due")
     if found["ratio"] is None:
         return warned(found, "nothing was predicted, so no ratio tells what came of it")
     if not LOWEST_RATIO <= found["ratio"] <= HIGHEST_RATIO:

@@ -4,7 +4,7 @@ Features hang together: nobody bought more often in the last quarter than ever, 
 purchase is older than the first. A customer is therefore taken apart on the own scale: windows as
 shares of the total, money as multiples of the mean purchase, recency as a share of age. A group may
 then be taken from somebody else, and what is put together again is still a possible customer. No
-model is known here.
+kind of model is known here.
 """
 
 from collections.abc import Callable, Mapping
@@ -16,6 +16,8 @@ import numpy as np
 import pandas as pd
 
 from retail_pipeline.clv.data import features
+from retail_pipeline.clv.models.base import Array, ValueModel
+from retail_pipeline.wording import counted, money, share
 
 AGE, COUNT, UNIT = SCALES = ("age_days", "purchase_days", "mean_purchase_value")
 """The three scales of a customer: days since the first purchase, purchases, money per purchase."""
@@ -27,9 +29,9 @@ _TWICE: Final = 1.5
 class Kind(Enum):
     """How the value of a headline feature is written."""
 
-    DAYS = "days"
+    DAYS = "day"
     MONEY = "money"
-    PRODUCTS = "different products"
+    PRODUCTS = "different product"
     SHARE = "share"
     TEXT = "text"
 
@@ -59,12 +61,10 @@ class FeatureGroup:
         if self.kind is Kind.TEXT:
             return str(headline)
         if self.kind is Kind.SHARE:
-            return f"{headline:.0%}"
+            return share(headline)
         if self.kind is Kind.MONEY:
-            digits = 0 if abs(headline) >= 100 else 2
-            return f"{headline:,.{digits}f} {currency}".rstrip()
-        number = f"{headline:,.0f}"
-        return f"{number} {self.kind.value[:-1] if number == '1' else self.kind.value}"
+            return money(headline, currency)
+        return counted(round(headline), self.kind.value)
 
 
 _TOLD: Final[Mapping[str, tuple[str, str, Kind]]] = {
@@ -106,6 +106,11 @@ def put_together(parts: pd.DataFrame) -> pd.DataFrame:
         once = parts[COUNT].to_numpy(float) < _TWICE
         parts = parts.assign(recency_days=np.where(once, 1.0, parts["recency_days"]))
     return _scaled(parts, lambda part, scale: np.round(part * scale, _DECIMALS))
+
+
+def predicted_values(model: ValueModel, parts: pd.DataFrame) -> Array:
+    """Return what a model predicts for customers who were taken apart."""
+    return model.predict(put_together(parts))["predicted_value"].to_numpy(float)
 
 
 def typical(parts: pd.DataFrame) -> pd.Series:

@@ -12,15 +12,12 @@ import numpy as np
 import pandas as pd
 
 from retail_pipeline.clv.data import dataset
-from retail_pipeline.clv.evaluation.metrics import (
-    normalized_gini,
-    tweedie_deviance,
-)
+from retail_pipeline.clv.evaluation.metrics import normalized_gini, tweedie_deviance
 from retail_pipeline.clv.models.base import Array, ValueModel
 from retail_pipeline.clv.models.candidates import fit_candidates
 from retail_pipeline.clv.monitoring.feature_groups import (
     grouped_columns,
-    put_together,
+    predicted_values,
     taken_apart,
 )
 from retail_pipeline.clv.monitoring.reasons import read
@@ -33,6 +30,7 @@ MOST_TRAINING_ROWS: Final = 24_000
 """Rows that the champion's kind is fitted on again, of all cut-offs together."""
 
 COLUMNS: Final = ["feature_group", "deviance_increase", "deviance_increase_sd", "gini_loss"]
+NOTHING: Final = pd.DataFrame(columns=COLUMNS, dtype=float)
 
 _SEED: Final = 20_240
 
@@ -63,7 +61,7 @@ def at_cutoff(
     labelled = dataset.training_set(features, entries, cutoff, horizon_days)
     model = fit_candidates(labelled, then, horizon_days, [name])[0].model
     if model is None:
-        return pd.DataFrame(columns=COLUMNS)
+        return NOTHING
     actual = dataset.outcomes(entries, then["customer_id"], cutoff, horizon_days, as_of)
     return importance(model, then, actual["future_value"].to_numpy(float)).assign(
         model_name=name,
@@ -94,7 +92,7 @@ def importance(model: ValueModel, features: pd.DataFrame, actual: Array) -> pd.D
     parts = taken_apart(features)
     (deviance_before,), (gini_before,) = _measured(model, parts, actual)
     if not deviance_before > 0 or not np.isfinite([deviance_before, gini_before]).all():
-        return pd.DataFrame(columns=COLUMNS)
+        return NOTHING
     # One prediction for all repeats: most of its time is spent per call, not per row.
     repeated = pd.concat([parts] * REPEATS, ignore_index=True)
     rows = []
@@ -111,8 +109,7 @@ def importance(model: ValueModel, features: pd.DataFrame, actual: Array) -> pd.D
 
 def _measured(model: ValueModel, parts: pd.DataFrame, actual: Array) -> tuple[Array, Array]:
     """Return deviance and Gini of the predictions, per repeat of the customers in `parts`."""
-    predicted = model.predict(put_together(parts))["predicted_value"].to_numpy(float)
-    repeats = predicted.reshape(-1, len(actual))
+    repeats = predicted_values(model, parts).reshape(-1, len(actual))
     with np.errstate(divide="ignore", invalid="ignore"):
         return (
             np.array([tweedie_deviance(each, actual) for each in repeats]),

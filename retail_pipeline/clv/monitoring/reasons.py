@@ -23,10 +23,12 @@ from retail_pipeline.clv.monitoring.feature_groups import (
     FeatureGroup,
     grouped_columns,
     groups_in,
+    predicted_values,
     put_together,
     taken_apart,
     typical,
 )
+from retail_pipeline.wording import money
 
 MOST_REASONS: Final = 3
 LEAST_SHARE: Final = 0.05
@@ -62,9 +64,8 @@ def reference(model: ValueModel, population: pd.DataFrame) -> Reference:
     parts = taken_apart(population)
     grouped = [name for group in groups_in(parts) for name in grouped_columns(group, parts)]
     middle = typical(parts[grouped])
-    row = put_together(parts.iloc[:1].assign(**{str(name): part for name, part in middle.items()}))
-    prediction = float(model.predict(row)["predicted_value"].iloc[0])
-    return Reference(middle, prediction, read(model, parts))
+    row = parts.iloc[:1].assign(**{str(name): part for name, part in middle.items()})
+    return Reference(middle, float(predicted_values(model, row)[0]), read(model, parts))
 
 
 def read(model: ValueModel, parts: pd.DataFrame) -> list[FeatureGroup]:
@@ -76,12 +77,12 @@ def read(model: ValueModel, parts: pd.DataFrame) -> list[FeatureGroup]:
     """
     asked = parts.iloc[:_PROBED_ROWS]
     exchanged = asked.iloc[np.roll(np.arange(len(asked)), len(asked) // 2)]
-    before = _value(model, asked)
+    before = predicted_values(model, asked)
     found = []
     for group in groups_in(asked):
         names = grouped_columns(group, asked)
         mixed = asked.assign(**{name: exchanged[name].to_numpy() for name in names})
-        if not np.array_equal(_value(model, mixed), before):
+        if not np.array_equal(predicted_values(model, mixed), before):
             found.append(group)
     return found
 
@@ -107,7 +108,7 @@ def effects(model: ValueModel, features: pd.DataFrame, against: Reference) -> Ar
         before = np.full(len(parts), against.prediction)
         for step, position in enumerate(order, start=1):
             mixed = mixed.assign(**{name: parts[name] for name in grouped[position]})
-            after = own if step == len(grouped) else _value(model, mixed)
+            after = own if step == len(grouped) else predicted_values(model, mixed)
             found[:, position] += (after - before) / 2
             before = after
     return found
@@ -177,10 +178,6 @@ def _headlines(
 
 def _sentence(group: FeatureGroup, effect: float, own: Any, usual: Any, currency: str) -> str:
     """Return such as `+120 GBP: bought on 9 days of the last 365 (typical: 2 days)`."""
-    money = f"{effect:+,.{0 if abs(effect) >= 10 else 2}f} {currency}".rstrip()
     told = group.sentence.format(group.value(own, currency))
-    return f"{money}: {told} (typical: {group.value(usual, currency)})"
-
-
-def _value(model: ValueModel, parts: pd.DataFrame) -> Array:
-    return model.predict(put_together(parts))["predicted_value"].to_numpy(float)
+    effect_in_words = money(effect, currency, sign="+")
+    return f"{effect_in_words}: {told} (typical: {group.value(usual, currency)})"

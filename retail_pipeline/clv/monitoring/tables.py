@@ -1,4 +1,4 @@
-"""Inputs of monitoring: bounded samples of customers, past predictions, the currency.
+"""Inputs of monitoring: bounded samples of customers, and past predictions with their outcomes.
 
 A sample is of customers, by a digest of their id: the same ones at each date and in each run.
 """
@@ -15,7 +15,9 @@ from retail_pipeline.clv.evaluation.metrics import groups_by_rank
 from retail_pipeline.clv.models.base import PREDICTED
 from retail_pipeline.postgres import Database
 
+# By other digits than the training sample, which would else be thinned out twice or not at all.
 _SAMPLED = "mod(('x' || substr(md5(customer_id), 1, 7))::bit(28)::integer, %(one_in)s) = 0"
+
 SECOND_LOOK_DAYS = 30
 """So long after a horizon's end its predictions are judged again: returns are recorded late."""
 
@@ -26,9 +28,7 @@ _JUDGED_CUTOFFS = 4
 """Of the backtest, where no served date has come due: the latest, about a season."""
 
 _CHUNK = 20_000
-
-Comparison = tuple[str, date, pd.DataFrame, pd.DataFrame]
-"""The reference's name and date, rows now, rows of the reference."""
+_JUDGED = ["predicted_value", "lower_80", "upper_80", "probability_active"]
 
 
 def sample(
@@ -37,7 +37,7 @@ def sample(
     where: str,
     params: Mapping[str, object],
     *,
-    most: int,
+    most: int = COMPARED_ROWS,
     columns: Sequence[str] | None = None,
 ) -> pd.DataFrame:
     """Return the rows of a table for about `most` rows' worth of customers, or all of them.
@@ -61,14 +61,10 @@ def features(
     database: Database, dates: Sequence[date], *, most: int = COMPARED_ROWS
 ) -> pd.DataFrame:
     """Return the prepared features of some dates, for a sample of customers where they are many."""
+    where = "as_of_date = any(%(dates)s)"
+    params = {"dates": list(dates)}
     return dataset.prepare_features(
-        sample(
-            database,
-            "warehouse.customer_features",
-            "as_of_date = any(%(dates)s)",
-            {"dates": list(dates)},
-            most=most,
-        )
+        sample(database, "warehouse.customer_features", where, params, most=most)
     )
 
 
@@ -82,14 +78,6 @@ def entries_of(database: Database, customer_ids: pd.Series, before: date) -> pd.
             params=[before, before, customer_ids.unique().tolist()],
         )
     )
-
-
-def currency(database: Database) -> str:
-    """Return the ISO code of the amounts, or nothing where they are in none or in several."""
-    found = database.query(
-        "select distinct currency from warehouse.revenue_daily where currency is not null"
-    )
-    return str(found["currency"].iloc[0]) if len(found) == 1 else ""
 
 
 def best_customers(
@@ -130,7 +118,7 @@ def dates_to_judge(database: Database, as_of: date, horizon_days: int) -> list[d
         "and as_of_date + %(final)s <= %(as_of)s) order by 1",
         {"horizon": horizon_days, "as_of": as_of, "final": horizon_days + SECOND_LOOK_DAYS},
     )
-    return [pd.Timestamp(day).date() for day in found["as_of_date"]]
+    return [day.date() for day in found["as_of_date"]]
 
 
 def served_with_outcome(
@@ -139,10 +127,7 @@ def served_with_outcome(
     """Return the predictions that were served at a date, with `actual_value`."""
     predictions = database.read(
         "clv.predictions",
-        [
-            *("customer_id", "clv_decile", "predicted_value", "lower_80", "upper_80"),
-            *("probability_active", "model_name"),
-        ],
+        ["customer_id", "as_of_date", "clv_decile", "model_name", *_JUDGED],
         where="as_of_date = %s and horizon_days = %s order by customer_id",
         params=[served, horizon_days],
     )
@@ -157,90 +142,64 @@ def served_with_outcome(
     outcome = dataset.outcomes(
         entries, predictions["customer_id"], served, horizon_days, known_before
     )
-    return predictions.assign(actual_value=outcome["future_value"])
+    return predictions.assign(actual_value=outcome["future_value"], origin="served")
 
 
-def latest_backtests(
-    database: Database, as_of: date, horizon_days: int
-) -> Iterator[tuple[date, pd.DataFrame, int]]:
-    """Yield the served model's predictions at the latest past cut-offs, with `clv_decile`.
-
-    With each the cut-off and how many customers a row stands for.
-    """
-    name = promotion.load_serving(database, as_of, horizon_days).model.name
-    metrics = inputs.backtest_metrics(database, as_of, horizon_days)
-    one_customer_in = inputs.training_sample(database, as_of).one_customer_in
-    for cutoff in sorted(metrics["cutoff_date"].dt.date.unique())[-_JUDGED_CUTOFFS:]:
-        past = database.read(
-            "clv.backtest_predictions",
-            ["predicted_value", "lower_80", "upper_80", "probability_active", "actual_value"],
-            where="model_name = %s and cutoff_date = %s and horizon_days = %s",
-            params=[name, cutoff, horizon_days],
-        )
-        if len(past):
-            deciles = groups_by_rank(past["predicted_value"].to_numpy(float))
-            yield cutoff, past.assign(clv_decile=deciles, model_name=name), one_customer_in
-
-
-def compared_features(database: Database, as_of: date, horizon_days: int) -> list[Comparison]:
-    """Return the features of now beside those trained on and those of the month start before."""
-    now = features(database, [as_of])
-    params = {"horizon": horizon_days}
-    where = "horizon_days = %(horizon)s"
-    trained = sample(database, "clv.training_set", where, params, most=COMPARED_ROWS)
-    months = [day for day in inputs.as_of_dates(database) if day < as_of and day.day == 1]
-    references = {
-        "training": dataset.prepare_features(trained),
-        "previous": features(database, [max(months)]) if months else trained.iloc[:0],
-    }
-    return [
-        (name, frame["as_of_date"].max(), now, frame)
-        for name, frame in references.items()
-        if len(frame)
-    ]
-
-
-def compared_predictions(database: Database, as_of: date, horizon_days: int) -> list[Comparison]:
-    """Return the predictions of now beside the backtest's latest and those served before."""
-
-    def of(table: str, where: str, day: date) -> pd.DataFrame:
-        return sample(
-            database,
-            table,
-            f"{where} = %(day)s and horizon_days = %(horizon)s",
-            {"day": day, "horizon": horizon_days, "as_of": as_of},
-            most=COMPARED_ROWS,
-            columns=["customer_id", *PREDICTED],
-        )
-
-    tested = (
-        "model_name = (select model_name from clv.predictions where as_of_date = %(as_of)s "
-        "and horizon_days = %(horizon)s limit 1) and cutoff_date"
+def latest_backtests(database: Database, as_of: date, horizon_days: int) -> pd.DataFrame:
+    """Return the served model's predictions at the latest past cut-offs, with `clv_decile`."""
+    due = dataset.training_cutoffs(inputs.as_of_dates(database), as_of, horizon_days)
+    past = database.read(
+        "clv.backtest_predictions",
+        ["cutoff_date", "model_name", "actual_value", *_JUDGED],
+        where="model_name = %s and cutoff_date = any(%s) and horizon_days = %s",
+        params=[
+            promotion.load_serving(database, as_of, horizon_days).model.name,
+            due[-_JUDGED_CUTOFFS:],
+            horizon_days,
+        ],
     )
-    now = of("clv.predictions", "as_of_date", as_of)
-    found = []
-    for name, day in reference_dates(database, as_of, horizon_days).items():
-        before = (
-            of("clv.predictions", "as_of_date", day)
-            if name == "previous"
-            else of("clv.backtest_predictions", tested, day)
-        )
-        if len(now) and len(before):
-            found.append((name, day, now, before))
-    return found
+    deciles = past.groupby("cutoff_date")["predicted_value"].transform(
+        lambda values: groups_by_rank(values.to_numpy(float))
+    )
+    return past.assign(clv_decile=deciles, origin="backtest", as_of_date=past["cutoff_date"])
 
 
-def reference_dates(database: Database, as_of: date, horizon_days: int) -> dict[str, date]:
-    """Return the dates whose predictions today's are compared with, those that there are.
+def comparisons(
+    database: Database, as_of: date, horizon_days: int
+) -> Iterator[tuple[str, pd.DataFrame, pd.DataFrame]]:
+    """Yield each reference's name, the rows of now, and those of the reference.
 
-    `training` is the latest past cut-off whose outcome is complete, `previous` the as-of date
-    served before.
+    Features are compared with those trained on and those of the month start before, predictions
+    with the backtest's latest and those served before. A reference may have no rows.
     """
-    found = database.query(
-        "select (select max(cutoff_date) from clv.backtest_predictions "
-        "where horizon_days = %(horizon)s and cutoff_date + %(horizon)s <= %(as_of)s) as training, "
-        "(select max(as_of_date) from clv.predictions where horizon_days = %(horizon)s "
-        "and as_of_date < %(as_of)s) as previous",
-        {"horizon": horizon_days, "as_of": as_of},
-    ).iloc[0]
-    return {str(name): pd.Timestamp(day).date() for name, day in found.items() if pd.notna(day)}
+    window = {"as_of": as_of, "horizon": horizon_days}
+
+    def rows(table: str, where: str, *columns: str) -> pd.DataFrame:
+        return sample(database, table, where, window, columns=columns or None)
+
+    mart = "warehouse.customer_features"
+    now = rows(mart, "as_of_date = %(as_of)s")
+    yield "training", now, rows("clv.training_set", _OF_HORIZON)
+    yield "previous", now, rows(mart, _MONTH_BEFORE)
+    columns = ("customer_id", "as_of_date", *PREDICTED)
+    now = rows("clv.predictions", f"{_OF_HORIZON} and as_of_date = %(as_of)s", *columns)
+    tested = rows("clv.backtest_predictions", _LATEST_TEST, "cutoff_date", *PREDICTED)
+    yield "training", now, tested.rename(columns={"cutoff_date": "as_of_date"})
+    yield "previous", now, rows("clv.predictions", _SERVED_BEFORE, *columns)
+
+
+_OF_HORIZON = "horizon_days = %(horizon)s"
+_MONTH_BEFORE = (
+    "as_of_date = (select max(as_of_date) from warehouse.customer_features "
+    "where as_of_date < %(as_of)s and extract(day from as_of_date) = 1)"
+)
+_LATEST_TEST = (
+    f"{_OF_HORIZON} and model_name = (select model_name from clv.predictions "
+    f"where {_OF_HORIZON} and as_of_date = %(as_of)s limit 1) and cutoff_date = ("
+    "select max(cutoff_date) from clv.backtest_predictions "
+    f"where {_OF_HORIZON} and cutoff_date + %(horizon)s <= %(as_of)s)"
+)
+_SERVED_BEFORE = (
+    f"{_OF_HORIZON} and as_of_date = (select max(as_of_date) from clv.predictions "
+    f"where {_OF_HORIZON} and as_of_date < %(as_of)s)"
+)

@@ -40,6 +40,7 @@ from retail_pipeline.clv.monitoring.feature_groups import (
 )
 from retail_pipeline.dagster_support.run_window import RunWindow
 from retail_pipeline.postgres import Database
+from retail_pipeline_tests.clv import world
 from retail_pipeline_tests.clv.test_assets import AS_OF, FEATURES, HORIZON, LEDGER, fill
 from retail_pipeline_tests.conftest import fresh_database
 
@@ -237,6 +238,39 @@ def test_a_run_explains_weighs_and_compares(served: Database) -> None:
     pd.testing.assert_frame_equal(
         served.read("clv.prediction_reasons", where="true order by customer_id, reason_rank"), told
     )
+
+
+@pytest.mark.parametrize("name", ["feature_importance", "realised_predictions"])
+def test_rows_of_before_stay_where_new_ones_cannot_be_written(served: Database, name: str) -> None:
+    table = f"clv.{name}"
+    before = served.read(table)
+    served.execute(f"alter table {table} add constraint refused check (false) not valid")
+    with pytest.raises(Exception, match="violates check constraint"):
+        run(served, only(name))
+    served.execute(f"alter table {table} drop constraint refused")
+    assert len(before)
+    pd.testing.assert_frame_equal(served.read(table), before)
+
+
+def test_where_nothing_has_come_due_rows_of_before_go(
+    database: Database,
+) -> None:
+    first = date(2020, 4, 1)
+    fill(database, LEDGER, world.features(LEDGER, [first]))
+    database.execute("create table warehouse.revenue_daily as select null::text as currency")
+    run(database, AssetSelection.groups("clv") - only("backtest", *ASSETS), first)
+    database.execute(
+        "insert into clv.feature_importance values "
+        f"('{first}', {HORIZON}, 'recency', 'mean', '2020-01-01', 70, 3, 0.4, 0.01, 0.2)"
+    )
+    database.execute(
+        "insert into clv.realised_predictions values "
+        f"('2019-01-01', {HORIZON}, 'backtest', 1, 'mean', 2, 15, 10, 1, 1.5, 1, '{first}')"
+    )
+    told = run(database, only(*ASSETS), first)
+    for name in ("feature_importance", "drift", "realised_predictions"):
+        assert metadata(told, name)["dagster/row_count"].value == 0
+        assert database.read(f"clv.{name}").empty
 
 
 def test_the_backtest_of_the_served_model_is_judged_by_decile(served: Database) -> None:
