@@ -243,13 +243,10 @@ def _not_over(realised: Realised, context: Context, source: str) -> Plot:
 
 def _realised_title(latest: pd.Series, currency: str) -> str:
     predicted, actual = (number(latest[name], currency) for name in _AMOUNTS)
-    when = day(pd.Timestamp(latest["as_of_date"]))
+    title = f"Net revenue after {day(pd.Timestamp(latest['as_of_date']))} was {actual}"
     if latest["origin"] == "served":
-        return f"Net revenue after {when} was {actual}; {predicted} was predicted"
-    return (
-        f"Net revenue after {when} was {actual}; the model now in use would have predicted "
-        f"{predicted}"
-    )
+        return f"{title}; {predicted} was predicted"
+    return f"{title}; the model now in use would have predicted {predicted}"
 
 
 def _draw_totals(axes: Axes, frame: pd.DataFrame, currency: str) -> None:

@@ -23,8 +23,8 @@ INLINE_WIDTH = 1_000
 _COLORS = 256
 """A dozen colors, the shades of a scale, and those at the edges of letters."""
 
-_SMALLER_WIDTHS = (INLINE_WIDTH, 700, 500, 350, 200)
-_SMALLER_COLORS = (96, 32)
+_FEWER_COLORS, _NARROWEST = 96, 200
+"""Of the reduced copy: of one that must be narrower in pixels, nothing can be read."""
 
 
 def png(figure: Figure, *, dpi: int = DPI) -> bytes:
@@ -71,13 +71,13 @@ def inline_markdown(image: bytes, title: str, *, limit: int = INLINE_LIMIT_BYTES
 def _reduced(full: "Image", limit: int) -> bytes:
     from PIL.Image import Resampling
 
-    for width in _SMALLER_WIDTHS:
-        size = (min(width, full.width), max(1, full.height * min(width, full.width) // full.width))
-        scaled = full.resize(size, Resampling.LANCZOS)
-        for colors in _SMALLER_COLORS:
-            smaller = _encoded(scaled, colors)
-            if len(smaller) <= limit:
-                return smaller
+    width = min(full.width, INLINE_WIDTH)
+    while width >= _NARROWEST:
+        size = (width, max(1, full.height * width // full.width))
+        smaller = _encoded(full.resize(size, Resampling.LANCZOS), _FEWER_COLORS)
+        if len(smaller) <= limit:
+            return smaller
+        width = width * 3 // 4
     raise ValueError(f"the image cannot be reduced to {limit} bytes")
 
 

@@ -36,15 +36,7 @@ _SIDES: Mapping[str, tuple[tuple[int, int], str, str]] = {
 
 
 def label(axes: Axes, text: str, at: tuple[Any, Any], side: str = "right", **style: Any) -> None:
-    """Write words beside a mark, on white paper.
-
-    Args:
-        axes: Where the mark is.
-        text: The words.
-        at: The mark's place in the axes' own units.
-        side: `right`, `left`, `above`, `below`, or two of them (`below right`).
-        style: Properties of the text that differ from the house's.
-    """
+    """Write words beside a mark (`right`, `left`, `above`, `below right` …), on white paper."""
     offset, horizontal, vertical = _SIDES[side]
     style = {"ha": horizontal, "va": vertical, "size": 9, "bbox": _PAPER, **style}
     axes.annotate(text, at, xytext=offset, textcoords="offset points", **style)
@@ -78,14 +70,9 @@ def hide_scale(axes: Axes) -> None:
 def write_column(
     axes: Axes, right: float, texts: Iterable[str], title: str = "", **style: Any
 ) -> None:
-    """Write a text beside each row, and a quiet title above them.
+    """Write a text beside each row, from the top down, and a quiet title above them.
 
-    Args:
-        axes: With the rows.
-        right: Where the column ends, in widths of the axes.
-        texts: From the top row down.
-        title: Of the column.
-        style: Properties of the texts that differ from the house's.
+    The column ends at `right`, in widths of the axes.
     """
     style = {"ha": "right", "va": "center", "size": 9.5, **style}
     for row, text in enumerate(texts):
@@ -97,12 +84,7 @@ def write_column(
 def draw_bars(axes: Axes, left: Any, widths: Any, heights: Any, **style: Any) -> None:
     """Draw upright bars from zero: one artist for all of them, as there can be hundreds.
 
-    Args:
-        axes: Where they are drawn.
-        left: The bars' left edges.
-        widths: Their widths.
-        heights: Their heights, negative ones downwards.
-        style: Properties of the collection: one value, or one for each bar.
+    A property of the style has one value, or one for each bar.
     """
     x0, y1 = np.asarray(left, float), np.asarray(heights, float)
     x1, y0 = x0 + np.asarray(widths, float), np.zeros(len(y1))
@@ -136,7 +118,7 @@ def heat_map(
         if write and np.isfinite(value):
             # seaborn's own choice of ink falls below a contrast of 4.5 in the middle of the scale.
             ink = ink_on(SEQUENCE(min(value / ceiling, 1.0)))
-            place: dict[str, Any] = {"ha": "center", "va": "center", "size": 8}
+            place: Look = {"ha": "center", "va": "center", "size": 8, "in_layout": False}
             axes.text(column + 0.5, row + 0.5, write(float(value)), color=ink, **place)
     return axes.collections[-1]
 

@@ -142,7 +142,7 @@ def _draw_bars(
     hide_scale(axes)
     axes.grid(visible=False)
     lowest, highest = min(0.0, frame[column].min()), max(0.0, frame[column].max())
-    axes.set_xlim(lowest, lowest + ((highest - lowest) or 1.0) * 1.5)
+    axes.set_xlim(lowest, lowest + ((highest - lowest) or 1.0) * 1.6)
 
 
 def _moves(changes: pd.DataFrame, order: Sequence[str]) -> pd.DataFrame:
@@ -193,6 +193,8 @@ def _draw_bands(axes: Axes, moves: pd.DataFrame, free: list[np.ndarray]) -> None
     """Draw a band per move, from where the stacks are free on; those who stayed lie below."""
     bands = []
     for (before, after), customers in np.ndenumerate(moves.to_numpy()):
+        if not customers:
+            continue
         start, end = free[0][before], free[1][after]
         free[0][before] += customers
         free[1][after] += customers

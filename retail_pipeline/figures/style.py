@@ -102,11 +102,8 @@ def in_house_style(draw: Callable[P, R]) -> Callable[P, R]:
 def page(title: str, subtitle: str, footer: str, *, height: float = 5.4) -> Figure:
     """Return a figure with its words in place; its axes are laid out between them when drawn.
 
-    Args:
-        title: A sentence that says what is seen, with its number.
-        subtitle: What is drawn, in which unit, over which time.
-        footer: Source, as-of date and caveats.
-        height: Inches.
+    The title says what is seen, with its number; the subtitle what is drawn, in which unit, over
+    which time; the footer has source, as-of date and caveats. The height is in inches.
     """
     figure = Figure(figsize=(WIDTH, height))
     figure.set_label(title)
@@ -125,10 +122,7 @@ def page(title: str, subtitle: str, footer: str, *, height: float = 5.4) -> Figu
 def source_of(context: Context, table: str, *, money: bool = False) -> str:
     """Return the footer's first sentences: the table, the date, and the unit where it is unknown.
 
-    Args:
-        context: Of the run.
-        table: `schema.name`.
-        money: The figure shows amounts.
+    `money` says that the figure shows amounts.
     """
     source = context.source or f"Source: {table}, data before {day(context.as_of)}."
     if money and not context.currency:

@@ -251,7 +251,7 @@ def _figures(graph: Inventory, metadata: Metadata) -> list["Image"]:
 
 
 def _as_words(name: str) -> str:
-    return name.replace("_", " ").capitalize()
+    return name.replace("_", " ").capitalize().replace("Rfm", "RFM")
 
 
 def _layers(graph: Inventory, metadata: Metadata) -> list["Layer"]:

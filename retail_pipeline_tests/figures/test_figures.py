@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.colors import to_rgba
+from matplotlib.colors import to_hex, to_rgba
 from matplotlib.container import BarContainer
 from matplotlib.figure import Figure
 from matplotlib.text import Text
@@ -20,7 +20,7 @@ from retail_pipeline.clv.data.features import CLOCKS
 from retail_pipeline.clv.evaluation import selection
 from retail_pipeline.clv.monitoring import stability
 from retail_pipeline.figures import models, monitoring
-from retail_pipeline.figures.colors import NEUTRAL
+from retail_pipeline.figures.colors import ACCENT, MAIN, NEUTRAL
 from retail_pipeline.figures.images import png
 from retail_pipeline.figures.queries import Context, Realised
 from retail_pipeline.figures.registry import FIGURES, figure
@@ -384,6 +384,32 @@ def test_of_many_cohorts_the_row_of_all_is_seen():
     rows = [(f"{month}-01", since, 10, 5) for month in months for since in range(2)]
     upper, lower = laid_out(draw("cohort_retention", frames.retention(rows))).axes[:2]
     assert lower.get_position().height > 0.03 * upper.get_position().height
+
+
+def test_bands_are_as_thick_as_the_moves_and_have_the_color_of_their_direction():
+    moves = frames.changes([("a", "a", 30), ("a", "b", 10), ("b", "a", 5)], ("a", "b"))
+    bands = draw("segment_movement", moves).figure.axes[0].collections[0]
+    found = {
+        to_hex(color).upper(): path.vertices[7][1] - path.vertices[0][1]
+        for color, path in zip(bands.get_facecolors(), bands.get_paths(), strict=True)
+    }
+    assert found == pytest.approx({NEUTRAL: 30, ACCENT: 10, MAIN: 5})
+
+
+def test_scores_that_nobody_has_are_no_rows_or_columns():
+    drawn = draw("rfm_map", frames.rfm_cells([(1, 1), (3, 1), (5, 5)])).figure
+    names = [tick.get_text() for tick in drawn.axes[0].get_yticklabels()]
+    assert names == ["5\u00a0purchases", "1\u00a0purchase"]
+    assert drawn.axes[0].collections[0].get_array().shape == (2, 3)
+
+
+@pytest.mark.parametrize("name", ["coefficients", "decision_tree"])
+def test_a_model_that_does_not_serve_says_which_one_does(name: str):
+    data = frames.FEW[name]()
+    served = "Predictions come from Pareto/NBD + Gamma-Gamma, not from it"
+    assert served in words_in(draw(name, data).figure)
+    itself = {"coefficients": "linear_regression"}.get(name, name)
+    assert served not in words_in(draw(name, data, replace(CONTEXT, served=itself)).figure)
 
 
 @pytest.mark.parametrize("name", ["cohort_retention", "rfm_map"])
