@@ -51,8 +51,8 @@ def run(settings: Settings) -> Run:
 
 @pytest.fixture(scope="session")
 def lines_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A CSV file of order lines of 500 simulated customers, 2023-01-01 to 2024-12-31."""
-    records = open_dataset(SimulatorSource(500, seed=11), date(2025, 1, 1)).records
+    """A CSV file of order lines of 300 simulated customers, 2023-01-01 to 2023-12-31."""
+    records = open_dataset(SimulatorSource(300, seed=11), date(2024, 1, 1)).records
     orders = records.transactions
     lines = records.items.assign(
         customer_id=orders["user_id"].repeat(orders["line_count"]).to_numpy(),

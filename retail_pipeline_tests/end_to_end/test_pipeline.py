@@ -64,7 +64,7 @@ def misnamed(result: ExecuteInProcessResult, name: str, told: dict[str, Any]) ->
 def test_every_asset_is_made_and_every_check_passes(
     run: Run, database: Database, settings: Settings
 ) -> None:
-    result = run(as_of=date(2024, 7, 1))
+    result = run(as_of=date(2023, 11, 1), horizon_days=60)
 
     made = {event.asset_key for event in result.all_events if event.is_step_materialization}
     wanted = result.job_def.asset_layer.executable_asset_keys
@@ -79,7 +79,7 @@ def test_every_asset_is_made_and_every_check_passes(
     assert [c.check_name for c in checks if not c.passed] == []
 
     population = database.query(
-        "select customer_id from warehouse.customer_features where as_of_date = '2024-07-01'"
+        "select customer_id from warehouse.customer_features where as_of_date = '2023-11-01'"
     )
     predictions = database.read("clv.predictions")
     assert set(predictions["customer_id"]) == set(population["customer_id"])

@@ -12,7 +12,6 @@ import random
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -23,6 +22,7 @@ import psycopg
 import pytest
 
 from retail_pipeline.postgres.server import EmbeddedServer
+from retail_pipeline_tests.cli.command import DONE, Cli
 
 _LOG = logging.getLogger(__name__)
 
@@ -36,7 +36,8 @@ TABLES = (
     'or (group:clv and not key:"clv/backtest")'
 )
 """What is made: all tables. Figures and the report are files, drawn anew by every run."""
-BEFORE, AFTER = "2024-06-01", "2024-07-01"
+RUN = ("run", "--source", SOURCE, "--horizon-days", "60", "--select", TABLES)
+BEFORE, AFTER = ("2024-06-01", "2024-07-01") if ALL else ("2023-08-01", "2023-09-01")
 PATIENCE_SECONDS = 300
 
 _SCHEMAS = ("transactional", "staging", "intermediate", "warehouse", "clv")
@@ -57,25 +58,17 @@ class Home:
     def server(self) -> EmbeddedServer:
         return EmbeddedServer(self.folder / "postgres")
 
+    @property
+    def cli(self) -> Cli:
+        return Cli({"RETAIL_HOME": str(self.folder), "PYTHONUNBUFFERED": "1"})
+
     def start(self, as_of: str) -> subprocess.Popen[str]:
-        given = {"RETAIL_HOME": str(self.folder), "PYTHONUNBUFFERED": "1"}
-        return subprocess.Popen(
-            [
-                *(sys.executable, "-m", "retail_pipeline.cli", "run"),
-                *("--source", SOURCE, "--as-of", as_of, "--horizon-days", "60"),
-                *("--select", TABLES),
-            ],
-            env={**os.environ, **given},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
+        return self.cli.start(*RUN, "--as-of", as_of)
 
     def run(self, as_of: str) -> None:
-        """Run to the end, which has to be a good one."""
-        process = self.start(as_of)
-        said, _ = process.communicate(timeout=PATIENCE_SECONDS)
-        assert process.returncode == 0, said
+        """Run to the end, which has to be a good one, in a process that remembers nothing."""
+        done = self.cli.run(*RUN, "--as-of", as_of)
+        assert done.returncode == DONE, done.stdout + done.stderr
 
     def tables(self) -> dict[str, str]:
         """Return a fingerprint of each table's rows, without what differs between any two runs."""
@@ -121,7 +114,7 @@ def start(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Start]:
     kept = home.folder.with_name("kept")
     shutil.copytree(home.folder, kept, symlinks=True)
     began = time.monotonic()
-    home.run(AFTER)
+    assert home.cli(*RUN, "--as-of", AFTER).returncode == DONE
     seconds = time.monotonic() - began
     tables = home.tables()
     home.server.remove()
@@ -143,8 +136,8 @@ def disturbed(home: Home, disturb: Callable[[subprocess.Popen[str]], None]) -> t
     """Run with a disturbance; return how it ended and what it said."""
     process = home.start(AFTER)
     disturb(process)
-    said, _ = process.communicate(timeout=PATIENCE_SECONDS)
-    return process.returncode, said
+    said, errors = process.communicate(timeout=PATIENCE_SECONDS)
+    return process.returncode, said + errors
 
 
 def moments(kind: str, count: int) -> list[float]:

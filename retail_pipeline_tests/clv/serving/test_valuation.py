@@ -275,6 +275,7 @@ def test_the_two_errors() -> None:
         value_customers(features, ledger, date(2019, 1, 1), 90)
 
 
+@pytest.mark.slow
 def test_the_real_data_meets_its_floors(online_retail_ii: Path) -> None:
     lines = pd.read_parquet(online_retail_ii, columns=["customer_id", "ts", "amount"])
     lines["date_day"] = lines["ts"].dt.normalize()
