@@ -187,11 +187,8 @@ def backtest_metrics(database: Database, as_of: date, horizon_days: int) -> pd.D
 
 def publish_training_set(database: Database, frame: pd.DataFrame, horizon_days: int) -> int:
     """Replace the training set of a horizon; its columns follow the features."""
-    days = [name for name in (*dataset.DATES, "as_of_date") if name in frame]
-    texts = [name for name in dataset.TEXTS if name in frame]
-    typed = frame.assign(
-        **{name: frame[name].dt.date for name in days},
-        **{name: frame[name].astype("string") for name in texts},
+    typed = frame.astype(dict.fromkeys(dataset.TEXTS, "string")).assign(
+        **{name: frame[name].dt.date for name in (*dataset.DATES, "as_of_date")}
     )
     return database.publish(
         "clv.training_set",

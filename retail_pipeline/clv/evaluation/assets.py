@@ -123,7 +123,7 @@ def model(step: Step) -> tuple[int, dict[str, Any]]:
         "validated": served.decision.validated,
         "pinned": served.is_pinned,
         "reason": served.decision.reason,
-        "incumbent": decision.incumbent,
+        "incumbent": selection.INCUMBENT,
         "leaderboard": markdown(_rounded(decision.leaderboard)),
         **_numbers_of(decision, served.decision.model_name),
     }

@@ -8,7 +8,7 @@ under-prediction wins that. Nothing is fitted, stored or promoted here.
 """
 
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from typing import Any, Final
 
@@ -48,7 +48,6 @@ class Decision:
         model_name: The model that serves.
         validated: Whether it met the rule on at least one past cut-off.
         reason: One sentence with the numbers that decided.
-        incumbent: The model that had to be matched in ranking.
         cutoffs: The past cut-offs (ISO dates) that the means are over: common to all models with
             enough tests, or the incumbent's where fewer than three are.
         leaderboard: Per tested model its mean metrics and `eligible`, `objection`; the lowest
@@ -58,7 +57,6 @@ class Decision:
     model_name: str
     validated: bool
     reason: str
-    incumbent: str
     cutoffs: tuple[str, ...]
     leaderboard: pd.DataFrame
 
@@ -69,25 +67,19 @@ class Decision:
             for row in self.leaderboard.to_dict("records")
         ]
         return {
-            "incumbent": self.incumbent,
+            "incumbent": INCUMBENT,
             "cutoffs": list(self.cutoffs),
             "leaderboard": rows,
         }
 
 
-def choose(
-    backtest_metrics: pd.DataFrame,
-    fitted: Collection[str],
-    as_of: date,
-    incumbent: str = INCUMBENT,
-) -> Decision:
+def choose(backtest_metrics: pd.DataFrame, fitted: Collection[str], as_of: date) -> Decision:
     """Return the model that serves.
 
     Args:
         backtest_metrics: One row per model and cut-off, at one horizon, with `customers`.
         fitted: The models that are fitted today; `mean` always is.
         as_of: The date to serve: the cut-off a year before it shows the season ahead.
-        incumbent: The model to be beaten; where it was not tested, the default one.
 
     Raises:
         ValueError: No model is fitted.
@@ -98,22 +90,18 @@ def choose(
         why = "no past cut-off has a complete outcome"
         if len(tested):
             why += f" of {FEWEST_CUSTOMERS} customers or more that tells the models apart"
-        return _unvalidated(fitted, why, incumbent)
-    incumbent = incumbent if incumbent in set(usable["model_name"]) else INCUMBENT
-    if incumbent not in set(usable["model_name"]):
-        return _unvalidated(fitted, f"no past test of the incumbent {incumbent}", incumbent)
-    cutoffs = _common_cutoffs(usable, incumbent)
-    ranked = _leaderboard(usable, cutoffs, incumbent, as_of)
-    board = ranked[["model_name", "eligible", "objection", *METRICS]]
+        return _unvalidated(fitted, why)
+    if INCUMBENT not in set(usable["model_name"]):
+        return _unvalidated(fitted, f"no past test of the incumbent {INCUMBENT}")
+    cutoffs = _common_cutoffs(usable)
+    board = _leaderboard(usable, cutoffs, as_of)
+    shown = board[["model_name", "eligible", "objection", *METRICS]]
     days = tuple(pd.Timestamp(cutoff).date().isoformat() for cutoff in cutoffs)
-    eligible = ranked[ranked["eligible"]]
-    if eligible.empty:
-        name = _fallback(fitted, incumbent)
-        reason = f"{name} serves unvalidated: no model met the rule ({_objections(board)})"
-        return Decision(name, False, reason, incumbent, days, board)
-    winner = eligible.iloc[0]
-    reason = _reason(ranked, winner, incumbent, days)
-    return Decision(winner["model_name"], True, reason, incumbent, days, board)
+    if not board["eligible"].any():
+        reason = f"no model met the rule ({_objections(board)})"
+        return replace(_unvalidated(fitted, reason), cutoffs=days, leaderboard=shown)
+    winner = board[board["eligible"]].iloc[0]
+    return Decision(winner["model_name"], True, _reason(board, winner, len(days)), days, shown)
 
 
 def _usable(tested: pd.DataFrame) -> pd.DataFrame:
@@ -122,22 +110,20 @@ def _usable(tested: pd.DataFrame) -> pd.DataFrame:
     return tested[enough & tested["tweedie_deviance"].notna()]
 
 
-def _common_cutoffs(usable: pd.DataFrame, incumbent: str) -> list[pd.Timestamp]:
+def _common_cutoffs(usable: pd.DataFrame) -> list[pd.Timestamp]:
     """Return the cut-offs shared by the incumbent and all models with enough tests to be judged.
 
     Without such a model, and where fewer than three are shared, they are the incumbent's; newcomers
     do not narrow the comparison.
     """
     sets = {str(name): set(rows["cutoff_date"]) for name, rows in usable.groupby("model_name")}
-    own = sets.pop(incumbent)
+    own = sets.pop(INCUMBENT)
     seasoned = [dates for dates in sets.values() if len(dates) >= FEWEST_CUTOFFS]
     shared = own.intersection(*seasoned)
     return sorted(shared if len(shared) >= FEWEST_CUTOFFS else own)
 
 
-def _leaderboard(
-    usable: pd.DataFrame, cutoffs: list[pd.Timestamp], incumbent: str, as_of: date
-) -> pd.DataFrame:
+def _leaderboard(usable: pd.DataFrame, cutoffs: list[pd.Timestamp], as_of: date) -> pd.DataFrame:
     """Return the models with their mean metrics over the cut-offs, and what speaks against each.
 
     A model that was not tested at all of the cut-offs is compared with the incumbent at its own:
@@ -148,13 +134,13 @@ def _leaderboard(
     objections, ratios = {}, {}
     for name, row in means.iterrows():
         own = common.loc[common["model_name"] == name, "cutoff_date"]
-        old = _means(common[common["cutoff_date"].isin(own)]).T[incumbent]
+        old = _means(common[common["cutoff_date"].isin(own)]).T[INCUMBENT]
         ratios[name] = _ratio(row["tweedie_deviance"], old["tweedie_deviance"])
-        if name == incumbent:
+        if name == INCUMBENT:
             found = _first(_level(row))
         else:
             found = _first(_against(row, old, len(own)))
-            found = found or _season_ahead(usable, str(name), incumbent, as_of)
+            found = found or _season_ahead(usable, str(name), as_of)
         objections[name] = found
     board = means.assign(
         objection=pd.Series(objections, dtype=object),
@@ -225,7 +211,7 @@ _UNDEFINED: Final = {
 }
 
 
-def _season_ahead(tests: pd.DataFrame, name: str, incumbent: str, as_of: date) -> str:
+def _season_ahead(tests: pd.DataFrame, name: str, as_of: date) -> str:
     """Return an objection where the gain was missing in the same season a year ago.
 
     Pareto/NBD knows no season: before a peak it predicts too little for everyone, and what corrects
@@ -236,10 +222,10 @@ def _season_ahead(tests: pd.DataFrame, name: str, incumbent: str, as_of: date) -
     apart = (tests["cutoff_date"] - year_ago).abs()
     then = tests[apart <= pd.Timedelta(days=_SAME_SEASON_DAYS)]
     deviance = then.pivot(index="cutoff_date", columns="model_name", values="tweedie_deviance")
-    both = deviance.reindex(columns=[name, incumbent]).dropna()
+    both = deviance.reindex(columns=[name, INCUMBENT]).dropna()
     if both.empty:
         return ""
-    gain = 1 - _ratio(both[name].mean(), both[incumbent].mean())
+    gain = 1 - _ratio(both[name].mean(), both[INCUMBENT].mean())
     if gain >= MARGIN:
         return ""
     return f"a year ago, in this season, its deviance was lower by {gain:.1%} only"
@@ -250,9 +236,7 @@ def _ratio(deviance: float, old: float) -> float:
     return float(deviance) / float(old) if old > 0 else 1.0
 
 
-def _reason(
-    board: pd.DataFrame, winner: pd.Series, incumbent: str, cutoffs: tuple[str, ...]
-) -> str:
+def _reason(board: pd.DataFrame, winner: pd.Series, cutoffs: int) -> str:
     refused = board[~board["eligible"] & (board["ratio"] < winner["ratio"])]
     passed_over = (
         f"; better in deviance but refused: {_objections(refused)}" if len(refused) else ""
@@ -262,9 +246,9 @@ def _reason(
     return (
         f"{winner['model_name']} has the lowest mean Tweedie deviance "
         f"({winner['tweedie_deviance']:.4g}) of the models that met the rule over "
-        f"{_compared_at(board, len(cutoffs))} "
+        f"{_compared_at(board, cutoffs)} "
         f"(bias {winner['bias']:.2f}, normalized Gini {ranking}, "
-        f"incumbent {incumbent}){passed_over}"
+        f"incumbent {INCUMBENT}){passed_over}"
     )
 
 
@@ -279,14 +263,9 @@ def _objections(board: pd.DataFrame) -> str:
     return "; ".join(f"{row['model_name']}: {row['objection']}" for _, row in board.iterrows())
 
 
-def _unvalidated(fitted: Collection[str], why: str, incumbent: str) -> Decision:
-    name = _fallback(fitted, INCUMBENT)
+def _unvalidated(fitted: Collection[str], why: str) -> Decision:
+    name = next((name for name in (INCUMBENT, LAST_RESORT) if name in fitted), None)
+    if name is None:
+        raise ValueError("no model is fitted that could serve")
     board = pd.DataFrame(columns=["model_name", "eligible", "objection", *METRICS])
-    return Decision(name, False, f"{name} serves unvalidated: {why}", incumbent, (), board)
-
-
-def _fallback(fitted: Collection[str], preferred: str) -> str:
-    for name in (preferred, INCUMBENT, LAST_RESORT):
-        if name in fitted:
-            return name
-    raise ValueError("no model is fitted that could serve")
+    return Decision(name, False, f"{name} serves unvalidated: {why}", (), board)

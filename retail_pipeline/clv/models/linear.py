@@ -5,7 +5,6 @@ from typing import Any, ClassVar, Final, Self
 import numpy as np
 import pandas as pd
 from sklearn.linear_model import Ridge
-from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from retail_pipeline.clv.data import features
@@ -26,7 +25,12 @@ class LinearRegression(ValueModel):
     name = "linear_regression"
     description = "ridge regression of √value on logarithms and rates of past behavior"
 
+    stored = ("value_level", "orders_level")
+    value_level_: float
+    orders_level_: float
+
     PENALTY: ClassVar = 10.0
+    _ARRAYS: ClassVar = ("mean", "scale", "coefficients", "intercepts")
 
     def fit(self, frame: pd.DataFrame) -> Self:
         """Learn from the rows with outcomes.
@@ -38,8 +42,10 @@ class LinearRegression(ValueModel):
         self.training_rows_ = len(known)
         value, orders = (known[name].to_numpy(float) for name in ("future_value", "future_orders"))
         targets = np.column_stack([np.sqrt(value), np.sqrt(orders), orders > 0])
-        self.regression_ = make_pipeline(StandardScaler(), Ridge(alpha=self.PENALTY))
-        self.regression_.fit(self._design(known).to_numpy(), targets)
+        scaler, ridge = StandardScaler(), Ridge(alpha=self.PENALTY)
+        ridge.fit(scaler.fit_transform(self._design(known).to_numpy()), targets)
+        self.mean_, self.scale_ = scaler.mean_, scaler.scale_
+        self.coefficients_, self.intercepts_ = ridge.coef_, ridge.intercept_
         fitted = self._raw(known)
         self.value_level_ = float(value.sum() / max(np.square(fitted[:, 0]).sum(), 1e-12))
         self.orders_level_ = float(orders.sum() / max(np.square(fitted[:, 1]).sum(), 1e-12))
@@ -54,30 +60,14 @@ class LinearRegression(ValueModel):
 
     def parameters(self) -> dict[str, Any]:
         """Return scaler, coefficients (with the features' names) and levels."""
-        scaler, ridge = (step for _, step in self.regression_.steps)
-        return {
-            "features": list(_DESIGN),
-            "mean": scaler.mean_.tolist(),
-            "scale": scaler.scale_.tolist(),
-            "coefficients": ridge.coef_.tolist(),
-            "intercepts": ridge.intercept_.tolist(),
-            "value_level": self.value_level_,
-            "orders_level": self.orders_level_,
-        }
+        arrays = {name: getattr(self, f"{name}_").tolist() for name in self._ARRAYS}
+        return {"features": list(_DESIGN), **arrays, **super().parameters()}
 
     def restore(self, parameters: dict[str, Any]) -> Self:
         """Take over scaler, coefficients and levels."""
-        scaler, ridge = StandardScaler(), Ridge(alpha=self.PENALTY)
-        scaler.mean_, scaler.scale_ = (
-            np.array(parameters[name], float) for name in ("mean", "scale")
-        )
-        scaler.n_features_in_ = len(parameters["mean"])
-        ridge.coef_ = np.array(parameters["coefficients"], float)
-        ridge.intercept_ = np.array(parameters["intercepts"], float)
-        self.regression_ = Pipeline([("standardscaler", scaler), ("ridge", ridge)])
-        self.value_level_ = parameters["value_level"]
-        self.orders_level_ = parameters["orders_level"]
-        return self
+        for name in self._ARRAYS:
+            setattr(self, f"{name}_", np.array(parameters[name], float))
+        return super().restore(parameters)
 
     def _design(self, frame: pd.DataFrame) -> pd.DataFrame:
         """Return the design: logarithms and roots of features, and BTYD-like rates.
@@ -101,7 +91,8 @@ class LinearRegression(ValueModel):
         return pd.concat(columns, axis=1, keys=_DESIGN)
 
     def _raw(self, frame: pd.DataFrame) -> Array:
-        return np.maximum(self.regression_.predict(self._design(frame).to_numpy()), 0.0)
+        scaled = (self._design(frame).to_numpy() - self.mean_) / self.scale_
+        return np.maximum(scaled @ self.coefficients_.T + self.intercepts_, 0.0)
 
 
 _DESIGN: Final = (

@@ -35,10 +35,6 @@ class Purchases:
     last: Array
     age: Array
 
-    def __post_init__(self) -> None:
-        if not (len(self.repeats) == len(self.last) == len(self.age)):
-            raise ValueError("repeats, last and age must have one length")
-
     def __len__(self) -> int:
         return len(self.age)
 

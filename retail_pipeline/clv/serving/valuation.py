@@ -12,7 +12,6 @@ import pandas as pd
 from retail_pipeline.clv.data import dataset
 from retail_pipeline.clv.data.sampling import TrainingSample
 from retail_pipeline.clv.evaluation import backtest, selection
-from retail_pipeline.clv.evaluation.selection import INCUMBENT
 from retail_pipeline.clv.models.candidates import fit_candidates
 from retail_pipeline.clv.models.registry import Candidate
 from retail_pipeline.clv.serving import segments
@@ -65,7 +64,6 @@ def value_customers(
     entries: pd.DataFrame,
     as_of: date,
     horizon_days: int,
-    incumbent: str = INCUMBENT,
 ) -> Valuation:
     """Return models fitted and tested at a date, the one that serves, and its predictions.
 
@@ -75,7 +73,6 @@ def value_customers(
             `as_of` changes nothing.
         as_of: The date, meaning 00:00 UTC.
         horizon_days: Days ahead, 1-1095.
-        incumbent: The model that a challenger must match in ranking.
 
     Raises:
         UsageError: The horizon is out of range.
@@ -91,7 +88,7 @@ def value_customers(
     candidates = fit_candidates(labelled, sample.chosen(today), horizon_days)
     tested = backtest.run(features, entries, as_of, horizon_days)
     fitted = {c.model_name: c.model for c in candidates if c.model is not None}
-    decision = selection.choose(tested.metrics, fitted, as_of, incumbent)
+    decision = selection.choose(tested.metrics, fitted, as_of)
     served = score(fitted[decision.model_name], today, tested.predictions, as_of)
     return Valuation(
         as_of=as_of,

@@ -45,9 +45,7 @@ def training(as_of: date = AS_OF, at: datetime = NOW) -> registry.Training:
 
 
 def decision(name: str, validated: bool = True) -> Decision:
-    return Decision(
-        name, validated, "Because.", INCUMBENT, (), pd.DataFrame(columns=["model_name"])
-    )
+    return Decision(name, validated, "Because.", (), pd.DataFrame(columns=["model_name"]))
 
 
 def statuses(database: Database) -> dict[str, str]:

@@ -224,7 +224,7 @@ def test_the_readable_models_can_be_read_to_their_predictions(ledger: pd.DataFra
     assert isinstance(regression, LinearRegression) and isinstance(tree, DecisionTree)
     rows = valuation.population
 
-    scaled = regression.regression_[0].transform(regression._design(rows).to_numpy())
+    scaled = (regression._design(rows).to_numpy() - regression.mean_) / regression.scale_
     said = terms(regression).set_index("feature")["coefficient"]
     root = np.maximum(said["intercept"] + scaled @ said.iloc[1:].to_numpy(), 0.0)
     assert root**2 * regression.value_level_ == pytest.approx(
