@@ -90,24 +90,13 @@ def promote(
         decided_at: When it was made.
     """
     numbers = decision.numbers() | {"abstentions": abstentions_at(database, as_of, horizon_days)}
-    tested = {row["model_name"]: row for row in numbers["leaderboard"]}
     with database.connect() as connection:
         connection.execute("select pg_advisory_xact_lock(%s)", [_PROMOTION_LOCK])
         served, pinned = _in_charge(connection, decision, versions, horizon_days)
         connection.execute(
             "update clv.model_versions set status = 'retired' where status <> 'retired'"
         )
-        for name, version in versions.items():
-            row = tested.get(name)
-            connection.execute(
-                "update clv.model_versions set status = 'challenger', validated = %s, metrics = %s "
-                "where model_version = %s",
-                [
-                    bool(row and row["eligible"]),
-                    row and Jsonb({k: row[k] for k in METRICS}),
-                    version,
-                ],
-            )
+        _note_tests(connection, versions, numbers["leaderboard"])
         connection.execute(
             "update clv.model_versions set status = 'champion' where model_version = %s",
             [served.model_version],
@@ -122,6 +111,24 @@ def promote(
             ],
         )
     return served
+
+
+def _note_tests(
+    connection: psycopg.Connection, versions: Mapping[str, str], leaderboard: list[dict[str, Any]]
+) -> None:
+    """Make the candidates challengers, each with its mean metrics where it was tested."""
+    tested = {row["model_name"]: row for row in leaderboard}
+    for name, version in versions.items():
+        row = tested.get(name)
+        connection.execute(
+            "update clv.model_versions set status = 'challenger', validated = %s, metrics = %s "
+            "where model_version = %s",
+            [
+                bool(row and row["eligible"]),
+                row and Jsonb({k: row[k] for k in METRICS}),
+                version,
+            ],
+        )
 
 
 def _in_charge(
