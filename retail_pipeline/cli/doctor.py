@@ -54,6 +54,7 @@ class Finding:
 
 
 def doctor(
+    port: Annotated[int, typer.Option(help="The port that `dev` is to use.")] = UI_PORT,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON for machines.")] = False,
 ) -> None:
     """Check this machine, and say what to do: exit code 1 if something is broken, 2 for settings.
@@ -66,7 +67,7 @@ def doctor(
         settings, wrong = Settings.from_environment(), None
     except UsageError as error:
         settings, wrong = Settings(), error
-    findings = list(_examine(settings, wrong))
+    findings = list(_examine(settings, port, wrong))
     if as_json:
         print_json([asdict(finding) for finding in findings])
     else:
@@ -80,13 +81,13 @@ def doctor(
         raise PipelineError(f"this machine cannot run the pipeline yet: {', '.join(broken)}")
 
 
-def _examine(settings: Settings, wrong: UsageError | None) -> Iterator[Finding]:
+def _examine(settings: Settings, port: int, wrong: UsageError | None) -> Iterator[Finding]:
     """Yield a finding for each thing that a run or `dev` needs and a person can change."""
     checks: dict[str, Callable[[], str]] = {
         "settings": lambda: _settings(settings, wrong),
         "memory": check_memory,
         "disk": lambda: _disk(settings.home),
-        "port of the UI": _port,
+        "port of the UI": lambda: _port(port),
         "PostgreSQL": lambda: _postgres(settings),
         "Airbyte": lambda: _airbyte(settings),
         "source": lambda: _source(settings),
@@ -142,12 +143,12 @@ def _enough(what: str, free: float, found: str, remedy: str) -> str:
     raise kind(f"{found}; {needed} GiB are needed, {wanted} comfortable: {remedy}")
 
 
-def _port() -> str:
+def _port(port: int) -> str:
     try:
-        listener(UI_PORT).close()
+        listener(port).close()
     except UsageError as error:
         raise DoubtfulError(f"{error} with `retail-pipeline dev --port`") from None
-    return f"127.0.0.1:{UI_PORT} is free"
+    return f"127.0.0.1:{port} is free"
 
 
 def _postgres(settings: Settings) -> str:

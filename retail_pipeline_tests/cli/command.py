@@ -72,7 +72,7 @@ def _written_to(number: int) -> Iterator[BinaryIO]:
         os.dup2(file.fileno(), number)
         try:
             with (
-                os.fdopen(os.dup(number), "w", encoding="utf-8") as stream,
+                os.fdopen(number, "w", encoding="utf-8", closefd=False) as stream,
                 patch.object(sys, name, stream),
             ):
                 yield file

@@ -17,7 +17,7 @@ def verdicts(output: str) -> dict[str, str]:
 
 
 def test_a_machine_that_works_is_called_fine_and_nothing_is_made(cli: Cli, tmp_path: Path) -> None:
-    done = cli("doctor", "--json")
+    done = cli("doctor", "--port", "0", "--json")
     assert done.returncode == DONE, done.stderr
     found = verdicts(done.stdout)
     for what in ("settings", "disk", "PostgreSQL", "Airbyte", "source"):
