@@ -17,8 +17,15 @@ from urllib.parse import parse_qsl, urlsplit
 
 import psycopg
 from psycopg import conninfo
-from pydantic import AfterValidator, BeforeValidator, Field, TypeAdapter, ValidationError
-from pydantic_settings import BaseSettings, EnvSettingsSource, SettingsConfigDict
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    TypeAdapter,
+    ValidationError,
+)
 
 from retail_pipeline.errors import UsageError
 
@@ -26,24 +33,15 @@ PROJECT_ROOT = Path(__file__).resolve().parent.parent
 """The checkout: the folder that holds `dbt_project/`, `airbyte/` and `database/`."""
 
 DEFAULT_API_KEY: Final = "local-api-key"
+DEFAULT_HORIZON_DAYS: Final = 180
 LONGEST_HORIZON_DAYS: Final = 1095
 SHORTEST_SUPPRESSION_KEY: Final = 32
 TODAY: Final[Literal["today"]] = "today"
 TEAMS: Final = ("data-platform", "analytics-engineering", "data-science")
 """The owners of assets; alerts can have an address for each."""
 
-_SECRETS: Final = (
-    "RETAIL_DATABASE_URL",
-    "RETAIL_API_KEY",
-    "RETAIL_SUPPRESSION_KEY",
-    "RETAIL_ALERT_WEBHOOK",
-    "RETAIL_SMTP_URL",
-    "AIRBYTE_CLIENT_SECRET",
-)
-"""Each may be given as a file instead, as containers get secrets: NAME_FILE holds the path."""
 _OWN_PREFIXES: Final = ("RETAIL_DBT_", "RETAIL_TEST_")
 """Variables that the project sets for its child processes and its tests; not settings."""
-_NEEDED_IN_PRODUCTION: Final = ("RETAIL_DATABASE_URL", "RETAIL_SOURCE", "RETAIL_API_KEY")
 _ROUTE: Final = re.compile(r"(?:(?P<team>[a-z][a-z0-9-]*)=)?(?P<address>\S+)")
 
 
@@ -114,30 +112,23 @@ def _source(text: Any) -> Source:
         return FileSource(Path(text.removeprefix("file:")).expanduser().absolute())
     if _is_web_address(text):
         return ApiSource(text.rstrip("/"))
-    without_credentials = text.rpartition("@")[2]
-    if text.startswith(("http://", "https://")):
-        raise ValueError(
-            f"{without_credentials!r} has a wrong host or port; "
-            "an address looks like https://api.example:8443"
-        )
     raise ValueError(
-        f"{without_credentials!r} is not known: use 'simulator:?customers=10000&seed=7', "
-        "'file:PATH' or an address that starts with https://"
+        f"{text.rpartition('@')[2]!r} is not known: use 'simulator:?customers=10000&seed=7', "
+        "'file:PATH' or an address with a host like https://api.example:8443"
     )
 
 
 def _simulator_source(text: str) -> SimulatorSource:
     parameters = dict(parse_qsl(text.removeprefix("simulator:").removeprefix("?")))
-    if unknown := sorted(set(parameters) - {"customers", "seed"}):
-        raise ValueError(
-            f"has {', '.join(unknown)}, but the simulator's parameters are customers and seed"
-        )
     try:
         source = SimulatorSource(**{key: int(value) for key, value in parameters.items()})
-    except ValueError:
-        raise ValueError(f"must have whole numbers as customers and seed; got {text!r}") from None
+    except (TypeError, ValueError):
+        source = SimulatorSource(customers=0)
     if source.customers < 1 or source.seed < 0:
-        raise ValueError(f"must have at least 1 customer and a seed of at least 0; got {text!r}")
+        raise ValueError(
+            "must look like simulator:?customers=10000&seed=7, with at least one customer; "
+            f"got {text!r}"
+        )
     return source
 
 
@@ -268,30 +259,17 @@ Emails = Annotated[Routes, _routes(lambda word: word.count("@") == 1)]
 
 
 def parse_source(text: str, name: str = "the source") -> Source:
-    """Return the source that a text names: a simulator, a file or an address.
-
-    Raises:
-        UsageError: The text is none of the three forms, no request could be sent to its host or
-            port, or a simulator parameter is wrong; the message begins with `name`.
-    """
+    """Return the simulator, file or address of a text; a UsageError begins with `name`."""
     return _parsed(SourceText, text, name)
 
 
 def parse_as_of(text: str, name: str) -> date:
-    """Return an as-of date (`YYYY-MM-DD`, meaning 00:00 UTC; `today` is the current day in UTC).
-
-    Raises:
-        UsageError: The text is not a date; the message begins with `name`.
-    """
+    """Return the date of `YYYY-MM-DD` or `today` (in UTC); a UsageError begins with `name`."""
     return _parsed(AsOf, text, name)
 
 
 def parse_discount_rate(value: str | float, name: str) -> float:
-    """Return a yearly discount rate, such as 0.1 for 10 % a year.
-
-    Raises:
-        UsageError: It is not a number from 0 to below 1; the message begins with `name`.
-    """
+    """Return a yearly rate, 0 to below 1 (0.1 is 10 %); a UsageError begins with `name`."""
     return _parsed(DiscountRate, value, name)
 
 
@@ -309,44 +287,18 @@ def _reason(error: Mapping[str, Any]) -> str:
     return f"{error['msg'].removeprefix('Input ')}; got {error['input']!r}"
 
 
-class _Group(BaseSettings):
-    """Settings that take what the constructor is given; `from_environment` reads the variables."""
-
-    model_config = SettingsConfigDict(frozen=True, populate_by_name=True, enable_decoding=False)
-
-    @classmethod
-    def settings_customise_sources(  # type: ignore[override]
-        cls, *_: Any, init_settings: Any, **__: Any
-    ) -> Any:
-        """Return the constructor's arguments as the one source."""
-        return (init_settings,)
-
-    @classmethod
-    def texts(cls, given: Mapping[str, str]) -> dict[str, Any]:
-        """Return the texts of the variables that are given, by field, not validated yet.
-
-        `retail_home` is not `RETAIL_HOME`: pydantic alone would take either.
-        """
-        source = EnvSettingsSource(cls)
-        source.env_vars = {name.lower(): text for name, text in given.items() if name.isupper()}
-        return source()
-
-    @classmethod
-    def variable(cls, field: str) -> str:
-        """Return the environment variable of a field."""
-        known = cls.model_fields.get(field)
-        alias = known.validation_alias if known else field
-        return str(alias or f"{cls.model_config.get('env_prefix')}{field.upper()}")
-
-
-class AirbyteSettings(_Group):
+class AirbyteSettings(BaseModel):
     """How the Airbyte workspace is reached; everything but the mode matters in server mode only.
 
     `database_url` is the warehouse as the server reaches it; None where that is
     `RETAIL_DATABASE_URL`.
     """
 
-    model_config = SettingsConfigDict(env_prefix="AIRBYTE_")
+    model_config = ConfigDict(
+        frozen=True,
+        populate_by_name=True,
+        alias_generator=lambda field: f"AIRBYTE_{field.upper()}",
+    )
 
     mode: AirbyteMode = AirbyteMode.EMBEDDED
     url: str | None = None
@@ -356,8 +308,8 @@ class AirbyteSettings(_Group):
     database_url: DatabaseUrl | None = Field(default=None, repr=False)
 
 
-class Settings(_Group):
-    """The validated environment of one process.
+class Settings(BaseModel):
+    """The validated environment of one process; a field's alias is the name of its variable.
 
     `database_url` is None where the embedded PostgreSQL is used; `as_of` is None where the source's
     own default date applies. `suppression_key` is None where the key file under `home` is used.
@@ -365,7 +317,11 @@ class Settings(_Group):
     `dagster_url`.
     """
 
-    model_config = SettingsConfigDict(env_prefix="RETAIL_")
+    model_config = ConfigDict(
+        frozen=True,
+        populate_by_name=True,
+        alias_generator=lambda field: f"RETAIL_{field.upper()}",
+    )
 
     environment: Environment = Field(default=Environment.LOCAL, validation_alias="RETAIL_ENV")
     home: Home = PROJECT_ROOT / ".retail"
@@ -373,14 +329,21 @@ class Settings(_Group):
     source: SourceText = SimulatorSource()
     api_key: ApiKey = Field(default=DEFAULT_API_KEY, repr=False)
     as_of: AsOf | None = None
-    horizon_days: Horizon = 180
+    horizon_days: Horizon = DEFAULT_HORIZON_DAYS
     discount_rate: DiscountRate = 0.0
     alert_webhook: Webhooks = Field(default={}, repr=False)
     alert_email: Emails = {}
     smtp_url: SmtpUrl | None = Field(default=None, repr=False)
     dagster_url: WebAddress = "http://127.0.0.1:3000"
     suppression_key: SuppressionKey | None = Field(default=None, repr=False)
-    airbyte: AirbyteSettings = AirbyteSettings()
+    airbyte: AirbyteSettings = Field(default=AirbyteSettings(), validation_alias="airbyte")
+
+    @classmethod
+    def variables(cls, *, secret: bool = False) -> list[str]:
+        """Return the names of all variables, or of those that hold a secret; Airbyte's last."""
+        fields = [*cls.model_fields.values(), *AirbyteSettings.model_fields.values()]
+        names = [str(each.validation_alias) for each in fields if not (secret and each.repr)]
+        return [name for name in names if name.isupper()]
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str] | None = None) -> "Settings":
@@ -396,10 +359,11 @@ class Settings(_Group):
         texts = (os.environ if environ is None else environ).items()
         given = {name: text.strip() for name, text in texts if text.strip()}
         problems = [*_secrets_from_files(given), *_unknown(given), *_missing(given)]
+        known = {name: given[name] for name in cls.variables() if name in given}
         try:
-            settings = cls(**{**cls.texts(given), "airbyte": AirbyteSettings.texts(given)})
+            settings = cls.model_validate({**known, "airbyte": known})
         except ValidationError as error:
-            problems += _sentences(error)
+            problems += [f"{each['loc'][-1]} {_reason(each)}" for each in error.errors()]
         if len(problems) > 1:
             raise UsageError("\n- ".join([f"{len(problems)} settings are wrong:", *problems]))
         if problems:
@@ -408,8 +372,12 @@ class Settings(_Group):
 
 
 def _secrets_from_files(given: dict[str, str]) -> Iterator[str]:
-    """Put the content of secrets' files in place of NAME_FILE; yield what is wrong with them."""
-    for name in _SECRETS:
+    """Put the content of secrets' files, as containers get them, in place of NAME_FILE.
+
+    Yields:
+        A sentence per file that is of no use.
+    """
+    for name in Settings.variables(secret=True):
         path = given.pop(f"{name}_FILE", None)
         if path is None:
             continue
@@ -417,18 +385,16 @@ def _secrets_from_files(given: dict[str, str]) -> Iterator[str]:
             yield f"{name} and {name}_FILE are both set: give one of them"
             continue
         try:
-            text = Path(path).read_text().strip()
+            given[name] = Path(path).read_text().strip()
         except (OSError, UnicodeDecodeError):
             yield f"{name}_FILE: {path} cannot be read as text"
             continue
-        if text:
-            given[name] = text
-        else:
+        if not given[name]:
             yield f"{name}_FILE: {path} is empty"
 
 
 def _unknown(given: Mapping[str, str]) -> Iterator[str]:
-    known = sorted(map(Settings.variable, set(Settings.model_fields) - {"airbyte"}))
+    known = Settings.variables()
     for name in sorted(given):
         if not name.startswith("RETAIL_") or name in known or name.startswith(_OWN_PREFIXES):
             continue
@@ -438,24 +404,24 @@ def _unknown(given: Mapping[str, str]) -> Iterator[str]:
 
 
 def _missing(given: Mapping[str, str]) -> Iterator[str]:
-    if given.get("RETAIL_ENV") == Environment.PRODUCTION:
-        missing = [name for name in _NEEDED_IN_PRODUCTION if name not in given]
-        if missing:
-            yield (
-                f"RETAIL_ENV=production needs {', '.join(missing)}: "
-                "the embedded defaults are for laptops and tests"
-            )
-    if given.get("AIRBYTE_MODE") == AirbyteMode.SERVER:
-        missing = [name for name in ("AIRBYTE_URL", "AIRBYTE_WORKSPACE_ID") if name not in given]
-        if missing:
-            yield f"AIRBYTE_MODE=server needs {' and '.join(missing)}"
-    if "RETAIL_ALERT_EMAIL" in given and "RETAIL_SMTP_URL" not in given:
-        yield "RETAIL_ALERT_EMAIL needs RETAIL_SMTP_URL, the server that sends"
-
-
-def _sentences(error: ValidationError) -> Iterator[str]:
-    """Yield one sentence per wrong variable: its name, the reason and the remedy."""
-    for each in error.errors():
-        field, *inner = map(str, each["loc"])
-        name = AirbyteSettings.variable(inner[0]) if inner else Settings.variable(field)
-        yield f"{name} {_reason(each)}"
+    needed = [
+        (
+            given.get("RETAIL_ENV") == Environment.PRODUCTION,
+            ("RETAIL_DATABASE_URL", "RETAIL_SOURCE", "RETAIL_API_KEY"),
+            "RETAIL_ENV=production needs {}: the embedded defaults are for laptops and tests",
+        ),
+        (
+            given.get("AIRBYTE_MODE") == AirbyteMode.SERVER,
+            ("AIRBYTE_URL", "AIRBYTE_WORKSPACE_ID"),
+            "AIRBYTE_MODE=server needs {}",
+        ),
+        (
+            "RETAIL_ALERT_EMAIL" in given,
+            ("RETAIL_SMTP_URL",),
+            "RETAIL_ALERT_EMAIL needs {}, the server that sends",
+        ),
+    ]
+    for is_needed, names, sentence in needed:
+        missing = [name for name in names if name not in given]
+        if is_needed and missing:
+            yield sentence.format(", ".join(missing))

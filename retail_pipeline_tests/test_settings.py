@@ -4,9 +4,12 @@ from datetime import date
 from pathlib import Path
 
 import pytest
+import yaml
 
 from retail_pipeline.errors import UsageError
 from retail_pipeline.settings import (
+    DEFAULT_HORIZON_DAYS,
+    PROJECT_ROOT,
     AirbyteMode,
     AirbyteSettings,
     ApiSource,
@@ -205,3 +208,22 @@ def test_a_secret_file_that_cannot_be_used_is_named(
     with pytest.raises(UsageError, match=words) as error:
         Settings.from_environment(environment)
     assert "hidden" not in str(error.value)
+
+
+def test_the_example_the_services_and_the_docs_know_every_setting() -> None:
+    lines = (PROJECT_ROOT / ".env.example").read_text().splitlines()
+    example = dict(line.split("=", 1) for line in lines if line and not line.startswith("#"))
+    assert sorted(example) == sorted(Settings.variables())
+    plain = {name: text.strip('"') for name, text in example.items()}
+    assert Settings.from_environment(plain) == Settings(), "an example is not the default"
+
+    services = yaml.safe_load((PROJECT_ROOT / "docker-compose.yml").read_text())
+    passed = {name.removesuffix("_FILE") for name in services["x-pipeline"]["environment"]}
+    in_the_image = {"RETAIL_HOME"}
+    assert set(Settings.variables()) - passed == in_the_image
+    assert {name for name in passed if name.startswith("RETAIL_")} <= set(example)
+
+    operations = (PROJECT_ROOT / "docs" / "operations.md").read_text()
+    assert f"`RETAIL_HORIZON_DAYS` ({DEFAULT_HORIZON_DAYS})" in operations
+    secrets = Settings.variables(secret=True)
+    assert [name for name in secrets if f"`{name}_FILE`" not in operations] == []

@@ -8,6 +8,8 @@ import pandas as pd
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
 
+from retail_pipeline.settings import DEFAULT_HORIZON_DAYS
+
 Array = NDArray[np.float64]
 
 PREDICTED: Final = ["predicted_value", "expected_orders", "probability_active"]
@@ -39,7 +41,7 @@ class ValueModel(BaseEstimator):
     training_rows_: int
     """Rows that the fit used."""
 
-    def __init__(self, horizon_days: int = 180) -> None:
+    def __init__(self, horizon_days: int = DEFAULT_HORIZON_DAYS) -> None:
         self.horizon_days = horizon_days
 
     @abstractmethod
