@@ -249,12 +249,14 @@ class Database:
         with self.connect() as connection:
             return differences(connection)
 
-    def _bound(self, statement: str, params: Parameters | None) -> str:
+    @staticmethod
+    def _bound(statement: str, params: Parameters | None) -> str:
         """Return a statement, or a part of one, with its values in place."""
         if params is None:
             return statement
-        with self.connect() as connection:
-            return psycopg.ClientCursor(connection).mogrify(statement, params)
+        if isinstance(params, Mapping):
+            return statement % {name: _literal(value) for name, value in params.items()}
+        return statement % tuple(map(_literal, params))
 
     @contextmanager
     def _connect_arrow(self) -> Iterator[Any]:
@@ -367,6 +369,10 @@ def _merge(table: str, columns: Sequence[str], key: Sequence[str], types: Mappin
         f"insert into {table} ({names}) select {values} from pg_temp.incoming "
         f"on conflict ({keys}) do {action}"
     )
+
+
+def _literal(value: Any) -> str:
+    return sql.Literal(value).as_string(None)
 
 
 def _quote(name: str) -> str:
