@@ -18,7 +18,7 @@ from retail_pipeline.settings import PROJECT_ROOT
 from retail_pipeline_tests.ingestion import shop_api
 from retail_pipeline_tests.ingestion.shop_api import ShopApi, generated
 
-LAYERS = ("transactional", "staging", "intermediate", "warehouse")
+MARTS = ("fct_transactions", "dim_customers", "dim_products", "customer_features")
 EXAMPLE = PROJECT_ROOT / "examples" / "open_shop"
 
 
@@ -63,7 +63,7 @@ def test_a_shop_comes_through_to_the_marts(
     done = subprocess.run(
         [
             *(sys.executable, "-m", "retail_pipeline.cli", "run", "--as-of", "2025-06-01"),
-            *("--select", " or ".join(f"group:{layer}" for layer in LAYERS)),
+            *("--select", " or ".join(f'+key:"warehouse/{mart}"' for mart in MARTS)),
         ],
         cwd=project,
         env={
