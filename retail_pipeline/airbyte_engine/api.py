@@ -1,8 +1,8 @@
-"""The stand-in: the calls of Airbyte's two APIs that dagster-airbyte makes during a sync.
+"""The stand-in for an Airbyte server: the API calls that dagster-airbyte makes during a sync.
 
-Answers have the shapes of a real server; `failureSummary` of the configuration API has the reason
-of a failure. Most calls that dagster-airbyte makes when code loads are missing: the asset specs
-come from the files in both modes, and the stand-in is up only during a sync.
+Answers have the same shape as a real server's. The configuration API's `failureSummary` contains
+the reason of a failure. The calls that dagster-airbyte makes when code loads are mostly missing:
+the asset specs are built from the files, and the stand-in runs only during a sync.
 """
 
 import hmac
@@ -32,9 +32,9 @@ _LONGEST_ANSWER_SECONDS = 0.5
 
 @dataclass
 class StandIn:
-    """The address of a running stand-in and the credentials that a client must present.
+    """The address of a running stand-in and the credentials that its clients need.
 
-    The credentials are random, for the life of the stand-in.
+    The credentials are random and valid only for this stand-in.
     """
 
     base_url: str
@@ -46,14 +46,14 @@ class StandIn:
 
 @contextmanager
 def serving(engine: Engine) -> Iterator[StandIn]:
-    """Serve an engine on a free loopback port for the length of the block."""
+    """Serve an engine on a free loopback port until the block ends; yield the stand-in."""
     stand_in = StandIn(base_url="")
     with served(build_app(engine, stand_in)) as stand_in.base_url:
         yield stand_in
 
 
 def build_app(engine: Engine, stand_in: StandIn) -> Starlette:
-    """Return the application; every call except the token's needs the bearer token."""
+    """Return the ASGI application; every call except the token call needs the bearer token."""
     calls = _Calls(engine, stand_in)
     rest, configuration, guarded = REST_PATH, CONFIGURATION_PATH, calls.guarded
     return Starlette(
@@ -136,13 +136,13 @@ class _Calls:
         return _job(await run_in_threadpool(self._engine.start, body["connectionId"]))
 
     async def list_jobs(self, request: Request) -> Any:
-        # All of them, in one page and without a look at dates: they are the jobs of one run.
+        # All jobs in one page, whatever dates the request names: an engine serves only one run.
         connection_id = request.query_params.get("connectionId")
         jobs = [_job(job) for job in self._engine.jobs if job.connection_id == connection_id]
         return {"data": jobs, "next": ""}
 
     async def job(self, request: Request) -> Any:
-        # An answer that waits for the end of a short sync saves a poll and its pause.
+        # Waiting here for a short sync to end saves the client a poll and its pause.
         job_id = request.path_params["id"]
         return _job(await run_in_threadpool(self._engine.wait, job_id, _LONGEST_ANSWER_SECONDS))
 

@@ -1,4 +1,4 @@
-"""The columns of a stream, from its JSON schema; the reader's process needs them too."""
+"""The columns of a stream, derived from its JSON schema; the reader process uses them too."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ _PLAIN_TYPES: Mapping[str, frozenset[type]] = {
     "boolean": frozenset({bool}),
     "bigint": frozenset({int}),
 }
-"""Python types whose values fit a column as they are; a float also has to be finite."""
+"""Python types whose values always fit a column; a float must also be finite."""
 
 
 @dataclass(frozen=True)
@@ -27,11 +27,11 @@ class Column:
     """A column of a stream, or a field of the elements of an array.
 
     Attributes:
-        name: Its name, which is the field's.
-        sql_type: PostgreSQL's type.
-        text: Writes its values; raises `MisfitError` where a value does not fit.
-        required: Whether a record without a fitting value is rejected: it is required, and null is
-            not among its types.
+        name: The name of the column and of the field.
+        sql_type: The PostgreSQL type.
+        text: Returns the text of a value; raises `MisfitError` if the value does not fit.
+        required: Whether a record without a valid value is rejected. So it is if the schema
+            requires the field and does not allow null, and for the key and the cursor.
         plain_types: Python types whose values fit without a call of `text`.
     """
 
@@ -47,7 +47,7 @@ def columns_of(schema: Mapping[str, Any], *, identity: Iterable[str] = ()) -> li
 
     Args:
         schema: The stream's JSON schema.
-        identity: Columns that are required whatever the schema says: key and cursor.
+        identity: The key and the cursor, which are required whatever the schema declares.
     """
     identity, required = set(identity), set(schema.get("required", ()))
     columns = []
@@ -70,10 +70,10 @@ def columns_of(schema: Mapping[str, Any], *, identity: Iterable[str] = ()) -> li
 
 
 def _fitting(fields: Sequence[Column], elements: Iterable[Any]) -> tuple[list[Any], list[str]]:
-    """Return an array's elements with optional misfits nulled, and the places of these.
+    """Return an array's elements with misfits in optional fields set to null, and these fields.
 
     Raises:
-        MisfitError: An element is no object, or has a misfit in a required field.
+        MisfitError: An element is not an object, or has a misfit in a required field.
     """
     fitting, nulled = [], []
     for position, element in enumerate(elements):
@@ -105,7 +105,7 @@ def _problem(each: Column, value: Any) -> str | None:
 
 
 def _fields_of_elements(declared: Mapping[str, Any]) -> list[Column]:
-    """Return the fields of an array's elements, which are flat objects; of others none."""
+    """Return the fields of an array's elements if they are declared as objects, else none."""
     items = declared.get("items", {})
     if declared_types(declared) - {"null"} != {"array"} or declared_types(items) != {"object"}:
         return []
@@ -115,7 +115,7 @@ def _fields_of_elements(declared: Mapping[str, Any]) -> list[Column]:
 def _array_text(fields: Sequence[Column], any_array: ToText) -> ToText:
     def text(value: Any) -> str:
         if type(value) is not list:
-            return any_array(value)  # raises: it is no array
+            return any_array(value)  # raises MisfitError: it is not an array
         repaired, places = _fitting(fields, value)
         if places:
             raise MisfitError("has values that do not fit", repaired, places)

@@ -1,8 +1,9 @@
-"""The PostgreSQL destination: records into temporary tables, then one merging transaction.
+"""The PostgreSQL destination: it collects records in temporary tables and merges them at the end.
 
-Rows, connector state, rejected records and the job's success commit together or not at all. The
-tables' layout is in `layout`, the rules for values that do not fit in `rendering`. A suppressed
-record leaves only a digest in `quality.suppressed_records`, so that the counts add up.
+Rows, connector state, rejected records and the job's success are committed in one transaction. The
+tables' layout is in `layout`, the rules for values that do not fit are in `rendering`. Of a
+suppressed record only a digest is stored, in `quality.suppressed_records`, so that records served
+equal rows plus rejected plus suppressed records.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -26,13 +27,13 @@ from retail_pipeline.airbyte_engine.suppression import Suppression
 from retail_pipeline.airbyte_engine.values import json_text
 
 _PAGE = 1_000
-"""Records that wait for each other: rendering and writing them together is faster."""
+"""Records that are rendered and written together, which is faster than one by one."""
 _MANY_ROWS = 20_000
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """How many records a sync read, inserted, updated, rejected and suppressed."""
+    """The numbers of records that a sync read, inserted, updated, rejected and suppressed."""
 
     rows_read: int = 0
     rows_inserted: int = 0
@@ -45,11 +46,11 @@ class Loader:
     """Collects the records of one sync in temporary tables and merges them at its end.
 
     Args:
-        connection: A session in autocommit, for this loader alone.
+        connection: A session in autocommit that nothing else uses.
         landings: The landing tables by stream.
-        job_id: The sync's job; `_airbyte_meta.sync_id`.
-        generation: `_airbyte_generation_id` of the rows it writes.
-        suppression: The records that are kept out; none by default.
+        job_id: The number of the sync's job, stored as `_airbyte_meta.sync_id`.
+        generation: The `_airbyte_generation_id` of the rows.
+        suppression: The records that must not land; none by default.
     """
 
     def __init__(
@@ -79,14 +80,14 @@ class Loader:
 
     @property
     def undeclared(self) -> dict[str, list[str]]:
-        """Fields, by stream, that records had and the schema does not have."""
+        """Fields by stream that records have and the schema does not declare."""
         return {name: sorted(fields) for name, fields in self._undeclared.items()}
 
     def add(self, record: Record) -> None:
-        """Add one record; it is written with the next page.
+        """Add one record, which is written together with others.
 
         Raises:
-            KeyError: The stream is none of this sync's.
+            KeyError: The stream does not belong to this sync.
         """
         landing = self._landings[record.stream]
         self.rows_read += 1
@@ -98,10 +99,10 @@ class Loader:
             self._render(record.stream)
 
     def add_page(self, page: RenderedPage) -> None:
-        """Write records that were rendered by the same rules in the reader's process.
+        """Write records that the reader process has already rendered.
 
         Raises:
-            KeyError: The stream is none of this sync's.
+            KeyError: The stream does not belong to this sync.
         """
         self.rows_read += page.records
         self._write(page)
@@ -110,8 +111,8 @@ class Loader:
         """Merge all records and store the states, in the caller's transaction; return the counts.
 
         Args:
-            connection_name: The Airbyte connection.
-            states: The streams' states after everything that was read.
+            connection_name: The name of the Airbyte connection.
+            states: The states of the streams after all records that were read.
         """
         inserted = updated = 0
         for name, landing in self._landings.items():
@@ -124,7 +125,7 @@ class Loader:
         return Outcome(self.rows_read, inserted, updated, rejected, suppressed)
 
     def _render(self, stream: str) -> None:
-        """Write the records of a stream that wait."""
+        """Render and write the waiting records of a stream."""
         records, self._waiting[stream] = self._waiting[stream], []
         if records:
             self._write(
@@ -143,20 +144,20 @@ class Loader:
 
     def _suppresses(self, suppression: Suppression, landing: Landing, record: Record) -> bool:
         suppressed = self._suppressed[record.stream]
-        # Two records without a key are never the same record.
+        # Records without a valid key are distinguished by their whole content.
         key = landing.settings.key if landing.renderer.accepts_key_of(record.data) else ()
         if suppression.suppresses(record.stream, record.data):
             digest = suppression.record_digest(record.stream, key, record.data)
             suppressed[digest] = [record.data[name] for name in key]
             return True
-        if suppressed or suppression.kept_out:  # the record may belong to another person now
+        if suppressed or suppression.kept_out:  # a suppressed record may have changed its person
             digest = suppression.record_digest(record.stream, key, record.data)
             if suppressed.pop(digest, None) is not None or digest in suppression.kept_out:
                 self._returned.append((record.stream, digest))
         return False
 
     def _store_suppressed(self) -> int:
-        """Store the suppressed records' digests and delete their rows; return how many they are."""
+        """Store the digests of suppressed records and delete their rows; return their number."""
         with self._connection.cursor() as cursor:
             if self._returned:
                 cursor.executemany(
@@ -174,7 +175,7 @@ class Loader:
         return sum(map(len, self._suppressed.values()))
 
     def _merge(self, landing: Landing, incoming: "_Buffer") -> tuple[int, int]:
-        """Merge a stream's incoming rows; return how many were inserted and updated."""
+        """Merge a stream's incoming rows; return the numbers of inserted and updated rows."""
         connection = self._connection
         prepare(connection, landing)
         overwrite = landing.settings.sync_mode.overwrites
@@ -193,21 +194,24 @@ class Loader:
         return connection.execute(_INSERT.format(where=absent, **parts)).rowcount, updated
 
     def _fill(self, landing: Landing, incoming: sql.Identifier) -> int:
-        """Insert into an empty table: no row to look up, and its indexes are built at once."""
+        """Insert the incoming rows into an empty table; return their number.
+
+        Nothing has to be looked up, and for many rows the indexes are built afterwards.
+        """
         connection = self._connection
         parts = self._parts(landing, incoming)
         duplicates = sql.SQL("select from {} group by {} having count(*) > 1")
         if not _exists(connection, duplicates.format(incoming, listed(landing.settings.key))):
             parts["latest"] = sql.SQL("select * from {}").format(incoming)
-        # Only where there is much to write: both lock readers out until the commit.
+        # For many rows only: dropping indexes and truncating block readers until the commit.
         many = self.rows_read >= _MANY_ROWS
         indexes = dropped_indexes(connection, landing) if many else []
-        if many:  # rows in a new file are not logged (wal_level minimal)
+        if many:  # after a truncate the rows go to a new file, unlogged with wal_level minimal
             connection.execute(sql.SQL("truncate {}").format(landing.table))
         inserted = connection.execute(_INSERT.format(where=sql.SQL("true"), **parts)).rowcount
         for definition in indexes:
             connection.execute(sql.SQL(definition))
-        # Statistics of JSON cost half as much as the rows, and no plan depends on them.
+        # Statistics of JSON columns take half as long as the insert, and no plan uses them.
         plain = [column.name for column in landing.columns if column.sql_type != "jsonb"]
         connection.execute(
             sql.SQL("analyze {} ({})").format(
@@ -260,7 +264,7 @@ _INSERT = sql.SQL(
     "insert into {table} ({columns}) select {airbyte}, {new_values} from ({latest}) n where {where}"
 )
 
-# A record that was read again unchanged (the cursor's boundary is inclusive) keeps its row.
+# The cursor's lower bound is inclusive, so unchanged records are read again; their rows stay.
 _UPDATE = sql.SQL(
     "update {table} t set ({columns}) = row({airbyte}, {new_values}) from ({latest}) n "
     "where {matches} and (t.{cursor} is null or n.{cursor} > t.{cursor} "
@@ -271,12 +275,12 @@ _UPDATE = sql.SQL(
 def reject(
     connection: psycopg.Connection, stream: str, records: Sequence[tuple[Mapping[str, Any], str]]
 ) -> int:
-    """Store records as rejected that never reached a sync; return how many are new.
+    """Store records that were rejected before the sync; return the number of new ones.
 
     Args:
-        connection: The caller's transaction, of a session without other rejected records.
-        stream: The stream that they belong to.
-        records: Each with its reason.
+        connection: The caller's transaction, in a session that has stored no rejected records.
+        stream: The stream of the records.
+        records: The records, each with its reason.
     """
     buffer = _rejected_buffer(connection)
     lines = [rejected_line(stream, record, reason) for record, reason in records]
@@ -285,11 +289,11 @@ def reject(
 
 
 def stored_states(connection: psycopg.Connection, connection_name: str) -> list[dict[str, Any]]:
-    """Return the states that a connection's last successful sync committed, as Airbyte's messages.
+    """Return the states of a connection's last successful sync, as Airbyte's messages.
 
     Args:
         connection: A session.
-        connection_name: The Airbyte connection.
+        connection_name: The name of the Airbyte connection.
     """
     rows = connection.execute(
         "select stream, state from quality.sync_states where connection_name = %s",
@@ -305,7 +309,7 @@ def stored_states(connection: psycopg.Connection, connection_name: str) -> list[
 
 
 class _Buffer:
-    """Lines on their way into a temporary table, which is made with the first of them."""
+    """A temporary table that is created when the first lines are written."""
 
     def __init__(
         self, connection: psycopg.Connection, name: str, columns: Mapping[str, str]
@@ -319,7 +323,7 @@ class _Buffer:
         self._copy = sql.SQL("copy {} ({}) from stdin").format(self.table, listed(columns))
 
     def write(self, block: bytes) -> None:
-        """Write lines."""
+        """Copy lines into the table."""
         if not block:
             return
         if self.is_empty:
@@ -342,7 +346,7 @@ def _rejected_buffer(connection: psycopg.Connection) -> _Buffer:
 
 
 def _exists(connection: psycopg.Connection, query: sql.Composable) -> bool:
-    """Return whether a query finds a row."""
+    """Return whether a query returns a row."""
     found = connection.execute(sql.SQL("select exists ({})").format(query)).fetchone()
     return found == (True,)
 
@@ -362,7 +366,7 @@ def _store_rejected(connection: psycopg.Connection, rejected: _Buffer) -> int:
 def _delete_repaired(
     connection: psycopg.Connection, landing: Landing, incoming: sql.Identifier
 ) -> None:
-    """Delete rejected versions of the records that have now landed."""
+    """Delete the rejected versions of records of which a version has now landed."""
     stream = landing.settings.name
     rejected = sql.SQL("select from quality.rejected_records where stream = {}").format(stream)
     if not _exists(connection, rejected):

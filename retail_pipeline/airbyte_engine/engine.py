@@ -1,7 +1,7 @@
-"""Starting, watching and ending syncs: a thread per sync, with a reader process.
+"""Syncs of the embedded engine: one thread per sync, with a reader process.
 
-How records land is in `destination`, how the source runs in `source`; this module joins them and
-ends every job with a status and a reason.
+`source` runs the source and `destination` writes the records. This module connects them and ends
+every job with a status and, if it failed, a reason.
 """
 
 import threading
@@ -31,18 +31,18 @@ _MASK = "**********"
 
 
 class Engine:
-    """Runs the connections of one folder against one database.
+    """The engine that syncs the connections of one folder into one database.
 
     Args:
         folder: The connection files.
-        database: Where records land and `quality.sync_jobs` is; migrated.
+        database: The migrated database for the records and `quality.sync_jobs`.
         values: The values of the `${REFERENCE}`s in the source files; None leaves a property out.
-        generation: `_airbyte_generation_id` of the rows.
-        guard: Called in each merging transaction; raises where rows must not be committed.
-        suppression: The records that are kept out.
-        page_loop: Whether the page loop may read where it supports the manifest.
-        logs: The folder for the syncs' logs, one file per job, the latest `LOGS_KEPT`; None keeps
-            none.
+        generation: The `_airbyte_generation_id` of the rows.
+        guard: A callback in each merging transaction; it raises if rows must not be committed.
+        suppression: The records that must not land.
+        page_loop: Whether to use the page loop for manifests that it supports.
+        logs: The folder for logs, one file per job, of which the latest `LOGS_KEPT` stay; None
+            writes no logs.
     """
 
     def __init__(
@@ -83,14 +83,14 @@ class Engine:
         """Return a job that this engine has started.
 
         Raises:
-            PipelineError: It has not started it.
+            PipelineError: This engine has started no job with that number.
         """
         return self._sync(job_id).job
 
     def start(self, connection_id: str) -> Job:
         """Start a sync and return its job at once.
 
-        Where another process syncs the connection, the job fails with that reason.
+        If another process is syncing the connection, the job fails with that reason.
 
         Raises:
             PipelineError: The connection is unknown, a reference of its source has no value, or the
@@ -114,17 +114,17 @@ class Engine:
         return job
 
     def cancel(self, job_id: int) -> Job:
-        """End a running job unless it commits already; return it."""
+        """Cancel a running job unless it is already committing; return the job."""
         self._sync(job_id).cancel("it was cancelled")
         return self.job(job_id)
 
     def wait(self, job_id: int, seconds: float | None = None) -> Job:
-        """Wait for a job's end, at most for so many seconds; return the job."""
+        """Wait until a job ends or `seconds` have passed; return the job."""
         self._sync(job_id).join(seconds)
         return self.job(job_id)
 
     def close(self) -> None:
-        """Cancel the jobs that still run and wait for their ends."""
+        """Cancel the running jobs and wait until they have ended."""
         for sync in self._syncs.values():
             sync.cancel("the engine was closed")
             sync.join()
@@ -157,7 +157,7 @@ class _Sync(threading.Thread):
         self._commits = False
 
     def run(self) -> None:
-        """Sync; the job ends with a status and a reason, whatever happens."""
+        """Run the sync; on any error the job still ends with a status and a reason."""
         try:
             with self._session:
                 jobs.lock(self._session, self.job)
@@ -167,7 +167,7 @@ class _Sync(threading.Thread):
             self._fail(error)
 
     def cancel(self, reason: str) -> None:
-        """Mark the job as cancelled and kill its source, unless it commits already."""
+        """Mark the job as cancelled and kill its source, unless it is already committing."""
         with self._lock:
             if self._commits or self.job.status is not JobStatus.RUNNING:
                 return
@@ -186,7 +186,7 @@ class _Sync(threading.Thread):
         )
         with source.reading(self._request()) as reading:
             self._reading = reading
-            if self.job.status is JobStatus.CANCELLED:  # before there was a source to kill
+            if self.job.status is JobStatus.CANCELLED:  # cancelled before the source started
                 reading.kill()
             for message in reading:
                 if isinstance(message, RenderedPage):
@@ -212,7 +212,7 @@ class _Sync(threading.Thread):
             return success
 
     def _begin_to_commit(self) -> None:
-        """Refuse later cancellations; raise where the job was cancelled before."""
+        """Refuse cancellations from now on; raise if the job was already cancelled."""
         with self._lock:
             if self.job.status is JobStatus.CANCELLED:
                 raise PipelineError("the sync was cancelled before it committed")
@@ -229,7 +229,7 @@ class _Sync(threading.Thread):
                 )
             self.job = replace(self.job, finished_at=datetime.now(UTC))
         self._log(f"{self.job.status}: {self.job.reason}")
-        # Without the database the row stays: the next sync of the connection marks it as failed.
+        # If the database is down, the row stays `running`; the connection's next sync fails it.
         with suppress(PipelineError, psycopg.Error), self._engine.database.connect() as session:
             jobs.save(session, self.job)
 
@@ -254,14 +254,14 @@ class _Sync(threading.Thread):
             config=self._configuration,
             catalog=configured_catalog(folder, self._connection),
             state=stored_states(self._session, self._connection.name),
-            # With a suppression list the loader looks at records one by one.
+            # With a suppression list, the loader checks each record, so none are rendered here.
             streams={} if self._engine.suppression is not None else rendering,
             page_loop=self._engine.page_loop,
             log="" if logs is None else str(log_path(logs, self.job.job_id)),
         )
 
     def _masked(self, text: str) -> str:
-        """Return a text without the values of the source's secret properties."""
+        """Return a text with the values of the source's secret properties masked."""
         folder = self._engine.folder
         for name in folder.secrets(folder.sources[self._connection.source]):
             if self._configuration.get(name):
@@ -275,7 +275,7 @@ def log_path(logs: Path, job_id: int) -> Path:
 
 
 def configured_catalog(folder: AirbyteFolder, connection: ConnectionFile) -> dict[str, Any]:
-    """Return the catalog of a connection as Airbyte's protocol defines it."""
+    """Return the configured catalog of a connection, as Airbyte's protocol defines it."""
     streams = []
     for stream in connection.streams:
         overwrites = stream.sync_mode.overwrites
@@ -300,9 +300,9 @@ def configured_catalog(folder: AirbyteFolder, connection: ConnectionFile) -> dic
 
 
 def _sweep_logs(logs: Path, job_id: int) -> None:
-    """Make the folder, for its owner alone; delete the oldest logs, and an old one of this job.
+    """Create the log folder, readable by its owner only, and delete the oldest logs.
 
-    In a database that is gone there was another job of this number.
+    A log with this job's number is deleted too: it belongs to an earlier database.
     """
     logs.mkdir(mode=0o700, parents=True, exist_ok=True)
     by_age = sorted(logs.glob("sync-*.log"), key=lambda path: path.stat().st_mtime)
@@ -311,7 +311,7 @@ def _sweep_logs(logs: Path, job_id: int) -> None:
 
 
 def _reason(error: Exception) -> str:
-    """Return an error's message; for a lost server with the place to look for its cause."""
+    """Return an error's message; for a lost connection, with a hint to PostgreSQL's log."""
     message = str(error).strip() or type(error).__name__
     is_lost = isinstance(error, psycopg.OperationalError) and error.sqlstate is None
     return f"{message}; look into PostgreSQL's log (a full disk ends it so)" if is_lost else message

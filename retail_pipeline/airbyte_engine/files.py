@@ -1,6 +1,6 @@
-"""Typed, validated reading of an `airbyte/` folder: sources, destinations, connections, schemas.
+"""The files of an `airbyte/` folder as validated models: sources, destinations, connections.
 
-Nothing is contacted; a `${REFERENCE}` gets its value in `resolved`.
+Reading them contacts no server; `resolved` fills in the `${REFERENCE}`s.
 """
 
 import re
@@ -22,9 +22,9 @@ _REFERENCE = re.compile(r"\$\{([A-Z][A-Z0-9_]*)\}")
 
 
 class SyncMode(StrEnum):
-    """How a stream is read and written; names as in Airbyte's API.
+    """The supported sync modes, with the names of Airbyte's API.
 
-    Airbyte's other modes may leave two rows of one record, which every later stage would count.
+    Airbyte's other modes can leave two rows for one record, and later stages would count both.
     """
 
     INCREMENTAL_DEDUPED = "incremental_deduped_history"
@@ -32,7 +32,7 @@ class SyncMode(StrEnum):
 
     @property
     def overwrites(self) -> bool:
-        """Whether each sync replaces the table's rows by what it has read."""
+        """Whether each sync replaces all rows of the table."""
         return self is not SyncMode.INCREMENTAL_DEDUPED
 
 
@@ -43,19 +43,19 @@ class _File(BaseModel):
 
     @property
     def id(self) -> str:
-        """The id in the embedded engine: the same name always has the same id."""
+        """The id in the embedded engine, derived from the name."""
         return str(uuid.uuid5(_NAMESPACE, f"{type(self).__name__}/{self.name}"))
 
 
 class StreamTotals(BaseModel):
-    """Where an API has the totals of a stream; not Airbyte's, but for checking a sync.
+    """The request for a stream's totals, used to check a sync; not part of Airbyte's format.
 
     Attributes:
-        path: Below the API's address.
-        parameters: Of the request; references are filled as in a configuration.
-        fields: The answer's fields by their meaning, such as `records`.
-        tolerance: The share by which what has landed may differ, for an API that goes on changing
-            while it is read; 0.001 is a thousandth.
+        path: The path below the API's address.
+        parameters: The request's parameters; references are filled in as in a configuration.
+        fields: The answer's field for each total, such as `records`.
+        tolerance: The share by which the landed data may differ from the totals, for an API that
+            changes while it is read; 0.001 is a thousandth.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -67,7 +67,7 @@ class StreamTotals(BaseModel):
 
 
 class SourceFile(_File):
-    """A configured source; `connector` is the folder of its manifest."""
+    """A configured source; `connector` is the name of its manifest's folder."""
 
     connector: str
     configuration: dict[str, Any]
@@ -75,7 +75,7 @@ class SourceFile(_File):
 
 
 class DestinationFile(_File):
-    """A configured destination; `definition_id` is a server's id of its connector."""
+    """A configured destination; `definition_id` is the id of its connector on a server."""
 
     type: Literal["postgres"]
     definition_id: str
@@ -83,9 +83,9 @@ class DestinationFile(_File):
 
 
 class StreamSettings(BaseModel):
-    """One stream of a connection: how it is read, ordered and identified.
+    """One stream of a connection: its sync mode, cursor and primary key.
 
-    `person_field` is the column that names the person whom a record is about, if any.
+    `person_field` is the column with the id of the person whom a record concerns, if there is one.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -98,22 +98,22 @@ class StreamSettings(BaseModel):
 
     @property
     def is_of_persons(self) -> bool:
-        """Whether a record is a person, and not only about one."""
+        """Whether each record is a person, as in `users`; an order only refers to one."""
         return self.person_field is not None and self.key == [self.person_field]
 
     @property
     def cursor(self) -> str | None:
-        """The cursor's column, if there is one."""
+        """The cursor column, if there is one."""
         return self.cursor_field[0] if self.cursor_field else None
 
     @property
     def key(self) -> list[str]:
-        """The primary key's columns."""
+        """The columns of the primary key."""
         return [path[0] for path in self.primary_key]
 
 
 class ConnectionFile(_File):
-    """A connection: which streams of a source go to which schema of a destination."""
+    """A connection: streams of a source, and the destination and schema that they land in."""
 
     source: str
     destination: str
@@ -127,7 +127,7 @@ _F = TypeVar("_F", bound=_File)
 
 @dataclass(frozen=True)
 class AirbyteFolder:
-    """All files of one folder, checked against each other."""
+    """All files of one folder, with their references to each other checked."""
 
     root: Path
     sources: Mapping[str, SourceFile]
@@ -136,10 +136,10 @@ class AirbyteFolder:
 
     @classmethod
     def load(cls, root: Path) -> "AirbyteFolder":
-        """Read and check `sources/*.yaml`, `destinations/*.yaml` and `connections/*.yaml`.
+        """Return the checked files `sources/*.yaml`, `destinations/*.yaml`, `connections/*.yaml`.
 
         Raises:
-            PipelineError: A file is missing, unreadable or contradicts another; names the file.
+            PipelineError: A file is missing, invalid or contradicts another; the message names it.
         """
         folder = cls(
             root=root,
@@ -152,10 +152,10 @@ class AirbyteFolder:
         return folder
 
     def connection_by_id(self, connection_id: str) -> ConnectionFile:
-        """Return the connection that has this id in the embedded engine.
+        """Return the connection with an id of the embedded engine.
 
         Raises:
-            PipelineError: None has it.
+            PipelineError: No connection has this id.
         """
         for connection in self.connections.values():
             if connection.id == connection_id:
@@ -167,17 +167,17 @@ class AirbyteFolder:
         return self.root / "sources" / self.sources[connection.source].connector / "manifest.yaml"
 
     def schema(self, connection: ConnectionFile, stream: str) -> dict[str, Any]:
-        """Return the JSON schema of a stream, as its manifest declares it inline."""
+        """Return the JSON schema of a stream, from its manifest."""
         return self._schemas[self.sources[connection.source].connector][stream]
 
     def secrets(self, source: SourceFile) -> set[str]:
-        """Return the properties of a source's configuration that its connector marks as secret."""
+        """Return the names of the configuration properties that the manifest marks as secret."""
         declared = self.manifests[source.connector]["spec"]["connection_specification"]
         return {name for name, each in declared["properties"].items() if each.get("airbyte_secret")}
 
     @cached_property
     def manifests(self) -> dict[str, dict[str, Any]]:
-        """The manifests of all connectors, each as its file has it."""
+        """The parsed manifests of all connectors, by connector."""
         connectors = {source.connector for source in self.sources.values()}
         return {name: _yaml(self.root / "sources" / name / "manifest.yaml") for name in connectors}
 
@@ -217,7 +217,7 @@ def _check_stream(stream: StreamSettings, schema: Mapping[str, Any], where: str)
 
 
 def _read(folder: Path, kind: type[_F]) -> dict[str, _F]:
-    """Return a folder's files by their names."""
+    """Return the validated files of a folder, by their `name`."""
     named: dict[str, _F] = {}
     for path in sorted(folder.glob("*.yaml")):
         try:
@@ -235,7 +235,7 @@ def _read(folder: Path, kind: type[_F]) -> dict[str, _F]:
 
 
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-"""The safe loader in C where PyYAML was built with it: files are read at each load of the code."""
+"""PyYAML's faster loader in C, if there is one: the files are read at each load of the code."""
 
 
 def _yaml(path: Path) -> Any:
@@ -246,7 +246,7 @@ def _yaml(path: Path) -> Any:
 
 
 def declared_streams(manifest: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """Return the streams of a manifest by name, each with the properties of its reference."""
+    """Return the streams of a manifest by name, with their `$ref`s resolved."""
     streams = [_dereferenced(manifest, each) for each in manifest.get("streams", [])]
     return {
         str(each.get("name") or each.get("$parameters", {}).get("name") or ""): each
@@ -267,7 +267,7 @@ def _stream_schemas(connector: str, manifest: Mapping[str, Any]) -> dict[str, di
 
 
 def _dereferenced(manifest: Mapping[str, Any], node: Any) -> Any:
-    """Return a part of a manifest with the properties of its reference under its own."""
+    """Return a part of a manifest merged with the target of its `$ref`; its own properties win."""
     if not isinstance(node, dict) or "$ref" not in node:
         return node
     target: Any = manifest
@@ -280,14 +280,14 @@ def _dereferenced(manifest: Mapping[str, Any], node: Any) -> Any:
 def resolved(
     node: Mapping[str, Any], values: Mapping[str, str | None], where: str
 ) -> dict[str, Any]:
-    """Return a part of a file with every `${REFERENCE}` filled.
+    """Return a part of a file with every `${REFERENCE}` replaced by its value.
 
     A property whose reference has the value None is left out.
 
     Args:
-        node: The part.
+        node: The part of the file.
         values: The values by reference.
-        where: The part's name, for messages.
+        where: The name of the part, for messages.
 
     Raises:
         PipelineError: A reference is not among the values.

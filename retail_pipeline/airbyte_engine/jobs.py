@@ -1,9 +1,9 @@
-"""Sync jobs: the job that the API answers from, its row in `quality.sync_jobs`, and its lock.
+"""Sync jobs: their state in memory, their rows in `quality.sync_jobs`, and their locks.
 
-One sync at a time per connection: its session holds an advisory lock, which PostgreSQL frees when
-the session ends, however the process ended. A row that is still `running` when the lock is free is
-of a sync that was killed; the next sync marks it as failed. Process ids are not used: across
-containers they mean nothing.
+A connection has one sync at a time. The session of the sync holds an advisory lock, which
+PostgreSQL releases when the session ends, even if the process was killed. If the lock is free and a
+row is still `running`, its sync was killed; the next sync marks that row as failed. Process ids are
+not used, because they mean nothing across containers.
 """
 
 from dataclasses import dataclass, field
@@ -16,13 +16,13 @@ from psycopg.types.json import Jsonb
 from retail_pipeline.airbyte_engine.destination import Outcome
 from retail_pipeline.errors import PipelineError
 
-_LOCK_SPACE = 0x41_49_52  # first key of the advisory locks: this engine's own
+_LOCK_SPACE = 0x41_49_52  # the first key of this engine's advisory locks
 _LOCK_TIMEOUT = "1s"
-"""The server needs a moment to end the session of a process that was killed."""
+"""The time that the server may need to end the session of a killed process."""
 
 
 class JobStatus(StrEnum):
-    """The states of a job, named as dagster-airbyte knows them."""
+    """The states of a job, with the names that dagster-airbyte uses."""
 
     RUNNING = "running"
     SUCCEEDED = "succeeded"
@@ -41,19 +41,19 @@ class Job:
     """A sync of a connection.
 
     Attributes:
-        job_id: Its number, unique in the database.
-        connection_id: The Airbyte connection.
-        connection_name: Its name.
-        status: Its state.
-        started_at: When it started.
-        finished_at: When it ended; None while it runs.
-        reason: Why it failed or was cancelled.
-        failure_type: Airbyte's; `config_error` where a retry cannot help.
-        counts: Its records.
+        job_id: The job's number, unique in the database.
+        connection_id: The id of the Airbyte connection.
+        connection_name: The name of the connection.
+        status: The job's state.
+        started_at: The start of the sync.
+        finished_at: The end of the sync; None while it runs.
+        reason: The reason of a failure or a cancellation.
+        failure_type: Airbyte's type of failure; `config_error` if a retry cannot help.
+        counts: The numbers of records read, inserted, updated, rejected and suppressed.
         bytes_read: The size of the messages that were read.
-        reader: The page loop, or the stock command and the reason for it.
-        undeclared: Fields, by stream, that records had and the schema does not have (from a sample
-            of each page).
+        reader: The page loop, or the stock command and the reason for using it.
+        undeclared: Fields by stream that records have and the schema does not declare, found in the
+            first and last record of each page.
     """
 
     job_id: int
@@ -71,7 +71,7 @@ class Job:
 
     @property
     def duration(self) -> timedelta:
-        """How long the job took, or has taken so far."""
+        """The job's duration; of a running job, the time since its start."""
         return (self.finished_at or datetime.now(UTC)) - self.started_at
 
 
@@ -93,17 +93,17 @@ def enter(connection: psycopg.Connection, connection_id: str, connection_name: s
 
 
 def lock(connection: psycopg.Connection, job: Job) -> None:
-    """Lock a job's connection for this session, and mark jobs as failed that were killed.
+    """Lock a job's connection for this session; mark earlier jobs that were killed as failed.
 
     Args:
         connection: The sync's session, in autocommit; it holds the lock until it closes.
-        job: The sync's own job.
+        job: The job of this sync.
 
     Raises:
         AlreadyRunningError: Another session holds the lock.
     """
     for name, value in (("idle", 15), ("interval", 5), ("count", 3)):
-        # The lock of a machine that vanished is freed within half a minute.
+        # If the client machine disappears, its lock is released within half a minute.
         connection.execute(f"set tcp_keepalives_{name} = {value}")
     connection.execute(f"set lock_timeout = '{_LOCK_TIMEOUT}'")
     try:
@@ -125,9 +125,10 @@ def lock(connection: psycopg.Connection, job: Job) -> None:
 
 
 def save(connection: psycopg.Connection, job: Job) -> None:
-    """Write an ended job into its row; one that has committed stays a success.
+    """Write an ended job into its row, unless the row already says that the job succeeded.
 
-    A sync that loses the server's answer to its commit fails, although its rows have landed.
+    If the connection breaks during the commit, the sync fails here although its rows have landed.
+    The row was committed with them and stays `succeeded`.
     """
     connection.execute(
         "update quality.sync_jobs set status = %s, reason = %s, failure_type = %s, "

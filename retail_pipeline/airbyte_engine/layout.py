@@ -1,8 +1,9 @@
-"""The layout of a landing table, as Airbyte's PostgreSQL destination (direct load) makes it.
+"""The layout of a landing table, equal to that of Airbyte's PostgreSQL destination (direct load).
 
-Airbyte's four columns first, then the stream's in schema order, all nullable; no primary key, but
-indexes on key, cursor and time of extraction. Where a schema changes, a new column is added, one
-that is gone stays with its values, and a change of type fails the sync before it lands a record.
+Airbyte's four columns are followed by the stream's columns in schema order, all nullable. There is
+no primary key, but there are indexes on key, cursor and time of extraction. If a schema changes, a
+new column is added, a removed column stays with its values, and a changed type fails the sync
+before any record lands.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -24,13 +25,13 @@ AIRBYTE_COLUMNS: Mapping[str, str] = {
     "_airbyte_meta": "jsonb",
     "_airbyte_generation_id": "bigint",
 }
-"""The SQL types of the columns that come first in every landing table."""
+"""The SQL types of Airbyte's own columns, the first four of every landing table."""
 
 AIRBYTE_DESCRIPTIONS: Mapping[str, str] = {
-    "_airbyte_raw_id": "Identifier that the loader gave to this version of the record.",
+    "_airbyte_raw_id": "Identifier that the loader assigned to this version of the record.",
     "_airbyte_extracted_at": "When the record was read from the API.",
-    "_airbyte_meta": "The sync's job and the changes that were made to fit the columns.",
-    "_airbyte_generation_id": "The generation of the data; it grows with every rebuild.",
+    "_airbyte_meta": "The sync's job, and the fields that became null because they did not fit.",
+    "_airbyte_generation_id": "The generation of the data, which grows with every rebuild.",
 }
 
 _FULL_NAMES: Mapping[str, str] = {
@@ -41,7 +42,7 @@ _FULL_NAMES: Mapping[str, str] = {
 
 
 class ColumnTypeError(PipelineError):
-    """A column's declared type is not the type of its table's column."""
+    """The declared type of a column differs from its type in the table."""
 
     failure_type = "config_error"
 
@@ -51,8 +52,8 @@ class Landing:
     """A stream's landing table.
 
     Attributes:
-        schema: The table's schema.
-        settings: The stream, which names the table, its key and its cursor.
+        schema: The database schema of the table.
+        settings: The stream's settings, with the table's name, key and cursor.
         columns: The stream's columns.
     """
 
@@ -62,23 +63,23 @@ class Landing:
 
     @classmethod
     def of(cls, schema: str, settings: StreamSettings, json_schema: Mapping[str, Any]) -> "Landing":
-        """Return the landing table of a connection's stream with this JSON schema."""
+        """Return the landing table of a stream, from its settings and its JSON schema."""
         identity = [*settings.key, *settings.cursor_field]
         return cls(schema, settings, columns_of(json_schema, identity=identity))
 
     @property
     def table(self) -> sql.Identifier:
-        """The table, as an SQL identifier."""
+        """The table's name as an SQL identifier."""
         return sql.Identifier(self.schema, self.settings.name)
 
     @cached_property
     def renderer(self) -> Renderer:
-        """Renders the stream's records as rows."""
+        """The renderer of the stream's records."""
         return Renderer(self.settings.name, self.columns, self.settings.key)
 
     @property
     def names(self) -> list[str]:
-        """The stream's columns."""
+        """The names of the stream's columns."""
         return [column.name for column in self.columns]
 
     @property
@@ -98,7 +99,7 @@ def landings(folder: AirbyteFolder, connection: ConnectionFile) -> dict[str, Lan
 
 
 def prepare(connection: psycopg.Connection, landing: Landing) -> None:
-    """Create the landing table where it is missing; add new columns.
+    """Create the landing table if it is missing; otherwise add its new columns.
 
     Raises:
         ColumnTypeError: A column's declared type has changed.
@@ -124,7 +125,10 @@ def prepare(connection: psycopg.Connection, landing: Landing) -> None:
 
 
 def differences(connection: psycopg.Connection, landing: Landing) -> str | None:
-    """Return how a table differs from its layout, or None; the order of columns counts."""
+    """Return a sentence about a table that differs from its layout, else None.
+
+    A different order of columns is a difference.
+    """
     wanted = list(landing.sql_types.items())
     present = list(_present_columns(connection, landing).items())
     if present == wanted:
@@ -154,12 +158,12 @@ def dropped_indexes(connection: psycopg.Connection, landing: Landing) -> list[Li
 
 
 def listed(names: Iterable[str]) -> sql.Composed:
-    """Return names as a list of identifiers."""
+    """Return column names as a comma-separated list of SQL identifiers."""
     return sql.SQL(", ").join(map(sql.Identifier, names))
 
 
 def definitions(columns: Mapping[str, str]) -> sql.Composed:
-    """Return columns, SQL types by name, as `create table` reads them."""
+    """Return the column definitions of a `create table` statement, from SQL types by name."""
     return sql.SQL(", ").join(
         sql.SQL("{} {}").format(sql.Identifier(name), sql.SQL(sql_type))
         for name, sql_type in columns.items()
@@ -169,7 +173,7 @@ def definitions(columns: Mapping[str, str]) -> sql.Composed:
 def _present_columns(connection: psycopg.Connection, landing: Landing) -> dict[str, str]:
     """Return the SQL types of the table's columns by name, in the table's order.
 
-    A type comes with its precision, such as `numeric(10,2)`, which would round in silence.
+    A type includes its precision: a `numeric(10,2)` column would silently round values.
     """
     short = {full: name for name, full in _FULL_NAMES.items()}
     rows: list[tuple[str, str]] = connection.execute(
@@ -182,7 +186,7 @@ def _present_columns(connection: psycopg.Connection, landing: Landing) -> dict[s
 
 def _create(connection: psycopg.Connection, landing: Landing) -> None:
     not_null = {name: f"{sql_type} not null" for name, sql_type in AIRBYTE_COLUMNS.items()}
-    # `create schema if not exists` needs the right to create schemas, which the loader lacks.
+    # `create schema if not exists` needs the right to create schemas, and the loader has none.
     schema = connection.execute("select to_regnamespace(%s)", [landing.schema]).fetchone()
     if schema == (None,):
         connection.execute(sql.SQL("create schema {}").format(sql.Identifier(landing.schema)))

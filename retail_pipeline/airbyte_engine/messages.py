@@ -1,4 +1,4 @@
-"""The messages of a source, as the loader reads them."""
+"""The messages of a source that the loader reads."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Record:
-    """A record of a stream; `emitted_at` in milliseconds since 1970."""
+    """A record of a stream; `emitted_at` is in milliseconds since 1970."""
 
     stream: str
     data: dict[str, Any]
@@ -15,7 +15,7 @@ class Record:
 
 @dataclass(frozen=True)
 class StreamState:
-    """The state of a stream after everything that was read so far."""
+    """The state of a stream after all records that were read so far."""
 
     stream: str
     state: dict[str, Any]
@@ -23,13 +23,13 @@ class StreamState:
 
 @dataclass(frozen=True)
 class RenderedPage:
-    """Records of a stream as lines of COPY's text format, each with its end.
+    """Records of a stream as lines of COPY's text format, each ending in a newline.
 
     Attributes:
         stream: The stream.
-        records: How many records were read.
-        rows: For the stream's incoming table: number, time of emission, changes, columns.
-        rejected: For the table of rejected records: stream, hash, record, reason.
+        records: The number of records read.
+        rows: Lines for the stream's incoming table: number, time of emission, changes, columns.
+        rejected: Lines for the table of rejected records: stream, hash, record, reason.
         undeclared: Fields of the first and last record that the schema does not have.
     """
 

@@ -1,10 +1,11 @@
-"""Records as lines of COPY's text format, and the rules for values that do not fit.
+"""Records as lines of COPY's text format, and the rules for values that do not fit their columns.
 
-The rules: a misfit in a key, a cursor or a required field rejects the record; any other misfit is
-nulled and noted in `_airbyte_meta.changes`. An array of objects misfits where an element does; a
-misfit in an optional field of an element is nulled and noted alone.
+A misfit is a value that does not fit its column. A misfit in a key, a cursor or a required field
+rejects the record; any other misfit becomes null and is noted in `_airbyte_meta.changes`. An array
+of objects is a misfit if one of its elements is. In an optional field of an element, only that
+field becomes null: `items[2].quantity`, for example.
 
-Pure: the same code runs in the process that reads and in the one that loads.
+The module has no side effects: the same code runs in the reading and in the loading process.
 """
 
 import hashlib
@@ -22,7 +23,8 @@ from retail_pipeline.airbyte_engine.messages import RenderedPage
 from retail_pipeline.airbyte_engine.values import MisfitError, json_text, storable
 
 LONGEST_KEY = 600
-"""Characters of a key: PostgreSQL indexes at most 2,704 bytes, and a character may have four."""
+"""Most characters of a key: PostgreSQL indexes at most 2,704 bytes, and a character may take four.
+"""
 
 _SPECIAL = re.compile(r"[\\\t\n\r]")
 _NULL = "\\N"
@@ -31,29 +33,29 @@ _NULLED = {"change": "NULLED", "reason": "DESTINATION_TYPECAST_ERROR"}
 
 @dataclass
 class _Misfits:
-    """The misfits of a page by the position of their records.
+    """The misfits of a page, by the index of the record.
 
     Attributes:
-        reasons: Why records are rejected.
-        nulled: The places of values that are nulled.
+        reasons: The reason for which a record is rejected.
+        nulled: The fields of a record that become null.
     """
 
     reasons: dict[int, str] = field(default_factory=dict)
     nulled: defaultdict[int, list[str]] = field(default_factory=lambda: defaultdict(list))
 
     def reject(self, position: int, reason: str) -> None:
-        """Reject a record; the first reason stays."""
+        """Mark a record as rejected; only its first reason is stored."""
         self.reasons.setdefault(position, reason)
 
 
 @dataclass(frozen=True)
 class Renderer:
-    """Renders the records of one stream.
+    """The conversion of one stream's records to lines of COPY's text format.
 
     Attributes:
-        stream: Its name.
-        columns: Its columns.
-        key: The primary key's columns.
+        stream: The stream's name.
+        columns: The stream's columns.
+        key: The columns of the primary key.
     """
 
     stream: str
@@ -74,8 +76,9 @@ class Renderer:
 
         Args:
             records: The records in the order of the source, at least one.
-            first: The number of the first one in its sync; later numbers win.
-            emitted_at: When they were read, in milliseconds since 1970.
+            first: The number of the first record within its sync. Of two versions of a record with
+                the same cursor, the one with the higher number is loaded.
+            emitted_at: The time of reading, in milliseconds since 1970.
         """
         misfits = _Misfits()
         columns = [self._texts(column, records, misfits) for column in self.columns]
@@ -101,7 +104,7 @@ class Renderer:
         )
 
     def accepts_key_of(self, record: Mapping[str, Any]) -> bool:
-        """Return whether a record has a key that fits its columns."""
+        """Return whether a record has a valid primary key."""
         misfits = _Misfits()
         for column in self.columns:
             if column.name in self.key:
@@ -119,7 +122,7 @@ class Renderer:
     def _texts(
         self, column: Column, records: Sequence[Mapping[str, Any]], misfits: _Misfits
     ) -> list[str]:
-        """Return a column's texts for COPY, and note its misfits."""
+        """Return the values of a column as COPY text, and add its misfits to `misfits`."""
         values = [record.get(column.name) for record in records]
         text = column.text
         try:
@@ -146,19 +149,19 @@ class Renderer:
 
 
 def rejected_line(stream: str, record: Mapping[str, Any], reason: str) -> str:
-    """Return a rejected record as a line for `stream, record_hash, record, reason`."""
+    """Return a rejected record as a COPY line: `stream, record_hash, record, reason`."""
     values = [stream, record_hash(record), json_text(record), storable(reason)]
     return "\t".join(map(_escaped, values)) + "\n"
 
 
 def record_hash(record: Mapping[str, Any]) -> str:
-    """Return the SHA-256 of a record's content, the same for every order of its fields."""
+    """Return the SHA-256 of a record's content, whatever the order of its fields."""
     text = orjson.dumps(storable(record), option=orjson.OPT_SORT_KEYS)
     return hashlib.sha256(text).hexdigest()
 
 
 def _text_or_misfit(column: Column, value: Any, position: int, misfits: _Misfits) -> str | None:
-    """Return a value's text, or None with a note of its misfit."""
+    """Return a value's text; for a misfit, add it to `misfits` and return the text to load."""
     try:
         return column.text(value)
     except MisfitError as misfit:
@@ -173,7 +176,7 @@ def _text_or_misfit(column: Column, value: Any, position: int, misfits: _Misfits
 
 
 def _copied(texts: Sequence[str | None]) -> list[str]:
-    """Return texts, nulls among them, as COPY reads them."""
+    """Return texts with special characters escaped and nulls written as COPY expects."""
     present = [text for text in texts if text is not None]
     escaped = list(map(_escaped, present)) if _SPECIAL.search("".join(present)) else present
     if len(escaped) == len(texts):

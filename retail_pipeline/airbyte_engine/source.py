@@ -1,9 +1,9 @@
-"""Airbyte's source code in a process of its own, and the messages that it prints.
+"""Airbyte's source code in a separate process, and the messages that it prints.
 
-The Airbyte CDK never runs inside this process: aborting it hangs the interpreter. The reader's
-process imports the CDK once, in about two seconds, and then reads for one sync after another; a
-failed or cancelled sync ends it. It also ends when this process does, because its standard input
-closes then.
+The Airbyte CDK never runs inside this process, because aborting it hangs the interpreter. The
+reader process imports the CDK once, in about two seconds, and then reads for one sync after
+another. It ends when a sync fails or is cancelled, and when this process ends, because its standard
+input then closes.
 """
 
 import fcntl
@@ -30,7 +30,7 @@ from retail_pipeline.errors import PipelineError
 _FOLDER_PREFIX = "airbyte-source-"
 _LOCK_FILE = "lock"
 _SWEEP_AFTER_SECONDS = 60
-"""A younger folder may not have its lock yet."""
+"""Younger folders are left alone, because they may not be locked yet."""
 _LOG_TAIL_BYTES = 4_000
 _PASSED_ON = ("PATH", "HOME", "LANG", "TZ", "VIRTUAL_ENV", "LD_LIBRARY_PATH", "SYSTEMROOT")
 _PASSED_ON_PREFIXES = ("LC_", "PYTHON", "SSL_CERT", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
@@ -38,9 +38,9 @@ _PROXIES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
 
 
 class ConnectorError(PipelineError):
-    """The source failed; the message is its own reason.
+    """The source failed; the message is the reason that it gave.
 
-    `failure_type` is Airbyte's: `config_error`, `transient_error` or `system_error`.
+    `failure_type` is Airbyte's type: `config_error`, `transient_error` or `system_error`.
     """
 
     def __init__(self, reason: str, failure_type: str = "system_error") -> None:
@@ -49,7 +49,7 @@ class ConnectorError(PipelineError):
 
 
 class Reader:
-    """A process that reads; it imports the CDK when it starts."""
+    """A reader process, which imports the CDK when it starts."""
 
     def __init__(self) -> None:
         self._process = subprocess.Popen(
@@ -58,7 +58,7 @@ class Reader:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,  # until the first request names a log
             env=_environment(),
-            start_new_session=True,  # a process group of its own, which is killed as a whole
+            start_new_session=True,  # a separate process group, which is killed as a whole
             bufsize=1 << 20,
         )
         assert self._process.stdin is not None and self._process.stdout is not None
@@ -66,20 +66,23 @@ class Reader:
 
     @property
     def is_alive(self) -> bool:
-        """Whether the process runs."""
+        """Whether the process is running."""
         return self._process.poll() is None
 
     def request(self, request: ReadRequest) -> None:
-        """Ask for a read; a reader that has died ends its messages without an end."""
+        """Send a read request to the process.
+
+        If the process has died, its messages end without an END line.
+        """
         with suppress(BrokenPipeError):
             self._requests.write(request.encode())
             self._requests.flush()
 
     def kill(self) -> None:
-        """Kill the process with everything it started; safe to call at any time."""
+        """Kill the process and its child processes; safe to call at any time."""
         if self.is_alive:
             with suppress(ProcessLookupError):
-                os.killpg(self._process.pid, signal.SIGKILL)  # its group has its number
+                os.killpg(self._process.pid, signal.SIGKILL)  # the group's id is the process's
 
     def close(self) -> None:
         """Kill the process and wait for its end."""
@@ -91,20 +94,20 @@ class Reader:
 
 
 class Readers:
-    """The readers of this process that wait for a sync."""
+    """The idle readers of this process."""
 
     def __init__(self) -> None:
         self._idle: list[Reader] = []
         self._lock = threading.Lock()
 
     def start(self) -> None:
-        """Start a reader where none waits, so that it imports the CDK while a sync begins."""
+        """Start a reader if none is idle, so that it imports the CDK while a sync begins."""
         with self._lock:
             if not self._idle:
                 self._idle.append(Reader())
 
     def take(self) -> Reader:
-        """Return a reader that waits, or a new one."""
+        """Return an idle reader, or a new one."""
         with self._lock:
             while self._idle:
                 reader = self._idle.pop()
@@ -114,7 +117,7 @@ class Readers:
         return Reader()
 
     def give_back(self, reader: Reader) -> None:
-        """Keep a reader for the next sync."""
+        """Add a reader to the idle ones."""
         with self._lock:
             self._idle.append(reader)
 
@@ -123,10 +126,10 @@ READERS = Readers()
 
 
 class Reading:
-    """One read of a source.
+    """One read of a source; iterating yields its messages.
 
-    Iterating yields its messages. The end of the iteration means that the source finished its work;
-    otherwise it raises `ConnectorError`.
+    The iteration ends normally only if the source has finished its work; otherwise it raises
+    `ConnectorError`.
     """
 
     def __init__(self, reader: Reader, log: Path, streams: Iterable[str]) -> None:
@@ -137,7 +140,7 @@ class Reading:
         self._exit_code: int | None = None
         self.bytes_read = 0
         self.read_by = ""
-        """The page loop, or the stock command and the reason for it."""
+        """The page loop, or the stock command and the reason for using it."""
 
     @property
     def succeeded(self) -> bool:
@@ -145,7 +148,7 @@ class Reading:
         return self._exit_code == 0 and not self._failures
 
     def kill(self) -> None:
-        """Kill the source unless it has ended: its reader may serve another sync by then."""
+        """Kill the reader unless the read has ended: it may already serve another sync."""
         if self._exit_code is None:
             self._reader.kill()
 
@@ -161,7 +164,7 @@ class Reading:
                 if found is not None:
                     yield found
                 elif message.get("type") not in ("STATE", "TRACE"):
-                    log.write(line)  # the stock command prints its log among the messages
+                    log.write(line)  # the stock command mixes its log with the messages
         self._raise_on_failure()
 
     def _message(self, message: Mapping[str, Any]) -> Record | RenderedPage | StreamState | None:
@@ -184,7 +187,7 @@ class Reading:
         rows = self._reader.messages.read(head["rows"])
         rejected = self._reader.messages.read(head["rejected"])
         if len(rows) + len(rejected) < head["rows"] + head["rejected"]:
-            rows = rejected = b""  # killed in the middle: no end follows, and the read fails
+            rows = rejected = b""  # killed in the middle: no END line follows and the read fails
         self.bytes_read += len(rows) + len(rejected)
         undeclared = tuple(head["undeclared"])
         return RenderedPage(head["stream"], head["records"], rows, rejected, undeclared)
@@ -201,10 +204,10 @@ class Reading:
 
     def _raise_on_failure(self) -> None:
         if self._failures:
-            # The stream's own error comes first; the CDK ends with a summary of it.
+            # The first failure is the stream's own; the CDK's last one only summarizes it.
             raise self._failures[0]
         if self._exit_code == 0:
-            # The CDK succeeds even when it read nothing: it skips a stream that it does not know.
+            # The CDK succeeds even if it read nothing: it skips streams that it cannot find.
             if self._unfinished:
                 streams = ", ".join(sorted(self._unfinished))
                 raise ConnectorError(f"the source ended without finishing {streams}")
@@ -234,12 +237,12 @@ def reading(request: ReadRequest) -> Iterator[Reading]:
 
 
 def sweep() -> None:
-    """Remove the private folders that killed processes left behind (they hold secrets)."""
+    """Remove the private folders of killed processes, which hold secrets."""
     for folder in Path(tempfile.gettempdir()).glob(f"{_FOLDER_PREFIX}*"):
         with suppress(OSError), (folder / _LOCK_FILE).open("rb") as lock:
             if time.time() - folder.stat().st_mtime < _SWEEP_AFTER_SECONDS:
                 continue
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # OSError: its process lives
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # OSError: its process is running
             shutil.rmtree(folder, ignore_errors=True)
 
 
@@ -255,7 +258,10 @@ def _private_folder() -> Iterator[Path]:
 
 
 def _environment() -> dict[str, str]:
-    """Return the source's environment: no setting of ours, no telemetry, loopback without proxy."""
+    """Return the environment of the reader process.
+
+    It holds no settings of this project, switches telemetry off and bypasses proxies on loopback.
+    """
     passed = {
         name: value
         for name, value in os.environ.items()
@@ -277,7 +283,7 @@ def _parsed(line: bytes) -> dict[str, Any]:
         message = orjson.loads(line)
     except orjson.JSONDecodeError:
         try:
-            message = json.loads(line)  # reads lone surrogates, which orjson refuses
+            message = json.loads(line)  # accepts lone surrogates, which orjson refuses
         except ValueError:
             return {}
     return message if isinstance(message, dict) else {}

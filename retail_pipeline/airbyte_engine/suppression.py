@@ -1,6 +1,7 @@
-"""Records that are kept out of the landing tables because of the value of one of their fields.
+"""Suppression of records: records with a listed value in one field do not land.
 
-The values are known by digests only; their meaning is the caller's.
+The list contains only digests of the values. The pipeline lists the ids of forgotten customers;
+this module does not depend on that.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -14,13 +15,13 @@ from retail_pipeline.airbyte_engine.values import storable
 
 @dataclass(frozen=True)
 class Suppression:
-    """The values, as digests, whose records are kept out.
+    """The suppressed values of a field, as digests.
 
     Attributes:
-        fields: The field that decides, by stream; other streams are not touched.
-        digest: A keyed hash of a text.
-        values: Digests of the field's values that are kept out.
-        kept_out: Digests of the records that were kept out so far.
+        fields: The field to check, by stream; records of other streams always land.
+        digest: The function that returns the keyed hash of a text.
+        values: The digests of the suppressed values.
+        kept_out: The digests of the records that were suppressed so far.
     """
 
     fields: Mapping[str, str]
@@ -30,7 +31,7 @@ class Suppression:
     _known: dict[str, bool] = field(default_factory=dict, repr=False)
 
     def suppresses(self, stream: str, record: Mapping[str, Any]) -> bool:
-        """Return whether a record is kept out."""
+        """Return whether a record is suppressed."""
         name = self.fields.get(stream)
         value = record.get(name) if name else None
         if value is None:
@@ -41,7 +42,7 @@ class Suppression:
         return self._known[text]
 
     def record_digest(self, stream: str, key: Sequence[str], record: Mapping[str, Any]) -> str:
-        """Return a digest of a record's key, or of the whole record where it has none."""
+        """Return a digest of a record's key, or of the whole record if a key value is missing."""
         values: Any = [record.get(name) for name in key]
         if not values or any(value is None for value in values):
             values = record

@@ -1,7 +1,7 @@
-"""Values of JSON records as PostgreSQL's input text, by the type that a JSON schema declares.
+"""Conversion of JSON values to PostgreSQL's input text, by the type that a JSON schema declares.
 
 Types follow Airbyte's PostgreSQL destination. A value that does not fit its type raises
-`MisfitError`; what happens to its record is decided in `rendering`.
+`MisfitError`; `rendering` decides whether that rejects the record.
 """
 
 import math
@@ -13,7 +13,7 @@ from typing import Any
 import orjson
 
 ToText = Callable[[Any], str]
-"""Returns PostgreSQL's input text for a value, or raises `MisfitError`."""
+"""A function that returns PostgreSQL's input text for a value, or raises `MisfitError`."""
 
 _NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d{1,3})?")
 _INSTANT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{3}(\d{3})?)?Z")
@@ -21,11 +21,12 @@ _LARGEST_BIGINT = 2**63 - 1
 
 
 class MisfitError(ValueError):
-    """A value does not fit its column; the message says why, without the column's name.
+    """A value does not fit its column; the message gives the reason without the column's name.
 
     Attributes:
-        repaired: An array with its optional misfits nulled, where that is enough; else None.
-        places: Where these were.
+        repaired: For an array whose only misfits are in optional fields, the array with these
+            fields set to null; otherwise None.
+        places: The fields that were set to null, such as `[2].quantity`.
     """
 
     def __init__(
@@ -53,7 +54,7 @@ def declared_types(declared: Mapping[str, Any]) -> set[str]:
 
 
 def json_text(value: Any) -> str:
-    """Return a value as JSON that PostgreSQL accepts: no NUL, no lone surrogate."""
+    """Return a value as JSON text without NUL and lone surrogates, which PostgreSQL refuses."""
     try:
         text = orjson.dumps(value).decode()
     except TypeError:
@@ -122,10 +123,10 @@ def _integer(value: Any) -> str:
 
 
 def _number(value: Any) -> str:
-    if type(value) is float and not math.isfinite(value):  # some servers write NaN, against JSON
+    if type(value) is float and not math.isfinite(value):  # some servers send NaN, invalid in JSON
         raise MisfitError(f"is {_shown(value)}, not a finite number")
     if type(value) is float or type(value) is int:
-        return repr(value)  # the shortest text that gives the same number: 0.001 stays 0.001
+        return repr(value)  # the shortest text of the same number: 0.001 stays 0.001
     if type(value) is str and _NUMBER.fullmatch(value):
         return value
     raise MisfitError(f"is {_shown(value)}, not a number")
@@ -141,10 +142,10 @@ def _timestamp(value: Any) -> str:
     try:
         if type(value) is str and len(value) >= 19 and value[4] == "-":
             at = datetime.fromisoformat(value)
-            # PostgreSQL reads the usual form as it is.
+            # PostgreSQL accepts the usual form without conversion.
             if _INSTANT.fullmatch(value):
                 return value
-            # In UTC, as it refuses offsets of 16 hours.
+            # Converted to UTC, because PostgreSQL refuses offsets of 16 hours or more.
             return (at.astimezone(UTC) if at.tzinfo else at).isoformat()
     except (ValueError, OverflowError):
         pass

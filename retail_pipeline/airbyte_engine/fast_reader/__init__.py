@@ -1,17 +1,18 @@
-"""The reader of declarative manifests: a process that reads page by page, or by the stock command.
+"""The reader process for declarative manifests, with a fast page loop and the CDK's stock command.
 
-One door: `COMMAND` starts the process, `ReadRequest` is one line on its standard input for each
-read, and Airbyte's messages come back on its standard output, a line of JSON each. Three kinds of
-line are its own:
+`COMMAND` starts the process. Each read is requested by one line on its standard input, a
+`ReadRequest`. The process prints Airbyte's messages on its standard output, one line of JSON each,
+and three kinds of line that are not Airbyte's:
 
-- `{"type": "READER", "reader": PAGES or STOCK, "reason": ...}` comes first: which of them reads.
-- `{"type": "ROWS", ...}` is a page of records as COPY's text; as many bytes follow as it says.
-- `{"type": "END", "exit_code": ...}` comes last.
+- `{"type": "READER", "reader": PAGES or STOCK, "reason": ...}`, the first line, names the reader.
+- `{"type": "ROWS", ...}` announces a page of records as COPY text; `rows` and `rejected` are the
+  numbers of bytes that follow.
+- `{"type": "END", "exit_code": ...}` is the last line.
 
-The page loop (`page_loop`) is five times faster than the stock command and reads only manifests
-whose every part it supports (`supported`); the stock command reads the others. It depends on one
-version of the CDK, with which its contract test compares it. Only this package imports the CDK, and
-only in this process.
+The page loop (`page_loop`) is five times faster than the stock command, but it reads only manifests
+of which it supports every part (`supported`); the stock command reads all others. The page loop
+depends on one version of the CDK; a contract test compares the two. Only this package imports the
+CDK, and only in this process.
 """
 
 import sys
@@ -34,11 +35,11 @@ class ReadRequest:
     Attributes:
         manifest: The path of the declarative manifest.
         config: The source's configuration; holds secrets.
-        catalog: The configured catalog: which streams, and how.
-        state: Where each stream goes on, as Airbyte's messages.
-        streams: Each stream with its `schema`, `key` and `cursor`, by which pages are rendered as
-            rows. Without any, records are printed as messages.
-        page_loop: Whether the page loop may read.
+        catalog: The configured catalog: the streams and their sync modes.
+        state: The state from which each stream continues, as Airbyte's messages.
+        streams: The `schema`, `key` and `cursor` of each stream, for rendering pages as rows. If
+            empty, records are printed as messages.
+        page_loop: Whether the page loop may be used.
         log: The file for the CDK's log; by default one in the folder.
         folder: The private folder for the files of this read.
     """
@@ -53,11 +54,11 @@ class ReadRequest:
     folder: str = ""
 
     def encode(self) -> bytes:
-        """Return the request as a line."""
+        """Return the request as one line of JSON."""
         return orjson.dumps(asdict(self)) + b"\n"
 
     def arguments(self) -> list[str]:
-        """Write the files that the stock command reads; return its arguments."""
+        """Write the files for the stock command; return its command-line arguments."""
         arguments = ["read", "--manifest-path", self.manifest]
         for name in ("config", "catalog", "state"):
             path = Path(self.folder, f"{name}.json")

@@ -1,4 +1,4 @@
-"""The reader's process: one read per line on its standard input, until that closes."""
+"""The reader process: one read for each line on standard input, until that closes."""
 
 import gc
 import json
@@ -23,13 +23,13 @@ from retail_pipeline.airbyte_engine.fast_reader.supported import unsupported
 from retail_pipeline.airbyte_engine.rendering import Renderer
 
 _IDLE_SECONDS = 60.0
-"""Without a request for this long the process ends and frees about 100 MiB."""
+"""Idle time after which the process ends, which frees about 100 MiB."""
 _OBJECTS_BETWEEN_COLLECTIONS = 100_000
-"""More than a page of records has: it is decoded without a collection in between."""
+"""More objects than a page of records has, so that decoding a page needs no garbage collection."""
 
 
 def main() -> None:
-    """Read once per request; the process ends with the one that started it, or when idle."""
+    """Run one read per request; end the process when it is idle or its parent has ended."""
     gc.freeze()
     gc.set_threshold(_OBJECTS_BETWEEN_COLLECTIONS)
     requests: queue.SimpleQueue[ReadRequest] = queue.SimpleQueue()
@@ -47,7 +47,7 @@ def main() -> None:
             sys.excepthook(*sys.exc_info())
         sys.stdout.flush()
         _write_line(output, {"type": "END", "exit_code": code})
-    os._exit(0)  # the other thread holds standard input, which a plain exit would wait for
+    os._exit(0)  # a plain exit would wait for the thread that reads standard input
 
 
 def _next(requests: "queue.SimpleQueue[ReadRequest]") -> ReadRequest | None:
@@ -58,19 +58,23 @@ def _next(requests: "queue.SimpleQueue[ReadRequest]") -> ReadRequest | None:
 
 
 def _receive(requests: "queue.SimpleQueue[ReadRequest]") -> None:
-    """Pass requests on; end the process, whatever it does, when its parent has died."""
+    """Put requests on the queue; end the process at once when its parent has ended."""
     for line in sys.stdin.buffer:
         requests.put(ReadRequest(**orjson.loads(line)))
     os._exit(1)
 
 
 def _read(request: ReadRequest, output: IO[bytes]) -> int:
-    """Read by the page loop where it supports the manifest; return the exit code."""
+    """Read with the page loop if it supports the manifest, else with the stock command.
+
+    Returns:
+        The exit code.
+    """
     os.dup2(output.fileno(), 1)
     arguments = request.arguments()
     problem = "the page loop is switched off"
     if request.page_loop:
-        # The stock command's own source, so that both are built from the same input.
+        # Built as the stock command builds it, so that both read the same input.
         source = stock.create_declarative_source(arguments)
         parsed = AirbyteEntrypoint.parse_args(arguments)
         catalog = source.read_catalog(parsed.catalog)
@@ -78,7 +82,7 @@ def _read(request: ReadRequest, output: IO[bytes]) -> int:
         problem = unsupported(source._source_config, streams) or ""
         if not problem:
             _write_line(output, {"type": "READER", "reader": PAGES, "reason": ""})
-            os.dup2(2, 1)  # texts that the CDK prints belong to the log, not among the messages
+            os.dup2(2, 1)  # the CDK's printed text goes to the log, not among the messages
             sink = RowSink(output, request.streams) if request.streams else MessageSink(output)
             return _read_pages(source, catalog, source.read_config(parsed.config), sink)
     _write_line(output, {"type": "READER", "reader": STOCK, "reason": problem})
@@ -104,7 +108,7 @@ def _read_pages(source: Any, catalog: Any, config: Any, sink: "MessageSink") -> 
 
 
 class MessageSink:
-    """Prints the messages that the stock command prints."""
+    """A sink that prints the same messages as the stock command."""
 
     def __init__(self, output: IO[bytes]) -> None:
         self._output = output
@@ -121,7 +125,7 @@ class MessageSink:
 
 
 class RowSink(MessageSink):
-    """Prints pages of records as rows that COPY reads."""
+    """A sink that prints pages of records as lines for COPY."""
 
     def __init__(self, output: IO[bytes], streams: Mapping[str, dict[str, Any]]) -> None:
         super().__init__(output)
@@ -149,7 +153,7 @@ def _record_line(stream: str, record: dict[str, Any], emitted_at: int) -> bytes:
     try:
         return orjson.dumps(message) + b"\n"
     except TypeError:
-        return json.dumps(message).encode() + b"\n"  # as the stock command: larger whole numbers
+        return json.dumps(message).encode() + b"\n"  # for integers that orjson cannot write
 
 
 def _write_line(output: IO[bytes], message: Mapping[str, Any]) -> None:

@@ -1,8 +1,8 @@
-"""A faster `read` for declarative manifests: page by page over the CDK's own components.
+"""A faster `read` for declarative manifests, which processes the CDK's pages as a whole.
 
-Requester, authentication, rate limits, retries, paginator, cursor and STATE are the CDK's; only the
-thread pool, the queue and the work per record between them are replaced. The loop uses members that
-the CDK does not promise to keep, on objects of this read: no module of the CDK is patched.
+Requester, authentication, rate limits, retries, paginator, cursor and STATE messages are the CDK's.
+Only the thread pool, the queue and the work per record between them are replaced. The loop uses
+private members of the CDK's objects, which may change with its version; it patches no CDK module.
 """
 
 import queue
@@ -33,13 +33,13 @@ _ISO_FORMATS = frozenset(
 
 
 class Sink(Protocol):
-    """Where messages and pages of records go, in order."""
+    """The receiver of messages and pages of records, in their order."""
 
     def message(self, message: AirbyteMessage) -> None:
-        """Print any message except a record."""
+        """Print a message that is not a record."""
 
     def page(self, stream: str, records: Sequence[dict[str, Any]], emitted_at: int) -> None:
-        """Print the records of a page; `emitted_at` in milliseconds since 1970."""
+        """Print the records of a page; `emitted_at` is in milliseconds since 1970."""
 
 
 @dataclass(frozen=True)
@@ -49,11 +49,11 @@ class _Page:
 
 
 class PageLoop:
-    """Reads streams of a source into a sink.
+    """A loop that reads streams of a source, page by page, into a sink.
 
     Args:
-        source: The stock command's own source, built from configuration, catalog and state.
-        sink: Prints records and messages.
+        source: The stock command's source, built from configuration, catalog and state.
+        sink: The receiver of records and messages.
     """
 
     def __init__(self, source: Any, sink: Sink) -> None:
@@ -64,7 +64,7 @@ class PageLoop:
         self._running: set[str] = set()
 
     def read(self, catalog: Any) -> bool:
-        """Read all streams of the catalog; return whether all of them were read to their ends."""
+        """Read all streams of the catalog; return whether all of them are complete."""
         streams = self._source._select_streams(
             streams=self._source.streams(config=self._source._config), configured_catalog=catalog
         )
@@ -104,7 +104,7 @@ class PageLoop:
         self._sink.message(status_message(stream.as_airbyte_stream(), status))
 
     def _print_queued(self) -> None:
-        """Print the messages that components have put on the stock command's queue."""
+        """Print the messages that the CDK's components have put on the stock command's queue."""
         while not self._messages.empty():
             message = self._messages.get()
             if message.type == Type.STATE:
@@ -115,7 +115,7 @@ class PageLoop:
 
 
 def _without_nulls(records: Sequence[dict[str, Any]]) -> Sequence[dict[str, Any]]:
-    """Return records without their own null fields, as the stock command's messages are."""
+    """Return records without their top-level null fields, which the stock command omits too."""
     return [
         {name: value for name, value in record.items() if value is not None}
         if None in record.values()
@@ -125,7 +125,10 @@ def _without_nulls(records: Sequence[dict[str, Any]]) -> Sequence[dict[str, Any]
 
 
 def _observer(stream: Any, partition: Any) -> Callable[[Sequence[dict[str, Any]]], None]:
-    """Return a function that lets a stream's cursor observe a page: its latest record is enough."""
+    """Return a function that passes a page's records to a stream's cursor.
+
+    If the cursor values can be compared, only the latest record is passed.
+    """
     cursor, stream_slice = stream.cursor, partition.to_slice()
     field = getattr(cursor, "cursor_field", None)
     converter = getattr(cursor, "_connector_state_converter", None)
@@ -144,17 +147,17 @@ def _observer(stream: Any, partition: Any) -> Callable[[Sequence[dict[str, Any]]
 
 
 def _latest(values: list[Any], converter: Any) -> str | None:
-    """Return the latest of a page's instants, or None where one of them is none."""
+    """Return the latest of a page's instants, or None if one of them is missing or invalid."""
     try:
         latest: str = max(set(values), key=datetime.fromisoformat)
         converter.parse_value(latest)
-    except (TypeError, ValueError):  # missing or misspelt ones, with and without a zone
+    except (TypeError, ValueError):  # missing or misspelled, or a mixture with and without a zone
         return None
     return latest
 
 
 class _Answer(requests.Response):
-    """An answer that is decoded once, for the error filters, the extractor and the paginator."""
+    """A response whose JSON is decoded once, for error filters, extractor and paginator."""
 
     _decoded: Any
 
@@ -164,7 +167,7 @@ class _Answer(requests.Response):
 
     @property
     def body(self) -> Any:
-        """The decoded JSON, or None where it is not valid."""
+        """The decoded JSON, or None if it is invalid."""
         if "_decoded" not in self.__dict__:
             try:
                 self._decoded = orjson.loads(self.content)
@@ -178,7 +181,7 @@ def _decoded_once(response: requests.Response, *_: Any, **__: Any) -> None:
 
 
 class _Decoder:
-    """The paginator's decoder: returns the body that the extractor has decoded."""
+    """A decoder for the paginator, which returns the body that is already decoded."""
 
     def __init__(self) -> None:
         self.body: Any = {}
@@ -221,7 +224,7 @@ def _pages(retriever: Any, stream_slice: Any) -> Iterator[_Page]:
 
 
 def _bodies(decoder: Any, response: Any) -> Sequence[Any]:
-    """Return an answer's objects as the stock decoder does."""
+    """Return the JSON values of a response, as the stock decoder does."""
     body = response.body
     if not body:
         return list(decoder.decode(response))
@@ -234,7 +237,7 @@ def _extracted(extractor: Any, bodies: Sequence[Any], response: Any) -> list[Any
     for body in bodies:
         found = body
         for part in path:
-            if type(found) is not dict:  # the stock extractor finds its way through lists
+            if type(found) is not dict:  # the stock extractor also follows paths through lists
                 return list(extractor.extract_records(response))
             found = found.get(part, [])
         if isinstance(found, list):
@@ -245,7 +248,7 @@ def _extracted(extractor: Any, bodies: Sequence[Any], response: Any) -> list[Any
 
 
 def _ahead(pages: Callable[[], Iterator[_Page]]) -> Iterator[_Page]:
-    """Request the next pages while the last one is rendered."""
+    """Yield the pages, while a thread requests the next ones."""
     waiting: queue.Queue[_Page | BaseException | None] = queue.Queue(_PAGES_AHEAD)
 
     def fetch() -> None:
@@ -267,7 +270,7 @@ def _ahead(pages: Callable[[], Iterator[_Page]]) -> Iterator[_Page]:
 
 
 def error_message(error: BaseException, stream: str | None = None) -> AirbyteMessage:
-    """Return the message with the reason that a stream (or all of them) could not be read."""
+    """Return Airbyte's error message for a stream, or for all streams, that could not be read."""
     descriptor = StreamDescriptor(name=stream) if stream else None
     if isinstance(error, AirbyteTracedException):
         return error.as_sanitized_airbyte_message(stream_descriptor=descriptor)

@@ -1,8 +1,8 @@
-"""What the page loop supports of a declarative manifest.
+"""The parts of a declarative manifest that the page loop supports.
 
-Components and properties are listed by name: those that the contract test compares with the stock
-command. Anything else (filters, transformations, partitions, ...) the loop would pass over, so that
-a manifest with any of it is left to the stock command.
+The supported components and properties are listed by name; the contract test compares each of them
+with the stock command. The loop would ignore anything else (filters, transformations, partitions,
+...), so the stock command reads manifests that contain it.
 """
 
 import re
@@ -14,7 +14,7 @@ from typing import Any
 from airbyte_cdk.sources.declarative.models import declarative_component_schema as models
 
 _COMPARED_WITH = "7.39.1"
-"""The CDK's version: the loop calls members that the CDK does not promise to keep."""
+"""The supported version of the CDK: the loop uses private members, which another may change."""
 
 _SUPPORTED: Mapping[str, frozenset[str]] = {
     kind: frozenset(properties.split())
@@ -55,11 +55,11 @@ _PLAIN_FIELD = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
 def unsupported(manifest: Mapping[str, Any], streams: Sequence[str]) -> str | None:
-    """Return the first part of a manifest that the loop does not support, or None.
+    """Return a description of the first part of a manifest that is not supported, or None.
 
     Args:
-        manifest: With its references resolved and its parameters propagated.
-        streams: The streams that are to be read.
+        manifest: The manifest with its references resolved and its parameters propagated.
+        streams: The names of the streams to read.
     """
     present = version("airbyte-cdk")
     if present != _COMPARED_WITH:
@@ -84,7 +84,8 @@ def _problems(node: Mapping[str, Any]) -> Iterator[str]:
     for name in sorted(set(node) - _OF_EVERY_COMPONENT):
         value = node[name]
         if name not in _SUPPORTED[kind]:
-            # The CDK copies a stream's parameters into all components below, known to it or not.
+            # The CDK copies a stream's parameters into all components below it, even those that
+            # have no such property.
             if name not in node.get("$parameters", {}) or name in _properties(kind):
                 yield f": {kind} uses {name}"
         elif name in _PLAIN_MAPPINGS:
@@ -94,14 +95,14 @@ def _problems(node: Mapping[str, Any]) -> Iterator[str]:
             yield f" uses the action {value}"
         elif name == "field_path" and not all(map(_PLAIN_FIELD.fullmatch, value)):
             yield f" uses the field path {value}"
-        elif name != "schema":  # JSON schema has no components and changes no record
+        elif name != "schema":  # a JSON schema contains no components and changes no record
             for part in value if isinstance(value, list) else [value]:
                 if isinstance(part, dict):
                     yield from _problems(part)
 
 
 def _is_plain(value: Any) -> bool:
-    """Return whether a value is a mapping of names to texts and numbers, without nesting."""
+    """Return whether a value is a flat mapping of names to texts and numbers."""
     return isinstance(value, dict) and all(
         isinstance(each, str | int | float) for each in value.values()
     )
