@@ -1,7 +1,7 @@
-"""What a single run can set: the as-of date, the horizon, the discount rate, a full refresh.
+"""The settings of a single run: the as-of date, the horizon, the discount rate, a full refresh.
 
-A Dagster resource, so that the UI's launchpad offers it, with the environment's horizon and
-discount rate as defaults. The rule about source and as-of date itself is in `generation`.
+They are a Dagster resource, so that the UI's launchpad offers them, with the environment's horizon
+and discount rate as defaults. The rules for source and as-of date are in `generation`.
 """
 
 from datetime import date, timedelta
@@ -24,12 +24,11 @@ _DISCOUNT_RATE = (
 class RunWindow(dg.ConfigurableResource):
     """The window of one run: data before `as_of`, value over the `horizon_days` after it."""
 
-    # No default: what follows the syncs must tell a date that its run names from one that has
-    # landed, and with a default every run would name one.
+    # No default, because later stages check the date only if the run's configuration sets one.
     as_of: str | None = Field(
         default=None,
-        description="Data before this date counts (00:00 UTC, YYYY-MM-DD or today). "
-        "Default: RETAIL_AS_OF, else the source's own date.",
+        description="Only data before this date is used (00:00 UTC, YYYY-MM-DD or today). "
+        "Default: RETAIL_AS_OF, else the source's default date.",
     )
     horizon_days: Horizon = Field(
         default=Settings.model_fields["horizon_days"].default,
@@ -45,18 +44,18 @@ class RunWindow(dg.ConfigurableResource):
         """Return the as-of date of the landed data and the run's horizon in days.
 
         Raises:
-            PipelineError: Nothing was ingested, or this run was given another date.
+            PipelineError: Nothing was ingested, or the run's configuration sets another date.
         """
         return self.landed_as_of(database), self.horizon_days
 
     def landed_as_of(self, database: Database) -> date:
-        """Return the as-of date of the ingested data, which all later stages share.
+        """Return the as-of date of the landed data, which all later stages use.
 
-        The environment's date is what syncs ask for; a later stage takes what has landed.
+        Only syncs use the environment's date (`RETAIL_AS_OF`).
 
         Raises:
-            PipelineError: Nothing was ingested, a stream lags behind the others, or this run was
-                given another date.
+            PipelineError: Nothing was ingested, a stream lags behind the others, or the run's
+                configuration sets another date.
         """
         landed = landed_state(database).as_of
         if self.as_of is None:
@@ -66,17 +65,17 @@ class RunWindow(dg.ConfigurableResource):
             return landed  # midnight has passed since the syncs
         if given != landed:
             raise PipelineError(
-                f"this run asks for the as-of date {given}, but the ingested data is as of "
+                f"this run has the as-of date {given}, but the ingested data is as of "
                 f"{landed}: materialize the transactional assets in the same run"
             )
         return landed
 
 
 def run_window(settings: Settings) -> RunWindow:
-    """Return the run window whose fields default to the environment's horizon and discount rate.
+    """Return a run window whose fields default to the environment's horizon and discount rate.
 
-    The defaults are those of a class: of values that an instance is given, Dagster keeps none where
-    a run sets any field.
+    The defaults belong to a class, because Dagster drops all values of an instance if a run sets
+    any field.
     """
 
     class EnvironmentsRunWindow(RunWindow):

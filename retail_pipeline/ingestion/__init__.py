@@ -1,7 +1,7 @@
-"""Airbyte as assets: from the retail API into the landing tables of the schema `transactional`.
+"""Ingestion assets: Airbyte syncs from the retail API into the landing tables (`transactional`).
 
-Specs come from the files under `airbyte/`, so that code loads with nothing running; an Airbyte
-workspace (embedded or a server's) and the API are contacted only to sync.
+Asset specs are built from the files under `airbyte/`, so code loads with nothing running. The
+Airbyte workspace (embedded or on a server) and the API are contacted only during a sync.
 """
 
 from retail_pipeline.ingestion.assets import build_ingestion

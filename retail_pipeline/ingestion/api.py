@@ -1,4 +1,4 @@
-"""The retail API during a sync: its address, the end of its records, its own totals."""
+"""The retail API during a sync: its address, the end of its records and its totals."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -25,11 +25,11 @@ class OpenApi:
     """The API during a sync.
 
     Attributes:
-        url: Its address.
-        end: The instant at which its records end.
-        is_still: Whether its records stay the same during the sync, as the bundled API's do.
-        state: The source and the as-of date that the records belong to.
-        totals: Its own numbers by stream, of the connection's.
+        url: The address.
+        end: The instant before which the records lie.
+        is_still: Whether the records stay the same during the sync, as the bundled API's do.
+        state: The source and the as-of date of the records.
+        totals: The API's totals of the connection's streams, by stream.
     """
 
     url: str
@@ -50,21 +50,24 @@ def open_api(
     run_id: str,
     warn: Callable[[str], None],
 ) -> Iterator[OpenApi]:
-    """Enter a run into the pipeline's state and hold the API open at the run's as-of date.
+    """Open the API at the run's as-of date and enter the run into the pipeline's state.
 
     Args:
-        settings: The source and its key.
-        database: The warehouse, as its owner: a rebuild empties all layers.
-        window: What the run can set.
+        settings: The settings with the source and its key.
+        database: The warehouse as its owner, because a rebuild empties all layers.
+        window: The run's own settings.
         folder: The connection files.
-        connection: The connection that is synced.
-        run_id: The run.
-        warn: Called with the reason of a rebuild.
+        connection: The connection to sync.
+        run_id: The id of the run.
+        warn: A callback for the reason of a rebuild.
+
+    Yields:
+        The open API.
 
     Raises:
-        PipelineError: The API does not answer, or a server's Airbyte cannot read this source.
+        PipelineError: The API does not answer, or an Airbyte server cannot read this source.
     """
-    # Imported here, because the simulator's libraries would slow down each load of the code.
+    # A local import, because the simulator's libraries would slow down each load of the code.
     from retail_pipeline.retail_api import default_as_of, serving, source_id
 
     source, on_server = settings.source, settings.airbyte.mode is AirbyteMode.SERVER
@@ -72,7 +75,7 @@ def open_api(
         raise PipelineError(_NEEDS_ADDRESS)
     given = parse_as_of(window.as_of, "as_of") if window.as_of else settings.as_of
     as_of = landed_as_of(database, run_id) or given or default_as_of(source)
-    # Served first: a source that cannot be used must not empty the layers.
+    # The source is opened first: an unusable one must not empty the layers.
     with serving(source, as_of, settings.api_key) as url:
         end = _end(settings, as_of)
         totals = fetch_totals(folder, connection, source_values(settings, url, end))
@@ -95,7 +98,7 @@ def open_api(
 
 
 def _end(settings: Settings, as_of: date) -> str:
-    """Return where the records end: a bundled API's at the as-of date, another's now."""
+    """Return the instant before which records are read: the as-of date, or now for an address."""
     if isinstance(settings.source, ApiSource):
         return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     return f"{as_of}T00:00:00Z"

@@ -1,7 +1,7 @@
 """The landing assets: one multi-asset per Airbyte connection, and the API's external assets.
 
-Each step (the API, the workspace, the counts, the checks) is a function of another module; this one
-has their order.
+This module calls the steps of a sync in order: the API, the workspace, the counts and the checks.
+Each step is implemented in another module.
 """
 
 import time
@@ -58,18 +58,18 @@ from retail_pipeline.settings import AirbyteMode, FileSource, Settings
 
 POOL = "airbyte"
 RETRIES, RETRY_SECONDS = 1, 3.0
-"""The connector has repeated every request before; one more try outlasts a restart of the API.
+"""Retries of a sync: the connector repeats requests itself, and one more try covers an API restart.
 
-The step asks for it where it may help. A retry policy would also retry a run that was terminated.
+The step requests the retry if it may help. A retry policy would also retry terminated runs.
 """
 
-# Dagster's tags of a run that executes the rest of another; it exports no constants for them.
+# Dagster's tags of a run that continues another one; Dagster exports no constants for them.
 _CONTINUES = {"dagster/is_resume_retry", "dagster/is_asset_resume_retry"}
 
 
 @dataclass(frozen=True)
 class _Synced:
-    """A finished sync of a connection, with the data that the reports on its streams need."""
+    """A finished sync of a connection, with the inputs of its streams' metadata and checks."""
 
     instance: dg.DagsterInstance
     database: Database
@@ -80,7 +80,7 @@ class _Synced:
 
 
 def build_ingestion() -> dg.Definitions:
-    """Return the API's external assets and the landing assets; reads files, contacts nothing.
+    """Return the API's external assets and the landing assets, built from files alone.
 
     Raises:
         PipelineError: A file under `airbyte/` is missing or wrong.
@@ -118,7 +118,10 @@ def build_landing_asset(folder: AirbyteFolder, connection: ConnectionFile) -> dg
 
 
 def first_run_id(instance: dg.DagsterInstance, run: dg.DagsterRun) -> str:
-    """Return the run, or the one whose rest it executes: a full refresh empties once for both."""
+    """Return the id of a run, or of the run that it continues.
+
+    A run that continues a full refresh must not empty the tables a second time.
+    """
     while run.parent_run_id is not None and _CONTINUES & run.tags.keys():
         parent = instance.get_run_by_id(run.parent_run_id)
         if parent is None:
@@ -137,7 +140,7 @@ def _sync(
 ) -> Iterator[dg.MaterializeResult]:
     began, since = time.monotonic(), datetime.now(UTC)
     if settings.airbyte.mode is AirbyteMode.EMBEDDED:
-        READERS.start()  # it imports the CDK while the API is opened
+        READERS.start()  # the reader process imports the CDK while the API is opened
     loader = database.as_role(Role.LOADER)
     run_id = first_run_id(context.instance, context.run)
     warn = context.log.warning
@@ -165,7 +168,7 @@ def _sync(
 
 @contextmanager
 def _failures() -> Iterator[None]:
-    """Turn our errors into failures with the reason; those that may pass are tried again."""
+    """Convert pipeline errors to Dagster failures; request a retry for temporary ones."""
     try:
         try:
             yield
@@ -209,9 +212,10 @@ def _reject_file_lines(
     source: FileSource,
     state: PipelineState,
 ) -> dict[str, Any]:
-    """Store a file's bad lines with all rejected records; return their number as metadata.
+    """Store a file's invalid lines as rejected records; return metadata about the file.
 
-    With it comes the number of nulled optional values by column.
+    The metadata has the number of rejected lines, and by column the number of optional values that
+    became null.
     """
     from retail_pipeline.airbyte_engine.destination import reject
     from retail_pipeline.retail_api import open_dataset
@@ -280,7 +284,7 @@ def _materialized(
 def _warning_checks(
     synced: _Synced, stream: StreamSettings, schema: dict[str, Any], landed: Landed
 ) -> list[dg.AssetCheckResult]:
-    """Return the checks that compare volume and columns with the recent past."""
+    """Return the warning checks, which compare volume and columns with earlier data."""
     if stream.cursor:
         volume: Volume | None = count_volume(
             synced.database, stream.name, stream.cursor, synced.api.end
@@ -300,7 +304,7 @@ def _warning_checks(
 def _replaced_volume(
     instance: dg.DagsterInstance, stream: StreamSettings, rows: int
 ) -> Volume | None:
-    """Return the rows of a table that each sync replaces, with those after the sync before."""
+    """Return the rows of a table without a cursor, now and after the previous sync."""
     event = instance.get_latest_materialization_event(landing_key(stream.name))
     materialization = event.asset_materialization if event else None
     count = materialization.metadata.get("dagster/row_count") if materialization else None

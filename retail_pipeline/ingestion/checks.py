@@ -1,7 +1,7 @@
-"""Reconciliation of what landed with what the API says it holds, as asset checks.
+"""Asset checks that reconcile the landing tables with the API's totals.
 
-The numbers come from `totals` and `landing`. The sync itself evaluates the checks, while the API is
-up and its records stay the same; a wrong landing blocks the assets downstream.
+The numbers come from `totals` and `landing`. The sync evaluates the checks while the API is up and
+its records stay the same. If rows or money differ, the check blocks the assets downstream.
 """
 
 from decimal import Decimal
@@ -20,28 +20,28 @@ SCHEMA = "schema_is_as_declared"
 _PARTS = ("lines", "sales_amount", "returns_amount")
 _FEWEST_A_WEEK = 20
 _USUAL = (1 / 3, 3.0)
-"""Between which multiples of a usual week the last one lies: seasons do, a broken feed does not."""
+"""Bounds of the last week as multiples of a usual week, wide enough for seasonal changes."""
 
 
 def check_specs(stream: str, totals: StreamTotals | None) -> list[dg.AssetCheckSpec]:
-    """Return the checks of a stream's landing table.
+    """Return the specs of the checks of a stream's landing table.
 
     Args:
         stream: The stream.
-        totals: Where its API has its totals; None where it has none.
+        totals: The request for the stream's totals; None if the API has none.
     """
     described = {
-        VOLUME: "The last week's records are neither a third nor three times those of a usual week "
-        "before it; of a table that is replaced, the rows are so of those before.",
-        SCHEMA: "Records have no fields beyond the declared columns, values fit them, and every "
+        VOLUME: "The last week has between a third and three times the records of a usual week; "
+        "for a stream without a cursor, the rows are compared with the previous sync.",
+        SCHEMA: "Records have no undeclared fields, their values fit the columns, and every "
         "column is still served.",
     }
     if totals is not None:
-        described[ROWS] = "Rows, rejected and suppressed records together are what the API counts."
+        described[ROWS] = "Rows, rejected and suppressed records add up to the API's total."
     if has_money(stream, totals):
         described[MONEY] = (
-            "Lines, sales and returns are exactly the API's; no more than them where customers "
-            "were forgotten."
+            "Lines, sales and returns equal the API's totals; if customers were forgotten, they "
+            "do not exceed them."
         )
     return [
         dg.AssetCheckSpec(
@@ -55,11 +55,11 @@ def check_specs(stream: str, totals: StreamTotals | None) -> list[dg.AssetCheckS
 
 
 def check_volume(stream: str, volume: Volume | None) -> dg.AssetCheckResult:
-    """Return whether the last week is like a usual one; few records always pass.
+    """Return the result of the volume check, which passes if a usual week has under 20 records.
 
     Args:
         stream: The stream.
-        volume: Its records; None where there is nothing to compare with.
+        volume: The stream's records; None if there is nothing to compare with.
     """
     metadata: dict[str, float | str] = {"compared": "no"}
     passed = True
@@ -79,7 +79,7 @@ def check_volume(stream: str, volume: Volume | None) -> dg.AssetCheckResult:
 
 
 def check_schema(stream: str, drift: Drift) -> dg.AssetCheckResult:
-    """Return whether records are as declared; a warning names the columns."""
+    """Return the result of the schema check; its warning names the columns."""
     misfits = ", ".join(f"{name} ({count})" for name, count in drift.misfits.items())
     parts = [
         f"not declared: {', '.join(drift.undeclared)}" if drift.undeclared else "",
@@ -104,13 +104,14 @@ def check_schema(stream: str, drift: Drift) -> dg.AssetCheckResult:
 def check_rows(
     stream: str, landed: Landed, totals: Totals, *, still: bool = True
 ) -> dg.AssetCheckResult:
-    """Return whether rows, rejected and suppressed records together are as many as the API counts.
+    """Return the check result: rows, rejected and suppressed records add up to the API's total.
 
     Args:
         stream: The stream.
-        landed: The table's rows, rejected and suppressed records.
-        totals: The API's own numbers.
-        still: Whether the API's records stay the same during a sync; else differences only warn.
+        landed: The numbers of rows, rejected and suppressed records.
+        totals: The API's totals.
+        still: Whether the API's records stay the same during a sync; if not, a difference only
+            warns.
     """
     expected = totals.records - landed.rejected - landed.suppressed
     return dg.AssetCheckResult(
@@ -137,20 +138,21 @@ def check_money(
     suppressed: int = 0,
     still: bool = True,
 ) -> dg.AssetCheckResult:
-    """Return whether lines and amounts are those of the API's totals.
+    """Return the check result: lines and amounts of the table equal the API's totals.
 
-    Amounts of forgotten customers are stored nowhere, so with some of them the table's lines, sales
-    and returns can only be checked to be no more than the API's; the check of rows finds missing
-    ones.
+    Amounts of forgotten customers are not stored anywhere. If there are any, the check only
+    verifies that lines, sales and returns do not exceed the API's; the check of rows finds missing
+    records.
 
     Args:
         landed: The table's lines and amounts.
-        totals: The API's own numbers.
+        totals: The API's totals.
         tolerance: The share by which each may differ.
-        rejected: Rejected records: their money is rightly missing here, so that a difference only
+        rejected: The number of rejected records. Their amounts are not in the table, so with any
+            of them a difference only warns.
+        suppressed: The number of suppressed records.
+        still: Whether the API's records stay the same during a sync; if not, a difference only
             warns.
-        suppressed: Suppressed records.
-        still: Whether the API's records stay the same during a sync; else differences only warn.
     """
     pairs = dict(zip(Money._fields, zip(landed, totals, strict=True), strict=True))
     if suppressed:

@@ -1,6 +1,6 @@
-"""The landing tables and the rejected records, as numbers.
+"""Counts and sums of the landing tables and the rejected records, for checks and metadata.
 
-SQL over `transactional.*` and `quality.rejected_records` only.
+The SQL reads only `transactional.*` and the rejected and suppressed records in `quality`.
 """
 
 from collections.abc import Sequence
@@ -17,12 +17,12 @@ from retail_pipeline.ingestion.totals import MONEY_STREAM, Money
 from retail_pipeline.postgres import Database
 
 _ENOUGH_TO_MISS = 20
-"""Among fewer new rows a column without any value is no sign."""
+"""Fewest new rows in which a column without any value is reported."""
 
 
 @dataclass(frozen=True)
 class Landed:
-    """A stream's rows, and its records without one: rejected and suppressed."""
+    """The numbers of a stream's rows, rejected records and suppressed records."""
 
     rows: int
     rejected: int
@@ -31,7 +31,7 @@ class Landed:
 
 @dataclass(frozen=True)
 class Volume:
-    """Records that changed in the week before the API's end, and a week's mean before that."""
+    """The number of records of the last week, and the weekly mean of the four weeks before it."""
 
     last_week: int
     weekly_before: float
@@ -42,9 +42,9 @@ class Drift:
     """How the records of a sync differ from their declared columns.
 
     Attributes:
-        undeclared: Fields that were served and have no column.
-        misfits: Columns by how many values did not fit them: nulled, or a reason to reject.
-        missing: Columns without any value in many new rows, that had some before.
+        undeclared: Served fields that have no column.
+        misfits: The number of misfits by column; each became null or rejected its record.
+        missing: Columns that had values before and have none in at least 20 new rows.
     """
 
     undeclared: tuple[str, ...] = ()
@@ -53,7 +53,9 @@ class Drift:
 
 
 def count_landed(database: Database, stream: str, key: Sequence[str]) -> Landed:
-    """Return a stream's rows, rejected and suppressed records; a record's versions count once.
+    """Return the numbers of a stream's rows, rejected and suppressed records.
+
+    Rejected versions of one record count once, and not at all if a version has landed.
 
     Args:
         database: The warehouse.
@@ -80,13 +82,13 @@ def count_landed(database: Database, stream: str, key: Sequence[str]) -> Landed:
 
 
 def count_rejected(database: Database, stream: str) -> int:
-    """Return how many records of a stream were rejected."""
+    """Return the number of a stream's rejected records."""
     statement = sql.SQL("select count(*) from quality.rejected_records where stream = {}")
     return int(_row(database, statement.format(stream))[0])
 
 
 def sum_transactions(database: Database) -> Money:
-    """Return the exact sums of the landed transactions' lines."""
+    """Return the number of lines and the exact amounts of the landed transactions."""
     statement = sql.SQL(
         "select count(*)::numeric, coalesce(sum(amount) filter (where type = 'sale'), 0), "
         "coalesce(-sum(amount) filter (where type = 'return'), 0), coalesce(sum(amount), 0) "
@@ -97,13 +99,13 @@ def sum_transactions(database: Database) -> Money:
 
 
 def count_volume(database: Database, stream: str, cursor: str, end: str) -> Volume:
-    """Return how many of a stream's records changed in the last week, and in the four before.
+    """Return the number of a stream's records that changed in the last week and in the four before.
 
     Args:
         database: The warehouse.
         stream: The stream.
-        cursor: The column with the time of the change.
-        end: Where the API's records end.
+        cursor: The column with the time of the last change.
+        end: The instant before which the API's records lie.
     """
     statement = sql.SQL(
         "select count(*) filter (where {cursor} >= {end} - interval '7 days'), "
@@ -126,14 +128,14 @@ def find_drift(
     since: datetime,
     undeclared: Sequence[str] = (),
 ) -> Drift:
-    """Return how the records that a sync landed and rejected differ from the declared columns.
+    """Return how a sync's landed and rejected records differ from the declared columns.
 
     Args:
         database: The warehouse.
         stream: The stream.
-        columns: Its declared columns.
-        since: When the sync began.
-        undeclared: Fields that the sync met and the schema does not have.
+        columns: The declared columns.
+        since: The start of the sync.
+        undeclared: Fields that the sync found and the schema does not declare.
     """
     table = sql.Identifier(LANDING_LAYER, stream)
     with database.connect() as connection:
@@ -172,10 +174,10 @@ _MISFITS = (
 
 
 def layout_differences(database: Database, folder: AirbyteFolder) -> list[str]:
-    """Return a line per landing table that differs from the layout of its stream.
+    """Return a sentence for each landing table that differs from the layout of its stream.
 
-    `database/` makes the tables before the first sync, so that dbt has something to read; both
-    must agree.
+    The migrations in `database/` create the tables before the first sync, so that dbt can read
+    them. They must create the same layout as the engine.
 
     Args:
         database: The warehouse, migrated.
@@ -191,7 +193,7 @@ def layout_differences(database: Database, folder: AirbyteFolder) -> list[str]:
 
 
 def _row(database: Database, statement: sql.Composed) -> Sequence[Any]:
-    """Return the one row of a statement."""
+    """Return the only row of a statement's result."""
     with database.connect() as connection:
         row: Sequence[Any] | None = connection.execute(statement).fetchone()
     assert row is not None

@@ -1,7 +1,7 @@
-"""Airbyte's public API over plain HTTP: list, create, update and delete objects of a workspace.
+"""A client of Airbyte's public API: list, create, update and delete objects of a workspace.
 
-airbyte-api's client is not used: it reads a custom source's configuration as one of an unrelated
-connector without an error.
+The `airbyte-api` package is not used, because it silently parses the configuration of a custom
+source as that of an unrelated connector.
 """
 
 from collections.abc import Collection, Mapping
@@ -16,7 +16,7 @@ from retail_pipeline.settings import AirbyteSettings, hostname_of
 
 _PAGE = 100
 _TIMEOUT_SECONDS = 300
-"""A server discovers a source's streams before it answers for a new connection."""
+"""Long enough for a new connection: the server first discovers its source's streams."""
 _LONGEST_DETAIL = 300
 _CREDENTIALS = (
     ": check AIRBYTE_CLIENT_ID, AIRBYTE_CLIENT_SECRET and the rights of their user in the workspace"
@@ -33,10 +33,11 @@ class Kind:
     """A kind of object of a workspace.
 
     Attributes:
-        title: Its name.
-        path: Below the API's root; `{workspace}` stands for the workspace's id.
-        id_field: The field of an answer that holds its id.
-        update_method: PATCH changes the fields that are sent, PUT replaces all of them.
+        title: The name of the kind.
+        path: The path below the API's root; `{workspace}` stands for the workspace's id.
+        id_field: The field of an answer with the object's id.
+        update_method: The HTTP method of an update: PATCH changes the fields that are sent, PUT
+            replaces all fields.
     """
 
     title: str
@@ -48,23 +49,23 @@ class Kind:
 DEFINITION = Kind(
     "definition", "workspaces/{workspace}/definitions/declarative_sources", "id", "PUT"
 )
-# PUT: a property that the files no longer have has to leave the configuration.
+# PUT, so that properties that the files no longer have are removed from the configuration.
 SOURCE = Kind("source", "sources", "sourceId", "PUT")
 DESTINATION = Kind("destination", "destinations", "destinationId", "PUT")
 CONNECTION = Kind("connection", "connections", "connectionId", "PATCH")
 KINDS = (DEFINITION, SOURCE, DESTINATION, CONNECTION)
-"""In the order in which they need each other."""
+"""In the order of creation: each kind refers to earlier ones."""
 
 
 class AirbyteServer:
     """A workspace of a real Airbyte server; a context manager.
 
     Args:
-        settings: Its address, workspace and credentials.
-        secrets: Texts that must not appear in any message.
+        settings: The server's address, workspace and credentials.
+        secrets: Texts to mask in messages.
 
     Raises:
-        UsageError: A setting that is needed to reach it is missing.
+        UsageError: A required setting is missing.
     """
 
     def __init__(self, settings: AirbyteSettings, secrets: Collection[str] = ()) -> None:
@@ -107,7 +108,7 @@ class AirbyteServer:
         found: list[dict[str, Any]] = []
         path = kind.path.format(workspace=self.workspace_id)
         while True:
-            # By offset: `next` may name a host that only the server itself can reach.
+            # Paged by offset, because `next` may name a host that only the server can reach.
             page = {"workspaceIds": self.workspace_id, "limit": _PAGE, "offset": len(found)}
             answer = self._call("GET", path, f"to list {kind.title}s", params=page)
             found += answer.get("data") or []
@@ -121,10 +122,10 @@ class AirbyteServer:
 
         Args:
             method: The HTTP method.
-            kind: The object's kind.
-            name: Its name, for messages.
-            body: Its fields.
-            object_id: Its id, except where it is created.
+            kind: The kind of object.
+            name: The object's name, for messages.
+            body: The object's fields.
+            object_id: The object's id; empty to create it.
 
         Raises:
             PipelineError: The server does not answer or refuses.
@@ -142,13 +143,13 @@ class AirbyteServer:
         return str(answer.get(kind.id_field, object_id))
 
     def masked(self, text: str) -> str:
-        """Return a text without the secrets."""
+        """Return a text with the secrets masked."""
         for secret in self._secrets:
             text = text.replace(secret, "**********")
         return text
 
     def _call(self, method: str, path: str, purpose: str, **options: Any) -> dict[str, Any]:
-        """Return the answer of a call, with a token of its own: tokens live for minutes."""
+        """Return the answer of a call, made with a new token because tokens expire in minutes."""
         credentials = {
             "client_id": self._settings.client_id,
             "client_secret": self._settings.client_secret,
@@ -171,13 +172,13 @@ class AirbyteServer:
             content = None
         fields = content if isinstance(content, dict) else {}
         if not answer.is_success:
-            told = fields.get("detail") or fields.get("message") or fields.get("title") or ""
-            detail = f": {self.masked(str(told))[:_LONGEST_DETAIL]}" if told else ""
+            reason = fields.get("detail") or fields.get("message") or fields.get("title") or ""
+            detail = f": {self.masked(str(reason))[:_LONGEST_DETAIL]}" if reason else ""
             check = _CHECK.get(answer.status_code, "")
             raise self._error(f"refuses {purpose} (HTTP {answer.status_code}{detail}){check}")
         if content is not fields:
             raise self._error(
-                "gives an answer that is none of Airbyte's API: AIRBYTE_URL must be the server's "
+                "gives an answer that is not of Airbyte's API: AIRBYTE_URL must be the server's "
                 "address without /api"
             )
         return fields

@@ -1,6 +1,6 @@
-"""The files under `airbyte/` on a real Airbyte server: the differences, and writing them.
+"""The plan that brings an Airbyte server in line with the files under `airbyte/`.
 
-Objects are found by their names. Secrets are sent and never compared: a server shows them masked.
+Objects are matched by name. Secrets are sent but not compared, because a server masks them.
 """
 
 import json
@@ -41,15 +41,15 @@ Ids = dict[tuple[Kind, str], str]
 
 @dataclass(frozen=True)
 class Item:
-    """An object that the files describe, or that the server has beyond them.
+    """An object that the files describe, or an object of the server that is to be deleted.
 
     Attributes:
-        kind: Its kind.
-        name: Its name, by which the server's object is found.
-        body: The fields that can be changed; None where the object is to be deleted.
-        fixed: Fields that cannot be changed once it is there: a value, or the kind and name of the
-            object whose id it is.
-        id: The id of the server's object; empty where it is to be created.
+        kind: The kind of object.
+        name: The name, by which it is matched with an object of the server.
+        body: The fields that can be changed; None if the object is to be deleted.
+        fixed: The fields that cannot be changed after creation. Each is a value, or the kind and
+            name of the object whose id is the value.
+        id: The id on the server; empty if the object is to be created.
         lines: The differences, without secrets.
     """
 
@@ -61,7 +61,7 @@ class Item:
     lines: tuple[str, ...] = ()
 
     def fixed_values(self, ids: Ids) -> dict[str, str | None]:
-        """Return the fixed fields, with the ids of other objects where these are there."""
+        """Return the fixed fields with the ids of other objects; None for one without an id."""
         return {
             name: value if isinstance(value, str) else ids.get(value)
             for name, value in self.fixed.items()
@@ -81,14 +81,14 @@ class Item:
 
 @dataclass(frozen=True)
 class Plan:
-    """The objects that differ, in the order in which they are written, and the ids of all."""
+    """The objects that differ, in the order of writing, and the ids of all objects."""
 
     changes: Sequence[Item]
     ids: Ids
 
     @property
     def deletions(self) -> int:
-        """How many objects are to be deleted."""
+        """The number of objects to delete."""
         return sum(change.sign == "-" for change in self.changes)
 
     def __str__(self) -> str:
@@ -104,18 +104,18 @@ def make_plan(
     prune: bool = False,
     renew_secrets: bool = False,
 ) -> Plan:
-    """Return the differences between the files and a workspace; nothing is written.
+    """Return the differences between the files and a workspace, without writing anything.
 
     Args:
         server: The workspace.
-        wanted: The objects of the files.
-        prune: Delete the connections of the files' sources, and the sources of their connectors,
-            that the files do not have. Other objects of the workspace are never touched.
-        renew_secrets: Write every source and destination, whether it differs or not.
+        wanted: The objects that the files describe.
+        prune: Whether to delete objects that the files no longer have: connections of the files'
+            sources, and sources of the files' connectors. Other objects are never deleted.
+        renew_secrets: Whether to write every source and destination, even without differences.
 
     Raises:
-        PipelineError: The server does not answer or refuses, holds two objects of one name, or
-            has one whose fixed fields differ.
+        PipelineError: The server does not answer or refuses, has two objects with one name, or
+            has an object whose fixed fields differ.
     """
     changes: list[Item] = []
     unwanted: list[Item] = []
@@ -135,7 +135,7 @@ def make_plan(
                 lines.append("secrets: renewed")
             if lines:
                 changes.append(replace(each, id=ids[kind, each.name], lines=tuple(lines)))
-        # A definition's sources and a source's connections: theirs are among the ids by now.
+        # A source's parent is its definition, a connection's its source; their ids are known now.
         parents = {*ids.values(), *(each.id for each in unwanted)}
         parent = {SOURCE: "definitionId", CONNECTION: "sourceId"}.get(kind)
         unwanted += [
@@ -147,9 +147,9 @@ def make_plan(
 
 
 def apply(server: AirbyteServer, plan: Plan) -> Iterator[Item]:
-    """Write the changes of a plan; yield each of them once it is done.
+    """Write the changes of a plan; yield each one after it is written.
 
-    An interrupted apply is gone on with by the next: objects are found by their names.
+    After an interruption a new plan contains the remaining changes, as objects are matched by name.
 
     Raises:
         PipelineError: The server does not answer or refuses.
@@ -167,7 +167,7 @@ def apply(server: AirbyteServer, plan: Plan) -> Iterator[Item]:
 
 
 def reference_values(settings: Settings) -> dict[str, str | None]:
-    """Return the values of the files' references on a server.
+    """Return the values of the files' references for a server.
 
     Raises:
         UsageError: The API or the database has no address that a server can reach.
@@ -215,7 +215,7 @@ def wanted_objects(folder: AirbyteFolder, values: Mapping[str, str | None]) -> l
     for connection in folder.connections.values():
         source = folder.sources[connection.source]
         destination = folder.destinations[connection.destination]
-        # Dates become texts.
+        # YAML dates are converted to text.
         manifest = json.loads(json.dumps(folder.manifests[source.connector], default=str))
         manifests[source.connector] = Item(
             DEFINITION, source.connector, {"manifest": manifest}, {"name": source.connector}
@@ -230,7 +230,7 @@ def wanted_objects(folder: AirbyteFolder, values: Mapping[str, str | None]) -> l
             {"definitionId": (DEFINITION, source.connector)},
         )
         configuration = resolved(destination.configuration, values, destination.name)
-        if "port" in configuration:  # references give texts
+        if "port" in configuration:  # the value of a reference is text
             configuration["port"] = int(configuration["port"])
         destinations[destination.name] = Item(
             DESTINATION,
@@ -247,7 +247,7 @@ def _connection(folder: AirbyteFolder, connection: ConnectionFile) -> Item:
     streams = []
     for stream in connection.streams:
         sent: dict[str, Any] = {"name": stream.name, "syncMode": stream.sync_mode.value}
-        # A server refuses key and cursor where the source defines them.
+        # A server refuses a key or cursor that the source defines.
         if stream.cursor_field and "incremental_sync" not in declared[stream.name]:
             sent["cursorField"] = stream.cursor_field
         if "primary_key" not in declared[stream.name]:
@@ -262,7 +262,7 @@ def _connection(folder: AirbyteFolder, connection: ConnectionFile) -> Item:
             "schedule": {"scheduleType": connection.schedule},
             "namespaceDefinition": "custom_format",
             "namespaceFormat": connection.namespace,
-            # As the embedded engine does: a new column appears with the next sync.
+            # As in the embedded engine, the next sync adds new columns.
             "nonBreakingSchemaUpdatesBehavior": "propagate_columns",
             "configurations": {"streams": streams},
         },
@@ -274,7 +274,7 @@ def _connection(folder: AirbyteFolder, connection: ConnectionFile) -> Item:
 
 
 def _found(wanted: Item, present: Sequence[dict[str, Any]], location: str) -> dict[str, Any] | None:
-    """Return the server's object of a name, if it is there; raise where there are two."""
+    """Return the server's object with the same name, if there is one; raise if there are two."""
     found = [each for each in present if each.get("name") == wanted.name]
     if len(found) > 1:
         raise PipelineError(
@@ -285,7 +285,7 @@ def _found(wanted: Item, present: Sequence[dict[str, Any]], location: str) -> di
 
 
 def _check_fixed(wanted: Item, found: Mapping[str, Any], ids: Ids, location: str) -> None:
-    """Raise where a field of the server's object differs that cannot be changed."""
+    """Raise if a fixed field of the server's object differs."""
     for name, value in wanted.fixed_values(ids).items():
         if found.get(name, value) != value:
             raise PipelineError(
@@ -296,10 +296,10 @@ def _check_fixed(wanted: Item, found: Mapping[str, Any], ids: Ids, location: str
 
 
 def _differences(wanted: Item, found: Mapping[str, Any]) -> Iterator[str]:
-    """Yield the differences of the server's object; a masked secret is taken for the same."""
+    """Yield a line for each difference of the server's object; masked secrets count as equal."""
     ours = dict(_leaves(wanted.body))
     theirs = dict(_leaves({name: found.get(name) for name in wanted.body or ()}))
-    # The server adds to a schedule its next time, and to each stream what its source defines.
+    # The server adds the next time to a schedule, and its source's definitions to a stream.
     extended = {("schedule",), *(path[:3] for path in ours if path[0] == "configurations")}
     for path in dict.fromkeys([*ours, *theirs]):
         mine, other = ours.get(path, _ABSENT), theirs.get(path, _ABSENT)
@@ -314,7 +314,7 @@ def _differences(wanted: Item, found: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _leaves(node: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
-    """Yield the values with their paths; members of a list that have names go by them."""
+    """Yield all values with their paths; in a path, list members are named by `name` or index."""
     if isinstance(node, Mapping) and node:
         for name, value in node.items():
             yield from _leaves(value, (*path, str(name)))

@@ -1,6 +1,6 @@
 """Asset specs from the connection files: keys, owners, descriptions, columns, lineage.
 
-Nothing here runs a sync or contacts anything.
+Building them contacts no server.
 """
 
 from collections.abc import Mapping
@@ -25,7 +25,7 @@ OWNER = "team:data-platform"
 FRESHNESS = dg.FreshnessPolicy.time_window(
     fail_window=timedelta(hours=36), warn_window=timedelta(hours=26)
 )
-"""Synced every night: a table that missed a night is late."""
+"""Syncs run every night, so a table is late when it has missed one."""
 
 AIRBYTE_FOLDER = PROJECT_ROOT / "airbyte"
 
@@ -34,23 +34,23 @@ def load_folder() -> AirbyteFolder:
     """Return the project's connection files.
 
     Raises:
-        PipelineError: A file is missing or wrong; the message names it.
+        PipelineError: A file is missing or invalid; the message names it.
     """
     return AirbyteFolder.load(AIRBYTE_FOLDER)
 
 
 def api_key(stream: str) -> dg.AssetKey:
-    """Return the key of the API's records."""
+    """Return the asset key of a stream of the API."""
     return dg.AssetKey([API_LAYER, stream])
 
 
 def landing_key(stream: str) -> dg.AssetKey:
-    """Return the key of the landing table."""
+    """Return the asset key of a stream's landing table."""
     return dg.AssetKey([LANDING_LAYER, stream])
 
 
 def api_specs(folder: AirbyteFolder) -> list[dg.AssetSpec]:
-    """Return the external assets of the API, one per stream."""
+    """Return the specs of the API's external assets, one per stream."""
     specs = []
     for connection in folder.connections.values():
         for stream in connection.streams:
@@ -105,7 +105,7 @@ def _tags(stream: StreamSettings) -> dict[str, str]:
 
 
 def landing_columns(schema: Mapping[str, Any]) -> dg.TableSchema:
-    """Return a landing table's columns: Airbyte's four, then the stream's in schema order."""
+    """Return the columns of a landing table: Airbyte's four, then the stream's in schema order."""
     airbyte = [
         dg.TableColumn(
             name=name,
@@ -119,7 +119,7 @@ def landing_columns(schema: Mapping[str, Any]) -> dg.TableSchema:
 
 
 def landing_lineage(stream: str, schema: Mapping[str, Any]) -> dg.TableColumnLineage:
-    """Return which field of the API each column comes from."""
+    """Return the column lineage of a landing table: each column is a field of the API."""
     return dg.TableColumnLineage(
         {
             name: [dg.TableColumnDep(asset_key=api_key(stream), column_name=name)]

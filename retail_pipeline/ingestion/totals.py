@@ -1,7 +1,6 @@
-"""The totals that an API has of itself: records per stream, and the money of the transactions.
+"""The API's own totals: the records of each stream, and the amounts of the transactions.
 
-Their address is in the source's file, under `totals`; numbers that are not declared there are not
-checked.
+The source's file declares their addresses under `totals`; only declared totals are checked.
 """
 
 from collections.abc import Mapping
@@ -23,7 +22,7 @@ from retail_pipeline.errors import PipelineError
 
 ADDRESS, KEY = "RETAIL_API_URL", "RETAIL_API_KEY"
 MONEY_STREAM = "transactions"
-"""The stream whose lines and amounts are checked where the API has their totals."""
+"""The stream whose lines and amounts are checked if the API has totals of them."""
 
 _TIMEOUT_SECONDS = 120
 _TRANSIENT = (429, 500, 502, 503, 504)
@@ -37,7 +36,7 @@ _RETRIES = Retry(
 
 
 class Money(NamedTuple):
-    """Lines and exact amounts of all transactions; returns are positive."""
+    """The number of lines and the exact amounts of all transactions; returns are positive."""
 
     lines: Decimal
     sales_amount: Decimal
@@ -47,12 +46,12 @@ class Money(NamedTuple):
 
 @dataclass(frozen=True)
 class Totals:
-    """An API's own numbers of a stream.
+    """The API's totals of a stream.
 
     Attributes:
-        records: Its records.
-        money: Lines and amounts of the transactions; None of other streams.
-        tolerance: The share by which what has landed may differ, as the source's file allows.
+        records: The number of records.
+        money: Lines and amounts of the transactions; None for other streams.
+        tolerance: The share by which the landed data may differ, from the source's file.
     """
 
     records: int
@@ -61,28 +60,28 @@ class Totals:
 
 
 class ApiUnavailableError(PipelineError):
-    """The API does not answer now; trying again later may help."""
+    """The API does not answer; a later attempt may succeed."""
 
 
 def has_money(stream: str, totals: StreamTotals | None) -> bool:
-    """Return whether a stream's totals have lines and amounts that can be checked."""
+    """Return whether a stream's totals include lines and amounts."""
     return stream == MONEY_STREAM and totals is not None and {*Money._fields} <= {*totals.fields}
 
 
 def fetch_totals(
     folder: AirbyteFolder, connection: ConnectionFile, values: Mapping[str, str | None]
 ) -> dict[str, Totals]:
-    """Return the API's totals of a connection's streams, all those that the files declare.
+    """Return the API's totals by stream, for the streams whose totals the files declare.
 
     Args:
         folder: The connection files.
         connection: The connection.
-        values: The values of references, as for the sources.
+        values: The values of the references in the source files.
 
     Raises:
-        ApiUnavailableError: It does not answer, or is overloaded, three times in a row.
-        PipelineError: It refuses the key or the request, its answer cannot be read, or the address
-            or the key is such that no request can be made of it.
+        ApiUnavailableError: The API gave no answer or was overloaded, three times in a row.
+        PipelineError: The API refuses the key or the request, its answer cannot be read, or no
+            request can be built from the address or the key.
     """
     source = folder.sources[connection.source]
     key = values[KEY] if f"${{{KEY}}}" in str(source.configuration) else None
@@ -109,7 +108,7 @@ def _totals(stream: str, declared: StreamTotals, answer: Mapping[str, Any]) -> T
 
 def _answer(address: str, path: str, parameters: Mapping[str, str], key: str | None) -> Any:
     with requests.Session() as session:
-        # A proxy of the environment does not know our loopback.
+        # A proxy from the environment cannot reach this machine's loopback.
         session.trust_env = not address.startswith(("http://127.0.0.1", "http://localhost"))
         for scheme in ("http://", "https://"):
             session.mount(scheme, HTTPAdapter(max_retries=_RETRIES))
@@ -126,9 +125,9 @@ def _answer(address: str, path: str, parameters: Mapping[str, str], key: str | N
         except (requests.ConnectionError, requests.Timeout) as error:
             problem = str(getattr(error.args[0], "reason", type(error).__name__))
         except (requests.RequestException, ValueError) as error:
-            # Its message may hold a part of the address or of the key.
+            # The error's message may contain a part of the address or of the key.
             raise PipelineError(
-                f"the retail API cannot be asked for {path} ({type(error).__name__}): "
+                f"the retail API cannot be queried for {path} ({type(error).__name__}): "
                 "check RETAIL_SOURCE and RETAIL_API_KEY"
             ) from None
     if problem:

@@ -1,6 +1,6 @@
-"""The Airbyte workspace of a sync: the embedded engine behind its stand-in, or a real server.
+"""The Airbyte workspace of a sync: the embedded engine behind its stand-in API, or a real server.
 
-In both cases the client is dagster-airbyte's own, unmodified `AirbyteWorkspace`.
+In both cases the client is dagster-airbyte's unmodified `AirbyteWorkspace`.
 """
 
 import os
@@ -25,7 +25,7 @@ from retail_pipeline.postgres import Database
 from retail_pipeline.privacy.suppression import read_suppression, refuse_newly_forgotten
 from retail_pipeline.settings import AirbyteMode, Settings
 
-# dagster-airbyte is pinned exactly because it is beta; a warning at every sync helps nobody.
+# dagster-airbyte is beta and therefore pinned exactly; its warning at every sync is not useful.
 warnings.filterwarnings("ignore", message=".*Airbyte", category=dg.BetaWarning)
 
 _EMBEDDED_POLL_SECONDS = 0.05  # the stand-in waits before it answers
@@ -34,7 +34,7 @@ _REASON_TIMEOUT_SECONDS = 15
 
 
 class SyncError(PipelineError):
-    """A sync failed; `permanent` where a retry cannot help. `log` is its log's path."""
+    """A sync failed; `permanent` is true if a retry cannot help, and `log` is the log's path."""
 
     def __init__(
         self, message: str, *, job_id: int | None, permanent: bool, log: Path | None = None
@@ -50,13 +50,13 @@ class SyncResult:
     """A finished sync.
 
     Attributes:
-        job_id: Its job in Airbyte.
-        rows_synced: How many records it moved, as Airbyte counts them.
-        duration: How long it took (ISO 8601), as Airbyte measures it.
+        job_id: The number of Airbyte's job.
+        rows_synced: The number of records, as Airbyte counts them.
+        duration: The duration (ISO 8601), as Airbyte measures it.
         reader: The embedded engine's reader, or the server.
-        undeclared: Fields, by stream, that records had and the schema does not have; a server does
-            not say.
-        log: The log of the embedded engine; a server keeps its own.
+        undeclared: Fields by stream that records have and the schema does not declare; empty for a
+            server.
+        log: The log file of the embedded engine; None for a server.
     """
 
     job_id: int
@@ -69,17 +69,17 @@ class SyncResult:
 
 @dataclass(frozen=True)
 class Workspace:
-    """An Airbyte workspace with the ids of the connections by their names; embedded, its engine."""
+    """An Airbyte workspace: its client, its connections' ids by name, and the embedded engine."""
 
     client: AirbyteWorkspace
     connection_ids: Mapping[str, str]
     engine: Engine | None = None
 
     def sync(self, connection_name: str) -> SyncResult:
-        """Run a connection and wait for its end.
+        """Sync a connection and wait for the end; return the result.
 
         Raises:
-            SyncError: The sync did not start or failed; the message has Airbyte's reason.
+            SyncError: The sync did not start, or failed; the message has Airbyte's reason.
         """
         api, connection_id = self.client.get_client(), self.connection_ids[connection_name]
         known = self._latest_job(connection_id)
@@ -96,7 +96,7 @@ class Workspace:
                 job_id=job_id,
                 permanent=permanent,
                 log=self._log(job_id),
-            ) from None  # its own message would hide the reason from a reader of the last cause
+            ) from None  # as the last cause shown, dagster-airbyte's message would hide the reason
         result = SyncResult(details["jobId"], details.get("rowsSynced"), details.get("duration"))
         if self.engine is None:
             return result
@@ -123,7 +123,7 @@ class Workspace:
     def _reason(self, job_id: int) -> tuple[str | None, bool]:
         """Return why a job failed, and whether that is permanent.
 
-        dagster-airbyte's own message says no more than the job's number.
+        dagster-airbyte's own message contains only the job's number.
         """
         try:
             answer = requests.post(
@@ -137,7 +137,7 @@ class Workspace:
             summary = (attempts[-1]["attempt"].get("failureSummary") if attempts else None) or {}
             failures: list[dict[str, Any]] = list(summary.get("failures", []))
         except (requests.RequestException, dg.Failure, KeyError, TypeError, ValueError):
-            return None, False  # a missing reason must not hide the failure
+            return None, False  # without a reason the failure is still reported
         reasons = [str(each["externalMessage"]) for each in failures if each.get("externalMessage")]
         permanent = any(each.get("failureType") == "config_error" for each in failures)
         return "; ".join(reasons) or None, permanent
@@ -153,15 +153,18 @@ def open_workspace(
     api_end: str,
     state: PipelineState,
 ) -> Iterator[Workspace]:
-    """Open the workspace of the settings for the length of a sync.
+    """Open the workspace that the settings select, for the length of a sync.
 
     Args:
-        settings: Which Airbyte; the API's key.
-        database: Where the embedded engine lands the records.
+        settings: The settings with the Airbyte mode and the API's key.
+        database: The database in which the embedded engine lands the records.
         folder: The connection files.
         api_url: The retail API's address.
-        api_end: Records updated at or after this instant are not read.
-        state: The source and the as-of date that the records belong to.
+        api_end: The instant at and after which updated records are not read.
+        state: The source and the as-of date of the records.
+
+    Yields:
+        The workspace.
 
     Raises:
         PipelineError: The server lacks a connection.
@@ -196,12 +199,12 @@ def open_workspace(
 
 
 def source_values(settings: Settings, api_url: str, api_end: str) -> dict[str, str | None]:
-    """Return the values of the source files' references.
+    """Return the values of the references in the source files.
 
     Args:
-        settings: The API's key.
+        settings: The settings with the API's key.
         api_url: The retail API's address.
-        api_end: Records updated at or after this instant are not read.
+        api_end: The instant at and after which updated records are not read.
     """
     return {
         "RETAIL_API_URL": api_url,
@@ -249,7 +252,10 @@ def _client(base_url: str, workspace_id: str, **options: Any) -> AirbyteWorkspac
 def _guard(
     state: PipelineState, suppression: Suppression | None
 ) -> Callable[[psycopg.Connection], None]:
-    """Refuse to commit records of a replaced generation, or read before a person was forgotten."""
+    """Return the check that a sync may still commit its records.
+
+    It raises if another run has started a new generation, or if a person was forgotten meanwhile.
+    """
 
     def check(connection: psycopg.Connection) -> None:
         row = connection.execute("select generation from quality.source_state for share").fetchone()
@@ -264,7 +270,7 @@ def _guard(
 
 
 def _pass_proxies_by() -> None:
-    """Keep a proxy of the environment out of the way to the stand-in on loopback."""
+    """Set `NO_PROXY` for this process so that requests to the stand-in bypass a proxy."""
     unproxied = os.environ.get("NO_PROXY") or os.environ.get("no_proxy") or ""
     if "127.0.0.1" not in unproxied:
         for name in ("NO_PROXY", "no_proxy"):

@@ -225,7 +225,7 @@ def test_a_run_that_passes_midnight_keeps_its_clock(
     assert run(database, SIMULATOR, as_of="today").success
     assert landed_state(database).as_of == date(2024, 6, 1)
     assert RunWindow(as_of="today").landed_as_of(database) == date(2024, 6, 1)
-    with pytest.raises(PipelineError, match="asks for the as-of date 2024-06-03"):
+    with pytest.raises(PipelineError, match="has the as-of date 2024-06-03"):
         RunWindow(as_of="2024-06-03").landed_as_of(database)
     assert run(database, SIMULATOR, as_of="today").success
     assert landed_state(database).as_of == date(2024, 6, 2)
