@@ -1,7 +1,8 @@
 """The bundled retail API: a simulated retailer or a transactions file behind HTTP.
 
-A source is opened as records before an as-of date, named and served. Nothing here knows who reads
-the API. It imports pandas and the web server: import it inside function bodies.
+A source is opened as a dataset of the records before an as-of date, and served. The package does
+not depend on the API's clients. It imports pandas and the web server, which is slow: import it
+inside function bodies.
 """
 
 from retail_pipeline.retail_api.records import RetailRecords, Totals

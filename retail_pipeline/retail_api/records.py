@@ -1,7 +1,6 @@
-"""The records that the API serves, as frames, whatever they come from.
+"""The records that the API serves, as frames: their columns, their order and their sums.
 
-The shape, the order and the sums of records belong here; making records (simulator, file) and
-rendering them (pages) do not.
+The simulator and transactions files produce records; `pages` renders them.
 """
 
 from collections.abc import Sequence
@@ -36,8 +35,8 @@ REJECTED_COLUMNS = ("record_hash", "record", "reason", "line", "transacted_at")
 class RetailRecords:
     """Products, users and transactions, each ordered by `(updated_at, id)`.
 
-    Times are naive UTC `datetime64[us]`. `items` holds the lines of all transactions, one
-    transaction's after another's in their order; `transactions.line_count` says how many are whose.
+    Times are naive UTC `datetime64[us]`. `items` has the lines of all transactions in the order of
+    the transactions; `transactions.line_count` is the number of lines of each one.
     """
 
     products: pd.DataFrame
@@ -46,7 +45,7 @@ class RetailRecords:
     items: pd.DataFrame
 
     def before(self, as_of: date) -> "RetailRecords":
-        """The records with `recorded_at < as_of` (00:00 UTC)."""
+        """Return the records with `recorded_at < as_of` (00:00 UTC)."""
         transactions, items = transactions_before(self.transactions, self.items, as_of)
         return RetailRecords(
             products=_before(self.products, as_of),
@@ -58,7 +57,7 @@ class RetailRecords:
 
 @dataclass(frozen=True)
 class Totals:
-    """Counts and exact money of transactions in one currency; net is sales less returns."""
+    """Counts and exact amounts of transactions in one currency; net is sales less returns."""
 
     transactions: int
     sales: int
@@ -70,7 +69,7 @@ class Totals:
 
 
 def totals_of(transactions: pd.DataFrame, items: pd.DataFrame) -> Totals:
-    """Count and add up transactions and their lines (two frames as in `RetailRecords`)."""
+    """Return the totals of transactions and their lines (two frames as in `RetailRecords`)."""
     is_return = (transactions["type"] == "return").to_numpy()
     line_is_return = np.repeat(is_return, transactions["line_count"].to_numpy())
     amount = items["amount"].to_numpy()
@@ -88,14 +87,14 @@ def totals_of(transactions: pd.DataFrame, items: pd.DataFrame) -> Totals:
 
 
 def exact_sum(amounts: np.ndarray) -> Decimal:
-    """The sum of the decimals that the numbers are written as: 0.1 counts as exactly 0.1."""
+    """Return the exact sum of numbers by their decimal text: 0.1 counts as exactly 0.1."""
     values, counts = np.unique(amounts, return_counts=True)
     pairs = zip(values.tolist(), counts.tolist(), strict=True)
     return sum((Decimal(repr(value)) * count for value, count in pairs), Decimal(0))
 
 
 def ordered(frame: pd.DataFrame, key: str) -> np.ndarray:
-    """Positions that put records in the order of the API: `updated_at`, then id by code point."""
+    """Return the indices that sort records in the API's order: `updated_at`, then id (by bytes)."""
     table = pa.table(
         {
             "updated_at": frame["updated_at"].to_numpy().astype(np.int64),
@@ -107,12 +106,15 @@ def ordered(frame: pd.DataFrame, key: str) -> np.ndarray:
 
 
 def categorical(codes: np.ndarray, labels: Sequence[str]) -> pd.Categorical:
-    """Text as positions in a list of labels; -1 is missing."""
+    """Return a categorical from codes, which are indices in a list of labels; -1 is missing."""
     return pd.Categorical.from_codes(cast(Any, codes), cast(Any, list(labels)))
 
 
 def line_positions(starts: np.ndarray, counts: np.ndarray) -> np.ndarray:
-    """Positions of lines that come in runs: for each run, `count` positions from its start."""
+    """Return the indices of lines in runs: for each run, `count` indices from its start.
+
+    For example, starts 0 and 10 with counts 2 and 3 are 0, 1, 10, 11, 12.
+    """
     ends = np.cumsum(counts)
     return np.repeat(starts - (ends - counts), counts) + np.arange(ends[-1] if len(ends) else 0)
 
@@ -125,7 +127,7 @@ def _before(frame: pd.DataFrame, as_of: date) -> pd.DataFrame:
 def transactions_before(
     transactions: pd.DataFrame, items: pd.DataFrame, as_of: date
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """The transactions with `recorded_at < as_of` (00:00 UTC), and their lines."""
+    """Return the transactions with `recorded_at < as_of` (00:00 UTC), and their lines."""
     known = (transactions["recorded_at"] < pd.Timestamp(as_of)).to_numpy()
     if known.all():
         return transactions, items

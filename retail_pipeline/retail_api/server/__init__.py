@@ -1,1 +1,1 @@
-"""The HTTP application of the mock API."""
+"""The HTTP application of the bundled retail API."""

@@ -1,7 +1,7 @@
-"""The retail API over HTTP: key, parameters and errors in front of a dataset's pages.
+"""The HTTP application of the retail API: its routes, key check, parameters and errors.
 
 FastAPI checks the parameters and writes `/openapi.json` from the models in `schema`. Answers are
-sent as `pages` renders them: no record is validated on its way out. Running a server is in `serve`.
+the JSON that `pages` renders; records are not validated again. `serve` runs the server.
 """
 
 import hmac
@@ -25,7 +25,7 @@ _PAGES: dict[str, Any] = {
     "transactions": schema.Page[schema.Transaction],
 }
 _REFUSALS: dict[int | str, dict[str, Any]] = {
-    400: {"model": schema.ErrorAnswer, "description": "A parameter is wrong; it is named."},
+    400: {"model": schema.ErrorAnswer, "description": "A parameter is wrong; the answer names it."},
     401: {"model": schema.ErrorAnswer, "description": "The key is missing or wrong."},
     "default": {"model": schema.ErrorAnswer, "description": "Another refusal."},
 }
@@ -43,7 +43,7 @@ def create_app(dataset: RetailDataset, *, api_key: str) -> FastAPI:
     app = FastAPI(
         title="Retail API",
         version="1",
-        description="Records that were known before the API's as-of date, ordered by "
+        description="Records that were recorded before the API's as-of date, ordered by "
         "(updated_at, id). Times are UTC with microseconds.",
         docs_url=None,
         redoc_url=None,
@@ -64,7 +64,7 @@ def create_app(dataset: RetailDataset, *, api_key: str) -> FastAPI:
         route(_page_endpoint(pages[name]))
     app.get(
         "/v1/totals",
-        summary="Counts and money; net = sales - returns",
+        summary="Counts and amounts; net = sales - returns",
         response_model=schema.TotalsAnswer,
         **guarded,
     )(_totals_endpoint(dataset, pages))

@@ -1,7 +1,7 @@
-"""Pages of a stream as JSON: keyset pagination over records that lie in their final order.
+"""Pages of a stream as JSON, by keyset pagination over sorted records.
 
-Columns are prepared once; a page slices and renders them. Parameters of requests and HTTP belong
-to `app`, the records' meaning to `records`.
+The columns are prepared once; a page is a slice of them. `app` handles HTTP and parameters, and
+`records` defines the records.
 """
 
 import base64
@@ -19,26 +19,26 @@ import pandas as pd
 from retail_pipeline.retail_api.records import ITEM_COLUMNS, RetailRecords
 
 Cells = Callable[[int, int], list]
-"""Values of a column from one position to another, ready for JSON."""
+"""A function that returns a slice of a column as JSON values."""
 
 
 @dataclass(frozen=True)
 class Cursor:
-    """The place of the last record of a page: its `updated_at` (microseconds, UTC) and its id."""
+    """The sort key of a page's last record: its `updated_at` (microseconds, UTC) and its id."""
 
     updated_at: int
     id: str
 
     def encode(self) -> str:
-        """Return the text for the query parameter `cursor`; opaque to clients."""
+        """Return the cursor as text for the query parameter `cursor`; opaque to clients."""
         return base64.urlsafe_b64encode(orjson.dumps([self.updated_at, self.id])).decode()
 
     @classmethod
     def decode(cls, text: str) -> "Cursor":
-        """Return the cursor that `encode` wrote.
+        """Return the cursor of a text that `encode` returned.
 
         Raises:
-            ValueError: The text is no such cursor.
+            ValueError: The text is not a cursor.
         """
         try:
             updated_at, id_ = orjson.loads(base64.urlsafe_b64decode(text.encode()))
@@ -50,12 +50,12 @@ class Cursor:
 
 
 class StreamPages:
-    """One stream, ready to be served.
+    """The pages of one stream.
 
     Args:
-        frame: Records ordered by `(updated_at, key)`.
+        frame: The records, ordered by `(updated_at, key)`.
         key: The id column.
-        items: Lines of the records, `frame.line_count` of them each, in the records' order.
+        items: The lines of the records, in their order; each record has `frame.line_count` lines.
     """
 
     def __init__(self, frame: pd.DataFrame, key: str, items: pd.DataFrame | None = None) -> None:
@@ -70,13 +70,13 @@ class StreamPages:
         return len(self._ids)
 
     def records(self, start: int, stop: int) -> list[dict[str, Any]]:
-        """Return the records from one position to another as JSON values."""
+        """Return a slice of the records as JSON values."""
         columns = [cells(start, stop) for cells in self._columns.values()]
         names = list(self._columns)
         return [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)]
 
     def parts(self, size: int) -> Iterator[list[dict[str, Any]]]:
-        """Yield all records as JSON values, some at a time."""
+        """Yield all records as JSON values, in lists of at most `size`."""
         for start in range(0, len(self), size):
             yield self.records(start, min(start + size, len(self)))
 
@@ -86,10 +86,10 @@ class StreamPages:
         """Return one page as JSON: `{"data": [...], "next_cursor": text or null}`.
 
         Args:
-            since: Inclusive lower bound of `updated_at`, in microseconds.
-            until: Exclusive upper bound of `updated_at`, in microseconds.
-            after: Where the page before ended.
-            limit: Most records on the page.
+            since: The inclusive lower bound of `updated_at`, in microseconds.
+            until: The exclusive upper bound of `updated_at`, in microseconds.
+            after: The cursor of the previous page.
+            limit: The most records on the page.
         """
         end = self.count_before(until)
         start = 0 if since is None else int(np.searchsorted(self._updated_at, since, "left"))
@@ -102,7 +102,7 @@ class StreamPages:
         return orjson.dumps(page)
 
     def count_before(self, until: int | None) -> int:
-        """Return how many records have `updated_at` before a time in microseconds."""
+        """Return the number of records with `updated_at` before a time in microseconds."""
         if until is None:
             return len(self)
         return int(np.searchsorted(self._updated_at, until, "left"))
@@ -114,7 +114,7 @@ class StreamPages:
 
 
 def stream_pages(records: RetailRecords) -> dict[str, StreamPages]:
-    """Return the three streams by name."""
+    """Return the pages of the three streams by name."""
     return {
         "products": StreamPages(records.products, "product_id"),
         "users": StreamPages(records.users, "user_id"),
@@ -128,12 +128,12 @@ def microseconds(times: pd.Series) -> np.ndarray:
 
 
 def parse_time(text: str) -> int:
-    """Return the microseconds since 1970 of an ISO 8601 time; without a zone it is UTC.
+    """Return an ISO 8601 time as microseconds since 1970; a time without a zone is UTC.
 
     Raises:
-        ValueError: The text is no such time.
+        ValueError: The text is not an ISO 8601 time.
     """
-    # In a query string an unescaped "+" before a zone arrives as a blank.
+    # An unescaped "+" before a zone arrives as a blank in a query string.
     for form in (text, "+".join(text.rsplit(" ", 1))):
         try:
             at = datetime.fromisoformat(form)
@@ -169,7 +169,7 @@ def _time_cells(times: np.ndarray) -> Cells:
 
 
 def _item_cells(line_count: np.ndarray, items: pd.DataFrame) -> Cells:
-    """Return the lines of each record as a list of objects."""
+    """Return the column of a record's lines, each value being a list of objects."""
     ends = np.cumsum(line_count)
     columns = [_cells(items[name]) for name in ITEM_COLUMNS]
 

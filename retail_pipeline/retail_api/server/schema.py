@@ -1,6 +1,6 @@
-"""What the retail API takes and answers, as models: the source of its OpenAPI document.
+"""Models of the retail API's parameters and answers, from which its OpenAPI document is built.
 
-Records are never built from these models: `pages` renders them from columns. A test holds real
+Answers are not built from these models: `pages` renders them from columns. A test validates real
 answers against the document.
 """
 
@@ -14,13 +14,13 @@ from retail_pipeline.retail_api.server.pages import Cursor, parse_time
 Time = Annotated[
     int, PlainValidator(parse_time), WithJsonSchema({"type": "string", "format": "date-time"})
 ]
-"""A time as text, read as microseconds since 1970 (UTC)."""
+"""A time, given as text and parsed to microseconds since 1970 (UTC)."""
 
 Place = Annotated[Cursor, PlainValidator(Cursor.decode), WithJsonSchema({"type": "string"})]
-"""The `next_cursor` of an answer before."""
+"""The `next_cursor` of an earlier answer."""
 
 RecordedAt = Annotated[
-    datetime, Field(description="When the record was first known; never changes.")
+    datetime, Field(description="When the record was first recorded; never changes.")
 ]
 UpdatedAt = Annotated[datetime, Field(description="When the record last changed: the cursor.")]
 Money = Annotated[str, Field(pattern=r"^-?\d+(\.\d+)?$", description="An exact decimal.")]
@@ -34,7 +34,7 @@ class Exact(BaseModel):
 
 
 class Product(Exact):
-    """A product of the catalog; of a file's products only the id is known."""
+    """A product of the catalog; products of a transactions file have only an id."""
 
     product_id: str
     name: str | None
@@ -68,7 +68,7 @@ class Item(Exact):
     quantity: Annotated[float | None, Field(description="Negative in a return.")]
     unit_price: float | None
     discount: Annotated[float, Field(description="Off the line; negative in a return.")]
-    amount: Annotated[float, Field(description="Net value of the line: what counts.")]
+    amount: Annotated[float, Field(description="Net amount of the line, used for all totals.")]
 
 
 class Transaction(Exact):
@@ -97,7 +97,7 @@ class Page(Exact, Generic[Record]):
 
 
 class TotalsAnswer(Exact):
-    """Counts and money of the records served; net is sales less returns."""
+    """Counts and amounts of the records served; net is sales less returns."""
 
     as_of: date
     products: Count
@@ -112,13 +112,13 @@ class TotalsAnswer(Exact):
 
 
 class Health(Exact):
-    """The API answers."""
+    """The answer of a healthy API."""
 
     status: Literal["ok"]
 
 
 class ErrorDetail(Exact):
-    """Why a request was refused; `parameter` names the one that is wrong."""
+    """The reason of a refused request; `parameter` is the name of the wrong parameter."""
 
     code: str
     message: str
@@ -126,7 +126,7 @@ class ErrorDetail(Exact):
 
 
 class ErrorAnswer(Exact):
-    """The body of every answer that is no success."""
+    """The body of every error answer."""
 
     error: ErrorDetail
 
@@ -140,6 +140,6 @@ class TotalsQuery(Exact):
 class PageQuery(TotalsQuery):
     """Parameters of a page."""
 
-    limit: int = Field(1000, ge=1, le=5000, description="Most records on the page.")
+    limit: int = Field(1000, ge=1, le=5000, description="The most records on the page.")
     updated_since: Time | None = Field(None, description="Inclusive lower bound of updated_at.")
-    cursor: Place | None = Field(None, description="The next_cursor of the page before.")
+    cursor: Place | None = Field(None, description="The next_cursor of the previous page.")

@@ -1,6 +1,6 @@
-"""Running the retail API on loopback: for the length of a sync, or until it is interrupted.
+"""The server of the retail API on loopback, for the length of a sync or until it is interrupted.
 
-The answers themselves are made in `app`.
+`app` builds the application that it serves.
 """
 
 import asyncio
@@ -20,11 +20,11 @@ from retail_pipeline.settings import ApiSource, Source
 
 @contextmanager
 def serving(source: Source, as_of: date | None, api_key: str) -> Iterator[str]:
-    """Serve a source for the length of a block, in a thread, on a free loopback port.
+    """Serve a source in a thread on a free loopback port, until the block ends.
 
     Args:
-        source: The simulator or a file; an address is yielded as it is and nothing is started.
-        as_of: The as-of date; by default the source's own.
+        source: The simulator or a file; an address is yielded unchanged and no server starts.
+        as_of: The as-of date; by default the source's default date.
         api_key: The key that clients must send.
 
     Yields:
@@ -54,7 +54,7 @@ def serve_forever(
 
     Args:
         source: The simulator or a file.
-        as_of: The as-of date; `today` goes on with the days, None is the source's own.
+        as_of: The as-of date; `today` changes at midnight UTC, None is the source's default date.
         api_key: The key that clients must send.
         port: The port on 127.0.0.1.
 
@@ -72,12 +72,12 @@ def serve_forever(
 
 
 class FollowingToday:
-    """An ASGI application that is built for today, and anew once the day (UTC) is over.
+    """An ASGI application for today's records, which is rebuilt when the day (UTC) is over.
 
-    Requests of the new day wait until it is built.
+    Requests wait while it is rebuilt.
 
     Args:
-        build: Builds the application of a day.
+        build: Returns the application for a day.
     """
 
     def __init__(self, build: Callable[[date], ASGIApp]) -> None:
@@ -87,7 +87,7 @@ class FollowingToday:
         self._building = asyncio.Lock()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer as the application of today does."""
+        """Pass a request to today's application."""
         async with self._building:
             if (day := _today()) != self._day:
                 self._app = await asyncio.to_thread(self._build, day)

@@ -1,6 +1,6 @@
 """The bundled retailer: a pure function from seed, size and as-of date to the records of the API.
 
-No input or output. Call `simulate`; the modules hold one part of the process each.
+`simulate` is the entry point; each module implements one part of the simulated process.
 """
 
 from retail_pipeline.retail_api.simulator.calendar import HISTORY_START

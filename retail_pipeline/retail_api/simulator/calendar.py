@@ -1,7 +1,7 @@
-"""Season, weekday and hour of purchases, as a time that runs faster on busy days.
+"""Season, weekday and hour of purchases, by a shopping time that runs faster on busy days.
 
-Purchases happen at a customer's own pace in shopping time; this module turns shopping time into
-days and days into times of day. Customers and their frequencies do not belong here.
+A customer's purchase rate is constant in shopping time. This module converts shopping time to days,
+and draws times of day; customers and their rates are in `customers`.
 """
 
 from datetime import date
@@ -26,19 +26,19 @@ _HOUR_LEVELS = (
     *(0, 0, 0, 0, 0, 0, 0.2, 1.0, 2.6, 4.6, 6.0, 6.6),
     *(7.2, 6.6, 6.0, 5.8, 5.6, 5.4, 5.2, 5.4, 5.2, 3.6, 1.4, 0),
 )
-"""Hours of the UTC day; nobody buys from 23:00 to 06:00, so that what follows a purchase by minutes
-falls on its day."""
+"""Hours of the UTC day. There are no purchases from 23:00 to 06:00, so that an order or a reversal
+some minutes after a purchase falls on the same day."""
 
 _START = np.datetime64(HISTORY_START, "D")
 
 
 def day_number(day: date) -> int:
-    """Days since the start of the history."""
+    """Return the number of days since the start of the history."""
     return (day - HISTORY_START).days
 
 
 class ShoppingCalendar:
-    """Shopping time and days, from the start of the history to `days` later."""
+    """The conversion between shopping time and days, for `days` days from the history's start."""
 
     def __init__(self, days: int) -> None:
         self.levels = _daily_levels(days)
@@ -46,23 +46,23 @@ class ShoppingCalendar:
         self._days = np.arange(days + 1, dtype=np.float64)
 
     def shopping_time(self, day: Floats) -> Floats:
-        """Shopping time that has passed at a day (with fraction)."""
+        """Return the shopping time that has passed at a day (with fraction)."""
         return np.interp(day, self._days, self._elapsed)
 
     def day(self, shopping_time: Floats) -> Floats:
-        """The day (with fraction) of a shopping time; infinite after the calendar's end."""
+        """Return the day (with fraction) of a shopping time; infinite after the calendar's end."""
         return np.interp(shopping_time, self._elapsed, self._days, right=np.inf)
 
 
 def second_of_day(uniform: Floats) -> Ints:
-    """The time of day, in seconds, of uniform draws."""
+    """Return times of day in seconds, from uniform draws."""
     shares = np.cumsum(_HOUR_LEVELS) / np.sum(_HOUR_LEVELS)
     hours = np.interp(uniform, np.concatenate([[0.0], shares]), np.arange(25.0))
     return (hours * 3600).astype(np.int64)
 
 
 def timestamps(day: Ints, second: Ints) -> NDArray[np.datetime64]:
-    """UTC times from day numbers and seconds of the day."""
+    """Return UTC times from day numbers and seconds of the day."""
     start = _START.astype("datetime64[s]").astype(np.int64)
     return (start + day * SECONDS_PER_DAY + second).astype("datetime64[s]").astype("datetime64[us]")
 

@@ -1,7 +1,7 @@
-"""The population: arrival, pace, loyalty and spending of every customer.
+"""The population: arrival, purchase rate, dropout and spending of every customer.
 
-The law of the population lives here (Schmittlein, Morrison and Colombo's gamma mixtures of purchase
-and dropout rates, with lognormal spending); the purchases that follow from it do not.
+Purchase and dropout rates are gamma mixtures as in Schmittlein, Morrison and Colombo; spending is
+lognormal. The purchases are drawn in `orders`.
 """
 
 from dataclasses import dataclass, fields
@@ -14,7 +14,7 @@ from retail_pipeline.retail_api.simulator.calendar import ShoppingCalendar, day_
 from retail_pipeline.retail_api.simulator.draws import Draws, Floats, Ints
 
 DEFAULT_AS_OF = date(2025, 1, 1)
-"""The simulator's own as-of date: the size counts the customers that exist on this day."""
+"""The simulator's default as-of date, at which `customers` customers exist."""
 
 SHARE_AT_START = 0.35
 
@@ -26,25 +26,25 @@ _RATE_SPEND_CORRELATION = 0.21
 _WHOLESALE_SHARE, _WHOLESALE_SPEND, _WHOLESALE_RATE = 0.004, 8.0, 2.0
 
 _LOWEST_RATE, _HIGHEST_RATE, _WIDEST_SPEND = 1e-9, 0.12, 2.25
-"""Bounds of the rate (per day) and the spending (standard deviations): without them one customer in
-ten thousand can be a fifteenth of the revenue, and every statistic hangs on the seed."""
+"""Bounds of the rate (per day) and the spending (standard deviations). Without them one customer in
+ten thousand can account for a fifteenth of the revenue, and statistics depend on the seed."""
 
 _FIRST_SEEN_WITHIN_DAYS = 365.0
 
 
 @dataclass(frozen=True)
 class Customers:
-    """One entry per customer, in order of arrival; the first ones exist when the history starts.
+    """The customers in order of arrival, as arrays; the first ones exist when the history starts.
 
     Attributes:
         number: The customer's number, from 0.
         purchase_rate: Purchases per day of shopping time while the customer is active.
-        dropout_rate: Chance per day that an active customer stops for good.
-        log_spend: Mean of the logarithm of an order's value.
-        is_wholesaler: Buys much more per order.
-        exists_at_start: Known before the history starts.
-        first_purchase: Shopping time of the first purchase in the history.
-        dropout_day: Day (with fraction) from which the customer buys no more.
+        dropout_rate: The rate per day at which an active customer stops for good.
+        log_spend: The mean of the logarithm of an order's value.
+        is_wholesaler: Whether the customer is a wholesaler, with much larger orders.
+        exists_at_start: Whether the customer exists before the history starts.
+        first_purchase: The shopping time of the first purchase in the history.
+        dropout_day: The day (with fraction) from which the customer makes no more purchases.
     """
 
     number: Ints
@@ -57,17 +57,18 @@ class Customers:
     dropout_day: Floats
 
     def take(self, keep: np.ndarray) -> "Customers":
-        """The customers at some positions (or where a mask is true)."""
+        """Return the customers at some indices (or where a mask is true)."""
         return Customers(**{f.name: getattr(self, f.name)[keep] for f in fields(self)})
 
 
 def population(
     draws: Draws, *, customers: int, until: int, calendar: ShoppingCalendar
 ) -> Customers:
-    """Return everybody who buys before day `until`, and those who exist at the start.
+    """Return the customers who exist at the start, and those who arrive before day `until`.
 
-    A share of `customers` exists when the history starts and comes back within its first year; the
-    rest arrives steadily until the default as-of date, and as steadily after it.
+    A share of `customers` exists when the history starts and makes a purchase within the first
+    year. The rest arrive at a constant rate in shopping time until the default as-of date; later
+    arrivals continue at that rate.
     """
     at_start = round(SHARE_AT_START * customers)
     pace = _arrival_pace(customers - at_start)
@@ -96,14 +97,14 @@ def population(
 
 
 def _arrival_pace(arrivals: int) -> float:
-    """Shopping time between two arrivals, so that `arrivals` come before the default as-of date."""
+    """Return the shopping time between arrivals, for `arrivals` until the default as-of date."""
     days = day_number(DEFAULT_AS_OF)
     total = ShoppingCalendar(days).shopping_time(np.array([float(days)]))[0]
     return float(total) / arrivals
 
 
 def _first_return(draws: Draws, number: Ints, rate: Floats) -> Floats:
-    """Exponential waiting times at the customers' rates, given that they end within a year."""
+    """Return exponential waiting times at the customers' rates, conditional on at most a year."""
     within = -np.expm1(-rate * _FIRST_SEEN_WITHIN_DAYS)
     return -np.log1p(-draws.uniform("first return", number) * within) / rate
 

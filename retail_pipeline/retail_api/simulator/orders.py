@@ -1,6 +1,6 @@
-"""Purchases in time, lines of orders, returns and the dirt of real feeds.
+"""Purchases in time, lines of orders, returns, and the data errors of real feeds.
 
-Each function takes rows of orders and gives columns; `simulation` makes frames of them.
+The functions return arrays; `simulation` builds frames from them.
 """
 
 from dataclasses import dataclass, fields
@@ -13,23 +13,23 @@ from retail_pipeline.retail_api.simulator.calendar import (
     ShoppingCalendar,
     second_of_day,
 )
-from retail_pipeline.retail_api.simulator.catalogue import (
+from retail_pipeline.retail_api.simulator.catalog import (
     POSTAGE_CENTS,
     PRODUCTS,
     TEST_CENTS,
     TEST_PRODUCTS,
-    Catalogue,
+    Catalog,
 )
 from retail_pipeline.retail_api.simulator.customers import LOG_SPEND_SD_WITHIN, Customers
 from retail_pipeline.retail_api.simulator.draws import Draws, Floats, GammaQuantiles, Ints
 
 REGULAR, SECOND_OF_DAY, OUTLIER = 0, 1, 2
-"""Kinds of orders: a purchase's own, another one on the same day, the absurd one."""
+"""Kinds of orders: a regular purchase, another order on the same day, one absurd outlier."""
 
 POSTAGE_CODE = PRODUCTS
 TEST_CODE = PRODUCTS + 1
 LOWER_CASE_OFFSET = PRODUCTS + 1 + len(TEST_PRODUCTS)
-"""Product codes: catalogue, postage, tests, then the catalogue once more in lower case."""
+"""Product codes: the catalog, postage, test products, then the catalog again in lower case."""
 
 GAP_SHAPE = 1.4
 SECOND_ORDER_SHARE = 0.03
@@ -50,7 +50,7 @@ _ZERO_PRICE_SHARE, _LOWER_CASE_SHARE = 0.001, 0.003
 
 @dataclass(frozen=True)
 class Orders:
-    """Sales, one entry each; `customer` is a position in the population."""
+    """Sales as arrays with one entry each; `customer` is an index into the population."""
 
     customer: Ints
     number: Ints
@@ -60,18 +60,18 @@ class Orders:
     second: Ints
 
     def take(self, keep: np.ndarray) -> "Orders":
-        """The orders at some positions (or where a mask is true)."""
+        """Return the orders at some indices (or where a mask is true)."""
         return Orders(**{f.name: getattr(self, f.name)[keep] for f in fields(self)})
 
     @property
     def keys(self) -> tuple[Ints, Ints, Ints]:
-        """What the draws of an order depend on."""
+        """The keys of an order's draws."""
         return self.number, self.purchase, self.kind
 
 
 @dataclass(frozen=True)
 class Lines:
-    """Order lines, one order's after another's; money in cents."""
+    """Order lines as arrays, in the order of their orders; money is in cents."""
 
     counts: Ints
     line_number: Ints
@@ -82,13 +82,13 @@ class Lines:
 
     @property
     def amount_cents(self) -> Ints:
-        """Net value of each line."""
+        """The net amount of each line."""
         return self.quantity * self.price_cents - self.discount_cents
 
 
 @dataclass(frozen=True)
 class Returns:
-    """Returns and reversals, one entry each; `order` is a position among the orders."""
+    """Returns and reversals as arrays with one entry each; `order` is an index into the orders."""
 
     order: Ints
     day: Ints
@@ -98,10 +98,10 @@ class Returns:
 
 
 def purchases(draws: Draws, customers: Customers, calendar: ShoppingCalendar, until: int) -> Orders:
-    """All orders before day `until`: renewals in shopping time, at most one purchase a day.
+    """Return all orders before day `until`: a renewal process with at most one purchase a day.
 
-    Gaps are gamma distributed (shape 1.4) around the customer's own mean, until the customer drops
-    out. The loop runs over the number of purchases, all customers at a time.
+    The gaps in shopping time are gamma distributed (shape 1.4) around the customer's mean, until
+    the customer drops out. Each iteration draws the next purchase of all active customers.
     """
     gap = GammaQuantiles(GAP_SHAPE)
     active = np.arange(len(customers.number))
@@ -155,13 +155,13 @@ def _joined(*parts: Orders) -> Orders:
 
 
 def order_values(draws: Draws, customers: Customers, orders: Orders) -> Floats:
-    """Values that the orders aim at, in cents: lognormal around the customer's own level."""
+    """Return the target values of the orders in cents: lognormal around the customer's level."""
     noise = LOG_SPEND_SD_WITHIN * draws.normal("order value", *orders.keys)
     return np.exp(customers.log_spend[orders.customer] + noise) * 100
 
 
-def order_lines(draws: Draws, customers: Customers, orders: Orders, catalogue: Catalogue) -> Lines:
-    """The lines of the orders: goods that add up to about the order's value, and the dirt."""
+def order_lines(draws: Draws, customers: Customers, orders: Orders, catalog: Catalog) -> Lines:
+    """Return the lines of the orders: goods that add up to about the target value, and errors."""
     value = order_values(draws, customers, orders)
     goods = _goods_per_order(draws, customers, orders, value)
     postage = (draws.uniform("postage", *orders.keys) < _POSTAGE_SHARE) & (orders.kind != OUTLIER)
@@ -171,10 +171,10 @@ def order_lines(draws: Draws, customers: Customers, orders: Orders, catalogue: C
     line = line_positions(np.zeros_like(counts), counts)
     keys = (*(key[order] for key in orders.keys), line)
     target = _line_targets(draws, orders, value, goods, order, line)
-    product = catalogue.choose(draws.bits("product", *keys), orders.day[order], target)
-    quantity = catalogue.quantity(product, target)
+    product = catalog.choose(draws.bits("product", *keys), orders.day[order], target)
+    quantity = catalog.quantity(product, target)
     quantity = np.where(orders.kind[order] == OUTLIER, _OUTLIER_QUANTITY, quantity)
-    price = catalogue.price_cents[product]
+    price = catalog.price_cents[product]
     price = np.where(draws.uniform("zero price", *keys) < _ZERO_PRICE_SHARE, 0, price)
     lower = draws.uniform("lower case", *keys) < _LOWER_CASE_SHARE
     product = np.where(lower, product + LOWER_CASE_OFFSET, product)
@@ -203,7 +203,7 @@ def _goods_per_order(draws: Draws, customers: Customers, orders: Orders, value: 
 def _line_targets(
     draws: Draws, orders: Orders, value: Floats, goods: Ints, order: Ints, line: Ints
 ) -> Floats:
-    """What each line should cost, in cents: uneven shares of the order's value."""
+    """Return the target amount of each line in cents: uneven shares of the order's value."""
     weight = 0.35 + draws.uniform("line share", *(key[order] for key in orders.keys), line)
     weight = np.where(line < goods[order], weight, 0.0)
     total = np.bincount(order, weight, minlength=len(goods))
@@ -217,7 +217,10 @@ def _discount_rates(draws: Draws, orders: Orders) -> Floats:
 
 
 def returns_of(draws: Draws, orders: Orders) -> Returns:
-    """Return the orders that come back, when, whether whole, and the days until it is recorded."""
+    """Return the returns of the orders: their times, recording delays, and whether all lines.
+
+    A reversal is a return of all lines some minutes after the order, on the same day.
+    """
     drawn = draws.uniform("returned", *orders.keys)
     reversed_ = (drawn < REVERSED_SHARE) | (orders.kind == OUTLIER)
     order = np.flatnonzero(reversed_ | (drawn < REVERSED_SHARE + RETURNED_SHARE))
@@ -243,7 +246,7 @@ def returns_of(draws: Draws, orders: Orders) -> Returns:
 
 
 def returned_lines(draws: Draws, orders: Orders, lines: Lines, returns: Returns) -> Lines:
-    """The lines of the returns: all lines of the order or one of them, with negative signs."""
+    """Return the lines of the returns: all lines of the order or one, with negative amounts."""
     back = orders.take(returns.order)
     starts = np.cumsum(lines.counts) - lines.counts
     size = lines.counts[returns.order]

@@ -1,7 +1,7 @@
-"""Personal data of the customers: invented names and addresses that reach nobody.
+"""Personal data of the customers: invented names and addresses of no real person.
 
-E-mail addresses are under example.com and telephone numbers in the range that Ofcom keeps for
-drama. Behavior does not belong here.
+E-mail addresses are under example.com, and telephone numbers are in the range that Ofcom reserves
+for drama.
 """
 
 import numpy as np
@@ -42,19 +42,19 @@ _CHANNEL_SHARES = np.cumsum([0.52, 0.26, 0.14, 0.08])
 
 
 def country_numbers(draws: Draws, customer: Ints) -> Ints:
-    """The customers' countries as positions in `COUNTRIES`."""
+    """Return the customers' countries as indices into `COUNTRIES`."""
     return _pick(_COUNTRY_SHARES, draws.uniform("country", customer))
 
 
 def channel_numbers(draws: Draws, customer: Ints, purchase: Ints) -> Ints:
-    """Channels as positions in `CHANNELS`: the customer's usual one four times of five."""
+    """Return channels as indices into `CHANNELS`: four times of five the customer's usual one."""
     usual = _pick(_CHANNEL_SHARES, draws.uniform("usual channel", customer))
     other = _pick(_CHANNEL_SHARES, draws.uniform("other channel", customer, purchase))
     return np.where(draws.uniform("channel habit", customer, purchase) < 0.8, usual, other)
 
 
 def personal_data(draws: Draws, customer: Ints) -> pd.DataFrame:
-    """Columns `name, email, phone, address, country` of the customers."""
+    """Return the columns `name, email, phone, address, country` of the customers."""
     first = draws.integers("first name", len(_FIRST), customer)
     last = draws.integers("last name", len(_LAST), customer)
     house = draws.integers("house", 180, customer) + 1

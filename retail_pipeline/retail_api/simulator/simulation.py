@@ -1,6 +1,6 @@
 """The simulated retailer as records of the API: a pure function of seed, size and as-of date.
 
-Assembly of frames belongs here; the behavior of customers is in `customers` and `orders`.
+This module builds the frames; the behavior of customers is in `customers` and `orders`.
 """
 
 from dataclasses import dataclass
@@ -21,11 +21,11 @@ from retail_pipeline.retail_api.records import (
     transactions_before,
 )
 from retail_pipeline.retail_api.simulator.calendar import ShoppingCalendar, day_number, timestamps
-from retail_pipeline.retail_api.simulator.catalogue import (
+from retail_pipeline.retail_api.simulator.catalog import (
     POSTAGE,
     TEST_PRODUCTS,
-    Catalogue,
-    build_catalogue,
+    Catalog,
+    build_catalog,
 )
 from retail_pipeline.retail_api.simulator.customers import Customers, population
 from retail_pipeline.retail_api.simulator.draws import Draws, Ints
@@ -54,9 +54,9 @@ _KIND_SUFFIXES = ("", "-B", "-X")
 
 @dataclass(frozen=True)
 class Simulation:
-    """The records that are known before the as-of date, and the customers and orders behind them.
+    """The records before the as-of date, and the simulated customers and orders behind them.
 
-    Only records are served; benchmarks compare predictions with what the rest says.
+    The API serves only the records; benchmarks compare predictions with the customers and orders.
     """
 
     records: RetailRecords
@@ -65,26 +65,27 @@ class Simulation:
 
 
 def simulate(*, customers: int, seed: int, until: date) -> Simulation:
-    """Simulate a retailer from 2023-01-01 to the as-of date.
+    """Return the simulation of a retailer from 2023-01-01 to the as-of date.
 
     Args:
-        customers: How many exist at the simulator's default as-of date; later ones keep arriving.
-        seed: Another seed is another retailer.
+        customers: The number of customers at the simulator's default as-of date; at later dates
+            there are more.
+        seed: The seed; another one gives another retailer.
         until: The as-of date: all records have `recorded_at < until` (00:00 UTC). A later date adds
-            records and leaves these as they are.
+            records and changes none.
 
     Returns:
-        The records, each stream ordered by `(updated_at, id)`, and what they were drawn from.
+        The records, each stream ordered by `(updated_at, id)`, and the customers and orders.
     """
     draws = Draws(seed)
     days = max(0, day_number(until))
     calendar = ShoppingCalendar(days + 1)
     people = population(draws, customers=customers, until=days, calendar=calendar)
     orders = purchases(draws, people, calendar, days)
-    catalogue = build_catalogue(draws)
-    transactions, items = _transactions(draws, people, orders, catalogue, until)
+    catalog = build_catalog(draws)
+    transactions, items = _transactions(draws, people, orders, catalog, until)
     everything = RetailRecords(
-        products=_products(catalogue),
+        products=_products(catalog),
         users=_users(draws, people, orders),
         transactions=transactions,
         items=items,
@@ -93,18 +94,18 @@ def simulate(*, customers: int, seed: int, until: date) -> Simulation:
 
 
 def user_ids(number: Ints) -> np.ndarray:
-    """The ids of customers by their numbers."""
+    """Return the ids of customers from their numbers."""
     return np.array([f"C{n:07d}" for n in number.tolist()], dtype=object)
 
 
-def _products(catalogue: Catalogue) -> pd.DataFrame:
-    frame = catalogue.frame.assign(currency=CURRENCY, updated_at=catalogue.frame["recorded_at"])
+def _products(catalog: Catalog) -> pd.DataFrame:
+    frame = catalog.frame.assign(currency=CURRENCY, updated_at=catalog.frame["recorded_at"])
     position = ordered(frame, "product_id")
     return frame.iloc[position].reset_index(drop=True)[list(PRODUCT_COLUMNS)]
 
 
 def _users(draws: Draws, people: Customers, orders: Orders) -> pd.DataFrame:
-    """Those who exist at the start are known from its first second; the others sign up to buy."""
+    """Return the users: existing ones are recorded at the start, others shortly before they buy."""
     known = np.flatnonzero(people.exists_at_start | np.isin(people.number, orders.number))
     number = people.number[known]
     first = orders.take(np.flatnonzero((orders.purchase == 0) & (orders.kind == 0)))
@@ -126,14 +127,14 @@ def _users(draws: Draws, people: Customers, orders: Orders) -> pd.DataFrame:
 
 
 def _transactions(
-    draws: Draws, people: Customers, orders: Orders, catalogue: Catalogue, until: date
+    draws: Draws, people: Customers, orders: Orders, catalog: Catalog, until: date
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Return the sales and returns known before the as-of date, in the API's order, with lines."""
+    """Return the sales and returns before the as-of date and their lines, in the API's order."""
     ids = user_ids(people.number)
     parts = []
     for start, stop in _slices(len(orders.day)):
         some = orders.take(np.arange(start, stop))
-        drawn = _some_transactions(draws, people, ids, some, catalogue)
+        drawn = _some_transactions(draws, people, ids, some, catalog)
         parts.append(transactions_before(*drawn, until))
     frame = pd.concat([part for part, _ in parts], ignore_index=True)
     items = pd.concat([lines for _, lines in parts], ignore_index=True)
@@ -146,15 +147,15 @@ def _transactions(
 
 
 def _slices(orders: int) -> list[tuple[int, int]]:
-    """From and to of the orders that are drawn together: it bounds the memory of the draws."""
+    """Return the start and end of each slice of orders that is drawn at once, to limit memory."""
     starts = range(0, max(orders, 1), _ORDERS_AT_A_TIME)
     return [(start, min(start + _ORDERS_AT_A_TIME, orders)) for start in starts]
 
 
 def _some_transactions(
-    draws: Draws, people: Customers, ids: np.ndarray, orders: Orders, catalogue: Catalogue
+    draws: Draws, people: Customers, ids: np.ndarray, orders: Orders, catalog: Catalog
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    lines = order_lines(draws, people, orders, catalogue)
+    lines = order_lines(draws, people, orders, catalog)
     returns = returns_of(draws, orders)
     back = returned_lines(draws, orders, lines, returns)
     returned = orders.take(returns.order)
@@ -180,7 +181,7 @@ def _some_transactions(
             "line_count": np.concatenate([lines.counts, back.counts]),
         }
     )
-    return frame[list(TRANSACTION_COLUMNS)], _items(lines, back, catalogue)
+    return frame[list(TRANSACTION_COLUMNS)], _items(lines, back, catalog)
 
 
 def _labels(counts: tuple[int, int]) -> pd.Categorical:
@@ -192,11 +193,11 @@ def _ids(letter: str, orders: Orders) -> list[str]:
     return [f"{letter}{n:07d}-{p + 1:04d}{_KIND_SUFFIXES[k]}" for n, p, k in rows]
 
 
-def _items(lines: Lines, back: Lines, catalogue: Catalogue) -> pd.DataFrame:
+def _items(lines: Lines, back: Lines, catalog: Catalog) -> pd.DataFrame:
     def both(name: str) -> Ints:
         return np.concatenate([getattr(lines, name), getattr(back, name)])
 
-    goods = catalogue.frame["product_id"][:-1].tolist()
+    goods = catalog.frame["product_id"][:-1].tolist()
     codes = [*goods, POSTAGE, *TEST_PRODUCTS, *(code.lower() for code in goods)]
     frame = pd.DataFrame(
         {

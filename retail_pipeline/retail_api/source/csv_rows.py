@@ -1,9 +1,9 @@
-"""Rows of a CSV file as columns of text: no row takes in the lines after it.
+"""Rows of a CSV file as columns of text, such that an unclosed quote spoils only its own line.
 
-Only the shape of rows is judged here (RFC 4180 and UTF-8); `values` reads what they hold. A parser
-alone reads on from a quote that nobody closes until it meets another one, and takes all lines
-between for one value. So the lines are counted: where there are as many rows, each row is one line.
-Otherwise each line is looked at closely.
+This module checks the shape of rows (RFC 4180 and UTF-8); `values` parses their values. A CSV
+parser continues from an unclosed quote to the next quote and treats all lines between as one value.
+Therefore the lines are counted: if there are as many rows as lines, each row is one line. Otherwise
+the lines are examined one by one.
 """
 
 import csv
@@ -27,17 +27,17 @@ _QUOTED = rb'"(?:[^"]++|"")*+"'
 _CLOSED_LINE = re.compile(
     rb'(?:%b[^,]*+|[^",][^,]*+|)(?:,(?:%b[^,]*+|[^",][^,]*+|))*+' % ((_QUOTED,) * 2)
 )
-"""A line that leaves no quote open, to the letter as the parser reads quotes."""
+"""A line with no open quote, by exactly the parser's rules for quotes."""
 
 _SPANNING_ROW = re.compile(
     rb'(?:%b|[^",\r\n][^,\r\n]*+|)(?:,(?:%b|[^",\r\n][^,\r\n]*+|))*+' % ((_QUOTED,) * 2)
 )
-"""A row with newlines inside proper quotes only."""
+"""A row whose newlines are all inside properly closed quotes."""
 
 
 @dataclass(frozen=True)
 class UnusableRow:
-    """A row that has no values: its line in the file, the reason and its text."""
+    """A row that cannot be split into values: its line in the file, the reason and its text."""
 
     line: int
     reason: str
@@ -49,10 +49,10 @@ class CsvRows:
     """The rows of a file.
 
     Attributes:
-        table: The columns asked for, verbatim as text.
-        lines: The line of each row in the file (of its first line, if it spans several), 1-based,
-            the header not counted.
-        unusable: Rows of another shape. Empty lines are no rows.
+        table: The requested columns, as unchanged text.
+        lines: The number of each row's first line in the file, 1-based without the header.
+        unusable: Rows with another number of values, or with an unclosed quote. Empty lines are
+            ignored.
     """
 
     table: pa.Table
@@ -61,7 +61,7 @@ class CsvRows:
 
 
 def read_header(path: Path) -> list[str]:
-    """Return the names of a CSV file's columns; none where it is empty.
+    """Return the names of a CSV file's columns; none if the file is empty.
 
     Raises:
         UsageError: The file is not UTF-8, or a quote of its header is not closed.
@@ -71,10 +71,10 @@ def read_header(path: Path) -> list[str]:
 
 
 def read_rows(path: Path, columns: list[int]) -> CsvRows:
-    """Return columns, given by their positions; they are named by them in the table.
+    """Return some columns of a CSV file; in the table, a column's name is its index as text.
 
-    A quoted value may hold newlines. A row whose quote does not close, or closes only where lines
-    that look like rows have passed, is unusable alone: the lines after it are rows of their own.
+    A quoted value may contain newlines. If a quote is not closed, or only after lines that look
+    like rows, then its line alone is unusable; the following lines are separate rows.
 
     Raises:
         UsageError: The file is not UTF-8, or a quote of its header is not closed.
@@ -93,7 +93,7 @@ def read_rows(path: Path, columns: list[int]) -> CsvRows:
 
 
 def _header(opening: bytes, path: Path) -> tuple[list[str], int]:
-    """Return the names of the columns, and where the bytes of the rows start."""
+    """Return the names of the columns, and the byte offset of the first row."""
     before = len(opening) - len(opening.lstrip(b"\r\n"))
     end = re.compile(rb"\r\n?|\n|\Z").search(opening, before)
     line = opening[before : end.start()] if end else b""
@@ -124,7 +124,7 @@ def _not_utf8(path: Path, place: str) -> UsageError:
 
 
 def _read_closely(body: bytes, width: int, columns: list[int], path: Path) -> CsvRows:
-    """Return the rows of lines some of which are empty or belong together."""
+    """Return the rows of a file in which some lines are empty, or belong to one row."""
     texts = body.splitlines(keepends=True)
     rows, lines, unclosed = [], [], []
     at = 0
@@ -141,16 +141,16 @@ def _read_closely(body: bytes, width: int, columns: list[int], path: Path) -> Cs
     found = _parsed(b"\n".join(rows), np.array(lines, dtype=np.int64), width, columns)
     if found is None:
         raise UsageError(
-            f"the rows of {path} between its lines {lines[0]} and {lines[-1]} cannot be told "
-            "apart; put newlines and quotes of values into quotes"
+            f"the rows of {path} between its lines {lines[0]} and {lines[-1]} cannot be "
+            "separated; put values with newlines or quotes into quotes"
         )
     return CsvRows(found.table, found.lines, [*found.unusable, *unclosed])
 
 
 def _end_of_row(texts: list[bytes], at: int, width: int) -> int | None:
-    """Return the line after a row; None where its quote is a stray one.
+    """Return the index of the line after a row; None if the row has an unclosed quote.
 
-    A line that has the commas of a row is taken for one and not for the inside of a value.
+    A following line with as many commas as a row counts as a row, not as part of a value.
     """
     if _is_closed(texts[at]):
         return at + 1
@@ -165,7 +165,7 @@ def _end_of_row(texts: list[bytes], at: int, width: int) -> int | None:
 
 
 def _parsed(body: bytes, lines: np.ndarray, width: int, columns: list[int]) -> CsvRows | None:
-    """Return the rows on some lines, as Arrow reads them; None where they are not as many."""
+    """Return Arrow's rows of some lines; None if there is not one row for each line."""
     wanted = [str(position) for position in columns]
     if not body:
         schema = pa.schema([(name, pa.string()) for name in wanted])
@@ -181,7 +181,7 @@ def _parsed(body: bytes, lines: np.ndarray, width: int, columns: list[int]) -> C
 
     table = pa_csv.read_csv(
         pa.BufferReader(body),
-        # In one thread: only so rows of another shape come with their numbers.
+        # In one thread, because only then Arrow reports the numbers of invalid rows.
         read_options=pa_csv.ReadOptions(
             use_threads=False,
             column_names=[str(position) for position in range(width)],
@@ -192,7 +192,7 @@ def _parsed(body: bytes, lines: np.ndarray, width: int, columns: list[int]) -> C
         ),
         convert_options=pa_csv.ConvertOptions(
             include_columns=wanted,
-            # As text: type inference would eat the leading zeros of ids.
+            # As text, because type inference would drop the leading zeros of ids.
             column_types=dict.fromkeys(wanted, pa.string()),
             strings_can_be_null=False,
         ),
@@ -212,7 +212,7 @@ def _last_line(body: bytes) -> bytes:
 
 
 def _count_lines(data: bytes) -> int:
-    """Return the number of lines; the last one need not end."""
+    """Return the number of lines; the last one may lack a line end."""
     returns = data.count(b"\r")
     ends = data.count(b"\n") + (returns - data.count(b"\r\n") if returns else 0)
     return ends + (not data.endswith((b"\n", b"\r")))

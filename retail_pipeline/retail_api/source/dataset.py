@@ -1,6 +1,6 @@
-"""Sources as datasets: the records of a simulator or a file that are known before an as-of date.
+"""Datasets: the records of the simulator or of a file that were recorded before an as-of date.
 
-The only module that knows both kinds of bundled sources.
+This is the only module that handles both kinds of bundled sources.
 """
 
 import gc
@@ -23,8 +23,8 @@ from retail_pipeline.retail_api.source.orders import read_transactions_file
 from retail_pipeline.settings import ApiSource, FileSource, SimulatorSource, Source
 
 KEPT_SECONDS: Final = 60.0
-"""Time that a dataset stays in memory after its last use: three syncs follow each other, and what
-comes after them needs the room."""
+"""Time that a dataset stays in memory after its last use: long enough for the three syncs of a run;
+later steps need the memory."""
 
 
 @dataclass(frozen=True)
@@ -33,11 +33,12 @@ class RetailDataset:
 
     Attributes:
         source: The simulator or a file.
-        as_of: Every record has `recorded_at < as_of` (00:00 UTC).
+        as_of: The as-of date; every record has `recorded_at < as_of` (00:00 UTC).
         records: Products, users and transactions, each ordered by `(updated_at, id)`.
-        rejected: Bad lines of a file before the as-of date (empty for the simulator): `record_hash,
-            record, reason, line, transacted_at`. A line without a readable time is always known.
-        nulled: Unreadable optional values by column, over the whole file.
+        rejected: The invalid lines of a file before the as-of date: `record_hash, record, reason,
+            line, transacted_at`. A line without a valid time is always included. Empty for the
+            simulator.
+        nulled: The number of invalid optional values by column, over the whole file.
     """
 
     source: Source
@@ -48,14 +49,14 @@ class RetailDataset:
 
     @cached_property
     def totals(self) -> Totals:
-        """Counts and exact money of the transactions."""
+        """Counts and exact amounts of the transactions."""
         return totals_of(self.records.transactions, self.records.items)
 
     def before(self, as_of: date) -> "RetailDataset":
-        """Return what was known before an earlier as-of date.
+        """Return the dataset of an earlier as-of date.
 
         Raises:
-            UsageError: Nothing was.
+            UsageError: No transaction was recorded before that date.
         """
         records = self.records.before(as_of)
         if records.transactions.empty:
@@ -67,11 +68,11 @@ class RetailDataset:
 
 
 def open_dataset(source: Source, as_of: date | None = None) -> RetailDataset:
-    """Return the records of a bundled source; the dataset opened last is kept for a minute.
+    """Return the dataset of a bundled source; the latest one stays in memory for a minute.
 
     Args:
         source: The simulator or a file.
-        as_of: The as-of date; by default the source's own.
+        as_of: The as-of date; by default the source's default date.
 
     Raises:
         UsageError: The source is an address, the file cannot be used, or the as-of date is before
@@ -82,22 +83,22 @@ def open_dataset(source: Source, as_of: date | None = None) -> RetailDataset:
     with _LOCK:
         found = _IN_USE.get((source, as_of, stamp))
         if found is None:
-            _LAST.keep(None)  # before the next one needs the room
+            _LAST.keep(None)  # frees memory for the next dataset
             found = _IN_USE[source, as_of, stamp] = _opened(source, as_of)
         _LAST.keep(found)
     return found
 
 
 def keep_dataset(dataset: RetailDataset) -> None:
-    """Keep a dataset for another minute, as it was in use until now."""
+    """Keep a dataset in memory for another minute."""
     with _LOCK:
         _LAST.keep(dataset)
 
 
 def default_as_of(source: Source) -> date:
-    """Return a source's own as-of date.
+    """Return a source's default as-of date.
 
-    It is fixed (simulator), the day after the last line (file) or today (address).
+    For the simulator it is fixed, for a file the day after the last line, for an address today.
 
     Raises:
         UsageError: The file cannot be used.
@@ -139,7 +140,7 @@ def _refuse_before(first: date, as_of: date, source: Source) -> None:
 
 
 class _LastDataset:
-    """A reference to the dataset that was used last, so that three syncs in a row build it once."""
+    """A reference to the latest dataset, so that the three syncs of a run build it once."""
 
     def __init__(self) -> None:
         self._dataset: RetailDataset | None = None
@@ -149,7 +150,7 @@ class _LastDataset:
         self._dataset = dataset
         if self._timer is not None:
             self._timer.cancel()
-        if not sys.is_finalizing():  # as after a Ctrl-C: a thread would never start
+        if not sys.is_finalizing():  # after a Ctrl-C, for example, no thread would start
             self._timer = threading.Timer(KEPT_SECONDS, self._release)
             self._timer.daemon = True
             self._timer.start()
@@ -158,10 +159,10 @@ class _LastDataset:
         with _LOCK:
             if threading.current_thread() is self._timer:
                 self._dataset = None
-        gc.collect()  # a process that makes little garbage would keep gigabytes for long
+        gc.collect()  # otherwise a process that allocates little would hold gigabytes for long
 
 
 _LOCK = threading.Lock()
 _LAST = _LastDataset()
 _IN_USE: WeakValueDictionary[object, RetailDataset] = WeakValueDictionary()
-"""Datasets that somebody holds, by source, as-of date and version of the file."""
+"""Datasets in use, by source, as-of date and version of the file."""

@@ -1,6 +1,6 @@
-"""A Parquet or CSV file as a table of its known columns, in the few types that `values` reads.
+"""A Parquet or CSV file as a table of its known columns, in the few types that `values` parses.
 
-Which columns there are and how a file holds them belongs here, not what their values mean.
+The module handles file formats and column names; `values` and `lines` interpret the values.
 """
 
 from collections.abc import Sequence
@@ -25,10 +25,10 @@ class FileTable:
 
     Attributes:
         path: The file.
-        table: The columns that hold anything, by their own names: text (UTF-8), numbers, booleans,
-            and times in `ts`.
-        lines: The line of each row in the file, 1-based, a header not counted.
-        unusable: Rows of another shape (CSV).
+        table: The columns that have values, by their standard names: text (UTF-8), numbers,
+            booleans, and times in `ts`.
+        lines: The line number of each row, 1-based without the header.
+        unusable: Rows of a CSV file that cannot be split into values.
     """
 
     path: Path
@@ -37,7 +37,7 @@ class FileTable:
     unusable: list[UnusableRow]
 
     def column(self, name: str) -> pa.ChunkedArray | None:
-        """Return a column; None where the file has none of that name or nothing in it."""
+        """Return a column; None if the file has no such column or the column is empty."""
         return self.table[name] if name in self.table.column_names else None
 
 
@@ -45,8 +45,8 @@ def read_table(path: Path, columns: Sequence[str] | None = None) -> FileTable:
     """Return the known columns of a Parquet or CSV file, or some of them.
 
     Raises:
-        UsageError: The file is missing, unreadable or not UTF-8, lacks a required column, has one
-            that is empty, or holds one in a type that says nothing.
+        UsageError: The file is missing, unreadable or not UTF-8, or a required column is missing,
+            is empty or has an unsupported type.
     """
     if not path.exists():
         raise UsageError(f"the transactions file {path} does not exist; check its path")
@@ -86,7 +86,7 @@ def _parquet(path: Path, columns: Sequence[str] | None) -> FileTable:
 
 
 def _wanted_columns(names: list[str], path: Path, columns: Sequence[str] | None) -> dict[str, str]:
-    """Return the file's names of the columns that are used, by their own names."""
+    """Return the file's spelling of each column that is used, by the column's standard name."""
     plain = [name.strip().removeprefix("\ufeff") for name in names]
     missing = [name for name in REQUIRED if name not in plain]
     if missing:
@@ -110,7 +110,7 @@ def _wanted_columns(names: list[str], path: Path, columns: Sequence[str] | None)
 
 
 def _simple(column: pa.ChunkedArray, name: str, path: Path) -> pa.ChunkedArray:
-    """Return a column as text, numbers, booleans or (in `ts`) times; the null type if it is empty.
+    """Return a column as text, numbers, booleans or (in `ts`) times; of null type if it is empty.
 
     Raises:
         UsageError: The column holds lists or objects, or text that is not UTF-8.
@@ -132,7 +132,7 @@ def _simple(column: pa.ChunkedArray, name: str, path: Path) -> pa.ChunkedArray:
         raise UsageError(f"the column {name} of {path} holds {given}; give it one plain value")
     try:
         text = column.cast(pa.string())
-        text.validate(full=True)  # Parquet readers take a file's word for UTF-8
+        text.validate(full=True)  # Parquet readers do not check that text is UTF-8
     except pa.ArrowException as error:
         raise UsageError(
             f"the column {name} of {path} holds {given} that is not UTF-8 text; convert it to text"

@@ -1,4 +1,4 @@
-"""The name of a source under which its state is kept: equal for equal data, without credentials."""
+"""The id of a source, under which its state is stored: equal for equal data, no credentials."""
 
 import hashlib
 from functools import lru_cache
@@ -10,7 +10,7 @@ from retail_pipeline.settings import ApiSource, FileSource, SimulatorSource, Sou
 
 
 def source_id(source: Source) -> str:
-    """Return a source's name: parameters (simulator), content (file) or address.
+    """Return a source's id: the simulator's parameters, a digest of the file, or the address.
 
     Raises:
         UsageError: The file is missing.
@@ -32,7 +32,7 @@ def without_credentials(url: str) -> str:
 
 
 def file_stamp(path: Path) -> tuple[int, int]:
-    """Return a file's size and time of change, which differ between its versions.
+    """Return a file's size and modification time, which identify a version of the file.
 
     Raises:
         UsageError: The file is missing.

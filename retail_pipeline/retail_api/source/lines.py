@@ -1,6 +1,6 @@
-"""The lines of a transactions file as one frame; the bad ones rejected with their reasons.
+"""The lines of a transactions file: a frame of the valid ones, and the rejected with reasons.
 
-How values are read is in `values`; `orders` makes orders of lines.
+`values` parses the values of a column; `orders` groups lines into orders.
 """
 
 import hashlib
@@ -26,16 +26,17 @@ IDS = ("customer_id", "order_id", "product_id")
 
 @dataclass(frozen=True)
 class FileLines:
-    """The good lines of a file, and the bad ones.
+    """The valid and the rejected lines of a file.
 
     Attributes:
-        good: A row per line, in the file's order: `customer_id, order_id, product_id, country`
+        good: The valid lines in the file's order: `customer_id, order_id, product_id, country`
             (categories of text), `time` (UTC), `amount` (net, finite), `quantity, unit_price` (NaN
-            where unknown), `is_return` (marked as one by the file).
-        currency: The one currency of the file, or None.
-        rejected: Bad lines: `record_hash, record, reason, line, transacted_at`.
-        count: Lines in the file, good and bad.
-        nulled: Unreadable optional values by column; their lines are served without them.
+            if unknown), `is_return` (as marked in the file).
+        currency: The only currency of the file, or None.
+        rejected: The rejected lines: `record_hash, record, reason, line, transacted_at`.
+        count: The number of lines in the file, valid and rejected.
+        nulled: The number of invalid optional values by column; their lines are served without
+            them.
     """
 
     good: pd.DataFrame
@@ -47,12 +48,13 @@ class FileLines:
 
 @dataclass(frozen=True)
 class _Fault:
-    """Lines that are rejected for one reason.
+    """One reason for rejection, and the lines that it applies to.
 
     Attributes:
-        column: The column that is at fault.
-        lines: True where a line has the fault.
-        words: What is wrong with its value, which `{!r}` stands for; one without is missing.
+        column: The column with the invalid value.
+        lines: A mask of the rejected lines.
+        words: The end of the reason's sentence, in which `{!r}` stands for the value. If the value
+            is blank, the reason is that the column is missing.
     """
 
     column: str
@@ -67,7 +69,7 @@ class _Fault:
 
 
 def read_lines(path: Path) -> FileLines:
-    """Return the lines of a Parquet or CSV file, checked.
+    """Return the valid and the rejected lines of a Parquet or CSV file.
 
     Raises:
         UsageError: The file is missing, unreadable or empty, lacks a required column, has no usable
@@ -110,15 +112,15 @@ def read_lines(path: Path) -> FileLines:
 
 
 def last_day(path: Path) -> date:
-    """Return the day of the last readable timestamp in a file, reading that column alone.
+    """Return the day of the last valid timestamp in a file; only that column is read.
 
     Raises:
-        UsageError: As for `read_lines`, and where no timestamp is readable.
+        UsageError: As for `read_lines`, or no timestamp is valid.
     """
     time = values.times(read_table(path, columns=("ts",)).table["ts"], path)
     known = time[~np.isnat(time)]
     if not len(known):
-        raise UsageError(f"the column ts of {path} has no readable time; use 2011-06-01 12:30:00")
+        raise UsageError(f"the column ts of {path} has no valid time; use 2011-06-01 12:30:00")
     return known.max().astype("datetime64[D]").item()
 
 
@@ -130,13 +132,13 @@ def _nul_characters(name: str, ids: pa.Array) -> _Fault:
 def _rejected(
     file: FileTable, ids: dict[str, pa.Array], time: np.ndarray, faults: Sequence[_Fault]
 ) -> pd.DataFrame:
-    """Return the bad lines in the file's order; the line's number makes equal ones distinct."""
+    """Return the rejected lines in the file's order; line numbers make equal lines distinct."""
     rows: list[tuple[int, dict[str, Any], str, Any]] = [
         (row.line, {"text": row.text}, row.reason, values.NEVER) for row in file.unusable
     ]
     bad = np.flatnonzero(np.any([fault.lines for fault in faults], axis=0))
     for at, record in zip(bad.tolist(), _records(file.table.take(pa.array(bad))), strict=True):
-        for name, id_ in ids.items():  # as they are served and forgotten, not as 13085.0
+        for name, id_ in ids.items():  # the served form, by which forget finds it: not 13085.0
             if record.get(name) is not None:
                 record[name] = id_[at].as_py()
         reasons = [fault.reason(record) for fault in faults if fault.lines[at]]
@@ -158,7 +160,7 @@ def _records(table: pa.Table) -> list[dict[str, Any]]:
     """Return lines as JSON values."""
     ts = table["ts"]
     if pa.types.is_timestamp(ts.type):
-        # A time that Python's datetime cannot hold is shown all the same.
+        # As text, which also shows times outside the range of Python's datetime.
         ts = ts.cast(pa.timestamp(ts.type.unit)).cast(pa.string())
     elif pa.types.is_date(ts.type):
         ts = ts.cast(pa.string())

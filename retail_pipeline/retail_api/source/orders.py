@@ -1,7 +1,7 @@
-"""A transactions file as the records of the API: lines become orders, orders sales and returns.
+"""The API's records from a transactions file: lines form orders, and orders form sales and returns.
 
-The rules of an order belong here (its id, time and customer, and which lines are a return); `lines`
-checks single lines.
+This module has the rules of an order: its id, time and customer, and which of its lines are a
+return. `lines` checks single lines.
 """
 
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ from retail_pipeline.retail_api.records import (
 from retail_pipeline.retail_api.source.lines import read_lines
 
 RETURN_SUFFIX = "-return"
-"""Appended to the order's id for the return of an order that holds sales and returns."""
+"""Suffix of the return's id if an order has both sales and returns."""
 
 _LARGEST_COUNT = 2.0**53
 
@@ -33,12 +33,13 @@ class TransactionsFile:
     """The content of a file as records.
 
     Attributes:
-        lines: Lines in the file: those in `records.items` and those in `rejected`.
-        records: The good lines as records, `recorded_at` being the order's own time.
-        rejected: The bad lines: `record_hash, record` (the line's values and its number), `reason,
-            line` (1-based, the header not counted), `transacted_at` (NaT where unreadable). For
-            `quality.rejected_records`.
-        nulled: Unreadable optional values by column; their lines are served without them.
+        lines: The number of lines in the file: those of `records.items` and of `rejected`.
+        records: The valid lines as records; `recorded_at` is the time of the order.
+        rejected: The rejected lines, for `quality.rejected_records`: `record_hash, record` (the
+            line's values and its number), `reason, line` (1-based without the header),
+            `transacted_at` (NaT if invalid).
+        nulled: The number of invalid optional values by column; their lines are served without
+            them.
     """
 
     lines: int
@@ -51,9 +52,9 @@ def read_transactions_file(path: Path) -> TransactionsFile:
     """Return the records of a Parquet or CSV file of order lines.
 
     Required columns: `customer_id, ts, amount`. Optional: `order_id` (or `invoice`), `product_id,
-    quantity, unit_price, country, currency, is_return`. Ids are text, verbatim. A bad line is
-    rejected and its order goes through with the other lines. A line's money is its own customer's
-    and its own day's: an order id that customers or days share is an order of each of them.
+    quantity, unit_price, country, currency, is_return`. Ids are unchanged text. If a line is
+    rejected, its order has only the other lines. If customers or days share an order id, each
+    customer has a separate order for each day.
 
     Raises:
         UsageError: The file is missing, unreadable or empty, lacks a required column, has no usable
@@ -97,11 +98,12 @@ def _records(lines: pd.DataFrame, currency: str | None) -> RetailRecords:
 
 
 def _orders(lines: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
-    """Return the order of each line, as a number, and the orders' ids.
+    """Return the number of each line's order, and the orders' ids.
 
-    Lines with an order id are one order where id, customer and day (UTC) agree, the others where
-    customer and timestamp agree. An id that several customers or days share stays with the earliest
-    order; to the others is added in what they differ from it: `<id>-<customer>@<day>`.
+    Lines with an order id form one order if id, customer and day (UTC) are equal; lines without,
+    if customer and timestamp are equal. If several orders share an id, the earliest keeps it. The
+    others get a suffix with the customer, the day or both, whichever differs from the earliest:
+    `<id>-<customer>@<day>`.
     """
     id_, customer = (lines[name].cat.codes.to_numpy() for name in ("order_id", "customer_id"))
     time = lines["time"].to_numpy()
@@ -133,16 +135,17 @@ def _orders(lines: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _grouped(*keys: np.ndarray) -> np.ndarray:
-    """Return the group of each row, numbered in order of appearance."""
+    """Return the number of each row's group, counted in order of appearance."""
     frame = pd.DataFrame(dict(enumerate(keys)))
     return frame.groupby(list(frame), sort=False).ngroup().to_numpy()
 
 
 def _signed(lines: pd.DataFrame, order: np.ndarray, orders: int) -> pd.DataFrame:
-    """Return the lines with `is_return` decided, amounts and quantities negative for returns.
+    """Return the lines with the final `is_return`, and negative amounts and quantities of returns.
 
-    A line is a return where the file marks it or its amount (at zero: its quantity) is negative. A
-    line worth nothing follows its order: it is no sale of its own beside a return.
+    A line is a return if the file marks it as one or if its amount is negative; for an amount of
+    zero the quantity decides. Other lines with amount zero are returns if their order has returns
+    and no sales.
     """
     amount, quantity = lines["amount"].to_numpy(), lines["quantity"].to_numpy()
     is_return = lines["is_return"] | (amount < 0) | ((amount == 0) & (quantity < 0))
@@ -159,7 +162,10 @@ def _signed(lines: pd.DataFrame, order: np.ndarray, orders: int) -> pd.DataFrame
 
 
 def _transaction_ids(order_ids: np.ndarray, order: np.ndarray, is_return: np.ndarray) -> np.ndarray:
-    """The order's id; the return beside a sale, and any id that is taken, gets a suffix."""
+    """Return the transactions' ids: the order's id, with a suffix where another one has it.
+
+    If an order has a sale and a return, the return gets the suffix.
+    """
     has_sale = np.zeros(len(order_ids), dtype=bool)
     has_sale[order[~is_return]] = True
     ids = pd.Series(order_ids[order])
@@ -171,7 +177,7 @@ def _transaction_ids(order_ids: np.ndarray, order: np.ndarray, is_return: np.nda
 
 
 def _transaction_columns(lines: pd.DataFrame, currency: str | None) -> pd.DataFrame:
-    """Return the columns that a transaction takes from a line of the file."""
+    """Return the transaction columns that are taken from the first line of each transaction."""
     currencies = [] if currency is None else [currency]
     time = lines["time"].to_numpy()
     return pd.DataFrame(
@@ -188,7 +194,7 @@ def _transaction_columns(lines: pd.DataFrame, currency: str | None) -> pd.DataFr
 
 
 def _users(transactions: pd.DataFrame) -> pd.DataFrame:
-    """Customers, known since their first transaction; a file says nothing more about them."""
+    """Return the users, recorded at their first transaction; a file has no other data of them."""
     first = transactions.drop_duplicates("user_id")
     frame = pd.DataFrame(
         {
@@ -203,7 +209,7 @@ def _users(transactions: pd.DataFrame) -> pd.DataFrame:
 
 
 def _products(first_seen: pd.Series, currency: str | None) -> pd.DataFrame:
-    """Products, known since their first line; their names, prices and costs are not in a file."""
+    """Return the products, recorded at their first line; a file has no names, prices or costs."""
     frame = pd.DataFrame(
         {
             "product_id": first_seen.index.to_numpy(dtype=object),
@@ -216,13 +222,13 @@ def _products(first_seen: pd.Series, currency: str | None) -> pd.DataFrame:
 
 
 def _first_positions(group: np.ndarray, groups: int) -> np.ndarray:
-    """The position of each group's first member."""
+    """Return the index of each group's first member."""
     first = np.empty(groups, dtype=np.int64)
     first[group[::-1]] = np.arange(len(group))[::-1]
     return first
 
 
 def _whole(values: np.ndarray) -> np.ndarray:
-    """Numbers as integers where all are whole and none is beyond what floats can count to."""
+    """Return numbers as integers if all are whole and small enough for floats to be exact."""
     are_whole = np.all((values == np.rint(values)) & (np.abs(values) < _LARGEST_COUNT))
     return values.astype(np.int64) if are_whole else values

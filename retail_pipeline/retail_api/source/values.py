@@ -1,7 +1,7 @@
-"""Values of a file's columns: texts, times, numbers and flags, as arrays of one length.
+"""Parsers of a file's columns: texts, times, numbers and flags, as arrays of the column's length.
 
-Each function reads one column, each distinct text once. A value that cannot be read is missing in
-the result; whether that rejects a line is decided in `lines`.
+Each distinct text of a column is parsed once. An invalid value is missing in the result; `lines`
+decides whether that rejects the line.
 """
 
 import math
@@ -22,16 +22,17 @@ _DATE = r"^\s*\d{4}-?\d{2}-?\d{2}"
 _ZONED = r"[T ].*([Zz]|[+-]\d{2}(:?\d{2})?)$"
 
 _FIRST_TIME, _LAST_TIME = np.datetime64("1678-01-01", "us"), np.datetime64("2262-01-01", "us")
-"""Times that nanoseconds since 1970 can hold, as pandas counts in places."""
+"""The range of pandas' nanosecond timestamps."""
 
 _YES = ("true", "t", "yes", "y", "1")
 _NO = ("false", "f", "no", "n", "0")
 
 
 def texts(column: pa.ChunkedArray) -> pa.Array:
-    """Return a column as text, verbatim; blank is null, as are NaN and infinity.
+    """Return a column as unchanged text; blank text, NaN and infinity are null.
 
-    Whole numbers are written as such: a column of numbers with gaps comes as floats or decimals.
+    Whole numbers are written without a decimal point: ids with gaps arrive as floats or decimals,
+    and 13085.0 means 13085.
     """
     values = column.combine_chunks()
     if pa.types.is_floating(values.type):
@@ -45,7 +46,7 @@ def texts(column: pa.ChunkedArray) -> pa.Array:
 
 
 def _float_texts(values: pa.Array) -> pa.Array:
-    """Return floats as the shortest text that means them, whole ones without point and exponent."""
+    """Return floats as their shortest exact text, whole numbers without point and exponent."""
     encoded = values.dictionary_encode()
     texts = encoded.dictionary.cast(pa.string()).to_pylist()
     numbers = encoded.dictionary.cast(pa.float64()).to_pylist()
@@ -57,10 +58,10 @@ def _float_texts(values: pa.Array) -> pa.Array:
 
 
 def times(column: pa.ChunkedArray, path: Path) -> np.ndarray:
-    """Return UTC times, NaT where missing or unreadable; a time without a zone is UTC.
+    """Return a column as UTC times; missing and invalid ones are NaT, one without a zone is UTC.
 
     Raises:
-        UsageError: The column holds numbers or flags.
+        UsageError: The column has numbers or flags.
     """
     kind = column.type
     if pa.types.is_timestamp(kind) or pa.types.is_date(kind):
@@ -71,7 +72,7 @@ def times(column: pa.ChunkedArray, path: Path) -> np.ndarray:
 
 
 def _typed_times(column: pa.ChunkedArray) -> np.ndarray:
-    """Return a column of times or days; NaT beyond what can be told in nanoseconds."""
+    """Return a column of timestamps or dates as times; outside pandas' range they are NaT."""
     kind = column.type
     unit = kind.unit if pa.types.is_timestamp(kind) else "D" if kind.bit_width == 32 else "ms"
     counts = column.cast(pa.int32() if unit == "D" else pa.int64()).cast(pa.int64())
@@ -89,7 +90,7 @@ def _parsed_times(values: pa.Array) -> np.ndarray:
     trimmed = pc.utf8_trim_whitespace(dated)
     zoned = mask(pc.match_substring_regex(trimmed, _ZONED).fill_null(False))
     found = np.full(len(trimmed), NEVER, "datetime64[us]")
-    for part in (zoned, ~zoned):  # in one go pandas reads a text without a zone in that of another
+    for part in (zoned, ~zoned):  # together, pandas applies one text's zone to those without
         some = trimmed.filter(pa.array(part)).to_pandas()
         read = pd.to_datetime(some, format="ISO8601", utc=True, errors="coerce")
         found[part] = read.dt.tz_localize(None).to_numpy().astype("datetime64[us]")
@@ -97,10 +98,12 @@ def _parsed_times(values: pa.Array) -> np.ndarray:
 
 
 def numbers(column: pa.ChunkedArray, name: str, path: Path) -> np.ndarray:
-    """Return float64, NaN where missing or unreadable; their shortest text is the file's.
+    """Return a column as float64; missing and invalid values are NaN.
+
+    A number keeps its shortest text: 0.1 in a float32 column becomes 0.1, not 0.10000000149.
 
     Raises:
-        UsageError: The column holds times or flags.
+        UsageError: The column has times or flags.
     """
     kind = column.type
     if pa.types.is_float64(kind) or pa.types.is_integer(kind):
@@ -120,7 +123,7 @@ def _parsed_numbers(values: pa.Array) -> np.ndarray:
 
 
 def flags(column: pa.ChunkedArray) -> tuple[np.ndarray, np.ndarray]:
-    """Return where a column says yes, and where it says neither yes nor no; missing is no."""
+    """Return two masks: where a flag is yes, and where it is neither yes nor no; missing is no."""
     if pa.types.is_boolean(column.type):
         yes = mask(column.fill_null(False))
         return yes, np.zeros_like(yes)
@@ -131,14 +134,14 @@ def flags(column: pa.ChunkedArray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def missing(column: pa.ChunkedArray) -> np.ndarray:
-    """Return where a column holds nothing: null, NaN or blank text."""
+    """Return a mask of missing values: null, NaN or blank text."""
     if pa.types.is_floating(column.type):
         return mask(pc.is_null(column, nan_is_null=True))
     return mask(texts(column).is_null() if pa.types.is_string(column.type) else column.is_null())
 
 
 def mask(values: pa.Array | pa.ChunkedArray) -> np.ndarray:
-    """Return Arrow's booleans as those of numpy."""
+    """Return Arrow booleans as a numpy mask."""
     if isinstance(values, pa.ChunkedArray):
         return values.to_numpy()
     return values.to_numpy(zero_copy_only=False)
@@ -147,7 +150,7 @@ def mask(values: pa.Array | pa.ChunkedArray) -> np.ndarray:
 def _by_distinct_value(
     column: pa.ChunkedArray, parse: Callable[[pa.Array], np.ndarray]
 ) -> np.ndarray:
-    """Parse each distinct text once; missing values parse as the missing value does."""
+    """Return the parsed values of a column, with each distinct text parsed once."""
     encoded = column.combine_chunks().dictionary_encode()
     distinct = pa.concat_arrays([encoded.dictionary, pa.nulls(1, encoded.dictionary.type)])
     codes = encoded.indices.fill_null(len(distinct) - 1).to_numpy()

@@ -1,6 +1,6 @@
-"""The products: a few thousand with lognormal prices and a long tail of popularity.
+"""The catalog: a few thousand products with lognormal prices and a long tail of popularity.
 
-Which order holds which product is drawn here from its value; orders themselves do not belong here.
+This module also draws the products of order lines; the orders are in `orders`.
 """
 
 from dataclasses import dataclass
@@ -40,12 +40,12 @@ _STYLES = ("Vintage", "Red Spot", "Nordic", "Rustic", "Pastel", "Striped", "Flor
 
 
 @dataclass(frozen=True)
-class Catalogue:
+class Catalog:
     """The products of one seed.
 
     Attributes:
-        frame: The `products` records of the whole catalogue, launched or not.
-        price_cents: List price by product number.
+        frame: The `products` records of the whole catalog, launched or not.
+        price_cents: The list price by product number.
     """
 
     frame: pd.DataFrame
@@ -54,9 +54,10 @@ class Catalogue:
     _cells: NDArray[np.int32]
 
     def choose(self, bits: NDArray[np.uint64], day: Ints, target_cents: Floats) -> Ints:
-        """Product numbers: of four popular candidates, the one that fits the line's value best.
+        """Return the product numbers of lines: of four candidates, the closest to the line's value.
 
-        A product that is not launched yet gives way to an older one.
+        Candidates are drawn by popularity. One that is not launched yet is replaced by an older
+        product.
         """
         best = self._launched(bits & np.uint64(_CELLS - 1), day)
         best_misfit = self._misfit(best, target_cents)
@@ -70,7 +71,7 @@ class Catalogue:
         return best
 
     def quantity(self, product: Ints, target_cents: Floats) -> Ints:
-        """How many of a product come closest to a line's value; at least one."""
+        """Return the quantity of a product that is closest to a line's value, at least one."""
         return np.maximum(1, np.rint(target_cents / self.price_cents[product])).astype(np.int64)
 
     def _misfit(self, product: Ints, target_cents: Floats) -> Floats:
@@ -82,13 +83,13 @@ class Catalogue:
         return np.where(self._launch_day[product] <= day, product, product % _AT_THE_START)
 
 
-def build_catalogue(draws: Draws) -> Catalogue:
-    """The catalogue of a seed: independent of the number of customers and of the as-of date."""
+def build_catalog(draws: Draws) -> Catalog:
+    """Return the catalog of a seed; the number of customers and the as-of date do not change it."""
     number = np.arange(PRODUCTS)
     price = np.exp(_LOG_PRICE_SD * draws.normal("product price", number)) * _MEDIAN_CENTS
     price_cents = _retail_price(price)
     launch_day = np.ceil(np.maximum(0, number - _AT_THE_START + 1) * _LAUNCH_EVERY_DAYS)
-    return Catalogue(
+    return Catalog(
         frame=_products_frame(draws, number, price_cents, launch_day),
         price_cents=price_cents,
         _launch_day=launch_day,
@@ -97,13 +98,13 @@ def build_catalogue(draws: Draws) -> Catalogue:
 
 
 def _retail_price(cents: Floats) -> Ints:
-    """Prices that end in 5 or 9 and are not below 29 cents."""
+    """Return prices that end in 5 or 9 and are not below 29 cents."""
     tens = np.maximum(2, np.rint(cents / 10)).astype(np.int64)
     return tens * 10 + np.where(tens % 3 == 0, 5, 9)
 
 
 def _popularity_cells(draws: Draws, number: Ints) -> NDArray[np.int32]:
-    """A table of product numbers whose cells are as frequent as the products are popular."""
+    """Return a table of product numbers in which more popular products have more cells."""
     rank = np.argsort(np.argsort(draws.uniform("product rank", number)))
     weight = (rank + 1 + _ZIPF_SHIFT) ** -_ZIPF_EXPONENT
     shares = np.cumsum(weight) / np.sum(weight)
