@@ -1,6 +1,6 @@
-"""PostgreSQL below every stage: the server, the connection, the migrations and the table I/O.
+"""PostgreSQL for every stage: the server, the connection, the migrations and the table I/O.
 
-`open_database` gives a stage its `Database`. Nothing here knows a retail word or a stage.
+`open_database` returns a stage's `Database`. The package does not depend on any stage.
 """
 
 from retail_pipeline.postgres.database import Database

@@ -1,8 +1,8 @@
-"""PostgreSQL addresses: read as libpq does, written so that every reader means the same.
+"""PostgreSQL addresses: parsed as libpq does, and written in a form that all clients parse alike.
 
-libpq (psycopg, ADBC, dbt) takes `postgres://`, and `#`, `?` and `[` in a password, which others do
-not; SQLAlchemy (Dagster's storage) decodes no percent codes in a host or a database's name. What is
-written here is plain to all. Nothing is validated: `settings` does that.
+libpq (psycopg, ADBC, dbt) accepts `postgres://`, and `#`, `?` and `[` in a password; other clients
+do not. SQLAlchemy (Dagster's storage) does not decode percent codes in a host or a database name.
+`written` returns addresses that all of them accept. `settings` validates addresses.
 """
 
 import re
@@ -13,7 +13,8 @@ from urllib.parse import quote, urlencode
 from psycopg import conninfo, pq
 
 SOCKET_FOLDER: Final = "/var/run/postgresql"
-"""Where psycopg's libpq looks for a server of no host; the libpq of ADBC looks elsewhere."""
+"""The folder of the server's socket if an address has no host, as in psycopg's libpq; the libpq of
+ADBC has another default."""
 
 _ADDED: Final = (b"host", b"port", b"user", b"password")
 _NO_OPTIONS: Final = ("user", "password", "host", "port", "dbname")
@@ -21,15 +22,15 @@ _IPV6: Final = re.compile(r"[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*")
 
 
 def read(address: str) -> dict[str, str]:
-    """Return libpq's parameters of an address, decoded, with what libpq adds on this machine.
+    """Return the decoded libpq parameters of an address, including libpq's defaults.
 
-    libpq takes a missing user, password, host or port from `PGUSER` and its kin, or from the
-    account. It is done here because the parts of the pipeline have more than one libpq, with
-    different defaults. What is empty is left out.
+    libpq takes a missing user, password, host or port from `PGUSER` and similar variables, or from
+    the account. The defaults are added here because the pipeline's clients use several libpq
+    versions with different ones. Empty parameters are omitted.
 
     Raises:
-        psycopg.ProgrammingError: libpq cannot read it; the message repeats parts of it.
-        UnicodeError: It is not UTF-8.
+        psycopg.ProgrammingError: libpq cannot parse the address; the message repeats parts of it.
+        UnicodeError: The address is not UTF-8.
     """
     given = {
         name: str(value) for name, value in conninfo.conninfo_to_dict(address).items() if value
@@ -44,14 +45,14 @@ def read(address: str) -> dict[str, str]:
 
 
 def canonical(address: str) -> str:
-    """Return the one spelling of an address that every part of the pipeline reads alike."""
+    """Return an address in the form that all clients of the pipeline parse alike."""
     return written(read(address))
 
 
 def written(parts: Mapping[str, str]) -> str:
-    """Return `postgresql://user:password@host:port/dbname?options` of libpq's parameters.
+    """Return the address `postgresql://user:password@host:port/dbname?options` of libpq parameters.
 
-    A socket's folder, and a host or database whose name needs percent codes, are among the options.
+    A socket's folder, and a host or database whose name needs percent codes, become options.
     """
     given = {name: value for name, value in parts.items() if value}
     host, place = _host(given.get("host", "")), _plain(given.get("dbname", ""))
@@ -77,5 +78,5 @@ def _host(name: str) -> str:
 
 
 def _plain(name: str) -> str:
-    """Return a name that needs no percent code, else nothing."""
+    """Return a name if it needs no percent codes, else an empty text."""
     return name if quote(name, safe="") == name else ""

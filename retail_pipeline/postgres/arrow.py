@@ -1,7 +1,7 @@
-"""Arrow connections (ADBC) that open as fast as any other.
+"""Arrow connections (ADBC) that open as fast as other connections.
 
-The driver asks a server for all its types before the first connection, which takes ten times as
-long as connecting. Here they are asked for once per process and address. No SQL of ours, no frames.
+The driver queries all types of a server before the first connection, which takes ten times as long
+as connecting. This module does it only once per process and address.
 """
 
 import threading
@@ -11,23 +11,23 @@ from typing import Any, Final
 _MOST_ADDRESSES: Final = 16
 
 _TYPED: OrderedDict[str, Any] = OrderedDict()
-"""The driver's databases by address: types, and no open connection."""
+"""The driver's database objects by address; they have the types, but no open connection."""
 
 _LOCK = threading.Lock()
 
 
 class _Lasting:
-    """Stands for a driver's database where a connection would close it together with itself."""
+    """A stand-in for the driver's database object, which a connection would close with itself."""
 
     def close(self) -> None:
-        """Leave it open."""
+        """Do nothing, so that the database object stays open."""
 
 
 def connect(url: str) -> Any:
-    """Open a connection (DB-API 2.0, not in autocommit).
+    """Return a new connection (DB-API 2.0, not in autocommit).
 
     Args:
-        url: The address, with role and session settings.
+        url: The address, with the role and the session settings.
 
     Raises:
         adbc_driver_manager.OperationalError: The server cannot be reached or refuses.
@@ -40,7 +40,7 @@ def connect(url: str) -> Any:
 
 
 def _typed(url: str) -> Any:
-    """Return the driver's database of an address; it keeps the types of the first connection."""
+    """Return the driver's database object of an address, with the types already queried."""
     import adbc_driver_postgresql
 
     with _LOCK:

@@ -1,6 +1,6 @@
 """Table I/O for every stage: query, read, publish, execute.
 
-Arrow between PostgreSQL and pandas (ADBC), psycopg for everything else. No SQL of any stage here.
+Frames are transferred as Arrow (ADBC); psycopg does everything else.
 """
 
 import json
@@ -25,7 +25,7 @@ Parameters = Mapping[str, Any] | Sequence[Any]
 
 
 _REFUSALS = ("authentication failed", "no pg_hba.conf entry", "does not exist", "permission denied")
-"""Messages of a server that is there and will refuse again."""
+"""Parts of messages of a reachable server that would refuse again."""
 
 _CANCELLED = "canceling statement due to user request"
 _MIGRATION_ATTEMPTS = 5
@@ -35,16 +35,16 @@ _PASSING_ERRORS = (
     psycopg.errors.DuplicateObject,
     psycopg.errors.DeadlockDetected,
 )
-"""Failures of migrations that meet those of another database: roles and rights are the server's."""
+"""Errors of two migrations at once in two databases of a server, which share roles and rights."""
 
 
 class Database:
-    """One PostgreSQL database, contacted on first use.
+    """A PostgreSQL database, contacted on first use.
 
     Args:
         url: The owner's `postgresql://` address, or a function that returns it (and may start a
             server).
-        role: Set in every session; None acts as the owner.
+        role: The role to set in every session; None for the owner's rights.
     """
 
     def __init__(self, url: str | Callable[[], str], role: Role | None = None) -> None:
@@ -53,14 +53,14 @@ class Database:
 
     @property
     def url(self) -> str:
-        """The address, with the role in its options; it holds the password: never print or log."""
+        """The address with the role in its options; do not log it, it contains the password."""
         return with_role(self._owner_url(), self.role)
 
     def as_role(self, role: Role) -> "Database":
-        """Return the same database with a role set: what the role may not do fails.
+        """Return the same database with the rights of a role.
 
-        With the owner's login this guards against mistakes, not against malice, as the login may
-        set the role back; a login of its own for each role is in `docs/operations.md`.
+        With the owner's login this protects against mistakes, not against attacks, because the
+        login may reset the role. `docs/operations.md` describes a separate login for each role.
         """
         return Database(self._owner_url, role)
 
@@ -71,7 +71,7 @@ class Database:
 
     @property
     def location(self) -> str:
-        """Host, port and database name, fit for messages."""
+        """Host, port and database name, without credentials, for messages."""
         parts = address.read(self.url)
         return f"{parts.get('host')}:{parts.get('port', 5432)}/{parts.get('dbname')}"
 
@@ -81,7 +81,7 @@ class Database:
         return str(address.read(self.url)["dbname"])
 
     def connect(self, *, autocommit: bool = False) -> psycopg.Connection:
-        """Open a connection; as a context manager it commits or rolls back, and closes.
+        """Return a new connection; as a context manager it commits or rolls back, and closes.
 
         Raises:
             PipelineError: The server cannot be reached or refuses; the message names it.
@@ -92,15 +92,15 @@ class Database:
             raise self._unusable(error) from None
 
     def execute(self, statement: str, params: Parameters | None = None) -> int:
-        """Run one statement in a transaction of its own; return the number of rows it touched."""
+        """Execute one statement in a separate transaction; return the number of affected rows."""
         with self.connect() as connection:
             return connection.execute(statement, params).rowcount
 
     def query(self, statement: str, params: Parameters | None = None) -> "pd.DataFrame":
-        """Return a result as a frame.
+        """Return the result of a query as a frame.
 
-        `numeric` arrives as float64, `date` as datetime64[ns] at midnight, `timestamptz` as
-        datetime64[ns, UTC], `jsonb` as text.
+        `numeric` becomes float64, `date` datetime64[ns] at midnight, `timestamptz`
+        datetime64[ns, UTC], and `jsonb` text.
 
         Args:
             statement: One query; psycopg's placeholders (`%s`, `%(name)s`) take `params`.
@@ -118,13 +118,13 @@ class Database:
         where: str | None = None,
         params: Parameters | None = None,
     ) -> "pd.DataFrame":
-        """Return a table, or some columns and rows of it; types as in `query`.
+        """Return a table, or some of its columns and rows, as a frame; types are as in `query`.
 
-        The server turns `numeric` into doubles, to the same bits and a third faster.
+        The server converts `numeric` to doubles, which gives the same bits and is a third faster.
 
         Args:
             table: `schema.name`.
-            columns: Their names, in the order wanted; all by default.
+            columns: The columns, in the order of the frame; all by default.
             where: A SQL condition, with psycopg's placeholders.
             params: Values for the placeholders.
         """
@@ -147,23 +147,23 @@ class Database:
         replace_where: str | None = None,
         create: bool = False,
     ) -> int:
-        """Write a frame's rows in one transaction: nobody sees half of them.
+        """Insert or update a frame's rows in a table, in one transaction; return their number.
 
-        Rows are matched by `key`: absent ones are inserted, present ones updated. Values are cast
-        to the table's types; dicts and lists become JSON.
+        Rows are matched by `key`: new ones are inserted, existing ones updated. Values are cast to
+        the table's types; dicts and lists become JSON.
 
         Args:
-            table: `schema.name`; it exists, unless `create` is set.
-            frame: The rows; columns named as in the table.
+            table: `schema.name`; the table must exist, unless `create` is set.
+            frame: The rows; columns are named as in the table.
             key: The columns of the table's primary key.
             replace_where: A SQL condition; rows that meet it are deleted first (`true` for all).
-            create: Create the table from the frame's types, or add the columns it lacks.
+            create: Whether to create the table from the frame's types, or to add missing columns.
 
         Returns:
             The number of rows written.
 
         Raises:
-            PipelineError: The frame holds a key twice, or a column that the table lacks.
+            PipelineError: Two rows of the frame have the same key, or the table lacks a column.
         """
         columns = [str(name) for name in frame.columns]
         twice = frame.duplicated(subset=list(key))
@@ -186,21 +186,21 @@ class Database:
         return len(frame)
 
     def replace(self, table: str, frame: "pd.DataFrame", where: str) -> int:
-        """Replace the rows that meet a condition by a frame's, in one transaction.
+        """Replace the rows that meet a condition with a frame's rows, in one transaction.
 
-        For many rows: they go straight into the table, where `publish` merges them from a temporary
-        one, which takes three times as long. No row that is left may have the key of a new one.
+        Use it for many rows: they are copied directly into the table, which is three times as fast
+        as `publish` with its temporary table. No remaining row may have the key of a new one.
 
         Args:
             table: `schema.name`; text, integer, double precision, boolean and date columns only.
-            frame: The rows; columns named as in the table.
+            frame: The rows; columns are named as in the table.
             where: A SQL condition; the rows that meet it are deleted.
 
         Returns:
             The number of rows written.
 
         Raises:
-            PipelineError: The frame holds a column that the table lacks, or has of another type.
+            PipelineError: The table lacks a column of the frame, or has it in an unsupported type.
         """
         schema, name = table.split(".")
         with self._connect_arrow() as connection, connection.cursor() as cursor:
@@ -211,10 +211,10 @@ class Database:
         return len(frame)
 
     def migrate(self, *, repair: bool = False) -> list[str]:
-        """Apply the numbered SQL under `database/` that was not applied yet; return its names.
+        """Apply the new or changed SQL scripts of `database/`; return their names.
 
         Args:
-            repair: Apply all of it, so that rights that were lost come back.
+            repair: Whether to apply all scripts, which also restores lost rights.
 
         Raises:
             PipelineError: The server is too old, or the login may not create the roles; the message
@@ -239,7 +239,7 @@ class Database:
                 ) from None
 
     def differences(self) -> "Differences":
-        """Return how the database differs from what the scripts would make; changes nothing.
+        """Return the differences between the database and the scripts, without changing anything.
 
         Raises:
             PipelineError: The login may not create roles that are missing.
@@ -251,7 +251,7 @@ class Database:
 
     @staticmethod
     def _bound(statement: str, params: Parameters | None) -> str:
-        """Return a statement, or a part of one, with its values in place."""
+        """Return a statement, or a part of one, with its placeholders replaced by values."""
         if params is None:
             return statement
         if isinstance(params, Mapping):
@@ -282,7 +282,7 @@ class Database:
 
 @contextmanager
 def _interrupted_as_python_is() -> Iterator[None]:
-    """Turn what ADBC makes of a Ctrl-C, a statement that was cancelled, into what Python does."""
+    """Raise KeyboardInterrupt where ADBC reports a Ctrl-C as a cancelled statement."""
     from adbc_driver_manager import OperationalError
 
     try:
@@ -321,7 +321,7 @@ def _as_json(value: Any) -> Any:
 
 
 def _typed(rows: Any, table: str, types: Mapping[str, str]) -> Any:
-    """Return the rows in the types of a table's columns, as a binary COPY needs them."""
+    """Return the rows cast to the types of a table's columns, as a binary COPY needs them."""
     import pyarrow as pa
 
     known = {

@@ -1,4 +1,4 @@
-"""Errors of a database that is away, and may be back in a moment."""
+"""Detection of lost database connections, which may work again in a moment."""
 
 import psycopg
 
@@ -17,7 +17,7 @@ _LOST = (
 
 
 def is_lost_connection(error: BaseException) -> bool:
-    """Return whether an error is that of a database that is away."""
+    """Return whether an error means that the database could not be reached or went away."""
     if isinstance(error, UnavailableError):
         return True
     is_of_database = isinstance(error, psycopg.OperationalError) or type(

@@ -1,6 +1,6 @@
-"""Applying the numbered SQL under `database/`, and telling what it would change.
+"""Migrations: applying the numbered SQL scripts of `database/`, and listing what they would change.
 
-Scripts are idempotent. All of them together are one transaction, one process at a time.
+The scripts are idempotent. They are applied in one transaction, by one process at a time.
 """
 
 import hashlib
@@ -18,18 +18,18 @@ SCRIPTS = PROJECT_ROOT / "database"
 ROLES = "000_roles.sql"
 GRANTS = "900_grants.sql"
 OLDEST_POSTGRES: Final = 14
-"""The oldest major release whose SQL the scripts and the dbt models keep to."""
+"""The oldest major release that the scripts and the dbt models support."""
 _LOCK = 7_203_417
 
 
 @dataclass(frozen=True)
 class Differences:
-    """How a database differs from what the scripts would make of it.
+    """The differences between a database and the result of all scripts.
 
     Attributes:
-        scripts: Names of scripts that were not applied, or were changed since.
+        scripts: The names of scripts that were not applied, or were changed since.
         missing: Facts (tables, columns, roles, owners, rights) that the scripts would add.
-        unwanted: Facts that they would take away.
+        unwanted: Facts that the scripts would remove.
     """
 
     scripts: Sequence[str]
@@ -46,18 +46,16 @@ class Differences:
 
 
 def migrate(connection: psycopg.Connection, *, repair: bool = False) -> list[str]:
-    """Apply each script that is new or was changed; return their names.
+    """Apply the new or changed scripts in the caller's transaction; return their names.
 
-    All of it is one transaction of the caller's. With the first script that is applied, the grants
-    are applied again, for the tables that it may have made.
+    If any script is applied, the grants are applied again, for tables that it may have created.
 
     Args:
         connection: An open connection of the database's owner, not in autocommit.
-        repair: Apply every script, whether it was applied or not; still only names what was due.
+        repair: Whether to apply all scripts; the result still names only new or changed ones.
 
     Raises:
-        PipelineError: The server is too old, or the owner may not create roles, or not act as one
-            of them.
+        PipelineError: The server is too old, or the owner may not create the roles or act as them.
     """
     refuse_old_server(connection.info.server_version)
     connection.execute("select pg_advisory_xact_lock(%s)", [_LOCK])
@@ -74,9 +72,9 @@ def migrate(connection: psycopg.Connection, *, repair: bool = False) -> list[str
 
 
 def differences(connection: psycopg.Connection) -> Differences:
-    """Return what the scripts would change; everything is rolled back.
+    """Return the changes that all scripts would make, by applying them and rolling back.
 
-    It takes the locks that a migration takes, for as long.
+    It takes the same locks as a migration, for the same time.
 
     Args:
         connection: An open connection of the database's owner, not in autocommit.
@@ -94,10 +92,10 @@ def differences(connection: psycopg.Connection) -> Differences:
 
 
 def refuse_old_server(version: int) -> None:
-    """Check a server's version as libpq tells it: 140005 is 14.5, and 90624 is 9.6.24.
+    """Raise if a server is too old; libpq writes version 14.5 as 140005, and 9.6.24 as 90624.
 
     Raises:
-        PipelineError: The pipeline needs a later one.
+        PipelineError: The pipeline needs a later version.
     """
     major, minor = divmod(version, 10_000)
     if major < OLDEST_POSTGRES:
@@ -145,7 +143,7 @@ def _facts(connection: psycopg.Connection) -> set[str]:
     return {fact for (fact,) in connection.execute(_FACTS).fetchall()}
 
 
-# One sentence per fact. Rights of an owner on what it owns go without saying.
+# One sentence per fact. An owner's rights on its own objects are left out.
 _FACTS = """
 with
 layers as (

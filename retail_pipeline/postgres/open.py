@@ -1,4 +1,4 @@
-"""From settings to a usable database: the given server or the embedded one, migrated."""
+"""The migrated database of the settings, on the given server or on the embedded one."""
 
 from contextlib import suppress
 from typing import TYPE_CHECKING
@@ -17,12 +17,12 @@ if TYPE_CHECKING:
 
 
 def embedded_server(settings: Settings) -> EmbeddedServer:
-    """Return the embedded server of these settings' home; it is not started."""
+    """Return the embedded server under the settings' home, without starting it."""
     return EmbeddedServer(settings.home / "postgres")
 
 
 def open_database(settings: Settings) -> Database:
-    """Return the warehouse; on first use its server is started if needed and migrations applied."""
+    """Return the warehouse; its first use starts the server if needed and applies migrations."""
 
     def ready_url() -> str:
         url = settings.database_url or embedded_server(settings).start()
@@ -33,9 +33,9 @@ def open_database(settings: Settings) -> Database:
 
 
 def expected_url(settings: Settings) -> str:
-    """Return where the warehouse is or will be; contacts and starts nothing.
+    """Return the address of the warehouse, without contacting or starting a server.
 
-    Of the embedded server it lacks the password, which may not exist yet.
+    For the embedded server it has no password, because the password may not exist yet.
     """
     return settings.database_url or embedded_server(settings).expected_url()
 
@@ -47,7 +47,7 @@ def dagster_database_url(settings: Settings) -> str:
     with warehouse.connect(autocommit=True) as connection:
         found = connection.execute("select 1 from pg_database where datname = %s", [name])
         if found.fetchone() is None:
-            with suppress(psycopg.errors.DuplicateDatabase):  # by a service that starts beside
+            with suppress(psycopg.errors.DuplicateDatabase):  # another service was faster
                 create_database(connection, name, remedy="create database {database} owner {user}")
             connection.execute(
                 sql.SQL("revoke all on database {} from public").format(sql.Identifier(name))
@@ -56,13 +56,13 @@ def dagster_database_url(settings: Settings) -> str:
 
 
 def create_database(connection: "Connection", name: str, *, remedy: str) -> None:
-    """Make an empty database on a connection's server.
+    """Create an empty database on a connection's server.
 
     Args:
-        connection: In autocommit.
-        name: The database's.
-        remedy: What an administrator runs where the login may not; `{user}` stands for the login,
-            `{database}` for the name, both quoted.
+        connection: A connection in autocommit.
+        name: The name of the database.
+        remedy: The SQL for an administrator if the login may not create databases; `{user}` stands
+            for the quoted login, `{database}` for the quoted name.
 
     Raises:
         PipelineError: The login may not create databases.

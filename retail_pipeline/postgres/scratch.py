@@ -1,4 +1,4 @@
-"""A database for the length of a block, for evaluations and benchmarks."""
+"""Temporary databases for evaluations and benchmarks."""
 
 import secrets
 from collections.abc import Iterator
@@ -13,7 +13,8 @@ from retail_pipeline.settings import Settings
 
 _LOCK = 7_203_418
 
-# Locks of all databases are seen, and a process holds its own from before its database is there.
+# pg_locks shows the locks of all databases. A process locks the name before it creates its
+# database, so a scratch database without a lock is abandoned.
 _ABANDONED = """
 select d.datname
 from pg_database as d
@@ -29,9 +30,9 @@ order by 1
 
 @contextmanager
 def scratch_database(settings: Settings) -> Iterator[Database]:
-    """Yield an empty, migrated database on the pipeline's server; it is dropped afterwards.
+    """Yield an empty, migrated database on the pipeline's server, and drop it afterwards.
 
-    Those of processes that were killed before they could drop theirs are dropped first.
+    Databases left behind by killed processes are dropped first.
 
     Raises:
         PipelineError: The login may not create databases.
@@ -48,16 +49,16 @@ def scratch_database(settings: Settings) -> Iterator[Database]:
             scratch.migrate()
             yield scratch
         finally:
-            # In a thread, which a second Ctrl-C does not interrupt.
+            # In a thread, because a second Ctrl-C does not interrupt it.
             with ThreadPoolExecutor(1) as pool:
                 pool.submit(_drop, owner, name).result()
 
 
 def drop_abandoned(owner: Database) -> list[str]:
-    """Drop the scratch databases whose process is no more; return their names.
+    """Drop the scratch databases of processes that have ended; return their names.
 
-    One that a session is still connected to, as a build's that outlives its process, is left for
-    the next time.
+    A database with a connected session, such as a dbt build that outlives its process, stays until
+    the next call.
 
     Args:
         owner: A database on the same server.

@@ -1,9 +1,8 @@
 """The embedded PostgreSQL server: real binaries from a wheel, one data folder, one shared process.
 
-Start, find, stop and remove it; nothing about what is stored in it. The server is started by
-whichever process needs it first, under a file lock, in a session of its own (Ctrl-C in a terminal
-must not end it), and it stays up until `stop`. It listens on loopback only, over TCP only, with a
-random password that lives in a 0600 file.
+The first process that needs the server starts it under a file lock. It runs in a separate session,
+so that Ctrl-C in a terminal does not end it, and stays up until `stop`. It listens on TCP on
+loopback only; its random password is in a file of mode 0600.
 """
 
 import fcntl
@@ -39,7 +38,7 @@ _SETTINGS = {
     "max_connections": "100",
     "timezone": "UTC",
     "jit": "off",
-    # One laptop, no replicas: bulk loads into new tables need not be logged twice.
+    # Without replicas, bulk loads into new tables need not be written to the log as well.
     "wal_level": "minimal",
     "max_wal_senders": "0",
     "max_wal_size": "4GB",
@@ -59,10 +58,10 @@ class _Credentials:
 
 
 class EmbeddedServer:
-    """The embedded server whose state lives under one folder.
+    """The embedded server with its state in one folder.
 
     Args:
-        folder: Where data, log and credentials are kept; created on first start.
+        folder: The folder of data, log and credentials; created on first start.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -72,10 +71,10 @@ class EmbeddedServer:
         self._credentials_file = folder / "credentials.json"
 
     def start(self) -> str:
-        """Return the owner's URL, starting (and on first use creating) the server if needed.
+        """Start the server if needed, creating it on first use; return the owner's URL.
 
         Raises:
-            PipelineError: It does not start; the message ends with the server's own words.
+            PipelineError: The server does not start; the message ends with its last log lines.
         """
         url = self.running_url()
         if url is not None:
@@ -92,16 +91,16 @@ class EmbeddedServer:
         return credentials.url
 
     def expected_url(self) -> str:
-        """Return the owner's URL as it is or, started now, would be; without the password."""
+        """Return the owner's URL without the password; if never started, the expected one."""
         credentials = self._credentials()
         port = credentials.port if credentials else _usual_port(self.folder)
         return f"postgresql://{USER}@127.0.0.1:{port}/{DATABASE}"
 
     def stop(self) -> bool:
-        """Stop the server; True if one was running.
+        """Stop the server; return whether it was running.
 
         Raises:
-            PipelineError: It runs but does not stop.
+            PipelineError: The server does not stop.
         """
         if self.running_url() is None:
             return False
@@ -123,7 +122,7 @@ class EmbeddedServer:
             yield
 
     def _credentials(self) -> _Credentials | None:
-        """Return port and password; None where their file is missing or unreadable."""
+        """Return port and password; None if their file is missing or invalid."""
         try:
             kept = json.loads(self._credentials_file.read_text())
             return _Credentials(port=int(kept["port"]), password=str(kept["password"]))
@@ -135,7 +134,7 @@ class EmbeddedServer:
             draft.write_text(json.dumps(asdict(credentials)))
 
     def _answers(self, credentials: _Credentials) -> bool:
-        # The pid file is no witness (a zombie keeps it): the server says whose data it serves.
+        # A pid file proves nothing (a zombie keeps it), so the server is queried for its folder.
         try:
             with psycopg.connect(credentials.url, connect_timeout=5) as connection:
                 row = connection.execute("show data_directory").fetchone()
@@ -146,7 +145,7 @@ class EmbeddedServer:
     def _start(self) -> str:
         credentials = self._credentials()
         if not (self._data.is_dir() and any(self._data.iterdir())):
-            credentials = self._initialise()
+            credentials = self._initialize()
         elif credentials is None or not (self._data / "PG_VERSION").exists():
             raise PipelineError(self._incomplete())
         deadline = time.monotonic() + START_PATIENCE_SECONDS
@@ -156,8 +155,8 @@ class EmbeddedServer:
             started = self._pg_ctl("-w", "-l", str(self._log), "-o", _options(credentials), "start")
             if started.returncode == 0:
                 break
-            # After `kill -9` the dead server's pid file and backends linger for a second or two;
-            # one that lost a backend only restarts itself, and answers again then.
+            # After `kill -9` of the server, its pid file and backends stay for a second or two. If
+            # only a backend was killed, the server restarts itself and answers again.
             url = self.running_url()
             if url is not None:
                 return url
@@ -172,7 +171,7 @@ class EmbeddedServer:
         return credentials.url
 
     def _incomplete(self) -> str:
-        """Return what is missing beside a data folder that is not ours to make anew."""
+        """Return the error message for an existing data folder that cannot be started."""
         if not (self._data / "PG_VERSION").exists():
             lack = f"{self._data} is not empty, but PG_VERSION is missing in it"
         elif self._credentials_file.exists():
@@ -184,9 +183,9 @@ class EmbeddedServer:
             "or let `retail-pipeline reset` remove the data and all state"
         )
 
-    def _initialise(self) -> _Credentials:
-        """Make an empty database; the data folder takes its place when nothing is left to do."""
-        draft = self.folder / "data.draft"  # of a set-up that was killed, perhaps
+    def _initialize(self) -> _Credentials:
+        """Create an empty database; the data folder is renamed into place as the last step."""
+        draft = self.folder / "data.draft"  # may exist from a killed set-up
         shutil.rmtree(draft, ignore_errors=True)
         credentials = _Credentials(
             port=_usual_port(self.folder), password=secrets.token_urlsafe(24)
@@ -201,7 +200,7 @@ class EmbeddedServer:
                 "initdb",
                 *("-D", str(draft), "-U", USER, "-A", "scram-sha-256"),
                 *("--pwfile", str(password_file), "-E", "UTF8", "--locale=C"),
-                "--no-data-checksums",  # with them, the first reader of a table logs all its pages
+                "--no-data-checksums",  # with checksums, the first read of a table logs its pages
             )
         finally:
             password_file.unlink(missing_ok=True)
@@ -215,7 +214,7 @@ class EmbeddedServer:
         return self._run("pg_ctl", "-D", str(self._data), *arguments)
 
     def _run(self, program: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-        # Output goes to a file: a pipe would be inherited by the server and never close.
+        # Output goes to a file, because the server would inherit a pipe and never close it.
         output = self.folder / f"{program}.out"
         with output.open("w") as file:
             done = subprocess.run(
@@ -233,7 +232,7 @@ class EmbeddedServer:
         return subprocess.CompletedProcess(done.args, done.returncode, output.read_text())
 
     def _last_words(self, otherwise: str) -> str:
-        """Return the last lines of the log, or another text where there is none."""
+        """Return the last lines of the log, or of another text if there is no log."""
         text = self._log.read_text(errors="replace") if self._log.exists() else ""
         return "\n".join((text or otherwise).strip().splitlines()[-5:])
 
@@ -246,10 +245,10 @@ def _options(credentials: _Credentials) -> str:
 
 
 def _machine_settings(machine_mib: int, cores: int) -> dict[str, str]:
-    """Return what the server may take: shares of the machine's memory within bounds, its cores.
+    """Return the server settings that depend on the machine's memory and number of cores.
 
-    A build has a few sorts and hashes at work at a time, on each core that takes part; what does
-    not fit goes to disk.
+    A build runs a few sorts and hashes at a time on each core, each with up to `work_mem`; larger
+    ones use the disk.
     """
     return {
         "max_parallel_workers_per_gather": str(min(cores - 1, 4)),
@@ -260,15 +259,17 @@ def _machine_settings(machine_mib: int, cores: int) -> dict[str, str]:
 
 
 def _usual_port(folder: Path) -> int:
-    """Return a port that a folder's servers share: what dbt has parsed holds for one address.
+    """Return the usual port of a folder's server.
 
-    It lies above the well-known ports and below those that Linux and macOS give to clients.
+    It is derived from the folder's path, so that a server that is created anew has the same
+    address and dbt can reuse its parsed manifest. It lies above the well-known ports and below the
+    ephemeral ports of Linux and macOS.
     """
     return 20_000 + crc32(str(folder.absolute()).encode()) % 10_000
 
 
 def _free_port(wanted: int) -> int:
-    """Return the wanted port if it is free, so that clients of before find the server again."""
+    """Return the given port if it is free, so that earlier clients reconnect, else another one."""
     for port in (wanted, 0):
         with socket.socket() as probe, suppress(OSError):
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -296,7 +297,7 @@ def _binaries() -> Path:
 
 
 def check_machine() -> None:
-    """Raise PipelineError where the server cannot run here; PostgreSQL refuses to run as root."""
+    """Raise PipelineError if the server cannot run on this machine or under this account."""
     if os.geteuid() == 0 and not _unprivileged() and _fallback_account() is None:
         raise PipelineError(
             "root may not run PostgreSQL, and here are neither user namespaces nor another "
@@ -309,7 +310,7 @@ def check_machine() -> None:
 
 @cache
 def _unprivileged() -> tuple[str, ...]:
-    """The command prefix under which PostgreSQL, which refuses to run as root, runs as nobody."""
+    """Return the command prefix that runs PostgreSQL as nobody, as it refuses to run as root."""
     if os.geteuid() != 0:
         return ()
     prefix = ("unshare", "--user", "--map-user=65534", "--map-group=65534")
@@ -322,7 +323,7 @@ def _unprivileged() -> tuple[str, ...]:
 
 @cache
 def _fallback_account() -> pwd.struct_passwd | None:
-    """Root without user namespaces: the account that the server runs under instead."""
+    """Return the account for the server if root has no user namespaces, else None."""
     if os.geteuid() != 0:
         return None
     for name in ("postgres", "nobody"):
@@ -334,7 +335,7 @@ def _fallback_account() -> pwd.struct_passwd | None:
 
 
 def _identity() -> tuple[int | None, int | None]:
-    """User and group that a child runs as where it must drop root and `_unprivileged` cannot."""
+    """Return the user and group for a child process that cannot use `_unprivileged`, else None."""
     account = _fallback_account()
     if account is None or _unprivileged():
         return None, None
@@ -342,7 +343,7 @@ def _identity() -> tuple[int | None, int | None]:
 
 
 def _hand_over(folder: Path) -> None:
-    """Give the folder to the account that the server runs under, where that is another one."""
+    """Change the owner of the folder to the server's account, if that is another one."""
     user, group = _identity()
     if user is not None and group is not None:
         for path in (folder, *folder.iterdir()):

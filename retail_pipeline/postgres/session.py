@@ -1,6 +1,6 @@
-"""What every session on the database starts with, in one place: role, time zone, timeouts.
+"""The settings of every database session: role, time zone and timeouts, as address options.
 
-Only the address is made here; connecting is `database`'s.
+`database` opens the connections.
 """
 
 from collections.abc import Mapping
@@ -10,13 +10,13 @@ from retail_pipeline.postgres import address
 
 CONNECT_TIMEOUT_SECONDS = 10
 LOCK_TIMEOUT = "30s"
-"""Nobody waits longer for a lock: whoever holds it that long is stuck or does a rebuild."""
+"""Longest wait for a lock: a session that holds one for longer is stuck or rebuilds the layers."""
 STATEMENT_TIMEOUT = "2h"
-"""Ends what was forgotten, not what is long: a merge or a mart of years of history stays below."""
+"""Longest statement: more than a merge or a mart over years of history needs."""
 
 
 class Role(StrEnum):
-    """The database roles by what they are for; rights are in `database/900_grants.sql`."""
+    """The database roles; their rights are in `database/900_grants.sql`."""
 
     LOADER = "retail_loader"
     TRANSFORMER = "retail_transformer"
@@ -32,24 +32,24 @@ SESSION: Mapping[str, str] = {
 
 
 def with_role(url: str, role: Role | None) -> str:
-    """Return the address whose sessions have a role set from their first statement on."""
+    """Return the address with an option that sets the role when a session starts."""
     return _with(url, f"-c role={role.value}") if role else url
 
 
 def session_url(url: str) -> str:
-    """Return the address with the time zone and the timeouts that our own sessions have."""
+    """Return the address with the time zone and the timeouts of the pipeline's sessions."""
     settings = " ".join(f"-c {name}={value}" for name, value in SESSION.items())
     return _with(url, settings, connect_timeout=str(CONNECT_TIMEOUT_SECONDS))
 
 
 def dbt_options() -> str:
-    """Return libpq options for dbt's sessions: models may take as long as they need.
+    """Return the libpq options of dbt's sessions, which have no statement timeout.
 
-    A row from another core costs a model less than computing it, which PostgreSQL does not assume:
-    by default it expects queries that return few rows.
+    `parallel_tuple_cost` is lower than PostgreSQL's default, which suits queries with few result
+    rows: for models that write many rows, parallel plans are faster.
 
-    The role is the profile's: these options pass through the environment, where other sessions of
-    the process may see them for a moment.
+    The options are passed in the environment, where other sessions of the process may see them for
+    a moment. Therefore the role is not among them; dbt's profile sets it.
     """
     return f"-c lock_timeout={LOCK_TIMEOUT} -c parallel_tuple_cost=0.01"
 

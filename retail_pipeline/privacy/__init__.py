@@ -1,1 +1,1 @@
-"""Removal of a person from everything that the pipeline stores; the list that keeps them out."""
+"""Removal of a person's data from all storage, and the suppression list for later syncs."""

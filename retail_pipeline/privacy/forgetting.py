@@ -1,12 +1,12 @@
-"""Removal of a person from everything that the pipeline keeps; no later sync brings them back.
+"""Removal of a person's data from all storage of the pipeline, such that no later sync restores it.
 
-One transaction over the warehouse enters the person in the suppression list, reads their details,
-redacts Dagster's storage and files, and deletes their rows. Then the tables are rewritten, as files
-keep the bytes of deleted rows. Nothing is remembered of a call that was interrupted: until the rows
-are gone the details can be read again, and every call rewrites every table.
+One transaction over the warehouse adds the person to the suppression list, reads their details,
+redacts Dagster's storage and files, and deletes their rows. Then the tables are rewritten, because
+the files still contain the bytes of deleted rows. An interrupted call is simply repeated: until the
+rows are deleted their details can be read again, and every call rewrites every table.
 
-The person's rows are gone at once. Aggregates over many people keep the old totals until the next
-build, which leaves the person's revenue out; models and figures follow in the same run.
+The person's rows are deleted at once. Aggregates over many people keep the old totals until the
+next build, which leaves out the person's revenue; models and figures follow in the same run.
 """
 
 import re
@@ -36,12 +36,12 @@ from retail_pipeline.settings import PROJECT_ROOT, Settings
 _CUSTOMER_COLUMNS: Final = ("customer_id", "user_id")
 _PERSONAL_COLUMNS: Final = ("name", "email", "phone", "address")
 _SHORTEST_DETAIL: Final = 4
-"""Shorter names and numbers are found everywhere by chance; the id is looked for at any length."""
+"""Shortest detail to search for: shorter ones match by chance. Ids are searched at any length."""
 
 
 @dataclass(frozen=True)
 class Removed:
-    """The count of what was removed in one place: rows, mentions, or a whole database."""
+    """A place and the number of its removed rows, mentions or databases (`what` is the unit)."""
 
     place: str
     what: str
@@ -51,21 +51,22 @@ class Removed:
 def forget(
     settings: Settings, customer_id: str, *, while_running: bool = False, dry_run: bool = False
 ) -> list[Removed]:
-    """Remove a customer everywhere and keep them out of all syncs to come; idempotent.
+    """Remove a customer's data and suppress their records in later syncs; idempotent.
 
     Args:
-        settings: The settings with the database, the key and the home.
-        customer_id: The id, verbatim.
-        while_running: Go on although Dagster lists a run at work (one that died, say).
-        dry_run: Count what would be removed and change nothing, but for the key that is made.
+        settings: The settings with the database, the suppression key and the home.
+        customer_id: The id, unchanged.
+        while_running: Whether to continue although Dagster lists an unfinished run, for example
+            one whose process was killed.
+        dry_run: Whether only to count, without changes; a missing suppression key is created.
 
     Returns:
-        What was removed, in order; nothing where the person was not there.
+        The places with removed data, in order; empty if there was no data of the person.
 
     Raises:
         UsageError: The id is empty.
-        PipelineError: A run is at work, the suppression list belongs to another key, or a session
-            holds a table for too long: calling it again finishes.
+        PipelineError: A run is unfinished, the suppression list belongs to another key, or a
+            session locks a table for too long; in the last case another call finishes the work.
     """
     if not customer_id.strip():
         raise UsageError("the customer's id is empty")
@@ -76,7 +77,7 @@ def forget(
     key = SuppressionKey.of(settings, create=True)
     abandoned = [] if dry_run else drop_abandoned(database)
     with _connected(database) as connection:
-        # Waits for syncs that are committing; those that are reading will find the list grown.
+        # Waits for committing syncs; a sync that is still reading will refuse to commit.
         connection.execute("lock table quality.source_state in exclusive mode")
         key.check_list(connection)
         connection.execute(
@@ -104,7 +105,7 @@ def forget(
 
 
 def _details(connection: psycopg.Connection, customer_id: str) -> set[str]:
-    """Return name, e-mail, phone and address of a person, landed or rejected."""
+    """Return name, e-mail, phone and address of a person, from landed and rejected records."""
     rows = connection.execute(
         "select to_jsonb(u) from transactional.users u where user_id = %(id)s union all "
         "select record from quality.rejected_records where record ->> 'user_id' = %(id)s",
@@ -117,8 +118,8 @@ def _details(connection: psycopg.Connection, customer_id: str) -> set[str]:
 def _remove_rows(
     connection: psycopg.Connection, key: SuppressionKey, person: Person
 ) -> list[Removed]:
-    """Delete a person's rows; return every table that was looked at, with a count of 0 or more."""
-    return [  # in this order: transactions are found by the landing rows
+    """Delete a person's rows; return every searched table, with a count of 0 or more."""
+    return [  # in this order, because landed rows are needed to find a person's transactions
         *_remove_rejected(connection, key, person),
         *_remove_from_layers(connection, person.customer_id),
         *_remove_landed(connection, key, person.customer_id),
@@ -145,7 +146,7 @@ def _remove_rejected(
         {"id": person.customer_id, "details": list(person.details)},
     ).fetchall()
     for stream in (each for one in _folder().connections.values() for each in one.streams):
-        # Lines of a record are no records, and a file's bad lines never were served.
+        # Only records of a stream count as served; invalid lines of a file do not.
         records = [record for name, record in rows if name == stream.name]
         enter_suppressed(connection, key.digest, stream, records)
     lines = connection.execute(
@@ -161,7 +162,7 @@ def _remove_rejected(
 
 
 def _remove_from_layers(connection: psycopg.Connection, customer_id: str) -> Iterator[Removed]:
-    """Delete a person's rows of every table outside of landing that names them or their orders."""
+    """Delete a person's rows from all later tables with a customer or transaction id."""
     tables = connection.execute(
         "select table_schema, table_name, array_agg(column_name::text) "
         "from information_schema.columns join information_schema.tables "
@@ -192,7 +193,7 @@ def _remove_landed(
 
 
 def _redact_reasons(connection: psycopg.Connection, pattern: re.Pattern[str]) -> Iterator[Removed]:
-    """Redact sentences that people read: the reasons of failures and decisions."""
+    """Redact the `reason` columns, which are sentences about failures and decisions."""
     tables = connection.execute(
         "select table_schema, table_name from information_schema.columns "
         "where column_name = 'reason' and data_type = 'text' "
@@ -204,11 +205,11 @@ def _redact_reasons(connection: psycopg.Connection, pattern: re.Pattern[str]) ->
 
 
 def _rewrite(database: Database, tables: Iterable[str]) -> None:
-    """Rewrite tables, so that deleted rows leave the files, and sample their statistics anew."""
+    """Rewrite tables, which removes deleted rows from the files, and renew their statistics."""
     for table in sorted(tables):
         with _connected(database, rewritten=table) as connection:
             name = sql.Identifier(*table.split("."))
-            with suppress(psycopg.errors.UndefinedTable):  # a build has dropped it, and its file
+            with suppress(psycopg.errors.UndefinedTable):  # a build dropped the table and its file
                 connection.execute(sql.SQL("vacuum (full, analyze) {}").format(name))
 
 
@@ -230,12 +231,12 @@ def _refuse_while_running(dagster: Database) -> None:
     if row is not None:
         raise PipelineError(
             f"the run {row[0]} is at work and could write the person again: wait for its end, "
-            "or, where it died, say --while-running"
+            "or, if its process has died, use --while-running"
         )
 
 
 def _redact_dagster(dagster: Database, pattern: re.Pattern[str], dry_run: bool) -> dict[str, int]:
-    """Redact Dagster's storage; return the mentions of every column that was searched."""
+    """Redact Dagster's storage; return the number of changed rows of every searched column."""
     with _connected(dagster) as connection:
         counts = redact_dagster(connection, pattern)
         if dry_run:
@@ -251,11 +252,12 @@ def _redact_files(settings: Settings, pattern: re.Pattern[str], dry_run: bool) -
 
 @contextmanager
 def _connected(database: Database, *, rewritten: str | None = None) -> Iterator[psycopg.Connection]:
-    """Connect; a lock that is not given up in time becomes a message that names its holder.
+    """Yield a connection; after a lock timeout, raise an error that names the lock's holder.
 
     Args:
         database: The database.
-        rewritten: The table that is rewritten, in no transaction; even its readers are in the way.
+        rewritten: The table that is rewritten, for which the connection is in autocommit; any
+            lock on the table blocks that, even a reader's.
     """
     try:
         with database.connect(autocommit=rewritten is not None) as connection:
@@ -268,7 +270,7 @@ def _connected(database: Database, *, rewritten: str | None = None) -> Iterator[
 
 
 def _holder(database: Database, table: str | None) -> str:
-    """Return the session that holds a table, or the one with the strongest lock of any table."""
+    """Return a sentence about the session that locks a table, or has the strongest lock of any."""
     with database.connect() as connection:
         found = connection.execute(
             "select l.relation::regclass::text, a.pid, a.usename, "

@@ -1,7 +1,7 @@
-"""Mentions of a person in text: found as words of their own, and redacted in place.
+"""Search and redaction of a person's id and details in text.
 
-Logs, artifacts and Dagster's storage name people in the middle of sentences and of JSON. A document
-keeps its structure and its numbers: only strings are changed.
+Logs, artifacts and Dagster's storage contain names and ids within sentences and JSON. In a JSON
+document only strings are changed; its structure and its numbers stay.
 """
 
 import json
@@ -21,19 +21,19 @@ _UNSEARCHED: Final = (
     *("postgres/data", "postgres/credentials.json", "dbt/pgpass"),
     *("dagster/dagster.yaml", "suppression.key"),
 )
-"""Under `RETAIL_HOME`: files of the server and settings, whose numbers are no ids."""
+"""Files under `RETAIL_HOME` that are not searched: those of the server, and settings."""
 
 _IDENTITIES: Final = (
     *("run_id", "asset_key", "step_key", "dagster_event_type", "partition", "snapshot_id"),
     *("job_origin_id", "selector_id", "repository_origin_id", "origin_id"),
     "materialization_run_id",
 )
-"""Text columns of Dagster's storage that hold keys of its own."""
+"""Text columns of Dagster's storage with Dagster's own keys, which are not searched."""
 
 _STRUCTURE: Final = (
     *("__class__", "__enum__", "tags", "step_key", "run_id", "pipeline_name", "job_name"),
 )
-"""Keys of Dagster's serialized events under which no data stands."""
+"""Keys of Dagster's serialized events whose values are not changed, as they contain no data."""
 
 
 @dataclass
@@ -44,7 +44,7 @@ class Person:
     details: set[str] = field(default_factory=set)
 
     def pattern(self) -> re.Pattern[str]:
-        """Return the pattern of the id as a word of its own, and of the details anywhere."""
+        """Return a pattern that matches the id as a whole word, and the details anywhere."""
         details = {form for term in self.details for form in _written(term)}
         ids = "|".join(sorted(map(re.escape, _written(self.customer_id)), reverse=True))
         word = rf"(?<![\w\-])(?<!\w\.)(?:{ids})(?![\w\-])(?!\.\w)"
@@ -52,7 +52,7 @@ class Person:
 
 
 def _written(term: str) -> set[str]:
-    """Return the forms of a text inside of JSON, and of JSON inside of JSON."""
+    """Return the forms of a text: plain, escaped in JSON, and escaped in JSON within JSON."""
     forms = {term}
     for ascii_only in (True, False):
         once = json.dumps(term, ensure_ascii=ascii_only)[1:-1]
@@ -61,12 +61,12 @@ def _written(term: str) -> set[str]:
 
 
 def redacted(text: str, pattern: re.Pattern[str], structure: Collection[str] = ()) -> str:
-    """Return a text without mentions; of a JSON document only the strings are changed.
+    """Return a text with mentions redacted; in a JSON document only strings are changed.
 
     Args:
-        text: A document or plain words.
+        text: A JSON document or plain text.
         pattern: The pattern of mentions.
-        structure: Keys of a document under which no data stands.
+        structure: The keys of a document whose values are not changed.
     """
     if not pattern.search(text):
         return text
@@ -80,7 +80,7 @@ def redacted(text: str, pattern: re.Pattern[str], structure: Collection[str] = (
 
 def _redacted_strings(node: Any, pattern: re.Pattern[str], structure: Collection[str]) -> Any:
     if isinstance(node, str):
-        # An image's letters match by chance only.
+        # Encoded images contain matches only by chance.
         return node if ";base64," in node else pattern.sub(REDACTED, node)
     if isinstance(node, list):
         return [_redacted_strings(each, pattern, structure) for each in node]
@@ -99,7 +99,7 @@ def redact_column(
     pattern: re.Pattern[str],
     structure: Collection[str] = (),
 ) -> int:
-    """Redact one text column of a table (schema, name); return the number of changed rows."""
+    """Redact a text column of a table (schema, name); return the number of changed rows."""
     names = {"table": sql.Identifier(*table), "column": sql.Identifier(column)}
     select = sql.SQL("select ctid::text, {column} from {table} where {column} is not null")
     update = sql.SQL("update {table} set {column} = %s where ctid = %s::tid")
@@ -116,9 +116,9 @@ def redact_column(
 
 
 def redact_dagster(connection: psycopg.Connection, pattern: re.Pattern[str]) -> dict[str, int]:
-    """Redact Dagster's storage; return the changed rows of each `table.column` searched.
+    """Redact Dagster's storage; return the number of changed rows of each searched `table.column`.
 
-    Events that name nobody are left to retention; what is changed stays readable for Dagster.
+    No event is deleted, and Dagster can still read the changed ones.
     """
     columns = connection.execute(
         "select table_schema, table_name, column_name from information_schema.columns "
@@ -135,15 +135,15 @@ def redact_dagster(connection: psycopg.Connection, pattern: re.Pattern[str]) -> 
 def redact_files(
     folder: Path, pattern: re.Pattern[str], *, write: bool = True
 ) -> Iterator[tuple[Path, int]]:
-    """Redact logs and artifacts under a folder; yield each file that had mentions, and how many.
+    """Redact logs and artifacts under a folder; yield each changed file and its number of mentions.
 
-    A file is changed in place, as a server goes on writing to its log.
+    Files are overwritten in place, because a server may be writing to its log.
     """
     for path in _files(folder):
         try:
             old = path.read_bytes().decode()
         except (UnicodeDecodeError, OSError):
-            continue  # an image, or gone meanwhile
+            continue  # an image, or a file that was just deleted
         new = redacted(old, pattern)
         if new == old:
             continue

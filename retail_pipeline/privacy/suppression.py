@@ -1,6 +1,6 @@
-"""The suppression list: keyed hashes of forgotten customers, by which the loader keeps them out.
+"""The suppression list: keyed hashes of forgotten customers, whose records the loader suppresses.
 
-`forgetting` adds to the list and removes a person beyond the landing tables.
+`forgetting` adds a person to the list and removes their data from all other tables.
 """
 
 import hashlib
@@ -23,38 +23,38 @@ from retail_pipeline.postgres import Database
 from retail_pipeline.settings import SHORTEST_SUPPRESSION_KEY, Settings
 
 FILE_LINES = "transactions_file"
-"""Stream name of the rejected lines of a transactions file."""
+"""The stream name of the rejected lines of a transactions file."""
 
 _FILE_LINES_FIELD = "customer_id"
 FILE_LINES_TEXT = "text"
-"""Field of a whole line that has not the columns of its file."""
+"""The field with a whole line, if the line cannot be split into columns."""
 
 _PARTS_OF_A_LINE = (
     re.compile(r"[^,;|\t\r\n]+"),
     re.compile(r'"((?:[^"]|"")+)"'),
     re.compile(r"[\w\-]+(?:\.[\w\-]+)*"),
 )
-"""Patterns of values: between separators, between quotes, or a word as `mentions` finds it."""
+"""Patterns of values in such a line: between separators, between quotes, or as whole words."""
 
 KEY_FILE = "suppression.key"
 
 
 @dataclass(frozen=True)
 class SuppressionKey:
-    """The secret without which the hashes of ids cannot be traced to ids."""
+    """The secret key of the hashes, without which they cannot be traced to ids."""
 
     secret: bytes
 
     @classmethod
     def of(cls, settings: Settings, *, create: bool = False) -> "SuppressionKey":
-        """Return the key of the settings, else of the file under `RETAIL_HOME` (mode 0600).
+        """Return the key of the settings, else of the key file under `RETAIL_HOME` (mode 0600).
 
         Args:
-            settings: The settings with the key, or with the home of its file.
-            create: Make the file where there is no key yet.
+            settings: The settings with the key, or with the home of the key file.
+            create: Whether to create the file if there is no key yet.
 
         Raises:
-            PipelineError: There is no key, or it can be guessed.
+            PipelineError: There is no key, or it is too short.
         """
         if settings.suppression_key is not None:
             return cls(settings.suppression_key.encode())
@@ -69,29 +69,29 @@ class SuppressionKey:
             key = path.read_text().strip()
         except FileNotFoundError:
             raise PipelineError(
-                f"the database lists forgotten customers, but their key is not here: set "
-                f"RETAIL_SUPPRESSION_KEY, or bring back {path}"
+                f"the database lists forgotten customers, but their key is missing: set "
+                f"RETAIL_SUPPRESSION_KEY, or restore {path}"
             ) from None
         if len(key) < SHORTEST_SUPPRESSION_KEY:
             raise PipelineError(
                 f"the suppression key in {path} has fewer than {SHORTEST_SUPPRESSION_KEY} "
-                "characters: bring back the file of a backup, or remove it if nobody was forgotten"
+                "characters: restore the file from a backup, or remove it if nobody was forgotten"
             )
         return cls(key.encode())
 
     @property
     def id(self) -> str:
-        """Return a short digest that tells keys apart and says nothing about the key."""
+        """Return a short digest that identifies the key without revealing it."""
         return self.digest("which key is this")[:16]
 
     def digest(self, text: str) -> str:
-        """Return the HMAC-SHA256 of a text, in hexadecimal digits."""
+        """Return the HMAC-SHA256 of a text in hexadecimal."""
         return hmac.new(
             self.secret, text.encode("utf-8", "surrogatepass"), hashlib.sha256
         ).hexdigest()
 
     def check_list(self, connection: psycopg.Connection) -> None:
-        """Raise PipelineError where the list was made with another key."""
+        """Raise PipelineError if the list contains hashes of another key."""
         others = connection.execute(
             "select from quality.suppressed_customers where key_id <> %s limit 1", [self.id]
         )
@@ -105,15 +105,15 @@ class SuppressionKey:
 def read_suppression(
     settings: Settings, database: Database, folder: AirbyteFolder
 ) -> Suppression | None:
-    """Return the suppression that the loader applies, or None where nobody was forgotten.
+    """Return the suppression for the loader, or None if nobody was forgotten.
 
     Args:
         settings: The settings with the key.
         database: The database with the list.
-        folder: The connection files, which name the field of the customer by stream.
+        folder: The connection files, with the person field of each stream.
 
     Raises:
-        PipelineError: The key is missing, or is not the one that the list was made with.
+        PipelineError: The key is missing, or the list was made with another key.
     """
     with database.connect() as connection:
         customers = _column(connection, "select customer_hash from quality.suppressed_customers")
@@ -133,11 +133,13 @@ def _column(connection: psycopg.Connection, query: str) -> frozenset[str]:
 
 
 def suppresses_line(suppression: Suppression, line: Mapping[str, Any]) -> bool:
-    """Return whether a bad line of a file is kept out; one without columns by any of its values.
+    """Return whether a rejected line of a file is suppressed.
+
+    In a line that cannot be split into columns, any value may be the id of a forgotten customer.
 
     Args:
         suppression: The forgotten customers.
-        line: The line as it would be stored among the rejected records.
+        line: The line, in the form of a rejected record.
     """
     text = line.get(FILE_LINES_TEXT)
     if text is None:
@@ -148,11 +150,11 @@ def suppresses_line(suppression: Suppression, line: Mapping[str, Any]) -> bool:
 
 
 def refuse_newly_forgotten(connection: psycopg.Connection, known: Suppression | None) -> None:
-    """Refuse to commit records that were read before somebody was forgotten.
+    """Raise if a customer was forgotten after a sync had read the suppression list.
 
     Args:
-        connection: The committing transaction, which holds the state's row.
-        known: The list that the records were read with.
+        connection: The committing transaction, which locks the row of the pipeline's state.
+        known: The list that the sync has read.
 
     Raises:
         PipelineError: The list has grown since.
@@ -169,14 +171,14 @@ def remove_landed(
     stream: StreamSettings,
     customer_ids: Sequence[str],
 ) -> int:
-    """Delete customers' landed records and enter them as suppressed; return how many they were.
+    """Delete customers' landed records and store them as suppressed; return their number.
 
     Args:
         connection: The caller's transaction.
-        digest: The key's hash.
-        namespace: The landing tables' schema.
-        stream: A stream; one that names no customer is left alone.
-        customer_ids: The customers.
+        digest: The function that returns the keyed hash of a text.
+        namespace: The schema of the landing tables.
+        stream: The stream; without a person field nothing is deleted.
+        customer_ids: The ids of the customers.
     """
     customer = stream.person_field
     if customer is None or not customer_ids:
@@ -200,7 +202,7 @@ def enter_suppressed(
     stream: StreamSettings,
     records: Sequence[Mapping[str, Any]],
 ) -> None:
-    """Count records as suppressed from now on, by digests of their keys."""
+    """Store the digests of records' keys in `quality.suppressed_records`."""
     suppression = Suppression({}, digest, frozenset())
     with connection.cursor() as cursor:
         cursor.executemany(
@@ -215,7 +217,7 @@ def enter_suppressed(
 def sweep(
     settings: Settings, database: Database, folder: AirbyteFolder, connection_file: ConnectionFile
 ) -> None:
-    """Delete the rows of forgotten customers that a real Airbyte has landed: it knows no list."""
+    """Delete rows of forgotten customers after a real Airbyte server, which has no list, synced."""
     suppression = read_suppression(settings, database, folder)
     if suppression is None:
         return
