@@ -1,6 +1,6 @@
-"""The one composition root: every room's assets, checks and automation, wired to their resources.
+"""The composition root: the assets, checks and automation of all packages with their resources.
 
-No asset is defined here and no environment variable is read here.
+This module defines no assets and reads no environment variables.
 """
 
 from typing import Any
@@ -9,7 +9,7 @@ import dagster as dg
 
 from retail_pipeline.automation import build_automation, with_conditions
 from retail_pipeline.clv.definitions import build_clv
-from retail_pipeline.dagster_support.catalog import catalogued
+from retail_pipeline.dagster_support.catalog import cataloged
 from retail_pipeline.dagster_support.run_window import run_window
 from retail_pipeline.figures.assets import build_figures
 from retail_pipeline.ingestion import build_ingestion
@@ -20,14 +20,14 @@ from retail_pipeline.warehouse.assets import build_warehouse
 
 
 def build_definitions(settings: Settings | None = None, **overrides: Any) -> dg.Definitions:
-    """Return the whole pipeline as Dagster definitions; contacts nothing.
+    """Return the Dagster definitions of the whole pipeline, without contacting any service.
 
     Args:
-        settings: The environment; read and validated from the process's own by default.
-        overrides: Resources by key that replace the ones built from the settings.
+        settings: The settings; by default those of the process's environment.
+        overrides: Resources by key that replace those built from the settings.
 
     Raises:
-        UsageError: The environment holds a wrong setting.
+        UsageError: A setting in the environment is wrong.
     """
     settings = settings or Settings.from_environment()
     resources = {
@@ -36,16 +36,16 @@ def build_definitions(settings: Settings | None = None, **overrides: Any) -> dg.
         "run_window": run_window(settings),
         **overrides,
     }
-    rooms = [
+    parts = [
         build_ingestion(),
         build_warehouse(),
         build_clv(),
         build_figures(),
     ]
-    stages = [*rooms, build_report(inventory(rooms))]
+    stages = [*parts, build_report(inventory(parts))]
     return dg.Definitions.merge(
-        with_conditions(dg.Definitions.merge(*map(catalogued, stages))),
+        with_conditions(dg.Definitions.merge(*map(cataloged, stages))),
         build_automation(settings),
-        # In one process: on a laptop a step's process would cost more than its work.
+        # In one process, because on a laptop starting a step's process takes longer than its work.
         dg.Definitions(resources=resources, executor=dg.in_process_executor),
     )

@@ -1,8 +1,8 @@
-"""Independent tasks on all cores, in worker processes of joblib.
+"""Parallel execution of independent calls on all cores, in worker processes of joblib.
 
-The workers are fresh processes with one thread each, so a caller with threads is never forked and
-results do not depend on the number of cores, to the bit. They stay for some minutes, so that the
-next call finds their libraries imported.
+The workers are new processes with one thread each. So a process with threads is never forked, and
+results are the same to the bit for any number of cores. Workers stay alive for some minutes, so
+that the next call need not import the libraries again.
 """
 
 import os
@@ -22,14 +22,14 @@ _T = TypeVar("_T")
 
 
 def count_cores() -> int:
-    """Return how many cores this process may use."""
+    """Return the number of cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @cache
 def _libraries() -> "ThreadpoolController":
-    """Return the control of the libraries that have threads: to find them takes a while."""
-    import sklearn.ensemble  # noqa: F401  # loads the last of them
+    """Return the controller of libraries with threads, cached because finding them is slow."""
+    import sklearn.ensemble  # noqa: F401  # loads the last of these libraries
     from threadpoolctl import ThreadpoolController
 
     return ThreadpoolController()
@@ -38,31 +38,31 @@ def _libraries() -> "ThreadpoolController":
 def one_thread() -> AbstractContextManager[Any]:
     """Return a context in which linear algebra and boosting use one thread.
 
-    Small problems take longer in several, and how threads share a sum changes its last bits.
+    Small problems are slower with several threads, and the split of a sum changes its last bits.
     """
     return _libraries().limit(limits=1)
 
 
 def on_all_cores(function: Callable[..., _T], calls: Iterable[tuple[Any, ...]]) -> list[_T]:
-    """Return the results of a function for many arguments, in their order.
+    """Return the results of many calls of a function, in the order of the calls.
 
     Args:
-        function: Importable, as are the classes of its arguments and results.
+        function: The function; it must be importable, as must its arguments' and results' classes.
         calls: The positional arguments of each call, the longest call first.
 
     Raises:
-        UnavailableError: A call has lost its database.
-        PipelineError: The system has ended a worker, as it does where memory runs out.
-        RuntimeError: A call has raised an exception that cannot go to another process; it has its
-            name and message.
+        UnavailableError: A call has lost its database connection.
+        PipelineError: The operating system has ended a worker, for example for lack of memory.
+        RuntimeError: A call has raised an exception that cannot be pickled; the message has its
+            name and text.
     """
     return list(_results(function, calls, "generator"))
 
 
 def as_done(function: Callable[..., _T], calls: Iterable[tuple[Any, ...]]) -> Iterator[_T]:
-    """Yield the results of a function for many arguments, each as soon as it is there.
+    """Yield the results of many calls of a function, each as soon as it is available.
 
-    Arguments and errors are those of `on_all_cores`.
+    Arguments and exceptions are those of `on_all_cores`.
     """
     yield from _results(function, calls, "generator_unordered")
 
@@ -79,15 +79,15 @@ def _results(
             yield from parallel(delayed(_called)(function, *call) for call in calls)
     except BrokenProcessPool as error:
         raise PipelineError(
-            "a worker process was ended from outside, as the system does where memory runs out: "
-            "give the run more, or let less run beside it"
+            "a worker process was ended from outside, as the system does when memory runs out: "
+            "give the run more memory, or run less at the same time"
         ) from error
 
 
 def _called(function: Callable[..., _T], *arguments: Any) -> _T:
-    """Return the result of a call; raise what the caller's process can read.
+    """Return the result of a call; raise only exceptions that can be pickled.
 
-    Exceptions of ADBC do not survive pickling: joblib would take the worker for a broken one.
+    ADBC's exceptions cannot be pickled, and joblib would report the worker as broken.
     """
     try:
         return function(*arguments)

@@ -1,6 +1,6 @@
-"""The bundled API's records in the landing tables, without a sync.
+"""Landing of the bundled API's records without a sync.
 
-For evaluations and benchmarks, which need the tables without API, Airbyte and Dagster.
+Evaluations and benchmarks use it, as they need the tables without API, Airbyte and Dagster.
 """
 
 from typing import Any
@@ -15,7 +15,7 @@ _PART = 5_000
 
 
 def land_records(database: Database, records: RetailRecords) -> None:
-    """Add records to the landing tables, from the JSON that the API would serve."""
+    """Insert records into the landing tables, from the JSON that the API would serve."""
     with database.as_role(Role.LOADER).connect() as connection:
         for stream, pages in stream_pages(records).items():
             for part in pages.parts(_PART):
@@ -33,7 +33,7 @@ def land_records(database: Database, records: RetailRecords) -> None:
 
 
 def _nulled(value: Any) -> Any:
-    """Return records with null for each text that PostgreSQL cannot store, as a sync lands them."""
+    """Return records with null for each text with a NUL character, as after a sync."""
     if isinstance(value, dict):
         return {name: _nulled(item) for name, item in value.items()}
     if isinstance(value, list):

@@ -1,26 +1,26 @@
-"""The errors that people see; each message names the thing and the remedy.
+"""The errors that users see; each message names the problem and the remedy.
 
-No stage's own errors belong here unless the command line treats them differently.
+Errors of a single stage are defined here only if the command line treats them differently.
 """
 
 from typing import Final
 
 FAILED_ASSETS: Final = "failed_assets"
-"""Metadata of a Dagster `Failure` of a step that makes many assets: those that failed, by their key
-as text, with the reason."""
+"""The metadata of a Dagster `Failure` with the failed assets of a step that builds many: the reason
+by asset key."""
 
 
 class PipelineError(Exception):
-    """The work failed for a reason that its message explains (exit code 1)."""
+    """The work failed for the reason in the message (exit code 1)."""
 
 
 class UnavailableError(PipelineError):
-    """Something that is needed is away; the same attempt may work in a moment."""
+    """A required service is not available; a later attempt may succeed."""
 
 
 class UsageError(PipelineError):
-    """The command or a setting is wrong and the message says how to mend it (exit code 2)."""
+    """The command or a setting is wrong; the message gives the remedy (exit code 2)."""
 
 
 class StoppedError(PipelineError):
-    """The work was stopped by somebody, by Ctrl-C or SIGTERM (exit code 130)."""
+    """The work was stopped by Ctrl-C or SIGTERM (exit code 130)."""

@@ -1,4 +1,4 @@
-"""Files that take the place of earlier ones, whole. What is in them is the callers' matter."""
+"""Atomic replacement of files."""
 
 import os
 import secrets
@@ -9,14 +9,14 @@ from pathlib import Path
 
 @contextmanager
 def replaced_whole(path: Path, *, mode: int = 0o666) -> Iterator[Path]:
-    """Yield an empty draft that takes a file's place at the end of the block.
+    """Yield the path of an empty draft, which replaces a file at the end of the block.
 
-    A reader sees the old file or the new one, never half of one; several may write at once, and of
-    a block that fails nothing stays.
+    A reader sees the old file or the new one, never a part. Several processes may write at once. If
+    the block fails, the draft is deleted and the old file stays.
 
     Args:
-        path: The file; its folder is made.
-        mode: Who may read and write it, less the umask.
+        path: The file; its folder is created if missing.
+        mode: The permissions of the new file, less the umask.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}.draft")

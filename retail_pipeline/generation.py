@@ -1,8 +1,8 @@
-"""The one source and the one as-of date that all layers belong to.
+"""The state of the layers: the source, the as-of date and the generation that all of them share.
 
 A run with another source, or with an as-of date before the stored one, empties every layer and
-starts a new generation; a later date goes on from the stored layers. Never a mixture. Nothing about
-how a layer is filled belongs here.
+starts a new generation. A later date continues with the stored layers. Data of two sources is never
+mixed.
 """
 
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ from retail_pipeline.postgres import Database
 
 _LAYERS = ("transactional", "staging", "intermediate", "warehouse", "clv")
 _REJECTED = ("rejected_records", "suppressed_records", "sync_states")
-"""Tables of the schema `quality` that belong to one source; the rest of it is history."""
+"""Tables of the schema `quality` that belong to the source and are emptied with the layers."""
 
 _LOCK_TIMEOUT = "30s"
 
@@ -32,13 +32,13 @@ class PipelineState:
 
     @property
     def data_version(self) -> str:
-        """One text that names the data: source, as-of date and generation."""
+        """The identity of the data as text: source, as-of date and generation."""
         return f"{self.source_id}@{self.as_of}#{self.generation}"
 
 
 @dataclass(frozen=True)
 class Transition:
-    """The state that a run enters; `message` says in one line why the layers were rebuilt."""
+    """The state that a run enters; `message` is the reason if the layers were rebuilt."""
 
     state: PipelineState
     rebuilt: bool
@@ -64,7 +64,7 @@ def read_state(database: Database) -> PipelineState:
 
 
 def landed_state(database: Database) -> PipelineState:
-    """Return the stored state if the landing tables have reached it, all of them.
+    """Return the stored state, which all landing tables must have reached.
 
     Raises:
         PipelineError: Nothing was ingested yet, or a stream lags behind the others.
@@ -89,9 +89,9 @@ def note_landed(database: Database, *, stream: str, state: PipelineState, run_id
 
     Args:
         database: The warehouse.
-        stream: One of the streams given to `begin`.
-        state: The state in which its sync began.
-        run_id: The run that synced it.
+        stream: One of the streams passed to `begin`.
+        state: The state when the sync began.
+        run_id: The run that synced the stream.
     """
     database.execute(
         "update quality.landed_streams set as_of = %s, generation = %s, run_id = %s, "
@@ -101,13 +101,13 @@ def note_landed(database: Database, *, stream: str, state: PipelineState, run_id
 
 
 def landed_as_of(database: Database, run_id: str) -> date | None:
-    """Return the as-of date that a run has landed streams at; None where it has landed none.
+    """Return the as-of date at which a run has landed streams; None if it has landed none.
 
-    A run that passes midnight, or goes on from another, keeps its as-of date.
+    With it, a run that passes midnight or continues another run keeps its as-of date.
 
     Args:
         database: The warehouse.
-        run_id: The one given to `note_landed`.
+        run_id: The run id passed to `note_landed`.
     """
     with database.connect() as connection:
         row = connection.execute(
@@ -127,16 +127,17 @@ def begin(
     full_refresh: bool = False,
     streams: Sequence[str] = (),
 ) -> Transition:
-    """Enter a run into the state, in one transaction; harmless to repeat within the run.
+    """Set the state for a run in one transaction, emptying the layers if necessary.
 
-    The state is the wanted one; `landed_state` checks that all streams have reached it.
+    A run may call this repeatedly, as each of its syncs does. The state is the target of the syncs;
+    `landed_state` checks that all streams have reached it.
 
     Args:
-        database: The warehouse, migrated.
-        source_id: The source's identity (address, content or parameters).
+        database: The migrated warehouse.
+        source_id: The source's id (address, content digest or parameters).
         as_of: The as-of date of this run.
-        run_id: The run; a full refresh happens once per run.
-        full_refresh: Rebuild even where source and as-of date are those of the layers.
+        run_id: The run; a full refresh empties the layers once per run.
+        full_refresh: Whether to empty the layers even if source and as-of date are unchanged.
         streams: All streams of the source.
 
     Raises:
@@ -150,7 +151,7 @@ def begin(
             "on conflict do nothing",
             [list(streams)],
         )
-        if streams:  # one that the files no longer have would hold all stages back
+        if streams:  # a stream that the files no longer have would block all later stages
             connection.execute(
                 "delete from quality.landed_streams where stream <> all(%s)", [list(streams)]
             )
@@ -164,7 +165,7 @@ def begin(
                 "run again when no other run is at work"
             )
         if reason is None and full_refresh and _rebuilt_by(connection) != run_id:
-            reason = "a full refresh was asked for"
+            reason = "a full refresh was requested"
         if reason is None:
             connection.execute("update quality.source_state set as_of = %s", [as_of])
             return Transition(PipelineState(source_id, as_of, stored.generation), False, None)

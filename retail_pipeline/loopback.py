@@ -1,4 +1,4 @@
-"""ASGI applications served on loopback, in a thread, for the length of a block."""
+"""A server for ASGI applications on loopback, in a thread."""
 
 import socket
 import threading
@@ -14,11 +14,11 @@ _STOP_SECONDS = 10.0
 
 @contextmanager
 def served(app: ASGIApp, *, port: int = 0) -> Iterator[str]:
-    """Serve an application and yield its address, without a slash at the end.
+    """Serve an application until the block ends; yield its address without a slash at the end.
 
     Args:
         app: The application.
-        port: By default a free one.
+        port: The port; by default a free one.
 
     Raises:
         UsageError: The port cannot be used.
@@ -30,7 +30,7 @@ def served(app: ASGIApp, *, port: int = 0) -> Iterator[str]:
     )
     server = uvicorn.Server(config)
     with listener(port) as listening:
-        listening.listen()  # calls wait here until the server has started
+        listening.listen()  # from now on connections wait until the server has started
         thread = threading.Thread(target=server.run, args=([listening],), daemon=True)
         thread.start()
         try:

@@ -1,7 +1,7 @@
-"""Settings of one process: every environment variable of the project, typed and validated.
+"""The settings of a process: every environment variable of the project, typed and validated.
 
-No other module reads environment variables of the project. The defaults of a single run (as-of
-date, horizon, discount rate) are here; a run overrides them in `dagster_support.run_window`.
+No other module reads environment variables of the project. As-of date, horizon and discount rate
+are defaults, which a run can override (`dagster_support.run_window`).
 """
 
 import difflib
@@ -30,7 +30,7 @@ from pydantic import (
 from retail_pipeline.errors import UsageError
 
 PROJECT_ROOT = Path(__file__).resolve().parent.parent
-"""The checkout: the folder that holds `dbt_project/`, `airbyte/` and `database/`."""
+"""The checkout: the folder with `dbt_project/`, `airbyte/` and `database/`."""
 
 DEFAULT_API_KEY: Final = "local-api-key"
 DEFAULT_HORIZON_DAYS: Final = 180
@@ -38,15 +38,15 @@ LONGEST_HORIZON_DAYS: Final = 1095
 SHORTEST_SUPPRESSION_KEY: Final = 32
 TODAY: Final[Literal["today"]] = "today"
 TEAMS: Final = ("data-platform", "analytics-engineering", "data-science")
-"""The owners of assets; alerts can have an address for each."""
+"""The teams that own assets; each can have its own address for alerts."""
 
 _OWN_PREFIXES: Final = ("RETAIL_DBT_", "RETAIL_TEST_")
-"""Variables that the project sets for its child processes and its tests; not settings."""
+"""Prefixes of variables that the project sets for child processes and tests; not settings."""
 _ROUTE: Final = re.compile(r"(?:(?P<team>[a-z][a-z0-9-]*)=)?(?P<address>\S+)")
 
 
 class Environment(StrEnum):
-    """Where the code runs; maps over it are exhaustive."""
+    """The environment in which the code runs."""
 
     LOCAL = "local"
     STAGING = "staging"
@@ -54,7 +54,7 @@ class Environment(StrEnum):
 
 
 class AirbyteMode(StrEnum):
-    """Who runs the syncs: the embedded engine or a real Airbyte server."""
+    """The program that runs the syncs: the embedded engine or a real Airbyte server."""
 
     EMBEDDED = "embedded"
     SERVER = "server"
@@ -85,11 +85,11 @@ class ApiSource:
 Source = SimulatorSource | FileSource | ApiSource
 
 Routes = Mapping[str, tuple[str, ...]]
-"""Addresses by team; those under the empty name are for every team that has none of its own."""
+"""Addresses by team; those under the empty name are for teams without their own address."""
 
 
 def hostname_of(url: str) -> str | None:
-    """Return the host of an address, or None where no request could be sent to it."""
+    """Return the host of an address, or None if no request can be sent to the address."""
     try:
         parts = urlsplit(url)
         host, _ = parts.hostname or "", parts.port
@@ -144,7 +144,7 @@ def _as_of(text: Any) -> Any:
 
 
 def _database_url(url: str) -> str:
-    """Return the address as given, if libpq, dbt and Dagster can all connect to it."""
+    """Return the address unchanged; raise ValueError if libpq, dbt or Dagster cannot use it."""
     shape = "must look like postgresql://user:password@host:port/database"
     coded = (
         f"{shape}; in a user name or a password write / # ? [ @ % as percent codes: "
@@ -155,26 +155,26 @@ def _database_url(url: str) -> str:
     try:
         parts = {key: str(value) for key, value in conninfo.conninfo_to_dict(url).items() if value}
     except (psycopg.ProgrammingError, UnicodeError):
-        # The driver's own message repeats the address, and the password with it.
+        # The driver's message repeats the address with the password.
         raise ValueError(coded) from None
     login, _, rest = url.partition("://")[2].partition("/")
     port = parts.get("port", "5432")
     if "@" in f"{login.partition('@')[2]}{rest}{parts.get('host')}" or re.search("[^0-9,]", port):
-        # libpq took a part of the password for the host, the port or the database.
+        # libpq has parsed a part of the password as the host, the port or the database.
         raise ValueError(coded)
     if "dbname" not in parts:
         raise ValueError(f"{shape}: the database's name is missing")
     if any("," in parts.get(each, "") for each in ("host", "hostaddr", "port")):
         raise ValueError("names several hosts: name one, the primary")
     if "service" in parts or "servicefile" in parts:
-        raise ValueError("names a service: write its host, user and database out instead")
+        raise ValueError("names a service: give its host, user and database instead")
     if not (len(port) <= 5 and 0 < int(port) < 65536):
         raise ValueError("must have a port from 1 to 65535")
     return url
 
 
 def _routes(is_address: Callable[[str], bool]) -> BeforeValidator:
-    """Return the validator of addresses parted by spaces; `TEAM=ADDRESS` is one team's."""
+    """Return a validator that parses addresses separated by spaces, each `[TEAM=]ADDRESS`."""
 
     def validate(text: Any) -> Any:
         if not isinstance(text, str):
@@ -184,10 +184,10 @@ def _routes(is_address: Callable[[str], bool]) -> BeforeValidator:
             match = _ROUTE.fullmatch(word)
             team = match["team"] or "" if match else ""
             if match is None or not is_address(match["address"]):
-                # The address may be a secret: it is not repeated.
+                # The message does not repeat the address, which may be secret.
                 raise ValueError(
-                    f"must hold addresses, or TEAM=ADDRESS, parted by spaces; entry {position} is "
-                    "neither"
+                    f"must hold addresses, or TEAM=ADDRESS, separated by spaces; entry {position} "
+                    "is neither"
                 )
             if team and team not in TEAMS:
                 raise ValueError(
@@ -201,7 +201,7 @@ def _routes(is_address: Callable[[str], bool]) -> BeforeValidator:
 
 
 def _must(be: Callable[[str], bool], reason: str) -> AfterValidator:
-    """Return the validator that refuses what `be` is false for, with a reason after "must"."""
+    """Return a validator that refuses texts for which `be` is false, with "must" and a reason."""
 
     def validate(text: str) -> str:
         if not be(text):
@@ -212,11 +212,11 @@ def _must(be: Callable[[str], bool], reason: str) -> AfterValidator:
 
 
 def _takes_alerts(address: str) -> bool:
-    """Return whether it is an address of the web or one of apprise's, such as `slack://…`."""
+    """Return whether alerts can be sent to a web address, or to one of apprise, like `slack://…`."""
     import apprise
 
     if "://" not in address or address.startswith(("http", "mail")):
-        return _is_web_address(address)  # e-mail has settings of its own, which see to encryption
+        return _is_web_address(address)  # not mail addresses: separate settings ensure encryption
     return bool(apprise.Apprise.instantiate(address))
 
 
@@ -259,7 +259,7 @@ Emails = Annotated[Routes, _routes(lambda word: word.count("@") == 1)]
 
 
 def parse_source(text: str, name: str = "the source") -> Source:
-    """Return the simulator, file or address of a text; a UsageError begins with `name`."""
+    """Return the source that a text describes; a UsageError begins with `name`."""
     return _parsed(SourceText, text, name)
 
 
@@ -281,17 +281,16 @@ def _parsed(kind: Any, value: object, name: str) -> Any:
 
 
 def _reason(error: Mapping[str, Any]) -> str:
-    """Return the reason of one validation error; values of secrets have validators of our own."""
+    """Return the reason of a validation error; the validators of secrets do not repeat values."""
     if error["type"] == "value_error":
         return str(error["ctx"]["error"])
     return f"{error['msg'].removeprefix('Input ')}; got {error['input']!r}"
 
 
 class AirbyteSettings(BaseModel):
-    """How the Airbyte workspace is reached; everything but the mode matters in server mode only.
+    """The settings of Airbyte; all except the mode are for server mode only.
 
-    `database_url` is the warehouse as the server reaches it; None where that is
-    `RETAIL_DATABASE_URL`.
+    `database_url` is the warehouse's address for the server; if None, it is `RETAIL_DATABASE_URL`.
     """
 
     model_config = ConfigDict(
@@ -309,12 +308,11 @@ class AirbyteSettings(BaseModel):
 
 
 class Settings(BaseModel):
-    """The validated environment of one process; a field's alias is the name of its variable.
+    """The validated settings of a process; a field's alias is the name of its variable.
 
-    `database_url` is None where the embedded PostgreSQL is used; `as_of` is None where the source's
-    own default date applies. `suppression_key` is None where the key file under `home` is used.
-    Alerts go to `alert_webhook` and `alert_email` beside the log; links in them begin with
-    `dagster_url`.
+    If `database_url` is None, the embedded PostgreSQL is used; if `as_of` is None, the source's
+    default date; if `suppression_key` is None, the key file under `home`. Alerts are logged and
+    sent to `alert_webhook` and `alert_email`; their links begin with `dagster_url`.
     """
 
     model_config = ConfigDict(
@@ -340,21 +338,23 @@ class Settings(BaseModel):
 
     @classmethod
     def variables(cls, *, secret: bool = False) -> list[str]:
-        """Return the names of all variables, or of those that hold a secret; Airbyte's last."""
+        """Return the names of all variables, or only of secret ones; Airbyte's are the last."""
         fields = [*cls.model_fields.values(), *AirbyteSettings.model_fields.values()]
         names = [str(each.validation_alias) for each in fields if not (secret and each.repr)]
         return [name for name in names if name.isupper()]
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str] | None = None) -> "Settings":
-        """Return the settings of the variables in `.env.example`; an empty one counts as unset.
+        """Return the settings from environment variables; an empty variable counts as unset.
+
+        `.env.example` lists the variables.
 
         Args:
-            environ: The variables; None for those of the process.
+            environ: The variables; by default those of the process.
 
         Raises:
-            UsageError: Values are wrong, a variable of the project's prefix is unknown, or one that
-                others need is missing. The message lists every one, and no value of a secret.
+            UsageError: Values are invalid, a variable with the prefix `RETAIL_` is unknown, or a
+                required one is missing. The message lists all problems, without secret values.
         """
         texts = (os.environ if environ is None else environ).items()
         given = {name: text.strip() for name, text in texts if text.strip()}
@@ -372,10 +372,10 @@ class Settings(BaseModel):
 
 
 def _secrets_from_files(given: dict[str, str]) -> Iterator[str]:
-    """Put the content of secrets' files, as containers get them, in place of NAME_FILE.
+    """Replace each variable NAME_FILE of a secret by NAME with the file's content.
 
     Yields:
-        A sentence per file that is of no use.
+        A sentence for each file that cannot be used.
     """
     for name in Settings.variables(secret=True):
         path = given.pop(f"{name}_FILE", None)

@@ -1,7 +1,7 @@
-"""What starts by itself, and what can be started by name: jobs, schedules, conditions, sensors.
+"""Jobs, schedules, automation conditions and sensors of the pipeline.
 
-Assets are referred to by key and group only: no stage's module is imported here. Which of it runs
-unasked is in `environments`.
+They refer to assets by key and group, without importing the modules of the stages. `environments`
+defines which of them are on by default.
 """
 
 import dagster as dg
@@ -19,11 +19,10 @@ __all__ = ["build_automation", "with_conditions"]
 
 
 def build_automation(settings: Settings) -> dg.Definitions:
-    """Return the jobs, and the schedules and sensors as the environment wants them.
+    """Return the jobs, schedules and sensors, with the default status of the environment.
 
     Args:
-        settings: Its environment decides what runs without being switched on in the UI; it says
-            where alerts go.
+        settings: The settings with the environment and the addresses of alerts.
     """
     jobs = build_jobs()
     return dg.Definitions(

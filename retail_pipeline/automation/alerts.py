@@ -1,7 +1,7 @@
-"""Causes of alerts: what failed in a run, with the reason and the owners.
+"""Causes of alerts: the failures of a run, with the reason and the owners.
 
 A cause stays open from its first alert until its subjects are healthy again; an open cause is not
-alerted twice. Memory and sending are in `delivery`.
+alerted twice. `delivery` stores the open causes and sends the alerts.
 """
 
 import re
@@ -17,27 +17,27 @@ from retail_pipeline.errors import FAILED_ASSETS
 LONGEST_REASON = 500
 _ASSETS_SHOWN = 20
 _OWN_ERRORS = "retail_pipeline."
-"""How Dagster starts the message of an error class of ours, which says nothing to people."""
+"""The beginning of Dagster's messages for this project's error classes, which is removed."""
 _NO_REASON = "the run's process ended without a reason"
 
 Owners = Callable[[dg.AssetKey], Sequence[str]]
-"""Looks up the owners of an asset."""
+"""A function that returns the owners of an asset."""
 
 _Events = Mapping[dg.DagsterEventType, Sequence[Any]]
 
 
 @dataclass(frozen=True)
 class Cause:
-    """One reason for which something in a run failed or did not pass.
+    """A reason for which assets, a check or a run failed.
 
     Attributes:
         job: The job of the run.
-        assets: The assets concerned, as text; empty where a run failed outside of any asset.
-        reason: A sentence.
+        assets: The keys of the assets concerned; empty if a run failed outside of any asset.
+        reason: The reason, as a sentence.
         owners: The owners of the assets.
-        check: The check that did not pass, if it was one.
-        is_warning: The check is a warning.
-        ending: What happened, after the name of the asset or job.
+        check: The name of the check, if a check did not pass.
+        is_warning: Whether the check's severity is a warning.
+        ending: The end of the title's sentence, after the name of the asset or job.
     """
 
     job: str
@@ -50,19 +50,19 @@ class Cause:
 
     @property
     def key(self) -> str:
-        """The same text for the same cause in another run: numbers in its reason do not count."""
+        """The identity of the cause across runs; numbers in the reason are ignored."""
         words = re.sub(r"[0-9a-f]{8,}|\d+", "#", self.reason.lower())
         return "|".join([self.subjects[0], "" if self.check else words, str(self.is_warning)])
 
     @property
     def subjects(self) -> list[str]:
-        """The names that have to be healthy for the cause to be over."""
+        """The names of the assets, check or job; the cause is closed when all are healthy."""
         names = self.assets or (f"job {self.job}",)
         return [f"{name}:{self.check}" if self.check else name for name in names]
 
     @property
     def title(self) -> str:
-        """A line that says what happened to which asset or job."""
+        """The first line of the alert, with the asset or job and the kind of failure."""
         name, more = (self.assets or (f"job {self.job}",))[0], len(self.assets) - 1
         if self.check is not None:
             return f"{name}: check {self.check} {'warns' if self.is_warning else 'did not pass'}"
@@ -71,14 +71,14 @@ class Cause:
 
 @dataclass(frozen=True)
 class Outcome:
-    """The causes of one ended run, and its healthy subjects: assets, steps, passed checks, job."""
+    """The causes of a run that has ended, and its healthy subjects: assets, steps, checks, job."""
 
     run_id: str
     causes: tuple[Cause, ...]
     healthy: frozenset[str] = frozenset()
 
     def document(self, cause: Cause, dagster_url: str, runs_in_a_row: int = 1) -> dict[str, Any]:
-        """Return the alert of a cause as webhooks get it; `text` is the whole message."""
+        """Return the JSON document of a cause's alert; `text` is the whole message."""
         run_url = f"{dagster_url}/runs/{self.run_id}"
         hidden = len(cause.assets) - _ASSETS_SHOWN
         shown = [*cause.assets[:_ASSETS_SHOWN], *([f"{hidden} more"] if hidden > 0 else [])]
@@ -115,20 +115,20 @@ _READ = {
 
 
 def outcome_of(instance: dg.DagsterInstance, run: dg.DagsterRun, owners: Owners) -> Outcome:
-    """Return the causes of an ended run, and what is healthy after it.
+    """Return the causes and the healthy subjects of a run that has ended.
 
-    Steps that failed for one reason are one cause. A step that failed because of its own checks is
-    the cause of these checks, not a second one, but for the assets that it names as failed. A log
-    that cannot be read is a cause: something that failed may be in it.
+    Steps that failed for the same reason are one cause. A step that failed because of its own
+    checks is no additional cause, unless its metadata names failed assets. A log that cannot be
+    read is a cause, because it may contain failures.
 
     Args:
-        instance: The instance whose event log is read.
+        instance: The instance with the event log.
         run: A run that has ended.
-        owners: Looks up the owners of an asset.
+        owners: Returns the owners of an asset.
     """
     try:
         return _outcome(run, _events(instance, run.run_id), owners)
-    except Exception as error:  # whatever it is, the alerts of the other runs go on
+    except Exception as error:  # no error may stop the alerts of other runs
         reason = _short(f"{type(error).__name__}: {error}")
         ending = "has ended, but its log cannot be read"
         return Outcome(run.run_id, (Cause(run.job_name, (), reason, ending=ending),))
@@ -143,7 +143,7 @@ def _events(instance: dg.DagsterInstance, run_id: str) -> _Events:
 
 
 def _outcome(run: dg.DagsterRun, events: _Events, owners: Owners) -> Outcome:
-    # Of a repeated step the last evaluation counts.
+    # If a step was retried, its last evaluation of a check replaces earlier ones.
     checks = {
         (found.asset_key.to_user_string(), found.check_name): (event.step_key, found)
         for event in events[_TYPES.ASSET_CHECK_EVALUATION]
@@ -167,7 +167,7 @@ def _outcome(run: dg.DagsterRun, events: _Events, owners: Owners) -> Outcome:
 
 
 def _step_causes(job: str, events: _Events, blamed: set[str], owners: Owners) -> Iterator[Cause]:
-    """Yield a cause for each reason for which steps failed, `blamed` for checks aside."""
+    """Yield a cause per reason of failed steps, except `blamed` steps, which failed by checks."""
     planned = defaultdict(set)
     for event in events[_TYPES.ASSET_MATERIALIZATION_PLANNED]:
         planned[event.step_key].add(event.asset_key)
@@ -190,7 +190,7 @@ def _made(events: _Events) -> set[dg.AssetKey]:
 
 
 def _named_assets(event: Any) -> dict[str, str]:
-    """Return the assets that a failed step names in its metadata, with the reasons."""
+    """Return the assets that a failed step's metadata names, with the reasons."""
     data = event.step_failure_data.user_failure_data
     named = data.metadata.get(FAILED_ASSETS) if data is not None else None
     return dict(sorted(named.value.items())) if named is not None else {}

@@ -1,7 +1,7 @@
 """Automation conditions of the assets, by group.
 
-The warehouse follows the landing tables, figures and the report follow the tables they show. Work
-whose start depends on numbers, not on freshness alone, is a sensor: see `retraining`.
+The warehouse follows the landing tables; figures and the report follow the tables that they show.
+Work that depends on metadata and not only on updates is started by sensors: see `retraining`.
 """
 
 import warnings
@@ -23,7 +23,7 @@ SHOWN = ("figures", "report")
 def build_condition_sensors(
     environment: Environment,
 ) -> list[dg.AutomationConditionSensorDefinition]:
-    """Return the sensors that evaluate the conditions, one per stage, so that each has a switch."""
+    """Return the sensors that evaluate the conditions, one per stage, each with its own switch."""
 
     def sensor(
         name: Starter, groups: Sequence[str], description: str
@@ -40,20 +40,20 @@ def build_condition_sensors(
         sensor(
             Starter.WAREHOUSE_AFTER_LANDING,
             WAREHOUSE,
-            "Builds and tests the whole warehouse, in one run, when new data has landed in all "
-            "streams and passed its checks.",
+            "Builds and tests the whole warehouse in one run, when new data has landed in all "
+            "streams and has passed its checks.",
         ),
         sensor(
             Starter.FIGURES_AFTER_PREDICTIONS,
             SHOWN,
-            "Draws what shows predictions when these are new, and the other figures when the "
-            "warehouse is.",
+            "Draws the figures of predictions after new predictions, and the other figures after "
+            "changes in the warehouse.",
         ),
     ]
 
 
 def with_conditions(definitions: dg.Definitions) -> dg.Definitions:
-    """Return the definitions with a condition on each asset whose group has one."""
+    """Return the definitions with automation conditions on the warehouse, figures and report."""
     landing = sorted(
         spec.key
         for assets in definitions.assets or []
@@ -70,16 +70,17 @@ def with_conditions(definitions: dg.Definitions) -> dg.Definitions:
         return spec
 
     with warnings.catch_warnings():
-        # Dagster is pinned exactly, so a preview cannot change under us.
+        # A preview feature; Dagster is pinned exactly, so it cannot change unnoticed.
         warnings.simplefilter("ignore", dg.PreviewWarning)
         return definitions.map_asset_specs(func=condition)
 
 
 def all_landed(landing: Sequence[dg.AssetKey]) -> dg.AutomationCondition:
-    """True once after new data: all streams are in, none is being read, their checks passed.
+    """Return a condition that is true once after new data, when all streams have landed.
 
-    The same for every asset of the warehouse, so that they are asked for in one run, as one `dbt
-    build`. A failed build is not repeated before new data: the same data fails the same way.
+    No stream may be syncing, and their blocking checks must have passed. The condition is the same
+    for every asset of the warehouse, so that one run builds them all, with one `dbt build`. A
+    failed build is not repeated before new data, because the same data would fail again.
     """
 
     def each(condition: dg.AutomationCondition) -> list[dg.AutomationCondition]:
@@ -105,11 +106,11 @@ def all_landed(landing: Sequence[dg.AssetKey]) -> dg.AutomationCondition:
 
 
 def sources_renewed(spec: dg.AssetSpec) -> dg.AutomationCondition:
-    """True once after the sources of a figure or report were renewed, while none is at work.
+    """Return a condition that is true once after the sources of a figure or report were updated.
 
-    A table of the warehouse is renewed when its rows, hence its data version, are other ones. A
-    figure of predictions follows these alone: between warehouse and predictions it would find no
-    predictions of its date.
+    No source may be in progress. A table of the warehouse counts as updated only if its rows, and
+    hence its data version, have changed. A figure of predictions follows only the tables of `clv`:
+    after a warehouse build there are no predictions of the new date yet.
     """
     if any(dep.asset_key.path[0] == CLV for dep in spec.deps):
         renewed = dg.AutomationCondition.any_deps_updated().allow(dg.AssetSelection.groups(CLV))
@@ -119,7 +120,7 @@ def sources_renewed(spec: dg.AssetSpec) -> dg.AutomationCondition:
             & ~dg.AutomationCondition.executed_with_root_target()
         )
     return (
-        renewed.since_last_handled().with_label("what is shown was renewed")
+        renewed.since_last_handled().with_label("sources were updated")
         & ~dg.AutomationCondition.any_deps_missing()
         & ~dg.AutomationCondition.any_deps_in_progress()
         & ~dg.AutomationCondition.in_progress()

@@ -1,7 +1,7 @@
-"""Delivery of alerts: the ones that are due, their recipients, and the ones that wait.
+"""Delivery of alerts: new and waiting alerts, and their recipients.
 
-The sensor's cursor is the memory: how far the ended runs were read, the open causes, the alerts
-that wait. It has digests of addresses, not addresses, as these may be secrets.
+The sensor's cursor stores the last ended run that was read, the open causes and the waiting alerts.
+It contains digests of addresses instead of addresses, which may be secret.
 """
 
 import hashlib
@@ -19,18 +19,18 @@ from retail_pipeline.settings import Settings
 
 WEBHOOK, EMAIL = "webhook", "e-mail"
 RUNS_BEFORE_A_WARNING: Final = 3
-"""Runs in a row in which a check warns before it is alerted: a warning may pass by itself."""
+"""Runs in a row in which a check must warn before there is an alert: a warning may be temporary."""
 SEND_SECONDS: Final = 10.0
 _DELIVERY_SECONDS: Final = 20.0
-"""For all sending of one tick: Dagster ends a tick after a minute and keeps no cursor of it, and
-everything would be sent again."""
+"""Time for sending in one tick: Dagster would end a tick after a minute without storing its cursor,
+and the next tick would send all alerts again."""
 
 _LOG = logging.getLogger("retail_pipeline.alerts")
 _LOOPBACK: Final = ("127.0.0.1", "localhost", "::1")
 
 
 class OpenCause(pydantic.BaseModel):
-    """A cause that has not been healthy since it was seen."""
+    """A cause whose subjects have not been healthy since."""
 
     subjects: list[str]
     runs: list[str] = []
@@ -38,14 +38,14 @@ class OpenCause(pydantic.BaseModel):
 
 
 class Waiting(pydantic.BaseModel):
-    """An alert that one address has not taken yet; `to` is the recipient's id."""
+    """An alert that was not yet delivered to one recipient; `to` is the recipient's id."""
 
     to: str
     alert: dict[str, Any]
 
 
 class Memory(pydantic.BaseModel):
-    """The cursor: the last ended run that was read, the open causes by key, the waiting alerts."""
+    """The sensor's cursor: the last ended run that was read, open causes by key, waiting alerts."""
 
     seen: int
     causes: dict[str, OpenCause] = {}
@@ -54,7 +54,7 @@ class Memory(pydantic.BaseModel):
 
 @dataclass(frozen=True)
 class Recipient:
-    """One address of a team; the empty team is for owners without an address of their own."""
+    """One address of a team; the empty team is for owners without their own address."""
 
     channel: str
     team: str
@@ -62,7 +62,7 @@ class Recipient:
 
     @property
     def id(self) -> str:
-        """A digest that names the recipient without the address."""
+        """A digest that identifies the recipient without revealing the address."""
         return hashlib.sha256(f"{self.channel} {self.address}".encode()).hexdigest()[:16]
 
     @property
@@ -72,7 +72,7 @@ class Recipient:
 
 
 def take(memory: Memory, outcome: Outcome, settings: Settings) -> int:
-    """Enter an ended run into the memory; return the number of new alerts, logged and waiting."""
+    """Add an ended run to the memory, and log its new alerts; return their number."""
     causes = {cause.key: cause for cause in outcome.causes}
     for key, known in list(memory.causes.items()):
         if key not in causes and set(known.subjects) <= outcome.healthy:
@@ -95,10 +95,10 @@ def take(memory: Memory, outcome: Outcome, settings: Settings) -> int:
 
 
 def recipients(settings: Settings, owners: Sequence[str] | None = None) -> list[Recipient]:
-    """Return the addresses for assets of these owners; all of them where `owners` is None.
+    """Return the recipients for some owners, or all recipients if `owners` is None.
 
-    An owner without an address of its own shares the one without a team. So does what nobody owns,
-    such as a run that was killed; without that address it goes to all.
+    An owner without its own address uses the addresses without a team. A cause without an owner,
+    such as a killed run, uses them too; if there are none, all recipients get the alert.
     """
     found = []
     for channel, routes in ((WEBHOOK, settings.alert_webhook), (EMAIL, settings.alert_email)):
@@ -111,18 +111,18 @@ def recipients(settings: Settings, owners: Sequence[str] | None = None) -> list[
 
 
 def deliver(memory: Memory, settings: Settings, seconds: float = _DELIVERY_SECONDS) -> list[str]:
-    """Send the waiting alerts; those that an address does not take stay in the memory.
+    """Send the waiting alerts; those that were not delivered stay in the memory.
 
-    An address that has failed gets nothing more in the same call, and the alert that failed comes
-    last in the next one, so that one refused alert holds up no other.
+    After a failure an address gets no more alerts in the same call, and the failed alert is the
+    last in the next call, so that it does not delay others.
 
     Args:
-        memory: The waiting alerts.
-        settings: The addresses.
-        seconds: No alert is begun later than this; the rest waits for the next call.
+        memory: The memory with the waiting alerts.
+        settings: The settings with the addresses.
+        seconds: The time after which no more alerts are sent; the rest wait for the next call.
 
     Returns:
-        One sentence per address that failed, without the address.
+        One sentence per failed address, without the address.
     """
     known = {each.id: each for each in recipients(settings)}
     failed: dict[str, str] = {}
@@ -142,12 +142,12 @@ def deliver(memory: Memory, settings: Settings, seconds: float = _DELIVERY_SECON
 
 
 def _refusal(recipient: Recipient, alert: dict[str, Any], settings: Settings) -> str:
-    """Send one alert; return the reason where it was not taken, else nothing."""
+    """Send one alert; return the reason of a failure, or an empty text."""
     try:
         if recipient.address.startswith(("http://", "https://")):
             return _post(recipient.address, alert)
         return _notify(recipient, alert, settings)
-    except Exception as error:  # none may end the alerting, and its text may be secret
+    except Exception as error:  # no error may stop the alerts; its text may contain secrets
         return f"it cannot be reached ({type(error).__name__})"
 
 
@@ -171,7 +171,7 @@ def _notify(recipient: Recipient, alert: dict[str, Any], settings: Settings) -> 
 
 
 def _mail_target(address: str, settings: Settings) -> dict[str, Any]:
-    """Return apprise's description of a mail; in clear it goes to this machine only."""
+    """Return apprise's configuration of a mail, unencrypted only to a server on this machine."""
     server = urlsplit(settings.smtp_url or "")
     host = server.hostname or "localhost"
     is_tls = server.scheme == "smtps"

@@ -1,7 +1,7 @@
-"""What runs unasked in which environment: the one table of it, and the names in it.
+"""The schedules and sensors that are on by default, by environment.
 
-`docs/operations.md` shows the same table, and a test holds the two together. What each schedule and
-sensor does is in the modules beside this one.
+`docs/operations.md` shows the same table, and a test compares the two. The schedules and sensors
+are defined in the other modules of this package.
 """
 
 from collections.abc import Mapping
@@ -13,7 +13,7 @@ from retail_pipeline.settings import Environment
 
 
 class Starter(StrEnum):
-    """The schedules and sensors."""
+    """The names of the schedules and sensors."""
 
     DAILY_INGESTION = "daily_ingestion"
     WEEKLY_UPKEEP = "weekly_upkeep"
@@ -26,20 +26,20 @@ class Starter(StrEnum):
 
 RUNS_UNASKED: Mapping[Environment, frozenset[Starter]] = MappingProxyType(
     {
-        # A laptop must not start work by itself; each can be switched on in the UI.
+        # A laptop starts nothing by itself; each starter can be switched on in the UI.
         Environment.LOCAL: frozenset(),
-        # Staging shares the source's rate limits with production: it syncs when someone asks.
+        # Staging shares the source's rate limits with production, so its syncs are started by hand.
         Environment.STAGING: frozenset(Starter) - {Starter.DAILY_INGESTION},
         Environment.PRODUCTION: frozenset(Starter),
     }
 )
-"""The environment that somebody adds has to decide: a missing one is an error."""
+"""The starters that are on by default; every environment must have an entry."""
 
 
 def status(starter: Starter, environment: Environment) -> Literal["RUNNING", "STOPPED"]:
-    """Return the name of Dagster's status: whether it runs without being switched on.
+    """Return the name of a starter's default status in Dagster.
 
     Raises:
-        KeyError: An environment was added and nobody decided what runs in it.
+        KeyError: The environment has no entry in `RUNS_UNASKED`.
     """
     return "RUNNING" if starter in RUNS_UNASKED[environment] else "STOPPED"

@@ -1,7 +1,7 @@
-"""The jobs: named selections of assets and their checks. When they run is decided elsewhere.
+"""The jobs: named selections of assets and their checks. Schedules and sensors start them.
 
-A job that holds a partitioned asset asks for partitions when it is launched, and a fresh instance
-has none: `clv/backtest` has a job of its own; in the others `clv/backtest_summary` does its work.
+A job with a partitioned asset can be launched only for partitions, and a new instance has none.
+Therefore `clv/backtest` has a separate job; in other jobs `clv/backtest_summary` does its work.
 """
 
 from typing import Any
@@ -33,8 +33,8 @@ LONGEST_HOURS = {
     PIPELINE: 10,
     UPKEEP: 1,
 }
-"""A run that takes longer is stuck: run monitoring ends it and its alert says so. First loads of
-years of history stay below; a night's increment takes minutes."""
+"""Maximum hours of a run by job, after which run monitoring ends it. A first load of years of
+history takes less; a nightly run takes minutes."""
 
 
 def build_jobs() -> list[Any]:
@@ -45,28 +45,28 @@ def build_jobs() -> list[Any]:
         _job(
             INGESTION,
             dg.AssetSelection.groups("transactional"),
-            "Sync the retail API into PostgreSQL and check what was landed.",
+            "Sync the retail API into PostgreSQL and check the landed records.",
         ),
         _job(
             REFRESH,
             dg.AssetSelection.groups("transactional", "staging", "intermediate", "warehouse"),
-            "Sync the retail API and rebuild the warehouse on it.",
+            "Sync the retail API and rebuild the warehouse.",
         ),
         _job(
             CLV,
             dg.AssetSelection.groups("clv", "figures", "report") - cutoffs,
-            "Train, test and choose the model on the features that are there; predict, segment, "
-            "draw, report.",
+            "Train, test and choose the model on the current features; predict, segment, draw "
+            "figures and write the report.",
         ),
         _job(
             SCORE,
             dg.AssetSelection.assets(PREDICTIONS).downstream() & clv,
-            "Refresh predictions and segments with the model that serves.",
+            "Refresh predictions and segments with the champion model.",
         ),
         _job(
             REALISED,
             dg.AssetSelection.assets(REALISED_PREDICTIONS),
-            "Compare served predictions whose horizon has passed with what came.",
+            "Compare served predictions whose horizon has passed with the actual values.",
         ),
         _job(
             BACKTEST,
@@ -83,10 +83,10 @@ def build_jobs() -> list[Any]:
 
 
 def _job(name: str, selection: dg.AssetSelection, description: str) -> Any:
-    # Dagster exports no type of what this returns.
+    # Dagster does not export the type of the returned job.
     return dg.define_asset_job(name, selection, description=description, tags=_limits(name))
 
 
 def _limits(name: str) -> dict[str, str]:
-    # The tag of Dagster's run monitoring, which ends a run that takes longer.
+    # Dagster's run monitoring ends runs that exceed the value of this tag.
     return {"dagster/max_runtime": str(LONGEST_HOURS[name] * 3600)}

@@ -1,7 +1,7 @@
 """Retention: the job that removes old runs with their events and logs.
 
-The run of an asset's latest materialization is kept however old it is, as it describes the asset.
-Tables of the warehouse are not touched. How long Dagster keeps ticks is in `deploy/dagster.yaml`.
+The run of an asset's latest materialization stays, because it describes the asset. Tables of the
+warehouse are not changed. `deploy/dagster.yaml` sets the retention of ticks.
 """
 
 from collections.abc import Mapping
@@ -14,7 +14,7 @@ KEEP_DAYS = 90
 
 
 class UpkeepConfig(dg.Config):
-    """How long finished runs stay."""
+    """The retention of finished runs."""
 
     keep_days: int = pydantic.Field(
         default=KEEP_DAYS, ge=1, description="Finished runs older than this many days are removed."
@@ -23,7 +23,7 @@ class UpkeepConfig(dg.Config):
 
 @dg.op
 def remove_old_runs(context: dg.OpExecutionContext, config: UpkeepConfig) -> None:
-    """Remove runs, events and logs that are older than they are kept."""
+    """Remove finished runs, with their events and logs, after the retention time."""
     before = datetime.now(UTC) - timedelta(days=config.keep_days)
     removed = remove_older(context.instance, before)
     context.log.info(f"removed {removed} runs that ended before {before:%Y-%m-%d}")
@@ -31,13 +31,13 @@ def remove_old_runs(context: dg.OpExecutionContext, config: UpkeepConfig) -> Non
 
 
 def build_upkeep_job(name: str, tags: Mapping[str, str]) -> dg.JobDefinition:
-    """Return the job that removes what is older than it is kept."""
+    """Return the job that removes old runs, with their events and logs."""
 
     @dg.job(
         name=name,
         tags=dict(tags),
         executor_def=dg.in_process_executor,
-        description="Remove finished runs, their events and logs, older than they are kept.",
+        description="Remove finished runs, with their events and logs, after the retention time.",
     )
     def upkeep() -> None:
         remove_old_runs()
@@ -46,11 +46,11 @@ def build_upkeep_job(name: str, tags: Mapping[str, str]) -> dg.JobDefinition:
 
 
 def remove_older(instance: dg.DagsterInstance, before: datetime) -> int:
-    """Remove finished runs that were last touched before an instant; return how many.
+    """Remove finished runs that were last updated before an instant; return their number.
 
     Args:
-        instance: The instance whose runs are removed, with their events and logs.
-        before: Runs updated later stay.
+        instance: The Dagster instance.
+        before: The instant; runs that were updated later stay.
     """
     statuses = dg.DagsterRunStatus
     finished = [statuses.SUCCESS, statuses.FAILURE, statuses.CANCELED]
@@ -63,7 +63,7 @@ def remove_older(instance: dg.DagsterInstance, before: datetime) -> int:
 
 
 def _latest_runs(instance: dg.DagsterInstance) -> set[str]:
-    """Return the runs of the latest materializations, those of partitions included."""
+    """Return the ids of the runs of the latest materializations, including those of partitions."""
     made = dg.DagsterEventType.ASSET_MATERIALIZATION
     found = set()
     for key in instance.all_asset_keys():

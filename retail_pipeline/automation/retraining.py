@@ -1,8 +1,7 @@
-"""Work that new features call for: a new model, new predictions, or actual values of past ones.
+"""Runs after new features: to train a model, to predict, or to compare predictions with actuals.
 
-Decided from the metadata of Dagster's materializations; nothing is read from the warehouse, and no
-stream of an API is named. Conditions of Dagster know which assets are newer, but no numbers; hence
-sensors.
+The decisions use the metadata of Dagster's materializations; the warehouse is not read. Dagster's
+automation conditions cannot compare metadata, so sensors call these functions.
 """
 
 import json
@@ -21,16 +20,16 @@ FEATURES = dg.AssetKey(["warehouse", "customer_features"])
 MODEL = dg.AssetKey(["clv", "model"])
 
 RETRAIN_GROWTH = 0.05
-"""Transactions since the training, as a share of those it used, from which models are trained anew
-within a month. A new month brings a new cut-off, and so always does."""
+"""Growth of the transactions since the training, as a share, that leads to a new training within a
+month. A new month always does, because it adds a cut-off."""
 
 _AT_ONCE = 100
-"""Materializations that are read in one tick; the rest waits for the next one."""
+"""Most materializations that are read in one tick; the rest wait for the next tick."""
 
 
 @dataclass(frozen=True)
 class Data:
-    """The as-of date, the generation and the transactions of the warehouse at some moment."""
+    """The as-of date, the generation and the number of transactions of a warehouse build."""
 
     as_of: date
     generation: int
@@ -39,7 +38,7 @@ class Data:
 
 @dataclass(frozen=True, order=True)
 class OpenHorizon:
-    """Predictions whose outcome is not complete: their date (ISO), horizon, generation of data."""
+    """Predictions with an incomplete outcome: their as-of date (ISO), horizon and generation."""
 
     as_of: str
     horizon_days: int
@@ -52,11 +51,11 @@ class OpenHorizon:
 
 
 def runs_for_new_features(instance: dg.DagsterInstance, cursor: str | None) -> dg.SensorResult:
-    """Return the run that the latest features call for; none where they were looked at before.
+    """Return the run request for the latest features; none if they were already handled.
 
     Args:
-        instance: The instance whose event log is read.
-        cursor: The version of the features that were looked at last; None at first.
+        instance: The instance with the event log.
+        cursor: The version of the features that were handled last; None in the first tick.
     """
     latest = _latest(instance, FEATURES)
     if latest is None:
@@ -67,14 +66,14 @@ def runs_for_new_features(instance: dg.DagsterInstance, cursor: str | None) -> d
         return _nothing(f"the run with the latest features {state}", cursor)
     version = _version(latest)
     if version == cursor:
-        return _nothing("the features are those of the last look", cursor)
+        return _nothing("the features have not changed since the last tick", cursor)
     job, reason = job_for(instance, latest)
     if job is None:
         return _nothing(reason, version)
-    # A materialization that was reported by hand has no run; its own id stands in.
+    # A materialization that was reported by hand has no run; its storage id is used instead.
     cause = latest.run_id or f"reported-{latest.storage_id}"
     given = _window_of(run) if run is not None else {}
-    # Neither a full refresh, as the job should empty no layer, nor `today`, which may have passed.
+    # Not `full_refresh`, which would empty the layers, and not `today`, which may have passed.
     names = ("as_of", "horizon_days", "discount_rate")
     window = {name: given[name] for name in names if given.get(name) not in (None, TODAY)}
     request = dg.RunRequest(
@@ -87,7 +86,7 @@ def runs_for_new_features(instance: dg.DagsterInstance, cursor: str | None) -> d
 
 
 def job_for(instance: dg.DagsterInstance, features: dg.EventLogRecord) -> tuple[str | None, str]:
-    """Return the job that a materialization of the features calls for, and the reason."""
+    """Return the job to run after a materialization of the features, or None, and the reason."""
     trained, predicted = _latest(instance, MODEL), _latest(instance, PREDICTIONS)
     if trained is not None and trained.storage_id > features.storage_id:
         return None, "a model was trained on these features"
@@ -100,9 +99,9 @@ def job_for(instance: dg.DagsterInstance, features: dg.EventLogRecord) -> tuple[
 
 
 def reason_to_retrain(now: Data | None, then: Data | None) -> str | None:
-    """Return why a model that was trained on the data of `then` is too old for that of now."""
+    """Return the reason to replace a model that was trained on the data `then`, or None."""
     if now is None or then is None:
-        return "no model was trained yet, or it is not known on what"
+        return "no model was trained yet, or its training data is not known"
     if now.generation != then.generation:
         return "the data is of another source or was rebuilt"
     if now.as_of.replace(day=1) != then.as_of.replace(day=1):
@@ -116,15 +115,16 @@ def reason_to_retrain(now: Data | None, then: Data | None) -> str | None:
 def runs_for_passed_horizons(
     instance: dg.DagsterInstance, cursor: str | None, default_horizon: int
 ) -> dg.SensorResult:
-    """Return a run per horizon whose predictions have come due since the cursor.
+    """Return a run request per horizon whose predictions have become due since the last tick.
 
-    They are due once the features of the warehouse reach past the horizon: these stand for data
-    that is built and tested. Predictions of data that was rebuilt since never come due.
+    Predictions are due when the as-of date of the latest features reaches the end of their horizon.
+    Predictions of an earlier generation of the data never become due.
 
     Args:
-        instance: The instance whose event log is read.
-        cursor: The last predictions that were read and those that are open, as JSON; None at first.
-        default_horizon: The horizon of runs that were given none, in days.
+        instance: The instance with the event log.
+        cursor: The last materialization of predictions that was read and the open horizons, as
+            JSON; None in the first tick.
+        default_horizon: The horizon, in days, of runs whose configuration sets none.
     """
     kept = json.loads(cursor) if cursor else {"seen": 0, "open": []}
     waiting = {OpenHorizon(*each) for each in kept["open"]}
@@ -140,7 +140,7 @@ def runs_for_passed_horizons(
     due: dict[int, OpenHorizon] = {}
     if now is not None:
         waiting = {each for each in waiting if each.generation == now.generation}
-        # Of each horizon the latest date stands for the earlier ones.
+        # One run per horizon handles all dates, so the latest date is enough.
         due = {each.horizon_days: each for each in sorted(waiting) if each.due <= now.as_of}
         waiting = {each for each in waiting if each.due > now.as_of}
     seen = found[-1].storage_id if found else kept["seen"]
@@ -161,29 +161,29 @@ def _realised_request(last: OpenHorizon) -> dg.RunRequest:
 
 
 def _data_of(instance: dg.DagsterInstance, record: dg.EventLogRecord) -> Data | None:
-    """Return the data that something was made from; None where that is not known."""
+    """Return the warehouse data before a materialization, or None if its metadata is incomplete."""
     built = _latest(instance, TRANSACTIONS, before=record.storage_id)
     try:
         return Data(
-            date.fromisoformat(_said(built, "as_of")),
-            int(_said(built, "generation")),
-            int(_said(built, "dagster/row_count")),
+            date.fromisoformat(_metadata_text(built, "as_of")),
+            int(_metadata_text(built, "generation")),
+            int(_metadata_text(built, "dagster/row_count")),
         )
     except ValueError:
         return None
 
 
 def _version(features: dg.EventLogRecord) -> str:
-    """Return a text that is another one where the rows are; a refilled layer has other ones."""
+    """Return the version of the features, which changes with their rows or their generation."""
     made = features.asset_materialization
-    # One that was reported by hand has no version, and is never the same as another.
+    # Without a data version (reported by hand), each materialization has its own version.
     tags = (made.tags if made else None) or {}
     rows = tags.get("dagster/data_version", str(features.storage_id))
-    return f"{_said(features, 'generation')}:{rows}"
+    return f"{_metadata_text(features, 'generation')}:{rows}"
 
 
-def _said(record: dg.EventLogRecord | None, name: str) -> str:
-    """Return a value of a materialization's metadata as text; empty where it has none."""
+def _metadata_text(record: dg.EventLogRecord | None, name: str) -> str:
+    """Return a value of a materialization's metadata as text; empty if it is missing."""
     made = record.asset_materialization if record is not None else None
     value = made.metadata.get(name) if made is not None else None
     return str(value.value) if value is not None else ""
@@ -192,13 +192,13 @@ def _said(record: dg.EventLogRecord | None, name: str) -> str:
 def _latest(
     instance: dg.DagsterInstance, key: dg.AssetKey, before: int | None = None
 ) -> dg.EventLogRecord | None:
-    """Return an asset's latest materialization, of those before an id of the event log if given."""
+    """Return an asset's latest materialization, or the latest before a storage id."""
     wanted = dg.AssetRecordsFilter(key, before_storage_id=before)
     return next(iter(instance.fetch_materializations(wanted, limit=1).records), None)
 
 
 def _window_of(run: dg.DagsterRun) -> Mapping[str, Any]:
-    """Return the configuration of `run_window` that a run was given; empty where it had none."""
+    """Return a run's configuration of `run_window`; empty if it has none."""
     given: Any = run.run_config
     for name in ("resources", "run_window", "config"):
         given = given.get(name) or {}

@@ -1,4 +1,4 @@
-"""Schedules: what starts at a time of day, in UTC."""
+"""The schedules, in UTC."""
 
 import dagster as dg
 
@@ -8,10 +8,9 @@ from retail_pipeline.settings import Environment
 
 
 def build_schedules(environment: Environment) -> list[dg.ScheduleDefinition]:
-    """Return the schedules with the status that the environment gives them.
+    """Return the schedules with their default status in the environment.
 
-    After a downtime Dagster's scheduler starts the latest missed time alone: one run, not one for
-    each night.
+    After a downtime Dagster starts only the latest missed tick: one run, not one for each night.
     """
 
     def schedule(name: Starter, job: str, cron: str, description: str) -> dg.ScheduleDefinition:
@@ -28,13 +27,13 @@ def build_schedules(environment: Environment) -> list[dg.ScheduleDefinition]:
         schedule(
             Starter.DAILY_INGESTION,
             INGESTION,
-            "30 2 * * *",  # the European business day is over and nobody waits for the database
-            "Syncs the retail API once a night; the sensors go on from there.",
+            "30 2 * * *",  # after the European business day, when the database is idle
+            "Syncs the retail API once a night; sensors then start the later stages.",
         ),
         schedule(
             Starter.WEEKLY_UPKEEP,
             UPKEEP,
             "30 5 * * 0",  # on Sunday, when the night's runs are over
-            "Removes runs, events and logs that are older than they are kept.",
+            "Removes finished runs, with their events and logs, after the retention time.",
         ),
     ]

@@ -1,7 +1,6 @@
-"""Sensors: work that follows new features, predictions whose horizon has passed, alerts.
+"""The sensors: runs after new features, runs after passed horizons, and alerts.
 
-Only the wiring: runs are decided on in `retraining`, causes of alerts are found in `alerts`, and
-alerts are sent in `delivery`.
+`retraining` decides on the runs, `alerts` finds the causes of alerts, and `delivery` sends them.
 """
 
 import logging
@@ -19,18 +18,18 @@ from retail_pipeline.automation.retraining import runs_for_new_features, runs_fo
 from retail_pipeline.settings import Settings
 
 _AT_ONCE = 50
-"""Ended runs that are read in one tick; the rest waits for the next one."""
+"""Most ended runs that are read in one tick; the rest wait for the next tick."""
 _ENDS: Final = (dg.DagsterEventType.RUN_SUCCESS, dg.DagsterEventType.RUN_FAILURE)
 
 _LOG = logging.getLogger("retail_pipeline.alerts")
 
 
 def build_sensors(settings: Settings, jobs: Sequence[Any]) -> list[dg.SensorDefinition]:
-    """Return the sensors with the status that the environment gives them.
+    """Return the sensors with their default status in the environment.
 
     Args:
-        settings: Its environment decides what runs unasked; it has the addresses of alerts.
-        jobs: Those that sensors start are among them.
+        settings: The settings with the environment and the addresses of alerts.
+        jobs: The jobs, including those that sensors start.
     """
 
     def sensor(
@@ -52,8 +51,8 @@ def build_sensors(settings: Settings, jobs: Sequence[Any]) -> list[dg.SensorDefi
         sensor(
             Starter.CLV_AFTER_NEW_FEATURES,
             lambda context: runs_for_new_features(context.instance, context.cursor),
-            "After new features: trains and chooses a model anew when they have a new month or "
-            "enough new transactions, else refreshes predictions with the model that serves.",
+            "After new features: trains and chooses a model if there is a new month or enough new "
+            "transactions; otherwise refreshes predictions with the champion model.",
             [CLV, SCORE],
         ),
         sensor(
@@ -61,8 +60,8 @@ def build_sensors(settings: Settings, jobs: Sequence[Any]) -> list[dg.SensorDefi
             lambda context: runs_for_passed_horizons(
                 context.instance, context.cursor, settings.horizon_days
             ),
-            "Compares served predictions with the actual values, once the data reaches past their "
-            "horizon: one run per horizon.",
+            "Compares served predictions with the actual values when their horizon has passed, "
+            "in one run per horizon.",
             [REALISED],
         ),
         sensor(
@@ -70,8 +69,8 @@ def build_sensors(settings: Settings, jobs: Sequence[Any]) -> list[dg.SensorDefi
             lambda context: send_alerts(
                 context.instance, context.cursor, settings, _owners_in(context)
             ),
-            "Alerts the owners of failed runs and checks, once per cause; an alert that could not "
-            "be sent waits for the next tick.",
+            "Alerts the owners of failed runs and checks, once per cause; an alert that was not "
+            "delivered is sent again in the next tick.",
         ),
     ]
 
@@ -79,16 +78,17 @@ def build_sensors(settings: Settings, jobs: Sequence[Any]) -> list[dg.SensorDefi
 def send_alerts(
     instance: dg.DagsterInstance, cursor: str | None, settings: Settings, owners: Owners
 ) -> dg.SensorResult:
-    """Send the alerts of the runs that ended since the cursor, and those that wait.
+    """Send the alerts of the runs that ended since the last tick, and the waiting alerts.
 
-    It is one plain sensor over all ended runs: Dagster's own run failure sensor reads no checks and
-    goes on to the next run after an alert that could not be sent.
+    Dagster's run failure sensor is not used: it reads no checks, and after an alert that was not
+    delivered it continues with the next run.
 
     Args:
-        instance: The instance whose runs are read.
-        cursor: The memory; a first look alerts no history, a damaged one reads the latest runs.
-        settings: The addresses.
-        owners: Looks up the owners of an asset.
+        instance: The instance with the runs.
+        cursor: The memory. Without one, only later runs cause alerts; if it is invalid, the latest
+            runs are read again.
+        settings: The settings with the addresses.
+        owners: Returns the owners of an asset.
     """
     memory = _memory(instance, cursor)
     ended = _ended_runs(instance, memory.seen)
@@ -108,7 +108,7 @@ def send_alerts(
 
 
 def _memory(instance: dg.DagsterInstance, cursor: str | None) -> Memory:
-    """Return the memory of a cursor; a first one starts with the runs that end from now on."""
+    """Return the memory of a cursor; without a cursor, it starts after the runs so far."""
     if cursor is None:
         return Memory(seen=max(_latest_ends(instance), default=0))
     try:
@@ -127,7 +127,7 @@ def _latest_ends(instance: dg.DagsterInstance) -> list[int]:
 
 
 def _ended_runs(instance: dg.DagsterInstance, seen: int) -> Sequence[dg.EventLogRecord]:
-    """Return the ends of runs since a storage id, oldest first."""
+    """Return the events of runs that ended after a storage id, oldest first."""
     found = [
         instance.fetch_run_status_changes(
             dg.RunStatusChangeRecordsFilter(kind, after_storage_id=seen),  # type: ignore[arg-type]
@@ -137,7 +137,7 @@ def _ended_runs(instance: dg.DagsterInstance, seen: int) -> Sequence[dg.EventLog
         for kind in _ENDS
     ]
     records = sorted((r for each in found for r in each), key=lambda record: record.storage_id)
-    # Where one kind has more to come, the other must not run ahead of it.
+    # If one kind has more events than were read, later events of the other kind must wait.
     full = [each[-1].storage_id for each in found if len(each) == _AT_ONCE]
     return [each for each in records if not full or each.storage_id <= min(full)]
 

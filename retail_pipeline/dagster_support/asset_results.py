@@ -1,4 +1,4 @@
-"""Materializations of table assets: rows, as-of date, column schema, seconds, Markdown tables."""
+"""Materialization results of table assets, with rows, as-of date, column schema and seconds."""
 
 import time
 from typing import TYPE_CHECKING, Any
@@ -20,10 +20,10 @@ def table_result(
     """Return the materialization of a table.
 
     Args:
-        database: The database that holds it.
-        table: Its name with the schema.
-        rows: Rows that were written.
-        started: `time.monotonic()` when the step began.
+        database: The database of the table.
+        table: The table's name with its schema.
+        rows: The number of rows written.
+        started: The value of `time.monotonic()` at the start of the step.
         metadata: Further metadata, by name.
     """
     with database.connect() as connection:
@@ -41,7 +41,10 @@ def table_result(
 
 
 def columns_of(connection: psycopg.Connection, table: str) -> dg.TableSchema:
-    """Return the columns of a table or view; those of features take the mart's comments."""
+    """Return the columns of a table or view.
+
+    A column without a comment gets the comment of the same column of `warehouse.customer_features`.
+    """
     columns = connection.execute(
         "select own.attname, format_type(own.atttypid, own.atttypmod), "
         "coalesce(col_description(own.attrelid, own.attnum), "
@@ -64,7 +67,7 @@ def columns_of(connection: psycopg.Connection, table: str) -> dg.TableSchema:
 
 
 def markdown(table: "pd.DataFrame") -> dg.MetadataValue:
-    """Return a frame as a Markdown table; a missing value is an empty cell."""
+    """Return a frame as a Markdown table; missing values are empty cells."""
     import pandas as pd
 
     lines = [list(map(str, table.columns)), ["---"] * len(table.columns)]

@@ -1,8 +1,8 @@
-"""Metadata that every asset has, whichever room defines it.
+"""Metadata that every asset gets, whichever package defines it.
 
-The place of its code, whether it holds personal data, and a description of one sentence; further
-sentences of a description become the metadata `note`. Keys, owners, groups and kinds are the
-rooms' own.
+It consists of code references, the tag for personal data and a description of one sentence;
+further sentences of a description become the metadata `note`. The packages define keys, owners,
+groups and kinds.
 """
 
 import inspect
@@ -17,7 +17,7 @@ from retail_pipeline.settings import PROJECT_ROOT
 
 DATA = "data"
 PERSONAL, PSEUDONYMOUS, AGGREGATE = "personal", "pseudonymous", "aggregate"
-"""Values of this tag: names and addresses; rows of a customer under an id; nothing about one."""
+"""Values of the tag: names and addresses; rows of a customer with an id; no single customer."""
 
 _PERSONAL = {"staging/stg_retail__user_contacts"}
 _IDS = {"customer_id", "user_id"}
@@ -27,27 +27,27 @@ _OF_CUSTOMERS = {
     "clv/predictions",
     "clv/training_set",
 }
-"""Tables of Python with a row per customer: their columns are not known before they are made."""
+"""Tables of Python assets with a row per customer, whose specs do not list columns."""
 
 _REFERENCES = "dagster/code_references"
 _FILES = {
     "retail_api": "airbyte/sources/retail_api/manifest.yaml",
     "transactional": "airbyte/connections/{name}.yaml",
 }
-"""Layers that are declared in files: which one a person would change."""
+"""Layers that are declared in files: the file to edit."""
 
-# Dagster is pinned exactly, so that neither can change below the project.
+# Both features are unstable in Dagster; it is pinned exactly, so they cannot change unnoticed.
 warnings.filterwarnings("ignore", message=".*(code_ref|CodeRef)", category=dg.BetaWarning)
 warnings.filterwarnings(
     "ignore", message=".*map_(resolved_)?asset_specs", category=dg.PreviewWarning
 )
 
 
-def catalogued(definitions: dg.Definitions) -> dg.Definitions:
+def cataloged(definitions: dg.Definitions) -> dg.Definitions:
     """Return definitions whose assets have the tag, code references and one-sentence description.
 
     Args:
-        definitions: Of one room; checks and resources stay as they are.
+        definitions: The definitions of one package; checks and resources are not changed.
     """
     codes = {
         key: code
@@ -59,7 +59,7 @@ def catalogued(definitions: dg.Definitions) -> dg.Definitions:
 
 
 def _code(asset: dg.AssetsDefinition) -> CodeType | None:
-    """Return the code of the function that makes an asset, below its decorators.
+    """Return the code of an asset's function, without its decorators.
 
     Dagster's `with_source_code_references` names the decorator's file instead.
     """
@@ -87,7 +87,7 @@ def _references(spec: dg.AssetSpec, code: CodeType | None) -> list[Any]:
     layer, name = spec.key.path[0], spec.key.path[-1]
     if layer in _FILES:
         path = PROJECT_ROOT / _FILES[layer].format(name=name)
-        if path.is_file():  # where another source's streams are declared is not known by name
+        if path.is_file():  # another source's files may have other names
             found.insert(0, _place(path))
     return found
 
@@ -100,7 +100,7 @@ def _data(spec: dg.AssetSpec) -> str:
     name = spec.key.to_user_string()
     if DATA in spec.tags:
         return spec.tags[DATA]
-    if name in _PERSONAL or PERSONAL in spec.tags:  # a dbt model says it by a tag of its own
+    if name in _PERSONAL or PERSONAL in spec.tags:  # dbt models have the tag `personal`
         return PERSONAL
     schema = spec.metadata.get("dagster/column_schema")
     columns = {column.name for column in getattr(schema, "columns", ())}

@@ -1,4 +1,4 @@
-"""Results of asset checks: one row of numbers that passed, failed, or is a warning."""
+"""Results of asset checks with numbers as metadata: passed, failed, or warned."""
 
 from typing import Any
 
@@ -8,12 +8,12 @@ from retail_pipeline.postgres import Database, Role
 
 
 def one_row(database: Database, statement: str, params: dict[str, Any]) -> dict[str, Any]:
-    """Return the only row of a query as plain values, None for null; empty where there is no row.
+    """Return the first row of a query as plain values, with None for null; empty without rows.
 
     Args:
-        database: Read as the scientist.
+        database: The database; the query runs with the scientist's role.
         statement: The query.
-        params: Its named parameters.
+        params: The named parameters of the query.
     """
     import pandas as pd
 
@@ -28,17 +28,17 @@ def one_row(database: Database, statement: str, params: dict[str, Any]) -> dict[
 
 
 def passed(numbers: dict[str, Any]) -> dg.AssetCheckResult:
-    """Return a check result that passed, with its numbers."""
+    """Return a check result that passed."""
     return dg.AssetCheckResult(passed=True, metadata=_known(numbers))
 
 
 def failed(numbers: dict[str, Any], description: str) -> dg.AssetCheckResult:
-    """Return a check result that failed: an error, which stops a blocking check's downstream."""
+    """Return a check result that failed with an error; a blocking check stops its downstream."""
     return dg.AssetCheckResult(passed=False, metadata=_known(numbers), description=description)
 
 
 def warned(numbers: dict[str, Any], description: str) -> dg.AssetCheckResult:
-    """Return a check result that is a warning: it is shown, and nothing stops."""
+    """Return a check result that failed with a warning, which stops nothing."""
     return dg.AssetCheckResult(
         passed=False,
         severity=dg.AssetCheckSeverity.WARN,

@@ -1,7 +1,7 @@
-"""The end of runs whose process is gone, and of the places in pools that they hold.
+"""Ending of runs whose process has died, which also frees their slots in pools.
 
-Dagster's default launcher cannot see whether a run's process is alive: run monitoring would end a
-dead run only when its longest time is over, and on a laptop no daemon need be there to do so.
+Dagster's default launcher cannot check whether a run's process is alive. Run monitoring would end
+such a run only after its maximum runtime, and needs the daemon, which may not run on a laptop.
 """
 
 import fcntl
@@ -15,18 +15,18 @@ if TYPE_CHECKING:
     from dagster import DagsterInstance
 
 _LAUNCHED_BY = "dagster/grpc_info"
-"""The tag of a run that names the code location which started its process."""
+"""The run tag with the address of the code location that started the run's process."""
 
 
 @contextmanager
 def held_by_this_process(instance: "DagsterInstance", folder: Path, run_id: str) -> Iterator[None]:
-    """Hold a run's file lock for the block, after ending the runs whose lock nobody holds.
+    """End the runs whose file lock is free, then hold this run's lock until the block ends.
 
-    The system gives up the lock of a process that ends, however it ends.
+    The operating system releases a lock when its process ends, even if it was killed.
 
     Args:
-        instance: Where runs are recorded.
-        folder: Of the lock files; made if absent.
+        instance: The Dagster instance.
+        folder: The folder of the lock files, created if missing.
         run_id: The run of this process.
     """
     folder.mkdir(parents=True, exist_ok=True)
@@ -42,14 +42,14 @@ def held_by_this_process(instance: "DagsterInstance", folder: Path, run_id: str)
 
 
 def end_runs_of_code_location(instance: "DagsterInstance", host: str, port: int) -> None:
-    """Report as failed the unfinished runs of a code location that is being started again.
+    """Report the unfinished runs of a restarted code location as failed.
 
-    Its runs were processes in its container and ended with it.
+    Its runs were processes in its container, which ended with the container.
 
     Args:
-        instance: Where runs are recorded.
-        host: Of the code location, as the webserver and the daemon know it.
-        port: Its port.
+        instance: The Dagster instance.
+        host: The code location's host, as configured for the webserver and the daemon.
+        port: The code location's port.
     """
     from dagster import DagsterRunStatus, RunsFilter
 
@@ -67,7 +67,7 @@ def _end_if_dead(instance: "DagsterInstance", path: Path) -> None:
             _end(instance, path.stem, "the process of this run was killed, or crashed")
             path.unlink(missing_ok=True)
     except (BlockingIOError, FileNotFoundError):
-        return  # its process is alive, or has ended meanwhile
+        return  # the run's process is alive, or has just ended
 
 
 def _end(instance: "DagsterInstance", run_id: str, reason: str) -> None:

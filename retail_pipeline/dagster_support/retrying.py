@@ -1,7 +1,7 @@
-"""Retries with growing pauses where a repetition can help: a connection that was lost or refused.
+"""Retries of a step, with growing pauses, after a lost or refused database connection.
 
-Anything else fails at once: the same data, code and credentials fail the same way again. A step has
-no retry policy of its own; it asks for a retry when it knows why.
+Other errors fail at once, because the same data, code and credentials would fail again. Therefore
+steps have no retry policy; they request a retry for these errors only.
 """
 
 import functools
@@ -14,15 +14,15 @@ from retail_pipeline.postgres.lost import is_lost_connection
 
 MOST_RETRIES = 3
 FIRST_PAUSE_SECONDS = 2.0
-"""Doubled each time: a server that restarts is back within the quarter of a minute of all three."""
+"""Doubled for each retry: the three pauses together are 14 seconds, enough for a server restart."""
 
 _T = TypeVar("_T")
 
 
 def retried(build: Callable[..., _T]) -> Callable[..., _T]:
-    """Return an asset's function that asks for a retry where its database was lost.
+    """Return an asset's function that requests a retry if its database connection was lost.
 
-    It may be repeated as a whole: what it publishes is one transaction per table.
+    The function must be safe to repeat: each table is published in one transaction.
     """
 
     @functools.wraps(build)
@@ -38,6 +38,6 @@ def retried(build: Callable[..., _T]) -> Callable[..., _T]:
 
 
 def retry() -> dg.RetryRequested:
-    """Return the request to repeat this step, after a pause that doubles with each attempt."""
+    """Return a retry request for this step, with a pause that doubles with each attempt."""
     attempt = dg.OpExecutionContext.get().retry_number
     return dg.RetryRequested(MOST_RETRIES, seconds_to_wait=FIRST_PAUSE_SECONDS * 2**attempt)

@@ -1,10 +1,10 @@
 """Dagster's run, event and schedule storage in PostgreSQL, with connections that stay open.
 
-dagster-postgres opens a connection for every statement and asks PostgreSQL for the columns of its
-own tables at every event: three connections per event, more than a thousand in one run of the
-pipeline. Here each storage keeps one connection, which is tried before it is used (a server that
-was restarted meanwhile is no error), and a column or table that was found once is not looked for
-again. `dagster.yaml` names this class; nothing of the pipeline is known here.
+dagster-postgres opens a connection for every statement and queries the columns of its own tables
+at every event: three connections per event, more than a thousand in one run of the pipeline. Here
+each storage has a connection pool that tests a connection before use, so that a server restart
+causes no error. Tables and columns that were found once are not queried again. `dagster.yaml`
+refers to this class, which is independent of the pipeline.
 """
 
 from collections.abc import Mapping
@@ -21,11 +21,12 @@ from dagster_postgres.utils import pg_url_from_config
 from sqlalchemy import create_engine
 
 _MOST_CONNECTIONS = 20
-"""Of one storage and process; a webserver answers that many queries at a time."""
+"""Most connections of one storage in a process: a webserver runs up to that many queries at once.
+"""
 
 
 class PooledPostgresStorage(DagsterPostgresStorage):
-    """`storage: postgres` of dagster-postgres, configured in the same way, with pools."""
+    """The storage of dagster-postgres with connection pools and the same configuration."""
 
     def __init__(
         self,
@@ -46,7 +47,7 @@ class PooledPostgresStorage(DagsterPostgresStorage):
     def from_config_value(
         cls, inst_data: ConfigurableClassData | None, config_value: Mapping[str, Any]
     ) -> "PooledPostgresStorage":
-        """Build it from the block in `dagster.yaml`."""
+        """Return the storage that a block of `dagster.yaml` configures."""
         return cls(
             pg_url_from_config(config_value),
             config_value.get("should_autocreate_tables", True),
@@ -55,7 +56,7 @@ class PooledPostgresStorage(DagsterPostgresStorage):
 
 
 class _EventLogStorage(PostgresEventLogStorage):
-    """The event log, which looks at its own tables' columns once."""
+    """The event log storage, which queries the columns of its tables only once."""
 
     def __init__(self, postgres_url: str, should_autocreate_tables: bool) -> None:
         self._found: set[str] = set()
