@@ -1,7 +1,7 @@
--- The four roles of the pipeline: nobody logs in as one of them, none is a superuser. What each may
--- do is in 900_grants.sql. Roles belong to the whole server: several databases may run this at once.
+-- The four roles of the pipeline, without login and superuser rights. 900_grants.sql grants their
+-- rights. Roles belong to the whole server, so several databases may run this script at once.
 --
--- Where the owner of the database may not create roles (a managed PostgreSQL), an administrator runs
+-- If the owner of the database may not create roles (a managed PostgreSQL), an administrator runs
 -- this file once in the database: psql -d <database> -f database/000_roles.sql
 set local client_min_messages = warning;
 
@@ -21,7 +21,7 @@ begin
             begin
                 execute format('create role %I nologin', role_name);
             exception when duplicate_object or unique_violation then
-                null;  -- another database's migration was quicker
+                null;  -- the migration of another database has created the role
             end;
         end if;
 
@@ -37,7 +37,7 @@ begin
             );
         end if;
 
-        -- The database's owner acts as each role; a superuser may anyway.
+        -- The database's owner may act as each role; a superuser needs no grant.
         for member_name in
             select members.rolname
             from pg_roles as members
@@ -49,7 +49,7 @@ begin
                         where datname = current_database()
                     )
                 )
-                -- Owning what the role owns takes inheritance, not only the right to switch to it.
+                -- The owner needs inheritance for the role's tables, not only `set role`.
                 and not pg_has_role(members.rolname, role_name, 'usage')
         loop
             execute format('grant %I to %I %s', role_name, member_name, with_rights);

@@ -1,4 +1,4 @@
--- Rejected records, and the one source and one as-of date that all layers belong to.
+-- Rejected records, and the source and as-of date that all layers share.
 set local client_min_messages = warning;
 
 create table if not exists quality.rejected_records (
@@ -9,7 +9,7 @@ create table if not exists quality.rejected_records (
     seen_at timestamptz not null default now(),
     primary key (stream, record_hash)
 );
-comment on table quality.rejected_records is 'A record that the loader could not accept, with the reason.';
+comment on table quality.rejected_records is 'A record that the loader rejected, with the reason.';
 
 create table if not exists quality.source_state (
     is_only_row boolean primary key default true check (is_only_row),
@@ -19,7 +19,7 @@ create table if not exists quality.source_state (
     rebuilt_by text,
     updated_at timestamptz not null default now()
 );
-comment on table quality.source_state is 'The one source and the one as-of date that every layer belongs to.';
+comment on table quality.source_state is 'The source and the as-of date that all layers share.';
 
 create table if not exists quality.landed_streams (
     stream text primary key,
@@ -28,4 +28,4 @@ create table if not exists quality.landed_streams (
     run_id text,
     landed_at timestamptz
 );
-comment on table quality.landed_streams is 'A stream of the source and the state that its landing table has reached.';
+comment on table quality.landed_streams is 'A stream of the source, with the as-of date and generation of its landing table.';

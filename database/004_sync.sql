@@ -19,9 +19,9 @@ create table if not exists quality.sync_jobs (
 alter table quality.sync_jobs drop column if exists heartbeat_at;
 alter table quality.sync_jobs add column if not exists failure_type text;
 alter table quality.sync_jobs add column if not exists reader text;
-comment on column quality.sync_jobs.reader is 'The page loop, or the stock command and the reason for it.';
+comment on column quality.sync_jobs.reader is 'The page loop, or the stock command and the reason for using it.';
 alter table quality.sync_jobs add column if not exists undeclared jsonb;
-comment on column quality.sync_jobs.undeclared is 'Fields, by stream, that records had and the schema does not have.';
+comment on column quality.sync_jobs.undeclared is 'Fields by stream that records have and the schema does not declare.';
 create index if not exists sync_jobs_connection on quality.sync_jobs (connection_id, job_id);
 comment on table quality.sync_jobs is 'A sync of a connection by the embedded engine, with its outcome and the reason of a failure.';
 
@@ -33,4 +33,4 @@ create table if not exists quality.sync_states (
     updated_at timestamptz not null default now(),
     primary key (connection_name, stream)
 );
-comment on table quality.sync_states is 'The state of a connector''s stream, committed together with the rows it stands for.';
+comment on table quality.sync_states is 'The sync state of a stream, committed together with its rows.';

@@ -1,5 +1,5 @@
--- People who asked to be forgotten, as keyed hashes: with the key, which is not in the database, the
--- loader knows them again; without it nobody does.
+-- Forgotten customers, as keyed hashes. The key is not in the database; with it the loader recognizes
+-- a customer's records, and without it the hashes cannot be traced to ids.
 set local client_min_messages = warning;
 
 create table if not exists quality.suppressed_customers (
@@ -7,9 +7,9 @@ create table if not exists quality.suppressed_customers (
     key_id text not null,
     suppressed_at timestamptz not null default now()
 );
-comment on table quality.suppressed_customers is 'A customer who is kept out of every layer: a keyed hash, never the id.';
+comment on table quality.suppressed_customers is 'A forgotten customer, whose records are suppressed: a keyed hash, never the id.';
 comment on column quality.suppressed_customers.customer_hash is 'HMAC-SHA256 of the customer''s id.';
-comment on column quality.suppressed_customers.key_id is 'Which key it was made with; says nothing about the key.';
+comment on column quality.suppressed_customers.key_id is 'Identifies the key of the hash, without revealing it.';
 comment on column quality.suppressed_customers.suppressed_at is 'When the customer was forgotten.';
 
 create table if not exists quality.suppressed_records (
@@ -17,8 +17,8 @@ create table if not exists quality.suppressed_records (
     record_hash text not null,
     primary key (stream, record_hash)
 );
-comment on table quality.suppressed_records is 'A record of the source that was kept out: records served = rows + rejected + suppressed.';
-comment on column quality.suppressed_records.stream is 'The stream that serves it.';
+comment on table quality.suppressed_records is 'A suppressed record of the source: records served = rows + rejected + suppressed.';
+comment on column quality.suppressed_records.stream is 'The stream of the record.';
 comment on column quality.suppressed_records.record_hash is 'HMAC-SHA256 of the record''s key.';
 
 alter table quality.sync_jobs add column if not exists rows_suppressed bigint not null default 0;

@@ -1,6 +1,5 @@
--- Earlier versions built the warehouse in increments, with a schema of their own, and asked for full
--- builds; a schema of that name in a database that they never migrated is somebody else's. They
--- remembered removals of persons that were interrupted, which today start over.
+-- Removal of objects of earlier versions: the schema `increments`, requests for full builds and
+-- unfinished removals of persons. The schema is dropped only if an earlier version has created it.
 set local client_min_messages = warning;
 
 do $$

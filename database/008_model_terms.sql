@@ -1,5 +1,5 @@
--- What readable models say, how good the probability of a purchase is, and the backtest's estimates
--- as they were computed.
+-- Terms of interpretable models, metrics of the probability of a purchase, and backtest predictions
+-- in double precision.
 set local client_min_messages = warning;
 
 create table if not exists clv.model_terms (
@@ -15,24 +15,24 @@ create table if not exists clv.model_terms (
     customers integer,
     primary key (model_version, term_number)
 );
-comment on table clv.model_terms is 'A term of a readable model: a coefficient of the linear regression, or a node of the decision tree.';
+comment on table clv.model_terms is 'A term of an interpretable model: a coefficient of the linear regression, or a node of the decision tree.';
 comment on column clv.model_terms.model_version is 'The version in clv.model_versions.';
-comment on column clv.model_terms.term_number is 'Its place: 0 is the intercept, or the root of the tree.';
+comment on column clv.model_terms.term_number is 'The term''s number: 0 is the intercept, or the root of the tree.';
 comment on column clv.model_terms.model_name is 'The kind of model.';
-comment on column clv.model_terms.feature is 'What the coefficient belongs to, or what the node asks about; null at a leaf.';
-comment on column clv.model_terms.coefficient is 'What one standard deviation of the feature adds to the root of value; null for a node.';
+comment on column clv.model_terms.feature is 'The feature of the coefficient, or of the node''s split; null at a leaf.';
+comment on column clv.model_terms.coefficient is 'Change of the square root of value per standard deviation of the feature; null for a node.';
 comment on column clv.model_terms.parent_number is 'The node above; null at the root and for a coefficient.';
 comment on column clv.model_terms.branch is 'yes: the parent''s feature is at most its threshold; no: it is above.';
-comment on column clv.model_terms.threshold is 'Customers whose feature is at most this go to the child yes; null at a leaf.';
-comment on column clv.model_terms.mean_value is 'Mean outcome of the past customers who came by the node.';
-comment on column clv.model_terms.customers is 'How many they are, counted once per past cut-off.';
+comment on column clv.model_terms.threshold is 'Customers whose feature is at most this value go to the child `yes`; null at a leaf.';
+comment on column clv.model_terms.mean_value is 'Mean outcome of the training rows in the node.';
+comment on column clv.model_terms.customers is 'Training rows in the node: customers, counted once per past cut-off.';
 
 alter table clv.backtest_metrics add column if not exists brier_score double precision;
 alter table clv.backtest_metrics add column if not exists reliability_gap double precision;
-comment on column clv.backtest_metrics.brier_score is 'Mean squared error of probability_active against whether there was a purchase.';
-comment on column clv.backtest_metrics.reliability_gap is 'Mean gap, over tenths by probability_active, between it and the share who purchased.';
+comment on column clv.backtest_metrics.brier_score is 'Mean squared error of probability_active against the actual purchase (0 or 1).';
+comment on column clv.backtest_metrics.reliability_gap is 'Mean difference, over tenths by probability_active, between it and the share of customers who purchased.';
 
--- 650,000 estimates a run: decimals would be half of what writing them costs. No-op where it is so.
+-- With 650,000 estimates a run, decimals would double the time of writing. No-op if already changed.
 alter table clv.backtest_predictions
     alter column predicted_value type double precision,
     alter column lower_80 type double precision,

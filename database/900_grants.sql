@@ -1,8 +1,8 @@
--- Who owns and who may do what, by least privilege. Applied again whenever another script was: the
--- tables of all scripts are here by then. Rights that are not listed are taken away.
+-- Owners and rights, by least privilege. The last script, applied again after any other script, so
+-- that all tables exist. Rights that are not listed are revoked.
 set local client_min_messages = warning;
 
--- Nothing for PUBLIC; who may connect is listed.
+-- PUBLIC has no rights; only the listed roles may connect.
 do $$
 begin
     execute format('revoke all on database %I from public', current_database());
@@ -17,7 +17,7 @@ revoke all on schema public, transactional, staging, intermediate, warehouse, cl
     quality
     from public, retail_loader, retail_transformer, retail_scientist, retail_reader;
 
--- Schemas stay the database owner's, so that no role can drop or rename one.
+-- The database owner keeps the schemas, so that no role can drop or rename one.
 grant usage, create on schema transactional to retail_loader;
 grant usage on schema quality to retail_loader, retail_transformer, retail_scientist;
 grant usage on schema transactional to retail_transformer;
@@ -26,8 +26,8 @@ grant usage on schema warehouse to retail_scientist, retail_reader;
 grant usage, create on schema clv to retail_scientist;
 grant usage on schema clv to retail_reader;
 
--- The loader adds a stream's new columns, dbt replaces its tables, the training set's columns follow
--- the features: each needs ownership. Tables of other owners, from before there were roles, move.
+-- The loader adds a stream's new columns, dbt replaces its tables, and the training set's columns
+-- follow the features; each of them needs ownership. Tables of other owners change their owner.
 do $$
 declare
     relation record;
@@ -65,8 +65,8 @@ revoke all on all tables in schema clv from retail_loader, retail_transformer, r
 revoke all on all tables in schema quality
     from retail_loader, retail_transformer, retail_scientist, retail_reader;
 
--- Personal data: transactional.users and staging.stg_retail__user_contacts, for the loader and dbt
--- alone; rejected records may hold some, and are the loader's.
+-- Personal data is in transactional.users and staging.stg_retail__user_contacts, for the loader and
+-- dbt only. Rejected records may contain personal data and are for the loader only.
 grant select on all tables in schema transactional to retail_transformer;
 grant select on all tables in schema warehouse to retail_scientist, retail_reader;
 grant select, insert, update, delete on all tables in schema clv to retail_scientist;
@@ -75,13 +75,13 @@ grant select on all tables in schema clv to retail_reader;
 grant select on quality.source_state, quality.landed_streams
     to retail_loader, retail_transformer, retail_scientist;
 grant update on quality.landed_streams to retail_loader;
--- Locking the row takes the right to update some column; of this one, only `true` is allowed.
+-- A lock on the row needs the right to update a column; this column can only be `true`.
 grant update (is_only_row) on quality.source_state to retail_loader;
 grant select, insert, update, delete on quality.sync_jobs, quality.sync_states,
     quality.rejected_records, quality.suppressed_records to retail_loader;
 grant select on quality.suppressed_customers to retail_loader;
 
--- What comes later inherits the same.
+-- Tables that are created later have the same rights.
 alter default privileges in schema transactional grant all on tables to retail_loader;
 alter default privileges in schema transactional grant select on tables to retail_transformer;
 alter default privileges for role retail_loader in schema transactional
