@@ -43,7 +43,7 @@ class Outcome:
 
 
 class Loader:
-    """Collects the records of one sync in temporary tables and merges them at its end.
+    """A loader that collects one sync's records in temporary tables and merges them at the end.
 
     Args:
         connection: A session in autocommit that nothing else uses.
@@ -84,7 +84,7 @@ class Loader:
         return {name: sorted(fields) for name, fields in self._undeclared.items()}
 
     def add(self, record: Record) -> None:
-        """Add one record, which is written together with others.
+        """Add one record; records are written in batches.
 
         Raises:
             KeyError: The stream does not belong to this sync.

@@ -136,7 +136,7 @@ class Engine:
 
 
 class _Sync(threading.Thread):
-    """One sync, from the first request to the commit."""
+    """The thread of one sync, from the read request to the commit."""
 
     def __init__(
         self,

@@ -80,8 +80,8 @@ def enter(connection: psycopg.Connection, connection_id: str, connection_name: s
 
     Args:
         connection: The sync's session, in autocommit.
-        connection_id: The Airbyte connection.
-        connection_name: Its name.
+        connection_id: The id of the Airbyte connection.
+        connection_name: The name of the connection.
     """
     row = connection.execute(
         "insert into quality.sync_jobs (connection_id, connection_name, status) "

@@ -30,7 +30,7 @@ from retail_pipeline.errors import PipelineError
 _FOLDER_PREFIX = "airbyte-source-"
 _LOCK_FILE = "lock"
 _SWEEP_AFTER_SECONDS = 60
-"""Younger folders are left alone, because they may not be locked yet."""
+"""Lowest age of a folder that may be removed; a younger one may not be locked yet."""
 _LOG_TAIL_BYTES = 4_000
 _PASSED_ON = ("PATH", "HOME", "LANG", "TZ", "VIRTUAL_ENV", "LD_LIBRARY_PATH", "SYSTEMROOT")
 _PASSED_ON_PREFIXES = ("LC_", "PYTHON", "SSL_CERT", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
@@ -66,7 +66,7 @@ class Reader:
 
     @property
     def is_alive(self) -> bool:
-        """Whether the process is running."""
+        """Whether the process runs."""
         return self._process.poll() is None
 
     def request(self, request: ReadRequest) -> None:
@@ -220,7 +220,7 @@ class Reading:
 
 @contextmanager
 def reading(request: ReadRequest) -> Iterator[Reading]:
-    """Start a read; after the block neither a failed reader nor the secrets are left."""
+    """Start a read and yield it; after the block, end a failed reader and delete the secrets."""
     with _private_folder() as folder:
         log = request.log or str(folder / "log.txt")
         streams = [each["stream"]["name"] for each in request.catalog["streams"]]

@@ -1,7 +1,8 @@
-"""Runs after new features: to train a model, to predict, or to compare predictions with actuals.
+"""The decisions of two sensors: what to run after new features, and after passed horizons.
 
-The decisions use the metadata of Dagster's materializations; the warehouse is not read. Dagster's
-automation conditions cannot compare metadata, so sensors call these functions.
+New features lead to a new model, to new predictions or to no run. A passed horizon leads to a
+comparison of its predictions with the actual values. The decisions use the metadata of Dagster's
+materializations, which automation conditions cannot compare; the warehouse is not read.
 """
 
 import json
@@ -95,7 +96,7 @@ def job_for(instance: dg.DagsterInstance, features: dg.EventLogRecord) -> tuple[
         return CLV, reason
     if predicted is not None and predicted.storage_id > features.storage_id:
         return None, "predictions were made on these features"
-    return SCORE, "the features are new, but neither of a new month nor by many transactions"
+    return SCORE, "the features are new, but there is no new month and few new transactions"
 
 
 def reason_to_retrain(now: Data | None, then: Data | None) -> str | None:

@@ -1,1 +1,1 @@
-"""What this project adds to Dagster: storage connections, retries, run config, asset metadata."""
+"""Additions to Dagster: storage connections, retries, run configuration, asset metadata."""

@@ -62,7 +62,7 @@ class RunWindow(dg.ConfigurableResource):
             return landed
         given = parse_as_of(self.as_of, "as_of")
         if self.as_of == TODAY and given == landed + timedelta(days=1):
-            return landed  # midnight has passed since the syncs
+            return landed  # the run's syncs were before midnight
         if given != landed:
             raise PipelineError(
                 f"this run has the as-of date {given}, but the ingested data is as of "

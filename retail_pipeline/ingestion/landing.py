@@ -39,7 +39,7 @@ class Volume:
 
 @dataclass(frozen=True)
 class Drift:
-    """How the records of a sync differ from their declared columns.
+    """The differences between the records of a sync and the declared columns.
 
     Attributes:
         undeclared: Served fields that have no column.

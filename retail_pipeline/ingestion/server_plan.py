@@ -206,7 +206,7 @@ def wanted_objects(folder: AirbyteFolder, values: Mapping[str, str | None]) -> l
 
     Args:
         folder: The connection files.
-        values: The values of their references.
+        values: The values of the files' references.
 
     Raises:
         PipelineError: A reference has no value.
@@ -299,7 +299,7 @@ def _differences(wanted: Item, found: Mapping[str, Any]) -> Iterator[str]:
     """Yield a line for each difference of the server's object; masked secrets count as equal."""
     ours = dict(_leaves(wanted.body))
     theirs = dict(_leaves({name: found.get(name) for name in wanted.body or ()}))
-    # The server adds the next time to a schedule, and its source's definitions to a stream.
+    # The server adds the next run time to a schedule, and properties of the source to a stream.
     extended = {("schedule",), *(path[:3] for path in ours if path[0] == "configurations")}
     for path in dict.fromkeys([*ours, *theirs]):
         mine, other = ours.get(path, _ABSENT), theirs.get(path, _ABSENT)

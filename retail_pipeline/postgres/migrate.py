@@ -171,7 +171,7 @@ acls as (
     union all
     select
         format(
-            'what %s creates%s (%s)', pg_get_userbyid(d.defaclrole),
+            'objects created by %s%s (%s)', pg_get_userbyid(d.defaclrole),
             coalesce(' in ' || n.nspname, ''), d.defaclobjtype
         ),
         d.defaclrole, d.defaclacl

@@ -185,7 +185,7 @@ class EmbeddedServer:
 
     def _initialize(self) -> _Credentials:
         """Create an empty database; the data folder is renamed into place as the last step."""
-        draft = self.folder / "data.draft"  # may exist from a killed set-up
+        draft = self.folder / "data.draft"  # a killed set-up may have left one
         shutil.rmtree(draft, ignore_errors=True)
         credentials = _Credentials(
             port=_usual_port(self.folder), password=secrets.token_urlsafe(24)
@@ -261,15 +261,15 @@ def _machine_settings(machine_mib: int, cores: int) -> dict[str, str]:
 def _usual_port(folder: Path) -> int:
     """Return the usual port of a folder's server.
 
-    It is derived from the folder's path, so that a server that is created anew has the same
-    address and dbt can reuse its parsed manifest. It lies above the well-known ports and below the
-    ephemeral ports of Linux and macOS.
+    It is derived from the folder's path: after a reset the server has the same address, and dbt can
+    reuse its parsed manifest. It lies above the well-known ports and below the ephemeral ports of
+    Linux and macOS.
     """
     return 20_000 + crc32(str(folder.absolute()).encode()) % 10_000
 
 
 def _free_port(wanted: int) -> int:
-    """Return the given port if it is free, so that earlier clients reconnect, else another one."""
+    """Return the given port if it is free, so that clients can reconnect, else any free port."""
     for port in (wanted, 0):
         with socket.socket() as probe, suppress(OSError):
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -323,7 +323,7 @@ def _unprivileged() -> tuple[str, ...]:
 
 @cache
 def _fallback_account() -> pwd.struct_passwd | None:
-    """Return the account for the server if root has no user namespaces, else None."""
+    """Return the account that runs the server if root cannot use user namespaces, else None."""
     if os.geteuid() != 0:
         return None
     for name in ("postgres", "nobody"):
@@ -343,7 +343,7 @@ def _identity() -> tuple[int | None, int | None]:
 
 
 def _hand_over(folder: Path) -> None:
-    """Change the owner of the folder to the server's account, if that is another one."""
+    """Give the folder to the account that runs the server, if it is not the current one."""
     user, group = _identity()
     if user is not None and group is not None:
         for path in (folder, *folder.iterdir()):

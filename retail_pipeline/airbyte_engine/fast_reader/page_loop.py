@@ -194,7 +194,7 @@ class _Decoder:
 
 
 def _pages(retriever: Any, stream_slice: Any) -> Iterator[_Page]:
-    """Request page after page as `SimpleRetriever` does where no page is ever reset."""
+    """Yield the pages of a slice, requested as by a `SimpleRetriever` without pagination resets."""
     hooks = retriever.requester._http_client._session.hooks["response"]
     if _decoded_once not in hooks:
         hooks.append(_decoded_once)

@@ -190,7 +190,7 @@ def order_lines(draws: Draws, customers: Customers, orders: Orders, catalog: Cat
 
 
 def _goods_per_order(draws: Draws, customers: Customers, orders: Orders, value: Floats) -> Ints:
-    """Lines of goods: about three; no more than the order's value can pay for."""
+    """Return the number of goods lines per order: about three, limited by its value."""
     more = np.where(
         customers.is_wholesaler[orders.customer], _WHOLESALE_EXTRA_LINE_SHARE, _EXTRA_LINE_SHARE
     )

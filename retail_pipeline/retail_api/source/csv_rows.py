@@ -27,7 +27,7 @@ _QUOTED = rb'"(?:[^"]++|"")*+"'
 _CLOSED_LINE = re.compile(
     rb'(?:%b[^,]*+|[^",][^,]*+|)(?:,(?:%b[^,]*+|[^",][^,]*+|))*+' % ((_QUOTED,) * 2)
 )
-"""A line with no open quote, by exactly the parser's rules for quotes."""
+"""A line in which every quote is closed, by the parser's own rules."""
 
 _SPANNING_ROW = re.compile(
     rb'(?:%b|[^",\r\n][^,\r\n]*+|)(?:,(?:%b|[^",\r\n][^,\r\n]*+|))*+' % ((_QUOTED,) * 2)
@@ -73,8 +73,8 @@ def read_header(path: Path) -> list[str]:
 def read_rows(path: Path, columns: list[int]) -> CsvRows:
     """Return some columns of a CSV file; in the table, a column's name is its index as text.
 
-    A quoted value may contain newlines. If a quote is not closed, or only after lines that look
-    like rows, then its line alone is unusable; the following lines are separate rows.
+    A quoted value may contain newlines. If a quote is not closed before the next line that looks
+    like a row, only the quote's own line is unusable; the following lines are rows.
 
     Raises:
         UsageError: The file is not UTF-8, or a quote of its header is not closed.
@@ -165,7 +165,7 @@ def _end_of_row(texts: list[bytes], at: int, width: int) -> int | None:
 
 
 def _parsed(body: bytes, lines: np.ndarray, width: int, columns: list[int]) -> CsvRows | None:
-    """Return Arrow's rows of some lines; None if there is not one row for each line."""
+    """Return the rows that Arrow parses from some lines; None unless each line is one row."""
     wanted = [str(position) for position in columns]
     if not body:
         schema = pa.schema([(name, pa.string()) for name in wanted])

@@ -183,7 +183,7 @@ def _text(file: FileTable, name: str) -> pa.Array:
 
 
 def _categories(texts: pa.Array) -> pd.Categorical:
-    """Return texts as categories in the order of their first appearance."""
+    """Return texts as a categorical with its categories in order of first appearance."""
     encoded = texts.dictionary_encode()
     codes = encoded.indices.fill_null(-1).to_numpy()
     return categorical(codes, encoded.dictionary.to_pylist())

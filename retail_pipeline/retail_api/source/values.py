@@ -117,9 +117,9 @@ def numbers(column: pa.ChunkedArray, name: str, path: Path) -> np.ndarray:
 
 def _parsed_numbers(values: pa.Array) -> np.ndarray:
     trimmed = pc.utf8_trim_whitespace(values)
-    readable = pc.match_substring_regex(trimmed, _NUMBER)
+    valid = pc.match_substring_regex(trimmed, _NUMBER)
     plain = pc.replace_substring_regex(trimmed, r"^\+", "")
-    return pc.if_else(readable, plain, None).cast(pa.float64()).to_numpy(zero_copy_only=False)
+    return pc.if_else(valid, plain, None).cast(pa.float64()).to_numpy(zero_copy_only=False)
 
 
 def flags(column: pa.ChunkedArray) -> tuple[np.ndarray, np.ndarray]:
