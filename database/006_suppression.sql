@@ -1,5 +1,5 @@
--- Forgotten customers, as keyed hashes. The key is not in the database; with it the loader recognizes
--- a customer's records, and without it the hashes cannot be traced to ids.
+-- Forgotten customers, as keyed hashes. With the key, which is not in the database, the loader finds
+-- a customer's records; without the key the hashes cannot be traced to ids.
 set local client_min_messages = warning;
 
 create table if not exists quality.suppressed_customers (

@@ -32,7 +32,7 @@ alter table clv.backtest_metrics add column if not exists reliability_gap double
 comment on column clv.backtest_metrics.brier_score is 'Mean squared error of probability_active against the actual purchase (0 or 1).';
 comment on column clv.backtest_metrics.reliability_gap is 'Mean difference, over tenths by probability_active, between it and the share of customers who purchased.';
 
--- With 650,000 estimates a run, decimals would double the time of writing. No-op if already changed.
+-- With 650,000 estimates a run, decimals would double the time of writing. No-op if done before.
 alter table clv.backtest_predictions
     alter column predicted_value type double precision,
     alter column lower_80 type double precision,
