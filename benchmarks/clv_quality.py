@@ -227,7 +227,7 @@ def _yardsticks(valuation: Valuation, value: Array) -> dict[str, tuple[Array, Ar
     past = valuation.backtest.predictions
     past = past[past["model_name"] == INCUMBENT]
     found = {}
-    if len(past) >= intervals.FEWEST_CALIBRATION_ROWS:
+    if len(past) >= intervals.FEWEST_OUTCOMES:
         deciles = np.concatenate(
             [metrics.groups_by_rank(p["predicted_value"].to_numpy()) for _, p in _by_cutoff(past)]
         )
@@ -235,13 +235,12 @@ def _yardsticks(valuation: Valuation, value: Array) -> dict[str, tuple[Array, Ar
         now = metrics.groups_by_rank(value)
         low, high = np.zeros(len(value)), np.zeros(len(value))
         for decile in np.unique(now):
-            some = np.sort(actual[deciles == decile])[None, :]
+            some = actual[deciles == decile]
             if some.size:
-                ends = intervals.shortest_intervals(some)
-                low[now == decile], high[now == decile] = ends[0][0], ends[1][0]
+                low[now == decile], high[now == decile] = np.quantile(some, [0.1, 0.9])
         found["constant per decile"] = (low, high)
     known = valuation.training_set
-    if len(known) >= intervals.FEWEST_CALIBRATION_ROWS:
+    if len(known) >= intervals.FEWEST_OUTCOMES:
         design = matrix(known, features.TREES)
         quantiles = []
         for share in (0.1, 0.9):

@@ -94,6 +94,8 @@ def evaluate(
 
 
 def _outcome(result: "Evaluation") -> dict[str, Any]:
+    from retail_pipeline.clv.data.thin_data import History
+
     decision = result.valuation.decision
     return {
         "as_of_date": result.valuation.as_of.isoformat(),
@@ -104,6 +106,9 @@ def _outcome(result: "Evaluation") -> dict[str, Any]:
         "validated": decision.validated,
         "extrapolated": result.valuation.is_extrapolated,
         "reason": decision.reason,
+        "warnings": list(
+            History.of(result.valuation.population).warnings(result.valuation.horizon_days)
+        ),
         "metrics": json.loads(result.metrics.to_json(orient="records")),
     }
 
@@ -118,6 +123,8 @@ def _print(outcome: Mapping[str, Any], written: Mapping[str, Path | None]) -> No
         f"{outcome['rejected_lines']:,} rejected lines of the file\n"
         f"served: {outcome['served']}{mark}: {escape(outcome['reason'])}",
     )
+    for warning in outcome["warnings"]:
+        print_line(console, f"[yellow]warning:[/yellow] {escape(warning)}")
     if outcome["metrics"]:
         # A row per metric and a narrow column per model: so all of them fit on a screen.
         models = {model.pop("model_name"): model for model in outcome["metrics"]}

@@ -65,6 +65,9 @@ def _at(entries: pd.DataFrame, as_of: pd.Timestamp) -> pd.DataFrame:
             "mean_purchase_value": mine["net_amount"].mean(),
             "max_purchase_value": mine["net_amount"].max(),
             "sd_purchase_value": mine["net_amount"].std(),
+            "log_purchase_value_sum": np.log(bought["net_amount"])
+            .groupby(bought["customer_id"])
+            .sum(),
         }
     )
     frame["cohort_month"] = frame["first_purchase_date"].dt.to_period("M").dt.start_time

@@ -10,14 +10,13 @@ from retail_pipeline.clv.models.registry import MODELS
 from retail_pipeline.clv.serving.valuation import Valuation, value_customers
 from retail_pipeline_tests.clv import world
 
-AS_OF = date(2021, 3, 1)
+AS_OF = date(2021, 5, 1)
 HORIZON_DAYS = 90
-CENTS = 100.0
-MONEY = ["predicted_value", "lower_80", "upper_80"]
+MONTHS = 14
+"""Enough for a season: a cut-off of a year before is tested."""
 
-SCALED_BY_ABSOLUTE_MONEY = {"linear_regression", "random_forest"}
-"""Models that are not scale-free today: they add 1 before a logarithm, or stop splitting at an
-absolute gain."""
+UNITS = [1e-2, 1e3, 1e6]
+MONEY = ["predicted_value", "lower_80", "upper_80"]
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +26,7 @@ def entries() -> pd.DataFrame:
 
 @pytest.fixture(scope="module")
 def features(entries: pd.DataFrame) -> pd.DataFrame:
-    return world.features(entries, world.month_firsts(AS_OF, months=7))
+    return world.features(entries, world.month_firsts(AS_OF, months=MONTHS))
 
 
 @pytest.fixture(scope="module")
@@ -36,10 +35,15 @@ def valuation(features: pd.DataFrame, entries: pd.DataFrame) -> Valuation:
         return value_customers(features, entries, AS_OF, HORIZON_DAYS)
 
 
+@pytest.fixture(scope="module", params=UNITS)
+def unit(request: pytest.FixtureRequest) -> float:
+    return request.param
+
+
 @pytest.fixture(scope="module")
-def in_cents(entries: pd.DataFrame) -> Valuation:
-    scaled = entries.assign(net_amount=entries["net_amount"] * CENTS)
-    features = world.features(scaled, world.month_firsts(AS_OF, months=7))
+def in_unit(entries: pd.DataFrame, unit: float) -> Valuation:
+    scaled = entries.assign(net_amount=entries["net_amount"] * unit)
+    features = world.features(scaled, world.month_firsts(AS_OF, months=MONTHS))
     return value_customers(features, scaled, AS_OF, HORIZON_DAYS)
 
 
@@ -61,29 +65,15 @@ def test_threads_and_row_order_change_no_bit(
         pd.testing.assert_frame_equal(other, one, check_exact=True)
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        pytest.param(
-            name,
-            marks=pytest.mark.xfail(
-                name in SCALED_BY_ABSOLUTE_MONEY,
-                reason="this model scales by absolute money",
-                strict=True,
-            ),
-        )
-        for name in sorted(MODELS)
-    ],
-)
+@pytest.mark.parametrize("name", sorted(MODELS))
 def test_the_unit_of_money_changes_no_prediction(
-    valuation: Valuation, in_cents: Valuation, name: str
+    valuation: Valuation, in_unit: Valuation, unit: float, name: str
 ) -> None:
-    pounds, cents = valuation.predictions_of(name), in_cents.predictions_of(name)
-    assert pounds is not None and cents is not None
-    for column in MONEY:
-        assert cents[column].to_numpy() / CENTS == pytest.approx(
-            pounds[column].to_numpy(), rel=1e-4, abs=1e-4
+    before, after = valuation.predictions_of(name), in_unit.predictions_of(name)
+    assert before is not None and after is not None
+    for column in [*MONEY, "expected_orders", "probability_active"]:
+        scale = unit if column in MONEY else 1.0
+        expected = before[column].to_numpy()
+        assert after[column].to_numpy() / scale == pytest.approx(
+            expected, rel=1e-9, abs=1e-9 * float(expected.mean())
         ), column
-    assert cents["probability_active"].to_numpy() == pytest.approx(
-        pounds["probability_active"].to_numpy(), abs=1e-6
-    )

@@ -118,6 +118,7 @@ def _customer(
         "total_net_amount": days.sum(),
         "purchase_amount": bought.sum(),
         "mean_purchase_value": bought.mean(),
+        "log_purchase_value_sum": np.log(bought.astype(float)).sum(),
         "sd_purchase_value": bought.std() if len(bought) > 1 else np.nan,
         "max_purchase_value": bought.max(),
         "first_purchase_value": bought.iloc[0],

@@ -66,6 +66,19 @@ versions as (
 
 ),
 
+valued_versions as (
+
+    select
+        *,
+        -- Trillionths, as a whole number: sums of these are exact in any order.
+        case
+            when net_amount > 0
+                then cast(1e12 * ln(cast(net_amount as double precision)) as bigint)
+        end as log_value
+    from versions
+
+),
+
 known_days as (
 
     select
@@ -78,7 +91,7 @@ known_days as (
             as is_first_of_month,
         (row_number() over days_of_a_kind) = 1 as is_first,
         (lead(versions.date_day) over days_of_a_kind) is null as is_last
-    from versions
+    from valued_versions as versions
     inner join dates
         on versions.known_from < dates.as_of_date
         and (versions.known_until is null or versions.known_until >= dates.as_of_date)
@@ -101,6 +114,7 @@ measured as (
         count(*) filter (where is_purchase) as purchase_days,
         sum(net_amount) as total_net_amount,
         sum(net_amount) filter (where is_purchase) as purchase_amount,
+        cast(sum(log_value) * 1e-12 as double precision) as log_purchase_value_sum,
         stddev_samp(net_amount) filter (where is_purchase) as sd_purchase_value,
         max(net_amount) filter (where is_purchase) as max_purchase_value,
         max(net_amount) filter (where is_purchase and is_first) as first_purchase_value,
@@ -173,6 +187,7 @@ final as (
         measured.total_net_amount,
         measured.purchase_amount,
         measured.purchase_amount / measured.purchase_days as mean_purchase_value,
+        measured.log_purchase_value_sum,
         measured.sd_purchase_value,
         measured.max_purchase_value,
         measured.first_purchase_value,

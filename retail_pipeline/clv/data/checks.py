@@ -1,4 +1,4 @@
-"""The check of the training set."""
+"""The checks of the training set."""
 
 import dagster as dg
 
@@ -22,3 +22,17 @@ def outcomes_are_complete(step: Step) -> dg.AssetCheckResult:
             found, f"no past cut-off has a complete outcome of {step.horizon_days} days yet"
         )
     return passed(found)
+
+
+@clv_check("training_set")
+def history_carries_the_horizon(step: Step) -> dg.AssetCheckResult:
+    """Customers come back, enough of them, and the history is at least twice the horizon."""
+    from retail_pipeline.clv.data.thin_data import History
+
+    found = step.row(
+        "select count(*) as customers, count(*) filter (where purchase_days > 1) "
+        "as repeat_customers, coalesce(max(age_days), 0) as history_days "
+        "from warehouse.customer_features where as_of_date = %(as_of)s"
+    )
+    doubts = list(History(**found).warnings(step.horizon_days))
+    return warned(found, "; ".join(doubts)) if doubts else passed(found)

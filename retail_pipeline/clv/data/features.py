@@ -113,7 +113,7 @@ GROUPS: Final[Mapping[str, tuple[Feature, ...]]] = {
         Feature("lines_per_order", trees=25, ratio={22: "log"}),
         Feature("distinct_products", "count", trees=27, log=15, ratio={24: "log", 25: "per_line"}),
         Feature("distinct_categories", "count"),
-        Feature("mean_unit_price", trees=26, ratio={23: "log"}),
+        Feature("mean_unit_price", trees=26, ratio={23: "log_over_unit"}),
         Feature("mean_list_price"),
     ),
     "returns": (
@@ -131,6 +131,15 @@ GROUPS: Final[Mapping[str, tuple[Feature, ...]]] = {
 """The features by the groups that explanations tell of, in the order of a story."""
 
 ALL: Final = tuple(feature for features in GROUPS.values() for feature in features)
+
+
+MONEY: Final = frozenset(
+    feature.name
+    for feature in ALL
+    if feature.scale in ("unit", "total")
+    or feature.name in ("mean_purchase_value", "mean_unit_price", "mean_list_price")
+)
+"""The features that are amounts of money."""
 
 
 def _placed(place: Callable[[Feature], int]) -> tuple[str, ...]:

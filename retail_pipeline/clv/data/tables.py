@@ -93,6 +93,48 @@ def entries(database: Database, as_of: date, sample: TrainingSample) -> pd.DataF
     )
 
 
+def traits(database: Database, as_of: date, horizon_days: int) -> pd.DataFrame:
+    """Return what groups of customers are told apart by, and what they spent before the date.
+
+    Returns:
+        `customer_id, country, channel, cohort_year, actual_before` (net amount in the horizon's
+        days before the date, as it was known then).
+    """
+    return database.query(
+        "select features.customer_id, features.country, features.channel, "
+        "extract(year from features.cohort_month)::integer as cohort_year, "
+        "coalesce(spent.net_amount, 0)::float8 as actual_before "
+        "from warehouse.customer_features as features left join ("
+        "select customer_id, sum(net_amount) as net_amount from warehouse.customer_day_entries "
+        "where date_day >= %(as_of)s::date - %(horizon)s and date_day < %(as_of)s "
+        "and known_date < %(as_of)s group by customer_id) as spent using (customer_id) "
+        "where features.as_of_date = %(as_of)s",
+        {"as_of": as_of, "horizon": horizon_days},
+    )
+
+
+def totals_tested(
+    database: Database, as_of: date, horizon_days: int, model_name: str
+) -> pd.DataFrame:
+    """Return a model's totals at the past cut-offs whose outcome is complete, the latest first.
+
+    Returns:
+        `cutoff_date, predicted_value, actual_value, bias, history_days` (from the first purchase to
+        the cut-off).
+    """
+    found = database.query(
+        "select cutoff_date, sum(predicted_value) as predicted_value, "
+        "sum(actual_value) as actual_value, sum(predicted_value) / nullif(sum(actual_value), 0) "
+        "as bias, cutoff_date - (select min(date_day) from warehouse.customer_day_entries) "
+        "as history_days from clv.backtest_predictions where model_name = %(model)s "
+        "and horizon_days = %(horizon)s and cutoff_date + horizon_days <= %(as_of)s "
+        "group by cutoff_date having sum(predicted_value) > 0 and sum(actual_value) > 0 "
+        "order by cutoff_date desc",
+        {"model": model_name, "horizon": horizon_days, "as_of": as_of},
+    )
+    return found.assign(cutoff_date=pd.to_datetime(found["cutoff_date"]))
+
+
 def _customers(database: Database, as_of: date) -> int:
     found = database.query(
         "select count(*) as customers from warehouse.customer_features where as_of_date = %s",

@@ -28,6 +28,7 @@ PREDICTION_COLUMNS: Final = [
     "upper_80",
     "expected_orders",
     "probability_active",
+    "value_shape",
     "actual_value",
 ]
 
@@ -93,7 +94,7 @@ def run(
 
 def calibration_of(
     predictions: pd.DataFrame, model_name: str, cutoffs: Collection[date], as_of: date
-) -> intervals.Calibration | None:
+) -> intervals.Calibration:
     """Return a model's calibration for a date from its backtest predictions at cut-offs."""
     wanted = predictions["cutoff_date"].isin([pd.Timestamp(cutoff) for cutoff in cutoffs])
     own = predictions[wanted & (predictions["model_name"] == model_name)]
@@ -125,7 +126,7 @@ def _as_known_at(
     labels = dataset.outcomes(entries, customers, earlier, horizon_days, cutoff)
     value = labels["future_value"].to_numpy()
     return {
-        name: predictions[["cutoff_date", "predicted_value"]].assign(actual_value=value)
+        name: predictions[["cutoff_date", *intervals.COLUMNS]].assign(actual_value=value)
         for name, predictions in past.items()
     }
 
@@ -143,16 +144,13 @@ def _tested(
         model: As fitted at the cut-off.
         today: The population then.
         own: The model's predictions at earlier cut-offs, with outcomes as known at this one; where
-            they calibrate nothing, the model draws its intervals.
+            they are few, the intervals are the model's own.
         actual: The outcomes.
         cutoff: The date.
     """
     predicted = model.predict(today)[PREDICTED]
-    calibration = intervals.calibrate(pd.concat(own), cutoff) if own else None
-    if calibration is None:
-        lower, upper = intervals.from_model(model, today)
-    else:
-        lower, upper = calibration.apply(predicted["predicted_value"].to_numpy(float))
+    calibration = intervals.calibrate(pd.concat(own), cutoff) if own else intervals.UNCALIBRATED
+    lower, upper = calibration.apply(predicted)
     return pd.concat([today[["customer_id"]], predicted], axis=1).assign(
         model_name=model.name,
         cutoff_date=pd.Timestamp(cutoff),

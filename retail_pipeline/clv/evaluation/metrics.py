@@ -35,6 +35,8 @@ METRICS: Final = (
     "decile_calibration",
     "top_decile_capture",
     "coverage_80",
+    "below_80",
+    "above_80",
     "brier_score",
     "reliability_gap",
 )
@@ -69,6 +71,8 @@ def evaluate(
     if {"lower_80", "upper_80"} <= set(predictions.columns):
         lower, upper = (predictions[name].to_numpy(float) for name in ("lower_80", "upper_80"))
         values["coverage_80"] = coverage(lower, upper, actual)
+        values["below_80"] = float(np.mean(actual < lower))
+        values["above_80"] = float(np.mean(actual > upper))
     if orders is not None and "probability_active" in predictions:
         active, came = predictions["probability_active"].to_numpy(float), np.sign(orders)
         values["brier_score"] = brier_score(active, came)

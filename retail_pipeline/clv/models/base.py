@@ -12,7 +12,9 @@ from retail_pipeline.settings import DEFAULT_HORIZON_DAYS
 
 Array = NDArray[np.float64]
 
-PREDICTED: Final = ["predicted_value", "expected_orders", "probability_active"]
+PREDICTED: Final = ["predicted_value", "expected_orders", "probability_active", "value_shape"]
+
+RHYTHM: Final = ["probability_alive", "next_order_days", "usual_gap_days"]
 
 FEWEST_TRAINING_ROWS: Final = 100
 """A regression on fewer outcomes says more about them than about the customers to come."""
@@ -29,6 +31,7 @@ class ValueModel(BaseEstimator):
         predicted_value: expected net amount in the horizon, at least 0.
         expected_orders: expected purchase days in the horizon, at least 0.
         probability_active: probability of at least one purchase day in the horizon.
+        value_shape: shape of the Gamma distribution of the value, given a purchase: 1 / CV².
 
     Args:
         horizon_days: Length of the outcome that is predicted.
@@ -54,7 +57,7 @@ class ValueModel(BaseEstimator):
 
     @abstractmethod
     def predict(self, frame: pd.DataFrame) -> pd.DataFrame:
-        """Return the three predictions for feature rows."""
+        """Return the predictions for feature rows."""
 
     def parameters(self) -> dict[str, Any]:
         """Return the fitted parameters as JSON values: numbers, texts, lists and dicts."""
@@ -66,12 +69,15 @@ class ValueModel(BaseEstimator):
             setattr(self, f"{name}_", parameters[name])
         return self
 
-    def sampler(self, frame: pd.DataFrame) -> "tuple[DrawingModel, Array] | None":  # noqa: ARG002
-        """Return the model whose draws, times a factor per customer, are this one's outcomes.
+    def rhythm(self, frame: pd.DataFrame) -> pd.DataFrame:
+        """Return when customers are expected back; null where a model does not tell.
 
-        None where no model draws: then orders are taken for Poisson, their values for exponential.
+        Returns:
+            `probability_alive` (of buying ever again), `next_order_days` (median, null where an
+            order within the horizon is less likely than not), `usual_gap_days` (median days between
+            the customer's orders, null with one).
         """
-        return None
+        return pd.DataFrame(np.nan, index=frame.index, columns=RHYTHM)
 
     def share_of_orders(self, frame: pd.DataFrame, days: float) -> Array:
         """Return the share of the horizon's orders expected in its first `days`, from 0 to 1.
@@ -79,23 +85,6 @@ class ValueModel(BaseEstimator):
         An even spread, where a model does not tell earlier days from later ones.
         """
         return np.full(len(frame), days / self.horizon_days)
-
-
-class DrawingModel(ValueModel):
-    """A model that knows the distribution of each customer's outcome."""
-
-    @abstractmethod
-    def alike(self, frame: pd.DataFrame) -> tuple[np.ndarray, np.ndarray, Array]:
-        """Return which customers have the same outcomes but for a factor.
-
-        Returns:
-            A row of each kind of customer; each customer's place among these; each customer's
-            scale: outcomes over scale are distributed alike within a kind.
-        """
-
-    @abstractmethod
-    def sample(self, frame: pd.DataFrame, draws: int, random: np.random.Generator) -> Array:
-        """Draw outcomes: values, one row per customer, one column per draw."""
 
 
 def labelled_rows(frame: pd.DataFrame) -> pd.DataFrame:
@@ -133,9 +122,43 @@ def past_outcomes(frame: pd.DataFrame) -> pd.DataFrame:
     return known
 
 
+def unit_of_money(frame: pd.DataFrame) -> float:
+    """Return a hundredth of the median value of a purchase, in the data's currency.
+
+    Amounts are divided by it before logarithms and splits, so that the currency and its unit change
+    no prediction: pounds and pence give the same.
+    """
+    means = frame["mean_purchase_value"].to_numpy(float)
+    return float(np.median(means[means > 0])) / 100 if (means > 0).any() else 1.0
+
+
 def predictions(
-    frame: pd.DataFrame, value: float | Array, orders: float | Array, active: float | Array
+    frame: pd.DataFrame,
+    value: float | Array,
+    orders: float | Array,
+    active: float | Array,
+    shape: Array | None = None,
 ) -> pd.DataFrame:
-    """Return the three predictions as a frame with the index of the rows, at least 0."""
+    """Return predictions as a frame with the index of the rows, at least 0.
+
+    Args:
+        frame: The rows.
+        value: Expected values.
+        orders: Expected orders.
+        active: Probabilities of an order.
+        shape: Shape of the value given a purchase; without it orders are taken for Poisson and
+            their values for exponential.
+    """
     columns = {"predicted_value": value, "expected_orders": orders, "probability_active": active}
-    return pd.DataFrame(columns, index=frame.index, dtype=float).clip(lower=0.0)
+    found = pd.DataFrame(columns, index=frame.index, dtype=float).clip(lower=0.0)
+    if shape is None:
+        shape = _shape_of_poisson_orders(found["expected_orders"].to_numpy())
+    return found.assign(value_shape=shape)
+
+
+def _shape_of_poisson_orders(orders: Array) -> Array:
+    """Return 1 / CV² of a sum of exponential values, one per order of at least one."""
+    orders = np.maximum(orders, 1e-9)
+    any_order = -np.expm1(-orders)
+    mean, square = orders / any_order, (orders + orders**2) / any_order
+    return mean**2 / (mean + square - mean**2)

@@ -10,7 +10,6 @@ Source:
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.special import digamma, expit, gammaln, hyp2f1
 
 from retail_pipeline.clv.models.base import Array
@@ -68,18 +67,6 @@ class BGNBD(PurchaseProcess):
         """Return the probability of a purchase of customers who have not dropped out."""
         none = (self.r + history.repeats) * np.log1p(days / (self.alpha + history.age))
         return -np.expm1(-none)
-
-    def _drawn(
-        self,
-        history: Purchases,
-        days: float,
-        alive: NDArray[np.bool_],
-        rate: Array,
-        random: np.random.Generator,
-    ) -> NDArray[np.int64]:
-        dropout = random.beta(self.a, (self.b + history.repeats)[:, None], size=rate.shape)
-        until_dropout = random.geometric(np.clip(dropout, 1e-12, 1.0))
-        return np.where(alive, np.minimum(random.poisson(rate * days), until_dropout), 0)
 
     @staticmethod
     def _loss(logs: Array, history: Purchases, counts: Array) -> tuple[float, Array]:

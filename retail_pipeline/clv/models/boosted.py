@@ -14,13 +14,12 @@ from sklearn.ensemble import HistGradientBoostingRegressor
 
 from retail_pipeline.clv.data import features
 from retail_pipeline.clv.models.base import (
+    PREDICTED,
     AbstainError,
     Array,
-    DrawingModel,
     ValueModel,
     latest_rows,
     past_outcomes,
-    predictions,
 )
 from retail_pipeline.clv.models.btyd import ParetoNBDGammaGamma
 from retail_pipeline.clv.models.tree_arrays import (
@@ -29,6 +28,7 @@ from retail_pipeline.clv.models.tree_arrays import (
 )
 from retail_pipeline.clv.models.trees import (
     fewest_per_leaf,
+    single,
     thinned,
 )
 
@@ -36,6 +36,9 @@ _LEAST_SHARE_OF_MEAN: Final = 0.02
 """Pareto/NBD predictions below this share of their mean count as this share in a ratio."""
 
 _SMALL: Final = 1e-9
+_DESIGN_DECIMALS: Final = 9
+"""Many ratios are equal, as of all who bought once: the last bits of a division, which another unit
+of money changes, must not take them apart."""
 
 
 class BoostedParetoNBD(ValueModel):
@@ -80,7 +83,7 @@ class BoostedParetoNBD(ValueModel):
             l2_regularization=10.0,
             early_stopping=False,
         )
-        boosting.fit(self.bins_.code(design), ratio, sample_weight=weight)
+        boosting.fit(self.bins_.code(design), single(ratio), sample_weight=single(weight))
         self.trees_ = Trees.of_boosting(boosting)
         self._anchor(latest_rows(frame))
         return self
@@ -89,18 +92,21 @@ class BoostedParetoNBD(ValueModel):
         """Return the corrected values; orders and activity as Pareto/NBD has them."""
         base = self.base_.predict(frame)
         value = self._corrected(frame, base) * self.level_
-        orders, active = base["expected_orders"], base["probability_active"]
-        return predictions(frame, value, orders.to_numpy(), active.to_numpy())
+        return base.assign(predicted_value=np.maximum(value, 0.0))
+
+    def rhythm(self, frame: pd.DataFrame) -> pd.DataFrame:
+        """Return that of Pareto/NBD."""
+        return self.base_.rhythm(frame)
 
     def share_of_orders(self, frame: pd.DataFrame, days: float) -> Array:
         """Return that of Pareto/NBD: the correction knows no days."""
         return self.base_.share_of_orders(frame, days)
 
-    def sampler(self, frame: pd.DataFrame) -> tuple[DrawingModel, Array]:
-        """Return Pareto/NBD, its draws moved by the correction."""
+    def correction(self, frame: pd.DataFrame) -> Array:
+        """Return by how much each customer's value is more than Pareto/NBD's."""
         base = self.base_.predict(frame)
         value = base["predicted_value"].to_numpy(float)
-        return self.base_, self._corrected(frame, base) * self.level_ / np.maximum(value, _SMALL)
+        return self._corrected(frame, base) * self.level_ / np.maximum(value, _SMALL)
 
     def parameters(self) -> dict[str, Any]:
         """Return the parameters of Pareto/NBD, the trees, the floor and the level."""
@@ -183,7 +189,7 @@ def design_of(frame: pd.DataFrame, base: pd.DataFrame, horizon_days: int) -> Arr
     def relative(name: str) -> Array:
         return np.log1p(np.maximum(known(name), 0.0) / each)
 
-    value, orders, active = (base[name].to_numpy(float) for name in base.columns)
+    value, orders, active = (base[name].to_numpy(float) for name in PREDICTED[:3])
     value, orders = np.maximum(value, _SMALL), np.maximum(orders, _SMALL)
     days, age = np.maximum(known("purchase_days"), 1.0), np.maximum(known("age_days"), 1.0)
     recency = known("recency_days")
@@ -209,7 +215,7 @@ def design_of(frame: pd.DataFrame, base: pd.DataFrame, horizon_days: int) -> Arr
         *(np.log(days), np.log1p(age), np.log1p(recency), recency / age),
         *(transformed[transformation](name) for name, transformation in features.RATIOS),
     ]
-    design = np.array(columns).T
+    design = np.array(columns).T.round(_DESIGN_DECIMALS)
     return np.where(np.isfinite(design), design, np.nan)
 
 

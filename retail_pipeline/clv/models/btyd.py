@@ -6,15 +6,16 @@ likelihoods are in `pareto_nbd`, `bg_nbd` and `gamma_gamma`.
 
 import hashlib
 from collections import OrderedDict
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Final, Self
 
 import numpy as np
 import pandas as pd
 
 from retail_pipeline.clv.models.base import (
+    RHYTHM,
     AbstainError,
     Array,
-    DrawingModel,
+    ValueModel,
     latest_rows,
     predictions,
 )
@@ -24,16 +25,26 @@ from retail_pipeline.clv.models.pareto_nbd import ParetoNBD
 from retail_pipeline.clv.models.purchases import FitError, PurchaseProcess, Purchases
 
 
-class _GammaGammaModel(DrawingModel):
+class _GammaGammaModel(ValueModel):
     """A purchase process times Gamma-Gamma: everything but which process it is.
 
     It needs no past outcomes: fitted by maximum likelihood on everyone's history at the latest
-    date. The Gamma-Gamma part sees all purchase occasions, the first included, and their value net
-    of returns (a returned order was worth nothing). Value and number of purchases are taken as
-    independent.
+    date. The Gamma-Gamma part is fitted to the value of every purchase, the first included. A
+    customer is then valued from their purchases net of returns, as a returned order was worth
+    nothing. Value and number of purchases are taken as independent.
     """
 
     process: ClassVar[type[PurchaseProcess]]
+
+    @property
+    def days_ahead(self) -> float:
+        """Days of average shopping that the horizon is worth: the horizon, without a season."""
+        return float(self.horizon_days)
+
+    @property
+    def value_factor(self) -> float:
+        """By how much a purchase in the horizon is worth more than an average one."""
+        return 1.0
 
     def fit(self, frame: pd.DataFrame) -> Self:
         """Learn the parameters of both parts from the rows of the latest date.
@@ -51,37 +62,49 @@ class _GammaGammaModel(DrawingModel):
 
     def predict(self, frame: pd.DataFrame) -> pd.DataFrame:
         """Return the closed forms: expected purchases times expected value per purchase."""
-        history = _purchases(frame)
+        history = history_of(frame)
         alive = self.purchases_.probability_alive(history)
-        orders = alive * self.purchases_.purchases_if_alive(history, self.horizon_days)
-        active = alive * self.purchases_.purchase_if_alive(history, self.horizon_days)
-        value = orders * self.values_.expected_value(*_values(frame))
-        return predictions(frame, value, orders, active)
+        orders, square = (
+            moment(history, self.days_ahead)
+            for moment in (self.purchases_.purchases_if_alive, self.purchases_.square_if_alive)
+        )
+        any_order = np.maximum(self.purchases_.purchase_if_alive(history, self.days_ahead), _SMALL)
+        counts, means = _values(frame)
+        each = self.values_.expected_value(counts, means) * self.value_factor
+        shape = self.values_.shape_of_totals(counts, orders / any_order, square / any_order)
+        return predictions(frame, alive * orders * each, alive * orders, alive * any_order, shape)
+
+    def rhythm(self, frame: pd.DataFrame) -> pd.DataFrame:
+        """Return the median of the next order's day, and of the days between orders.
+
+        The probability of an order within t days is taken at a grid of days and interpolated.
+        """
+        history = history_of(frame)
+        alive = self.purchases_.probability_alive(history)
+        likely = np.flatnonzero(
+            alive * self.purchases_.purchase_if_alive(history, self.days_ahead) >= _MEDIAN
+        )
+        some, days = history.rows(likely), np.full(len(frame), np.nan)
+        before, reached, at = np.zeros(len(likely)), np.zeros(len(likely)), 0.0
+        for share in _DAYS_GRID:
+            after = alive[likely] * self.purchases_.purchase_if_alive(some, share * self.days_ahead)
+            passed = np.isnan(days[likely]) & (after >= _MEDIAN)
+            inside = (_MEDIAN - before) / np.maximum(after - before, _SMALL)
+            reached = at + inside * (share * self.horizon_days - at)
+            days[likely[passed]] = reached[passed]
+            before, at = after, share * self.horizon_days
+        gap = self.purchases_.usual_gap(history)
+        columns = (alive, days, np.where(history.repeats > 0, gap, np.nan))
+        return pd.DataFrame(dict(zip(RHYTHM, columns, strict=True)), index=frame.index)
 
     def share_of_orders(self, frame: pd.DataFrame, days: float) -> Array:
         """Return the closed form: the probability of being alive cancels out."""
-        history, even = _purchases(frame), super().share_of_orders(frame, days)
+        history, even = history_of(frame), super().share_of_orders(frame, days)
         part, whole = (
-            self.purchases_.purchases_if_alive(history, length)
-            for length in (days, self.horizon_days)
+            self.purchases_.purchases_if_alive(history, share * self.days_ahead)
+            for share in (days / self.horizon_days, 1.0)
         )
         return np.divide(part, whole, out=even, where=whole > 0)
-
-    def sampler(self, frame: pd.DataFrame) -> tuple[DrawingModel, Array]:
-        """Return itself: it knows each customer's posterior."""
-        return self, np.ones(len(frame))
-
-    def alike(self, frame: pd.DataFrame) -> tuple[np.ndarray, np.ndarray, Array]:
-        """Return the distinct histories: between customers of one history value is a scale."""
-        counts, means = _values(frame)
-        return *_purchases(frame).alike, self.values_.gamma + counts * means
-
-    def sample(self, frame: pd.DataFrame, draws: int, random: np.random.Generator) -> Array:
-        """Draw outcomes from each customer's posterior."""
-        purchases = self.purchases_.simulate_purchases(
-            _purchases(frame), self.horizon_days, draws, random
-        )
-        return self.values_.simulate_totals(*_values(frame), purchases, random)
 
     def parameters(self) -> dict[str, Any]:
         """Return the parameters of both parts; time in days, money in the data's currency."""
@@ -122,22 +145,32 @@ def _fitted(
     Raises:
         FitError: A likelihood has no usable maximum.
     """
-    history, (counts, means) = _purchases(rows), _values(rows)
     digest = hashlib.sha256(process.__name__.encode())
-    for array in (history.repeats, history.last, history.age, counts, means):
-        digest.update(np.ascontiguousarray(array).tobytes())
+    for name in _HISTORY:
+        digest.update(rows[name].to_numpy(float).tobytes())
     key = digest.hexdigest()
     if key not in _FITS:
-        _FITS[key] = (process.fit(history), GammaGamma.fit(counts, means))
+        _FITS[key] = (process.fit(history_of(rows)), _fitted_values(rows))
         while len(_FITS) > _MOST_FITS:
             _FITS.popitem(last=False)
     return _FITS[key]
 
 
+_HISTORY: Final = (
+    *("age_days", "recency_days", "purchase_days"),
+    *("total_net_amount", "mean_purchase_value", "log_purchase_value_sum"),
+)
+"""Features that the models read."""
+
 _LEAST_NET_SHARE = 0.01
+_SMALL = 1e-12
+_MEDIAN = 0.5
+_DAYS_GRID = np.linspace(0, 1, 31)[1:] ** 2
+"""Shares of the horizon, closer together where the next order of a frequent customer lies."""
 
 
-def _purchases(frame: pd.DataFrame) -> Purchases:
+def history_of(frame: pd.DataFrame) -> Purchases:
+    """Return the purchase histories of feature rows."""
     age, recency, days = (
         frame[name].to_numpy(float) for name in ("age_days", "recency_days", "purchase_days")
     )
@@ -150,6 +183,15 @@ def _values(frame: pd.DataFrame) -> tuple[Array, Array]:
     net = frame["total_net_amount"].to_numpy(float) / counts
     least = _LEAST_NET_SHARE * frame["mean_purchase_value"].to_numpy(float)
     return counts, np.maximum(net, least)
+
+
+def _fitted_values(frame: pd.DataFrame) -> GammaGamma:
+    """Return the Gamma-Gamma parameters of a population's single purchases."""
+    counts, means, logs = (
+        frame[name].to_numpy(float)
+        for name in ("purchase_days", "mean_purchase_value", "log_purchase_value_sum")
+    )
+    return GammaGamma.fit(counts, means, logs)
 
 
 def _floats(parameters: dict[str, float]) -> dict[str, float]:

@@ -1,15 +1,17 @@
 """Gamma-Gamma: the value of purchases, shrunk from a customer's own mean to that of all.
 
-Maximum likelihood and closed forms on plain arrays.
+Maximum likelihood and closed forms on plain arrays. The fit takes the single purchases by their
+sum of logarithms: with counts and means alone the likelihood is nearly flat where spend is not
+heavy-tailed, and every customer is valued at the average.
 
 Source:
-    Fader, Hardie (2013), The Gamma-Gamma Model of Monetary Value.
+    Fader, Hardie (2013), The Gamma-Gamma Model of Monetary Value: equation 1a is the likelihood of
+        counts and means; that of single purchases is the product of its two Gamma densities.
 """
 
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.optimize import minimize
 from scipy.special import digamma, gammaln
 
@@ -26,12 +28,14 @@ class GammaGamma:
     gamma: float
 
     @classmethod
-    def fit(cls, counts: Array, means: Array) -> "GammaGamma":
+    def fit(cls, counts: Array, means: Array, logs: Array | None = None) -> "GammaGamma":
         """Return the maximum-likelihood parameters.
 
         Args:
             counts: Purchases per customer, at least 1.
             means: Mean value per purchase, more than 0.
+            logs: Sum of the natural logarithms of the customer's purchase values. Without it the
+                likelihood is that of counts and means, as published examples have them.
 
         Raises:
             FitError: There is no customer, or no finite maximum was found.
@@ -39,10 +43,12 @@ class GammaGamma:
         if not len(means):
             raise FitError("nobody has a purchase value")
         scale = float(np.exp(np.mean(np.log(means))))
+        if logs is not None:
+            logs = logs - counts * np.log(scale)
         found = minimize(
-            _gamma_gamma_loss,
+            _loss,
             np.log([2.0, 3.0, 2.0]),
-            args=(counts, means / scale),
+            args=(counts, means / scale, logs),
             jac=True,
             method="L-BFGS-B",
             bounds=np.log([(1e-2, 1e3), (_LOWEST_Q, 1e3), (1e-3, 1e4)]),
@@ -57,55 +63,50 @@ class GammaGamma:
         """Return each customer's expected value per purchase: own mean shrunk to the average."""
         return self.p * (self.gamma + counts * means) / (self.p * counts + self.q - 1)
 
-    def simulate_totals(
-        self,
-        counts: Array,
-        means: Array,
-        purchases: NDArray[np.int64],
-        random: np.random.Generator,
-    ) -> Array:
-        """Draw the total value of `purchases` future purchases from each customer's posterior.
+    def shape_of_totals(self, counts: Array, mean: Array, square: Array) -> Array:
+        """Return 1 / CV² of the total value of each customer's future purchases.
 
         Args:
             counts: Past purchases per customer.
-            means: Their mean value.
-            purchases: Future purchases, one row per customer, one column per draw.
-            random: The source of randomness.
-
-        Returns:
-            Totals in the shape of `purchases`; 0 where there is no purchase.
+            mean: Mean number of future purchases.
+            square: Its mean square.
         """
-        shape = (self.q + self.p * counts)[:, None]
-        nu = random.gamma(shape, size=purchases.shape)
-        nu /= (self.gamma + counts * means)[:, None]
-        sums = random.gamma(self.p * np.maximum(purchases, 1))
-        return np.where(purchases > 0, sums / np.maximum(nu, 1e-300), 0.0)
+        q = self.q + self.p * counts
+        spread_of_rate = (q - 1) / np.maximum(q - 2, _LEAST_ABOVE_TWO)
+        squared_cv = (square / mean**2 + 1 / (self.p * mean)) * spread_of_rate - 1
+        return 1 / np.maximum(squared_cv, _LEAST_SQUARED_CV)
 
+
+_LEAST_ABOVE_TWO = 0.2
+"""Below 2 the variance of a customer's mean value is infinite."""
+
+_LEAST_SQUARED_CV = 0.01
 
 _LOWEST_Q = 1.05
 """Below 1 the mean value of a new customer is infinite."""
 
 
-def _gamma_gamma_loss(logs: Array, counts: Array, means: Array) -> tuple[float, Array]:
+def _loss(
+    parameters: Array, counts: Array, means: Array, logs: Array | None
+) -> tuple[float, Array]:
     """Return the mean negative log-likelihood and its gradient in the logs of the parameters."""
-    p, q, gamma = np.exp(logs)
+    p, q, gamma = np.exp(parameters)
     shape, total = p * counts, gamma + counts * means
-    log_total, log_sum = np.log(total), np.log(counts * means)
-    likelihood = (
-        gammaln(shape + q)
-        - gammaln(shape)
-        - gammaln(q)
-        + q * np.log(gamma)
-        + shape * log_sum
-        - np.log(means)
-        - (shape + q) * log_total
-    )
+    log_total = np.log(total)
     both = digamma(shape + q)
+    common = gammaln(shape + q) - gammaln(q) + q * np.log(gamma) - (shape + q) * log_total
+    if logs is None:
+        log_sum = np.log(counts * means)
+        within = shape * log_sum - gammaln(shape) - np.log(means)
+        in_p = counts * (both - digamma(shape) + log_sum - log_total)
+    else:
+        within = (p - 1) * logs - counts * gammaln(p)
+        in_p = logs + counts * (both - digamma(p) - log_total)
     gradient = np.array(
         [
-            np.mean(counts * (both - digamma(shape) + log_sum - log_total)),
+            np.mean(in_p),
             np.mean(both - digamma(q) + np.log(gamma) - log_total),
             np.mean(q / gamma - (shape + q) / total),
         ]
     )
-    return -float(np.mean(likelihood)), -gradient * np.array([p, q, gamma])
+    return -float(np.mean(common + within)), -gradient * np.array([p, q, gamma])

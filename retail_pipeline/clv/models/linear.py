@@ -8,7 +8,13 @@ from sklearn.linear_model import Ridge
 from sklearn.preprocessing import StandardScaler
 
 from retail_pipeline.clv.data import features
-from retail_pipeline.clv.models.base import Array, ValueModel, past_outcomes, predictions
+from retail_pipeline.clv.models.base import (
+    Array,
+    ValueModel,
+    past_outcomes,
+    predictions,
+    unit_of_money,
+)
 
 
 class LinearRegression(ValueModel):
@@ -25,7 +31,7 @@ class LinearRegression(ValueModel):
     name = "linear_regression"
     description = "ridge regression of √value on logarithms and rates of past behavior"
 
-    stored = ("value_level", "orders_level")
+    stored = ("unit", "value_level", "orders_level")
     value_level_: float
     orders_level_: float
 
@@ -40,7 +46,9 @@ class LinearRegression(ValueModel):
         """
         known = past_outcomes(frame)
         self.training_rows_ = len(known)
+        self.unit_ = unit_of_money(known)
         value, orders = (known[name].to_numpy(float) for name in ("future_value", "future_orders"))
+        value = value / self.unit_
         targets = np.column_stack([np.sqrt(value), np.sqrt(orders), orders > 0])
         scaler, ridge = StandardScaler(), Ridge(alpha=self.PENALTY)
         ridge.fit(scaler.fit_transform(self._design(known).to_numpy()), targets)
@@ -54,7 +62,7 @@ class LinearRegression(ValueModel):
     def predict(self, frame: pd.DataFrame) -> pd.DataFrame:
         """Return the squared and levelled regressions, at least 0."""
         raw = self._raw(frame)
-        value = np.square(raw[:, 0]) * self.value_level_
+        value = np.square(raw[:, 0]) * self.value_level_ * self.unit_
         orders = np.square(raw[:, 1]) * self.orders_level_
         return predictions(frame, value, orders, np.clip(raw[:, 2], 0.0, 1.0))
 
@@ -76,6 +84,8 @@ class LinearRegression(ValueModel):
         against the own rate is taken for gone, in proportion (1 / (1 + expected orders missed)).
         """
         base = frame[list(features.LOGARITHMS)].fillna(0.0).clip(lower=0.0)
+        money = [name for name in features.LOGARITHMS if name in features.MONEY]
+        base[money] = base[money] / self.unit_
         rate = base["purchase_days"] / (base["age_days"] + 30)
         orders_ahead = self.horizon_days * rate / (1 + base["recency_days"] * rate)
         value_ahead = orders_ahead * base["mean_purchase_value"]

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.polynomial.legendre import leggauss
-from numpy.typing import NDArray
 from scipy.special import digamma, exprel, gammaln
 
 from retail_pipeline.clv.models.base import Array
@@ -76,17 +75,18 @@ class ParetoNBD(PurchaseProcess):
             none.append(np.exp(empty.log_likelihood))
         return np.clip(1 - np.concatenate(none), 0.0, 1.0)
 
-    def _drawn(
-        self,
-        history: Purchases,
-        days: float,
-        alive: NDArray[np.bool_],
-        rate: Array,
-        random: np.random.Generator,
-    ) -> NDArray[np.int64]:
-        dropout = random.gamma(self.s, size=rate.shape) / (self.beta + history.age)[:, None]
-        left = random.exponential(size=rate.shape) / np.maximum(dropout, 1e-300)
-        return random.poisson(np.where(alive, rate * np.minimum(left, days), 0.0))
+    def square_if_alive(self, history: Purchases, days: float) -> Array:
+        """Return the mean square of purchases in the next `days` of those who have not dropped out.
+
+        Given rates, E[N(N - 1)] is the squared purchase rate times the mean squared time until
+        dropout or the end, an integral over the chance of still being active.
+        """
+        time = days * (_NODES + 1) / 2
+        reach = (self.beta + history.age)[:, None]
+        squared_time = days * ((reach / (reach + time)) ** self.s * time) @ _WEIGHTS
+        shape = self.r + history.repeats
+        squared_rate = shape * (shape + 1) / (self.alpha + history.age) ** 2
+        return squared_rate * squared_time + self.purchases_if_alive(history, days)
 
     def _terms(self, history: Purchases) -> "Iterator[_LikelihoodTerms]":
         parameters = (self.r, self.alpha, self.s, self.beta)

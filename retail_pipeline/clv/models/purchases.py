@@ -124,6 +124,15 @@ class PurchaseProcess(ABC):
     def purchase_if_alive(self, history: Purchases, days: float) -> Array:
         """Return the probability of a purchase of customers who have not dropped out."""
 
+    def usual_gap(self, history: Purchases) -> Array:
+        """Return the median days between a customer's purchases, as their history told it.
+
+        The rate is Gamma distributed given the purchases up to the last one: the silence since is
+        what the gap is compared with.
+        """
+        shape, time = self.r + history.repeats, self.alpha + history.last
+        return time * np.expm1(np.log(2) / shape)
+
     def expected_purchases(self, history: Purchases, days: float) -> Array:
         """Return each customer's expected purchases in the next `days`."""
         return self.probability_alive(history) * self.purchases_if_alive(history, days)
@@ -132,30 +141,13 @@ class PurchaseProcess(ABC):
         """Return each customer's probability of at least one purchase in the next `days`."""
         return self.probability_alive(history) * self.purchase_if_alive(history, days)
 
-    def simulate_purchases(
-        self, history: Purchases, days: float, draws: int, random: np.random.Generator
-    ) -> NDArray[np.int64]:
-        """Draw each customer's purchases in the next `days` from the posterior.
+    def square_if_alive(self, history: Purchases, days: float) -> Array:
+        """Return the mean square of purchases in the next `days` of those who have not dropped out.
 
-        Returns:
-            Counts, one row per customer, one column per draw.
+        Purchases as a Poisson count at the customer's Gamma rate, without dropout.
         """
-        shape = (len(history), draws)
-        alive = random.random(shape) < self.probability_alive(history)[:, None]
-        rate = random.gamma((self.r + history.repeats)[:, None], size=shape)
-        rate /= (self.alpha + history.age)[:, None]
-        return self._drawn(history, days, alive, rate, random)
-
-    @abstractmethod
-    def _drawn(
-        self,
-        history: Purchases,
-        days: float,
-        alive: NDArray[np.bool_],
-        rate: Array,
-        random: np.random.Generator,
-    ) -> NDArray[np.int64]:
-        """Draw purchases, given who has not dropped out yet and at which rate they buy."""
+        mean = self.purchases_if_alive(history, days)
+        return mean + mean**2 * (1 + 1 / (self.r + history.repeats))
 
 
 _ROUGH_ROWS = 1_500

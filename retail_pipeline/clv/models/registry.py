@@ -20,6 +20,7 @@ from retail_pipeline.clv.models.baselines import LastWindow, Mean
 from retail_pipeline.clv.models.boosted import BoostedParetoNBD
 from retail_pipeline.clv.models.btyd import BGNBDGammaGamma, ParetoNBDGammaGamma
 from retail_pipeline.clv.models.linear import LinearRegression
+from retail_pipeline.clv.models.seasonal import SeasonalBoosted, SeasonalParetoNBD
 from retail_pipeline.clv.models.terms import TERM_COLUMNS, terms
 from retail_pipeline.clv.models.trees import DecisionTree, GradientBoosting, RandomForest
 from retail_pipeline.errors import PipelineError
@@ -37,6 +38,8 @@ MODELS: Final[dict[str, type[ValueModel]]] = {
         BGNBDGammaGamma,
         ParetoNBDGammaGamma,
         BoostedParetoNBD,
+        SeasonalParetoNBD,
+        SeasonalBoosted,
     )
 }
 """Every model by name, the simplest first."""

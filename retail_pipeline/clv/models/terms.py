@@ -9,6 +9,7 @@ from typing import Any, Final
 import numpy as np
 import pandas as pd
 
+from retail_pipeline.clv.data import features
 from retail_pipeline.clv.models.base import ValueModel
 from retail_pipeline.clv.models.linear import LinearRegression
 from retail_pipeline.clv.models.trees import DecisionTree
@@ -70,13 +71,15 @@ def _nodes(parameters: dict[str, Any]) -> list[dict[str, Any]]:
     for node in range(len(left)):
         parent, side = parents.get(node, (None, None))
         splits = left[node] != node
+        name = names[trees["feature"][node]]
+        unit = parameters["unit"] if name in features.MONEY else 1.0
         found.append(
             {
                 "term_number": node,
-                "feature": names[trees["feature"][node]] if splits else None,
+                "feature": name if splits else None,
                 "parent_number": parent,
                 "branch": side,
-                "threshold": float(trees["threshold"][node]) if splits else None,
+                "threshold": unit * float(trees["threshold"][node]) if splits else None,
                 "mean_value": float(value[node] / max(rows[node], 1)),
                 "customers": int(rows[node]),
             }

@@ -23,6 +23,7 @@ from retail_pipeline.clv.models.base import (
     ValueModel,
     past_outcomes,
     predictions,
+    unit_of_money,
 )
 from retail_pipeline.clv.models.tree_arrays import (
     Bins,
@@ -32,9 +33,16 @@ from retail_pipeline.clv.models.tree_arrays import (
 _SEED: Final = 20_231
 
 
-def matrix(frame: pd.DataFrame, names: tuple[str, ...]) -> Array:
-    """Return columns as numbers; NaN for what is not known, and for columns that are not there."""
-    return frame.reindex(columns=list(names)).to_numpy(float)
+def matrix(frame: pd.DataFrame, names: tuple[str, ...], unit: float = 1.0) -> Array:
+    """Return columns as numbers; NaN for what is not known, and for columns that are not there.
+
+    Args:
+        frame: Feature rows.
+        names: The columns.
+        unit: Amounts of money are divided by it.
+    """
+    scale = np.array([unit if name in features.MONEY else 1.0 for name in names])
+    return frame.reindex(columns=list(names)).to_numpy(float) / scale
 
 
 def thinned(frame: pd.DataFrame, most: int) -> pd.DataFrame:
@@ -63,16 +71,17 @@ class _LeafMeans(ValueModel):
         """
         known = thinned(past_outcomes(frame), self.MOST_ROWS)
         self.training_rows_ = len(known)
-        design = matrix(known, self.columns)
+        self.unit_ = unit_of_money(known)
+        design = matrix(known, self.columns, self.unit_)
         orders = known["future_orders"].to_numpy(float)
         value = known["future_value"].to_numpy(float)
         if not (value > 0).any():
             raise AbstainError(
                 f"nobody bought within the horizon of the {len(known)} past customers learned from"
             )
-        grown = self._grow(design, value)
+        grown = self._grow(design, single(value / self.unit_))
         self.trees_ = Trees.of_forest(grown)
-        leaves = self.trees_.leaves(_single(design))
+        leaves = self.trees_.leaves(single(design))
         self.rows_ = np.bincount(leaves.ravel(), minlength=len(self.trees_.left))
         self.means_ = np.column_stack(
             [self._leaf_means(leaves, target) for target in (value, orders, np.sign(orders))]
@@ -81,7 +90,7 @@ class _LeafMeans(ValueModel):
 
     def predict(self, frame: pd.DataFrame) -> pd.DataFrame:
         """Return the leaf means, averaged over the trees."""
-        leaves = self.trees_.leaves(_single(matrix(frame, self.columns)))
+        leaves = self.trees_.leaves(single(matrix(frame, self.columns, self.unit_)))
         value, orders, active = (self.means_[:, target][leaves].mean(axis=1) for target in range(3))
         return predictions(frame, value, orders, np.minimum(active, 1.0))
 
@@ -89,6 +98,7 @@ class _LeafMeans(ValueModel):
         """Return the trees, what their leaves say and how many past rows each leaf has."""
         return {
             "features": list(self.columns),
+            "unit": self.unit_,
             "trees": self.trees_.parameters(),
             "rows": self.rows_.tolist(),
             "means": self.means_.tolist(),
@@ -96,6 +106,7 @@ class _LeafMeans(ValueModel):
 
     def restore(self, parameters: dict[str, Any]) -> Self:
         """Take over the trees and their leaves."""
+        self.unit_ = float(parameters["unit"])
         self.trees_ = Trees.restore(parameters["trees"])
         self.rows_ = np.array(parameters["rows"], np.int64)
         self.means_ = np.array(parameters["means"], float)
@@ -238,6 +249,10 @@ class GradientBoosting(ValueModel):
         return self
 
 
-def _single(design: Array) -> Array:
-    """Return the design at the precision at which scikit-learn's trees have seen it."""
-    return design.astype(np.float32).astype(float)
+def single(values: Array) -> Array:
+    """Return values at the precision at which scikit-learn's trees see features.
+
+    Targets take it too: a split that is as good as another is then so to the bit, in every unit of
+    money.
+    """
+    return values.astype(np.float32).astype(float)

@@ -49,6 +49,58 @@ def predictions(step: Step) -> tuple[int, dict[str, Any]]:
     }
 
 
+@clv_asset("clv/predictions", "warehouse/customer_features", "warehouse/customer_day_entries")
+def totals(step: Step) -> tuple[int, dict[str, Any]]:
+    """A group of customers: their predicted total over the horizon with its 80 % interval."""
+    import pandas as pd
+
+    from retail_pipeline.clv.data import tables
+    from retail_pipeline.clv.serving import totals as groups
+
+    served = _served(step, "expected_orders", "value_shape", "clv_decile")
+    model, version = served["model_name"].iloc[0], served["model_version"].iloc[0]
+    traits = tables.traits(step.database, step.as_of, step.horizon_days)
+    customers = served.merge(traits, on="customer_id", how="left", validate="one_to_one")
+    tests = tables.totals_tested(step.database, step.as_of, step.horizon_days, model)
+    levels = groups.level_draws(tests, pd.Timestamp(step.as_of), model in groups.WITHOUT_SEASON)
+    table = groups.group_totals(customers.fillna({"actual_before": 0.0}), levels)
+    then = model
+    year_ago = groups.year_before(tests, pd.Timestamp(step.as_of))
+    if not year_ago and model in groups.WITHOUT_SEASON:
+        then = groups.WITHOUT_SEASON[model]
+        others = tables.totals_tested(step.database, step.as_of, step.horizon_days, then)
+        year_ago = groups.year_before(others, pd.Timestamp(step.as_of))
+    everyone = table["grouping"] == "all"
+    for name in ("predicted_year_ago", "actual_year_ago"):
+        table[name] = pd.Series(year_ago.get(name), index=table.index, dtype=float).where(everyone)
+    table = table.assign(
+        as_of_date=pd.Timestamp(step.as_of),
+        horizon_days=step.horizon_days,
+        model_version=version,
+        model_year_ago=pd.Series(then if year_ago else None, table.index, "string").where(everyone),
+    )
+    rows = step.database.publish(
+        "clv.totals",
+        tables.exact(
+            table,
+            *("predicted_value", "lower_80", "upper_80", "actual_before"),
+            *("predicted_year_ago", "actual_year_ago"),
+        ),
+        ["as_of_date", "horizon_days", "grouping", "group_value"],
+        replace_where=step.at,
+    )
+    whole = table[everyone].iloc[0]
+    shown = table.drop(
+        columns=["as_of_date", "horizon_days", "model_version", "model_year_ago"]
+    ).round(0)
+    return rows, {
+        **{name: float(whole[name]) for name in ("predicted_value", "lower_80", "upper_80")},
+        **{f"{name}": float(value) for name, value in year_ago.items()},
+        "totals": markdown(shown),
+        "model_version": version,
+    }
+
+
 @clv_asset("clv/predictions")
 def segments(step: Step) -> tuple[int, dict[str, Any]]:
     """A segment of customers: how many they are and how much value is predicted for them."""
@@ -124,8 +176,12 @@ def segment_changes(step: Step) -> tuple[int, dict[str, Any]]:
     }
 
 
-def _served(step: Step) -> "pd.DataFrame":
+def _served(step: Step, *columns: str) -> "pd.DataFrame":
     """Return the served predictions in the order of the customers.
+
+    Args:
+        step: The step.
+        columns: Columns beside those that all steps need.
 
     Raises:
         PipelineError: There are none.
@@ -136,6 +192,7 @@ def _served(step: Step) -> "pd.DataFrame":
             *("customer_id", "segment", "predicted_value", "probability_active"),
             *("discounted_value", "predicted_margin", "discounted_margin"),
             *("model_name", "model_version"),
+            *columns,
         ],
         where=step.at,
     )

@@ -11,6 +11,10 @@ from retail_pipeline.dagster_support.check_results import failed, passed, warned
 
 LOWEST_TOTAL = 0.5
 HIGHEST_TOTAL = 2.0
+LARGEST_ERROR_A_YEAR_AGO = 1.2
+"""Predicted over actual total a year before, or its inverse, beyond which a total is doubted."""
+
+MOST_SILENT = 0.9
 TIERS = ("high", "medium", "low")
 
 
@@ -96,6 +100,58 @@ def total_is_near_the_recent_past(step: Step) -> dg.AssetCheckResult:
             found,
             f"predicted total / recent total is {found['ratio']:.2f}, "
             f"outside {LOWEST_TOTAL}-{HIGHEST_TOTAL}",
+        )
+    return passed(found)
+
+
+@clv_check("predictions")
+def intervals_say_something(step: Step) -> dg.AssetCheckResult:
+    """Not nearly all customers have an interval from 0 to more than twice their prediction."""
+    found = step.row(
+        "select count(*) as predictions, avg((lower_80 = 0 and upper_80 > 2 * predicted_value)"
+        "::integer) as silent_share, avg((lower_80 > 0)::integer) as share_above_zero "
+        "from clv.predictions where as_of_date = %(as_of)s and horizon_days = %(horizon)s"
+    )
+    if not found["predictions"]:
+        return failed(found, "there are no predictions")
+    if found["silent_share"] > MOST_SILENT:
+        return warned(
+            found,
+            f"{found['silent_share']:.0%} of intervals reach from 0 to more than twice the "
+            "prediction: rely on totals and ranks, not on single customers",
+        )
+    return passed(found)
+
+
+@clv_check("totals")
+def last_year_was_predicted_well(step: Step) -> dg.AssetCheckResult:
+    """At the same date a year before, the model's total was within a fifth of what came.
+
+    Where the model with a season serves and was not tested then, the error of the one without is
+    what its season was learned from, and no reason for doubt.
+    """
+    found = step.row(
+        "select predicted_value, lower_80, upper_80, predicted_year_ago, actual_year_ago, "
+        "actual_before, model_year_ago, starts_with(model_version, model_year_ago) as is_its_own "
+        "from clv.totals where as_of_date = %(as_of)s and horizon_days = %(horizon)s "
+        "and grouping = 'all'"
+    )
+    if not found:
+        return failed(found, "there are no totals")
+    if found["actual_year_ago"] is None:
+        return warned(
+            found,
+            "no cut-off a year before was tested: the season of the total is not known; "
+            "read its interval",
+        )
+    ratio = found["predicted_year_ago"] / found["actual_year_ago"]
+    found["ratio_year_ago"] = ratio
+    if found["is_its_own"] and max(ratio, 1 / ratio) > LARGEST_ERROR_A_YEAR_AGO:
+        return warned(
+            found,
+            f"a year before, the model that serves predicted {found['predicted_year_ago']:,.0f}, "
+            f"and {found['actual_year_ago']:,.0f} came: plan with the interval "
+            f"({found['lower_80']:,.0f} to {found['upper_80']:,.0f}), not with the total",
         )
     return passed(found)
 

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from datetime import date
 from typing import Any, Final, NamedTuple
 
+import numpy as np
 import pandas as pd
 
 from retail_pipeline import cores
@@ -34,7 +35,7 @@ PREDICTION_COLUMNS: Final = [
 
 PAST_COLUMNS: Final = [
     *("model_name", "cutoff_date", "horizon_days", "customer_id"),
-    *("predicted_value", "actual_value"),
+    *(*intervals.COLUMNS, "actual_value"),
 ]
 """Columns of the backtest's predictions that a model's intervals are calibrated on."""
 
@@ -43,8 +44,7 @@ class Scored(NamedTuple):
     """A part of a population: its predictions, and its purchases at known costs.
 
     Attributes:
-        predictions: `customer_id`, the three predictions, `discount_rate`, `discounted_value`, and
-            with draws the interval.
+        predictions: `customer_id`, the predictions, `discount_rate`, `discounted_value`.
         sales: `tables.costed_sales` of the part.
     """
 
@@ -65,7 +65,7 @@ def score(
         as_of: The date.
     """
     calibration = calibration_for(model, backtest_predictions, as_of)
-    parts = [_predicted(model, part, calibration is None) for part in sampling.parts(today)]
+    parts = [_predicted(model, part) for part in sampling.parts(today)]
     return _ranked(model, parts, calibration, as_of)[PREDICTION_COLUMNS]
 
 
@@ -94,14 +94,14 @@ def score_tables(
         params=[model.horizon_days, model.name],
     )
     calibration = calibration_for(model, past, as_of)
-    parts = scored_parts(database, model, as_of, discount_rate, draws=calibration is None)
+    parts = scored_parts(database, model, as_of, discount_rate)
     served = _ranked(model, [part.predictions for part in parts], calibration, as_of)
     sales = pd.concat([part.sales for part in parts], ignore_index=True)
     return margin.with_margins(served, sales)
 
 
 def scored_parts(
-    database: Database, model: ValueModel, as_of: date, discount_rate: float, *, draws: bool
+    database: Database, model: ValueModel, as_of: date, discount_rate: float
 ) -> list[Scored]:
     """Return the bare predictions for everybody, part by part in the order of ids.
 
@@ -110,12 +110,11 @@ def scored_parts(
         model: Fitted, at `as_of` or before.
         as_of: The date.
         discount_rate: Share per year, from 0 to below 1.
-        draws: Whether the model itself draws the intervals, as nothing calibrates them.
 
     Raises:
         PipelineError: Nobody has a purchase before `as_of`.
     """
-    return _by_part(database, as_of, _scored, model, discount_rate, draws)
+    return _by_part(database, as_of, _scored, model, discount_rate)
 
 
 def labels(database: Database, model: ValueModel, as_of: date) -> pd.DataFrame:
@@ -131,8 +130,8 @@ def labels(database: Database, model: ValueModel, as_of: date) -> pd.DataFrame:
 
 def calibration_for(
     model: ValueModel, backtest_predictions: pd.DataFrame, as_of: date
-) -> intervals.Calibration | None:
-    """Return the calibration of a model's intervals at a date; None where the model draws them.
+) -> intervals.Calibration:
+    """Return the calibration of a model's intervals at a date.
 
     Args:
         model: The model.
@@ -147,14 +146,13 @@ def calibration_for(
 def _ranked(
     model: ValueModel,
     parts: Sequence[pd.DataFrame],
-    calibration: intervals.Calibration | None,
+    calibration: intervals.Calibration,
     as_of: date,
 ) -> pd.DataFrame:
     """Return the served predictions of a population from the bare ones of its parts."""
     predicted = pd.concat(parts, ignore_index=True).sort_values("customer_id", ignore_index=True)
-    if calibration is not None:
-        lower, upper = calibration.apply(predicted["predicted_value"].to_numpy(float))
-        predicted = predicted.assign(lower_80=lower, upper_80=upper)
+    lower, upper = calibration.apply(predicted)
+    predicted = predicted.assign(lower_80=lower, upper_80=upper)
     return segments.assign(predicted, model.horizon_days).assign(
         as_of_date=pd.Timestamp(as_of),
         horizon_days=model.horizon_days,
@@ -162,12 +160,8 @@ def _ranked(
     )
 
 
-def _predicted(model: ValueModel, part: pd.DataFrame, draws: bool) -> pd.DataFrame:
-    frame = pd.concat([part[["customer_id"]], model.predict(part)[PREDICTED]], axis=1)
-    if not draws:
-        return frame
-    lower, upper = intervals.from_model(model, part)
-    return frame.assign(lower_80=lower, upper_80=upper)
+def _predicted(model: ValueModel, part: pd.DataFrame) -> pd.DataFrame:
+    return pd.concat([part[["customer_id"]], model.predict(part)[PREDICTED]], axis=1)
 
 
 def _by_part(
@@ -182,14 +176,26 @@ def _by_part(
 
 
 def _scored(
-    url: str, as_of: date, ids: tables.Ids, model: ValueModel, discount_rate: float, draws: bool
+    url: str, as_of: date, ids: tables.Ids, model: ValueModel, discount_rate: float
 ) -> Scored:
     database = Database(url)
     part = tables.features_of_part(database, as_of, ids)
-    found = _predicted(model, part, draws)
+    found = _with_next_order(_predicted(model, part), model.rhythm(part), part, as_of)
     present = discounting.discounted(found, model, part, discount_rate)
     return Scored(present, tables.costed_sales(database, as_of, ids))
 
 
+def _with_next_order(
+    predictions: pd.DataFrame, rhythm: pd.DataFrame, part: pd.DataFrame, as_of: date
+) -> pd.DataFrame:
+    """Return the predictions with `probability_alive`, `next_order_median_date`, `days_overdue`."""
+    next_order = pd.Timestamp(as_of) + pd.to_timedelta(np.floor(rhythm["next_order_days"]), "D")
+    return predictions.assign(
+        probability_alive=rhythm["probability_alive"],
+        next_order_median_date=next_order,
+        days_overdue=part["recency_days"] - rhythm["usual_gap_days"].round(),
+    )
+
+
 def _predicted_of(url: str, as_of: date, ids: tables.Ids, model: ValueModel) -> pd.DataFrame:
-    return _predicted(model, tables.features_of_part(Database(url), as_of, ids), draws=False)
+    return _predicted(model, tables.features_of_part(Database(url), as_of, ids))

@@ -9,6 +9,7 @@ from retail_pipeline.settings import PROJECT_ROOT
 NO_FEATURES = {
     *("customer_id", "as_of_date"),
     *("cohort_month", "first_purchase_date", "last_purchase_date"),  # as days they are features
+    "log_purchase_value_sum",  # of the fit of Gamma-Gamma alone
 }
 
 

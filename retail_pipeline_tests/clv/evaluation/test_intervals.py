@@ -1,4 +1,4 @@
-"""The interval contract, on samples and through calibration."""
+"""The interval contract: percentiles of the customer's own distribution, calibrated out of time."""
 
 from datetime import date
 
@@ -9,77 +9,81 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from retail_pipeline.clv.evaluation import intervals
-from retail_pipeline.clv.models.baselines import Mean
+
+SHARES = st.floats(0.001, 0.999)
 
 
-def interval(samples: list[float]) -> tuple[float, float]:
-    lower, upper = intervals.shortest_intervals(np.sort(np.array(samples, float))[None, :])
-    return float(lower[0]), float(upper[0])
+def customers(cutoff: str, seed: int, stretch: float = 1.0, size: int = 4_000) -> pd.DataFrame:
+    """Customers whose outcomes follow their predictions, but for a stretch of the level."""
+    random = np.random.default_rng(seed)
+    orders = random.lognormal(-0.5, 1.2, size)
+    active = -np.expm1(-orders)
+    shape = 1 + orders
+    mean = 20 * orders / active
+    value = random.gamma(shape, stretch * mean / shape)
+    return pd.DataFrame(
+        {
+            "cutoff_date": pd.Timestamp(cutoff),
+            "predicted_value": mean * active,
+            "expected_orders": orders,
+            "probability_active": active,
+            "value_shape": shape,
+            "actual_value": np.where(random.random(size) < active, value, 0.0),
+        }
+    )
 
 
-@settings(max_examples=60, deadline=None)
-@given(st.lists(st.sampled_from([0.0, 0.0, 1.0, 2.0, 5.0, 50.0]), min_size=5, max_size=80))
-def test_the_contract(samples: list[float]) -> None:
-    lower, upper = interval(samples)
-    values = np.array(samples)
-    zeros = np.mean(values == 0)
-    if zeros >= 0.8:
-        assert (lower, upper) == (0, 0)
-    elif zeros >= 0.2:
-        assert lower == 0
-    assert np.mean((lower <= values) & (values <= upper)) >= 0.8
+def missed(calibration: intervals.Calibration, of: pd.DataFrame) -> tuple[float, float]:
+    lower, upper = calibration.apply(of)
+    return float((of["actual_value"] < lower).mean()), float((of["actual_value"] > upper).mean())
 
 
-def test_the_shortest_of_all_intervals_is_taken() -> None:
-    assert interval([1, *np.linspace(10, 11, 90), *np.linspace(50, 99, 9)])[1] <= 11
+@settings(max_examples=50, deadline=None)
+@given(st.lists(st.tuples(SHARES, st.floats(0.05, 50), st.floats(0.1, 1e6)), min_size=1))
+def test_the_lower_end_is_zero_exactly_where_nothing_is_likely_enough(
+    rows: list[tuple[float, float, float]],
+) -> None:
+    frame = pd.DataFrame(rows, columns=["probability_active", "value_shape", "predicted_value"])
+    frame["expected_orders"] = -np.log1p(-frame["probability_active"])
+    for calibration in (
+        intervals.UNCALIBRATED,
+        intervals.calibrate(customers("2021-01-01", 1, stretch=3)),
+    ):
+        lower, upper = calibration.apply(frame)
+        nothing = 1 - frame["probability_active"].to_numpy()
+        assert (lower[nothing >= 0.1] == 0).all()
+        assert (lower[nothing < 0.1 - 1e-3] > 0).all()
+        assert (upper[nothing >= 0.9] == 0).all()
+        assert (upper >= lower).all()
 
 
-def test_calibrated_intervals_cover_new_outcomes_per_decile() -> None:
-    random = np.random.default_rng(2)
-
-    def outcomes(cutoff: str) -> pd.DataFrame:
-        predicted = random.lognormal(3, 1, 4_000)
-        buys = random.random(4_000) < predicted / (predicted + 10)
-        actual = np.where(buys, predicted * random.gamma(2, 0.6, 4_000), 0.0)
-        return pd.DataFrame(
-            {"cutoff_date": cutoff, "predicted_value": predicted, "actual_value": actual}
-        )
-
-    calibration = intervals.calibrate(pd.concat([outcomes("2021-01-01"), outcomes("2021-02-01")]))
-    assert calibration is not None
-    new = outcomes("2021-08-01")
-    lower, upper = calibration.apply(new["predicted_value"].to_numpy())
-    inside = (lower <= new["actual_value"]) & (new["actual_value"] <= upper)
-    assert inside.mean() == pytest.approx(0.8, abs=0.03)
-    decile = pd.qcut(new["predicted_value"], 10, labels=False)
-    assert inside.groupby(decile).mean().between(0.72, 0.9).all()
+@pytest.mark.parametrize("stretch", [0.5, 1.0, 2.0])
+def test_one_outcome_in_ten_is_missed_on_either_side(stretch: float) -> None:
+    learned = [customers(f"2021-0{month}-01", month, stretch) for month in (1, 2, 3)]
+    calibration = intervals.calibrate(pd.concat(learned, ignore_index=True))
+    new = customers("2021-08-01", 9, stretch)
+    sure = new[new["probability_active"] > 0.95]
+    assert missed(calibration, sure) == pytest.approx((0.1, 0.1), abs=0.04)
+    assert missed(calibration, new)[1] == pytest.approx(0.1, abs=0.03)
+    if stretch != 1.0:
+        assert missed(intervals.UNCALIBRATED, sure) != pytest.approx((0.1, 0.1), abs=0.04)
 
 
 def test_few_outcomes_calibrate_nothing() -> None:
-    few = pd.DataFrame({"cutoff_date": "a", "predicted_value": [1.0], "actual_value": [1.0]})
-    assert intervals.calibrate(few) is None
+    assert intervals.calibrate(customers("2021-01-01", 1, size=60)) is intervals.UNCALIBRATED
 
 
-def test_a_cutoff_at_which_nothing_was_predicted_tells_no_ratio() -> None:
-    then = pd.DataFrame(
-        {"cutoff_date": "2021-01-01", "predicted_value": 0.0, "actual_value": [9.0] * 200}
-    )
-    later = then.assign(cutoff_date="2021-02-01", predicted_value=9.0)
-    assert intervals.calibrate(then) is None
-    assert intervals.calibrate(pd.concat([then, later])) == intervals.calibrate(later)
+def test_a_cutoff_at_which_nothing_was_expected_teaches_nothing() -> None:
+    then = customers("2021-01-01", 1).assign(predicted_value=0.0)
+    later = customers("2021-02-01", 2)
+    both = intervals.calibrate(pd.concat([then, later], ignore_index=True))
+    assert intervals.calibrate(then) is intervals.UNCALIBRATED
+    assert np.array_equal(both.levels, intervals.calibrate(later).levels)
+    assert np.array_equal(both.factors, intervals.calibrate(later).factors)
 
 
 def test_the_season_weighs_as_the_decision_says() -> None:
     """docs/decisions/0016."""
-    months = pd.date_range("2020-01-01", periods=12, freq="MS")
-    weights = [intervals._season_weight(month, date(2021, 1, 15)) for month in months]
+    weights = [intervals._season_weight(month, date(2021, 1, 15)) for month in range(1, 13)]
     assert [round(weight, 1) for weight in weights[:4]] == [21.0, 8.4, 1.4, 1.0]
     assert weights[11] == weights[1] and min(weights) == weights[6] >= 1.0
-
-
-def test_without_a_backtest_the_model_draws_its_own_and_always_the_same() -> None:
-    model = Mean(90).restore({"value": 30.0, "orders": 1.0, "active": 0.6})
-    frame = pd.DataFrame({"customer_id": list("abcdef")})
-    first, again = intervals.from_model(model, frame), intervals.from_model(model, frame)
-    assert (first[0] == 0).all() and (first[1] > 30).all()  # nobody buys with P = e^-1 >= .20
-    assert np.array_equal(first, again)

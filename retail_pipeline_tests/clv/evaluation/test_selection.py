@@ -179,3 +179,27 @@ def test_a_model_that_is_not_fitted_today_is_not_chosen() -> None:
 def test_the_numbers_are_plain_json() -> None:
     decision = decide(rows(PARETO, spearman=float("nan")))
     assert json.loads(json.dumps(decision.numbers(), allow_nan=False))["leaderboard"]
+
+
+def test_a_season_serves_where_its_totals_were_nearer() -> None:
+    seasonal = "seasonal_pareto_nbd"
+    by_cutoff = dict(zip(("2021-01-01", "2021-02-01", "2021-03-01"), (1.3, 0.9, 0.8), strict=True))
+
+    def tested(model: str, power: float, **values: float) -> list[dict]:
+        found = [rows(model, (day,), bias=b**power, **values) for day, b in by_cutoff.items()]
+        return [row for one in found for row in one]
+
+    def served(*models: list[dict]) -> str:
+        return decide(*models, fitted=[*FITTED, seasonal]).model_name
+
+    plain = tested(PARETO, 1)
+    decision = decide(plain, tested(seasonal, 0.3), fitted=[*FITTED, seasonal])
+    assert decision.model_name == seasonal
+    assert "at 3 past cut-offs its totals were off by 6%, those without the season by 22%" in (
+        decision.reason
+    )
+    board = decision.leaderboard.set_index("model_name")
+    assert board.loc[seasonal, "eligible"] and board.loc[seasonal, "objection"] == ""
+    assert served(plain, tested(seasonal, 1.5)) == PARETO
+    assert served(plain, tested(seasonal, 0.3)[:2]) == PARETO
+    assert served(plain, tested(seasonal, 0.3, tweedie_deviance=50.1)) == PARETO

@@ -5,9 +5,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from scipy.special import gammaln, hyp2f1
 
 from retail_pipeline.clv.models.bg_nbd import BGNBD
+from retail_pipeline.clv.models.btyd import ParetoNBDGammaGamma, history_of
 from retail_pipeline.clv.models.gamma_gamma import GammaGamma
 from retail_pipeline.clv.models.pareto_nbd import ParetoNBD
 from retail_pipeline.clv.models.purchases import FitError, Purchases
@@ -86,14 +89,93 @@ def test_order_values_are_recovered_and_shrunk() -> None:
     assert population < one < many < 500
 
 
+@given(st.floats(2, 12), st.floats(2.5, 6), st.integers(0, 99))
+@settings(max_examples=10, deadline=None)
+def test_single_purchases_recover_the_spread_within_customers(
+    p: float, q: float, seed: int
+) -> None:
+    random = np.random.default_rng(seed)
+    counts = random.integers(2, 20, 3_000)
+    rate = random.gamma(q, 1 / 100, len(counts))
+    purchases = random.gamma(p, 1 / np.repeat(rate, counts))
+    starts = np.cumsum(counts) - counts
+    means = np.add.reduceat(purchases, starts) / counts
+    logs = np.add.reduceat(np.log(purchases), starts)
+    found = GammaGamma.fit(counts.astype(float), means, logs)
+    assert (found.p, found.q) == pytest.approx((p, q), rel=0.15)
+
+
+def test_the_shape_of_totals_is_that_of_draws() -> None:
+    random = np.random.default_rng(3)
+    model, count = GammaGamma(p=4, q=3, gamma=60), 6.0
+    number = 1 + random.poisson(2.5, 400_000)
+    rate = random.gamma(model.q + model.p * count, 1 / (model.gamma + count * 40), len(number))
+    totals = random.gamma(model.p * number) / rate
+    found = model.shape_of_totals(
+        np.array([count]), np.array([number.mean()]), np.array([(number**2.0).mean()])
+    )
+    assert found[0] == pytest.approx(totals.mean() ** 2 / totals.var(), rel=0.02)
+
+
+def test_a_frequent_customer_is_valued_at_the_own_mean() -> None:
+    """Counts and means alone say nothing of p here, and value all at the average (case 02)."""
+    random = np.random.default_rng(7)
+    counts, own = random.integers(12, 30, 80), random.uniform(400, 3_000, 80)
+    purchases = random.gamma(8, np.repeat(own, counts) / 8)
+    starts = np.cumsum(counts) - counts
+    means = np.add.reduceat(purchases, starts) / counts
+    found = GammaGamma.fit(counts.astype(float), means, np.add.reduceat(np.log(purchases), starts))
+    assert found.p == pytest.approx(8, rel=0.15)
+    assert np.polyfit(means, found.expected_value(counts, means), 1)[0] > 0.9
+
+
+def posterior_purchases(model: ParetoNBD | BGNBD, data: Purchases, days: float) -> np.ndarray:
+    """Draw 40,000 futures per customer from the model's own story."""
+    random, size = np.random.default_rng(1), (len(data), 40_000)
+    alive = random.random(size) < model.probability_alive(data)[:, None]
+    rate = random.gamma((model.r + data.repeats)[:, None], size=size)
+    rate /= (model.alpha + data.age)[:, None]
+    if isinstance(model, ParetoNBD):
+        dropout = random.gamma(model.s, size=size) / (model.beta + data.age)[:, None]
+        left = random.exponential(size=size) / np.maximum(dropout, 1e-300)
+        return random.poisson(np.where(alive, rate * np.minimum(left, days), 0.0))
+    dropout = random.beta(model.a, (model.b + data.repeats)[:, None], size=size)
+    until_dropout = random.geometric(np.clip(dropout, 1e-12, 1.0))
+    return np.where(alive, np.minimum(random.poisson(rate * days), until_dropout), 0)
+
+
 def test_closed_forms_agree_with_draws_from_the_posterior() -> None:
     model = ParetoNBD(r=0.8, alpha=50, s=0.7, beta=120)
     data = history((0, 0, 30), (0, 0, 600), (8, 300, 320), (8, 100, 200), (60, 399, 400))
-    draws = model.simulate_purchases(data, 180, 40_000, np.random.default_rng(1))
+    draws = posterior_purchases(model, data, 180)
+    square = model.probability_alive(data) * model.square_if_alive(data, 180)
+    assert (draws**2.0).mean(axis=1) == pytest.approx(square, rel=0.06)
     assert draws.mean(axis=1) == pytest.approx(model.expected_purchases(data, 180), rel=0.04)
     assert (draws > 0).mean(axis=1) == pytest.approx(
         model.probability_of_purchase(data, 180), abs=0.012
     )
+
+
+def test_the_next_order_is_where_half_of_the_futures_have_one() -> None:
+    model = ParetoNBDGammaGamma(180)
+    model.purchases_, model.values_ = (
+        ParetoNBD(r=0.8, alpha=50, s=0.7, beta=120),
+        GammaGamma(4, 3, 60),
+    )
+    frame = pd.DataFrame(
+        {
+            "age_days": [320.0, 400, 600],
+            "recency_days": [20.0, 1, 600],
+            "purchase_days": [9.0, 61, 1],
+        }
+    )
+    found, data = model.rhythm(frame), history_of(frame)
+    for row, days in found["next_order_days"].dropna().items():
+        draws = posterior_purchases(model.purchases_, data, days)[row]
+        assert (draws > 0).mean() == pytest.approx(0.5, abs=0.02)
+    assert found["next_order_days"].isna().tolist() == [False, False, True]
+    assert found["usual_gap_days"].isna().tolist() == [False, False, True]
+    assert found["usual_gap_days"].iloc[0] == pytest.approx(300 / 8, rel=0.35)
 
 
 def test_extremes_stay_finite() -> None:
@@ -157,7 +239,7 @@ def test_bg_nbd_closed_forms_agree_with_draws() -> None:
     data = history((0, 0, 30), (0, 0, 600), (8, 300, 320), (8, 100, 200), (60, 399, 400))
     for a in (0.4, 1.0, 1.7):
         model = BGNBD(r=0.8, alpha=50, a=a, b=3)
-        draws = model.simulate_purchases(data, 180, 40_000, np.random.default_rng(1))
+        draws = posterior_purchases(model, data, 180)
         assert draws.mean(axis=1) == pytest.approx(model.expected_purchases(data, 180), rel=0.04)
         assert (draws > 0).mean(axis=1) == pytest.approx(
             model.probability_of_purchase(data, 180), abs=0.012

@@ -124,7 +124,9 @@ def test_without_past_outcomes_the_average_counts_what_followed_a_first_purchase
 
 def test_trees_abstain_where_no_buyer_is_left_of_many_rows() -> None:
     rows = 2 * DecisionTree.MOST_ROWS
-    frame = pd.DataFrame({"as_of_date": AS_OF, "future_value": np.zeros(rows)})
+    frame = pd.DataFrame(
+        {"as_of_date": AS_OF, "future_value": np.zeros(rows), "mean_purchase_value": 9.0}
+    )
     frame.loc[1, "future_value"] = 9.0  # every second row is learned from, this one is not
     frame["future_orders"] = np.sign(frame["future_value"])
     for model in (DecisionTree, RandomForest):
@@ -227,7 +229,7 @@ def test_the_readable_models_can_be_read_to_their_predictions(ledger: pd.DataFra
     scaled = (regression._design(rows).to_numpy() - regression.mean_) / regression.scale_
     said = terms(regression).set_index("feature")["coefficient"]
     root = np.maximum(said["intercept"] + scaled @ said.iloc[1:].to_numpy(), 0.0)
-    assert root**2 * regression.value_level_ == pytest.approx(
+    assert root**2 * regression.value_level_ * regression.unit_ == pytest.approx(
         regression.predict(rows)["predicted_value"].to_numpy()
     )
 
