@@ -1,7 +1,7 @@
-"""Figures: pure plots in one house style (data in, a figure out) and their Dagster assets.
+"""Figures: pure plotting functions in one style, and the Dagster assets that run them.
 
-`registry` lists them and `queries` reads their data. `style` is the page, `colors`, `marks` and
-`writing` are what is on it; the sections `revenue`, `customers`, `segments`, `accuracy`,
-`calibration`, `models`, `explanation` and `monitoring` draw. `images` and `drawing` make files of
-them on all cores.
+`registry` lists the figures and `queries` reads their data. One module per section draws them:
+`revenue`, `customers`, `segments`, `accuracy`, `calibration`, `models`, `explanation` and
+`monitoring`. All of them use the page layout of `style`, and `colors`, `marks` and `writing`
+(numbers and names as text). `drawing` runs them on all cores; `images` encodes the files.
 """

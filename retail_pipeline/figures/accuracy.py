@@ -33,29 +33,29 @@ from retail_pipeline.figures.writing import counted, day, number
 
 _MOST_DATES = 24
 _NARROWEST = 0.1
-"""An axis of amounts spans at least this part of them: its ticks are written with three digits."""
+"""Least span of an axis, as a part of its largest amount; ticks have three digits only."""
 
 _AMOUNTS = ["predicted_value", "actual_value"]
 
 
 @of_past_outcomes(money=True)
 def predicted_against_actual(known: pd.DataFrame, context: Context, source: str) -> Plot:
-    """Draw mean predicted and mean actual value of customers grouped by their prediction's rank.
+    """Draw the mean predicted and the mean actual value of customers, by rank of the prediction.
 
-    Customers are ranked within each cut-off; a group's mean is over the customers of all cut-offs.
-    With ten customers and more there are ten groups. The mean actual value has its 95 % interval,
-    that of one cut-off: see `backtests.per_cutoff`.
+    Customers are ranked within each cut-off and form ten groups, or as many as there are customers.
+    A group's mean is over the customers of all cut-offs. The 95 % interval of the mean actual value
+    counts the customers of one cut-off only: see `backtests.per_cutoff`.
     """
     groups = _means(by_rank(known))
     top = groups.iloc[-1]
     predicted, actual = (number(top[name], context.currency) for name in _AMOUNTS)
     figure = page(
-        f"The top {group_in_words(len(groups))} by prediction spent {actual} each, {predicted} "
+        f"The top {group_in_words(len(groups))} by prediction spent {actual} each; {predicted} "
         "was predicted",
-        f"Mean net revenue of a customer over {counted(context.horizon_days, 'day')}, by rank of "
+        f"Mean net revenue per customer over {counted(context.horizon_days, 'day')}, by rank of "
         f"the prediction. {model_and_cutoffs(context, known)}",
-        f"{source} Whiskers: 95% interval of the mean actual value, counting the customers of one "
-        "cut-off.",
+        f"{source} Whiskers: 95% interval of the mean actual value for the number of customers at "
+        "one cut-off.",
         height=5.8,
     )
     above, below = figure.subplots(2, 1, sharex=True, height_ratios=[3, 1])
@@ -77,10 +77,10 @@ def predicted_against_actual(known: pd.DataFrame, context: Context, source: str)
 
 @of_past_outcomes()
 def gain_curve(known: pd.DataFrame, context: Context, source: str) -> Plot:
-    """Draw the share of the actual value that the customers ranked highest by prediction spent.
+    """Draw the cumulative share of actual value, customers in the order of their prediction.
 
-    The curve is the mean over the cut-offs, thin lines are single cut-offs. Equal predictions share
-    their value evenly: their order is nobody's merit.
+    The curve is the mean over the cut-offs; thin lines are single cut-offs. Customers with equal
+    predictions share their value evenly, because their order is arbitrary.
     """
     spent = known["actual_value"].clip(lower=0.0)
     outcomes = len(known)
@@ -88,16 +88,16 @@ def gain_curve(known: pd.DataFrame, context: Context, source: str) -> Plot:
     if known.empty:
         return words(
             "Nobody bought anything after any past cut-off",
-            f"There is no value to gain: {counted(outcomes, 'customer outcome')}, all zero.",
+            f"There is no value to rank: {counted(outcomes, 'customer outcome')}, all zero.",
             source,
         )
     curves = _gains(known, "predicted_value")
     grid = np.linspace(0.0, 1.0, 101)
     mean, best = curves.mean(axis=0), _gains(known, "actual_value").mean(axis=0)
     figure = page(
-        f"The 20% of customers ranked highest brought {number(mean[20], '%')} of what was really "
-        "spent",
-        f"Share of the net revenue of {counted(context.horizon_days, 'day')}, customers in the "
+        f"The 20% of customers ranked highest account for {number(mean[20], '%')} of actual net "
+        "revenue",
+        f"Share of net revenue over {counted(context.horizon_days, 'day')}, customers in the "
         f"order of their prediction. {model_and_cutoffs(context, known)}",
         f"{source} Thin lines: single cut-offs." if len(curves) > 1 else source,
         height=5.8,
@@ -126,7 +126,7 @@ def gain_curve(known: pd.DataFrame, context: Context, source: str) -> Plot:
 
 @in_house_style
 def realised_against_predicted(realised: Realised, context: Context) -> Plot:
-    """Draw predicted against actual totals, a row per earlier date of prediction."""
+    """Draw predicted and actual totals, one row per earlier prediction date."""
     source = source_of(context, "clv.realised_predictions", money=True)
     if realised.frame.empty:
         return _not_over(realised, context, source)
@@ -138,13 +138,13 @@ def realised_against_predicted(realised: Realised, context: Context) -> Plot:
     latest = served.iloc[-1] if len(served) else frame.iloc[-1]
     hollow = ""
     if len(served) < len(frame):
-        hollow = " Hollow: what the model now in use would have predicted, from the backtest."
-    dates = [f"{len(served)} that were served"] if len(served) else []
-    dates += [f"{len(frame) - len(served)} of the backtest"] if len(served) < len(frame) else []
+        hollow = " Hollow: backtest predictions of the model now in use."
+    dates = [f"{len(served)} served"] if len(served) else []
+    dates += [f"{len(frame) - len(served)} from the backtest"] if len(served) < len(frame) else []
     figure = page(
         _realised_title(latest, context.currency),
-        f"Predicted and actual net revenue of {counted(context.horizon_days, 'day')}, by date of "
-        f"prediction: {' and '.join(dates)}",
+        f"Predicted and actual net revenue over {counted(context.horizon_days, 'day')}, by "
+        f"prediction date: {' and '.join(dates)}",
         source + hollow,
         height=2.5 + 0.36 * max(2, len(frame)),
     )
@@ -164,7 +164,7 @@ def realised_against_predicted(realised: Realised, context: Context) -> Plot:
 
 
 def _means(ranked: pd.DataFrame) -> pd.DataFrame:
-    """Return the groups' mean predicted and actual value, and the latter's standard error."""
+    """Return each group's mean predicted and actual value, and the latter's standard error."""
     groups = ranked.groupby("group")
     independent = per_cutoff(groups.size(), int(ranked["cutoff_date"].nunique()))
     spread = groups["actual_value"].std(ddof=1).fillna(0.0)
@@ -172,7 +172,7 @@ def _means(ranked: pd.DataFrame) -> pd.DataFrame:
 
 
 def _ratio(amounts: pd.Series) -> float | None:
-    """Return predicted over actual value, None where nothing was spent."""
+    """Return predicted over actual value; None if nothing was spent."""
     actual = amounts["actual_value"]
     return float(amounts["predicted_value"] / actual) if actual else None
 
@@ -218,7 +218,7 @@ def _draw_ratios(axes: Axes, groups: pd.DataFrame) -> None:
 
 
 def _gains(known: pd.DataFrame, order_by: str) -> NDArray[np.float64]:
-    """Return, a row per cut-off, the cumulated share of value by share of customers."""
+    """Return the cumulative share of value by share of customers, one row per cut-off."""
     grid = np.linspace(0.0, 1.0, 101)
     curves = []
     for _, customers in known.groupby("cutoff_date"):
@@ -233,10 +233,10 @@ def _not_over(realised: Realised, context: Context, source: str) -> Plot:
     first = realised.earliest or context.as_of
     over = pd.Timestamp(first) + pd.Timedelta(days=context.horizon_days)
     return words(
-        "No served prediction is old enough to be judged yet",
-        f"The earliest was served for {day(first)} over {counted(context.horizon_days, 'day')}: "
-        f"its outcome is complete on {day(over)}. Until then, the backtest's figures show how good "
-        "such predictions were in the past.",
+        "No served prediction is old enough to be checked yet",
+        f"The earliest covers {counted(context.horizon_days, 'day')} from {day(first)}: "
+        f"its outcome is complete on {day(over)}. Until then, the backtest's figures show how "
+        "accurate such predictions were in the past.",
         source,
     )
 

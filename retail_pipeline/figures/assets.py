@@ -1,4 +1,4 @@
-"""The figures as Dagster assets of one step: draw them, keep the files, show images and numbers."""
+"""The Dagster assets of the figures, made by one step, with image and numbers as metadata."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -21,7 +21,7 @@ OWNER = "team:data-science"
 
 
 def build_figures() -> dg.Definitions:
-    """Return an asset for every figure of the registry; contacts nothing."""
+    """Return one asset per figure of the registry; no server is contacted."""
     return dg.Definitions(assets=[figures])
 
 
@@ -44,7 +44,7 @@ def _spec(figure: Figure) -> dg.AssetSpec:
     name="figures",
     specs=[_spec(figure) for figure in FIGURES],
     can_subset=True,
-    # Predictions come before pictures of them.
+    # A low priority: predictions are more urgent than the figures of them.
     op_tags={"dagster/priority": "-1"},
 )
 def figures(
@@ -53,11 +53,11 @@ def figures(
     settings: dg.ResourceParam[Settings],
     run_window: RunWindow,
 ) -> Iterator[dg.MaterializeResult]:
-    """Draw the selected figures on all cores; those that can be drawn are kept if one fails.
+    """Draw the selected figures on all cores; a figure that fails does not stop the others.
 
     Raises:
-        Failure: Figures could not be drawn; it names them.
-        RetryRequested: The database was lost meanwhile.
+        Failure: Some figures could not be drawn; the message names them.
+        RetryRequested: The connection to the database was lost.
     """
     tables = _tables(database, run_window)
     names = [f.name for f in FIGURES if dg.AssetKey([GROUP, f.name]) in context.selected_asset_keys]
@@ -74,14 +74,14 @@ def figures(
 
 @retried
 def _tables(database: Database, run_window: RunWindow) -> Tables:
-    """Return the tables that are drawn from, with what all figures have in common read once."""
+    """Return the tables of the run, with the context of all figures already read."""
     tables = Tables(database.as_role(Role.READER), *run_window.landed(database))
-    _ = tables.context  # cached: it goes to the worker processes with the tables
+    _ = tables.context  # a cached property: worker processes receive its value
     return tables
 
 
 def _kept(drawn: Drawn, as_of_date: str, settings: Settings) -> dg.MaterializeResult:
-    """Write the image to its file; return it and the numbers as metadata."""
+    """Write the image to its file; return the asset's result with image and numbers."""
     path = settings.home / GROUP / f"{drawn.name}.png"
     with replaced_whole(path) as draft:
         draft.write_bytes(drawn.image)
@@ -96,7 +96,7 @@ def _kept(drawn: Drawn, as_of_date: str, settings: Settings) -> dg.MaterializeRe
 
 
 def _failure(failed: list[Drawn]) -> Exception:
-    """Return the request to try again where the database was lost, else the step's failure."""
+    """Return a retry request if the database was lost, else a failure that names the figures."""
     if any(each.is_lost for each in failed):
         return retry()
     reasons = {f"{GROUP}/{each.name}": each.error for each in failed}
@@ -108,6 +108,6 @@ def _failure(failed: list[Drawn]) -> Exception:
             f"{', '.join(keys)}: {reason}" for reason, keys in figures_by_reason.items()
         ),
         metadata={FAILED_ASSETS: reasons},
-        # The same data fails the same way: a retry would only cost time.
+        # A retry would fail again, as the data are the same.
         allow_retries=False,
     )

@@ -1,6 +1,6 @@
-"""What the figures over the backtest share: which rows count, groups by rank, intervals.
+"""Helpers of the backtest figures: selection of rows, groups by rank, intervals.
 
-Nothing is drawn here but the sentence that there is no outcome yet.
+The only figure here is `no_outcome`, the sentence that no past prediction can be checked yet.
 """
 
 from collections.abc import Callable
@@ -23,14 +23,14 @@ _OfPast = Callable[[Outcomes, Context], Plot]
 
 
 def of_past_outcomes(*others: str, money: bool = False) -> Callable[[_OfKnown], _OfPast]:
-    """Return a decorator of a figure over past predictions whose outcome is known.
+    """Return a decorator for figures of past predictions whose outcome is known.
 
-    The figure gets those rows, the context, and the footer's first sentences. Where there is no
-    row it is replaced by words, and inside it everything is in the house style.
+    The decorated function receives these rows, the context and the footer's first sentences, and
+    runs inside `house_style()`. Without any row, `no_outcome` replaces the figure.
 
     Args:
-        others: Columns of numbers that are needed beside the predicted and the actual value.
-        money: The figure shows amounts.
+        others: Numeric columns that may not be null, besides predicted and actual value.
+        money: Whether the figure shows amounts.
     """
 
     def decorate(draw: _OfKnown) -> _OfPast:
@@ -49,18 +49,18 @@ def of_past_outcomes(*others: str, money: bool = False) -> Callable[[_OfKnown], 
 
 
 def no_outcome(context: Context, source: str) -> Plot:
-    """Return the figure that says that no past prediction can be checked yet."""
+    """Return a figure with the sentence that no past prediction can be checked yet."""
     return words(
         "No past prediction can be checked yet",
-        f"No cut-off lies {counted(context.horizon_days, 'day')} before {day(context.as_of)} with "
-        "customers to predict, so there is no complete past outcome to compare with. Predictions "
-        "are served unvalidated until there is one.",
+        f"A check needs a cut-off at least {counted(context.horizon_days, 'day')} before "
+        f"{day(context.as_of)} with customers to predict, and there is none yet. Until then, "
+        "predictions are served unvalidated.",
         source,
     )
 
 
 def model_and_cutoffs(context: Context, known: pd.DataFrame) -> str:
-    """Return the end of a subtitle: the served model, and the cut-offs at which it was tested."""
+    """Return the end of a subtitle: the served model and the cut-offs of its backtest."""
     return f"{model_in_words(context.served_model)}, {cutoffs_in_words(known['cutoff_date'])}"
 
 
@@ -74,7 +74,7 @@ def cutoffs_in_words(cutoff_dates: pd.Series) -> str:
 
 
 def by_rank(known: pd.DataFrame, most: int = 10) -> pd.DataFrame:
-    """Return the rows with `group`, 1 the lowest: ranks of the prediction within each cut-off.
+    """Return the rows with their `group` by rank of the prediction at the cut-off, 1 the lowest.
 
     There are `most` groups, or as many as there are customers.
     """
@@ -87,12 +87,12 @@ def by_rank(known: pd.DataFrame, most: int = 10) -> pd.DataFrame:
 
 
 def group_in_words(groups: int) -> str:
-    """Return the name of one of so many groups: `tenth`, `third`, or `group`."""
+    """Return the name of one group: `tenth` of 10 groups, `third` of 3, `group` of 7."""
     return _GROUPS.get(groups, "group")
 
 
 def group_axis(axes: Axes, groups: pd.DataFrame) -> None:
-    """Give each group by rank a tick, and say what they are."""
+    """Set one tick per group and the label of an x-axis of groups by rank."""
     axes.set_xticks(groups.index)
     axes.set_xlim(0.4, len(groups) + 0.6)
     name = group_in_words(len(groups))
@@ -100,16 +100,16 @@ def group_axis(axes: Axes, groups: pd.DataFrame) -> None:
 
 
 def per_cutoff(rows: pd.Series, cutoffs: int) -> pd.Series:
-    """Return how many outcomes count as independent: those of one mean cut-off.
+    """Return the number of outcomes that count as independent: the mean number per cut-off.
 
-    The cut-offs are a month apart and their outcomes overlap, with the same customers in them:
-    counted all together, they would feign certainty.
+    Cut-offs are a month apart, so their outcomes overlap and share customers. If every outcome
+    counted, the intervals would be too narrow.
     """
     return (rows / max(cutoffs, 1)).clip(lower=1.0)
 
 
 def wilson(shares: pd.Series, size: pd.Series) -> tuple[pd.Series, pd.Series]:
-    """Return the 95 % interval of shares of so many independent observations (Wilson 1927)."""
+    """Return both ends of the 95 % interval of shares of `size` observations (Wilson 1927)."""
     z = 1.96
     middle = (shares + z**2 / (2 * size)) / (1 + z**2 / size)
     half = z * np.sqrt(shares * (1 - shares) / size + z**2 / (4 * size**2)) / (1 + z**2 / size)

@@ -1,4 +1,4 @@
-"""How far past predictions could be trusted: their errors, intervals and probabilities."""
+"""Figures of calibration: errors, intervals and probabilities of past predictions."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -23,14 +23,14 @@ from retail_pipeline.figures.style import Plot, page, plot
 from retail_pipeline.figures.writing import counted, number
 
 _QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
-_WHISKERS = "Whiskers: 95% interval of the share, counting the customers of one cut-off."
+_WHISKERS = "Whiskers: 95% interval of the share for the number of customers at one cut-off."
 
 
 @of_past_outcomes(money=True)
 def residuals(known: pd.DataFrame, context: Context, source: str) -> Plot:
-    """Draw how far outcomes lay from predictions, by tenth of the prediction: quantiles and mean.
+    """Draw quantiles and mean of the prediction errors, by tenth of the prediction.
 
-    The means have a scale of their own: beside the errors of single customers they are small.
+    The means have a separate scale, because they are small beside the errors of single customers.
     """
     ranked = by_rank(known)
     ranked["error"] = ranked["actual_value"] - ranked["predicted_value"]
@@ -40,10 +40,10 @@ def residuals(known: pd.DataFrame, context: Context, source: str) -> Plot:
     figure = page(
         f"{number(below, '%')} of customers spent less than predicted; on average, predictions "
         f"were {_too_high(mean, context.currency)}",
-        f"Actual less predicted net revenue of {counted(context.horizon_days, 'day')}, by rank of "
-        f"the prediction. {model_and_cutoffs(context, known)}",
-        f"{source} Few customers spend much, so most lie below their mean: the median is no bias, "
-        "a mean away from zero is one.",
+        f"Actual less predicted net revenue over {counted(context.horizon_days, 'day')}, by rank "
+        f"of the prediction. {model_and_cutoffs(context, known)}",
+        f"{source} A few customers spend much more than the rest, so a median below zero is normal;"
+        " a mean other than zero is bias.",
         height=6.2,
     )
     above, below_it = figure.subplots(2, 1, sharex=True, height_ratios=[2.4, 1])
@@ -64,14 +64,14 @@ def residuals(known: pd.DataFrame, context: Context, source: str) -> Plot:
 
 @of_past_outcomes("lower_80", "upper_80")
 def interval_coverage(known: pd.DataFrame, context: Context, source: str) -> Plot:
-    """Draw the share of outcomes inside their 80 % interval, by tenth and by cut-off."""
+    """Draw the share of outcomes inside their 80 % interval, by predicted tenth and by cut-off."""
     ranked = by_rank(known)
     ranked["inside"] = ranked["actual_value"].between(ranked["lower_80"], ranked["upper_80"])
     beyond = float((ranked["actual_value"] > ranked["upper_80"]).mean())
     covered, cutoffs = float(ranked["inside"].mean()), int(ranked["cutoff_date"].nunique())
     figure = page(
         f"{number(covered, '%')} of outcomes lay inside their 80% interval",
-        f"Share of customers whose net revenue of {counted(context.horizon_days, 'day')} fell "
+        f"Share of customers whose net revenue over {counted(context.horizon_days, 'day')} lay "
         f"inside their interval. {model_and_cutoffs(context, known)}",
         f"{source} {_WHISKERS} Of the outcomes, {number(beyond, '%')} lay above their interval.",
         height=5.0,
@@ -101,9 +101,9 @@ def interval_coverage(known: pd.DataFrame, context: Context, source: str) -> Plo
 
 @of_past_outcomes("probability_active")
 def activity_reliability(known: pd.DataFrame, context: Context, source: str) -> Plot:
-    """Draw the share of customers who bought against their predicted probability of it.
+    """Draw the share of customers who bought against the predicted probability of a purchase.
 
-    A customer with a positive actual value has bought.
+    A customer counts as having bought if the actual value is positive.
     """
     known["probability_active"] = known["probability_active"].clip(0.0, 1.0)
     known["bought"] = (known["actual_value"] > 0).astype(float)
@@ -114,8 +114,8 @@ def activity_reliability(known: pd.DataFrame, context: Context, source: str) -> 
     given, bought = float(known["probability_active"].mean()), float(known["bought"].mean())
     figure = page(
         f"{number(bought, '%')} of customers bought, {number(given, '%')} were expected to",
-        "Customers by their probability of a purchase within "
-        f"{counted(context.horizon_days, 'day')}, against the share who made one. "
+        "Share of customers who bought within "
+        f"{counted(context.horizon_days, 'day')}, by predicted probability of a purchase. "
         f"{model_and_cutoffs(context, known)}",
         f"{source} Bought: net revenue above zero. {_WHISKERS}",
         height=6.0,
@@ -162,13 +162,13 @@ def _draw_mean_errors(axes: Axes, means: pd.Series, currency: str) -> None:
         side = "below" if mean < 0 else "above"
         label(axes, number(mean, currency, signed=True), (place, mean), side, size=8.5, bbox=None)
     number_axis(axes.yaxis, currency)
-    axes.set_title("Mean of all customers (on a scale of its own)")
+    axes.set_title("Mean of all customers (separate scale)")
     axes.locator_params(axis="y", nbins=3)
     axes.margins(y=0.45)
 
 
 def _draw_coverage(axes: Axes, table: pd.DataFrame, names: Sequence[str]) -> float:
-    """Draw shares with their intervals; return the lowest end."""
+    """Draw shares with their intervals; return the lowest end of an interval."""
     places = np.arange(len(table))
     low, high = wilson(table["mean"], table["size"].astype(float))
     axes.axhline(0.8, color=INK, linewidth=1.0)
@@ -181,7 +181,7 @@ def _draw_coverage(axes: Axes, table: pd.DataFrame, names: Sequence[str]) -> flo
 
 
 def _short_days(values: pd.Index) -> list[str]:
-    """Return `Aug`, or `5 Aug`, with the year below the first one of each."""
+    """Return tick labels such as `Aug` or `5 Aug`; the first one of a year has the year below."""
     days = pd.to_datetime(values)
     names = [f"{d:%b}" if d.day == 1 else f"{d.day} {d:%b}" for d in days]
     is_first = [not place or days[place - 1].year != d.year for place, d in enumerate(days)]
@@ -202,7 +202,7 @@ def _draw_reliability(axes: Axes, groups: pd.DataFrame, cutoffs: int) -> None:
         side = "above" if bought < 0.08 else "below right" if is_below else "above left"
         label(axes, number(bought, "%"), (given, bought), side, size=8.5)
     axes.set(xlim=(0, 1), ylim=(0, 1.05))
-    axes.set_title("Share who bought (dotted: as expected)")
+    axes.set_title("Share who bought (dotted: as predicted)")
     number_axis(axes.yaxis, "%")
 
 
@@ -212,7 +212,7 @@ def _draw_bin_sizes(axes: Axes, groups: pd.DataFrame, customers: int) -> None:
     texts = [number(size / customers, "%") for size in groups["size"]]
     axes.bar_label(bars, texts, padding=2, size=8.5, color=INK)
     axes.set_title(f"{customers:,} customer outcomes")
-    axes.set_xlabel("Probability of a purchase that was predicted")
+    axes.set_xlabel("Predicted probability of a purchase")
     axes.set_yticks([])
     axes.margins(y=0.3)
     axes.set_xticks(np.linspace(0, 1, 11))

@@ -1,4 +1,4 @@
-"""How customers come back: monthly cohorts, the time between purchases, recency and frequency."""
+"""Figures of repeat purchases: monthly cohorts, time between purchases, recency and frequency."""
 
 import numpy as np
 import pandas as pd
@@ -21,10 +21,11 @@ from retail_pipeline.figures.style import Plot, in_house_style, page, plot, sour
 from retail_pipeline.figures.writing import counted, number, shortened
 
 _LABELED_CELLS_UP_TO = (24, 30)
-"""Months and cohorts up to which every cell has its percentage; beyond, the color speaks."""
+"""Most months and cohorts for which each cell has its percentage; otherwise it has only a color."""
 
 _ROWS_TO_ONE_OF_ALL = 25
-"""Cohorts whose rows are at most as high as that of all of them: it stays a row among hundreds."""
+"""The rows of this many cohorts are at most as high as the row of all cohorts, which is therefore
+visible below hundreds of them."""
 
 _MOST_BARS = 60
 _QUIET_TITLE: Look = {"size": 9.5, "weight": "normal", "color": QUIET_INK}
@@ -32,30 +33,29 @@ _QUIET_TITLE: Look = {"size": 9.5, "weight": "normal", "color": QUIET_INK}
 
 @in_house_style
 def cohort_retention(retention: pd.DataFrame, context: Context) -> Plot:
-    """Draw the share of each cohort that buys again in each month after its first.
+    """Draw the share of each cohort that buys in each month after its first purchase.
 
-    Months that the data cover in part are left out, and so is month 0, which is 100 % by
-    definition; an absent row is a month without a buyer. The bottom row is the average over
-    customers.
+    Incomplete months are left out, and so is month 0, which is 100 % by definition. A missing row
+    is a month without a buyer. The bottom row is the average over customers.
     """
     source = source_of(context, "warehouse.cohort_retention") + (
         " Cohort: customers by the month of their first purchase in the data; the first cohort may "
-        "have bought before they begin. Left out: the first month itself (100%) and months that "
-        "are not over."
+        "have bought before the data begin. Left out: the first month itself (100%) and "
+        "incomplete months."
     )
     rates, sizes = _rates(retention, context)
     if rates.empty:
         return words(
             "No cohort is a full month old yet",
-            f"Nobody can have come back so far: {counted(len(sizes), 'cohort')}, "
-            f"{counted(sizes.sum(), 'customer')}.",
+            "Retention needs a full month after the first purchase. So far: "
+            f"{counted(len(sizes), 'cohort')}, {counted(sizes.sum(), 'customer')}.",
             source,
         )
     sizes = sizes.reindex(rates.index)
     average = _weighted(rates, sizes)
     figure = page(
         _retention_title(rates, sizes),
-        f"Share of a cohort's customers who buy in each month after their first: "
+        f"Share of a cohort's customers who buy in each month after their first purchase: "
         f"{counted(len(rates), 'cohort')}, {counted(sizes.sum(), 'customer')}",
         source,
         height=min(9.0, max(3.6, 2.8 + 0.235 * (len(rates) + 1))),
@@ -72,13 +72,13 @@ def cohort_retention(retention: pd.DataFrame, context: Context) -> Plot:
 
 @in_house_style
 def purchase_gaps(gaps: Gaps, context: Context) -> Plot:
-    """Draw how many days pass from one purchase of a customer to the next.
+    """Draw the distribution of the days between two purchases of a customer.
 
-    The run's horizon is marked where it lies within the scale.
+    The run's horizon is marked if it lies within the scale.
     """
     source = source_of(context, "warehouse.customer_days") + (
-        " A purchase is a day with a positive net amount. Time since the last purchase is no gap "
-        "yet: long gaps are seen less often than they occur."
+        " A purchase is a day with a positive net amount. The time since the last purchase is not "
+        "counted, so long gaps are underrepresented."
     )
     frame = gaps.frame.apply(pd.to_numeric).astype(float).sort_values("gap_days")
     if frame.empty:
@@ -123,9 +123,9 @@ def purchase_gaps(gaps: Gaps, context: Context) -> Plot:
 
 @in_house_style
 def rfm_map(cells: pd.DataFrame, context: Context) -> Plot:
-    """Draw customers and past net revenue by recency and frequency score, with the segments' names.
+    """Draw customers and past net revenue by recency and frequency score, with segment names.
 
-    Scores run from 1 to 5, 5 the best; those that nobody has are left out.
+    Scores run from 1 to 5, 5 the best; scores without customers are left out.
     """
     source = source_of(context, "warehouse.customer_rfm", money=True)
     source += " Rows and columns are fifths of the customers by rank; equal values stay together."
@@ -139,7 +139,7 @@ def rfm_map(cells: pd.DataFrame, context: Context) -> Plot:
     figure = page(
         _rfm_title(frame, customers, context.currency),
         f"{counted(customers, 'customer')} by how recently and how often they bought, and their "
-        f"net revenue, {number(total, context.currency)} in all. Color: net revenue per customer",
+        f"net revenue, {number(total, context.currency)} in total. Color: net revenue per customer",
         source,
         height=6.0,
     )
@@ -154,7 +154,7 @@ def rfm_map(cells: pd.DataFrame, context: Context) -> Plot:
 
 
 def _rates(retention: pd.DataFrame, context: Context) -> tuple[pd.DataFrame, pd.Series]:
-    """Return the rates by cohort and month, without months that are not over, and the sizes."""
+    """Return retention by cohort and month, without incomplete months, and the cohorts' sizes."""
     frame = retention.assign(cohort_month=pd.to_datetime(retention["cohort_month"]))
     sizes = frame.groupby("cohort_month")["cohort_customers"].max().astype(float)
     buyers = frame.pivot_table(
@@ -174,7 +174,10 @@ def _weighted(rates: pd.DataFrame, sizes: pd.Series) -> pd.Series:
 
 
 def _retention_title(rates: pd.DataFrame, sizes: pd.Series) -> str:
-    """Compare the next month with a later one over the same cohorts: the old ones are no sample."""
+    """Return a title that compares the next month with a later one over the same cohorts.
+
+    Cohorts without the later month are left out, as they may differ from the older ones.
+    """
     month = next((m for m in (12, 6, 3) if m in rates), None)
     if month is None:
         first = number(_weighted(rates, sizes)[1], "%")
@@ -182,7 +185,7 @@ def _retention_title(rates: pd.DataFrame, sizes: pd.Series) -> str:
     average = _weighted(rates[rates[month].notna()], sizes)
     time = "a year" if month == 12 else f"{month} months"
     return (
-        f"Of customers who first bought {time} ago or before, {number(average[1], '%')} bought in "
+        f"Of customers who first bought {time} ago or earlier, {number(average[1], '%')} bought in "
         f"the next month, {number(average[month], '%')} {time} later"
     )
 
@@ -194,7 +197,7 @@ def _draw_retention(
     upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=ratios)
     many_months = rates.shape[1] > _LABELED_CELLS_UP_TO[0]
     many_cohorts = len(rates) > _LABELED_CELLS_UP_TO[1]
-    # Not the maximum: a cohort of three customers would pale all others.
+    # Not the maximum: the rates of one tiny cohort would make all other cells pale.
     ceiling = max(float(np.nanpercentile(rates.to_numpy(), 98)), 0.01)
     write = None if many_months or many_cohorts else _percent
     mesh = heat_map(upper, rates.to_numpy(float), ceiling, write)
@@ -218,7 +221,7 @@ def _percent(rate: float) -> str:
 
 
 def _draw_gaps(axes: Axes, frame: pd.DataFrame, width: int) -> float:
-    """Draw the bars; the last one holds everything beyond the scale. Return the scale's end."""
+    """Draw the bars, the last one for all longer gaps; return the end of the scale."""
     longest = int(frame["gap_days"].max())
     bars = min(_MOST_BARS, longest // width + 1)
     places = np.minimum(frame["gap_days"] // width, bars - 1)
@@ -228,7 +231,7 @@ def _draw_gaps(axes: Axes, frame: pd.DataFrame, width: int) -> float:
     colors = [MAIN] * (bars - 1) + [NEUTRAL if is_open else MAIN]
     draw_bars(axes, np.arange(bars) * width, np.full(bars, 0.9 * width), parts, facecolors=colors)
     if is_open:
-        text = f"{number(parts.iloc[-1], '%')} take {(bars - 1) * width:,} days and more"
+        text = f"{number(parts.iloc[-1], '%')} take {(bars - 1) * width:,} days or more"
         label(axes, text, (bars * width, parts.iloc[-1]), "above left", color=QUIET_INK)
     axes.tick_params(axis="x", length=0)
     number_axis(axes.yaxis, "%")
@@ -243,8 +246,8 @@ def _draw_gap_sums(
     days = np.append(0.0, frame["gap_days"].to_numpy(float))
     sums = np.append(0.0, frame["gaps"].cumsum().to_numpy(float) / frame["gaps"].sum())
     axes.step(days, sums, where="post", color=MAIN)
-    axes.set_title("Share of purchases that came within so many days")
-    axes.set_xlabel("Days since the purchase before")
+    axes.set_title("Cumulative share of purchases")
+    axes.set_xlabel("Days since the previous purchase")
     named = [
         (at, part, f"{number(part, '%')}: {counted(at, 'day')}", MAIN) for part, at in marks.items()
     ]
@@ -263,16 +266,19 @@ def _draw_gap_sums(
 
 
 def _rfm_title(cells: pd.DataFrame, customers: float, currency: str) -> str:
-    """Return a sentence on the best segment; where one is negative, shares mislead."""
+    """Return a sentence on the best segment: its share of revenue, or its amount.
+
+    Shares of a sum with negative parts mislead, so the amount is given if a segment is negative.
+    """
     by_name = cells.groupby("rfm_segment")[["customers", "monetary"]].sum()
     best = by_name.sort_values("monetary", ascending=False).iloc[0]
     title = f"“{best.name}” are {number(best['customers'] / customers, '%')} of the customers"
     if best["monetary"] <= 0:
         return title
     if (by_name["monetary"] < 0).any():
-        return f"{title} and brought {number(best['monetary'], currency)} of net revenue"
+        return f"{title} and account for {number(best['monetary'], currency)} of net revenue"
     part = best["monetary"] / by_name["monetary"].sum()
-    return f"{title} and brought {number(part, '%')} of the net revenue"
+    return f"{title} and account for {number(part, '%')} of net revenue"
 
 
 def _draw_cells(axes: Axes, cells: pd.DataFrame, currency: str) -> None:
@@ -280,7 +286,7 @@ def _draw_cells(axes: Axes, cells: pd.DataFrame, currency: str) -> None:
     each = cells.assign(value=(cells["monetary"] / cells["customers"]).clip(lower=0.0))
     grid = each.pivot_table(index="f_score", columns="r_score", values="value")
     values = grid.reindex(index=scores[0], columns=scores[1]).to_numpy(float)
-    # Not the maximum: one big spender in an almost empty cell would pale all others.
+    # Not the maximum: one big spender in an almost empty cell would make all others pale.
     ceiling = max(float(np.nanpercentile(values, 98)), 1e-9)
     mesh = heat_map(axes, values, ceiling, None)
     names = {}
@@ -306,7 +312,7 @@ def _draw_cells(axes: Axes, cells: pd.DataFrame, currency: str) -> None:
 
 
 def _draw_borders(axes: Axes, names: dict[tuple[int, int], str]) -> None:
-    """Draw a strong line between cells of different names, a fine one within a name."""
+    """Draw a thick line between cells of different segments, a thin one within a segment."""
     lines, widths = [], []
     for (row, column), name in names.items():
         for neighbor, line in (
@@ -320,6 +326,6 @@ def _draw_borders(axes: Axes, names: dict[tuple[int, int], str]) -> None:
 
 
 def _range(cells: pd.DataFrame, column: str, noun: str) -> str:
-    """Return the values of a score's customers: `31 to 58 days`."""
+    """Return the range of a column among the customers of a score: `31 to 58 days`."""
     low, high = int(cells[f"{column}_min"].min()), int(cells[f"{column}_max"].max())
     return counted(high, noun) if low == high else f"{low:,} to {counted(high, noun)}"

@@ -1,6 +1,7 @@
-"""Drawing figures on all cores: names and tables go to worker processes, images come back.
+"""Drawing on all cores: worker processes receive names of figures and return images.
 
-No Dagster here: a worker process imports this module, and Dagster takes longer than a figure.
+This module does not import Dagster, because each worker process would import it too, and that takes
+longer than drawing a figure.
 """
 
 import time
@@ -15,21 +16,21 @@ from retail_pipeline.figures.registry import Figure, figure
 from retail_pipeline.postgres.lost import is_lost_connection
 
 FEWEST_FOR_WORKERS = 3
-"""Figures from which worker processes pay: each of them imports matplotlib anew."""
+"""Least number of figures for which worker processes save time: each imports matplotlib."""
 
 
 @dataclass(frozen=True)
 class Drawn:
-    """A figure that was drawn, or the reason why it was not.
+    """A drawn figure, or the reason why drawing failed.
 
     Attributes:
-        name: The figure's.
-        image: A PNG; empty where drawing failed.
-        markdown: A smaller copy of it, inside Markdown.
-        numbers: The title (`finding`), rows, seconds, and the key numbers that the figure shows.
-        error: The reason of a failure; empty where there is none.
-        is_lost: The failure is that of a database that is away.
-        trace: Where it failed.
+        name: Name of the figure.
+        image: A PNG; empty if drawing failed.
+        markdown: A smaller copy of the image, embedded in Markdown.
+        numbers: Title (`finding`), rows, seconds and the key numbers of the figure.
+        error: Reason of the failure; empty if there was none.
+        is_lost: Whether drawing failed because the connection to the database was lost.
+        trace: Traceback of the failure.
     """
 
     name: str
@@ -42,11 +43,13 @@ class Drawn:
 
 
 def draw_all(names: Sequence[str], tables: Tables) -> Iterator[Drawn]:
-    """Yield each figure as soon as it is drawn; one that fails does not keep the others.
+    """Yield each figure as soon as it is drawn; a figure that fails does not stop the others.
 
     Args:
-        names: Of figures; more than two are drawn on all cores, those of the same data in one go.
-        tables: As the reader; its address is resolved, so that it can go to another process.
+        names: Figures to draw. More than two are drawn on all cores; figures of the same data are
+            drawn by one process.
+        tables: Tables of the run, read as the role reader. The address of the database must be
+            resolved, so that worker processes can connect to it.
     """
     if len(names) < FEWEST_FOR_WORKERS:
         yield from (_drawn(figure(name), tables) for name in names)
@@ -64,7 +67,7 @@ def _draw_group(group: Sequence[Figure], tables: Tables) -> list[Drawn]:
 
 
 def _drawn(figure: Figure, tables: Tables) -> Drawn:
-    """Return one figure as a PNG with its numbers."""
+    """Return one figure as a PNG with its numbers, or the reason why drawing failed."""
     from retail_pipeline.figures.images import inline_markdown, png
 
     started = time.monotonic()

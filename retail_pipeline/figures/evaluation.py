@@ -1,4 +1,4 @@
-"""The figure of an evaluation of a file, kept where somebody wants it."""
+"""The figure of `evaluate`: one model against actual values, or all models compared."""
 
 from datetime import date
 from pathlib import Path
@@ -23,17 +23,17 @@ def draw_evaluation(
     validated: bool,
     file_name: str,
 ) -> None:
-    """Write the figure: one model's predictions against actual values, or several compared.
+    """Write the figure of one model's predictions against actual values, or of several models.
 
     Args:
-        path: The image; its ending is `.png`, `.svg` or `.pdf`.
+        path: File to write; it ends in `.png`, `.svg` or `.pdf`.
         predictions: `model_name, as_of_date` and the predictions with their outcomes.
-        metrics: A row per model and cut-off.
+        metrics: One row per model and cut-off.
         as_of: The cut-off.
         horizon_days: Days of the outcome.
         served: The model that the pipeline would have served.
-        validated: Whether that model met the selection's rule on past outcomes.
-        file_name: The evaluated file's, shown as the source.
+        validated: Whether that model met the selection rule on past outcomes.
+        file_name: Name of the evaluated file, shown as the source.
     """
     names = predictions["model_name"].unique()
     context = Context(

@@ -1,4 +1,4 @@
-"""What models say: the regression's coefficients, the tree, the importance of features."""
+"""Figures that explain models: regression coefficients, decision tree, feature importance."""
 
 import re
 from collections.abc import Iterator
@@ -28,15 +28,15 @@ _MOST_TERMS = 24
 _LONGEST_NAME = 38
 
 _BARS_FROM, _BARS_TO = 7.2, 8.4
-"""Inches of the page: the tree on the left, then the groups' bars and their words."""
+"""Start and end of the groups' bars in inches; the tree is left of them, the labels are right."""
 
 _CHARACTERS_PER_INCH = 12.5
-"""Of bold type of 8.5 points."""
+"""For bold type of 8.5 points."""
 
 
 @in_house_style
 def coefficients(fit: Fit, context: Context) -> Plot:
-    """Draw what one standard deviation of each feature adds to the regression's root of value."""
+    """Draw the regression's coefficients: effects on the square root of the predicted value."""
     source = f"Source: clv.model_terms as of {day(fit.as_of)}."
     frame = fit.terms[fit.terms["feature"].notna() & (fit.terms["feature"] != "intercept")]
     frame = frame.assign(coefficient=pd.to_numeric(frame["coefficient"]).astype(float))
@@ -49,11 +49,12 @@ def coefficients(fit: Fit, context: Context) -> Plot:
     rest = f" Not drawn: {counted(left_out, 'smaller one')}." if left_out else ""
     figure = page(
         _coefficients_title(shown),
-        "What one standard deviation more of a feature adds to the root of the predicted value of "
-        f"{counted(context.horizon_days, 'day')}, the others held fixed. "
-        f"{counted(len(frame), 'feature')}. {_whether_served('linear_regression', context)}",
-        f"{source} Features that say nearly the same share their effect, and may have opposite "
-        f"signs: no single coefficient is a cause.{rest}",
+        "Change of the square root of the value predicted for "
+        f"{counted(context.horizon_days, 'day')} per standard deviation of a feature, with the "
+        f"others fixed. {counted(len(frame), 'feature')}. "
+        f"{_whether_served('linear_regression', context)}",
+        f"{source} Correlated features share their effect and may have opposite signs; "
+        f"a coefficient does not show a cause.{rest}",
         height=2.4 + 0.25 * max(3, len(shown)),
     )
     axes = figure.subplots()
@@ -71,13 +72,14 @@ def coefficients(fit: Fit, context: Context) -> Plot:
 
 @in_house_style
 def decision_tree(fit: Fit, context: Context) -> Plot:
-    """Draw the tree from its root on the left to the groups of customers that it ends in.
+    """Draw the tree from its root on the left to its final groups of customers on the right.
 
-    The terms have a row per node, its `branch` "yes" for values at most its parent's threshold.
+    There is one row of terms per node; its `branch` is "yes" for values up to the threshold of its
+    parent.
     """
     source = f"Source: clv.model_terms as of {day(fit.as_of)}."
     if not context.currency:
-        source += " The data name no single currency: amounts are as given."
+        source += " The data have no single currency; amounts are as given."
     if fit.terms.empty:
         return _not_fitted("decision_tree", fit, source)
     tree = _grown(fit.terms)
@@ -87,11 +89,11 @@ def decision_tree(fit: Fit, context: Context) -> Plot:
     figure = page(
         f"The tree's best group, {number(part, '%')} of customers, spends "
         f"{number(best.mean, context.currency)} each",
-        "Questions from left to right, the upper branch for the smaller values; the bars are the "
-        f"mean net revenue of {counted(context.horizon_days, 'day')} of the past customers in each "
-        f"group. {_whether_served('decision_tree', context)}",
-        f"{source} Customers are counted once per past cut-off of the training sample. Thick lines "
-        "stand for many customers.",
+        "Splits from left to right, the upper branch for smaller values. Bars: mean net revenue "
+        f"over {counted(context.horizon_days, 'day')} of the past customers in each group. "
+        f"{_whether_served('decision_tree', context)}",
+        f"{source} Customers are counted once per past cut-off of the training sample. Thicker "
+        "lines are more customers.",
         height=2.5 + 0.34 * max(4, len(leaves)),
     )
     _draw_tree(figure.subplots(), tree, context.currency)
@@ -108,23 +110,23 @@ def decision_tree(fit: Fit, context: Context) -> Plot:
 
 @in_house_style
 def feature_importance(importance: pd.DataFrame, context: Context) -> Plot:
-    """Draw how much worse the served kind of model predicts with a group of features shuffled."""
+    """Draw the increase in deviance when a group of features is shuffled among customers."""
     as_of = context.as_of if importance.empty else pd.Timestamp(importance["as_of_date"].max())
     source = f"Source: clv.feature_importance as of {day(as_of)}."
     frame = importance.dropna(subset=["deviance_increase"])
     if frame.empty:
         return words(
-            "The importance of features is not known yet",
-            "Nothing has been measured: that takes a past cut-off whose outcome of "
-            f"{counted(context.horizon_days, 'day')} is complete and differs by prediction.",
+            "The importance of features has not been measured yet",
+            "It is measured at a past cut-off whose outcome of "
+            f"{counted(context.horizon_days, 'day')} is complete and where predictions differ.",
             source,
         )
     frame = frame.sort_values("deviance_increase", ascending=False).reset_index(drop=True)
     top, names = frame.iloc[0], [str(name).replace("_", " ") for name in frame["feature_group"]]
     figure = page(
         _importance_title(names[0], float(top["deviance_increase"])),
-        "By how much the Tweedie deviance grows when a group of features is shuffled among "
-        f"customers. {model_in_words(str(top['model_name']))}, cut-off "
+        "Increase of the Tweedie deviance when a group of features is shuffled among customers. "
+        f"{model_in_words(str(top['model_name']))}, cut-off "
         f"{day(pd.Timestamp(top['cutoff_date']))}, {counted(top['customers'], 'customer')}",
         f"{source} Whiskers: twice the standard deviation over the repeated shuffles.",
         height=2.3 + 0.33 * max(2, len(frame)),
@@ -161,16 +163,16 @@ class _Node:
 
 def _whether_served(model_name: str, context: Context) -> str:
     if context.served == model_name:
-        return "It is the model that serves"
+        return "It is the served model"
     served = model_in_words(context.served) if context.served else "another model"
     return f"Predictions come from {served}, not from it"
 
 
 def _not_fitted(model_name: str, fit: Fit, source: str) -> Plot:
-    reason = f" Its reason: {fit.abstention}." if fit.abstention else ""
+    reason = f" Reason: {fit.abstention}." if fit.abstention else ""
     return words(
         f"{model_in_words(model_name)} has not been fitted as of {day(fit.as_of)}",
-        f"It is fitted to past outcomes, and there are too few so far.{reason}",
+        f"It is fitted to past outcomes, of which there are too few so far.{reason}",
         source,
     )
 
@@ -178,7 +180,7 @@ def _not_fitted(model_name: str, fit: Fit, source: str) -> Plot:
 def _coefficients_title(shown: pd.DataFrame) -> str:
     value, name = float(shown["coefficient"].iloc[0]), str(shown["feature"].iloc[0])
     if value == 0:
-        return "No feature moves the regression's prediction: all coefficients are zero"
+        return "No feature changes the regression's prediction: all coefficients are zero"
     verb, opposite = ("raises", "lowers") if value > 0 else ("lowers", "raises")
     title = f"“{feature_in_words(name)}” {verb} the regression's prediction most"
     other = shown[np.sign(shown["coefficient"]) == -np.sign(value)]
@@ -225,10 +227,10 @@ def _only_rows(axes: Axes, names: list[str]) -> None:
 
 
 def _grown(terms: pd.DataFrame) -> _Node:
-    """Return the root with the nodes below it, heights in leaves from the top."""
+    """Return the root of the tree; a node's height is its position among the leaves, 0 on top."""
     numbers = ["term_number", "parent_number", "threshold", "mean_value", "customers"]
     frame = terms.assign(**{name: pd.to_numeric(terms[name]).astype(float) for name in numbers})
-    # "yes", the smaller values, comes before "no".
+    # The branch "yes" has the smaller values and is drawn above "no".
     frame = frame.sort_values(["branch", "term_number"], ascending=[False, True])
     leaf = count(0.0)
 
@@ -288,7 +290,7 @@ def _draw_question(axes: Axes, node: _Node, step: float, total: float, currency:
 
 
 def _limit(feature: str, threshold: float, currency: str) -> str:
-    """Return a threshold as people read it: whole for counts and days, money for amounts."""
+    """Return a threshold as text: a whole number for counts and days, money for amounts."""
     if re.search(r"amount|value", feature):
         return number(threshold, currency)
     if re.search(r"days|orders|months", feature):

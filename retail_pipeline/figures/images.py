@@ -1,4 +1,4 @@
-"""Figures as files and as small images inside metadata. Nothing about what they show."""
+"""Encoding of figures: files, and small images embedded in metadata."""
 
 import base64
 import io
@@ -15,20 +15,20 @@ if TYPE_CHECKING:
 
 DPI = 140
 INLINE_LIMIT_BYTES = 100_000
-"""An event's metadata is one row of the event log: an image in it must stay small."""
+"""Most bytes of an image in metadata, as an event is one row of Dagster's event log."""
 
 INLINE_WIDTH = 1_000
-"""In pixels: Dagster shows an image as wide as it is, and its dialog cuts off what is wider."""
+"""In pixels. Dagster shows images in their full width, and its dialog cuts off wider ones."""
 
 _COLORS = 256
-"""A dozen colors, the shades of a scale, and those at the edges of letters."""
+"""Enough for a dozen colors, the shades of a color scale and the edges of letters."""
 
 _FEWER_COLORS, _NARROWEST = 96, 200
-"""Of the reduced copy: of one that must be narrower in pixels, nothing can be read."""
+"""Colors and least width in pixels of a reduced copy; a narrower one would be illegible."""
 
 
 def png(figure: Figure, *, dpi: int = DPI) -> bytes:
-    """Return the figure as a PNG of a palette: drawn once, a third of the size in full color."""
+    """Return the figure as a PNG with a palette, a third of the size of one in full color."""
     from PIL import Image
 
     with house_style():
@@ -40,7 +40,7 @@ def png(figure: Figure, *, dpi: int = DPI) -> bytes:
 
 
 def vector(figure: Figure, kind: str) -> bytes:
-    """Return the figure as a document of lines and text: `svg` or `pdf`."""
+    """Return the figure as a vector document: `svg` or `pdf`."""
     buffer = io.BytesIO()
     with house_style():
         figure.savefig(buffer, format=kind)
@@ -48,15 +48,15 @@ def vector(figure: Figure, kind: str) -> bytes:
 
 
 def inline_markdown(image: bytes, title: str, *, limit: int = INLINE_LIMIT_BYTES) -> str:
-    """Return Markdown that holds the image itself, reduced where it is too large or too wide.
+    """Return Markdown with the image embedded, reduced if it is too large or too wide.
 
     Args:
         image: A PNG of any size.
         title: The alternative text.
-        limit: Bytes of the PNG, before base64 makes it a third longer.
+        limit: Most bytes of the PNG; base64 adds a third.
 
     Raises:
-        ValueError: Not even the smallest version is within the limit.
+        ValueError: Even the smallest version exceeds the limit.
     """
     from PIL import Image
 
@@ -92,7 +92,7 @@ def _encoded(image: "Image", colors: int) -> bytes:
 
 
 def _with_pure_white(palette: list[int]) -> list[int]:
-    """Return the palette with the paper white: the nearest color is a mean with shades around."""
+    """Return the palette with its lightest color set to white, as quantizing may darken white."""
     lightness = [sum(palette[i : i + 3]) for i in range(0, len(palette), 3)]
     white = 3 * lightness.index(max(lightness))
     return [*palette[:white], 255, 255, 255, *palette[white + 3 :]]

@@ -1,4 +1,4 @@
-"""Marks that several figures draw: labels, rows and their columns, heat maps, cumulated shares."""
+"""Marks that several figures draw: labels, rows and columns, heat maps, cumulative shares."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
@@ -13,13 +13,13 @@ from retail_pipeline.figures.colors import INK, MAIN, QUIET_INK, SEQUENCE, ink_o
 from retail_pipeline.figures.writing import number
 
 Look = dict[str, Any]
-"""Properties of an artist."""
+"""Properties of a matplotlib artist."""
 
 Curve = tuple[NDArray[np.float64], NDArray[np.float64]]
-"""Cumulated shares of customers and of value, from 0 to 1."""
+"""Cumulative shares of customers and of value, from 0 to 1."""
 
 EVEN: Look = {"color": QUIET_INK, "linewidth": 1.2, "linestyle": ":"}
-"""The line of what one would expect of customers who are all the same."""
+"""Style of a reference line, such as the diagonal of equal customers."""
 
 _PAPER = {"facecolor": "white", "edgecolor": "none", "pad": 0.8, "alpha": 0.8}
 _SIDES: Mapping[str, tuple[tuple[int, int], str, str]] = {
@@ -36,14 +36,14 @@ _SIDES: Mapping[str, tuple[tuple[int, int], str, str]] = {
 
 
 def label(axes: Axes, text: str, at: tuple[Any, Any], side: str = "right", **style: Any) -> None:
-    """Write words beside a mark (`right`, `left`, `above`, `below right` …), on white paper."""
+    """Write a text on white beside a mark: `right`, `left`, `above`, `below right` …"""
     offset, horizontal, vertical = _SIDES[side]
     style = {"ha": horizontal, "va": vertical, "size": 9, "bbox": _PAPER, **style}
     axes.annotate(text, at, xytext=offset, textcoords="offset points", **style)
 
 
 def number_axis(axis: Axis, unit: str = "", *, signed: bool = False) -> None:
-    """Write an axis' ticks as `number` does."""
+    """Format the ticks of an axis with `number`."""
     axis.set_major_formatter(lambda value, _: number(round(value, 9), unit, signed=signed))
 
 
@@ -53,7 +53,7 @@ def legend_above(axes: Axes, columns: int = 2) -> None:
 
 
 def name_rows(axes: Axes, names: Sequence[str], bold: Sequence[bool] = ()) -> None:
-    """Name the rows of a chart from top to bottom; there is one at each whole number from 0."""
+    """Label the rows of a chart from top to bottom; they are at 0, 1, 2 … of its y-axis."""
     axes.set_yticks(range(len(names)), names)
     for tick, is_bold in zip(axes.get_yticklabels(), bold or [False] * len(names), strict=True):
         tick.set(color=INK, weight="bold" if is_bold else "normal")
@@ -62,7 +62,7 @@ def name_rows(axes: Axes, names: Sequence[str], bold: Sequence[bool] = ()) -> No
 
 
 def hide_scale(axes: Axes) -> None:
-    """Leave out the scale below a chart whose marks have their numbers beside them."""
+    """Hide the x-axis of a chart whose marks have their numbers beside them."""
     axes.set_xticks([])
     axes.spines["bottom"].set_visible(False)
 
@@ -70,9 +70,9 @@ def hide_scale(axes: Axes) -> None:
 def write_column(
     axes: Axes, right: float, texts: Iterable[str], title: str = "", **style: Any
 ) -> None:
-    """Write a text beside each row, from the top down, and a quiet title above them.
+    """Write a column of texts, one per row from the top down, with a small title above.
 
-    The column ends at `right`, in widths of the axes.
+    The column ends at `right`, a fraction of the axes' width.
     """
     style = {"ha": "right", "va": "center", "size": 9.5, **style}
     for row, text in enumerate(texts):
@@ -82,9 +82,9 @@ def write_column(
 
 
 def draw_bars(axes: Axes, left: Any, widths: Any, heights: Any, **style: Any) -> None:
-    """Draw upright bars from zero: one artist for all of them, as there can be hundreds.
+    """Draw vertical bars from zero as one artist, because there can be hundreds.
 
-    A property of the style has one value, or one for each bar.
+    A property of the style has one value, or one per bar.
     """
     x0, y1 = np.asarray(left, float), np.asarray(heights, float)
     x1, y0 = x0 + np.asarray(widths, float), np.zeros(len(y1))
@@ -101,14 +101,14 @@ def heat_map(
     """Draw cells from the top row down; return the mesh for a color scale.
 
     Args:
-        axes: Where they are drawn.
-        values: From 0; a missing one stays white.
+        axes: Axes to draw on.
+        values: Values from 0 up; missing ones stay white.
         ceiling: The value of the darkest color.
-        write: Returns a cell's words; None leaves the color to speak.
+        write: Function that returns the text of a cell; with None, cells have no text.
     """
     import seaborn as sns
 
-    # Between many cells, lines would leave nothing of them.
+    # Lines between hundreds of cells would cover them.
     lines: dict[str, Any] = {"linewidths": 0.8 if write else 0.0, "linecolor": "white"}
     no_ticks = {"cbar": False, "xticklabels": False, "yticklabels": False}
     sns.heatmap(values, ax=axes, cmap=SEQUENCE, vmin=0, vmax=ceiling, **no_ticks, **lines)
@@ -116,7 +116,7 @@ def heat_map(
     axes.grid(visible=False)
     for (row, column), value in np.ndenumerate(values):
         if write and np.isfinite(value):
-            # seaborn's own choice of ink falls below a contrast of 4.5 in the middle of the scale.
+            # seaborn's own text color falls below a contrast of 4.5 in the middle of the scale.
             ink = ink_on(SEQUENCE(min(value / ceiling, 1.0)))
             place: Look = {"ha": "center", "va": "center", "size": 8, "in_layout": False}
             axes.text(column + 0.5, row + 0.5, write(float(value)), color=ink, **place)
@@ -124,7 +124,7 @@ def heat_map(
 
 
 def color_scale(mesh: Any, axes: Axes | Sequence[Axes], ends: Sequence[str]) -> None:
-    """Draw the scale of a heat map's colors beside it, with words at equal distances from 0 up."""
+    """Draw the color scale of a heat map, with the labels `ends` at equal distances from 0 up."""
     first = axes if isinstance(axes, Axes) else axes[0]
     scale = first.figure.colorbar(mesh, ax=axes, aspect=30, pad=0.01)
     scale.set_ticks(list(np.linspace(0, mesh.get_clim()[1], len(ends))), labels=list(ends))
@@ -134,11 +134,11 @@ def color_scale(mesh: Any, axes: Axes | Sequence[Axes], ends: Sequence[str]) -> 
 
 
 def draw_shares(axes: Axes, curves: Sequence[tuple[Curve, str, Look]]) -> None:
-    """Draw cumulated shares of value, with the share of the top 20 % in the legend.
+    """Draw cumulative shares of value, with the share of the top 20 % in the legend.
 
     Args:
-        axes: Where they are drawn.
-        curves: Each with its name and the properties of its line; solid ones are marked at 20 %.
+        axes: Axes to draw on.
+        curves: Points, name and line properties of each curve; solid ones are marked at 20 %.
     """
     axes.axvline(0.2, color=INK, linewidth=0.8, zorder=1.5)
     for curve, name, style in curves:

@@ -1,4 +1,4 @@
-"""Model against model over the backtest's cut-offs, as the backtest measured them."""
+"""Figures that compare the models by the metrics of the backtest."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -15,15 +15,15 @@ from retail_pipeline.figures.style import Plot, in_house_style, page, plot, sour
 from retail_pipeline.figures.writing import counted, model_in_words, number
 
 _ACCEPTED_BIAS = (0.75, 1.33)
-"""The selection rule's band: outside it a model cannot become champion."""
+"""Range of bias that the selection rule accepts; outside it a model cannot become champion."""
 
 _FARTHEST = 1.0
-"""Deviance beyond twice the served model's is drawn at the edge: the others stay apart."""
+"""A deviance above twice the served model's is drawn at the edge: it would flatten the rest."""
 
 _TRIANGLES = "Triangles point to values beyond the scale."
 _NOT_COMMON = (
-    " No cut-off is common to all models: each mean is over the model's own, and they do not "
-    "compare."
+    " No cut-off is common to all models: each mean is over the model's own cut-offs, so means "
+    "are not comparable."
 )
 
 Limits = tuple[float, float]
@@ -46,10 +46,10 @@ _COLUMNS = [panel.column for panel in _PANELS]
 
 @in_house_style
 def model_comparison(metrics: pd.DataFrame, context: Context) -> Plot:
-    """Draw each model's metrics: a dot for a cut-off, a line for the mean, best deviance on top.
+    """Draw each model's metrics: a dot per cut-off, a line for the mean, best deviance on top.
 
-    Only cut-offs at which every model was tested count: means over different ones do not compare.
-    An undefined metric is missing.
+    Only cut-offs at which every model was tested count, because means over different cut-offs are
+    not comparable. Undefined metrics are left out.
     """
     source = source_of(context, METRICS)
     frame = metrics[["model_name", "cutoff_date", *_COLUMNS]].replace([np.inf, -np.inf], np.nan)
@@ -59,13 +59,13 @@ def model_comparison(metrics: pd.DataFrame, context: Context) -> Plot:
         return no_outcome(context, source)
     means = frame.groupby("model_name")[_COLUMNS].mean()
     means = means.sort_values(["tweedie_deviance", "normalized_gini"], ascending=[True, False])
-    blue = ", blue is the model that serves" if context.served in means.index else ""
+    blue = ", blue is the served model" if context.served in means.index else ""
     figure = page(
         _comparison_title(means, context),
         f"Out-of-time backtest over {counted(context.horizon_days, 'day')}, "
-        f"{cutoffs_in_words(frame['cutoff_date'])}: a dot is a cut-off, the bold line and the "
+        f"{cutoffs_in_words(frame['cutoff_date'])}: dots are cut-offs, the bold line and the "
         f"number are the mean{blue}",
-        f"{source} {_TRIANGLES} Gray band: bias that the selection accepts."
+        f"{source} {_TRIANGLES} Gray band: bias that the selection rule accepts."
         f"{'' if is_common else _NOT_COMMON}",
         height=2.6 + 0.42 * max(2, len(means)),
     )
@@ -89,10 +89,10 @@ def model_comparison(metrics: pd.DataFrame, context: Context) -> Plot:
 
 @in_house_style
 def model_differences(metrics: pd.DataFrame, context: Context) -> Plot:
-    """Draw by how much each model's deviance differs from the served model's, cut-off by cut-off.
+    """Draw the difference between each model's deviance and the served model's, per cut-off.
 
-    A difference within a cut-off says more than two means: both models met the same months. The
-    best model by mean deviance is the reference where the served one was not tested.
+    At one cut-off both models are tested on the same months, so differences show more than means.
+    If the served model was not tested, the model with the lowest mean deviance is the reference.
     """
     source = source_of(context, METRICS)
     deviance = pd.to_numeric(metrics["tweedie_deviance"]).astype(float)
@@ -115,11 +115,11 @@ def model_differences(metrics: pd.DataFrame, context: Context) -> Plot:
     closest = str(apart.mean().abs().idxmin())
     figure = page(
         _differences_title(apart[closest].dropna(), reference),
-        f"Tweedie deviance relative to {model_in_words(reference)} at the same cut-off: a dot is a "
-        f"cut-off, the bold line their mean. Horizon {counted(context.horizon_days, 'day')}, "
+        f"Tweedie deviance relative to {model_in_words(reference)} at the same cut-off: dots are "
+        f"cut-offs, the bold line is their mean. Horizon {counted(context.horizon_days, 'day')}, "
         f"{cutoffs_in_words(apart.index.to_series())}",
-        f"{source} Left of zero is better. Outcomes of neighboring cut-offs overlap: their dots "
-        f"are no independent tests. {_TRIANGLES}",
+        f"{source} Left of zero is better. Outcomes of neighboring cut-offs overlap, so their dots "
+        f"are not independent tests. {_TRIANGLES}",
         height=2.5 + 0.42 * max(2, apart.shape[1]),
     )
     axes = figure.subplots()
@@ -138,7 +138,7 @@ def model_differences(metrics: pd.DataFrame, context: Context) -> Plot:
 
 
 def _common_cutoffs(metrics: pd.DataFrame) -> tuple[pd.DataFrame, bool]:
-    """Return the rows of the cut-offs at which all models were tested, or all rows and False."""
+    """Return the rows of the cut-offs common to all models and True; without any, all and False."""
     tested = metrics.dropna(subset=["tweedie_deviance"])
     models = tested.groupby("cutoff_date")["model_name"].nunique()
     common = models.index[models == tested["model_name"].nunique()]
@@ -154,13 +154,13 @@ def _comparison_title(means: pd.DataFrame, context: Context) -> str:
     unsure = bool(served) and not context.validated
     doubt = f"; {model_in_words(served)} {serves}" if unsure else ""
     if not np.isfinite(deviance.iloc[0]):
-        return f"The models' deviance is undefined: nothing was bought after the cut-offs{doubt}"
+        return f"The models' deviance is undefined, as nothing was bought after the cut-offs{doubt}"
     itself, doubt = (f" and {serves}", "") if unsure and served == best else ("", doubt)
     if len(means) == 1:
         return f"{model_in_words(best)} has a mean Tweedie deviance of {lowest}{itself}{doubt}"
     title = f"{model_in_words(best)} has the lowest deviance of {len(means)} models{itself}"
     if served == best or served not in means.index:
-        return f"{title}: {lowest} against {number(deviance.iloc[1])} of the next{doubt}"
+        return f"{title}: {lowest} against {number(deviance.iloc[1])} for the next{doubt}"
     against = f"{lowest} against {number(deviance[served])}"
     return f"{title}, {model_in_words(served)} {serves} ({against})"
 
@@ -188,7 +188,7 @@ def _draw_metric(
 
 
 def _limits(frame: pd.DataFrame, means: pd.DataFrame, panel: _Panel) -> Limits:
-    """Return a scale that shows every mean within reach: one absurd model must not flatten all."""
+    """Return the ends of a scale for the means; a mean far off does not stretch the scale."""
     values = frame[panel.column].dropna()
     if values.empty:
         return 0.0, 1.0
@@ -204,7 +204,7 @@ def _limits(frame: pd.DataFrame, means: pd.DataFrame, panel: _Panel) -> Limits:
 
 
 def _draw_dots(axes: Axes, table: pd.DataFrame, limits: Limits, colors: Sequence[str]) -> None:
-    """Draw a row per model: cut-offs as dots, their mean as a bar, what is beyond as triangles."""
+    """Draw a row per model: dots for cut-offs, a bar for the mean, triangles beyond the scale."""
     values, ink = table.to_numpy(float), np.array(colors)
     low, high = limits
     at, rows = np.nonzero((values >= low) & (values <= high))

@@ -1,4 +1,4 @@
-"""Whether today's customers and predictions still are like those of the training sample."""
+"""The figure of drift: how far features and predictions have moved since earlier dates."""
 
 import numpy as np
 import pandas as pd
@@ -11,7 +11,7 @@ from retail_pipeline.figures.style import Plot, in_house_style, page, plot, sour
 from retail_pipeline.figures.writing import counted, day, feature_in_words, shortened
 
 _LITTLE, _MUCH = 0.1, 0.25
-"""Below the first the index says little, from the second the population has changed."""
+"""Population stability index below which little, and from which much has changed."""
 
 CALENDAR = frozenset(
     {
@@ -19,11 +19,13 @@ CALENDAR = frozenset(
         *("net_amount_year_ago_90d", "net_amount_year_ago_180d"),
     }
 )
-"""Quantities that move with the calendar or the shop's age, whatever customers do: not drawn. A
-test holds it equal to what the checks of `clv` pass over; stages do not import one another."""
+"""Quantities that change with the calendar or the shop's age regardless of customers; not drawn.
+
+A test keeps them equal to those that the checks of `clv` skip, as stages do not import each other.
+"""
 
 _FARTHEST = 1.0
-"""Larger indices are drawn at the edge: they say no more than that everything is different."""
+"""Larger indices are drawn at the edge of the scale, as their exact size has no meaning."""
 
 _MOST_ROWS = 22
 _REFERENCES = {
@@ -40,7 +42,7 @@ def drift(indices: pd.DataFrame, context: Context) -> Plot:
     frame = indices[known & ~indices["quantity"].isin(CALENDAR)]
     if frame.empty:
         return words(
-            "There is nothing earlier to compare today's customers with yet",
+            "There is no earlier date to compare today's customers with yet",
             "Drift is shown as soon as there is an earlier date with features or predictions.",
             source,
         )
@@ -56,9 +58,9 @@ def drift(indices: pd.DataFrame, context: Context) -> Plot:
         f"Population stability index of {counted(len(table), 'distribution')} on "
         f"{day(context.as_of)}{_references(frame)}. Bold: predictions over "
         f"{counted(context.horizon_days, 'day')}, the others are features",
-        f"{source} Below {_LITTLE} little has changed, from {_MUCH} much has. Light bars: what 19 "
-        "of 20 samples of this size stay below where nothing has changed. Triangles: beyond the "
-        "scale. Left out: what moves with the calendar."
+        f"{source} Below {_LITTLE} little has changed, from {_MUCH} much has. Light bars: without "
+        "any change, 19 of 20 samples of this size have a lower index. Triangles: beyond the "
+        "scale. Left out: quantities that follow the calendar."
         + (f" Not drawn: {counted(left_out, 'smaller one')}." if left_out else ""),
         height=2.6 + 0.25 * max(3, len(shown)),
     )
@@ -77,7 +79,7 @@ def drift(indices: pd.DataFrame, context: Context) -> Plot:
 
 
 def _with_predictions(table: pd.DataFrame, predictions: set[str]) -> pd.DataFrame:
-    """Return the largest rows, and the predictions wherever they stand."""
+    """Return the rows of all predictions and of the features with the largest index."""
     room = max(0, _MOST_ROWS - len(predictions))
     others = [name for name in table.index if name not in predictions][:room]
     return table.loc[[name for name in table.index if name in predictions or name in others]]
@@ -88,7 +90,7 @@ def _index(value: float) -> str:
 
 
 def _changed(frame: pd.DataFrame) -> pd.Series:
-    """Return the indices of what has changed much, and more than chance does, the largest first."""
+    """Return the indices that are large and beyond chance, the largest first."""
     index = frame["stability_index"].astype(float)
     by_chance = frame["chance_95"].astype(float).fillna(0.0)
     changed = frame.assign(stability_index=index)[index >= np.maximum(_MUCH, by_chance)]

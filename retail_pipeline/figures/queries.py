@@ -1,7 +1,7 @@
-"""The data of the figures: counts and sums that PostgreSQL makes, or a fixed sample of customers.
+"""The data of the figures: counts and sums made by PostgreSQL, or a fixed sample of customers.
 
-A figure shows some hundred marks, so no query here returns a row per customer of a large shop.
-No Dagster, no matplotlib.
+A figure shows a few hundred marks, so no query returns a row per customer of a large shop. This
+module imports neither Dagster nor matplotlib.
 """
 
 from dataclasses import dataclass
@@ -17,10 +17,10 @@ if TYPE_CHECKING:
     import pandas as pd
 
 MOST_OUTCOMES = 250_000
-"""Past outcomes that are read one by one; beyond, a fixed sample of customers stands for all."""
+"""Most past outcomes that are read; if there are more, only a fixed sample of customers is read."""
 
 STEPS_PER_DECADE = 100
-"""Order values are counted in steps of 2.3 %: fine enough to read quantiles from."""
+"""Order values are counted in steps of 2.3 %, fine enough for quantiles."""
 
 _CONCENTRATION_GROUPS = 200
 _OF_THIS_RUN = "as_of_date = %(as_of)s and horizon_days = %(horizon)s"
@@ -29,15 +29,15 @@ _UNTIL_THIS_RUN = "as_of_date <= %(as_of)s and horizon_days = %(horizon)s"
 
 @dataclass(frozen=True)
 class Context:
-    """What all figures of a run have in common.
+    """The facts that all figures of a run share.
 
     Attributes:
-        as_of: The day before which data count.
+        as_of: As-of date; only data before it count.
         horizon_days: Days ahead whose value is predicted.
-        currency: ISO code of the amounts, or nothing where they are in none or in several.
-        served: The model that made this run's predictions; empty where there are none.
-        validated: Whether that model met the selection's rule on past outcomes.
-        source: Where the data come from, in a sentence; by default the figure's own table.
+        currency: ISO code of the amounts; empty if they have no single currency.
+        served: The model that made this run's predictions; empty if there are none.
+        validated: Whether that model met the selection rule on past outcomes.
+        source: The footer's sentence on the source; by default it names the figure's table.
     """
 
     as_of: date
@@ -63,9 +63,9 @@ class Context:
 
 
 class Gaps(NamedTuple):
-    """How often so many days passed from one purchase to the next: `gap_days, gaps`.
+    """Number of gaps between purchases by length: `gap_days, gaps`.
 
-    Of the `customers` with a purchase, a `single` one is all that so many have.
+    `customers` counts those with a purchase, `single` those with exactly one.
     """
 
     frame: "pd.DataFrame"
@@ -74,10 +74,10 @@ class Gaps(NamedTuple):
 
 
 class Outcomes(NamedTuple):
-    """Past predictions of the served model with their outcomes, of one customer in `sampled`.
+    """Past predictions of the served model with their outcomes, for one customer in `sampled`.
 
     `cutoff_date, customer_id, predicted_value, actual_value, lower_80, upper_80,
-    probability_active`; an outcome that is not complete is missing.
+    probability_active`; the actual value is null until the outcome is complete.
     """
 
     frame: "pd.DataFrame"
@@ -85,9 +85,10 @@ class Outcomes(NamedTuple):
 
 
 class Changes(NamedTuple):
-    """Customers of two dates by segment: `label_before, label_after, customers, since_date`.
+    """Customers by segment at two dates: `label_before, label_after, customers, since_date`.
 
-    Those who stayed are included; `order` has the segments, the most valuable first.
+    Customers who stayed in a segment are included. `order` lists the segments, the most valuable
+    first.
     """
 
     frame: "pd.DataFrame"
@@ -95,12 +96,12 @@ class Changes(NamedTuple):
 
 
 class Realised(NamedTuple):
-    """Totals that were predicted at earlier dates beside the actual ones.
+    """Predicted totals of earlier dates beside the actual totals.
 
     `as_of_date, origin, customers, predicted_value, actual_value, inside` (customers whose outcome
-    lay in their interval), a row per date whose horizon is over and origin: "served" was in use
-    then, "backtest" is what the model now in use would have predicted. `earliest` is the first date
-    that was served, if any.
+    lay in their interval): one row per origin and date whose horizon has passed. The origin is
+    "served" for predictions in use at that date, "backtest" for those of the model now in use.
+    `earliest` is the first date with served predictions, if any.
     """
 
     frame: "pd.DataFrame"
@@ -108,7 +109,7 @@ class Realised(NamedTuple):
 
 
 class Fit(NamedTuple):
-    """The terms of a model as it was fitted last, for the date `as_of`; none where it abstained."""
+    """The terms of a model's latest fit, for the date `as_of`; none if the model abstained."""
 
     terms: "pd.DataFrame"
     abstention: str | None
@@ -117,12 +118,12 @@ class Fit(NamedTuple):
 
 @dataclass(frozen=True)
 class Tables:
-    """The tables as of one run's date and horizon; each property reads what one figure draws.
+    """The tables as of one run's date and horizon; each property reads the data of one figure.
 
     Attributes:
-        database: As the reader.
-        as_of: The run's date.
-        horizon_days: Its horizon.
+        database: The warehouse, as the role reader.
+        as_of: As-of date of the run.
+        horizon_days: Horizon of the run.
     """
 
     database: Database
@@ -131,7 +132,7 @@ class Tables:
 
     @cached_property
     def context(self) -> Context:
-        """Date, horizon, currency and the served model."""
+        """The run's date, horizon, currency and served model."""
         found = self._query(
             "select p.model_name, coalesce(v.validated, false) as validated "
             "from clv.predictions p left join clv.model_versions v using (model_version) "
@@ -144,7 +145,7 @@ class Tables:
 
     @property
     def metrics(self) -> "pd.DataFrame":
-        """The backtest's metrics, a row per model and cut-off of this run."""
+        """The backtest's metrics, one row per model and cut-off of this run."""
         return self._query(
             "select model_name, cutoff_date, tweedie_deviance, normalized_gini, bias, "
             f"mae_over_mean from clv.backtest_metrics where {PAST_CUTOFFS}"
@@ -172,19 +173,19 @@ class Tables:
 
     @property
     def revenue_over_time(self) -> "pd.DataFrame":
-        """`warehouse.revenue_daily`: a row per day."""
+        """`warehouse.revenue_daily`: one row per day."""
         columns = ["date_day", "sales_amount", "returns_amount", "net_amount", "orders"]
         return self.database.read("warehouse.revenue_daily", columns)
 
     @property
     def cohort_retention(self) -> "pd.DataFrame":
-        """`warehouse.cohort_retention`: a row per cohort and month."""
+        """`warehouse.cohort_retention`: one row per cohort and month."""
         columns = ["cohort_month", "months_since", "cohort_customers", "active_customers"]
         return self.database.read("warehouse.cohort_retention", columns)
 
     @property
     def purchase_gaps(self) -> Gaps:
-        """How often so many days passed between two purchases."""
+        """The number of gaps between two purchases by length in days."""
         frame = self._query(
             "select gap_days, count(*) as gaps from ("
             "select date_day - lag(date_day) over (partition by customer_id order by date_day) "
@@ -199,10 +200,10 @@ class Tables:
 
     @property
     def order_values(self) -> "pd.DataFrame":
-        """How many orders are how large: `step, orders, amount`.
+        """The number and amount of orders by size: `step, orders, amount`.
 
-        `step` is floor(STEPS_PER_DECADE · log10 of an order's net amount), missing for orders of
-        zero and less; `amount` is the sum of the orders.
+        `step` is floor(STEPS_PER_DECADE · log10 of an order's net amount), null for orders of zero
+        or less; `amount` is the sum of the orders.
         """
         return self._query(
             f"select case when net > 0 then cast(floor({STEPS_PER_DECADE} * log(net)) as integer) "
@@ -216,8 +217,8 @@ class Tables:
     def revenue_concentration(self) -> "pd.DataFrame":
         """Past and predicted value by rank: `kind, place, customers, value, negative`.
 
-        A row is a group of customers of equal rank, the most valuable in place 1; their value is
-        floored at zero, `negative` counts those below.
+        A row is a group of customers of similar rank, the most valuable in place 1. Their values
+        are floored at zero; `negative` counts the customers below zero.
         """
         past = _ranked("past", "monetary", "warehouse.customer_rfm", "monetary is not null")
         predicted = _ranked("predicted", "predicted_value", "clv.predictions", _OF_THIS_RUN)
@@ -225,7 +226,7 @@ class Tables:
 
     @property
     def rfm_map(self) -> "pd.DataFrame":
-        """Customers and revenue by pair of scores, with the ranges behind them."""
+        """Customers and revenue by pair of scores, with the ranges of recency and frequency."""
         return self._query(
             "select r_score, f_score, rfm_segment, count(*) as customers, "
             "sum(monetary) as monetary, "
@@ -244,7 +245,7 @@ class Tables:
 
     @property
     def segment_movement(self) -> Changes:
-        """The moves between segments since the month start before."""
+        """The moves between segments since the previous month start."""
         frame = self._query(
             "select label_before, label_after, customers, since_date from clv.segment_changes "
             f"where {_OF_THIS_RUN} and scheme = 'decision'"
@@ -253,17 +254,17 @@ class Tables:
 
     @property
     def coefficients(self) -> Fit:
-        """The terms of the linear regression as it was fitted last."""
+        """The terms of the latest linear regression."""
         return self._fit("linear_regression")
 
     @property
     def decision_tree(self) -> Fit:
-        """The nodes of the decision tree as it was fitted last."""
+        """The nodes of the latest decision tree."""
         return self._fit("decision_tree")
 
     @property
     def realised_against_predicted(self) -> Realised:
-        """The predictions of earlier dates whose horizon is over, and what was actually spent."""
+        """Predictions of earlier dates whose horizon has passed, with actual net revenue."""
         frame = self._query(
             "select as_of_date, origin, sum(customers) as customers, "
             "sum(predicted_value) as predicted_value, sum(realised_value) as actual_value, "
@@ -278,7 +279,7 @@ class Tables:
 
     @property
     def drift(self) -> "pd.DataFrame":
-        """`clv.drift` of this run: a row per quantity and reference."""
+        """`clv.drift` of this run: one row per quantity and reference."""
         return self._query(
             "select quantity, is_prediction, reference, reference_date, stability_index, chance_95 "
             f"from clv.drift where {_OF_THIS_RUN}"
@@ -286,7 +287,7 @@ class Tables:
 
     @property
     def feature_importance(self) -> "pd.DataFrame":
-        """`clv.feature_importance` as measured last, which is when a model was chosen."""
+        """The latest rows of `clv.feature_importance`, which is measured when a model is chosen."""
         return self._query(
             "select feature_group, deviance_increase, deviance_increase_sd, model_name, "
             "cutoff_date, customers, as_of_date from clv.feature_importance "
@@ -295,7 +296,7 @@ class Tables:
         )
 
     def _fit(self, model_name: str) -> Fit:
-        """Return a model's terms as it was fitted last; models are not fitted at each date."""
+        """Return the terms of a model's latest fit, which may be of an earlier date."""
         here = f"model_name = %(model)s and {_UNTIL_THIS_RUN}"
         tries = self._query(
             "select as_of_date, model_version, null as reason, trained_at "

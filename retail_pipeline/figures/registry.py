@@ -1,8 +1,8 @@
-"""The figure registry: every figure, what it shows, what it is drawn from, and how.
+"""The figure registry: description, source tables and drawing function of every figure.
 
-A new figure is an entry here, a function of its name in a section's module, and a property of
-`queries.Tables` unless one of them already reads what it needs. Matplotlib is imported when a
-figure is drawn, never with the registry.
+To add a figure, write a function of its name in a section's module, an entry here, and a property
+of `queries.Tables` unless one already reads its data. Matplotlib is imported only when a figure is
+drawn.
 """
 
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ _MADE_BY = {
     "clv.backtest_metrics": "clv.backtest_summary",
     "clv.model_terms": "clv.candidates",
 }
-"""Tables that another asset fills than the one of their name."""
+"""Tables that are filled by an asset of another name."""
 
 
 @dataclass(frozen=True)
@@ -28,12 +28,12 @@ class Figure:
     """A figure of the registry.
 
     Attributes:
-        name: Also its asset's, its file's and its function's.
-        section: The module of this package with its function.
-        description: What is seen, in one sentence.
-        sources: The tables that it is drawn from, `schema.name`: those with the rows, then those
-            with the served model's name and the currency.
-        query: The property of `Tables` with its data; by default that of its own name.
+        name: Name of the figure, its asset, its file and its function.
+        section: The module of this package that has the function.
+        description: One sentence on the content.
+        sources: The source tables as `schema.name`: first those with the rows, then those with the
+            served model's name and the currency.
+        query: The property of `Tables` that reads the data; by default the figure's name.
     """
 
     name: str
@@ -89,13 +89,13 @@ FIGURES = (
     Figure(
         "purchase_gaps",
         "customers",
-        "How many days pass from one purchase of a customer to the next.",
+        "The distribution of the days between two purchases of a customer.",
         ("warehouse.customer_days", _RFM),
     ),
     Figure(
         "order_values",
         "revenue",
-        "How large orders are, and which sizes bring the revenue.",
+        "The distribution of order sizes, and the share of revenue of each size.",
         ("warehouse.fct_transactions", _MONEY),
     ),
     Figure(
@@ -119,7 +119,7 @@ FIGURES = (
     Figure(
         "segment_movement",
         "segments",
-        "Where the customers of each segment are now, since the month start before.",
+        "The moves of customers between segments since the previous month start.",
         ("clv.segment_changes", "clv.segments"),
     ),
     Figure(
@@ -132,14 +132,14 @@ FIGURES = (
     Figure(
         "gain_curve",
         "accuracy",
-        "The share of actual value that the customers ranked highest spent, out-of-time.",
+        "The share of actual net revenue of the customers ranked highest, out-of-time.",
         _PAST,
         "outcomes",
     ),
     Figure(
         "residuals",
         "calibration",
-        "How far past outcomes lay from their predictions, by decile: quantiles and mean.",
+        "Errors of past predictions by decile: quantiles and mean.",
         (*_PAST, _MONEY),
         "outcomes",
     ),
@@ -153,7 +153,7 @@ FIGURES = (
     Figure(
         "activity_reliability",
         "calibration",
-        "How many customers bought, against the probability of it that was predicted.",
+        "The share of customers who bought, against the predicted probability of a purchase.",
         _PAST,
         "outcomes",
     ),
@@ -173,33 +173,33 @@ FIGURES = (
     Figure(
         "model_differences",
         "models",
-        "By how much each model's deviance differs from the served model's, cut-off by cut-off.",
+        "The difference between each model's deviance and the served model's, per cut-off.",
         _METRICS,
         "metrics",
     ),
     Figure(
         "coefficients",
         "explanation",
-        "What one standard deviation of each feature adds in the linear regression.",
+        "The coefficients of the linear regression, per standard deviation of each feature.",
         ("clv.model_terms", _SERVED),
     ),
     Figure(
         "decision_tree",
         "explanation",
-        "The tree of questions that splits customers by value, and the groups that it ends in.",
+        "The decision tree: how it splits customers by value, and the groups that it ends in.",
         ("clv.model_terms", _SERVED, _MONEY),
     ),
     Figure(
         "feature_importance",
         "explanation",
-        "How much worse the served model predicts with each group of features shuffled.",
+        "The increase in the served model's deviance when a group of features is shuffled.",
         ("clv.feature_importance",),
     ),
     Figure(
         "drift",
         "monitoring",
-        "How far features and predictions have moved from the training sample.",
+        "The drift of features and predictions since the training sample and the previous date.",
         ("clv.drift",),
     ),
 )
-"""In the order in which a reader goes through them."""
+"""All figures, in the order of the report."""

@@ -1,4 +1,4 @@
-"""Revenue: over time, by size of the order, and how few customers hold how much of it."""
+"""Figures of revenue: over time, by size of the order, and its concentration on customers."""
 
 from typing import NamedTuple
 
@@ -18,10 +18,10 @@ from retail_pipeline.figures.writing import counted, day, number
 _DAILY_UP_TO_DAYS, _WEEKLY_UP_TO_DAYS = 45, 800
 _YEAR = 365
 _GIANT = 4.0
-"""A bar so many times as high as the next one leaves the scale."""
+"""A bar more than this many times as high as the next one is cut off at the edge of the scale."""
 
 _FEWEST_BARS = 8
-"""One day's bar across the whole width would look like a wall."""
+"""The x-axis has space for at least this many bars, so that a single one is not too wide."""
 
 
 class _Period(NamedTuple):
@@ -33,8 +33,8 @@ class _Period(NamedTuple):
 def revenue_over_time(revenue_daily: pd.DataFrame, context: Context) -> Plot:
     """Draw net revenue, orders and returns by day, week or month, whichever fits the time covered.
 
-    Days without a row or a value count as zero. Periods that the data cover in part are drawn
-    light: they are no drop in revenue.
+    Days without a row or a value count as zero. Incomplete periods are drawn light, so that they do
+    not look like a drop in revenue.
     """
     source = source_of(context, "warehouse.revenue_daily", money=True)
     if revenue_daily.empty:
@@ -61,7 +61,7 @@ def revenue_over_time(revenue_daily: pd.DataFrame, context: Context) -> Plot:
     middle.set_title(_orders_title(daily, context.currency))
     of_sales = f", {number(rate, '%')} of sales" if np.isfinite(rate) else ""
     amount = number(returned, context.currency)
-    below.set_title(f"Returns {amount}{of_sales} (on a scale of their own)")
+    below.set_title(f"Returns {amount}{of_sales} (separate scale)")
     above.axhline(0, color=INK, linewidth=0.8)
     for axes in (above, middle):
         axes.tick_params(axis="x", length=0)
@@ -83,7 +83,7 @@ def revenue_over_time(revenue_daily: pd.DataFrame, context: Context) -> Plot:
 
 @in_house_style
 def order_values(orders: pd.DataFrame, context: Context) -> Plot:
-    """Draw how large orders are, on a scale of equal ratios, and which of them bring the revenue.
+    """Draw the distribution of order sizes on a logarithmic scale, and each size's sales.
 
     Quantiles are interpolated within a step of the order values.
     """
@@ -102,9 +102,9 @@ def order_values(orders: pd.DataFrame, context: Context) -> Plot:
     largest = _share_of_largest(known, 0.1)
     about = number(float(f"{half:.2g}"), context.currency)
     figure = page(
-        f"Half of the orders are below about {about}; the largest tenth bring "
+        f"Half of the orders are below about {about}; the largest tenth account for "
         f"{number(largest, '%')} of sales",
-        f"Net amount of an order, on a scale of equal ratios: {counted(total, 'order')}, "
+        f"Net amount of an order, on a logarithmic scale: {counted(total, 'order')}, "
         f"{number(amount, context.currency)}, {number(amount / total, context.currency)} "
         "on average",
         source,
@@ -133,14 +133,14 @@ def order_values(orders: pd.DataFrame, context: Context) -> Plot:
 def revenue_concentration(groups: pd.DataFrame, context: Context) -> Plot:
     """Draw the share of the value that each share of the customers holds, past and predicted.
 
-    A Lorenz curve from its rich end: the customers who spent most come first.
+    It is a Lorenz curve, but with the customers who spent most first.
     """
     source = source_of(context, "warehouse.customer_rfm and clv.predictions", money=True)
     curves = {kind: _lorenz(groups, kind) for kind in ("past", "predicted")}
     drawn = {kind: curve for kind, curve in curves.items() if curve is not None}
     if not drawn:
         return words(
-            "There is no value to be divided yet", "No customer has or will have any.", source
+            "There is no value to show yet", "No customer has past or predicted value.", source
         )
     past = groups[groups["kind"] == "past"]
     if negative := int(past["negative"].sum()):
@@ -149,7 +149,7 @@ def revenue_concentration(groups: pd.DataFrame, context: Context) -> Plot:
     tops = {kind: float(np.interp(0.2, *curve)) for kind, curve in drawn.items()}
     figure = page(
         _concentration_title(tops),
-        f"Cumulated share of value, most valuable customers first: "
+        f"Cumulative share of value, most valuable customers first: "
         f"{counted(past['customers'].sum(), 'customer')}, "
         f"{number(past['value'].sum(), context.currency)} in the past, and the "
         f"{counted(context.horizon_days, 'day')} from {day(context.as_of)}",
@@ -195,7 +195,7 @@ def _by_period(daily: pd.DataFrame, period: _Period) -> pd.DataFrame:
     span = pd.PeriodIndex(sums.index)
     sums["start"] = span.start_time
     sums["days"] = (span.end_time.normalize() - span.start_time).days + 1
-    # A day is drawn around its midnight, where the axis has its tick; a week over its seven days.
+    # The bar of a day is centered on its tick at midnight; the bar of a week covers its seven days.
     sums["left"] = mdates.date2num(span.start_time) - (0.5 if period.name == "day" else 0.0)
     sums["is_complete"] = daily.groupby(keys).size().to_numpy() == sums["days"].to_numpy()
     return sums
@@ -245,7 +245,7 @@ def _draw_periods(
 
 
 def _cut_off_giant(axes: Axes, periods: pd.DataFrame, column: str, currency: str) -> None:
-    """Let one bar leave the scale, its value beside it, where it would flatten all others."""
+    """Cut off one bar that would flatten all others, and write its value beside it."""
     values = periods[column].to_numpy(float)
     if len(values) < _FEWEST_BARS:
         return
@@ -288,7 +288,7 @@ def _date_axis(axes: Axes, periods: pd.DataFrame) -> None:
 
 
 def _middle(decades: NDArray[np.float64], weights: pd.Series) -> float:
-    """Return the size with half of the weight below it, interpolated within its step."""
+    """Return the weighted median of the sizes, interpolated within its step."""
     sums = np.append(0.0, weights.cumsum().to_numpy(float))
     ends = np.column_stack([decades, decades + 1 / STEPS_PER_DECADE]).ravel()
     return float(10 ** np.interp(0.5 * sums[-1], np.repeat(sums, 2)[1:-1], ends))
@@ -301,7 +301,7 @@ def _share_of_largest(known: pd.DataFrame, part: float) -> float:
 
 
 def _shares_by_size(known: pd.DataFrame, decades: NDArray[np.float64]) -> pd.DataFrame:
-    """Return shares by bar, a tenth of a decade each, or wider where there are few orders."""
+    """Return shares by bar; a bar is a tenth of a decade wide, or wider if there are few orders."""
     per_decade = 10 if known["orders"].sum() >= 200 and np.ptp(decades) > 0.3 else 5
     bars = np.floor(decades * per_decade + 1e-9).astype(int)
     sums = known.groupby(bars)[["orders", "amount"]].sum()
@@ -334,7 +334,7 @@ def _mark_size(axes: Axes, at: float, name: str, color: str) -> None:
 
 
 def _lorenz(groups: pd.DataFrame, kind: str) -> Curve | None:
-    """Return cumulated shares of customers and of value from 0 to 1; None without any value."""
+    """Return cumulative shares of customers and of value from 0 to 1; None without any value."""
     frame = groups[groups["kind"] == kind].sort_values("place")
     customers = pd.to_numeric(frame["customers"]).to_numpy(float)
     value = pd.to_numeric(frame["value"]).fillna(0.0).to_numpy(float)
@@ -355,7 +355,7 @@ def _concentration_title(tops: dict[str, float]) -> str:
     shares = {kind: number(top, "%") for kind, top in tops.items()}
     if "past" not in tops:
         return f"The top 20% of customers hold {shares['predicted']} of the predicted value"
-    title = f"The top 20% of customers brought {shares['past']} of past net revenue"
+    title = f"The top 20% of customers hold {shares['past']} of past net revenue"
     if "predicted" not in tops:
         return title
-    return f"{title}; the top 20% by prediction hold {shares['predicted']} of what is expected"
+    return f"{title}; the top 20% by prediction hold {shares['predicted']} of predicted value"

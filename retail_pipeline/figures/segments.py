@@ -1,4 +1,4 @@
-"""The segments of the customers: their size and value, and the moves between them."""
+"""Figures of the customer segments: their size and value, and the moves between them."""
 
 from collections.abc import Sequence
 
@@ -20,14 +20,14 @@ _MOVES = (
     (ACCENT, "to a less valuable segment"),
     (MAIN, "to a more valuable one"),
 )
-"""By whether the place in the order is the same, later or earlier (-1, the last)."""
+"""Color and label by direction of a move in the order of segments: 0, 1 (down) or -1 (up)."""
 
 _BAND = [Path.MOVETO, *[Path.CURVE4] * 3, Path.LINETO, *[Path.CURVE4] * 3, Path.CLOSEPOLY]
 
 
 @in_house_style
 def segments(table: pd.DataFrame, context: Context) -> Plot:
-    """Draw each segment's number of customers and predicted value; missing numbers are zero."""
+    """Draw each segment's number of customers and predicted value; null counts as zero."""
     model = model_in_words(context.served_model)
     source = f"{source_of(context, 'clv.segments', money=True)} Predicted by {model}."
     if table.empty:
@@ -67,13 +67,13 @@ def segments(table: pd.DataFrame, context: Context) -> Plot:
 
 @in_house_style
 def segment_movement(changes: Changes, context: Context) -> Plot:
-    """Draw where the customers of each segment went since the month start before: a band per move.
+    """Draw the moves of customers between segments since the previous month start as bands.
 
-    Segments without a place in the order follow by name.
+    Segments without a place in the order come last, by name.
     """
     source = source_of(context, "clv.segment_changes") + (
-        f" Predictions over {counted(context.horizon_days, 'day')}. Customers of both dates: new "
-        "ones are in no band."
+        f" Predictions over {counted(context.horizon_days, 'day')}. Customers who are new since "
+        "the earlier date are left out."
     )
     frame = changes.frame
     frame = frame[pd.to_numeric(frame["customers"]).fillna(0) > 0]
@@ -92,8 +92,8 @@ def segment_movement(changes: Changes, context: Context) -> Plot:
     figure = page(
         _movement_title(moves, stayed, day(since)),
         f"{counted(moves.to_numpy().sum(), 'customer')} by their segment on {day(since)} (left) "
-        f"and on {day(context.as_of)} (right), the most valuable on top; a band is as thick as it "
-        "has customers",
+        f"and on {day(context.as_of)} (right), the most valuable on top; thicker bands are more "
+        "customers",
         source,
         height=2.7 + 0.45 * len(moves),
     )
@@ -173,7 +173,7 @@ def _movement_title(moves: pd.DataFrame, stayed: float, since: str) -> str:
 
 
 def _draw_moves(axes: Axes, moves: pd.DataFrame) -> None:
-    """Draw both dates as stacks of segments, half of their height gaps for the names' sake."""
+    """Draw the segments of both dates as stacks; half of the height is gaps, for the names."""
     sizes = moves.sum(axis=1).to_numpy(), moves.sum(axis=0).to_numpy()
     gap = sizes[0].sum() / len(moves)
     tops = [np.append(0.0, np.cumsum(column + gap)[:-1]) for column in sizes]
@@ -190,7 +190,7 @@ def _draw_moves(axes: Axes, moves: pd.DataFrame) -> None:
 
 
 def _draw_bands(axes: Axes, moves: pd.DataFrame, free: list[np.ndarray]) -> None:
-    """Draw a band per move, from where the stacks are free on; those who stayed lie below."""
+    """Draw one band per move, at the next free place of both stacks; bands of moves lie on top."""
     bands = []
     for (before, after), customers in np.ndenumerate(moves.to_numpy()):
         if not customers:

@@ -1,7 +1,7 @@
-"""The house style: the page that every figure is drawn on, and the settings of matplotlib.
+"""The style of all figures: the layout of the page and the settings of matplotlib.
 
-Nothing here touches pyplot or leaves matplotlib's global settings changed: figures are built and
-saved inside `house_style()`, and matplotlib's constrained layout gives the axes their room.
+Figures are built and saved inside `house_style()`, which restores matplotlib's global settings;
+pyplot is not used. Matplotlib's constrained layout places the axes.
 """
 
 import textwrap
@@ -19,17 +19,17 @@ from retail_pipeline.figures.queries import Context
 from retail_pipeline.figures.writing import day
 
 WIDTH, MARGIN = 10.0, 0.3
-"""Inches; every figure has the same width, so that pages of them align."""
+"""In inches; all figures have the same width, so that they align on a page."""
 
 _TITLE, _SUBTITLE, _FOOTER = (14.0, 80), (10.5, 120), (8.5, 150)
-"""Points, and the characters that fit into a line of the page."""
+"""Size in points, and characters that fit into one line of the page."""
 
 _RC = {
-    # Bundled with matplotlib, hence the same on every machine.
+    # Bundled with matplotlib, so it is the same on every machine.
     "font.family": ["DejaVu Sans"],
     "font.size": 10,
     "text.color": INK,
-    # Two amounts in dollars are no formula.
+    # A text with two dollar signs is not a formula.
     "text.parse_math": False,
     "axes.labelcolor": QUIET_INK,
     "axes.labelsize": 9.5,
@@ -69,8 +69,8 @@ class Plot:
 
     Attributes:
         figure: The figure; save it inside `house_style()`.
-        numbers: The key numbers that it shows (plain numbers and words, by name).
-        rows: Rows of the data that are drawn, 0 where the figure says in words why there are none.
+        numbers: Its key numbers by name, as plain numbers and texts.
+        rows: Number of data rows drawn; 0 if the figure is only a sentence.
     """
 
     figure: Figure
@@ -79,12 +79,12 @@ class Plot:
 
 
 def plot(figure: Figure, rows: int, **numbers: float | int | str) -> Plot:
-    """Return a figure that was drawn from so many rows, with its key numbers."""
+    """Return a drawn figure with its number of data rows and its key numbers."""
     return Plot(figure, numbers, rows)
 
 
 def house_style() -> AbstractContextManager[None]:
-    """Return the context in which figures are built and saved; settings are restored after it."""
+    """Return the context in which figures are built and saved; it restores the settings after."""
     return matplotlib.style.context(_RC, after_reset=True)
 
 
@@ -100,10 +100,10 @@ def in_house_style(draw: Callable[P, R]) -> Callable[P, R]:
 
 
 def page(title: str, subtitle: str, footer: str, *, height: float = 5.4) -> Figure:
-    """Return a figure with its words in place; its axes are laid out between them when drawn.
+    """Return a figure with title, subtitle and footer; its axes are placed between them.
 
-    The title says what is seen, with its number; the subtitle what is drawn, in which unit, over
-    which time; the footer has source, as-of date and caveats. The height is in inches.
+    The title states the finding with its number. The subtitle names the quantity, its unit and the
+    period. The footer has source, as-of date and caveats. The height is in inches.
     """
     figure = Figure(figsize=(WIDTH, height))
     figure.set_label(title)
@@ -120,19 +120,19 @@ def page(title: str, subtitle: str, footer: str, *, height: float = 5.4) -> Figu
 
 
 def source_of(context: Context, table: str, *, money: bool = False) -> str:
-    """Return the footer's first sentences: the table, the date, and the unit where it is unknown.
+    """Return the footer's first sentences: the table, the date, and a note on unknown currency.
 
-    `money` says that the figure shows amounts.
+    The note is added only if the figure shows amounts (`money`).
     """
     source = context.source or f"Source: {table}, data before {day(context.as_of)}."
     if money and not context.currency:
-        source += " The data name no single currency: amounts are as given."
+        source += " The data have no single currency; amounts are as given."
     return source
 
 
 @in_house_style
 def words(title: str, sentence: str, footer: str) -> Plot:
-    """Return a figure that says in words why there is nothing to draw."""
+    """Return a figure with a sentence on why there is nothing to draw."""
     return Plot(page(title, sentence, footer, height=1.9), {"drawn": "words only: " + title})
 
 
@@ -141,7 +141,7 @@ def _wrapped(text: str, most: int) -> list[str]:
 
 
 def _balanced(text: str, most: int) -> list[str]:
-    """Return as few lines as possible, about equally long: no word is alone on the last one."""
+    """Return the text in as few lines as possible, all of about the same length."""
     fewest = len(_wrapped(text, most))
     widths = range(max(1, most // 2), most + 1)
     return next(lines for width in widths if len(lines := _wrapped(text, width)) == fewest)
@@ -150,7 +150,7 @@ def _balanced(text: str, most: int) -> list[str]:
 def _write(
     figure: Figure, lines: Sequence[str], size: float, top: float, color: str, **style: Any
 ) -> float:
-    """Write lines from the top (inches) downwards; return where they end."""
+    """Write lines downwards from `top` (in inches); return the position below them."""
     for line in lines:
         at = (MARGIN / WIDTH, top / figure.get_figheight())
         figure.text(*at, line, size=size, color=color, va="top", **style)

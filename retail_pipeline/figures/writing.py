@@ -1,4 +1,4 @@
-"""How numbers, days, models and features are written."""
+"""Numbers, days, models and features as text."""
 
 import math
 import re
@@ -8,7 +8,7 @@ from retail_pipeline import wording
 from retail_pipeline.wording import MISSING
 
 _ROUNDING = 1e-9
-"""Percentage points that arithmetic alone may take from a whole."""
+"""Percentage points below 100 that are still a rounding error of arithmetic."""
 
 _MODELS = {
     "bg_nbd_gamma_gamma": "BG/NBD + Gamma-Gamma",
@@ -31,7 +31,7 @@ _FEATURES = {
     "total_net_amount": "net amount",
     "purchase_amount": "amount before returns",
     "net_amount_ewm": "recent net amount",
-    "net_amount_prev": "net amount before those",
+    "net_amount_prev": "previous net amount",
     "net_amount_year_ago": "net amount a year ago",
     "trend": "change of net amount",
     "mean_purchase_value": "mean purchase",
@@ -58,14 +58,14 @@ _SCALES = {"log_": " (log)", "sqrt_": " (root)"}
 
 
 def number(value: float, unit: str = "", *, signed: bool = False) -> str:
-    """Write a number with three digits that matter: `£1.23M`, `18.1`, `-3.4k CHF`, `23%`, `4.1%`.
+    """Return a number with three significant digits: `£1.23M`, `18.1`, `-3.4k CHF`, `4.1%`.
 
-    A share that is not all never reads 100%, and one that is not nothing never 0%.
+    A share below one is never written as 100%, and a share above zero never as 0%.
 
     Args:
-        value: A missing one becomes a dash.
-        unit: `%` for a share of one, an ISO code for an amount of money, or nothing.
-        signed: Write a plus before positive numbers.
+        value: The number; NaN becomes a dash.
+        unit: `%` for a share, an ISO code for an amount of money, or empty.
+        signed: Whether positive numbers have a plus sign.
     """
     if not math.isfinite(value):
         return MISSING
@@ -79,17 +79,17 @@ def number(value: float, unit: str = "", *, signed: bool = False) -> str:
 
 
 def counted(value: float, noun: str) -> str:
-    """Write a number of things: `1 customer`, `12,345 customers`; no line is broken in it."""
+    """Return a number with its noun, unbreakable: `1 customer`, `12,345 customers`."""
     return wording.counted(round(value), noun).replace(" ", "\u00a0")
 
 
 def day(value: date | datetime) -> str:
-    """Write a day: `1 Jun 2011`, with spaces at which no line is broken."""
+    """Return a day, unbreakable: `1 Jun 2011`."""
     return f"{value.day} {value:%b %Y}".replace(" ", "\u00a0")
 
 
 def model_in_words(name: str) -> str:
-    """Return a model's name as people write it, unbreakable; an unknown one keeps its words."""
+    """Return the display name of a model, unbreakable; `last_window` becomes `Last window`."""
     return _MODELS.get(name, name.replace("_", " ").capitalize()).replace(" ", "\u00a0")
 
 
@@ -104,7 +104,7 @@ def feature_in_words(name: str) -> str:
 
 
 def shortened(text: str, most: int = 32) -> str:
-    """Return the text, or so many of its characters with an ellipsis."""
+    """Return the text, cut to `most` characters with an ellipsis if it is longer."""
     return text if len(text) <= most else text[: most - 1].rstrip() + "…"
 
 
@@ -134,5 +134,5 @@ def _three_digits(size: float, *, cents: bool) -> str:
         return (text.rstrip("0").rstrip(".") if "." in text else text) + suffix
     if cents and size >= 0.0995:
         return f"{size:.2f}"
-    # Feeds have prices of 0.001; below a millionth there are only traces of arithmetic.
+    # Feeds have prices of 0.001; below a millionth there are only rounding errors.
     return f"{size:.3g}" if size >= 1e-6 else "0"

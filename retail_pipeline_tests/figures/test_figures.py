@@ -158,7 +158,7 @@ SENTENCES = [
         "rfm_map",
         frames.rfm_cells([(5, 1), (4, 1)]).assign(monetary=[500.0, -100.0]),
         {},
-        "and brought £500 of net revenue",  # a share of a sum with negative parts misleads
+        "and account for £500 of net revenue",  # a share of a sum with negative parts misleads
     ),
     ("segments", frames.segment_table(A_SEGMENT), {}, "All 2 customers are in one segment of £100"),
     (
@@ -230,7 +230,7 @@ SENTENCES = [
     ),
     ("model_differences", frames.metrics({"a": 1.0}), {}, "no other model to compare with"),
     ("coefficients", frames.terms({"a": 0.0}), {}, "No feature moves the regression's prediction"),
-    ("coefficients", frames.terms({}, "too few rows"), {}, "Its reason: too few rows."),
+    ("coefficients", frames.terms({}, "too few rows"), {}, "Reason: too few rows."),
     (
         "feature_importance",
         frames.importance({"a": -1.0, "b": 0.0}),
