@@ -1,7 +1,7 @@
-"""The pipeline over a file without API, Airbyte and Dagster: land, dbt, value, compare.
+"""Evaluation of the pipeline on a file, without API, Airbyte and Dagster.
 
-The same records, the same dbt models and the same `clv` functions as a run, in a scratch database
-that is dropped afterwards; so `run` and `evaluate` agree. Printing belongs to the command line.
+It uses the same records, dbt models and `clv` functions as a run, in a scratch database that is
+dropped afterwards, so `run` and `evaluate` give equal predictions. Printing is part of `cli`.
 """
 
 from dataclasses import dataclass
@@ -42,13 +42,13 @@ OUTPUT_COLUMNS = (
 
 @dataclass(frozen=True)
 class Evaluation:
-    """The models at a cut-off of a file, beside the actual outcomes.
+    """Predictions of the models at a cut-off of a file, with the actual outcomes.
 
     Attributes:
-        valuation: Candidates, past backtest, decision.
+        valuation: The candidates, the backtest before the cut-off, and the decision.
         predictions: One row per customer and model (`OUTPUT_COLUMNS`), the served model's first.
-        metrics: One row per model with all metrics; empty where the file ends before the outcome.
-        rejected_lines: Rejected lines of the whole file, those of the outcome as well.
+        metrics: One row per model; empty if the file ends before the outcome does.
+        rejected_lines: Number of rejected lines in the whole file, including the outcome's.
     """
 
     valuation: Valuation
@@ -60,8 +60,8 @@ class Evaluation:
         """Write the figure of predicted against actual value, or of all models.
 
         Args:
-            path: The image, a `.png`, `.svg` or `.pdf`.
-            file_name: The evaluated file's, shown as the source.
+            path: The file to write: `.png`, `.svg` or `.pdf`.
+            file_name: Name of the evaluated file, shown as the source.
         """
         from retail_pipeline.figures.evaluation import draw_evaluation
 
@@ -87,24 +87,24 @@ def evaluate_file(
     horizon_days: int,
     model: str | None = None,
 ) -> Evaluation:
-    """Return the file's customers valued at a cut-off, compared with the outcomes after it.
+    """Return predictions for the customers of a file at a cut-off, with the actual outcomes.
 
     Args:
-        settings: Which PostgreSQL holds the scratch database.
+        settings: Settings with the PostgreSQL server of the scratch database.
         path: A transactions file.
-        cutoff: The as-of date, 00:00 UTC; earlier lines only are known to the models.
-        horizon_days: Days of the outcome, 1-1095.
-        model: One model's name, `all`, or None for the model that the pipeline would serve.
+        cutoff: The as-of date, 00:00 UTC; the models use only lines before it.
+        horizon_days: Days of the outcome, 1 to 1095.
+        model: The name of a model, `all`, or None for the model that the pipeline would serve.
 
     Raises:
-        UsageError: The file, the cut-off, the horizon or the model's name is wrong.
+        UsageError: The file, the cut-off, the horizon or the model's name is invalid.
         PipelineError: No customer has a purchase before the cut-off.
     """
     if model not in (None, ALL_MODELS, *MODELS):
         raise UsageError(f"there is no model {model!r}; the models are {', '.join(MODELS)}, all")
     source = FileSource(path)
     file = open_dataset(source)
-    file.before(cutoff)  # refuses a date before the file's first line
+    file.before(cutoff)  # raises an error for a date before the file's first line
     with scratch_database(settings) as scratch:
         # Lines after the cut-off are the outcome, and no feature uses them.
         land_records(scratch, file.records)

@@ -1,1 +1,1 @@
-"""The command `retail-pipeline`: one module per command group; each calls one room's function."""
+"""The command `retail-pipeline`, one module per group; a command calls one package's function."""

@@ -1,4 +1,4 @@
-"""`python -m retail_pipeline.cli`: the same command without its installed script."""
+"""`python -m retail_pipeline.cli`: the command `retail-pipeline` without an installed script."""
 
 from retail_pipeline.cli.main import main
 

@@ -15,27 +15,27 @@ if TYPE_CHECKING:
     from retail_pipeline.ingestion.server_plan import Plan
 
 app = typer.Typer(
-    help="A real Airbyte server, from the files under airbyte/.", no_args_is_help=True
+    help="Configure a real Airbyte server from the files under airbyte/.", no_args_is_help=True
 )
 
 Prune = Annotated[
     bool,
     typer.Option(
         "--prune",
-        help="Delete sources of the files' connectors, and connections of those sources, that the "
-        "files do not have.",
+        help="Delete sources of the files' connectors, and their connections, that are not in the "
+        "files.",
     ),
 ]
 RenewSecrets = Annotated[
-    bool, typer.Option("--renew-secrets", help="Write secrets again: they are never compared.")
+    bool, typer.Option("--renew-secrets", help="Write secrets again; they are never compared.")
 ]
 
 
 @app.command("plan")
 def plan(prune: Prune = False, renew_secrets: RenewSecrets = False) -> None:
-    """Show what `apply` would write; nothing is written.
+    """Show the changes that `apply` would make; nothing is written.
 
-    With what it would delete: `retail-pipeline airbyte plan --prune`
+    With the deletions of --prune: `retail-pipeline airbyte plan --prune`
     """
     with _compared(prune=prune, renew_secrets=renew_secrets) as (_, found):
         typer.echo(found)
@@ -49,9 +49,9 @@ def apply(
         bool, typer.Option("--yes", "-y", help="Do not ask before --prune deletes.")
     ] = False,
 ) -> None:
-    """Show the differences, then make the server as the files say; --prune also deletes.
+    """Show the differences and change the server to match the files; --prune also deletes.
 
-    Secrets again: `retail-pipeline airbyte apply --renew-secrets`
+    To write secrets again: `retail-pipeline airbyte apply --renew-secrets`
     """
     from retail_pipeline.ingestion import server_plan
 
@@ -59,19 +59,19 @@ def apply(
         typer.echo(found)
         if found.deletions and not yes:
             confirm(
-                f"Delete these {found.deletions} from {server.location}, for good?",
-                "apply --prune deletes from the server for good: say --yes, or see what with plan",
+                f"Permanently delete these {found.deletions} from {server.location}?",
+                "apply --prune deletes permanently: confirm with --yes, or use plan to see what",
             )
         for change in server_plan.apply(server, found):
             typer.echo(f"done: {change.sign} {change.kind.title} {change.name}")
-        typer.echo(f"{server.location} is as the files say")
+        typer.echo(f"{server.location} matches the files")
 
 
 @app.command("check")
 def check() -> None:
-    """Show how the server differs from the files; exit code 1 if it does. Nothing is written.
+    """Show how the server differs from the files, and exit with code 1 if it does.
 
-    For a script: `retail-pipeline airbyte check`
+    Nothing is written. For a script: `retail-pipeline airbyte check`
     """
     with _compared() as (server, found):
         if found.changes:
@@ -80,9 +80,9 @@ def check() -> None:
             raise PipelineError(
                 f"the Airbyte server at {server.location} differs from the files in {number} "
                 f"object{'s' if number > 1 else ''}: `retail-pipeline airbyte apply` writes "
-                "what is missing"
+                "the differences"
             )
-        typer.echo(f"{server.location} is as the files say")
+        typer.echo(f"{server.location} matches the files")
 
 
 @contextmanager

@@ -1,6 +1,6 @@
-"""The command `bench`: measure the pipeline's parts against peers and limits.
+"""The command `bench`: measure the speed and memory of parts of the pipeline.
 
-The benchmarks are a package beside this one, `benchmarks/` of a checkout; the wheel has none.
+The benchmarks are the package `benchmarks/` of a checkout; the wheel does not contain them.
 """
 
 import importlib
@@ -22,7 +22,7 @@ def bench(
     name: Annotated[
         str | None,
         typer.Argument(
-            help="ingestion, warehouse, clv or pipeline; all without it.",
+            help="ingestion, warehouse, clv or pipeline; default: all.",
             autocompletion=lambda: list(_imported("benchmarks").BENCHMARKS),
         ),
     ] = None,
@@ -31,16 +31,18 @@ def bench(
     ] = None,
     size: Annotated[
         list[int] | None,
-        typer.Option(min=1, help="How many records (customers, rows) to measure with; repeatable."),
+        typer.Option(
+            min=1, help="Number of records (customers, rows) per measurement; repeatable."
+        ),
     ] = None,
 ) -> None:
-    """Measure speed and memory against peers and limits; prints a table.
+    """Measure speed and memory, compared with other tools, and print a table.
 
-    One size, kept in a file: `retail-pipeline bench warehouse --size 100000 --json warehouse.json`
+    One size, as JSON: `retail-pipeline bench warehouse --size 100000 --json warehouse.json`
     """
     modules = _imported("benchmarks").BENCHMARKS
     if name is not None and name not in modules:
-        raise UsageError(f"there is no bench {name!r}: choose one of {', '.join(modules)}")
+        raise UsageError(f"there is no benchmark {name!r}: choose one of {', '.join(modules)}")
     check_output("--json", json_file)
     shown = _imported("benchmarks.results")
     progress, results = Console(stderr=True), []
@@ -53,20 +55,20 @@ def bench(
     for each in [name] if name else modules:
         module = _imported(modules[each])
         results += module.run(tuple(size or module.SIZES), note=note)
-        if json_file is not None:  # after each bench: a later one may fail
+        if json_file is not None:  # after each benchmark, as a later one may fail
             json_file.write_text(shown.as_json(results) + "\n", encoding="utf-8")
     open_console().print(shown.as_table(results))
 
 
 def _imported(module: str) -> Any:
-    """Return a module of the benchmarks.
+    """Return an imported module of the benchmarks.
 
     Raises:
-        UsageError: This is an installed package without a checkout around it.
+        UsageError: The package is installed without a checkout.
     """
     if not FOLDER.is_dir():
         raise UsageError(
-            f"the benchmarks are not installed with the package (no folder {FOLDER}): "
+            f"the benchmarks are not part of the installed package (no folder {FOLDER}): "
             "run `retail-pipeline bench` in a checkout of the repository, set up by `make .venv`"
         )
     if str(PROJECT_ROOT) not in sys.path:

@@ -1,4 +1,4 @@
-"""The database for people and dbt: `db migrate`, `db check`, `db-url`, `dbt-env`."""
+"""The commands of the database: `db migrate`, `db check`, `db-url`, `dbt-env`."""
 
 import shlex
 from pathlib import Path
@@ -13,24 +13,25 @@ from retail_pipeline.postgres import Database, Role, open_database
 from retail_pipeline.postgres.open import dagster_database_url, embedded_server
 from retail_pipeline.settings import Settings
 
-app = typer.Typer(help="The database's own tables.", no_args_is_help=True)
+app = typer.Typer(help="Migrate the database, or check its tables.", no_args_is_help=True)
 
 
 @app.command()
 def migrate() -> None:
-    """Apply the scripts under `database/`: new and changed ones, and rights that were lost.
+    """Apply new and changed scripts under `database/`, and restore missing rights.
 
     After a change of a script: `retail-pipeline db migrate`
     """
     applied = _unmigrated().migrate(repair=True)
-    typer.echo(f"applied: {', '.join(applied)}" if applied else "nothing new; rights are set")
+    typer.echo(f"applied: {', '.join(applied)}" if applied else "no new scripts; rights are set")
 
 
 @app.command()
 def check() -> None:
-    """Show how the database differs from the scripts and the landing files; exit code 1 if it does.
+    """Show how the database differs from its scripts, and exit with code 1 if it does.
 
-    Nothing is changed. The database must be up. For a script: `retail-pipeline db check`
+    Nothing is changed, and the database must be running. The tables of the Airbyte files are
+    compared, too. For a script: `retail-pipeline db check`
     """
     from retail_pipeline.ingestion.landing import layout_differences
     from retail_pipeline.ingestion.specs import load_folder
@@ -42,22 +43,22 @@ def check() -> None:
     if found:
         raise PipelineError(
             f"{database.location} differs in {len(found)} points: `retail-pipeline db migrate` "
-            "applies the scripts and sets the rights; what is unwanted beyond rights is for people"
+            "applies the scripts and sets the rights; remove other unwanted objects by hand"
         )
-    typer.echo(f"{database.location} is as the scripts make it")
+    typer.echo(f"{database.location} matches the scripts")
 
 
 def db_url(
     role: Annotated[
-        str | None, typer.Option(help="Act as this role: loader, transformer, scientist, reader.")
+        str | None, typer.Option(help="Use this role: loader, transformer, scientist or reader.")
     ] = None,
     dagster: Annotated[
-        bool, typer.Option("--dagster", help="The database of Dagster's history; made if absent.")
+        bool, typer.Option("--dagster", help="Dagster's own database; created if missing.")
     ] = False,
 ) -> None:
-    """Print the address of the database, credential included; starts it if needed.
+    """Print the address of the database, password included; start its server if needed.
 
-    To look around: `psql "$(retail-pipeline db-url --role reader)"`
+    To query the tables: `psql "$(retail-pipeline db-url --role reader)"`
     """
     settings = Settings.from_environment()
     if dagster and role is not None:
@@ -72,10 +73,10 @@ def db_url(
 
 
 def dbt_env() -> None:
-    """Print the variables that dbt needs, as lines for a shell; starts the database if needed.
+    """Print dbt's environment variables as shell commands; start the database if needed.
 
-    The as-of date is the pipeline's of now: ask again after a run that has moved it. The password
-    is not printed: it is written to a file that only you can read, whose path is.
+    The as-of date is that of the latest run, so repeat the command after a run with another date.
+    The password is not printed: it is in a file that only you can read, and its path is printed.
 
     Before dbt in dbt_project: `eval "$(retail-pipeline dbt-env)"`
     """
@@ -86,7 +87,7 @@ def dbt_env() -> None:
     try:
         as_of = read_state(database).as_of
     except PipelineError:
-        as_of = None  # nothing was ingested yet
+        as_of = None  # nothing has been ingested yet
     environment = dbt_environment(database.url, as_of)
     password = environment.pop("RETAIL_DBT_PASSWORD", None)
     if password is not None:
@@ -105,11 +106,11 @@ def _role(name: str) -> Role:
         return Role(f"retail_{name.removeprefix('retail_')}")
     except ValueError:
         known = ", ".join(Role)
-        raise UsageError(f"--role {name!r} is none of the database's roles: {known}") from None
+        raise UsageError(f"there is no role {name!r}: --role takes {known}") from None
 
 
 def _password_file(folder: Path, password: str) -> Path:
-    """Return the path of a password file of libpq, written for any address."""
+    """Write a password file of libpq that is valid for any address; return its path."""
     file = folder.resolve() / "pgpass"
     escaped = password.replace("\\", "\\\\").replace(":", "\\:")
     with replaced_whole(file, mode=0o600) as draft:

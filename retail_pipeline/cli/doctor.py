@@ -1,7 +1,7 @@
-"""The command `doctor`: whether this machine can run the pipeline, and what to do where not.
+"""The command `doctor`: whether this machine can run the pipeline, with a remedy if not.
 
-Each check looks at one thing, changes nothing and returns what it found, in words. Where that is no
-good it raises the words with the remedy.
+Each check examines one thing, changes nothing and returns its finding as text. If there is a
+problem, it raises an error with the finding and the remedy.
 """
 
 import os
@@ -41,12 +41,12 @@ _MARKS: dict[Verdict, str] = {
 
 
 class DoubtfulError(PipelineError):
-    """The pipeline can run with this, slowly or badly."""
+    """The pipeline can run with this finding, but slowly or with limits."""
 
 
 @dataclass(frozen=True)
 class Finding:
-    """The result of one check: the thing, whether the pipeline can run with it, and the words."""
+    """The result of one check: the examined thing, the result and the finding as text."""
 
     what: str
     verdict: Verdict
@@ -54,14 +54,15 @@ class Finding:
 
 
 def doctor(
-    port: Annotated[int, typer.Option(help="The port that `dev` is to use.")] = UI_PORT,
+    port: Annotated[int, typer.Option(help="Port that `dev` will use.")] = UI_PORT,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON for machines.")] = False,
 ) -> None:
-    """Check this machine, and say what to do: exit code 1 if something is broken, 2 for settings.
+    """Check whether this machine can run the pipeline, and print remedies for problems.
 
-    Starts, writes and installs nothing; what would run slowly or badly is marked with `!`.
+    Nothing is started, written or installed. A line with `!` is a problem that does not prevent a
+    run. Exit code 1: something is broken; 2: a setting is wrong.
 
-    Before the first run, or when something is odd: `retail-pipeline doctor`
+    Before the first run, or after a failure: `retail-pipeline doctor`
     """
     try:
         settings, wrong = Settings.from_environment(), None
@@ -82,7 +83,7 @@ def doctor(
 
 
 def _examine(settings: Settings, port: int, wrong: UsageError | None) -> Iterator[Finding]:
-    """Yield a finding for each thing that a run or `dev` needs and a person can change."""
+    """Yield a finding for each thing that `run` or `dev` needs from the machine or its settings."""
     checks: dict[str, Callable[[], str]] = {
         "settings": lambda: _settings(settings, wrong),
         "memory": check_memory,
@@ -108,30 +109,28 @@ def _settings(settings: Settings, wrong: UsageError | None) -> str:
 
 
 def check_memory() -> str:
-    """Return the memory that may still be used, where it is enough for a run.
+    """Return the available memory as text, if it is enough for a run.
 
     Raises:
-        PipelineError: It is not.
+        PipelineError: There is not enough memory.
     """
     try:
         lines = (line.split() for line in MEMORY.read_text().splitlines())
         free = next(int(row[1]) / 2**20 for row in lines if row[0] == "MemAvailable:")
     except (OSError, StopIteration):
-        return "not known on this system"
-    with suppress(OSError, ValueError):  # no container, or one without a limit ("max")
+        return "unknown on this system"
+    with suppress(OSError, ValueError):  # not in a container, or no limit ("max")
         free = min(free, int(MEMORY_LIMIT.read_text()) / _GIB)
-    remedy = "a smaller source needs less; or give the container more"
+    remedy = "use a smaller source, or give the container more memory"
     return _enough("memory", free, f"{free:.1f} GiB free", remedy)
 
 
 def _disk(home: Path) -> str:
     folder = next(each for each in (home, *home.parents) if each.exists())
     if not os.access(folder, os.W_OK):
-        raise PipelineError(
-            f"{folder} cannot be written: set RETAIL_HOME to a folder that may be written"
-        )
+        raise PipelineError(f"{folder} is not writable: set RETAIL_HOME to a writable folder")
     free = shutil.disk_usage(folder).free / _GIB
-    remedy = "1 GiB per million order lines; or set RETAIL_HOME to another disk"
+    remedy = "1 GiB per million order lines is used; free space, or move RETAIL_HOME"
     return _enough("disk", free, f"{free:,.1f} GiB free for {home}", remedy)
 
 
@@ -140,7 +139,7 @@ def _enough(what: str, free: float, found: str, remedy: str) -> str:
     if free >= wanted:
         return found
     kind = DoubtfulError if free >= needed else PipelineError
-    raise kind(f"{found}; {needed} GiB are needed, {wanted} comfortable: {remedy}")
+    raise kind(f"{found}; {needed} GiB are needed, {wanted} recommended: {remedy}")
 
 
 def _port(port: int) -> str:
@@ -170,7 +169,7 @@ def _airbyte(settings: Settings) -> str:
     from retail_pipeline.ingestion.server import AirbyteServer
 
     with AirbyteServer(settings.airbyte, ()) as server:
-        return f"the workspace at {server.location} answers"
+        return f"the workspace at {server.location} is reachable"
 
 
 def _source(settings: Settings) -> str:

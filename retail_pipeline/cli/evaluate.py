@@ -1,4 +1,4 @@
-"""The command `evaluate`: each customer's predicted value at a cut-off beside the actual one."""
+"""The command `evaluate`: predicted against actual value of a file's customers at a cut-off."""
 
 import json
 from collections.abc import Mapping
@@ -36,19 +36,19 @@ def _model_names() -> list[str]:
 
 def evaluate(
     transactions: Annotated[Path, typer.Option(help="A Parquet or CSV file of order lines.")],
-    cutoff: Annotated[str, typer.Option(help="Lines before this date are known (YYYY-MM-DD).")],
+    cutoff: Annotated[str, typer.Option(help="Models use lines before this date (YYYY-MM-DD).")],
     horizon_days: Annotated[
         int | None,
         typer.Option(
             min=1,
             max=LONGEST_HORIZON_DAYS,
-            help="Days of the outcome; default: RETAIL_HORIZON_DAYS.",
+            help="Days after the cut-off to predict; default: RETAIL_HORIZON_DAYS.",
         ),
     ] = None,
     model: Annotated[
         str | None,
         typer.Option(
-            help="A model's name, or all; default: the one served.",
+            help="Name of a model, or all; default: the model that a run would serve.",
             autocompletion=_model_names,
         ),
     ] = None,
@@ -57,15 +57,16 @@ def evaluate(
     ] = None,
     figure: Annotated[
         Path | None,
-        typer.Option(help="Draw predicted against actual, or all models, to a .png, .svg or .pdf."),
+        typer.Option(help="Write a figure of the result to a .png, .svg or .pdf file."),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON for machines.")] = False,
 ) -> None:
-    """Predict the value of a file's customers at a cut-off and compare it with the actual one.
+    """Predict the value of a file's customers at a cut-off and compare it with the actual value.
 
-    The model that serves: `retail-pipeline evaluate --transactions sales.csv --cutoff 2011-06-01`
+    The model that a run would serve: `retail-pipeline evaluate --transactions sales.csv --cutoff
+    2011-06-01`
 
-    All of them, for a script: `retail-pipeline evaluate --transactions sales.csv --cutoff
+    All models, for a script: `retail-pipeline evaluate --transactions sales.csv --cutoff
     2011-06-01 --model all --output predicted.parquet --json`
     """
     check_output("--output", output, _WRITERS)
@@ -120,13 +121,13 @@ def _print(outcome: Mapping[str, Any], written: Mapping[str, Path | None]) -> No
         console,
         f"{outcome['customers']:,} customers at {outcome['as_of_date']}, "
         f"{outcome['horizon_days']} days ahead; "
-        f"{outcome['rejected_lines']:,} rejected lines of the file\n"
+        f"{outcome['rejected_lines']:,} lines of the file were rejected\n"
         f"served: {outcome['served']}{mark}: {escape(outcome['reason'])}",
     )
     for warning in outcome["warnings"]:
         print_line(console, f"[yellow]warning:[/yellow] {escape(warning)}")
     if outcome["metrics"]:
-        # A row per metric and a narrow column per model: so all of them fit on a screen.
+        # One row per metric and one narrow column per model, so that all models fit on a screen.
         models = {model.pop("model_name"): model for model in outcome["metrics"]}
         names = next(iter(models.values()))
         rows = [
@@ -135,7 +136,7 @@ def _print(outcome: Mapping[str, Any], written: Mapping[str, Path | None]) -> No
         ]
         console.print(as_table(rows, "metric"))
     else:
-        console.print("the file ends before the outcome does: no metrics")
+        console.print("no metrics: the file ends before the horizon does")
     for name, path in written.items():
         if path is not None:
             print_line(console, f"{name}: {escape(str(path))}")

@@ -1,4 +1,4 @@
-"""The command `forget`: a person leaves everything that the pipeline keeps."""
+"""The command `forget`: remove a customer from everything that the pipeline stores."""
 
 from typing import Annotated
 
@@ -9,22 +9,22 @@ from retail_pipeline.cli.terminal import confirm, open_console, print_line
 from retail_pipeline.settings import Settings
 
 _AFTERWARDS = (
-    "The customer is on the suppression list. Totals, models and figures leave them out with the "
-    "next `retail-pipeline run`; backups and files of your own are yours to clean."
+    "The customer is on the suppression list. The next `retail-pipeline run` makes totals, models "
+    "and figures without them; backups and files of your own are not touched."
 )
 
 
 def forget(
     customer_id: Annotated[str, typer.Argument(help="The customer's id, verbatim.")],
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Count what would be removed; change nothing.")
+        bool, typer.Option("--dry-run", help="Count the rows and files to remove; change nothing.")
     ] = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
     while_running: Annotated[
-        bool, typer.Option("--while-running", help="Although Dagster lists a run at work.")
+        bool, typer.Option("--while-running", help="Continue even if Dagster lists a running run.")
     ] = False,
 ) -> None:
-    """Remove a customer everywhere and keep them out of all syncs to come.
+    """Permanently remove all data of a customer, and skip the customer in later syncs.
 
     Count first: `retail-pipeline forget C-000123 --dry-run`
 
@@ -35,13 +35,13 @@ def forget(
     settings = Settings.from_environment()
     if not (dry_run or yes):
         confirm(
-            f"Remove everything about customer {customer_id}, for good?",
-            "forget removes data for good: say --yes, or --dry-run to see what",
+            f"Permanently remove all data of customer {customer_id}?",
+            "forget removes data permanently: confirm with --yes, or use --dry-run to see what",
         )
     removed = forgetting.forget(settings, customer_id, while_running=while_running, dry_run=dry_run)
     console = open_console()
     for each in removed:
         print_line(console, f"{each.count:>8,} {each.what:<9}{escape(each.place)}")
     if not removed:
-        print_line(console, "nothing of this customer was found")
+        print_line(console, "no data of this customer were found")
     print_line(console, "Nothing was changed." if dry_run else _AFTERWARDS)

@@ -1,4 +1,4 @@
-"""Dagster's instance for the command line and `make dev`: its home, its storage in PostgreSQL."""
+"""The Dagster instance of the command line and `make dev`: home folder and storage."""
 
 import os
 from collections.abc import Iterator
@@ -16,9 +16,9 @@ _CONFIGURATION = PROJECT_ROOT / "deploy" / "dagster.yaml"
 
 
 def dagster_environment(settings: Settings) -> dict[str, str]:
-    """Return the variables under which Dagster finds its home; writes the home's `dagster.yaml`.
+    """Return the environment variables of Dagster's instance, after writing its `dagster.yaml`.
 
-    The database's server is started if needed.
+    The server of the database is started if needed.
     """
     home = settings.home / "dagster"
     home.mkdir(parents=True, exist_ok=True)
@@ -32,7 +32,7 @@ def dagster_environment(settings: Settings) -> dict[str, str]:
 
 @contextmanager
 def open_instance(settings: Settings) -> Iterator["DagsterInstance"]:
-    """Yield the instance that `make dev` shows, so that its UI lists the command line's runs."""
+    """Yield the instance of `make dev`, so that its UI shows the runs of the command line."""
     from dagster import DagsterInstance
 
     os.environ.update(dagster_environment(settings))

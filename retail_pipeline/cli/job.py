@@ -1,4 +1,4 @@
-"""The main job in this process, for `run` and for what follows a change of the serving model."""
+"""The main job run in this process, for `run` and after a change of the served model."""
 
 import time
 import uuid
@@ -24,23 +24,24 @@ _FROM_THE_DECISION = 'key:"clv/model"+'
 
 
 def log_file(settings: Settings) -> Path:
-    """Return the file that holds what libraries printed during the last run."""
+    """Return the path of the log with the output of libraries during the last run."""
     return settings.home / "logs" / "run.log"
 
 
 def execute(
     settings: Settings, window: dict[str, Any], select: str | None, console: Console
 ) -> RunProgress:
-    """Run the main job and return its progress, with the reasons of a failure.
+    """Run the main job and return its progress, including the reasons of a failure.
 
     Args:
-        settings: The source, and where state is kept.
-        window: Configuration of the run's window.
+        settings: Settings with the source and the folder of state.
+        window: Run configuration of the resource `run_window`.
         select: Assets in Dagster's selection syntax; None for all.
-        console: Where progress is printed.
+        console: Console for the progress.
 
     Raises:
-        UsageError: The selection is none, or the window or source needs assets outside of it.
+        UsageError: The selection is invalid or empty, or the window or the source needs assets
+            outside of it.
     """
     started = time.monotonic()
     with console.status("starting …"):
@@ -52,13 +53,13 @@ def execute(
 
 
 def refresh_serving(settings: Settings, horizon_days: int) -> None:
-    """Decide anew which model serves a horizon, and make all that follows from it.
+    """Choose the served model of a horizon again, and materialize `clv/model` and all after it.
 
-    In the main job, from `clv/model` on, on the data that is there and at the discount rate of the
-    predictions that are replaced; its source is not read.
+    The main job runs on the stored data, without reading the source, and with the discount rate of
+    the predictions that it replaces.
 
     Args:
-        settings: Where state is kept.
+        settings: Settings with the folder of state.
         horizon_days: The horizon.
 
     Raises:
@@ -78,7 +79,7 @@ def refresh_serving(settings: Settings, horizon_days: int) -> None:
 
 
 def _prepare(settings: Settings) -> "Definitions":
-    """Return the definitions; the database's server is started and dbt's manifest is parsed."""
+    """Return the definitions, after starting the database's server and preparing the manifest."""
     from retail_pipeline.build import build_definitions
     from retail_pipeline.warehouse.project import prepare_for
 
@@ -103,14 +104,14 @@ def _selected(definitions: "Definitions", select: str | None) -> "list[AssetKey]
     whole = sorted(key for key in keys if graph.get(key).partitions_def is None)
     if not whole:
         raise UsageError(
-            f"--select {select!r} matches no asset that a run makes (clv/backtest is made by "
-            "partition, by a backfill in the UI; clv/backtest_summary brings it up to date)"
+            f"--select {select!r} matches no asset of the main job (clv/backtest is partitioned: "
+            "select clv/backtest_summary, which updates it, or start a backfill in the UI)"
         )
     return whole
 
 
 def _refuse_new_data(settings: Settings, window: dict[str, Any]) -> None:
-    """Refuse a source or a full refresh that a selection without ingestion would pass over."""
+    """Raise a UsageError if a selection without ingestion would ignore a source or full refresh."""
     from retail_pipeline.retail_api import source_id
 
     if window["full_refresh"]:
@@ -118,8 +119,8 @@ def _refuse_new_data(settings: Settings, window: dict[str, Any]) -> None:
     stored, given = read_state(open_database(settings)).source_id, source_id(settings.source)
     if stored != given:
         raise UsageError(
-            f"the stored data is of {stored}, this run's source is {given}: give the stored "
-            "source, or select the transactional assets as well"
+            f"the stored data are of {stored}, but the source of this run is {given}: use the "
+            "stored source, or also select the transactional assets"
         )
 
 

@@ -1,4 +1,4 @@
-"""The command's entry: the groups put together, errors turned into one message and an exit code.
+"""The entry point of the command: all command groups, and errors as one message and an exit code.
 
 Exit codes: 0 done, 1 the work failed, 2 wrong use or settings, 130 stopped by Ctrl-C.
 """
@@ -31,7 +31,7 @@ app = typer.Typer(
     name="retail-pipeline",
     help="From a retail API through Airbyte, PostgreSQL and dbt to customer lifetime value.",
     no_args_is_help=True,
-    epilog="Each command's --help has examples; `retail-pipeline doctor` checks the machine.",
+    epilog="The --help of each command has examples; `retail-pipeline doctor` checks the machine.",
     pretty_exceptions_enable=False,
 )
 
@@ -39,10 +39,10 @@ app = typer.Typer(
 @app.callback()
 def options(
     debug: Annotated[
-        bool, typer.Option("--debug", help="Show the trace of an error, not just its message.")
+        bool, typer.Option("--debug", help="Show the traceback of an error, not only its message.")
     ] = False,
 ) -> None:
-    """Declare what all commands share; `main` reads it where it turns errors into messages."""
+    """Declare the options of all commands; `main` reads --debug when it prints errors."""
 
 
 app.command("run")(run.run)
@@ -54,7 +54,7 @@ app.command("down")(services.down)
 app.command("dev")(services.dev)
 app.command(
     "exec",
-    # From the program's name on, everything is the program's, --help included.
+    # Everything after the program's name belongs to the program, including --help.
     context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False},
 )(services.execute)
 app.command("reset")(services.reset)
@@ -78,20 +78,21 @@ def main() -> None:
     except Exception as error:
         if debug:
             raise
-        # Of others only the kind: a driver's message may repeat an address with its password.
+        # Only the type of other errors: a driver's message may contain an address with password.
         words = (
             str(error)
             if isinstance(error, PipelineError)
-            else f"something unforeseen happened ({type(error).__name__}); --debug shows the trace"
+            else f"unexpected error ({type(error).__name__}); --debug shows the traceback"
         )
         typer.echo(f"error: {words}", err=True)
         sys.exit(next((code for kind, code in _CODES.items() if isinstance(error, kind)), FAILED))
 
 
 def _without_debug(arguments: Sequence[str]) -> tuple[list[str], bool]:
-    """Take --debug out at any place, so that it can be added to the end of a command that failed.
+    """Return the arguments without --debug, and whether it was there, at any position.
 
-    What `exec` is given is another program's.
+    So it can be added at the end of a failed command. Arguments after `exec` belong to the other
+    program and stay.
     """
     end = arguments.index("exec") if "exec" in arguments else len(arguments)
     own = [argument for argument in arguments[:end] if argument != "--debug"]

@@ -1,4 +1,4 @@
-"""The commands `model list|pin|unpin|rollback`: which stored model serves, by rule or by hand."""
+"""The commands `model list|pin|unpin|rollback`: the stored models, and choosing one by hand."""
 
 import json
 from collections.abc import Mapping
@@ -14,17 +14,17 @@ from retail_pipeline.postgres import Database, Role, open_database
 from retail_pipeline.report.summary import read_champion
 from retail_pipeline.settings import Settings
 
-app = typer.Typer(help="The stored models and which one serves.", no_args_is_help=True)
+app = typer.Typer(help="List the stored models, or choose the served one.", no_args_is_help=True)
 
 
 @app.command("list")
 def list_models(
     everything: Annotated[
-        bool, typer.Option("--all", help="Retired versions that never served, too.")
+        bool, typer.Option("--all", help="Include retired versions that were never served.")
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON for machines.")] = False,
 ) -> None:
-    """Show the stored versions: the champion, the challengers, and what served before.
+    """Show the stored versions: champion, challengers and versions served earlier.
 
     Every version, for a script: `retail-pipeline model list --all --json`
     """
@@ -40,16 +40,16 @@ def list_models(
     elif rows:
         open_console().print(as_table([_shown(row) for row in rows], "version"))
     else:
-        open_console().print("no model is stored yet: `retail-pipeline run` trains them")
+        open_console().print("no model is stored yet: `retail-pipeline run` trains the models")
 
 
 @app.command()
 def pin(
-    version: Annotated[str, typer.Argument(help="A version, as `model list` shows it.")],
+    version: Annotated[str, typer.Argument(help="A version as shown by `model list`.")],
 ) -> None:
-    """Let this version serve its horizon, whatever the rule says, until it is unpinned.
+    """Serve this version for its horizon until it is unpinned, instead of the rule's choice.
 
-    Such as `retail-pipeline model pin pareto_nbd_gamma_gamma-dbec6b618eb44f61`
+    Example: `retail-pipeline model pin pareto_nbd_gamma_gamma-dbec6b618eb44f61`
     """
     _pin(Settings.from_environment(), version)
 
@@ -57,10 +57,10 @@ def pin(
 @app.command()
 def unpin(
     horizon_days: Annotated[
-        int | None, typer.Option(min=1, help="The horizon it is about; default: all with a pin.")
+        int | None, typer.Option(min=1, help="Horizon in days; default: all horizons with a pin.")
     ] = None,
 ) -> None:
-    """Let the rule choose again.
+    """Remove the pin, so that the selection rule chooses the served model again.
 
     For every horizon: `retail-pipeline model unpin`
     """
@@ -81,10 +81,10 @@ def unpin(
 def rollback(
     horizon_days: Annotated[
         int | None,
-        typer.Option(min=1, help="The horizon it is about; default: that of the last run."),
+        typer.Option(min=1, help="Horizon in days; default: that of the last run."),
     ] = None,
 ) -> None:
-    """Let the version serve that served before the present one, and pin it.
+    """Serve the previously served version again, and pin it.
 
     After a bad decision: `retail-pipeline model rollback`
     """
@@ -109,7 +109,7 @@ def _database(settings: Settings) -> Database:
 
 
 def _shown(row: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the cells of a version's row, days and minutes instead of instants."""
+    """Return the table cells of a version, with times cut to days or minutes."""
     return {
         "version": row["model_version"],
         "status": row["status"],

@@ -1,4 +1,4 @@
-"""The progress of a run on the terminal: a line per finished asset, a bar, and what failed."""
+"""The progress of a run on the terminal: one line per finished asset, a bar, and failures."""
 
 import logging
 import time
@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 CheckResult = Literal["passed", "warned", "failed"]
 
 _OWN_ERRORS = "retail_pipeline."
-"""The start of Dagster's message of an error class of this package."""
+"""Prefix that Dagster puts before the message of an error class of this package."""
 _INTERRUPTED = "INTERRUPT"
-"""Dagster's error source of a step that Ctrl-C or SIGTERM stopped."""
+"""Dagster's error source of a step that was stopped by Ctrl-C or SIGTERM."""
 _TERMINATED = "UNEXPECTED_TERMINATION"
 """Dagster's failure reason of a run that was stopped between two steps."""
 _CANCELED = "PIPELINE_CANCELED"
@@ -29,16 +29,16 @@ _STEP_ENDS = ("STEP_SUCCESS", "STEP_FAILURE", "STEP_UP_FOR_RETRY")
 
 
 class RunProgress:
-    """Prints a run's events and keeps their outcome; `on_entry` is a listener of its event log.
+    """Prints the events of a run and records its outcome; `on_entry` listens to the event log.
 
     Args:
-        console: Where to print.
-        total: How many assets the run makes.
+        console: Console for the output.
+        total: Number of assets of the run.
 
     Attributes:
-        assets: The finished assets, in their order.
-        seconds: The seconds of the steps of each stage.
-        failures: The reasons of failed steps, or of the run's own failure.
+        assets: The finished assets in order.
+        seconds: Duration of each stage's steps in seconds.
+        failures: Reasons of the failed steps, or of the run's failure if no step failed.
     """
 
     def __init__(self, console: Console, total: int) -> None:
@@ -62,11 +62,11 @@ class RunProgress:
         self._stage = "other"
 
     def checks(self, result: CheckResult) -> list[str]:
-        """Return the checks that ended so when they were evaluated last."""
+        """Return the checks whose latest evaluation had this result."""
         return [name for name, found in self._check_results.items() if found == result]
 
     def on_entry(self, entry: "EventLogEntry") -> None:
-        """Take one entry of the run's log: an event, or a message that an asset logged."""
+        """Print and record one entry of the run's log: an event, or a message of an asset."""
         if entry.dagster_event is not None:
             self._on_event(entry.dagster_event)
         elif entry.level == logging.WARNING:
@@ -110,7 +110,7 @@ class RunProgress:
 
 
 def _step_failure(event: "DagsterEvent") -> PipelineError:
-    """Return the innermost cause of a step's failure, as the error that the command line raises."""
+    """Return the innermost cause of a step's failure as an error for the command line."""
     source = event.step_failure_data.error_source
     if source is not None and source.value == _INTERRUPTED:
         return _stopped(f"during {event.step_key}")
@@ -118,7 +118,7 @@ def _step_failure(event: "DagsterEvent") -> PipelineError:
 
 
 def _run_failure(event: "DagsterEvent") -> PipelineError:
-    """Return the reason of a run's failure in which no step failed."""
+    """Return the reason of a run's failure if no step failed."""
     data = None if event.event_type_value == _CANCELED else event.job_failure_data
     reason = data.failure_reason if data is not None else None
     if data is None or (reason is not None and reason.value == _TERMINATED):
@@ -127,7 +127,7 @@ def _run_failure(event: "DagsterEvent") -> PipelineError:
 
 
 def _stopped(when: str) -> StoppedError:
-    return StoppedError(f"stopped {when}; what was done before is kept: run again for the rest")
+    return StoppedError(f"stopped {when}; finished steps are kept: run again for the rest")
 
 
 def _innermost(subject: str, error: Any) -> PipelineError:

@@ -34,7 +34,7 @@ def run(
         str | None, typer.Option(help="simulator:?customers=N&seed=N, file:PATH or https://…")
     ] = None,
     as_of: Annotated[
-        str | None, typer.Option(help="Data before this date counts: YYYY-MM-DD or today.")
+        str | None, typer.Option(help="Use data before this date: YYYY-MM-DD or today.")
     ] = None,
     horizon_days: Annotated[
         int | None,
@@ -42,7 +42,7 @@ def run(
     ] = None,
     discount_rate: Annotated[
         float | None,
-        typer.Option(help="Yearly rate of discounted values, 0 to below 1: 0.1 is 10 % a year."),
+        typer.Option(help="Yearly discount rate, from 0 to below 1: 0.1 is 10 % a year."),
     ] = None,
     select: Annotated[
         str | None, typer.Option(help="Assets in Dagster's selection syntax: 'group:figures'.")
@@ -58,9 +58,9 @@ def run(
 
     A small shop: `retail-pipeline run --source 'simulator:?customers=500&seed=1'`
 
-    Order lines of your own: `retail-pipeline run --transactions sales.csv --as-of 2011-06-01`
+    Your own order lines: `retail-pipeline run --transactions sales.csv --as-of 2011-06-01`
 
-    Only figures, on the data that is there: `retail-pipeline run --select 'group:figures'`
+    Only the figures, from stored data: `retail-pipeline run --select 'group:figures'`
     """
     started = time.monotonic()
     settings = _settings(transactions, source)
@@ -90,7 +90,7 @@ def run(
 
 def _settings(transactions: Path | None, source: str | None) -> Settings:
     if transactions is not None and source is not None:
-        raise UsageError("--transactions and --source name two sources: give one of them")
+        raise UsageError("--transactions and --source both name a source: use one of them")
     settings = Settings.from_environment()
     if transactions is not None:
         return settings.model_copy(update={"source": FileSource(transactions.absolute())})
@@ -100,7 +100,7 @@ def _settings(transactions: Path | None, source: str | None) -> Settings:
 
 
 def _check_source(settings: Settings, as_of: str | None) -> None:
-    """Refuse a file that cannot be used before anything is touched."""
+    """Raise a UsageError for an unusable file before anything is changed."""
     from retail_pipeline.retail_api import open_dataset
 
     if isinstance(settings.source, FileSource):
@@ -109,7 +109,7 @@ def _check_source(settings: Settings, as_of: str | None) -> None:
 
 
 def _outcome(settings: Settings, progress: RunProgress) -> dict[str, Any]:
-    """Return the run's outcome for `--json`; of a failed run without the tables' contents."""
+    """Return the run's outcome for `--json`; a failed run has no contents of tables."""
     outcome = {
         "seconds": {stage: round(spent, 2) for stage, spent in progress.seconds.items()},
         "assets": sorted(progress.assets),
@@ -126,7 +126,7 @@ def _outcome(settings: Settings, progress: RunProgress) -> dict[str, Any]:
 
 
 def _conclude(settings: Settings, progress: RunProgress, total: float, console: Console) -> None:
-    """Print the summary and the warnings, or raise the first failure after naming the others."""
+    """Print the summary and the warnings, or print the failures and raise the first one."""
     if progress.failures:
         *others, first = reversed(progress.failures)
         if isinstance(first, StoppedError):

@@ -1,4 +1,4 @@
-"""Commands that start, stop or remove: `up`, `down`, `dev`, `exec`, `reset`, `api serve`."""
+"""Commands for services and state: `up`, `down`, `dev`, `exec`, `reset`, `api serve`."""
 
 import os
 import shutil
@@ -16,18 +16,18 @@ from retail_pipeline.postgres import open_database
 from retail_pipeline.postgres.open import embedded_server
 from retail_pipeline.settings import PROJECT_ROOT, TODAY, Settings, parse_as_of, parse_source
 
-api = typer.Typer(help="The bundled retail API.", no_args_is_help=True)
+api = typer.Typer(help="Serve the bundled retail API.", no_args_is_help=True)
 
 UI_PORT = 3000
 _CODE_LOCATION = ["dagster", "api", "grpc"]
 _STATE = ("postgres", "dagster", "figures", "report", "dbt", "logs", "alerts")
-"""Folders under RETAIL_HOME; earlier versions kept the memory of alerts in the last."""
+"""Folders of state under RETAIL_HOME; only earlier versions wrote the last one (alerts)."""
 
 
 def up() -> None:
-    """Start the embedded PostgreSQL, or check the given one, and apply migrations.
+    """Start the embedded PostgreSQL, or check the one of RETAIL_DATABASE_URL, and migrate it.
 
-    So that the next command finds it: `retail-pipeline up`
+    Before other commands: `retail-pipeline up`
     """
     database = open_database(Settings.from_environment())
     database.execute("select 1")
@@ -35,7 +35,7 @@ def up() -> None:
 
 
 def down() -> None:
-    """Stop the embedded PostgreSQL; what is stored stays.
+    """Stop the embedded PostgreSQL; the stored data stay.
 
     At the end of the day: `retail-pipeline down`
     """
@@ -46,7 +46,7 @@ def down() -> None:
 def reset(yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False) -> None:
     """Stop the embedded PostgreSQL and remove all state under RETAIL_HOME.
 
-    A given PostgreSQL is left alone: what is in it was not made by this machine alone.
+    The PostgreSQL of RETAIL_DATABASE_URL is never changed, as other machines may use it.
 
     Without a question: `retail-pipeline reset --yes`
     """
@@ -58,13 +58,13 @@ def reset(yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] 
         )
     if not yes:
         confirm(
-            f"Remove the database and all other state under {settings.home}, for good?",
-            "reset removes the database and all other state for good: say --yes",
+            f"Permanently remove the database and all other state under {settings.home}?",
+            "reset permanently removes the database and all other state: confirm with --yes",
         )
     embedded_server(settings).remove()
     for name in _STATE:
         shutil.rmtree(settings.home / name, ignore_errors=True)
-    # Its list of forgotten customers went with the database.
+    # The key of the suppression list, which was removed with the database.
     (settings.home / "suppression.key").unlink(missing_ok=True)
     if settings.home.is_dir() and not any(settings.home.iterdir()):
         settings.home.rmdir()
@@ -74,9 +74,9 @@ def reset(yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] 
 def dev(
     port: Annotated[int, typer.Option(help="Port of the Dagster UI on 127.0.0.1.")] = UI_PORT,
 ) -> None:
-    """Start everything and the Dagster UI; Ctrl-C ends the UI, PostgreSQL stays up.
+    """Start PostgreSQL and Dagster with its UI; Ctrl-C stops Dagster, PostgreSQL stays up.
 
-    Beside another one: `retail-pipeline dev --port 3001`
+    If port 3000 is in use: `retail-pipeline dev --port 3001`
     """
     os.chdir(PROJECT_ROOT)
     execute(["dagster", "dev", "--host", "127.0.0.1", "--port", str(port)])
@@ -85,12 +85,12 @@ def dev(
 def execute(
     command: Annotated[list[str], typer.Argument(help="A program and its arguments.")],
 ) -> None:
-    """Become another program, in the environment of this pipeline's Dagster instance.
+    """Run a program with the environment of this pipeline's Dagster instance.
 
-    DAGSTER_HOME and the address of its storage are set, the database is there and migrated: so run
-    the services' webserver and daemon, and Dagster's own commands.
+    DAGSTER_HOME and the address of the storage are set, and the database is started and migrated.
+    The services run Dagster's webserver and daemon in this way.
 
-    Any command of Dagster: `retail-pipeline exec dagster run list --limit 5`
+    A command of Dagster: `retail-pipeline exec dagster run list --limit 5`
     """
     settings = Settings.from_environment()
     os.environ.update(dagster_environment(settings))
@@ -99,14 +99,14 @@ def execute(
     beside = Path(sys.executable).parent
     program = shutil.which(command[0], path=str(beside)) or shutil.which(command[0])
     if program is None:
-        raise UsageError(f"there is no program {command[0]!r} here")
-    # A shell lets its background jobs ignore SIGINT, by which Dagster's programs end.
+        raise UsageError(f"the program {command[0]!r} was not found")
+    # Background jobs of a shell ignore SIGINT, but it is the signal that stops Dagster's programs.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     os.execv(program, [program, *command[1:]])
 
 
 def _end_its_runs(settings: Settings, port: int) -> None:
-    """End the runs of a code location that is started again: they ended with its container."""
+    """Mark the runs of a restarted code location as ended, as they ended with its container."""
     from retail_pipeline.dagster_support.dead_runs import end_runs_of_code_location
 
     host = os.environ.get("CODE_LOCATION_HOST", "code-location")
@@ -122,14 +122,14 @@ def serve_api(
     as_of: Annotated[
         str | None,
         typer.Option(
-            help="Serve records known before this date: YYYY-MM-DD, or today, which goes on."
+            help="Serve records known before this date: YYYY-MM-DD, or today (the current day)."
         ),
     ] = None,
     port: Annotated[int, typer.Option(help="Port on 127.0.0.1.")] = 8080,
 ) -> None:
     """Serve the bundled retail API until Ctrl-C; its key is RETAIL_API_KEY.
 
-    A file's records: `retail-pipeline api serve --source file:sales.csv --port 8081`
+    The records of a file: `retail-pipeline api serve --source file:sales.csv --port 8081`
     """
     from retail_pipeline.retail_api import serve_forever
 

@@ -1,4 +1,4 @@
-"""The command `status`: what is running and what the layers hold."""
+"""The command `status`: the state of the server, and the contents of each layer."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -20,7 +20,7 @@ from retail_pipeline.settings import Settings
 def status(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON for machines.")] = False,
 ) -> None:
-    """Show what is running and what the layers hold; starts nothing.
+    """Show whether PostgreSQL runs and the rows of each layer, without starting anything.
 
     For a script: `retail-pipeline status --json`
     """
@@ -33,7 +33,10 @@ def status(
 
 
 def _found(url: str | None) -> dict[str, Any]:
-    """Return the server's place, the state of the data and the summary; None for what is not."""
+    """Return the location of the server, the state of the data and the summary of the latest run.
+
+    Location and state are None if the server is not running or nothing has been ingested.
+    """
     if url is None:
         return {"running": False, "postgres": None, "state": None}
     database = Database(url)
@@ -41,7 +44,7 @@ def _found(url: str | None) -> dict[str, Any]:
     found = {"running": True, "postgres": database.location, "state": None}
     try:
         state = read_state(database)
-    except PipelineError:  # nothing was ingested yet
+    except PipelineError:  # nothing has been ingested yet
         return found
     found["state"] = {**dataclasses.asdict(state), "as_of": state.as_of.isoformat()}
     return {**found, **read_summary(database)}
@@ -54,7 +57,7 @@ def _print(found: Mapping[str, Any]) -> None:
         return
     print_line(console, f"PostgreSQL   {escape(found['postgres'])}")
     if state is None:
-        print_line(console, "State        nothing was ingested yet: `retail-pipeline run` does it")
+        print_line(console, "State        no data yet: `retail-pipeline run` ingests them")
         return
     print_line(console, f"Source       {escape(state['source_id'])}")
     print_line(console, f"As of        {state['as_of']}, generation {state['generation']}")

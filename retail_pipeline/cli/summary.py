@@ -1,4 +1,4 @@
-"""The summary of a run on one screen: rows, leaderboard, champion, value, segments, places."""
+"""The summary of a run on one screen: rows, leaderboard, champion, value, segments, files."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -14,13 +14,13 @@ from retail_pipeline.report.summary import read_summary
 from retail_pipeline.settings import Settings
 
 _HEADINGS = {"mae_over_mean": "MAE/mean", "normalized_gini": "Gini"}
-"""Of the leaderboard, each in one line."""
+"""One-line headings of the leaderboard."""
 
 
 def print_summary(
     settings: Settings, seconds: Mapping[str, float], total: float, console: Console
 ) -> None:
-    """Print the whole summary; `seconds` are by stage, `total` those of the whole run."""
+    """Print the whole summary, with the seconds of each stage and of the whole run (`total`)."""
     database = open_database(settings)
     state, summary = read_state(database), read_summary(database)
     console.rule(f"{escape(state.source_id)}, as of {state.as_of}")
@@ -32,7 +32,7 @@ def print_summary(
         ]
         console.print(as_table(board, "Leaderboard"))
     else:
-        _line(console, "Leaderboard", "no past cut-off tells the models apart yet")
+        _line(console, "Leaderboard", "empty: no past cut-off has a complete outcome yet")
     print_champion(summary["champion"], console)
     if summary["worth"]:
         _print_value(summary["worth"], console)
@@ -45,11 +45,11 @@ def print_summary(
     table = "table clv.predictions (psql $(retail-pipeline db-url)), or `make dev` for the graph"
     _line(console, "Predictions", table)
     stages = " · ".join(f"{stage} {spent:.1f}" for stage, spent in seconds.items())
-    _line(console, "Seconds", f"{total:.1f} in all: {stages}")
+    _line(console, "Seconds", f"{total:.1f} in total: {stages}")
 
 
 def print_row_counts(rows: Mapping[str, Mapping[str, int]], console: Console) -> None:
-    """Print the number of rows of every table, a line per layer."""
+    """Print the number of rows of every table, one line per layer."""
     grid = Table.grid(padding=(0, 2))
     for layer, tables in rows.items():
         counts = ", ".join(f"{name} {count:,}" for name, count in tables.items())
@@ -58,7 +58,7 @@ def print_row_counts(rows: Mapping[str, Mapping[str, int]], console: Console) ->
 
 
 def print_champion(champion: Mapping[str, Any] | None, console: Console) -> None:
-    """Print the model that serves and the reason; nothing where no decision was made."""
+    """Print the served model and the reason for it; nothing if there is no decision yet."""
     if champion is None:
         return
     mark = unvalidated_mark(champion["validated"], champion["is_extrapolated"])
@@ -67,7 +67,7 @@ def print_champion(champion: Mapping[str, Any] | None, console: Console) -> None
 
 
 def _print_value(value: Mapping[str, Any], console: Console) -> None:
-    """Print the sum of the latest predictions: undiscounted, discounted, as margin."""
+    """Print the total of the latest predictions: undiscounted, discounted, and as margin."""
     parts = [f"{value['predicted_value']:,.0f} over {value['horizon_days']} days"]
     rate = value["discount_rate"]
     if rate:
@@ -81,12 +81,12 @@ def _print_value(value: Mapping[str, Any], console: Console) -> None:
     if value["is_extrapolated"]:
         lines.append(
             f"[yellow]extrapolated[/]: no outcome of {value['horizon_days']} days is complete in "
-            "the data, so nothing has tested values and intervals"
+            "the data, so values and intervals are untested"
         )
     _line(console, "Value", *lines)
 
 
 def _line(console: Console, title: str, *lines: str) -> None:
-    """Print a title and lines in the column beside it."""
+    """Print a title, with lines in a column beside it."""
     text = ("\n" + 15 * " ").join(lines)
     print_line(console, f"[bold]{title:<15}[/]{text}")

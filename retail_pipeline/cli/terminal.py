@@ -1,6 +1,6 @@
-"""The terminal of a command: what it prints, its questions, and signals that end it.
+"""The terminal of a command: output, questions, and signals that end the command.
 
-Everything that people read goes through a console of `open_console`, JSON through `print_json`.
+Text for people is printed with a console of `open_console`, JSON with `print_json`.
 """
 
 import json
@@ -23,7 +23,7 @@ _WIDTH_WITHOUT_TERMINAL = 120
 
 
 class _Console(Console):
-    """A console whose reader may leave (`retail-pipeline run | head`): the work goes on."""
+    """A console that ignores a closed pipe (`retail-pipeline run | head`): the run continues."""
 
     def on_broken_pipe(self) -> None:
         self.quiet = True
@@ -32,7 +32,7 @@ class _Console(Console):
 
 
 def open_console(file: TextIO | None = None) -> Console:
-    """Return a console as wide as the terminal, and wide enough for tables where there is none."""
+    """Return a console as wide as the terminal, or wide enough for tables without a terminal."""
     console = _Console(file=file)
     if not console.is_terminal:
         console.width = _WIDTH_WITHOUT_TERMINAL
@@ -45,17 +45,17 @@ def print_json(outcome: Any) -> None:
 
 
 def print_line(console: Console, words: str) -> None:
-    """Print a line that may have markup; it is never folded, as paths are copied from it."""
+    """Print a line, which may have markup, without wrapping, so that paths can be copied."""
     console.print(words, highlight=False, soft_wrap=True)
 
 
 def check_output(option: str, path: Path | None, endings: Collection[str] = ()) -> None:
-    """Refuse a file that could not be written, before any work is done.
+    """Raise a UsageError for a file that cannot be written, before any work is done.
 
     Args:
-        option: Its option, for the message.
-        path: The file; None where it is not wanted.
-        endings: What its name may end in; anything by default.
+        option: The option with the file, for the message.
+        path: The file; None if the option was not used.
+        endings: Allowed endings of the name; any by default.
 
     Raises:
         UsageError: The name has another ending, or the folder does not exist.
@@ -65,22 +65,22 @@ def check_output(option: str, path: Path | None, endings: Collection[str] = ()) 
     if endings and path.suffix not in endings:
         raise UsageError(f"{option} {path} must end in {' or '.join(endings)}")
     if not path.absolute().parent.is_dir():
-        raise UsageError(f"the folder of {option} {path} does not exist: make it first")
+        raise UsageError(f"the folder of {option} {path} does not exist: create it first")
 
 
 def unvalidated_mark(validated: bool, is_extrapolated: bool) -> str:
-    """Return what is said of a model after its name; nothing where outcomes have tested it."""
+    """Return the mark after a model's name; empty if past outcomes have validated the model."""
     if is_extrapolated:
         return " [yellow](validated = false, extrapolated)[/]"
     return "" if validated else " [yellow](validated = false)[/]"
 
 
 def as_table(rows: Sequence[Mapping[str, Any]], title: str) -> Table:
-    """Return rows as a table: texts to the left, numbers to the right.
+    """Return rows as a table, with texts left-aligned and numbers right-aligned.
 
     Args:
-        rows: At least one, by column.
-        title: The heading of the first column; the others have their names, in narrow lines.
+        rows: At least one row; values by column.
+        title: Heading of the first column; other columns have their names as headings.
     """
     table = Table(box=None, pad_edge=False)
     for position, name in enumerate(rows[0]):
@@ -104,7 +104,7 @@ def _cell(value: Any) -> str:
 
 @contextmanager
 def quiet_output(log: Path, *, to_stderr: bool = False) -> Iterator[TextIO]:
-    """Send what libraries and child processes print to a log; yield the real terminal."""
+    """Redirect output of libraries and child processes to a log; yield the real terminal."""
     log.parent.mkdir(parents=True, exist_ok=True)
     sys.stdout.flush()
     sys.stderr.flush()
@@ -123,14 +123,14 @@ def quiet_output(log: Path, *, to_stderr: bool = False) -> Iterator[TextIO]:
 
 
 def confirm(question: str, refusal: str) -> None:
-    """Ask on a terminal whether to go on; end the command with exit code 1 where the answer is no.
+    """Ask on the terminal whether to continue; if not, end the command with exit code 1.
 
     Args:
-        question: Ends with a question mark.
-        refusal: The message where there is no terminal; it names the option that answers.
+        question: A question with its question mark.
+        refusal: The error message without a terminal; it names the option to use instead.
 
     Raises:
-        UsageError: Nobody can be asked.
+        UsageError: There is no terminal.
     """
     if not sys.stdin.isatty():
         raise UsageError(refusal)
@@ -138,9 +138,9 @@ def confirm(question: str, refusal: str) -> None:
 
 
 def stop_like_ctrl_c() -> None:
-    """Make SIGTERM and SIGHUP do what Ctrl-C does, so that scratch databases are removed.
+    """Make SIGTERM and SIGHUP act like Ctrl-C, so that scratch databases are removed.
 
-    A signal that the caller ignores, as under nohup, stays ignored.
+    A signal that is already ignored, as under nohup, stays ignored.
     """
     for each in (signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(each) is not signal.SIG_IGN:

@@ -36,7 +36,7 @@ _SIDES: Mapping[str, tuple[tuple[int, int], str, str]] = {
 
 
 def label(axes: Axes, text: str, at: tuple[Any, Any], side: str = "right", **style: Any) -> None:
-    """Write a text on white beside a mark: `right`, `left`, `above`, `below right` …"""
+    """Write a text on white beside a mark, such as `right`, `above` or `below right` of it."""
     offset, horizontal, vertical = _SIDES[side]
     style = {"ha": horizontal, "va": vertical, "size": 9, "bbox": _PAPER, **style}
     axes.annotate(text, at, xytext=offset, textcoords="offset points", **style)

@@ -1,5 +1,5 @@
-"""The report of a run and the model card: tables and figures as pages for people.
+"""The report of a run and the model card: pages made from tables, figures and check results.
 
-Pure functions of frames, images and check results make the pages; only `assets` knows Dagster.
-Nothing is computed here that a table could hold, but the uncertainty of the metrics shown.
+Only `assets` imports Dagster; the other modules are pure functions. Their numbers come from tables,
+except for the intervals of the metrics (`uncertainty`).
 """

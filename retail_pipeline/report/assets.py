@@ -1,4 +1,4 @@
-"""The model card and the report of a run as Dagster assets: read, render, keep the files."""
+"""The Dagster assets of the model card and of the report of a run."""
 
 import time
 from collections import Counter
@@ -24,10 +24,10 @@ if TYPE_CHECKING:
 GROUP = "report"
 FIGURES = "figures"
 GROUPS = ("retail_api", "transactional", "staging", "intermediate", "warehouse", "clv", FIGURES)
-"""The layers from the API down; others follow."""
+"""The layers in the order of the data, from the API on; other groups follow them."""
 
 KEPT_REPORTS = 30
-"""Reports of past runs that stay beside the latest."""
+"""Number of reports kept beside the latest one."""
 
 _CARD = dg.AssetKey([GROUP, "model_card"])
 _REPORT = dg.AssetKey([GROUP, "run_report"])
@@ -37,10 +37,10 @@ _READ = (
     *("clv/feature_importance", "clv/drift", "clv/realised_predictions"),
 )
 _NO_CAPTION = {"figure", "path", "seconds", "finding", "rows_drawn", "as_of_date"}
-"""Metadata of a figure that are no key numbers of it."""
+"""Metadata of a figure that are not key numbers."""
 
 Metadata = Mapping[dg.AssetKey, Mapping[str, Any]]
-"""Of each asset's latest materialization, by name."""
+"""Metadata by name, of the latest materialization of each asset."""
 
 
 @dataclass(frozen=True)
@@ -48,9 +48,9 @@ class Inventory:
     """The assets and checks of the other stages.
 
     Attributes:
-        groups: Every asset's group by key, in the order of the data, then by name; figures in the
+        groups: Group of each asset by key, in the order of the data, then by name; figures in the
             order of their registry.
-        checks: Every check's key, in the order of their assets.
+        checks: Key of each check, in the order of the assets.
     """
 
     groups: Mapping[dg.AssetKey, str]
@@ -62,14 +62,14 @@ class Inventory:
 
 
 def inventory(definitions: Iterable[dg.Definitions]) -> Inventory:
-    """Return the assets and checks of the stages: a report names no figure and no check itself."""
+    """Return the assets and checks of the stages, so that the report has no list of its own."""
     groups: dict[dg.AssetKey, str] = {}
     checks: set[dg.AssetCheckKey] = set()
     for stage in definitions:
         for each in [*(stage.assets or []), *(stage.asset_checks or [])]:
             if isinstance(each, dg.AssetSpec):
                 groups[each.key] = each.group_name or ""
-            elif isinstance(each, dg.AssetsDefinition):  # checks are such definitions, too
+            elif isinstance(each, dg.AssetsDefinition):  # checks are instances of it, too
                 groups |= {spec.key: spec.group_name or "" for spec in each.specs}
                 checks |= set(each.check_keys)
 
@@ -84,7 +84,7 @@ def inventory(definitions: Iterable[dg.Definitions]) -> Inventory:
 
 
 def build_report(graph: Inventory) -> dg.Definitions:
-    """Return the assets `report/model_card` and `report/run_report`, one step; contacts nothing.
+    """Return the assets `report/model_card` and `report/run_report`, made by one step.
 
     Args:
         graph: The assets and checks of the other stages.
@@ -97,14 +97,14 @@ def build_report(graph: Inventory) -> dg.Definitions:
         specs=[
             dg.AssetSpec(
                 _CARD,
-                description="The served model's card: data, metrics with intervals, drift, limits.",
+                description="The card of the served model: data, metrics, drift and limits.",
                 kinds={"markdown"},
                 deps=read,
                 **of_both,
             ),
             dg.AssetSpec(
                 _REPORT,
-                description="A run on one page: figures, tables, model card, data checks, lineage.",
+                description="The report of a run: figures, tables, model card, checks, lineage.",
                 kinds={"html"},
                 deps=[*graph.of_group(FIGURES), _CARD, *read],
                 **of_both,
@@ -142,7 +142,7 @@ def build_report(graph: Inventory) -> dg.Definitions:
 
 
 def _make_card(facts: "RunFacts", folder: Path) -> dict[str, Any]:
-    """Write the card; return metadata."""
+    """Write the card; return the metadata of its asset."""
     from retail_pipeline.report import card
 
     text, path = card.markdown(facts), folder / "model_card.md"
@@ -157,7 +157,7 @@ def _make_card(facts: "RunFacts", folder: Path) -> dict[str, Any]:
 def _make_report(
     context: dg.AssetExecutionContext, facts: "RunFacts", folder: Path, graph: Inventory
 ) -> dict[str, Any]:
-    """Write the report twice, as the run's and as the latest, and remove old ones."""
+    """Write the report as the run's and as the latest one, and remove old reports."""
     from retail_pipeline.report import card, check_results, glance, page
     from retail_pipeline.report.document import Section, in_words
 
@@ -174,8 +174,8 @@ def _make_report(
         checks=check_results.section(results),
         layers=_layers(graph, metadata),
         tables=Section("Tables and lineage", [_row_counts(graph, metadata)]),
-        footer=f"Made by run {context.run_id} of the retail data pipeline, from its own tables, "
-        "figures and checks. The file is complete: it asks nothing of any network.",
+        footer=f"Made by run {context.run_id} of the retail data pipeline, from its tables, "
+        "figures and checks. The file is self-contained and loads nothing from a network.",
     )
     path = folder / "runs" / f"{facts.as_of}-{context.run_id[:8]}.html"
     latest = folder / "report.html"
@@ -208,7 +208,7 @@ def _metadata(instance: dg.DagsterInstance, keys: Sequence[dg.AssetKey]) -> Meta
 def _check_results(
     instance: dg.DagsterInstance, checks: Sequence[dg.AssetCheckKey], run_id: str
 ) -> list["CheckResult"]:
-    """Return the latest result of each check, those that were not evaluated included."""
+    """Return the latest result of each check, including checks that were never evaluated."""
     from retail_pipeline.report.check_results import CheckResult
 
     found = instance.event_log_storage.get_latest_asset_check_execution_by_key(checks)
@@ -272,7 +272,7 @@ def _row_counts(graph: Inventory, metadata: Metadata) -> "Table":
 
     rows = _rows(metadata)
     counts = [[key.to_user_string(), number(rows[key])] for key in graph.groups if key in rows]
-    return Table("A table that a run has filled", ("Asset", "Rows"), counts, frozenset({1}))
+    return Table("Rows per table", ("Asset", "Rows"), counts, frozenset({1}))
 
 
 def _rows(metadata: Metadata) -> dict[dg.AssetKey, int]:

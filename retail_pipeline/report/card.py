@@ -1,7 +1,7 @@
 """The model card: the served model, its quality, its use and its limits.
 
-In the order of Mitchell et al., Model Cards for Model Reporting (2019). Every number is a run's;
-the sentences say only what holds for each run.
+The order follows Mitchell et al., Model Cards for Model Reporting (2019). Every number is read from
+the run's tables; the fixed sentences hold for every run.
 """
 
 from collections.abc import Sequence
@@ -15,13 +15,13 @@ from retail_pipeline.wording import MISSING, counted, number, share
 
 MEANINGS: Final = {
     "normalized_gini": ("Gini", "ranking, 1 is perfect"),
-    "tweedie_deviance": ("Deviance", "the measure that models are chosen by, lower is better"),
+    "tweedie_deviance": ("Deviance", "the selection criterion, lower is better"),
     "mae_over_mean": ("MAE/mean", "absolute error over the mean outcome"),
-    "r2": ("R2", "explained variance, decided by the largest customers"),
+    "r2": ("R2", "explained variance, dominated by the largest customers"),
     "bias": ("Bias", "predicted over actual total, 1 is right"),
     "coverage_80": ("Coverage", "outcomes inside the 80 % interval, .8 is right"),
 }
-"""Each metric's name on the page, and what it means."""
+"""Name on the page and meaning of each metric."""
 
 _SHOWN_DRIFT = 10
 _SHOWN_DATES = 12
@@ -46,18 +46,19 @@ def sections(facts: RunFacts) -> Sequence[Section]:
         Section("Data", [_data(facts)]),
         Section("How good it is", _quality(facts)),
         Section("Segments", _segments(facts)),
-        Section("What it reads", _importance(facts)),
+        Section("Feature importance", _importance(facts)),
         Section("Drift", _drift(facts)),
-        Section("Realised against predicted", _realised(facts)),
+        Section("Predicted against actual", _realised(facts)),
         Section("Limits", _limits(facts)),
     ]
 
 
 _USE: Final = (
-    "It ranks customers and sizes groups of them: whom to keep, whom to win back, what a segment "
-    "is worth. One customer's amount is an expectation; its interval says how little is known.",
-    "It is not made for decisions on prices, credit or access that concern a single person. It "
-    "knows a customer by a pseudonym and by purchases; name, address, age and sex are not there.",
+    "The model ranks customers and estimates the value of groups: whom to retain, whom to win "
+    "back, how much a segment will spend. The value of one customer is an expectation; the "
+    "interval shows how uncertain it is.",
+    "It is not made for decisions on prices, credit or access that concern a single person. Its "
+    "data are a pseudonym and purchases; they do not include name, address, age or sex.",
 )
 
 
@@ -70,7 +71,7 @@ def _model(facts: RunFacts) -> Facts:
             ("Version", str(decision["model_version"])),
             (
                 "Confirmed by past outcomes",
-                "yes" if decision["validated"] else "no: it serves for want of a better one",
+                "yes" if decision["validated"] else "no: served because no model is confirmed",
             ),
             ("Training sample", _training_sample(decision)),
             ("Trained", MISSING if pd.isna(trained) else f"{trained:%Y-%m-%d %H:%M} UTC"),
@@ -79,7 +80,7 @@ def _model(facts: RunFacts) -> Facts:
                 f"net amount of the next {counted(facts.horizon_days, 'day')}, returns deducted",
             ),
             (
-                "Reach of the data",
+                "Length of the data",
                 "shorter than the horizon: extrapolated"
                 if facts.is_extrapolated
                 else "past outcomes as long as the horizon are complete",
@@ -102,18 +103,18 @@ def _data(facts: RunFacts) -> Facts:
     items = [
         ("Source", facts.source),
         ("Period", f"{data['first_day']:%Y-%m-%d} to {data['last_day']:%Y-%m-%d}"),
-        ("Known before", f"{facts.as_of}, 00:00 UTC"),
+        ("Recorded before", f"{facts.as_of}, 00:00 UTC"),
         ("Transactions", number(data["transactions"])),
         ("Customers with a transaction", number(data["customers"])),
         ("Net amount", facts.money(data["net_amount"])),
         ("Customers predicted", number(found["customers"])),
-        ("Predicted value in all", facts.money(found["predicted_value"])),
+        ("Predicted value in total", facts.money(found["predicted_value"])),
     ]
     if rate:
         items.append((f"The same, {at_rate}", facts.money(found["discounted_value"])))
     if not facts.has_margin:
         return Facts([*items, ("Predicted gross margin", "no product costs known")])
-    items.append(("Predicted gross margin in all", facts.money(found["predicted_margin"])))
+    items.append(("Predicted gross margin in total", facts.money(found["predicted_margin"])))
     if rate:
         items.append((f"The margin, {at_rate}", facts.money(found["discounted_margin"])))
     return Facts(items)
@@ -122,17 +123,18 @@ def _data(facts: RunFacts) -> Facts:
 def _quality(facts: RunFacts) -> list[Block]:
     if facts.spread.empty:
         return [
-            "No past cut-off has a complete outcome yet, so nothing is known of its errors: the "
-            "predictions are unconfirmed.",
+            "No past cut-off has a complete outcome yet, so the errors of the predictions are not "
+            "known.",
             *([_EXTRAPOLATED] if facts.is_extrapolated else []),
         ]
     names = {name: short for name, (short, _) in MEANINGS.items()}
     meanings = {name: meaning for name, (_, meaning) in MEANINGS.items()}
     spread = facts.spread.set_index("metric").reindex(METRICS).dropna(how="all").reset_index()
     blocks: list[Block] = [
-        "Measured out of time: at past cut-offs, with models fitted to what was known before them.",
+        "Measured out of time: at past cut-offs, with models fitted to the data recorded before "
+        "each of them.",
         table(
-            "A metric of the served model over the past cut-offs",
+            "Metrics of the served model over the past cut-offs",
             spread.assign(name=spread["metric"].map(names), meaning=spread["metric"].map(meanings)),
             {
                 "Metric": ("name", str),
@@ -146,7 +148,7 @@ def _quality(facts: RunFacts) -> list[Block]:
         blocks.append(
             table(
                 f"The same at the latest cut-off, {latest['cutoff_date'].iloc[0]:%Y-%m-%d}, with "
-                "what chance does to it (95 % intervals, bootstrap over customers)",
+                "95 % intervals (bootstrap over customers)",
                 latest.assign(name=latest["metric"].map(names)),
                 {
                     "Metric": ("name", str),
@@ -159,7 +161,7 @@ def _quality(facts: RunFacts) -> list[Block]:
         columns = {names[name]: (name, number) for name in shown}
         blocks.append(
             table(
-                "A model: mean metrics over the common cut-offs",
+                "Mean metrics of each model over the common cut-offs",
                 facts.leaderboard,
                 {"Model": ("model_name", str), **columns},
             )
@@ -168,10 +170,10 @@ def _quality(facts: RunFacts) -> list[Block]:
 
 
 _EXTRAPOLATED: Final = (
-    "The horizon is longer than any complete outcome in the data. Values and intervals are the "
-    "model's own, carried beyond what anyone has seen: the intervals hold the chance in purchases "
-    "and their values, not that its parameters are wrong or that the shop changes. Whether they "
-    "hold four outcomes in five, nothing has tested."
+    "The horizon is longer than any complete outcome in the data. Values and intervals are "
+    "extrapolated by the model: the intervals include chance in purchases and their values, but "
+    "not errors of the parameters or changes of the shop. Whether they contain four outcomes in "
+    "five has not been tested."
 )
 
 
@@ -184,10 +186,11 @@ def _segments(facts: RunFacts) -> list[Block]:
     if facts.discount_rate and facts.has_margin:
         amounts["Margin, discounted"] = "discounted_margin"
     return [
-        "Value is a decile of predicted value (high 9-10, medium 5-8, low 1-4), activity the "
-        "probability of a purchase within half a year (active from .5, fading from .2).",
+        "A segment combines value, by decile of predicted value (high 9-10, medium 5-8, low 1-4), "
+        "and activity, by probability of a purchase within half a year (active from .5, fading "
+        "from .2).",
         table(
-            "A segment of the served predictions",
+            "Segments of the served predictions",
             facts.segments,
             {
                 "Segment": ("segment", str),
@@ -203,16 +206,16 @@ def _segments(facts: RunFacts) -> list[Block]:
 def _importance(facts: RunFacts) -> list[Block]:
     if facts.importance.empty:
         return [
-            f"Nothing has been measured for {facts.model_name}: that takes a past cut-off whose "
-            "outcome is complete and tells one prediction from another."
+            f"Nothing has been measured for {facts.model_name}: this needs a past cut-off with a "
+            "complete outcome that depends on the predictions."
         ]
     first = facts.importance.iloc[0]
     return [
-        f"How much worse it predicts from {first['cutoff_date']:%Y-%m-%d} when a group of "
-        f"features is shuffled among {counted(first['customers'], 'customer')}: what it leans on, "
-        "which is not what makes people buy.",
+        f"How much worse the model predicts from {first['cutoff_date']:%Y-%m-%d} when a group of "
+        f"features is shuffled among {counted(first['customers'], 'customer')}: the features that "
+        "it uses, which are not necessarily the causes of purchases.",
         table(
-            "A group of features",
+            "Groups of features",
             facts.importance,
             {
                 "Group": ("feature_group", str),
@@ -225,14 +228,14 @@ def _importance(facts: RunFacts) -> list[Block]:
 
 def _drift(facts: RunFacts) -> list[Block]:
     if facts.drift.empty:
-        return ["Nothing earlier is there to compare with."]
+        return ["There is no earlier date to compare with."]
     return [
-        "Population stability index: below .1 little has changed, from .25 on it is another "
-        "population. Compared with the customers of the training sample, and with those of the "
-        "date before. A shop that grows older moves ages and recencies by itself.",
+        "Population stability index: below .1 little has changed, from .25 on the population is "
+        "different. Customers are compared with those of the training sample and of the previous "
+        "date. Ages and recencies rise by themselves as a shop grows older.",
         table(
-            "What has moved most",
-            facts.drift.head(_SHOWN_DRIFT).replace({"reference": {"previous": "the date before"}}),
+            "Largest changes",
+            facts.drift.head(_SHOWN_DRIFT).replace({"reference": {"previous": "previous date"}}),
             {
                 "Quantity": ("quantity", str),
                 "Stability index": ("stability_index", number),
@@ -247,15 +250,15 @@ def _realised(facts: RunFacts) -> list[Block]:
         return [f"No prediction over {counted(facts.horizon_days, 'day')} has come due yet."]
     return [
         table(
-            "A date whose horizon has passed",
+            "Dates whose horizon has passed",
             facts.realised.head(_SHOWN_DATES),
             {
                 "From": ("as_of_date", lambda day: f"{day:%Y-%m-%d}"),
                 "Origin": ("origin", str),
                 "Customers": ("customers", number),
                 "Predicted": ("predicted_value", facts.money),
-                "Realised": ("realised_value", facts.money),
-                "Predicted ÷ realised": ("predicted_over_realised", number),
+                "Actual": ("realised_value", facts.money),
+                "Predicted ÷ actual": ("predicted_over_realised", number),
                 "Inside 80 %": ("share_inside_80", share),
             },
         )
@@ -264,20 +267,19 @@ def _realised(facts: RunFacts) -> list[Block]:
 
 def _limits(facts: RunFacts) -> list[Block]:
     known: list[Block] = [
-        "Predictions repeat the past: a new competitor, a price change or a closed shop is not in "
-        "them until customers have answered to it.",
-        "New customers are not in them: the total is that of the people who have bought before, "
+        "Predictions extend the past: a new competitor, a price change or a closed shop shows in "
+        "them only after customers have reacted to it.",
+        "New customers are not included: the total covers customers who have bought before and is "
         "not a forecast of sales.",
-        "Seasons are known from the months before; with less than two years of data, one season "
-        "stands for all.",
-        "The largest customers decide totals and squared errors; an interval for one of them is "
-        "wide.",
+        "Seasons are known from earlier months only; with less than two years of data, from a "
+        "single year.",
+        "The largest customers dominate totals and squared errors, and their intervals are wide.",
     ]
     if facts.has_margin:
         known.append(
-            "Margin is what the cost of goods leaves; marketing, shipping and staff are not "
-            "deducted. The share is that of past purchases, whatever they will cost."
+            "Margin is revenue less the cost of goods; marketing, shipping and staff are not "
+            "deducted. It uses the margin of past purchases, even if costs change."
         )
     if not facts.decision["validated"]:
-        known.insert(0, "No past outcome has confirmed this model: treat amounts as rough.")
+        known.insert(0, "No past outcome has confirmed this model: treat amounts as estimates.")
     return known

@@ -1,6 +1,6 @@
-"""What a page is made of: sections of sentences, facts and tables, in no language of markup yet.
+"""Parts of a page, independent of markup: sections of sentences, facts and tables.
 
-The same sections become Markdown (`as_markdown`) and HTML (`page`).
+The same sections are rendered as Markdown (`as_markdown`) and as HTML (`page`).
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -11,7 +11,7 @@ from typing import Any
 import pandas as pd
 
 Write = Callable[[Any], str]
-"""Returns a value as it is shown; `str` writes a text."""
+"""Function that returns the text of a value; `str` for texts."""
 
 
 @dataclass(frozen=True)
@@ -19,10 +19,10 @@ class Table:
     """A table whose first column names the row.
 
     Attributes:
-        caption: What one row is.
-        headers: Names of the columns.
-        rows: Cells as they are shown.
-        numeric: Positions of the columns that hold numbers.
+        caption: Title of the table.
+        headers: Headings of the columns.
+        rows: Texts of the cells.
+        numeric: Positions of the columns of numbers.
     """
 
     caption: str
@@ -33,13 +33,13 @@ class Table:
 
 @dataclass(frozen=True)
 class Facts:
-    """Names and values, one line each."""
+    """Pairs of name and value, one line each."""
 
     items: Sequence[tuple[str, str]]
 
 
 Block = str | Facts | Table
-"""A sentence, or what stands between sentences."""
+"""A paragraph, a list of facts or a table."""
 
 
 @dataclass(frozen=True)
@@ -54,10 +54,10 @@ def table(caption: str, frame: pd.DataFrame, columns: Mapping[str, tuple[str, Wr
     """Return some columns of a frame as a table.
 
     Args:
-        caption: What one row is.
+        caption: Title of the table.
         frame: The rows.
-        columns: By heading a column's name and how its values are written; all but texts are
-            numbers.
+        columns: For each heading, the column's name and the function that writes its values;
+            columns not written by `str` are numbers.
     """
     rows = [
         [write(row[name]) for name, write in columns.values()] for row in frame.to_dict("records")
@@ -67,7 +67,7 @@ def table(caption: str, frame: pd.DataFrame, columns: Mapping[str, tuple[str, Wr
 
 
 def in_words(day: date) -> str:
-    """Write a date in words, so that no line breaks inside of it."""
+    """Return a date in words, unbreakable: `1 June 2011`."""
     return f"{day.day}\N{NO-BREAK SPACE}{day:%B}\N{NO-BREAK SPACE}{day.year}"
 
 
@@ -75,8 +75,8 @@ def as_markdown(title: str, sections: Sequence[Section]) -> str:
     """Return the sections as one Markdown document.
 
     Args:
-        title: Its only heading of the first level.
-        sections: In order.
+        title: The only heading of the first level.
+        sections: The sections in order.
     """
     lines = [f"# {title}"]
     for section in sections:

@@ -1,4 +1,4 @@
-"""The numbers of a report, read from the tables, all as of one date and horizon."""
+"""The numbers of a report, read from the tables for one date and horizon."""
 
 import json
 from dataclasses import dataclass
@@ -20,27 +20,27 @@ METRICS: Final = (
 
 @dataclass(frozen=True)
 class RunFacts:
-    """One run's facts.
+    """The numbers of one run.
 
     Attributes:
-        as_of: The date of the predictions.
-        horizon_days: Their horizon.
-        source: The source's identity.
-        currency: Of the amounts; empty where there is none or are several.
+        as_of: As-of date of the predictions.
+        horizon_days: Horizon of the predictions.
+        source: Identity of the source.
+        currency: Currency of the amounts; empty if there is none or more than one.
         data: `first_day`, `last_day`, `transactions`, `customers`, `net_amount` of the transactions
-            that count and were known before the date, without their excluded lines.
+            that count and were recorded before the date, without their excluded lines.
         decision: `model_name`, `model_version`, `validated`, `reason`, `training_rows`,
             `one_customer_in` (of the training sample), `trained_at`.
-        leaderboard: Per tested model its mean metrics over the cut-offs; may be empty.
-        spread: Per metric of the served model its mean, lowest and highest over the cut-offs of
-            the latest twelve months with an outcome.
-        uncertainty: Per metric at the latest cut-off its value and interval, with `cutoff_date`.
+        leaderboard: Mean metrics of each tested model over the cut-offs; may be empty.
+        spread: Mean, lowest and highest value of each metric of the served model over the cut-offs
+            of the latest twelve months with an outcome.
+        uncertainty: Value and interval of each metric at the latest cut-off, with `cutoff_date`.
         predictions: `customers`, `expected_active`, `discount_rate`, `is_extrapolated`, and the
             sums of `predicted_value`, `discounted_value`, `predicted_margin` and
-            `discounted_margin` (None where no product cost is known).
-        segments: The segments, best first.
-        importance: Groups of features by their weight for the served kind of model.
-        drift: Quantities by their stability index.
+            `discounted_margin` (None if no product cost is known).
+        segments: The segments, the most valuable first.
+        importance: Feature groups by importance for the served type of model.
+        drift: Quantities by stability index, the largest first.
         realised: Past predictions beside actual net revenue, by date and origin, the latest first.
     """
 
@@ -61,7 +61,7 @@ class RunFacts:
 
     @property
     def model_name(self) -> str:
-        """The served model."""
+        """Name of the served model."""
         return str(self.decision["model_name"])
 
     @property
@@ -71,16 +71,16 @@ class RunFacts:
 
     @property
     def discount_rate(self) -> float:
-        """The yearly rate of discounted amounts; 0 where nothing is discounted."""
+        """The yearly discount rate of the amounts; 0 without discounting."""
         return float(self.predictions["discount_rate"])
 
     @property
     def has_margin(self) -> bool:
-        """Whether any product that was sold has a known cost."""
+        """Whether the cost of any sold product is known."""
         return not pd.isna(self.predictions["predicted_margin"])
 
     def money(self, amount: float | None) -> str:
-        """Write an amount of the data's currency."""
+        """Return an amount as text with its currency."""
         return wording.money(amount, self.currency)
 
 
@@ -97,7 +97,7 @@ order by d.as_of_date desc, d.decided_at desc
 limit 1
 """
 
-# Of the rows that revenue and customer-days count, as the models know them.
+# The rows that count in revenue and customer-days, as the models use them.
 _DATA = """
 select min(transacted_at)::date as first_day, max(transacted_at)::date as last_day,
     count(*) as transactions, count(distinct customer_id) as customers,
@@ -124,7 +124,7 @@ where {_PAST} and metric.key = any(%(metrics)s)
 group by 1
 """
 
-# Measured when a model is chosen; a pin may have put another one in charge since.
+# Importance is measured when a model is chosen; another one may have been pinned since.
 _IMPORTANCE = """
 select * from clv.feature_importance
 where horizon_days = %(horizon)s and model_name = %(model)s and as_of_date = (
@@ -150,13 +150,13 @@ def read_facts(database: Database, source: str, as_of: date, horizon_days: int) 
     """Return the facts of a run.
 
     Args:
-        database: As the scientist or the reader.
-        source: The source's identity.
-        as_of: The date of the predictions.
-        horizon_days: Their horizon.
+        database: The warehouse, as the role scientist or reader.
+        source: Identity of the source.
+        as_of: As-of date of the predictions.
+        horizon_days: Horizon of the predictions.
 
     Raises:
-        PipelineError: There are no predictions or no decision for them.
+        PipelineError: There are no predictions, or no decision on the model that made them.
     """
     params: dict[str, Any] = {"as_of": as_of, "horizon": horizon_days}
     decision = _row(database, _DECISION, params)
@@ -199,6 +199,6 @@ def _uncertainty(database: Database, params: dict[str, Any]) -> pd.DataFrame:
 
 
 def _row(database: Database, statement: str, params: dict[str, Any]) -> dict[str, Any]:
-    """Return the only row of a query, empty where there is none."""
+    """Return the only row of a query; empty if there is none."""
     found = database.query(statement, params)
     return {str(name): found[name].iloc[0] for name in found if len(found)}

@@ -1,4 +1,4 @@
-"""The few numbers at the head of the report."""
+"""The key numbers at the top of the report."""
 
 from collections.abc import Sequence
 
@@ -9,7 +9,7 @@ from retail_pipeline.wording import counted, number, share
 
 
 def subtitle(run: RunFacts) -> str:
-    """Return the period and the source of the report, in a sentence."""
+    """Return the subtitle of the report: its period and source."""
     return (
         f"Transactions to {run.data['last_day']:%Y-%m-%d}, and the value predicted for "
         f"{counted(run.horizon_days, 'day')} after {run.as_of}. Source: {run.source}."
@@ -17,11 +17,11 @@ def subtitle(run: RunFacts) -> str:
 
 
 def facts(run: RunFacts, results: Sequence[CheckResult]) -> Facts:
-    """Return the numbers that most readers want.
+    """Return the key numbers of the run.
 
     Args:
-        run: The run's facts.
-        results: Of the checks.
+        run: Facts of the run.
+        results: Results of the checks.
     """
     means = run.spread.set_index("metric")["mean"]
     best = run.segments.head(1).to_dict("records")

@@ -1,6 +1,6 @@
-"""The report as one HTML file: everything inside, nothing fetched, fit for any width and print.
+"""The report as one self-contained HTML file that fits screens of any width and print.
 
-The markup is in `page.html.j2`, the words come in as sections, images and layers.
+The markup is in `page.html.j2`; the content is passed to it as sections, images and layers.
 """
 
 import base64
@@ -19,13 +19,13 @@ _TEMPLATE = Path(__file__).with_name("page.html.j2")
 
 @dataclass(frozen=True)
 class Image:
-    """A figure with its words.
+    """A figure with its texts.
 
     Attributes:
-        name: Of the figure, fit for a heading.
-        png: Its bytes.
-        finding: The figure's title: the alternative text.
-        caption: Its key numbers.
+        name: Name of the figure as a heading.
+        png: Bytes of the image.
+        finding: Title of the figure, used as the alternative text.
+        caption: Key numbers of the figure.
     """
 
     name: str
@@ -41,19 +41,19 @@ class Image:
 
     @property
     def address(self) -> str:
-        """The image itself as a `data:` address."""
+        """The image as a `data:` URL."""
         return "data:image/png;base64," + base64.b64encode(self.png).decode("ascii")
 
 
 @dataclass(frozen=True)
 class Layer:
-    """A layer of the graph: a box in the drawing of the data's way.
+    """A layer of the asset graph: one box in the lineage drawing.
 
     Attributes:
-        name: Its group.
-        assets: How many assets it has.
-        rows: Rows of its tables in all; 0 where they are not known, or it has none.
-        checks: How many checks its assets have.
+        name: Name of the asset group.
+        assets: Number of assets.
+        rows: Rows of all tables; 0 if unknown or none.
+        checks: Number of checks of the assets.
     """
 
     name: str
@@ -63,7 +63,7 @@ class Layer:
 
     @property
     def words(self) -> str:
-        """What is written under the name, such as `3 assets · 55,191 rows · 6 checks`."""
+        """The text under the name, such as `3 assets · 55,191 rows · 6 checks`."""
         counts = ((self.assets, "asset"), (self.rows, "row"), (self.checks, "check"))
         return " · ".join(counted(count, noun) for count, noun in counts if count)
 
@@ -74,7 +74,7 @@ def html(**parts: Any) -> str:
     Args:
         parts: `title` and `subtitle`; `glance` (facts); `figures` (images, in the registry's
             order); `card_title` and `card` (sections); `checks` (a section); `layers` in the order
-            of the data, and `tables` (a section) of them; `footer`.
+            of the data; `tables` (a section with their rows); `footer`.
     """
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
@@ -90,7 +90,7 @@ def html(**parts: Any) -> str:
 
 
 def _breakable(text: str) -> "Markup":
-    """Return a name that may go on in the next line after each of its parts."""
+    """Return a name with possible line breaks after each of its parts."""
     from markupsafe import Markup, escape
 
     return Markup(str(escape(text)).replace("_", "_<wbr>").replace("/", "/<wbr>"))

@@ -1,6 +1,6 @@
 """The outcome of the latest run as plain values: rows, leaderboard, champion, value, segments.
 
-`run --json` and `status --json` print it as it is; the command line prints it as tables.
+`run --json` and `status --json` print these values; without `--json` they are printed as tables.
 """
 
 import json
@@ -57,10 +57,10 @@ from clv.segments where {_LATEST} order by predicted_value desc limit 6
 
 
 def read_summary(database: Database) -> dict[str, Any]:
-    """Return the whole outcome; `None` and empty lists stand for tables without rows.
+    """Return the whole outcome, with None or an empty list for tables without rows.
 
     Args:
-        database: The warehouse, migrated.
+        database: The migrated warehouse.
     """
     value = _rows(database, _VALUE)
     return {
@@ -74,13 +74,13 @@ def read_summary(database: Database) -> dict[str, Any]:
 
 
 def read_champion(database: Database) -> dict[str, Any] | None:
-    """Return the latest decision on the model that serves; None where there was none."""
+    """Return the latest decision on the served model; None if there is none yet."""
     decisions = _rows(database, _CHAMPION)
     return decisions[0] if decisions else None
 
 
 def read_row_counts(database: Database) -> dict[str, dict[str, int]]:
-    """Return the number of rows by layer and table, without tables of bookkeeping."""
+    """Return the number of rows by layer and table, without internal tables."""
     tables = database.query(
         "select schemaname as layer, tablename as name from pg_tables "
         "where schemaname = any(%s) and tablename <> all(%s) order by 1, 2",
@@ -94,5 +94,5 @@ def read_row_counts(database: Database) -> dict[str, dict[str, int]]:
 
 
 def _rows(database: Database, statement: str) -> list[dict[str, Any]]:
-    """Return a result's rows as JSON holds them: dates as text, null for NaN."""
+    """Return the rows of a query as JSON values: dates as text, null for NaN."""
     return list(json.loads(database.query(statement).to_json(orient="records", date_format="iso")))

@@ -1,7 +1,8 @@
-"""How sure the metrics are: a bootstrap over the customers of one past cut-off.
+"""Intervals of the metrics: a bootstrap over the customers of one past cut-off.
 
-Efron's percentile interval. Customers are taken as independent: the season that they share is not
-in the interval. The metrics are those of `clv.evaluation.metrics`.
+They are Efron's percentile intervals. Customers are treated as independent, so the interval does
+not include chance that they share, such as the season. The metrics are those of
+`clv.evaluation.metrics`.
 """
 
 from typing import Final
@@ -27,12 +28,12 @@ def intervals(predictions: pd.DataFrame) -> pd.DataFrame:
 
     Args:
         predictions: `predicted_value`, `lower_80`, `upper_80`, `actual_value`, one row per
-            customer; of many, a random part is taken.
+            customer; if there are many, a random sample of them is used.
 
     Returns:
-        `metric, value, low, high`, without metrics that are undefined; empty where nobody spent
-        anything. An interval is over the resamples in which the metric is defined: among few
-        customers one may hold nobody who bought.
+        `metric, value, low, high`, without undefined metrics; empty if nobody spent anything. An
+        interval is over the resamples in which the metric is defined: with few customers, a
+        resample may contain no buyer.
     """
     columns = ["predicted_value", "lower_80", "upper_80", "actual_value"]
     random = np.random.default_rng(_SEED)
@@ -51,7 +52,7 @@ def intervals(predictions: pd.DataFrame) -> pd.DataFrame:
 
 
 def _metrics(rows: Array, floor: float) -> dict[str, float]:
-    """Return the metrics of some customers; NaN or infinite where they are undefined."""
+    """Return the metrics of some customers; NaN or infinite if undefined."""
     predicted, lower, upper, actual = rows.T
     root = np.sqrt(np.maximum(predicted, floor))
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -68,7 +69,7 @@ def _metrics(rows: Array, floor: float) -> dict[str, float]:
 def _area(score: Array, actual: Array) -> float:
     """Return twice the area between the gain curve by a score and the diagonal.
 
-    Customers of equal score share a rank, and so their outcome.
+    Customers of equal score share a rank, so their order does not matter.
     """
     count = len(score)
     return (count + 1 - 2 * (actual @ rankdata(-score)) / actual.sum()) / count

@@ -1,4 +1,4 @@
-"""The warehouse: dbt's models as Dagster assets, and dbt without Dagster for evaluations.
+"""The warehouse: dbt models as Dagster assets, and dbt without Dagster for evaluations.
 
-The SQL itself is in `dbt_project/`; no transformation is written in Python.
+All transformations are SQL in `dbt_project/`; none is written in Python.
 """

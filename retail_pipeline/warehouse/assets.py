@@ -1,7 +1,7 @@
-"""dbt as assets: one build of the whole project, streamed into Dagster event by event.
+"""The dbt project as Dagster assets: one `dbt build`, streamed into Dagster event by event.
 
-Models and seeds are assets, data tests are asset checks; a failing one of severity error stops
-everything downstream of it.
+Models, seeds and snapshots are assets; data tests are asset checks. A failing check of severity
+error stops everything downstream of it.
 """
 
 import importlib.metadata
@@ -43,16 +43,17 @@ from retail_pipeline.warehouse.results import read_failures
 from retail_pipeline.warehouse.translator import WarehouseTranslator
 
 POOL = "warehouse"
-"""One build at a time: two would rewrite the same tables."""
+"""Pool that allows one build at a time, as all builds write the same tables."""
 
 
 def build_warehouse() -> dg.Definitions:
     """Return one multi-asset that builds every dbt model and runs every data test.
 
-    It contacts no server; the first call after a change of the dbt project parses it (seconds).
+    No server is contacted. The first call after a change of the dbt project parses it, which takes
+    some seconds.
 
     Raises:
-        PipelineError: The dbt project does not parse.
+        PipelineError: dbt cannot parse the project.
     """
 
     @dbt_assets(
@@ -85,17 +86,17 @@ def build_warehouse() -> dg.Definitions:
 def _started(
     context: dg.AssetExecutionContext, environment: Mapping[str, str], artifacts: Path
 ) -> DbtCliInvocation:
-    """Return dbt at work on what the run has selected.
+    """Return a started `dbt build` of the run's selection.
 
-    `DbtCliResource.cli` would first run `dbt --version` and import dbt into this process, for
-    adapters that nothing here uses: some three seconds of each run.
+    `DbtCliResource.cli` is not used, because it would first run `dbt --version` and import dbt's
+    adapter into this process, which takes about three seconds per run.
     """
     chosen = get_updated_cli_invocation_params_for_context(context, {}, WarehouseTranslator())
     assert chosen.dbt_project is not None
     project = Path(chosen.dbt_project.project_dir)
     indirect = {"DBT_INDIRECT_SELECTION": chosen.indirect_selection or ""}
     return DbtCliInvocation.run(
-        # Unit tests prove the SQL, not the data: they run in the test suite.
+        # Unit tests test the SQL, not the data; they run in the test suite.
         args=[
             *(dbt_program(), "build", "--exclude-resource-type", "unit_test"),
             *chosen.selection_args,
@@ -128,7 +129,7 @@ def _described(
     connection: psycopg.Connection,
     made_from: Mapping[str, Any],
 ) -> dg.Output[Any]:
-    """Return the event of a built table with its rows, columns, lineage and data version."""
+    """Return the event of a built table with row count, columns, lineage and data version added."""
     unique_id = str(event.metadata["unique_id"].value)
     node = invocation.manifest["nodes"][unique_id]
     table = ".".join(WarehouseTranslator().get_asset_key(node).path)
@@ -156,7 +157,7 @@ def _described(
 def _sources(
     invocation: DbtCliInvocation, node: Mapping[str, Any], connection: psycopg.Connection
 ) -> Sources:
-    """Return the columns of assets that each column of a model is made from; none of a seed."""
+    """Return the source columns of each column of a model; empty for seeds and snapshots."""
     if node["resource_type"] != "model":
         return {}
     nodes = {**invocation.manifest["sources"], **invocation.manifest["nodes"]}
@@ -183,6 +184,6 @@ def _raise_failure(invocation: DbtCliInvocation) -> None:
             "artifacts": str(invocation.target_path),
             FAILED_ASSETS: {"/".join(table): reason for table, reason in tables.items()},
         },
-        # The same data fails the same way: a retry would only cost time.
+        # A retry would fail again, as the data are the same.
         allow_retries=False,
     )

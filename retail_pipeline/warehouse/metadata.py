@@ -1,7 +1,7 @@
-"""Metadata of a built table: its rows, their data version, the columns that its own are made from.
+"""Metadata of a built table: row count, data version and column lineage.
 
-dagster-dbt's own column metadata parses a model's SQL anew for each column and has no descriptions
-(docs/decisions/0011).
+dagster-dbt's own column metadata is not used, because it parses a model's SQL once per column and
+has no descriptions (docs/decisions/0011).
 """
 
 from collections.abc import Collection, Mapping
@@ -18,14 +18,14 @@ from dagster import (
 from psycopg import sql
 
 _COSTLY: Final = 1e6
-"""In PostgreSQL's units: some seconds, beside a build that needs the cores."""
+"""In PostgreSQL's cost units: some seconds while a build uses the cores."""
 
 Sources = Mapping[str, Collection[tuple[AssetKey, str]]]
-"""The columns of assets that each column is made from."""
+"""The source columns of each column, as pairs of asset key and name."""
 
 
 def count_of_view(connection: psycopg.Connection, view: str) -> int | None:
-    """Return the number of rows of a view; None where counting them would take long."""
+    """Return the number of rows of a view; None if counting them would take long."""
     count = sql.SQL("select count(*) from ") + _named(view)
     plan = connection.execute(sql.SQL("explain (format json) ") + count).fetchone()
     if plan is None or plan[0][0]["Plan"]["Total Cost"] > _COSTLY:
@@ -35,10 +35,10 @@ def count_of_view(connection: psycopg.Connection, view: str) -> int | None:
 
 
 def count_and_version(connection: psycopg.Connection, table: str) -> tuple[int, DataVersion]:
-    """Return the number of rows of a table and a digest of them, in one pass.
+    """Return the number of rows of a table and a digest of them, computed in one pass.
 
-    The digest is a sum of hashes, so the order of the rows does not matter; equal rows have equal
-    ones, whenever they were written.
+    The digest is a sum of hashes, so tables with equal rows have equal digests, in whatever order
+    and at whatever time the rows were written.
     """
     digest = sql.SQL("select count(*), coalesce(sum(hash_record_extended(t, 0)), 0) from {} as t")
     row = connection.execute(digest.format(_named(table))).fetchone()
@@ -47,12 +47,12 @@ def count_and_version(connection: psycopg.Connection, table: str) -> tuple[int, 
 
 
 def sources_of(query: str, inputs: Mapping[AssetKey, Collection[str]]) -> Sources:
-    """Return the columns of the inputs that each column of a query is made from.
+    """Return the source columns of each column of a query.
 
     Args:
-        query: SQL, as dbt has compiled it.
-        inputs: The columns of the tables that it reads, whose keys are schema and name; a column of
-            another table has no source.
+        query: SQL as compiled by dbt.
+        inputs: The columns of the tables that the query reads, by asset key (schema, name). Columns
+            of other tables are not listed as sources.
     """
     from sqlglot import MappingSchema, exp
     from sqlglot.lineage import lineage
@@ -72,7 +72,10 @@ def sources_of(query: str, inputs: Mapping[AssetKey, Collection[str]]) -> Source
 
 
 def lineage_metadata(sources: Sources) -> dict[str, Any]:
-    """Return column lineage as Dagster's metadata, and as a table, as its free UI draws none."""
+    """Return column lineage as Dagster metadata, and as a table for the open-source UI.
+
+    The UI of open-source Dagster does not show column lineage.
+    """
     ordered = {column: sorted(found) for column, found in sources.items()}
     deps = {
         column: [TableColumnDep(key, name) for key, name in found]

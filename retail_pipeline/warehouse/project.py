@@ -1,6 +1,6 @@
-"""The dbt project on disk: where it is, its manifest, and the environment that dbt runs in.
+"""The dbt project on disk: its folder, its manifest, and the environment variables of dbt.
 
-The manifest is prepared here and nowhere else. Nothing of Dagster belongs here.
+Only this module prepares the manifest. It does not import Dagster.
 """
 
 import fcntl
@@ -28,22 +28,22 @@ from retail_pipeline.settings import PROJECT_ROOT, Settings
 
 PROJECT_FOLDER = PROJECT_ROOT / "dbt_project"
 PREPARED = ".prepared"
-"""The folder of the project that the pipeline's manifest is prepared in. dbt that is run by hand
-writes to `target/`: its drafts and interrupted writes never reach Dagster."""
+"""The folder of the pipeline's manifest. dbt run by hand writes to `target/` instead, so Dagster
+never reads its drafts or interrupted writes."""
 
 PARTIAL_PARSE = "partial_parse.msgpack"
-"""The parsed project, of use to builds of the same database with the same variables."""
+"""dbt's file of the parsed project; builds of the same database and variables can reuse it."""
 
 _NOT_SOURCE = {PREPARED, "target", "logs", "dbt_packages"}
 _DISTRIBUTIONS = ("dbt-core", "dbt-postgres", "dbt-adapters")
 _IN_PROFILE = {"host", "port", "user", "password", "dbname", "options", "connect_timeout"}
-"""Parts of an address that `profiles.yml` passes to libpq, or that are set apart here."""
+"""Parts of an address that are set by `profiles.yml` or by `dbt_environment`."""
 _QUIET = {
     "DBT_SEND_ANONYMOUS_USAGE_STATS": "false",
     "DO_NOT_TRACK": "1",
     "DBT_USE_COLORS": "false",
     "DBT_VERSION_CHECK": "false",
-    # At debug, the default, dbt spends a fifth of a small build on its log file.
+    # At the default level, debug, writing the log file takes a fifth of a small build.
     "DBT_LOG_LEVEL_FILE": "info",
 }
 
@@ -51,18 +51,18 @@ _QUIET = {
 def prepare_manifest(
     project: Path = PROJECT_FOLDER, environment: Mapping[str, str] | None = None
 ) -> Path:
-    """Return the path of an up-to-date `.prepared/manifest.json`, parsing the project where needed.
+    """Return the path of an up-to-date `.prepared/manifest.json`, parsing the project if needed.
 
-    Needed is: the manifest is missing, or made from other files or by another dbt. Processes that
-    ask at the same time wait for the first one.
+    The project is parsed if the manifest is missing, or was made from other files or by another
+    version of dbt. Of several processes one parses and the others wait.
 
     Args:
         project: The folder with `dbt_project.yml` and `profiles.yml`.
-        environment: The variables of the build that follows (`dbt_environment`), if it is known: a
-            build of the same database then has nothing left to parse.
+        environment: The variables of the build that follows (`dbt_environment`), if known; a build
+            with the same variables does not parse again.
 
     Raises:
-        PipelineError: dbt cannot parse the project; the message ends with dbt's own words.
+        PipelineError: dbt cannot parse the project; the message ends with dbt's own message.
     """
     target = project / PREPARED
     digest = project_digest(project)
@@ -77,7 +77,7 @@ def prepare_manifest(
 
 
 def prepare_for(settings: Settings) -> Path:
-    """Prepare the manifest for builds of the settings' database; contacts no server.
+    """Prepare the manifest for builds in the settings' database; no server is contacted.
 
     Raises:
         PipelineError: dbt cannot parse the project.
@@ -86,7 +86,7 @@ def prepare_for(settings: Settings) -> Path:
 
 
 def read_manifest(project: Path = PROJECT_FOLDER) -> dict[str, Any]:
-    """Return dbt's manifest, prepared if needed.
+    """Return dbt's manifest, after preparing it if needed.
 
     Args:
         project: The folder with `dbt_project.yml`.
@@ -95,11 +95,11 @@ def read_manifest(project: Path = PROJECT_FOLDER) -> dict[str, Any]:
 
 
 def dbt_environment(url: str, as_of: date | None = None) -> dict[str, str]:
-    """Return dbt's variables of a database and an as-of date; they hold the password.
+    """Return dbt's environment variables for a database and an as-of date, password included.
 
     Args:
         url: The owner's `postgresql://` address; dbt sets its own role.
-        as_of: Data before 00:00 UTC of this day counts; without it, all that there is.
+        as_of: Only data before 00:00 UTC of this day count; with None, all data.
     """
     parts = address.read(url)
     given = {
@@ -110,13 +110,13 @@ def dbt_environment(url: str, as_of: date | None = None) -> dict[str, str]:
         "RETAIL_DBT_DBNAME": parts.get("dbname"),
         "RETAIL_DBT_AS_OF_DATE": as_of,
     }
-    # Sessions of dbt read and show time in UTC, as everything else does.
+    # dbt's sessions use UTC, as all other sessions do.
     return {
         **{k: str(v) for k, v in given.items() if v},
         **_libpq_variables(url),
         **_QUIET,
-        # Some models alone bring the tests whose tables they are made from, not those of tables
-        # that may not be there yet.
+        # A build of some models runs only the tests whose tables are built or upstream, as others
+        # may not exist yet.
         "DBT_INDIRECT_SELECTION": "buildable",
         "PGTZ": "UTC",
         "PGOPTIONS": " ".join(filter(None, [parts.get("options"), dbt_options()])),
@@ -124,7 +124,7 @@ def dbt_environment(url: str, as_of: date | None = None) -> dict[str, str]:
 
 
 def _libpq_variables(url: str) -> dict[str, str]:
-    """Return an address's options, such as `sslrootcert`, as libpq reads them in dbt's sessions."""
+    """Return the variables by which libpq reads an address's options, such as `sslrootcert`."""
     return {
         option.envvar.decode(): option.val.decode()
         for option in psycopg.pq.Conninfo.parse(url.encode())
@@ -133,18 +133,18 @@ def _libpq_variables(url: str) -> dict[str, str]:
 
 
 def recall(target: Path) -> Path:
-    """Return a folder for dbt's artifacts, with the parsed project in it if it has none yet."""
+    """Return a folder for dbt's artifacts, after copying the parsed project if it has none."""
     target.mkdir(parents=True, exist_ok=True)
     source = PROJECT_FOLDER / PREPARED / PARTIAL_PARSE
     if source.exists() and not (target / PARTIAL_PARSE).exists():
         shutil.copyfile(source, target / PARTIAL_PARSE)
-    # The words of a failure are read from it: an earlier build's must not stand for this one's.
+    # Failure messages are read from this file, so that of an earlier build must not remain.
     (target / "run_results.json").unlink(missing_ok=True)
     return target
 
 
 def dbt_program() -> str:
-    """Return the path of dbt beside this Python; the shell's PATH may know another one, or none."""
+    """Return the path of dbt beside this Python, else of dbt on the shell's PATH."""
     beside = Path(sys.executable).with_name("dbt")
     found = str(beside) if beside.exists() else shutil.which("dbt")
     if found is None:
@@ -182,7 +182,7 @@ def _locked(path: Path) -> Iterator[None]:
 
 
 def _parse(project: Path, target: Path, environment: Mapping[str, str]) -> None:
-    """Parse into a folder aside and move the results: a reader never sees half a manifest."""
+    """Parse into a temporary folder and move the results, so that no reader sees half of them."""
     with tempfile.TemporaryDirectory(dir=target, prefix="parsing-") as aside:
         done = subprocess.run(
             [dbt_program(), "parse", "--quiet", "--target-path", aside, "--log-path", aside],

@@ -1,4 +1,4 @@
-"""Failures of a dbt build in words, read from the artifacts that dbt leaves behind."""
+"""Failure messages of a dbt build, read from dbt's artifacts."""
 
 import json
 from collections.abc import Mapping
@@ -11,11 +11,11 @@ _FAILED = {"error", "fail", "runtime error", "partial success"}
 
 @dataclass(frozen=True)
 class Failures:
-    """What failed in a build.
+    """The failures of a build.
 
     Attributes:
-        message: A line per failed model, seed or test.
-        tables: The message's line of each model, seed and snapshot that failed, by schema and name.
+        message: One line per failed model, seed, snapshot or test.
+        tables: The line of each failed model, seed and snapshot by schema and name.
     """
 
     message: str
@@ -23,7 +23,7 @@ class Failures:
 
 
 def read_failures(target: Path) -> Failures | None:
-    """Return the failures of a build; None where it has none, or never began.
+    """Return the failures of a build; None if it has none or did not start.
 
     Args:
         target: The folder with `run_results.json` and `manifest.json`.

@@ -1,6 +1,6 @@
-"""dbt without Dagster: a build in any database, as evaluations in a scratch database need it.
+"""dbt without Dagster: a build in any database, such as an evaluation's scratch database.
 
-The pipeline's own build, with its events and checks, is in `assets`.
+The pipeline's own build, with Dagster's events and checks, is in `assets`.
 """
 
 import json
@@ -25,7 +25,7 @@ from retail_pipeline.warehouse.results import read_failures
 
 @dataclass(frozen=True)
 class BuiltNode:
-    """A model, seed, snapshot or test of a build, and the seconds that it took."""
+    """A model, seed, snapshot or test of a build, with its duration in seconds."""
 
     kind: str
     name: str
@@ -41,21 +41,21 @@ def dbt_build(
     target: Path | None = None,
     unit_tests: bool = False,
 ) -> list[BuiltNode]:
-    """Run `dbt build` in a database and wait for it; return what it built and tested.
+    """Run `dbt build` in a database and return the built and tested nodes.
 
-    Safe beside other builds of the same checkout: what dbt derives goes to a folder of its own.
+    Builds of one checkout can run at the same time, because each has its own folder of artifacts.
 
     Args:
         url: The `postgresql://` address of a migrated database with filled landing tables.
-        select: What to build in dbt's selection syntax, such as `+customer_features`; all by
+        select: Nodes to build in dbt's selection syntax, such as `+customer_features`; all by
             default. Tests that need a model outside of the selection are left out.
-        variables: dbt variables: `as_of_dates` (a list of days that replaces the month firsts and
-            the as-of date), `with_outcomes` (the marts also hold what is of the as-of date or
-            later, for an evaluation).
-        as_of: The as-of date: data before 00:00 UTC of this day counts; without it, all data.
-        target: The folder of dbt's artifacts, which a second build in the database need not parse
-            again; a temporary one by default.
-        unit_tests: Also run dbt's unit tests, which prove the SQL and not the data.
+        variables: dbt variables: `as_of_dates` (a list of days that replaces the month starts and
+            the as-of date), `with_outcomes` (the marts also hold rows of the as-of date and later,
+            as an evaluation needs them).
+        as_of: The as-of date: only data before 00:00 UTC of this day count; with None, all data.
+        target: The folder of dbt's artifacts; a second build with the same folder does not parse
+            the project again. A temporary folder by default.
+        unit_tests: Whether to run dbt's unit tests, which test the SQL and not the data.
 
     Raises:
         PipelineError: A model or a test of severity error failed; the message names it.

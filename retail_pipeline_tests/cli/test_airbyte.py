@@ -135,7 +135,7 @@ def test_prune_deletes_what_the_files_do_not_have_and_nothing_of_another_source(
     code, shown = airbyte("plan", "--prune")
     assert (code, "- connection retail_api_users" in shown) == (DONE, True)
     code, shown = airbyte("apply", "--prune")  # nobody can be asked here
-    assert (code, "say --yes" in shown, server.writes) == (WRONG_USE, True, [])
+    assert (code, "confirm with --yes" in shown, server.writes) == (WRONG_USE, True, [])
     assert airbyte("apply", "--prune", "--yes")[0] == DONE
     assert server.writes == [("DELETE", "connections")]
     names = {"another shop", "retail_api_products", "retail_api_transactions"}

@@ -25,4 +25,4 @@ def test_forget_removes_only_when_it_may(database: Database, tmp_path: Path) -> 
 
     done = cli("forget", "K17", "--yes")
     assert (done.returncode, users()) == (DONE, ["K18"])
-    assert "nothing of this customer was found" in cli("forget", "K17", "--yes").stdout
+    assert "no data of this customer were found" in cli("forget", "K17", "--yes").stdout

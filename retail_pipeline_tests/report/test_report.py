@@ -226,7 +226,7 @@ def test_what_the_value_is_worth_and_how_far_the_data_reach_is_told(
     )
     text, _ = report(served, tmp_path, [])
     card = (tmp_path / "report" / "model_card.md").read_text()
-    assert "discounted at 10 % a year**: 950 EUR" in card and "gross margin in all**: 400" in card
+    assert "discounted at 10 % a year**: 950 EUR" in card and "gross margin in total**: 400" in card
     assert "| 1,000 EUR | 950 EUR | 400 EUR | 380 EUR |" in card
     assert "longer than any complete outcome" in card and "mean, extrapolated" in text
 
@@ -239,7 +239,7 @@ def test_realised_totals_are_divided_as_the_bias_is(served: Database, tmp_path: 
     )
     report(served, tmp_path, [])
     card = (tmp_path / "report" / "model_card.md").read_text()
-    assert "| Predicted | Realised | Predicted ÷ realised | Inside 80 % |" in card
+    assert "| Predicted | Actual | Predicted ÷ actual | Inside 80 % |" in card
     assert "| 2024-05-01 | served | 4 | 30 EUR | 10 EUR | 3 | 50% |" in card
 
 
@@ -327,10 +327,10 @@ def test_numbers_are_written_with_the_digits_that_matter() -> None:
 def test_one_of_a_kind_is_written_in_the_singular() -> None:
     one = check_results.CheckResult("a", "b", "passed", "", in_this_run=False)
     assert check_results.summary([one]) == (
-        "Of 1 check: 1 passed. 1 of these results is of an earlier run."
+        "Of 1 check: 1 passed. 1 of these results is from an earlier run."
     )
     assert check_results.summary([one] * 2) == (
-        "Of 2 checks: 2 passed. 2 of these results are of an earlier run."
+        "Of 2 checks: 2 passed. 2 of these results are from an earlier run."
     )
     assert page.Layer("marts", 1, 1, 1).words == "1 asset · 1 row · 1 check"
     assert page.Layer("marts", 2, 1234, 2).words == "2 assets · 1,234 rows · 2 checks"
