@@ -1,5 +1,5 @@
-{#- Fresh statistics for the models that read the table next: they are read before PostgreSQL's autovacuum comes
-    to it. -#}
+{#- Update the table's statistics for the models that read it next, as they start before PostgreSQL's
+    autovacuum has analyzed it. -#}
 {% macro analyze_table() -%}
     {%- if model.config.materialized != 'view' %} analyze {{ this }} {%- endif -%}
 {%- endmacro %}

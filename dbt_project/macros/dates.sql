@@ -1,4 +1,4 @@
-{#- The UTC day of a point in time, whatever the session's time zone. -#}
+{#- The UTC day of a timestamp, in any time zone of the session. -#}
 {% macro utc_date(timestamp) -%}
     {{ return(adapter.dispatch('utc_date')(timestamp)) }}
 {%- endmacro %}
@@ -18,15 +18,15 @@
 {%- endmacro %}
 
 
-{#- The day on which a transaction became known: a line counts for as-of date D when it happened and
-    was recorded before D, that is when its known day lies before D. -#}
+{#- The day on which a transaction became known: the later of the days on which it happened and was recorded.
+    A line counts for as-of date D if this day is before D. -#}
 {% macro known_date(transacted_at, recorded_at) -%}
     {{ utc_date('greatest(' ~ transacted_at ~ ', ' ~ recorded_at ~ ')') }}
 {%- endmacro %}
 
 
-{#- The as-of date of this build, null where none was given. The pipeline gives it by the environment: dbt
-    parses the whole project anew when a variable is another one. -#}
+{#- The as-of date of this build, or null. The pipeline sets it by an environment variable, because dbt parses
+    the whole project again if a dbt variable has changed. -#}
 {% macro as_of_date() -%}
     {%- set day = as_of_day() -%}
     {%- if day -%} cast('{{ day }}' as date)
@@ -39,10 +39,10 @@
 {%- endmacro %}
 
 
-{#- The condition that keeps what is of the as-of date or later out of the marts.
+{#- The condition of rows of the marts: they are before the as-of date.
 
     Args:
-        times: Columns; the latest of them that is not null has to lie before the as-of date, 00:00 UTC. -#}
+        times: Columns of times; the latest one that is not null must be before the as-of date, 00:00 UTC. -#}
 {% macro is_before_as_of_date(times) -%}
     {%- if as_of_day() and not var('with_outcomes') -%}
         coalesce(greatest({{ times | join(', ') }}) < cast('{{ as_of_day() }} 00:00:00+00' as timestamptz), true)
@@ -51,7 +51,7 @@
 {%- endmacro %}
 
 
-{#- Calendar months from one date's month to another's. -#}
+{#- The number of calendar months from the month of one date to that of another. -#}
 {% macro months_between(earlier, later) -%}
     cast(
         12 * (extract(year from {{ later }}) - extract(year from {{ earlier }}))
@@ -61,7 +61,7 @@
 {%- endmacro %}
 
 
-{#- A column of times from the first to the last, one every day or month; the right side of a join. -#}
+{#- A series of times from the first to the last, one per day or month; for the right side of a join. -#}
 {% macro time_series(first, last, unit) -%}
     {{ return(adapter.dispatch('time_series')(first, last, unit)) }}
 {%- endmacro %}

@@ -1,4 +1,4 @@
-{#- Whether the database itself refuses a second row with the key, and a null in it. -#}
+{#- Whether the database enforces that the key is unique and not null. -#}
 {% macro is_enforced_key(relation, columns) -%}
     {{ return(adapter.dispatch('is_enforced_key')(relation, columns)) }}
 {%- endmacro %}

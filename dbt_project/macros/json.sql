@@ -1,4 +1,4 @@
-{#- The elements of a JSON array with their positions from 1; the right side of a join. -#}
+{#- The elements of a JSON array with their ordinal numbers from 1; for the right side of a join. -#}
 {% macro array_elements(column) -%}
     {{ return(adapter.dispatch('array_elements')(column)) }}
 {%- endmacro %}
@@ -8,7 +8,7 @@
 {%- endmacro %}
 
 
-{#- A member of a JSON object as text; null where it is missing. -#}
+{#- A member of a JSON object as text; null if it is missing. -#}
 {% macro json_text(object, name) -%}
     {{ return(adapter.dispatch('json_text')(object, name)) }}
 {%- endmacro %}

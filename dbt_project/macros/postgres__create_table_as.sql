@@ -1,6 +1,6 @@
-{#- The table of a contract by `create table ... as`, which PostgreSQL may compute on several cores; dbt's own
-    version fills it by `insert`, which has one. The contract's columns are compared before, and what may not be
-    null is declared behind. Any other constraint is left to dbt's own version. -#}
+{#- Create the table of a model with a contract by `create table ... as`, which PostgreSQL can compute on several
+    cores; dbt's own version uses `insert`, which runs on one. The columns are compared with the contract first, and
+    `not null` is set afterwards. For models with other constraints dbt's own version is used. -#}
 {% macro postgres__create_table_as(temporary, relation, sql) -%}
     {%- set required = columns_not_null() -%}
     {%- if temporary or required is none or not config.get('contract').enforced -%}
@@ -19,7 +19,7 @@
 {%- endmacro %}
 
 
-{#- The names of the model's columns that may not be null; none where it has another constraint too. -#}
+{#- The names of the model's columns with a `not null` constraint; none if it has any other constraint. -#}
 {% macro columns_not_null() -%}
     {%- set required = [] -%}
     {%- for column in model.columns.values() -%}

@@ -1,6 +1,6 @@
-{#- The columns of a contract as an empty query. dbt's own version warns of every numeric column
-    without a scale; in this project that is the rule (PostgreSQL keeps such numbers exact, and feeds
-    have prices of 0.001), so the warning would hide real ones. -#}
+{#- The columns of a contract as an empty query. dbt's own version warns about every numeric column without a
+    scale. In this project no numeric column has one, because PostgreSQL stores such numbers exactly and feeds have
+    prices of 0.001, so these warnings would hide others. -#}
 {% macro postgres__get_empty_schema_sql(columns) %}
     select
         {% for column in columns.values() -%}

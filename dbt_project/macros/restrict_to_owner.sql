@@ -1,5 +1,5 @@
-{#- Take every right on a relation from everyone but its owner, also what default privileges of the
-    schema have just granted. -#}
+{#- Revoke all rights on a relation from everyone but its owner, including rights from the default privileges of
+    the schema. -#}
 {% macro restrict_to_owner() %}
 do $$
 declare

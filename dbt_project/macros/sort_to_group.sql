@@ -1,8 +1,8 @@
-{#- Have PostgreSQL sort to group, for the statements of a transaction; a pre-hook of a model.
+{#- A pre-hook: make PostgreSQL group by sorting instead of hashing in the model's transaction.
 
-    With millions of groups, one per transaction or customer and day, a hash of them does not fit into memory
-    and goes to disk in pieces, which takes up to twice the time of a sort; PostgreSQL reckons otherwise. Where
-    groups are few (products, days) a hash is right. -#}
+    With millions of groups, such as transactions or customer-days, a hash table does not fit into memory and is
+    written to disk in parts, which takes up to twice as long as a sort; PostgreSQL's planner does not expect that.
+    For models with few groups (products, days) hashing is faster. -#}
 {% macro sort_to_group() -%}
     set local enable_hashagg = off
 {%- endmacro %}

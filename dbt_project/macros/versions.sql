@@ -1,12 +1,11 @@
-{#- When a record began to say what it says; one without any time has said it from the beginning. -#}
+{#- The time from which a record has had its values; a record without any time has always had them. -#}
 {% macro version_time() -%}
     coalesce(updated_at, recorded_at, cast('1970-01-01 00:00+00' as timestamptz))
 {%- endmacro %}
 
 
-{#- The versions of a snapshot by the day on which they became known, of one day the last: the columns of
-    the snapshot with known_from and known_until, so that known_from < D <= known_until holds for the one
-    that was known at D. -#}
+{#- The versions of a snapshot with the columns known_from and known_until: the version that was known at date D
+    has known_from < D <= known_until. Of several versions that became known on one day, only the last is kept. -#}
 {% macro versions_by_day(snapshot, key) -%}
     with
 

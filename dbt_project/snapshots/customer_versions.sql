@@ -1,4 +1,4 @@
-{#- Compared by content, dated by the record's own time; see product_versions. -#}
+{#- Versions are compared by content and dated by the record's own time; see product_versions. -#}
 {% snapshot customer_versions %}
 
 {{ config(

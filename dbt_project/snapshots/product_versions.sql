@@ -1,5 +1,5 @@
-{#- Compared by content, dated by the record's own time: neither a redelivery nor the day of a build
-    makes a version, and a correction that keeps its time replaces what it corrects. -#}
+{#- Versions are compared by content and dated by the record's own time. So a redelivery does not make a version, the
+    day of the build does not matter, and a correction with an unchanged time replaces the version that it corrects. -#}
 {% snapshot product_versions %}
 
 {{ config(

@@ -1,5 +1,5 @@
-{#- The month firsts from 90 days after the first purchase on, as that purchase was known on each of
-    them: a record of a later day must not add an as-of date in the past. -#}
+{#- A month start is an as-of date if a purchase at least 90 days earlier was known on that day: a
+    record that becomes known later must not add an as-of date in the past. -#}
 
 with
 
@@ -9,14 +9,14 @@ entries as (
 
 ),
 
--- The same once more: PostgreSQL looks entries of one customer and day up by their index.
+-- A second reference to the table, for which PostgreSQL can use the index on customer and day.
 versions as (
 
     select * from {{ ref('customer_day_entries') }}
 
 ),
 
-clock as (
+bounds as (
 
     select
         min(date_day) as first_day,
@@ -28,7 +28,7 @@ clock as (
 {% if var('as_of_dates') %}
 {%- if execute and target.name == 'warehouse' -%}
     {{ exceptions.raise_compiler_error(
-        'as_of_dates would take dates away that the pipeline needs: build with --target dev'
+        'as_of_dates would remove dates that the pipeline needs: build with --target dev'
     ) }}
 {%- endif %}
 
@@ -44,9 +44,9 @@ as_of_dates as (
 months as (
 
     select cast(month_start as date) as as_of_date
-    from clock
+    from bounds
     cross join
-        {{ time_series(month_start('clock.first_day + 90'), 'clock.as_of_date', 'month') }}
+        {{ time_series(month_start('bounds.first_day + 90'), 'bounds.as_of_date', 'month') }}
             as series (month_start)
 
 ),
@@ -76,7 +76,7 @@ as_of_dates as (
 
     select as_of_date from months_with_history
     union
-    select as_of_date from clock
+    select as_of_date from bounds
     where as_of_date is not null
 
 ),

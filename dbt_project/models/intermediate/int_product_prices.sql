@@ -1,4 +1,4 @@
-{#- A table of few rows: of a view the planner knows too little to join many lines with it. -#}
+{#- A table, although it has few rows: without statistics, the planner would join it badly. -#}
 
 with
 

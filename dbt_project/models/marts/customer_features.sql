@@ -3,13 +3,12 @@
     {'columns': ['as_of_date']},
 ]) }}
 
-{#- The law: a line counts for as-of date D when it happened and was recorded before D, 00:00 UTC.
+{#- The rule: a line counts for as-of date D if it happened and was recorded before D, 00:00 UTC.
     Each entry has the day on which its lines became known (known_date, never before date_day), so
-    the law reads known_date < D. A customer-day has one version per known_date, valid from the next
-    day until the following version: a join of versions by validity gives the day as it was known
-    at D.
+    the rule is known_date < D. A customer-day has one version per known_date, valid from the next
+    day until the next version. Joining versions by validity gives each day as it was known at D.
 
-    Money is added as numeric, hence exactly: the result does not depend on the order of the rows. -#}
+    Money is added as numeric, which is exact, so the order of the rows does not matter. -#}
 
 with
 
@@ -134,7 +133,7 @@ measured as (
             as net_amount_year_ago_90d,
         coalesce(sum(net_amount) filter (where days_ago > 185 and days_ago <= 365), 0)
             as net_amount_year_ago_180d,
-        -- Weights as whole quadrillionths: doubles become decimals by way of text, integers do not.
+        -- Weights are integers (units of 1e-15): a double would be cast to numeric through text.
         sum(
             net_amount * cast(
                 1e15 * power(

@@ -15,7 +15,7 @@ returned_items as (
 
 sold_items as (
 
-    -- Read in one place only: the search for each return goes by its index on the customer.
+    -- Referenced only once, so that the lateral join can use the index on the customer.
     select * from {{ ref('fct_transaction_items') }}
     where transaction_type = 'sale' and quantity > 0
 
@@ -37,7 +37,7 @@ matched as (
             and sold_items.product_id = returned_items.product_id
             and sold_items.transacted_at <= returned_items.transacted_at
         order by
-            -- A sale that was too small for the return only where there is no other.
+            -- A sale smaller than the return is matched only if there is no larger one.
             sold_items.quantity >= -returned_items.quantity desc,
             sold_items.transacted_at desc,
             sold_items.transaction_id desc,

@@ -16,7 +16,7 @@ transactions as (
 
 currencies as (
 
-    -- One currency for all, or the build stops (money_is_in_one_currency).
+    -- There is only one currency, as money_is_in_one_currency stops the build otherwise.
     select min(currency) as currency
     from transactions
 

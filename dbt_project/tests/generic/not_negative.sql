@@ -1,4 +1,4 @@
-{#- A measure that cannot fall below zero. -#}
+{#- The column is never below zero. -#}
 {% test not_negative(model, column_name) %}
 
 select {{ column_name }}

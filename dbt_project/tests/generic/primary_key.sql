@@ -1,5 +1,5 @@
-{#- A key of one or several columns: no two rows share it, and no part of it is null. The rows are read
-    only where the database does not enforce it already. -#}
+{#- The key, of one or several columns, is unique and not null. The rows are read only if the database does not
+    enforce this. -#}
 {% test primary_key(model, columns) %}
 
 select
