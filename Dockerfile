@@ -1,4 +1,4 @@
-# One image for all services; docker-compose.yml says which command each runs.
+# One image for all services; docker-compose.yml has the command of each service.
 FROM python:3.12-slim-bookworm AS build
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
 WORKDIR /srv/retail
@@ -6,8 +6,8 @@ COPY requirements.lock ./
 RUN python -m venv /opt/venv \
     && /opt/venv/bin/pip install --no-deps --require-hashes -r requirements.lock
 COPY . .
-# Editable: dbt_project, airbyte and database are read from the checkout beside the package.
-# The manifest is prepared here, as the services may not write into the image.
+# Editable, because dbt_project, airbyte and database are read from the checkout beside the package.
+# The manifest is prepared here, because the services cannot write into the image.
 RUN /opt/venv/bin/pip install --no-deps --no-build-isolation --editable . \
     && DBT_SEND_ANONYMOUS_USAGE_STATS=false /opt/venv/bin/python -c \
     "from retail_pipeline.warehouse.project import prepare_manifest; prepare_manifest()" \

@@ -1,5 +1,5 @@
-# The whole set-up: `make run` and `make test` build .venv from requirements.lock by themselves.
-# They need make and python3 (3.11 to 3.13), nothing else; PYTHON=python3.12 chooses another one.
+# All targets first build .venv from requirements.lock if needed. They need only make and python3
+# (3.11 to 3.13); PYTHON=python3.12 selects another Python.
 
 PYTHON ?= python3
 export DBT_SEND_ANONYMOUS_USAGE_STATS = false
@@ -29,15 +29,15 @@ lint: .venv
 	@.venv/bin/sqlfluff lint --disable-progress-bar dbt_project/models dbt_project/tests/marts database \
 		examples/open_shop/dbt_project
 
-# Stops what is running for this checkout and removes what it made: state, then the environment.
+# Stops the checkout's PostgreSQL and removes all state, then the environment and caches.
 clean:
 	@if [ -x .venv/bin/retail-pipeline ]; then .venv/bin/retail-pipeline reset --yes; fi
 	rm -rf .venv .pytest_cache .hypothesis .mypy_cache .ruff_cache dbt_project/target dbt_project/.prepared dbt_project/logs
 
 .venv: .venv/.installed
 
-# The mark is written last: an interrupted set-up starts again. It bears the lock's time, so a new
-# lock installs and a second run installs nothing.
+# This file is touched last, so an interrupted installation starts again. Make compares its time with
+# that of the lock: a new lock is installed, and a second run installs nothing.
 .venv/.installed: requirements.lock pyproject.toml
 	@PYTHON="$(PYTHON)" sh .ci/install
 	@touch $@

@@ -1,8 +1,8 @@
-"""Measurements against peers and limits: `retail-pipeline bench [NAME]`, in a checkout.
+"""Benchmarks of the pipeline against other tools and limits: `retail-pipeline bench [NAME]`.
 
 A benchmark is a module with `SIZES` (default numbers of records) and `run(sizes, *, note)`, which
-returns a list of `Result` and hands each one to the callback `note` as soon as it is measured. The
-package is not part of the wheel, and nothing of `retail_pipeline` imports it.
+returns a list of `Result` and calls `note` with each one as soon as it is measured. The package is
+not part of the wheel, and `retail_pipeline` imports it only in the command `bench`.
 """
 
 from collections.abc import Mapping
@@ -13,4 +13,4 @@ BENCHMARKS: Mapping[str, str] = {
     "clv": "benchmarks.clv",
     "pipeline": "benchmarks.pipeline",
 }
-"""Modules by the name that the command line takes."""
+"""Modules by their name on the command line."""

@@ -1,9 +1,9 @@
-"""The mock API of the ingestion bench: records rendered beforehand, served at next to no cost.
+"""The mock API of the ingestion benchmark, which serves records rendered in advance.
 
-Run as `python -m benchmarks.api_server RECORDS`: it simulates, prints `{"port", "early",
-"all"}` on a line and serves `/v1/{stream}` as the retail API does until its input ends. A page is
-cut out of rendered records. The first `RECORDS` transactions are served at first; a line on its
-input that says `all` adds one per cent of new ones.
+`python -m benchmarks.api_server RECORDS` simulates records, prints one line of JSON with `port`,
+`early` and `all`, and serves `/v1/{stream}` like the retail API until its standard input ends. At
+first it serves the first `RECORDS` transactions; after the line `all` on its input, one per cent
+more.
 """
 
 import asyncio
@@ -27,7 +27,7 @@ _HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %
 
 @dataclass
 class Stream:
-    """Rendered records in the order of `updated_at`; the first `served` of them are there."""
+    """Rendered records in the order of `updated_at`, of which the first `served` are served."""
 
     records: Sequence[bytes]
     updated_at: Sequence[str]
@@ -47,7 +47,7 @@ class Stream:
 
 
 def build_streams(records: int) -> dict[str, Stream]:
-    """Simulate and render at least so many transactions, and one per cent more."""
+    """Return the rendered streams, with one per cent more transactions than `records`."""
     from retail_pipeline.retail_api import open_dataset
     from retail_pipeline.retail_api.server.pages import stream_pages
     from retail_pipeline.settings import SimulatorSource
@@ -97,24 +97,24 @@ async def _serve(streams: dict[str, Stream]) -> None:
     loop = asyncio.get_running_loop()
     server = await loop.create_server(lambda: _Protocol(streams), "127.0.0.1", 0)
     transactions = streams["transactions"]
-    told = {
+    announced = {
         "port": server.sockets[0].getsockname()[1],
         "early": transactions.served,
         "all": len(transactions.records),
         "products": len(streams["products"].records),
         "users": len(streams["users"].records),
     }
-    sys.stdout.write(json.dumps(told) + "\n")
+    sys.stdout.write(json.dumps(announced) + "\n")
     sys.stdout.flush()
     while line := await loop.run_in_executor(None, sys.stdin.readline):
-        wanted = told["all"] if line.strip() == "all" else told["early"]
+        wanted = announced["all"] if line.strip() == "all" else announced["early"]
         transactions.served = int(wanted)
         sys.stdout.write("done\n")
         sys.stdout.flush()
 
 
 def main() -> None:
-    """Simulate, render and serve."""
+    """Simulate and render records, and serve them until the input ends."""
     asyncio.run(_serve(build_streams(int(sys.argv[1]))))
 
 

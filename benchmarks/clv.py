@@ -1,8 +1,8 @@
-"""How fast BG/NBD is fitted and scored, beside the package `lifetimes` on the same customers.
+"""The speed of fitting and scoring BG/NBD, compared with the package `lifetimes`.
 
-Each engine has a process of its own, with one thread: `python -m benchmarks.clv ENGINE
-CUSTOMERS` is what it runs. A peer that is not installed (the extra `peers`) is left out, and named.
-How good the predictions are is measured in `clv_quality`.
+Each engine runs on the same customers in a separate process with one thread, `python -m
+benchmarks.clv ENGINE CUSTOMERS`. An engine that is not installed (the extra `peers`) is named and
+left out. The quality of predictions is measured by `clv_quality`.
 """
 
 import json
@@ -33,16 +33,17 @@ Note = Callable[[Result], None]
 
 
 def run(sizes: Sequence[int], *, note: Note) -> list[Result]:
-    """Measure BG/NBD here and in `lifetimes` on the same simulated customers.
+    """Return measurements of this project's BG/NBD and of `lifetimes` on simulated customers.
 
     Args:
-        sizes: Customers per frame.
-        note: Is told each result at once.
+        sizes: Numbers of customers.
+        note: Callback for each finished result.
 
     Returns:
-        Per size and engine the fit (its case bears the mean log-likelihood at the parameters found,
-        by one function for both) and the score of everyone: expected purchases and probability of
-        being active. Seconds are medians; the memory is the high-water mark of the process.
+        Two results per size and engine: the fit, and the scoring of all customers (expected
+        purchases and probability of being active). The case of a fit contains the mean
+        log-likelihood at the fitted parameters, computed by the same function for both engines.
+        Seconds are medians; memory is the peak of the process.
     """
     results = []
     for customers in sizes:
@@ -67,7 +68,7 @@ def _in_a_process(engine: str, customers: int) -> dict[str, float] | None:
 
 
 def _measure(engine: str, customers: int) -> dict[str, float] | None:
-    """Fit and score some times; None where the engine is not installed."""
+    """Return the median seconds of fitting and scoring; None if the engine is not installed."""
     fit_and_score = ENGINES[engine]()
     if fit_and_score is None:
         return None
@@ -86,7 +87,7 @@ FitAndScore = Callable[[Purchases], tuple[BGNBD, float, float]]
 
 def _ours() -> FitAndScore:
     def fit_and_score(data: Purchases) -> tuple[BGNBD, float, float]:
-        data = Purchases(data.repeats, data.last, data.age)  # it remembers nothing
+        data = Purchases(data.repeats, data.last, data.age)  # a new object, without cached values
         started = time.perf_counter()
         model = BGNBD.fit(data)
         fitted = time.perf_counter()
@@ -124,7 +125,7 @@ ENGINES: Final[dict[str, Callable[[], FitAndScore | None]]] = {
 
 
 def simulated_purchases(customers: int) -> Purchases:
-    """Draw histories of a BG/NBD population over two years, in whole days."""
+    """Return simulated histories of a BG/NBD population over two years, in whole days."""
     random = np.random.default_rng(_SEED)
     age = random.integers(30, 730, customers).astype(float)
     rate = random.gamma(0.6, 1 / 40, customers)
@@ -132,13 +133,13 @@ def simulated_purchases(customers: int) -> Purchases:
     until_dropout = random.geometric(dropout) - 1
     meant = random.poisson(rate * age)
     repeats = np.minimum(meant, until_dropout).astype(float)
-    # Of `meant` uniform times in order, the last one bought is a Beta order statistic.
+    # The time of the last purchase among `meant` ordered uniform times is a Beta order statistic.
     last = age * random.beta(np.maximum(repeats, 1), np.maximum(meant - repeats + 1, 1))
     return Purchases(repeats, np.where(repeats > 0, np.floor(last), 0.0), age)
 
 
 def _high_water_mib() -> float:
-    """Return the highest resident memory that this process has had; 0 where it cannot be told."""
+    """Return the peak resident memory of this process in MiB; 0 if unknown."""
     status = Path("/proc/self/status")
     lines = status.read_text().splitlines() if status.exists() else []
     kib = [int(line.split()[1]) for line in lines if line.startswith("VmHWM:")]

@@ -1,8 +1,8 @@
-"""How near the customer values come to an oracle: on simulated shops, whose truth is known.
+"""Quality of the customer values relative to an oracle, on simulated shops.
 
-The oracle knows each customer's rates and past, not the future; what it reaches nobody can pass but
-by luck. The measures are those of `clv.evaluation.metrics`, the models and the policy those of the
-pipeline.
+The oracle uses each customer's true rates and past, but not the future, so no model can be better
+except by luck. The metrics are those of `clv.evaluation.metrics`; the models and the selection rule
+(policy) are those of the pipeline.
 """
 
 import sys
@@ -28,15 +28,15 @@ SEEDS: Final = (1, 2, 3)
 
 
 def judge_seeds(seeds: Sequence[int], settings: Settings) -> pd.DataFrame:
-    """Judge every model and the policy on simulated shops.
+    """Return metrics of every model and of the oracle on simulated shops.
 
     Args:
-        seeds: One shop per seed.
-        settings: Which PostgreSQL holds the scratch databases.
+        seeds: Seeds, one per shop.
+        settings: Settings with the PostgreSQL server of the scratch databases.
 
     Returns:
-        One row per seed and model: the metrics of the model and of the oracle, the shares that the
-        model reaches, and whether the policy serves it.
+        One row per seed and model: the metrics of the model and of the oracle, the model's metrics
+        as shares of the oracle's, and whether the policy serves the model.
     """
     return pd.concat([_judge(seed, settings) for seed in seeds], ignore_index=True)
 
@@ -78,7 +78,7 @@ def _measured(predicted: pd.Series, actual: pd.Series) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Judge seeds: `python -m benchmarks.clv_oracle [SEED ...]`."""
+    """Print the metrics of seeds: `python -m benchmarks.clv_oracle [SEED ...]`."""
     seeds = [int(text) for text in sys.argv[1:]] or SEEDS
     table = judge_seeds(seeds, Settings.from_environment())
     with pd.option_context("display.width", 250, "display.max_columns", None):

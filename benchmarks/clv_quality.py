@@ -1,10 +1,11 @@
-"""How good the customer values are: models beside each other, the policy, intervals.
+"""Quality of the customer values: each model, the selection rule (policy), and intervals.
 
-`judge_file` takes a transactions file through the pipeline's own marts and judges,
-at origins whose outcome the file holds, what would have been predicted there. Table A holds each
-model everywhere, Table B what the selection would have served, the third table the intervals.
+`judge_file` builds the pipeline's marts from a transactions file and compares predictions with
+outcomes at several origins (a cut-off and a horizon with a complete outcome). Table A has the
+metrics of each model, Table B those of the models that the policy would have served; further
+tables are on the intervals.
 
-Sources of the measures: `clv.evaluation.metrics`; Winkler (1972) for the interval score.
+Sources of the metrics: `clv.evaluation.metrics`; Winkler (1972) for the interval score.
 """
 
 import sys
@@ -39,7 +40,7 @@ _SEED = 20_231
 
 @dataclass(frozen=True)
 class Origin:
-    """A date to stand at, and how far to look from there."""
+    """A cut-off and a horizon, at which predictions are compared with outcomes."""
 
     cutoff: date
     horizon_days: int
@@ -47,13 +48,14 @@ class Origin:
 
 @dataclass(frozen=True)
 class Report:
-    """What the bench found.
+    """The results of the benchmark.
 
     Attributes:
         models: Table A: one row per origin and model with all metrics, the Brier score, the
             reliability of `probability_active`, and the MAE after scaling to the actual total.
         differences: Challenger against incumbent per origin, with 95 % bootstrap intervals.
-        policy: Table B: one row per origin: who served, why, and its metrics over the incumbent's.
+        policy: Table B: one row per origin with the served model, the reason, and its metrics
+            relative to the incumbent's.
         intervals: One row per origin, method and stratum (predicted deciles).
     """
 
@@ -64,12 +66,12 @@ class Report:
 
 
 def judge_file(transactions: Path, origins: Sequence[Origin], settings: Settings) -> Report:
-    """Judge models, policy and intervals on a transactions file.
+    """Return the quality of models, policy and intervals on a transactions file.
 
     Args:
         transactions: A Parquet or CSV file of order lines.
-        origins: Where to stand; the outcomes must be complete.
-        settings: Which PostgreSQL holds the scratch database.
+        origins: Cut-offs and horizons; their outcomes must be complete.
+        settings: Settings with the PostgreSQL server of the scratch database.
     """
     source = FileSource(transactions)
     features, entries = marts(open_dataset(source).records, default_as_of(source), settings)
@@ -79,12 +81,12 @@ def judge_file(transactions: Path, origins: Sequence[Origin], settings: Settings
 def marts(
     records: RetailRecords, as_of: date, settings: Settings
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Return features at all month starts and the customer-day entries, as dbt makes them.
+    """Return the features at all month starts and the customer-day entries, built by dbt.
 
     Args:
-        records: What the retail API would serve.
+        records: Records as served by the retail API.
         as_of: The as-of date of the records.
-        settings: Which PostgreSQL holds the scratch database.
+        settings: Settings with the PostgreSQL server of the scratch database.
     """
     with scratch_database(settings) as scratch:
         land_records(scratch, records)
@@ -100,13 +102,13 @@ def marts(
 
 
 def judge(features: pd.DataFrame, entries: pd.DataFrame, origins: Iterable[Origin]) -> Report:
-    """Judge models, policy and intervals on prepared marts.
+    """Return the quality of models, policy and intervals on prepared marts.
 
     Args:
-        features: Rows of `warehouse.customer_features`, at least at the origins and the month
-            firsts before them.
-        entries: Rows of `warehouse.customer_day_entries`, the outcomes included.
-        origins: Where to stand.
+        features: Rows of `warehouse.customer_features`, at least at the origins and at the month
+            starts before them.
+        entries: Rows of `warehouse.customer_day_entries`, including those of the outcomes.
+        origins: Cut-offs and horizons.
     """
     features, entries = dataset.prepare_features(features), dataset.prepare_entries(entries)
     models, differences, policy, strata = [], [], [], []
@@ -154,9 +156,9 @@ def _compared(predicted: Array, actual: Array) -> dict[str, float]:
 
 
 def _difference(predicted: dict[str, pd.DataFrame], outcome: pd.DataFrame) -> dict[str, float]:
-    """Return challenger over incumbent with paired bootstrap intervals over customers.
+    """Return challenger against incumbent, with paired bootstrap intervals over customers.
 
-    MAE and deviance as relative changes, the others as differences.
+    MAE and deviance are relative changes, the other metrics differences.
     """
     actual = outcome["future_value"].to_numpy(float)
     new, old = (predicted[name]["predicted_value"].to_numpy() for name in (CHALLENGER, INCUMBENT))
@@ -191,7 +193,10 @@ def _strata(
     outcome: pd.DataFrame,
     predicted: dict[str, pd.DataFrame],
 ) -> list[dict[str, Any]]:
-    """Return coverage, width and Winkler score per predicted decile, for models and yardsticks."""
+    """Return coverage, width and Winkler score of intervals per method and predicted decile.
+
+    Methods are the models and two simple references (`_yardsticks`).
+    """
     actual = outcome["future_value"].to_numpy(float)
     methods = {
         name: (f["lower_80"].to_numpy(float), f["upper_80"].to_numpy(float))
@@ -223,7 +228,7 @@ def _strata(
 
 
 def _yardsticks(valuation: Valuation, value: Array) -> dict[str, tuple[Array, Array]]:
-    """Return a constant interval per predicted decile, and quantile boosting."""
+    """Return two reference intervals: a constant per predicted decile, and quantile boosting."""
     past = valuation.backtest.predictions
     past = past[past["model_name"] == INCUMBENT]
     found = {}
@@ -246,8 +251,8 @@ def _yardsticks(valuation: Valuation, value: Array) -> dict[str, tuple[Array, Ar
         for share in (0.1, 0.9):
             model = HistGradientBoostingRegressor(loss="quantile", quantile=share, max_iter=60)
             model.fit(design, known["future_value"])
-            said = model.predict(matrix(valuation.population, features.TREES))
-            quantiles.append(np.maximum(said, 0.0))
+            quantile = model.predict(matrix(valuation.population, features.TREES))
+            quantiles.append(np.maximum(quantile, 0.0))
         found["quantile boosting"] = (np.minimum(*quantiles), np.maximum(*quantiles))
     return found
 
@@ -257,7 +262,7 @@ def _by_cutoff(past: pd.DataFrame) -> Iterable[tuple[Any, pd.DataFrame]]:
 
 
 def as_text(report: Report) -> str:
-    """Return the report's tables, as docs/methodology.md shows them."""
+    """Return the report's tables in the form of docs/methodology.md."""
     shown = ["mae_over_mean", "mae_one_total_over_mean", "r2", "normalized_gini"]
     shown += ["tweedie_deviance", "bias", "coverage_80", "brier_score", "reliability_gap"]
     models = report.models.assign(
@@ -285,7 +290,7 @@ _MOSTLY_ZERO = 0.8
 
 
 def _interval_table(strata: pd.DataFrame, by: list[str]) -> pd.DataFrame:
-    """Return coverage and scores, customers weighing alike within an origin."""
+    """Return coverage and scores, with equal weights for the customers of an origin."""
 
     def measures(rows: pd.DataFrame) -> pd.Series:
         def mean(column: str, of: pd.DataFrame) -> float:
@@ -316,11 +321,11 @@ ORIGINS: Final = tuple(
     )
     for day in days
 )
-"""Where the tables of docs/methodology.md stand, on Online Retail II."""
+"""Origins of the tables in docs/methodology.md, for the dataset Online Retail II."""
 
 
 def main() -> None:
-    """Judge a file: `python -m benchmarks.clv_quality FILE [DATE:DAYS ...]`."""
+    """Print the report of a file: `python -m benchmarks.clv_quality FILE [DATE:DAYS ...]`."""
     file, *origins = sys.argv[1:]
     wanted = [
         Origin(date.fromisoformat(day), int(days))

@@ -1,6 +1,6 @@
-"""The expected value of simulated customers, by their true rates, spending and dropout.
+"""The expected value of simulated customers, from their true rates, spending and dropout.
 
-Known of simulated shops alone, and never served.
+It is known for simulated shops only, and the API never serves it.
 """
 
 from datetime import date
@@ -28,18 +28,18 @@ _PARTIAL_RETURN_SHARE_OF_VALUE = 0.53
 
 
 class GroundTruth:
-    """The hidden state of a simulation, and what follows from it."""
+    """The hidden state of a simulation, and expected values computed from it."""
 
     def __init__(self, simulation: Simulation) -> None:
         self._customers, self._orders = simulation.customers, simulation.orders
         self._user_ids = user_ids(simulation.customers.number)
 
     def expected_value(self, as_of: date, horizon_days: int) -> pd.DataFrame:
-        """Return the expectation of an oracle that knows each customer's rates and past only.
+        """Return the expectations of an oracle that uses each customer's true rates and past.
 
         Args:
-            as_of: Purchases before this day are known.
-            horizon_days: Days after `as_of` to expect.
+            as_of: The oracle uses purchases before this day.
+            horizon_days: Days from `as_of` on that the expectations cover.
 
         Returns:
             One row per customer with a purchase before `as_of`: `customer_id, expected_value,
@@ -64,17 +64,18 @@ class GroundTruth:
         )
 
     def is_active(self, day: date) -> pd.Series:
-        """Whether each customer (index: `customer_id`) has yet to drop out on a day."""
+        """Return whether each customer (index: `customer_id`) is still active on a day."""
         alive = self._customers.dropout_day > day_number(day)
         return pd.Series(alive, index=pd.Index(self._user_ids, name="customer_id"))
 
     def _probability_active(
         self, buyers: np.ndarray, last: np.ndarray, start: int, calendar: ShoppingCalendar
     ) -> Floats:
-        """The posterior of being active after a silence, for gamma gaps and exponential dropout.
+        """Return the probability of being active after a silence of length a.
 
-        Silence comes from survival without a purchase, e^(-mu a) S(a), or from dropout at some s in
-        it with the gap unfinished, the integral of mu e^(-mu s) S(s).
+        Gaps are gamma distributed and dropout is exponential. A silence has one of two causes:
+        survival without a purchase, e^(-mu a) S(a), or a dropout at a time s before the next
+        purchase, the integral of mu e^(-mu s) S(s) over the silence.
         """
         beta = GAP_SHAPE * self._customers.purchase_rate[buyers]
         mu = self._customers.dropout_rate[buyers]
@@ -88,7 +89,7 @@ class GroundTruth:
         return np.clip(survived / np.maximum(1 - bought_first, 1e-12), 0.0, 1.0)
 
     def _orders_if_active(self, buyers: np.ndarray, levels: Floats) -> Floats:
-        """Expected purchases of customers who are active on the first of the days."""
+        """Return the expected purchases of customers who are active on the first day."""
         day = np.arange(len(levels)) + 0.5
         total = np.zeros(len(buyers))
         mu = self._customers.dropout_rate[buyers]
@@ -101,7 +102,7 @@ class GroundTruth:
 
 
 def _kept_share() -> float:
-    """A purchase's value over its first order's: second orders added, returns deducted."""
+    """Return a purchase's value relative to its first order, with second orders and returns."""
     returned = RETURNED_SHARE * (
         FULL_RETURN_SHARE + (1 - FULL_RETURN_SHARE) * _PARTIAL_RETURN_SHARE_OF_VALUE
     )

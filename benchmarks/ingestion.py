@@ -1,9 +1,9 @@
-"""Reading an API into PostgreSQL: the engine against its peers and against a limit.
+"""Reading an API into PostgreSQL: this project's engine, other tools, and a lower limit.
 
-All read the same records of one mock API into databases of one embedded server, one after another
-in one run: a first load, then a sync that finds nothing new, then one per cent of new records. Wall
-time is that of a whole process, its start and its imports included. The stock command only reads.
-What the mock API costs is measured beside it: the processor time of its process.
+All engines read the same records of one mock API into databases of one embedded server, one after
+another: a first load, a sync without new records, and a sync with one per cent of new records. Wall
+time is that of the whole process, including start and imports. The stock command only reads. The
+processor time of the mock API's process is measured, too.
 """
 
 import importlib.util
@@ -36,7 +36,7 @@ THREE = "nothing new, all connections"
 COST = "the API's own time in a first load"
 _STREAM = "transactions"
 _NEAR = 0.001
-"""A sync reads its cursor's last instant again: few records more are no difference."""
+"""A sync reads the records at its last cursor value again, so a few more records are accepted."""
 
 
 @dataclass
@@ -59,15 +59,15 @@ def run(
     note: Callable[[Result], None],
     engines: Sequence[str] | None = None,
 ) -> list[Result]:
-    """Measure; return a result per case, size and engine.
+    """Return one measurement per case, size and engine.
 
     Args:
         sizes: Numbers of transactions.
-        note: Takes each finished result.
+        note: Callback for each finished result.
         engines: Some of `contestants()`; by default all.
 
     Raises:
-        PipelineError: A contestant failed or did not read all records.
+        PipelineError: An engine failed or did not read all records.
     """
     results: list[Result] = []
     with tempfile.TemporaryDirectory(prefix="bench-") as scratch:
@@ -84,7 +84,7 @@ def run(
 
 
 def contestants() -> list[str]:
-    """Return who is here: dlt is an optional dependency, the extra `peers`."""
+    """Return the installed engines; dlt is optional (the extra `peers`)."""
     present = importlib.util.find_spec("dlt") is not None
     return [name for name in CONTESTANTS if name != "dlt" or present]
 
@@ -182,10 +182,12 @@ def _api(size: int) -> Iterator[_Api]:
     )
     try:
         assert process.stdout is not None
-        told = json.loads(process.stdout.readline() or "{}")
-        if "port" not in told:
-            raise PipelineError("the bench's API did not start")
-        yield _Api(process, f"http://127.0.0.1:{told['port']}", told["early"], told["all"])
+        announced = json.loads(process.stdout.readline() or "{}")
+        if "port" not in announced:
+            raise PipelineError("the benchmark's mock API did not start")
+        yield _Api(
+            process, f"http://127.0.0.1:{announced['port']}", announced["early"], announced["all"]
+        )
     finally:
         process.kill()
         process.wait()

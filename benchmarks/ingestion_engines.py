@@ -1,8 +1,8 @@
-"""The contestants of the ingestion bench, each run as a process of its own.
+"""The engines of the ingestion benchmark, each run in a separate process.
 
-`python -m benchmarks.ingestion_engines ENGINE API_URL DATABASE_URL FOLDER STREAM...`
-reads what is new of the streams and prints how many records that were. What an engine has to
-remember, it keeps in the database or in the folder. Peers are optional: they are imported here.
+`python -m benchmarks.ingestion_engines ENGINE API_URL DATABASE_URL FOLDER STREAM...` reads the new
+records of the streams and prints their number. An engine stores its state in the database or in the
+folder. Other tools are optional and imported inside their functions.
 """
 
 import json
@@ -24,7 +24,7 @@ _PAGE = 1_000
 
 
 def engine(api_url: str, database_url: str, folder: Path, streams: Sequence[str]) -> int:
-    """The project's own engine, all connections at once."""
+    """Return the number of records read by this project's engine, with all connections at once."""
     from retail_pipeline.airbyte_engine.source import READERS
 
     READERS.start()  # as the landing assets do
@@ -45,7 +45,7 @@ def engine(api_url: str, database_url: str, folder: Path, streams: Sequence[str]
 
 
 def stock(api_url: str, _database_url: str, folder: Path, streams: Sequence[str]) -> int:
-    """The stock CDK command alone: records are counted and thrown away."""
+    """Return the number of records read by the stock CDK command, which does not store them."""
     from retail_pipeline.airbyte_engine.engine import configured_catalog
     from retail_pipeline.airbyte_engine.files import AirbyteFolder
     from retail_pipeline.settings import PROJECT_ROOT
@@ -77,7 +77,7 @@ def stock(api_url: str, _database_url: str, folder: Path, streams: Sequence[str]
 
 
 def dlt(api_url: str, database_url: str, folder: Path, streams: Sequence[str]) -> int:
-    """dlt: rest_api source, whole pages, COPY of CSV files, upsert, nested data as JSON."""
+    """Return the number of records read by dlt: rest_api source, CSV files by COPY, upsert."""
     os.environ["RUNTIME__DLTHUB_TELEMETRY"] = "false"
     import dlt as library
     from dlt.destinations import postgres
@@ -105,7 +105,7 @@ def dlt(api_url: str, database_url: str, folder: Path, streams: Sequence[str]) -
         pipelines_dir=str(folder),
     )
     pipeline.run(source, loader_file_format="csv")
-    # Of the extraction: with CSV files the later counts are of cells.
+    # The count of the extraction, because with CSV files the later counts are of cells.
     extracted = pipeline.last_trace.last_extract_info.metrics.values()
     tables = [metrics["table_metrics"] for each in extracted for metrics in each]
     return sum(table[name].items_count for table in tables for name in streams if name in table)
@@ -130,7 +130,7 @@ def _dlt_resource(name: str) -> Any:
 
 
 def limit(api_url: str, database_url: str, folder: Path, streams: Sequence[str]) -> int:
-    """What a few readable lines can do: urllib3 pages into COPY, no checks, then an upsert."""
+    """Return the number of records read by a minimal script: urllib3, unchecked COPY, upsert."""
     import urllib3
 
     [stream] = streams
@@ -199,7 +199,7 @@ CONTESTANTS: Mapping[str, Contestant] = {
 
 
 def main() -> None:
-    """Run one contestant; print its records and the seconds without the interpreter's start."""
+    """Run one engine; print its records and the seconds without the interpreter's start."""
     _, name, api_url, database_url, folder, *streams = sys.argv
     began = time.perf_counter()
     records = CONTESTANTS[name](api_url, database_url, Path(folder), streams)

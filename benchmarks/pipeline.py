@@ -1,15 +1,14 @@
-"""The pipeline as people run it.
+"""The duration of whole commands: a run, the start of the UI, one changed model.
 
-Per number of customers, in a copy of the checkout with nothing cached (no manifest, no state):
+For each number of customers it measures, in a copy of the checkout without manifest and state:
 
-- whole run: `retail-pipeline run`, the wall time of the process.
-- code location: importing the definitions against importing the three libraries under them,
-  without the interpreter's start and end.
-- ready: from the start of `retail-pipeline dev` to an answer that lists the assets, against
+- whole run: the wall time of `retail-pipeline run`.
+- code location: importing the definitions, compared with importing the three libraries that they
+  use, without the interpreter's start and end.
+- ready: from the start of `retail-pipeline dev` until the UI lists the assets, compared with
   `dagster dev` with a single asset.
-- one changed model: from the changed SQL to its table, by `run --select`, against `dbt build`.
-
-All of one run of the bench; no number is kept from an earlier one.
+- one changed model: from a change of its SQL to its table, by `run --select`, compared with
+  `dbt build`.
 """
 
 import json
@@ -51,10 +50,10 @@ Note = Callable[[Result], None]
 
 
 def run(sizes: Sequence[int], *, note: Note) -> list[Result]:
-    """Measure; return a result per size, case and contestant.
+    """Return one measurement per size, case and command.
 
     Raises:
-        PipelineError: A run failed, or the UI did not answer within two minutes.
+        PipelineError: A run failed, or the UI did not list its assets within two minutes.
     """
     results: list[Result] = []
     for size in sizes:
@@ -66,7 +65,7 @@ def run(sizes: Sequence[int], *, note: Note) -> list[Result]:
 
 
 class _Checkout:
-    """A copy of the project in which nothing was derived yet, and homes beside it."""
+    """A copy of the project without derived files, with folders of state (homes) beside it."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder / "checkout"
@@ -77,25 +76,25 @@ class _Checkout:
         shutil.copy(PROJECT_ROOT / "workspace.yaml", self.folder)
 
     def environment(self, home: str) -> dict[str, str]:
-        """Return the variables of a process that imports the copy and keeps state in a home."""
+        """Return the environment of a process that uses the copy and a home."""
         own = {k: v for k, v in os.environ.items() if not k.startswith(("RETAIL_", "AIRBYTE_"))}
         return {
             **own,
             "PYTHONPATH": str(self.folder),
-            "PYTHONSAFEPATH": "1",  # not what lies in the folder that the bench is started in
+            "PYTHONSAFEPATH": "1",  # no imports from the current folder
             "RETAIL_HOME": str(self._homes / home),
             "DAGSTER_DISABLE_TELEMETRY": "true",
             "DBT_SEND_ANONYMOUS_USAGE_STATS": "false",
         }
 
     def cli(self, home: str, *arguments: str) -> tuple[list[str], dict[str, str]]:
-        """Return a command of the copy's command line, and its environment."""
+        """Return a command of the copy's command line and its environment."""
         command = [sys.executable, "-m", "retail_pipeline.cli", *arguments]
         return command, self.environment(home)
 
     @contextmanager
     def home(self, name: str) -> Iterator[str]:
-        """Name a home; its server is stopped at the end of the block."""
+        """Yield the name of a home; its server is stopped at the end of the block."""
         try:
             yield name
         finally:
@@ -142,7 +141,7 @@ def _ready(checkout: _Checkout, home: str) -> Iterator[Result]:
 def _up(
     command: Sequence[str], environment: Mapping[str, str], port: int, cwd: str | None = None
 ) -> float:
-    """Start a UI and return the seconds until it lists assets; it is ended then."""
+    """Return the seconds from the start of a UI until it lists assets; the UI is then stopped."""
     began = time.perf_counter()
     process = subprocess.Popen(
         command,

@@ -1,7 +1,7 @@
-"""Running a command as a process of its own: its wall time and the peak memory of its tree.
+"""Wall time of a command run as a process, and the peak memory of its process tree.
 
-Linux only where memory is concerned: elsewhere it is unknown. A process that leaves the tree (the
-database's server) is not counted.
+Memory is measured on Linux only. A process that leaves the tree, such as the database's server, is
+not counted.
 """
 
 import os
@@ -20,7 +20,7 @@ _TAIL = 2_000
 
 @dataclass(frozen=True)
 class Measured:
-    """What a command took and printed; memory in MiB, None where it cannot be told."""
+    """Duration, peak memory and output of a command; memory in MiB, None if unknown."""
 
     seconds: float
     peak_mib: float | None
@@ -28,10 +28,10 @@ class Measured:
 
 
 def measured(command: Sequence[str], environment: Mapping[str, str] | None = None) -> Measured:
-    """Run a command to its end.
+    """Run a command to its end and return its measurements.
 
     Raises:
-        PipelineError: It failed; the message ends with what it printed last.
+        PipelineError: The command failed; the message has the end of its error output.
     """
     began = time.perf_counter()
     process = subprocess.Popen(
@@ -60,14 +60,14 @@ def measured(command: Sequence[str], environment: Mapping[str, str] | None = Non
 
 
 def tree_mib(pid: int) -> float | None:
-    """Return the memory of a process and all below it now, in MiB; shared pages count once."""
+    """Return the current memory of a process tree in MiB; shared pages count once."""
     kib = [_proportional_kib(each) for each in (pid, *_below(pid))]
     known = [each for each in kib if each is not None]
     return sum(known) / 1024 if known else None
 
 
 def processor_seconds(pid: int) -> float:
-    """Return what a process has used of processors so far; 0 where that cannot be told."""
+    """Return the processor time that a process has used in seconds; 0 if unknown."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:
@@ -76,7 +76,7 @@ def processor_seconds(pid: int) -> float:
 
 
 class _Memory(threading.Thread):
-    """Samples the memory of a process tree until it is over."""
+    """Samples the memory of a process tree until it has ended."""
 
     def __init__(self, pid: int) -> None:
         super().__init__(daemon=True)

@@ -1,4 +1,4 @@
-"""The row that every bench reports, its table on a screen and its JSON for machines."""
+"""The result of a benchmark, and its output as a table or as JSON."""
 
 import dataclasses
 import json
@@ -13,13 +13,13 @@ class Result:
     """One measurement.
 
     Attributes:
-        bench: The bench's name.
-        case: What was done.
-        records: How many records it was done with.
-        engine: Who did it.
-        seconds: Wall time; the median where it was repeated.
+        bench: Name of the benchmark.
+        case: The measured task.
+        records: Number of records of the task.
+        engine: The measured tool.
+        seconds: Wall time; the median if the task was repeated.
         rate: Records per second.
-        peak_mib: Largest memory of the engine's processes together, in MiB; None where unknown.
+        peak_mib: Peak memory of all processes of the engine, in MiB; None if unknown.
     """
 
     bench: str
@@ -40,7 +40,7 @@ class Result:
         seconds: float,
         peak_mib: float | None = None,
     ) -> "Result":
-        """Build it; the rate follows from records and seconds."""
+        """Return a result with the rate computed from records and seconds."""
         rate = records / seconds if seconds > 0 else 0.0
         return cls(bench, case, records, engine, round(seconds, 4), round(rate, 1), peak_mib)
 
@@ -51,7 +51,7 @@ def as_json(results: Sequence[Result]) -> str:
 
 
 def as_table(results: Sequence[Result]) -> Table:
-    """Return a table with a row per measurement."""
+    """Return a table with one row per measurement."""
     table = Table(box=None, pad_edge=False)
     for name in ("bench", "case", "records", "engine", "seconds", "records/s", "peak MiB"):
         table.add_column(name, justify="left" if name in ("bench", "case", "engine") else "right")

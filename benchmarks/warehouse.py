@@ -1,9 +1,9 @@
-"""Building the warehouse: how time grows with lines, and what a night costs.
+"""The duration of warehouse builds by number of lines, including a nightly build.
 
-Per size, in a database of its own, with simulated records: the first build, the same build again,
-and one a day later with 1 % more lines, each with the seconds of its models. `dbt build` is the
-wall time with dbt's start and all tests, `models` the sum over the models. `peak_mib` is the most
-temporary space that PostgreSQL had in use.
+For each size, in a separate database with simulated records, it measures the first build, the same
+build again, and a build one day later with 1 % more lines. `dbt build` is the wall time with dbt's
+start and all tests, `models` the sum of all models; the seconds of each model are listed, too.
+`peak_mib` is the peak temporary disk space of PostgreSQL.
 """
 
 import threading
@@ -35,7 +35,7 @@ Note = Callable[[Result], None]
 
 
 def run(sizes: Sequence[int], *, note: Note) -> list[Result]:
-    """Measure; return a result per size, build and model."""
+    """Return one measurement per size, build and model."""
     settings = Settings.from_environment()
     results = []
     for size in sizes:
@@ -75,7 +75,7 @@ def _build(
 
 
 def _split(records: RetailRecords, share: float) -> tuple[RetailRecords, RetailRecords]:
-    """Return the records that came first, and the last ones, which have a share of the lines."""
+    """Return the earlier records, and the latest records with a given share of the lines."""
     counts = records.transactions["line_count"].to_numpy()
     ends = np.cumsum(counts)
     kept = int(np.searchsorted(ends, ends[-1] * (1 - share)))
@@ -97,7 +97,7 @@ def _split(records: RetailRecords, share: float) -> tuple[RetailRecords, RetailR
 
 
 class _TemporarySpace(threading.Thread):
-    """Samples how much PostgreSQL has in temporary files."""
+    """Samples the size of PostgreSQL's temporary files."""
 
     def __init__(self, database: Database) -> None:
         super().__init__(daemon=True)

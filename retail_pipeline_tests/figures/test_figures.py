@@ -229,7 +229,12 @@ SENTENCES = [
         "C comes closest to A: deviance 10% higher on average",
     ),
     ("model_differences", frames.metrics({"a": 1.0}), {}, "no other model to compare with"),
-    ("coefficients", frames.terms({"a": 0.0}), {}, "No feature changes the regression's prediction"),
+    (
+        "coefficients",
+        frames.terms({"a": 0.0}),
+        {},
+        "No feature changes the regression's prediction",
+    ),
     ("coefficients", frames.terms({}, "too few rows"), {}, "Reason: too few rows."),
     (
         "feature_importance",
