@@ -38,7 +38,7 @@ def run(
     ] = None,
     horizon_days: Annotated[
         int | None,
-        typer.Option(min=1, max=LONGEST_HORIZON_DAYS, help="Days ahead whose value is predicted."),
+        typer.Option(min=1, max=LONGEST_HORIZON_DAYS, help="Number of days to predict."),
     ] = None,
     discount_rate: Annotated[
         float | None,
@@ -109,7 +109,7 @@ def _check_source(settings: Settings, as_of: str | None) -> None:
 
 
 def _outcome(settings: Settings, progress: RunProgress) -> dict[str, Any]:
-    """Return the run's outcome for `--json`; a failed run has no contents of tables."""
+    """Return the run's outcome for `--json`; for a failed run, without contents of tables."""
     outcome = {
         "seconds": {stage: round(spent, 2) for stage, spent in progress.seconds.items()},
         "assets": sorted(progress.assets),

@@ -33,7 +33,7 @@ from retail_pipeline.figures.writing import counted, day, number
 
 _MOST_DATES = 24
 _NARROWEST = 0.1
-"""Least span of an axis, as a part of its largest amount; ticks have three digits only."""
+"""Smallest span of an axis relative to its largest amount, as ticks have only three digits."""
 
 _AMOUNTS = ["predicted_value", "actual_value"]
 

@@ -21,11 +21,11 @@ from retail_pipeline.figures.style import Plot, in_house_style, page, plot, sour
 from retail_pipeline.figures.writing import counted, number, shortened
 
 _LABELED_CELLS_UP_TO = (24, 30)
-"""Most months and cohorts for which each cell has its percentage; otherwise it has only a color."""
+"""Largest numbers of months and cohorts for which cells have percentages besides their color."""
 
 _ROWS_TO_ONE_OF_ALL = 25
-"""The rows of this many cohorts are at most as high as the row of all cohorts, which is therefore
-visible below hundreds of them."""
+"""The row of all cohorts is at least 1/25 as high as the rows above it, so that it stays visible
+below hundreds of cohorts."""
 
 _MOST_BARS = 60
 _QUIET_TITLE: Look = {"size": 9.5, "weight": "normal", "color": QUIET_INK}

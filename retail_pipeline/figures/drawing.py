@@ -16,7 +16,7 @@ from retail_pipeline.figures.registry import Figure, figure
 from retail_pipeline.postgres.lost import is_lost_connection
 
 FEWEST_FOR_WORKERS = 3
-"""Least number of figures for which worker processes save time: each imports matplotlib."""
+"""Number of figures from which worker processes save time, as each process imports matplotlib."""
 
 
 @dataclass(frozen=True)

@@ -118,7 +118,7 @@ def feature_importance(importance: pd.DataFrame, context: Context) -> Plot:
         return words(
             "The importance of features has not been measured yet",
             "It is measured at a past cut-off whose outcome of "
-            f"{counted(context.horizon_days, 'day')} is complete and where predictions differ.",
+            f"{counted(context.horizon_days, 'day')} is complete and whose predictions differ.",
             source,
         )
     frame = frame.sort_values("deviance_increase", ascending=False).reset_index(drop=True)

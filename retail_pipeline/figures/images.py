@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 DPI = 140
 INLINE_LIMIT_BYTES = 100_000
-"""Most bytes of an image in metadata, as an event is one row of Dagster's event log."""
+"""Largest size of an image in metadata, which Dagster stores in one row of its event log."""
 
 INLINE_WIDTH = 1_000
 """In pixels. Dagster shows images in their full width, and its dialog cuts off wider ones."""
@@ -53,7 +53,7 @@ def inline_markdown(image: bytes, title: str, *, limit: int = INLINE_LIMIT_BYTES
     Args:
         image: A PNG of any size.
         title: The alternative text.
-        limit: Most bytes of the PNG; base64 adds a third.
+        limit: Largest size of the PNG in bytes; base64 adds a third.
 
     Raises:
         ValueError: Even the smallest version exceeds the limit.

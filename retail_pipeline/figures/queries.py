@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 MOST_OUTCOMES = 250_000
-"""Most past outcomes that are read; if there are more, only a fixed sample of customers is read."""
+"""Largest number of past outcomes to read; of more, a fixed sample of customers is read."""
 
 STEPS_PER_DECADE = 100
 """Order values are counted in steps of 2.3 %, fine enough for quantiles."""
@@ -33,7 +33,7 @@ class Context:
 
     Attributes:
         as_of: As-of date; only data before it count.
-        horizon_days: Days ahead whose value is predicted.
+        horizon_days: Number of days that predictions cover.
         currency: ISO code of the amounts; empty if they have no single currency.
         served: The model that made this run's predictions; empty if there are none.
         validated: Whether that model met the selection rule on past outcomes.
@@ -109,7 +109,7 @@ class Realised(NamedTuple):
 
 
 class Fit(NamedTuple):
-    """The terms of a model's latest fit, for the date `as_of`; none if the model abstained."""
+    """The terms of a model's latest fit, for the date `as_of`; no terms if the model abstained."""
 
     terms: "pd.DataFrame"
     abstention: str | None

@@ -207,7 +207,7 @@ def _importance(facts: RunFacts) -> list[Block]:
     if facts.importance.empty:
         return [
             f"Nothing has been measured for {facts.model_name}: this needs a past cut-off with a "
-            "complete outcome that depends on the predictions."
+            "complete outcome and predictions that differ between customers."
         ]
     first = facts.importance.iloc[0]
     return [
@@ -278,7 +278,8 @@ def _limits(facts: RunFacts) -> list[Block]:
     if facts.has_margin:
         known.append(
             "Margin is revenue less the cost of goods; marketing, shipping and staff are not "
-            "deducted. It uses the margin of past purchases, even if costs change."
+            "deducted. It is predicted with the margin of past purchases, so later changes of costs "
+            "are not included."
         )
     if not facts.decision["validated"]:
         known.insert(0, "No past outcome has confirmed this model: treat amounts as estimates.")

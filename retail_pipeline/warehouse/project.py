@@ -54,7 +54,7 @@ def prepare_manifest(
     """Return the path of an up-to-date `.prepared/manifest.json`, parsing the project if needed.
 
     The project is parsed if the manifest is missing, or was made from other files or by another
-    version of dbt. Of several processes one parses and the others wait.
+    version of dbt. If several processes call this at once, one parses and the others wait.
 
     Args:
         project: The folder with `dbt_project.yml` and `profiles.yml`.
@@ -138,7 +138,7 @@ def recall(target: Path) -> Path:
     source = PROJECT_FOLDER / PREPARED / PARTIAL_PARSE
     if source.exists() and not (target / PARTIAL_PARSE).exists():
         shutil.copyfile(source, target / PARTIAL_PARSE)
-    # Failure messages are read from this file, so that of an earlier build must not remain.
+    # Failure messages are read from this file, so the one of an earlier build is removed.
     (target / "run_results.json").unlink(missing_ok=True)
     return target
 
