@@ -278,8 +278,8 @@ def _limits(facts: RunFacts) -> list[Block]:
     if facts.has_margin:
         known.append(
             "Margin is revenue less the cost of goods; marketing, shipping and staff are not "
-            "deducted. It is predicted with the margin of past purchases, so later changes of costs "
-            "are not included."
+            "deducted. It is predicted with the margin of past purchases, so later changes of "
+            "costs are not included."
         )
     if not facts.decision["validated"]:
         known.insert(0, "No past outcome has confirmed this model: treat amounts as estimates.")
