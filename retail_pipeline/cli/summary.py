@@ -11,10 +11,16 @@ from retail_pipeline.cli.terminal import as_table, print_line, unvalidated_mark
 from retail_pipeline.generation import read_state
 from retail_pipeline.postgres import open_database
 from retail_pipeline.report.summary import read_summary
+from retail_pipeline.report.totals import outside, year_before
 from retail_pipeline.settings import Settings
+from retail_pipeline.wording import counted
 
-_HEADINGS = {"mae_over_mean": "MAE/mean", "normalized_gini": "Gini"}
-"""One-line headings of the leaderboard."""
+_HEADINGS = {
+    "mae_over_mean": "MAE/mean",
+    "normalized_gini": "Gini",
+    "bias": "bias: total_predicted_over actual",
+}
+"""Headings of the leaderboard."""
 
 
 def print_summary(
@@ -26,11 +32,7 @@ def print_summary(
     console.rule(f"{escape(state.source_id)}, as of {state.as_of}")
     print_row_counts(summary["rows"], console)
     if summary["leaderboard"]:
-        board = [
-            {_HEADINGS.get(name, name): value for name, value in row.items()}
-            for row in summary["leaderboard"]
-        ]
-        console.print(as_table(board, "Leaderboard"))
+        console.print(as_table([_shown(row) for row in summary["leaderboard"]], "Leaderboard"))
     else:
         _line(console, "Leaderboard", "empty: no past cut-off has a complete outcome yet")
     print_champion(summary["champion"], console)
@@ -66,9 +68,20 @@ def print_champion(champion: Mapping[str, Any] | None, console: Console) -> None
     _line(console, "Champion", f"{name}{mark}, version {version}", escape(champion["reason"]))
 
 
+def _shown(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the cells of a model on the leaderboard; the champion is marked."""
+    cells = {_HEADINGS.get(name, name): row[name] for name in row if name != "is_champion"}
+    mark = " (champion)" if row["is_champion"] else ""
+    return {**cells, "model_name": f"{row['model_name']}{mark}"}
+
+
 def _print_value(value: Mapping[str, Any], console: Console) -> None:
-    """Print the total of the latest predictions: undiscounted, discounted, and as margin."""
-    parts = [f"{value['predicted_value']:,.0f} over {value['horizon_days']} days"]
+    """Print the sum of the latest predictions: with its range, discounted, as margin."""
+    lines, parts = [_total(value)], []
+    if value["lower_80"] is not None:
+        ends = value["lower_80"], value["upper_80"]
+        if why := outside(value["predicted_value"], *ends, value["expected_buyers"]):
+            lines.append(f"[yellow]{why}[/]")
     rate = value["discount_rate"]
     if rate:
         parts.append(f"{value['discounted_value']:,.0f} discounted at {100 * rate:.4g} % a year")
@@ -77,13 +90,23 @@ def _print_value(value: Mapping[str, Any], console: Console) -> None:
     else:
         margin = f"margin {value['predicted_margin']:,.0f}"
         parts.append(f"{margin}, discounted {value['discounted_margin']:,.0f}" if rate else margin)
-    lines = ["; ".join(parts)]
+    lines.append("; ".join(parts))
     if value["is_extrapolated"]:
         lines.append(
             f"[yellow]extrapolated[/]: no outcome of {value['horizon_days']} days is complete in "
             "the data, so values and intervals are untested"
         )
     _line(console, "Value", *lines)
+
+
+def _total(value: Mapping[str, Any]) -> str:
+    """Return the total, its range, and what was predicted a year before against what came."""
+    total = f"{value['predicted_value']:,.0f} over {counted(value['horizon_days'], 'day')}"
+    if value["lower_80"] is None:
+        return total
+    ends = f"80 % range {value['lower_80']:,.0f} to {value['upper_80']:,.0f}"
+    then = year_before(value["predicted_year_ago"], value["actual_year_ago"], "{:,.0f}".format)
+    return f"{total}, {ends}; {then}"
 
 
 def _line(console: Console, title: str, *lines: str) -> None:

@@ -20,13 +20,16 @@ _UNCOUNTED = (
 _LEADERBOARD = """
 select
     model ->> 'model_name' as model_name,
+    model ->> 'model_name' = decision.model_name as is_champion,
     (model ->> 'tweedie_deviance')::float8 as deviance,
     (model ->> 'mae_over_mean')::float8 as mae_over_mean,
     (model ->> 'r2')::float8 as r2,
     (model ->> 'normalized_gini')::float8 as normalized_gini,
     (model ->> 'bias')::float8 as bias,
     (model ->> 'coverage_80')::float8 as coverage
-from (select numbers from clv.model_decisions order by decided_at desc limit 1) as decision
+from (
+    select model_name, numbers from clv.model_decisions order by decided_at desc limit 1
+) as decision
 cross join lateral jsonb_array_elements(decision.numbers -> 'leaderboard') as model
 """
 
@@ -41,13 +44,21 @@ _LATEST = """(as_of_date, horizon_days) = (
     select as_of_date, horizon_days from clv.predictions order by predicted_at desc limit 1
 )"""
 
+# The range is missing where the predictions are older than the table of totals.
 _VALUE = f"""
-select horizon_days, discount_rate, is_extrapolated,
-    sum(predicted_value)::float8 as predicted_value,
-    sum(discounted_value)::float8 as discounted_value,
-    sum(predicted_margin)::float8 as predicted_margin,
-    sum(discounted_margin)::float8 as discounted_margin
-from clv.predictions where {_LATEST} group by 1, 2, 3
+select p.*, t.lower_80::float8, t.upper_80::float8, t.expected_buyers,
+    t.actual_before::float8, t.predicted_year_ago::float8, t.actual_year_ago::float8,
+    t.model_year_ago
+from (
+    select as_of_date, horizon_days, discount_rate, is_extrapolated,
+        sum(predicted_value)::float8 as predicted_value,
+        sum(discounted_value)::float8 as discounted_value,
+        sum(predicted_margin)::float8 as predicted_margin,
+        sum(discounted_margin)::float8 as discounted_margin
+    from clv.predictions where {_LATEST} group by 1, 2, 3, 4
+) as p
+left join clv.totals as t
+    on (t.as_of_date, t.horizon_days, t.grouping) = (p.as_of_date, p.horizon_days, 'all')
 """
 
 _SEGMENTS = f"""
