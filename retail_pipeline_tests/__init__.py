@@ -1,1 +1,1 @@
-"""Tests; the folders mirror the rooms of `retail_pipeline`."""
+"""Tests; the folders mirror the packages of `retail_pipeline`."""

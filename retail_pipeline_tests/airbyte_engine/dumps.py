@@ -1,4 +1,4 @@
-"""What the API holds beside what has landed, as multisets of whole records."""
+"""The API's records and the landed rows in one form, to compare as multisets."""
 
 import json
 from collections import Counter
@@ -18,7 +18,7 @@ def dumped(records: Iterable[Mapping[str, Any]]) -> Dump:
 
 
 def landed(database: Database, stream: str) -> Dump:
-    """Return a landing table's rows in the same form; nothing where there is no table."""
+    """Return a landing table's rows in the same form; an empty multiset without a table."""
     with database.connect() as session:
         found = session.execute("select to_regclass(%s)", [f"transactional.{stream}"]).fetchone()
         if found == (None,):
@@ -31,7 +31,7 @@ def landed(database: Database, stream: str) -> Dump:
 
 
 def money(dump: Dump) -> Decimal:
-    """Add up the amounts of all lines, exactly."""
+    """Return the exact sum of the amounts of all lines."""
     return sum(
         (
             Decimal(line["amount"]) * times

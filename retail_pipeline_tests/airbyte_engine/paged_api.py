@@ -60,7 +60,7 @@ class PagedApi:
 
 @contextmanager
 def serving(api: PagedApi, *, port: int = 0) -> Iterator[PagedApi]:
-    """Serve it on a loopback port, by default a free one, and note its address."""
+    """Serve the API on a loopback port, by default a free one, and set its `url`."""
     app = Starlette(routes=[Route(api.route, api.answer)])
     with served(app, port=port) as address:
         api.address = address
@@ -87,7 +87,7 @@ def products(count: int, *, day: str = "2011-01-01") -> list[dict]:
 
 
 def transactions(count: int, *, day: str = "2011-01-01") -> list[dict]:
-    """Return transactions whose lines' amounts no float adds up exactly."""
+    """Return transactions whose amounts do not add up exactly as floats."""
     return [
         {
             "transaction_id": f"T{number:05}",

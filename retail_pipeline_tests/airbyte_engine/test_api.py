@@ -1,6 +1,6 @@
-"""The stand-in keeps Airbyte's contract, also where something goes wrong.
+"""The stand-in keeps the contract of Airbyte's API, failures included.
 
-The client is dagster-airbyte's, unmodified; the typed models of airbyte-api read every answer.
+The client is that of dagster-airbyte, unmodified. Typed models of airbyte-api parse each response.
 """
 
 import threading
@@ -47,7 +47,7 @@ def workspace_at(stand_in: StandIn, **options) -> AirbyteWorkspace:
 
 
 class Caller:
-    """Calls a stand-in as a client of Airbyte does."""
+    """A client of the stand-in with the calls of an Airbyte client."""
 
     def __init__(self, stand_in: StandIn) -> None:
         self._root = stand_in.base_url + REST_PATH
@@ -97,7 +97,7 @@ def test_the_workspace_renews_a_token_that_has_expired(
     with engine_for(database, "http://127.0.0.1:9") as engine, serving(engine) as stand_in:
         client = workspace_at(stand_in, request_max_retries=0).get_client()
         assert client.get_jobs_for_connection(PRODUCTS) == []
-        stand_in.token = "the next one"  # the client's own is over
+        stand_in.token = "the next one"  # the client's own token has expired
         with pytest.raises(Failure):
             client.get_jobs_for_connection(PRODUCTS)
         monkeypatch.setattr("dagster_airbyte.resources.AIRBYTE_REFRESH_TIMEDELTA_SECONDS", 0)

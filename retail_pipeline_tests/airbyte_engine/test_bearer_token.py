@@ -1,4 +1,4 @@
-"""The stand-in answers nobody who lacks its token, whatever else they present."""
+"""The stand-in refuses every request without its token, whatever else the request has."""
 
 import requests
 

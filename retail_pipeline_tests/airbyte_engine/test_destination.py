@@ -1,4 +1,4 @@
-"""The destination alone: what lands, what is nulled, what is kept aside, what wins."""
+"""The destination alone: landed, nulled and rejected records, and which version wins."""
 
 from collections.abc import Iterable
 from decimal import Decimal
@@ -111,7 +111,7 @@ def test_the_latest_by_cursor_then_by_order_wins(database: Database) -> None:
     outcome = load(database, [thing("1", newer, note="new"), thing("2", older, note="second")])
     after = rows(database, "id, _airbyte_raw_id, note")
     assert (outcome.rows_inserted, outcome.rows_updated) == (0, 1)
-    assert after[0] == before[0]  # read again unchanged: its row is left alone
+    assert after[0] == before[0]  # read again unchanged: its row is not written
     assert after[1][2] == "second"
 
 
@@ -141,7 +141,7 @@ def test_bad_keys_cursors_and_required_fields_are_kept_aside(database: Database)
     }
     load(database, [thing("3", "2020-01-05T00:00:00Z")])
     left = rows(database, "record ->> 'id'", "quality.rejected_records")
-    assert ("3",) not in left and len(left) == len(bad) - 1  # mended, so no longer aside
+    assert ("3",) not in left and len(left) == len(bad) - 1  # corrected, so no longer rejected
 
 
 def test_optional_misfits_are_nulled_and_noted(database: Database) -> None:
@@ -152,7 +152,7 @@ def test_optional_misfits_are_nulled_and_noted(database: Database) -> None:
     [(price, size, day, note, lines, meta)] = rows(
         database, "price, size, day, note, lines, _airbyte_meta"
     )
-    assert price == Decimal("12.30")  # numbers as text keep money exact
+    assert price == Decimal("12.30")  # amounts as text stay exact
     assert (size, day, note, lines) == (None, None, None, None)
     assert [change["field"] for change in meta["changes"]] == ["size", "note", "day", "lines"]
 
@@ -243,7 +243,7 @@ def test_every_record_lands_or_is_kept_aside(database: Database, records: list[d
     unfit = {record_hash(record) for record in records if not fits(record, columns)}
     aside = rows(database, "record_hash", "quality.rejected_records where stream = 'things'")
     lost = unfit - {row[0] for row in aside}
-    # A kept-aside version of a record that has landed by its key is forgotten.
+    # Once a record has landed, the rejected version of its key is deleted.
     assert all(str(record.get("id")) in landed for record in records if record_hash(record) in lost)
 
 

@@ -1,6 +1,6 @@
-"""Whatever breaks, whenever: the tables end as the API's own dump, record by record, cent by cent.
+"""After any fault at any moment, the tables equal the API's own records, to the cent.
 
-`RETAIL_TEST_KILLS` sets how many syncs are killed (3 without it), `RETAIL_TEST_SEED` when.
+`RETAIL_TEST_KILLS` sets how many syncs are killed (3 by default), `RETAIL_TEST_SEED` the moments.
 """
 
 import os
@@ -65,7 +65,7 @@ def assert_equal_to_the_dump(database: Database, api: PagedApi, stream: str = ST
 
 @contextmanager
 def worker_of(database: Database, api: PagedApi) -> Iterator[subprocess.Popen[str]]:
-    """Sync in a process of its own; inside the block its job has started."""
+    """Run a sync in a separate process; the block begins when its job has started."""
     command = [sys.executable, "-c", WORKER, database.url, api.address]
     with subprocess.Popen(command, cwd=PROJECT_ROOT, stdout=subprocess.PIPE, text=True) as worker:
         assert worker.stdout is not None
@@ -93,7 +93,7 @@ def test_every_third_request_refused_changes_nothing(database: Database) -> None
     with serving(api), engine_for(database, api.address) as engine:
         jobs = [engine.start(each) for each in (TRANSACTIONS, PRODUCTS)]
         assert [engine.wait(job.job_id).status for job in jobs] == ["succeeded"] * 2
-        assert len(api.requests) == 23  # 16 pages, and every third request for nothing
+        assert len(api.requests) == 23  # 16 pages, and every third request fails
         assert_equal_to_the_dump(database, api)
         assert_equal_to_the_dump(database, api, "products")
 
@@ -136,7 +136,7 @@ def test_two_syncs_started_at_once_are_one(database: Database) -> None:
 
 @pytest.fixture(scope="module")
 def own_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedServer]:
-    """A server of this file's own: it is killed."""
+    """The URL of a server for this file alone, because the tests kill it."""
     server = EmbeddedServer(tmp_path_factory.mktemp("killed"))
     Database(server.start()).migrate()
     yield server
@@ -144,7 +144,7 @@ def own_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedSer
 
 
 def of_round(number: int) -> list[dict]:
-    """Return what the API holds in a round: a new transaction, and changes of all but the first."""
+    """Return the API's records of a round: a new transaction, and changes of all but the first."""
     records = []
     for index in range(400 + number):
         changed = min(index, number)
@@ -154,7 +154,7 @@ def of_round(number: int) -> list[dict]:
 
 
 def victims(kind: str, worker: int, server: EmbeddedServer) -> list[int]:
-    """Return the processes of which one is killed."""
+    """Return the processes of a sync, one of which is killed."""
     if kind == "source":
         return below(worker)
     if kind == "PostgreSQL":
@@ -174,7 +174,7 @@ def test_a_sync_killed_at_any_moment_leaves_all_or_nothing(
     before = landed(database, STREAM)
     with serving(api):
         with worker_of(database, api) as worker:
-            if chance.random() < 0.8:  # else the source may still be starting
+            if chance.random() < 0.8:  # earlier, the source may still be starting
                 wait_until(lambda: bool(api.requests))
             time.sleep(chance.uniform(0, 0.8))
             readers = below(worker.pid)
@@ -202,7 +202,7 @@ def answers(database: Database) -> bool:
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 110 MiB; `mount -o remount,size=…` makes it larger."""
+    """The path of a file system of 110 MiB; `mount -o remount,size=…` enlarges it."""
     folder = tmp_path / "disk"
     folder.mkdir()
     mount = ["mount", "-t", "tmpfs", "-o", "size=110m", "tmpfs", str(folder)]
@@ -228,7 +228,7 @@ def test_a_full_disk_fails_the_sync_and_room_heals_it(small_disk: Path) -> None:
                 {**each, "channel": chance.randbytes(20_000).hex()}
                 for each in transactions(1_500, day="2011-03-01")
             ]
-            with suppress(PipelineError):  # where no room was left to log it, the server restarts
+            with suppress(PipelineError):  # the server restarts where no space is left for its log
                 full = sync(engine)
                 assert full.status == "failed"
                 named = ("No space left on device", "look into PostgreSQL's log (a full disk")

@@ -1,4 +1,4 @@
-"""Reading the connection files: what is understood, and how a mistake is told."""
+"""Reading the connection files: accepted forms, and the messages for mistakes."""
 
 import shutil
 from pathlib import Path

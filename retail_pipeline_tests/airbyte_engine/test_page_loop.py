@@ -1,7 +1,7 @@
 """The page loop beside the stock command: the same records, states, statuses and failures.
 
-Both read the same streams of the same API at the same time, each from a server of its own, so that
-a fault meets both at the same request. What the loop says it supports is what is compared here.
+Both read the same streams of the same API at the same time, each from its own server, so that a
+fault comes at the same request of both. The comparison covers everything in `supported.py`.
 """
 
 import copy
@@ -37,7 +37,7 @@ JUST_PRODUCTS: dict[str, Any] = {"streams": ["products"], "max_retries": 0}
 
 @dataclass
 class Output:
-    """What a reader printed, without what differs from run to run."""
+    """The messages of a reader, without the parts that differ between runs."""
 
     reader: str = ""
     reason: str = ""
@@ -49,19 +49,19 @@ class Output:
 
     @property
     def state(self) -> list[dict[str, Any]]:
-        """The last state of every stream, as the next sync takes it."""
+        """Return the last state of every stream, with which the next sync starts."""
         return [{"type": "STREAM", "stream": states[-1][0]} for states in self.states.values()]
 
     def sorted_records(self) -> dict[str, list[str]]:
         return {name: sorted(map(json.dumps, each)) for name, each in self.records.items()}
 
     def without(self, address: str) -> "Output":
-        """Take the server's own address out of what is told of failures."""
+        """Return the result without the server's address in the messages of failures."""
         host = address.removeprefix("http://")
         port = host.rpartition(":")[2]
         self.failures = [
-            (name, kind, re.sub(r"0x[0-9a-f]+", "", str(told)).replace(port, ""))
-            for name, kind, told in self.failures
+            (name, kind, re.sub(r"0x[0-9a-f]+", "", str(message)).replace(port, ""))
+            for name, kind, message in self.failures
         ]
         return self
 
@@ -79,7 +79,7 @@ class Output:
         elif kind == "TRACE" and message["trace"]["type"] == "STREAM_STATUS":
             status = message["trace"]["stream_status"]
             name = status["stream_descriptor"]["name"]
-            if not status.get("reasons"):  # "rate limited, still running": for watchers only
+            if not status.get("reasons"):  # "rate limited, still running": for display only
                 self.statuses.setdefault(name, []).append(status["status"])
         elif kind == "TRACE" and message["trace"]["type"] == "ERROR":
             error = message["trace"]["error"]
@@ -89,7 +89,7 @@ class Output:
 
 
 def records_of(count: int, *, day: str = "2011-01-01") -> dict[str, list[dict]]:
-    """Return records of all three streams; some share an instant, some are dirty."""
+    """Return records of all three streams; some share a time, some have faulty values."""
     rows = products(count, day=day)
     users = [
         {
@@ -113,7 +113,7 @@ def records_of(count: int, *, day: str = "2011-01-01") -> dict[str, list[dict]]:
 
 @dataclass
 class FaultyApi(PagedApi):
-    """Answers a stream's n-th request (from 1) with a fault instead."""
+    """An API that answers the n-th request of a stream (from 1) with a fault."""
 
     faults: Mapping[tuple[str, int], Fault] = field(default_factory=dict)
     asked: dict[str, int] = field(default_factory=dict)
@@ -145,7 +145,7 @@ def read(
     command: bool = False,
     **config: Any,
 ) -> Output:
-    """Read with one reader; with `command`, the stock command as a process of its own."""
+    """Return the messages of one reader: the loop, or with `command` the stock command."""
     folder.mkdir(parents=True, exist_ok=True)
     config = {"api_url": url, "api_key": KEY, "end_date": END, **config}
     inputs = {"config": config, "catalog": catalog or catalog_of(streams), "state": list(state)}
@@ -194,7 +194,7 @@ def both(
     kind: type[FaultyApi] | None = None,
     **options: Any,
 ) -> Output:
-    """Read with both, compare, and return what the loop printed."""
+    """Compare both readers and return the messages of the loop."""
     folder, kind = tmp_path / f"{len(list(tmp_path.iterdir()))}", kind or FaultyApi
     loop, stock = (kind(dict(data), faults=faults or {}) for _ in range(2))
     with serving(loop), serving(stock), ThreadPoolExecutor() as pool:
@@ -207,7 +207,7 @@ def both(
 
 
 def same(found: Output, expected: Output, in_order: bool) -> None:
-    """Compare all that was printed; several windows are read by the stock command in any order."""
+    """Compare the messages of both; the stock command reads several windows in any order."""
     assert (found.reader, found.reason) == (PAGES, "")
     assert expected.reader in (STOCK, "")
     if in_order:
@@ -238,7 +238,7 @@ def test_a_first_sync_a_resumed_one_and_an_empty_one(tmp_path: Path) -> None:
     more = records_of(40, day="2011-02-01")
     later = {name: records + more[name] for name, records in streams.items()}
     second = both(tmp_path, later, state=first.state)
-    # The boundary is inclusive: what bears the last instant is read once more.
+    # The boundary is inclusive: records of the last instant are read again.
     assert [len(second.records[name]) for name in STREAMS] == [41, 41, 42]
     nothing: dict[str, list[dict]] = {name: [] for name in STREAMS}
     empty = both(tmp_path, nothing, state=second.state)
@@ -278,7 +278,7 @@ def test_a_page_that_stays_malformed_fails_the_sync(tmp_path: Path, fault: Fault
 
 
 def test_an_api_that_goes_away_fails_the_sync_and_the_next_completes(tmp_path: Path) -> None:
-    def gone() -> Response:  # the connection breaks off in the middle of an answer
+    def gone() -> Response:  # the connection breaks in the middle of a response
         return Response(b'{"data": [', headers={"Content-Length": "1000"})
 
     found = both(tmp_path, PRODUCTS, {("products", 2): gone}, **JUST_PRODUCTS)
@@ -295,7 +295,7 @@ def test_a_wrong_key_and_a_record_that_is_no_object_fail(tmp_path: Path) -> None
     with serving(FaultyApi(dict(PRODUCTS), faults={("products", 1): page(text)})) as api:
         found = read(tmp_path / "loop", api.address, page_loop=True, **JUST_PRODUCTS)
     assert (found.exit_code, found.reader, len(found.failures)) == (1, PAGES, 1)
-    assert found.records == {}  # the stock command prints the first, which lands no more than this
+    assert found.records == {}  # of the stock command nothing would land either
 
 
 def test_cursors_that_text_order_does_not_tell_give_the_same_state(tmp_path: Path) -> None:
@@ -388,7 +388,7 @@ CARTS = [{"id": n, "userId": n % 7, "products": [{"price": n / 100}]} for n in r
 
 
 class FaultyShop(FaultyApi):
-    """Answers in pages of `limit` and `skip`, without a key and without times of change."""
+    """An API with pages by `limit` and `skip`, without an API key and without `updated_at`."""
 
     route = "/{stream}"
 
@@ -418,7 +418,7 @@ def test_another_source_that_is_read_in_full_each_time_gives_the_same(tmp_path: 
     first = shop(tmp_path, CARTS, command=True)
     assert (len(first.records["shop_carts"]), first.exit_code) == (250, 0)
     again = shop(tmp_path, CARTS[:150], state=first.state)
-    assert len(again.records["shop_carts"]) == 150  # from the start, whatever the state says
+    assert len(again.records["shop_carts"]) == 150  # from the start, whatever the state is
     assert shop(tmp_path, []).records == {}
 
 

@@ -1,7 +1,7 @@
-"""The retail API's connector, stream by stream, against HTTP answers of every kind.
+"""The connector of the retail API, stream by stream, against all kinds of HTTP responses.
 
-That the page loop and the stock command read alike is `test_page_loop`'s; here all three streams
-are synced at once, through the whole engine, into their tables.
+`test_page_loop` compares the page loop with the stock command. Here all three streams are synced at
+once, through the whole engine, into their tables.
 """
 
 import json
@@ -56,7 +56,7 @@ print("\\n" + json.dumps([checks, streams]))
 
 
 class AnyApi(PagedApi):
-    """A paged API that answers the n-th request of each stream otherwise where it is told to."""
+    """A paged API with prepared responses for the n-th request of each stream."""
 
     def __init__(self, streams: dict[str, list[dict]]) -> None:
         super().__init__(streams, page=10)
@@ -70,7 +70,7 @@ class AnyApi(PagedApi):
 
 
 def records(stream: str, numbers: range, day: str = "2011-01-01") -> list[dict[str, Any]]:
-    """Return sound records whose ids and times grow with their numbers."""
+    """Return valid records whose ids and times grow with their numbers."""
     common = {"recorded_at": f"{day}T00:00:00Z"}
     line = {"line_number": 1, "product_id": "P1", "quantity": 2, "unit_price": 0.5, "amount": 1.0}
     own: dict[str, dict[str, Any]] = {
@@ -93,7 +93,7 @@ def records(stream: str, numbers: range, day: str = "2011-01-01") -> list[dict[s
 
 
 def sync_all(engine: Engine) -> dict[str, Job]:
-    """Sync all connections at once; return their jobs by stream."""
+    """Sync all connections at the same time and return their jobs by stream."""
     jobs = {
         connection.streams[0].name: engine.start(connection.id)
         for connection in engine.folder.connections.values()
@@ -155,7 +155,7 @@ def test_first_sync_resumed_and_empty(database: Database, api: AnyApi) -> None:
         assert counts(sync_all(engine)) == dict.fromkeys(STREAMS, ("succeeded", 45, 45))
         for stream in STREAMS:
             late = records(stream, range(100, 101))[0]
-            # Written after the first sync had passed, with an earlier time: the lookback sees it.
+            # Added after the first sync with an earlier time: the lookback reads it.
             api.streams[stream] = [
                 *api.streams[stream],
                 {**late, "updated_at": "2011-01-01T00:40:00Z"},
@@ -165,7 +165,7 @@ def test_first_sync_resumed_and_empty(database: Database, api: AnyApi) -> None:
         assert {
             name: (j.counts.rows_inserted, j.counts.rows_updated) for name, j in jobs.items()
         } == (dict.fromkeys(STREAMS, (1, 5)))
-        # Ten minutes before the last instant, that instant, the late record and the five new ones.
+        # The records of the last ten minutes, the late record and the five new ones.
         assert {job.counts.rows_read for job in jobs.values()} == {10 + 1 + 1 + 5}
         assert counts(sync_all(engine)) == dict.fromkeys(STREAMS, ("succeeded", 5, 0))
     for stream in STREAMS:
@@ -236,7 +236,7 @@ def test_declared_columns_come_and_go(database: Database, api: AnyApi, tmp_path:
         rows = landed(database, stream)
         assert len(rows) == 45
         assert [rows[f"{stream}-00{n}"]["colour"] for n in (2, 3)] == ["red", None]
-        # The table keeps a column that the schema has lost, with what earlier syncs have put there.
+        # The table keeps a column that left the schema, with the values of earlier syncs.
         assert rows[f"{stream}-003"][gone[stream]] is not None
 
 

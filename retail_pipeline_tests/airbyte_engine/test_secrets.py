@@ -1,4 +1,4 @@
-"""Secrets of a sync: the source sees its own alone, and none outlives a worker that was killed."""
+"""Secrets of a sync: the source reads only its own, and none is left after a killed worker."""
 
 import os
 import signal
@@ -38,7 +38,7 @@ sync(engine_for(Database(sys.argv[1]), sys.argv[2]))
 
 @contextmanager
 def reading(database: Database, api: PagedApi, folder: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """Yield a process whose sync is in the middle of its reading; it is killed at the end."""
+    """Yield a process in the middle of a sync; it is killed at the end of the block."""
     worker = subprocess.Popen(
         [sys.executable, "-c", WORKER, database.url, api.address],
         cwd=PROJECT_ROOT,
@@ -82,7 +82,7 @@ def test_a_source_sees_no_secret_but_its_own_and_leaves_none_behind(
 
 
 def _age(folder: Path) -> None:
-    """Let an hour pass for everything in a folder: who has just started is not swept."""
+    """Set the times of all files in a folder back by an hour, since recent ones are not swept."""
     hour_ago = time.time() - 3600
     for path in [*folder.rglob("*")][::-1]:
         os.utime(path, (hour_ago, hour_ago))

@@ -1,4 +1,4 @@
-"""Records kept out by the value of a field: every record lands, is kept aside or is kept out."""
+"""Suppression by the value of a field: every record lands, is rejected or is suppressed."""
 
 import hashlib
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ def digest(text: str) -> str:
 
 
 def load(database: Database, records: Sequence[dict]) -> Outcome:
-    """Load things, of which those with the note `secret` are kept out."""
+    """Load things; those with the note `secret` are suppressed."""
     kept_out = frozenset(each for (each,) in rows(database, "record_hash", TABLE))
     suppression = Suppression(
         {"things": "note"}, digest, frozenset([digest("secret")]), kept_out=kept_out
@@ -43,10 +43,10 @@ def test_rows_rejected_and_suppressed_are_what_was_served(database: Database) ->
         thing("1", note="open"),
         thing("2", note="secret"),
         thing("2", note="secret", price=2),
-        thing("3", note="secret", kind=7),  # would be rejected: nothing of it is kept aside
+        thing("3", note="secret", kind=7),  # suppressed, not rejected
         thing("4", note="open", kind=7),
     ]
-    for _ in range(2):  # served once more: the counts stay
+    for _ in range(2):  # served again: the counts stay
         outcome = load(database, served)
         assert (outcome.rows_rejected == 1) or (outcome.rows_inserted == 0)
         assert outcome.rows_suppressed == 2

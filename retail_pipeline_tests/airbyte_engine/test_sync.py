@@ -58,7 +58,7 @@ def test_first_sync_then_only_what_is_new(database: Database) -> None:
         changed = {**products(1, day="2011-02-01")[0], "name": "Renamed"}
         api.streams["products"] += [changed, *products(7, day="2011-02-01")[5:]]
         second = sync(engine)
-        # The last instant of the first sync and ten minutes before it are read once more.
+        # The last ten minutes of the first sync are read again.
         assert second.counts.rows_read == 3 + 11
         assert (second.counts.rows_inserted, second.counts.rows_updated) == (0, 3)
     after = landed(database)
@@ -207,7 +207,7 @@ def wait_until(condition, seconds: float = 30) -> None:
 
 
 def reader_below(parent: int) -> int:
-    """Return the reader that a process has started."""
+    """Return the reader process that a process has started."""
     children = Path(f"/proc/{parent}/task").glob("*/children")
     for pid in " ".join(each.read_text() for each in children).split():
         if b"airbyte_engine.fast_reader" in Path(f"/proc/{pid}/cmdline").read_bytes():
@@ -216,7 +216,7 @@ def reader_below(parent: int) -> int:
 
 
 def impatient(tmp_path: Path) -> AirbyteFolder:
-    """Return the project's folder with a source that does not retry."""
+    """Return a copy of the project's folder whose source does not retry."""
     import shutil
 
     folder = tmp_path / "airbyte"

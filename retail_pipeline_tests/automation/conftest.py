@@ -1,4 +1,4 @@
-"""A world and a daemon over it, on an instance of Dagster's own."""
+"""Fixtures: a small graph and a daemon over it, on a fresh Dagster instance."""
 
 from collections.abc import Iterator
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The world as a code location of its own, for tests that need Dagster's real scheduler."""
+"""The small graph as a code location, for tests with Dagster's real scheduler."""
 
 from pathlib import Path
 from tempfile import gettempdir

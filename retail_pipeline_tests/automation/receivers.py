@@ -1,4 +1,4 @@
-"""Where alerts arrive in tests: an HTTP server and a mail server on loopback."""
+"""Receivers of alerts: an HTTP server and a mail server on loopback."""
 
 import json
 import socketserver
@@ -11,7 +11,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 
 @dataclass
 class Receiver:
-    """What came in; `status` is what a webhook answers, `unwanted` a title that it refuses."""
+    """The received messages; a webhook answers with `status` and refuses the title `unwanted`."""
 
     port: int = 0
     status: int = 200
@@ -45,7 +45,7 @@ def webhook() -> Iterator[Receiver]:
 
 @contextmanager
 def mail_server() -> Iterator[Receiver]:
-    """As much of SMTP as a client of one message needs; each message is a text."""
+    """A minimal SMTP server that stores each message as text."""
     receiver = Receiver()
 
     class Handler(socketserver.StreamRequestHandler):

@@ -1,4 +1,4 @@
-"""One alert for one cause, to whose it is; what cannot be sent waits and is shown."""
+"""One alert per cause, to its owner; an alert that cannot be sent waits and is shown."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -37,7 +37,7 @@ UI = "https://dagster.example"
 
 
 class Alerting:
-    """The sensor of alerts in a world."""
+    """The sensor `alerts` over a small graph."""
 
     def __init__(self, world: World, instance: DagsterInstance, settings: Settings) -> None:
         self.world, self.instance, self.settings = world, instance, settings
@@ -310,8 +310,8 @@ def test_a_failed_test_does_not_hide_a_model_that_failed_in_the_same_build(
         raise Failure("two failed", metadata={FAILED_ASSETS: {"b": "no such column"}})
 
     outcome = outcome_after(instance, build)
-    told = {(cause.assets, cause.check, cause.reason) for cause in outcome.causes}
-    assert told == {
+    causes = {(cause.assets, cause.check, cause.reason) for cause in outcome.causes}
+    assert causes == {
         (("a",), "is_right", "a is not right"),
         (("b",), None, "no such column"),
     }

@@ -1,4 +1,4 @@
-"""Bounded running: retries where they help and none elsewhere, dead runs ended, pools declared."""
+"""Limits of runs: retries only where they help, the end of dead runs, and pools."""
 
 import fcntl
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What is declared: who runs what unasked, which job holds what, the table in the docs."""
+"""The declarations: automation by environment, the assets of jobs, the table in the docs."""
 
 import re
 
@@ -83,23 +83,23 @@ def test_the_real_warehouse_is_asked_for_as_a_whole_and_once(instance: DagsterIn
     pipeline = build_definitions(Settings())
     nodes = pipeline.resolve_asset_graph().asset_nodes
     selection = pipeline.resolve_sensor_def(Starter.WAREHOUSE_AFTER_LANDING).asset_selection
-    cursor, asked = None, []
+    cursor, requested = None, []
     landing = [node for node in nodes if node.group_name == "transactional"]
-    news = [AssetMaterialization(node.key) for node in landing] + [
+    landed = [AssetMaterialization(node.key) for node in landing] + [
         AssetCheckEvaluation(asset_key=check.asset_key, check_name=check.name, passed=True)
         for node in landing
         for check in node.check_keys
     ]
-    for events in ([], news[: len(landing)], news[len(landing) :], []):
+    for events in ([], landed[: len(landing)], landed[len(landing) :], []):
         for event in events:
             instance.report_runless_asset_event(event)
         tick = evaluate_automation_conditions(
             pipeline, instance, asset_selection=selection, cursor=cursor
         )
         cursor = tick.cursor
-        asked.append(tick.total_requested)
+        requested.append(tick.total_requested)
     built = [n for n in nodes if n.group_name in ("staging", "intermediate", "warehouse")]
-    assert asked == [0, 0, len(built), 0]
+    assert requested == [0, 0, len(built), 0]
 
 
 def test_every_job_has_its_longest_time(definitions: Definitions) -> None:

@@ -1,4 +1,4 @@
-"""What starts because of new data: once for one cause, one catch-up after a downtime."""
+"""Runs that follow new data: one run per cause, one catch-up after a downtime."""
 
 from datetime import date, timedelta
 
@@ -22,7 +22,7 @@ TRAIN, REFRESH = "clv", "score"
 
 @pytest.fixture
 def settled(daemon: Daemon) -> Daemon:
-    """After a whole pipeline, and a look at it by everything that watches."""
+    """Return a daemon after a whole pipeline run and a tick of all sensors and conditions."""
     daemon.tick()
     daemon.run()
     assert daemon.tick_until_quiet() == []
@@ -140,7 +140,7 @@ def test_a_build_that_changes_no_row_starts_nothing(settled: Daemon, world: Worl
     settled.run(*WAREHOUSE)
     assert settled.ask_conditions(DRAW) == set()
     assert settled.ask_sensor() == []
-    # Nor does one after a build that failed: it is the last good one that counts.
+    # A failed build between them changes nothing: the last good build counts.
     world.failing = {"warehouse/revenue_daily": "on purpose"}
     settled.run(*WAREHOUSE)
     world.failing = {}
@@ -202,25 +202,25 @@ def test_date_and_horizon_are_handed_on_and_a_full_refresh_is_not(
 def test_a_passed_horizon_is_filled_in_once_and_after_a_downtime_too(
     settled: Daemon, world: World, instance: DagsterInstance
 ) -> None:
-    def asked(daemon: Daemon) -> list[tuple[str | None, str | None]]:
+    def requested_runs(daemon: Daemon) -> list[tuple[str | None, str | None]]:
         requests = daemon.ask_sensor(Starter.REALISED_AFTER_HORIZON)
         return [(request.job_name, request.run_key) for request in requests]
 
     settled.run("clv/predictions", window={"horizon_days": 30})
-    assert asked(settled) == []
+    assert requested_runs(settled) == []
     lands(world, days=29)
     settled.run(*STREAMS, *WAREHOUSE)
-    assert asked(settled) == []
+    assert requested_runs(settled) == []
     lands(world, days=5)
     settled.run(*STREAMS)
-    assert asked(settled) == [], "the warehouse is not built on it yet"
+    assert requested_runs(settled) == [], "the warehouse is not built on it yet"
     settled.run(*WAREHOUSE)
     restarted = Daemon(world, instance, sensor_cursors=settled.sensor_cursors)
-    assert asked(restarted) == [("realised", "realised-1-2024-06-10-30")]
-    assert asked(restarted) == []
+    assert requested_runs(restarted) == [("realised", "realised-1-2024-06-10-30")]
+    assert requested_runs(restarted) == []
     lands(world, days=146)
     settled.run(*STREAMS, *WAREHOUSE)
-    assert asked(restarted) == [("realised", "realised-1-2024-06-10-180")]
+    assert requested_runs(restarted) == [("realised", "realised-1-2024-06-10-180")]
 
 
 def test_predictions_of_data_that_was_rebuilt_never_come_due(settled: Daemon, world: World) -> None:

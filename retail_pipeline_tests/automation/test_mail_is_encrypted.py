@@ -1,4 +1,4 @@
-"""No mail leaves the machine in clear: without STARTTLS nothing is sent, and the alert waits."""
+"""Mail is always encrypted: without STARTTLS nothing is sent, and the alert waits."""
 
 import socket
 from typing import Any

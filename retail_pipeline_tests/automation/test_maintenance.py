@@ -1,4 +1,4 @@
-"""Old runs go with their events and logs; what says what an asset is stays."""
+"""Old runs are removed with their events and logs; latest materializations stay."""
 
 from datetime import UTC, datetime, timedelta
 

@@ -1,4 +1,4 @@
-"""The clock through Dagster's own scheduler: a downtime of five nights is one run afterwards."""
+"""Dagster's scheduler after a downtime of five nights starts one run."""
 
 import logging
 from datetime import UTC, datetime, timedelta

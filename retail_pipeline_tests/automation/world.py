@@ -1,4 +1,4 @@
-"""A small graph under the real automation: what lands and what fails is set from outside."""
+"""A small graph under the real automation; a test sets what lands and what fails."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -32,7 +32,7 @@ from retail_pipeline.settings import (
 )
 
 STREAMS = ("transactional/carts", "transactional/people")
-"""Of an API of other names than the bundled one's."""
+"""Streams with other names than those of the bundled API."""
 WAREHOUSE = (
     "staging/stg_transactions",
     "warehouse/fct_transactions",
@@ -60,16 +60,16 @@ _OWNER = {"transactional": "team:data-platform", "clv": "team:data-science"}
 
 @dataclass
 class World:
-    """The state of the outside, and the graph that sees it."""
+    """The state of source and failures, and the graph that reads it."""
 
     home: Path
     as_of: date = date(2024, 6, 10)
     generation: int = 1
     transactions: int = 1000
     failing: dict[str, str] = field(default_factory=dict)
-    """Assets that fail, with the reason."""
+    """The reason of the failure, by asset."""
     wrong: dict[str, AssetCheckSeverity] = field(default_factory=dict)
-    """Assets whose check does not pass, with the severity."""
+    """The severity of the failed check, by asset."""
 
     def definitions(self) -> Definitions:
         names = [*STREAMS, *WAREHOUSE, "clv/backtest", *CLV, *FIGURES]
@@ -97,7 +97,7 @@ class World:
         def table(run_window: RunWindow) -> MaterializeResult:
             if name in self.failing:
                 raise RuntimeError(self.failing[name])
-            # A build over the same landing tables makes the same rows.
+            # Two builds over the same landing tables have the same rows.
             rows = f"{self.as_of}-{self.transactions}"
             return MaterializeResult(
                 data_version=DataVersion(rows) if group == "warehouse" else None,
@@ -121,9 +121,9 @@ class World:
 
 @dataclass
 class Daemon:
-    """Ticks over the conditions and the sensor of a world, and does what they ask for.
+    """A daemon that evaluates the conditions and sensors of a world and starts their runs.
 
-    It can be dropped and made again with its cursors, as between two starts.
+    A new one continues with the same cursors, as after a restart.
     """
 
     world: World
@@ -132,7 +132,7 @@ class Daemon:
     sensor_cursors: dict[str, str | None] = field(default_factory=dict)
 
     def run(self, *names: str, job: str = "pipeline", window: dict | None = None) -> str:
-        """Run a job, or some of its assets; return the run's id."""
+        """Run a job, or some of its assets, and return the id of the run."""
         selection = [AssetKey(name.split("/")) for name in names] or None
         config = {"resources": {"run_window": {"config": window}}} if window else None
         return (
@@ -148,7 +148,7 @@ class Daemon:
         )
 
     def ask_conditions(self, sensor: str) -> set[str]:
-        """Return the assets that the conditions below a sensor ask for in one tick."""
+        """Return the assets that the conditions of a sensor request in one tick."""
         definitions = self.world.definitions()
         result = evaluate_automation_conditions(
             definitions,
@@ -164,7 +164,7 @@ class Daemon:
         }
 
     def ask_sensor(self, name: str = Starter.CLV_AFTER_NEW_FEATURES) -> list[RunRequest]:
-        """Return the runs that a sensor asks for in one tick."""
+        """Return the runs that a sensor requests in one tick."""
         definitions = self.world.definitions()
         context = build_sensor_context(
             instance=self.instance,
@@ -177,7 +177,7 @@ class Daemon:
         return list(data.run_requests or [])
 
     def tick(self) -> list[str]:
-        """Tick once and do what is asked for; return what was done, a line per run."""
+        """Tick once, start the requested runs and return a line per run."""
         done = []
         for sensor in (Starter.WAREHOUSE_AFTER_LANDING, Starter.FIGURES_AFTER_PREDICTIONS):
             if names := self.ask_conditions(sensor):
@@ -189,7 +189,7 @@ class Daemon:
         return done
 
     def tick_until_quiet(self) -> list[str]:
-        """Tick until a tick does nothing; return what was done."""
+        """Tick until nothing is requested and return a line per run."""
         done: list[str] = []
         for _ in range(20):
             more = self.tick()

@@ -1,4 +1,4 @@
-"""The command line, in this process or in one of its own, and what it ends with."""
+"""The command line, called in this process or in a separate one, with its result."""
 
 import os
 import signal
@@ -17,13 +17,13 @@ DONE, FAILED, WRONG_USE, STOPPED = 0, 1, 2, 130
 
 
 class Cli:
-    """The command in an environment of its own."""
+    """The command with its own environment variables."""
 
     def __init__(self, environment: dict[str, str]) -> None:
         self.environment = environment
 
     def __call__(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-        """Run it to its end in this process, which has imported everything already."""
+        """Return the result of the command, called in this process, where imports are done."""
         with ExitStack() as stack:
             stack.enter_context(patch.dict(os.environ, {**self.environment, **environment}))
             stack.enter_context(patch.object(sys, "argv", ["retail-pipeline", *arguments]))
@@ -34,7 +34,7 @@ class Cli:
                 code: object = DONE
             except SystemExit as end:
                 code = end.code or DONE
-            except Exception:  # --debug lets it through, to Python's own ending
+            except Exception:  # with --debug, Python itself prints the error
                 traceback.print_exc()
                 code = FAILED
             sys.stdout.flush()
@@ -43,7 +43,7 @@ class Cli:
         return subprocess.CompletedProcess(arguments, int(str(code)), printed, errors)
 
     def start(self, *arguments: str, **environment: str) -> subprocess.Popen[str]:
-        """Return it as a process that is at work."""
+        """Return the command as a started process."""
         return subprocess.Popen(
             [sys.executable, "-m", "retail_pipeline.cli", *arguments],
             env={**os.environ, **self.environment, **environment},
@@ -53,7 +53,7 @@ class Cli:
         )
 
     def run(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-        """Run it to its end in a process of its own, as a shell does."""
+        """Return the result of the command, run in a separate process as a shell does."""
         process = self.start(*arguments, **environment)
         try:
             printed, errors = process.communicate(timeout=300)
@@ -65,7 +65,7 @@ class Cli:
 
 @contextmanager
 def _written_to(number: int) -> Iterator[BinaryIO]:
-    """Yield a file that has what is written to standard output (1) or standard error (2)."""
+    """Yield a file that receives standard output (1) or standard error (2)."""
     name = "stdout" if number == 1 else "stderr"
     kept = os.dup(number)
     with tempfile.TemporaryFile() as file:
@@ -88,7 +88,7 @@ def _text(file: BinaryIO) -> str:
 
 @contextmanager
 def _signals_kept() -> Iterator[None]:
-    """Put the handlers of signals back that a command has set for its process."""
+    """Restore the signal handlers that a command has replaced."""
     before = {each: signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)}
     before[signal.SIGHUP] = signal.getsignal(signal.SIGHUP)
     yield

@@ -23,7 +23,7 @@ SECRETS = (API_KEY, PASSWORD, CLIENT_SECRET)
 
 
 class Airbyte:
-    """The commands on a folder of their own: each call says how it ended."""
+    """Return a function that runs a command on a copy of the files: exit code and output."""
 
     def __init__(self, folder: Path, environment: dict[str, str]) -> None:
         self.folder = folder
@@ -109,7 +109,7 @@ def test_an_edit_changes_one_thing_and_says_which(airbyte: Airbyte, server: Mana
     assert "page_size: 1000 → 500" in shown
     assert server.writes[1:] == [("PUT", "definitions")]
 
-    # What somebody changes there is told and set back; a secret only where it is asked for.
+    # A change made on the server is shown and reverted; a secret is sent only on request.
     server.named("sources")["retail_api"]["configuration"]["start_date"] = "2020-01-01T00:00:00Z"
     _, shown = airbyte("apply")
     assert 'configuration.start_date: "2020-01-01T00:00:00Z" → nothing' in shown
@@ -134,7 +134,7 @@ def test_prune_deletes_what_the_files_do_not_have_and_nothing_of_another_source(
     assert server.writes == []
     code, shown = airbyte("plan", "--prune")
     assert (code, "- connection retail_api_users" in shown) == (DONE, True)
-    code, shown = airbyte("apply", "--prune")  # nobody can be asked here
+    code, shown = airbyte("apply", "--prune")  # no terminal to confirm on
     assert (code, "confirm with --yes" in shown, server.writes) == (WRONG_USE, True, [])
     assert airbyte("apply", "--prune", "--yes")[0] == DONE
     assert server.writes == [("DELETE", "connections")]
@@ -188,9 +188,9 @@ def test_a_failure_is_one_message_and_the_next_apply_goes_on(
     assert (code, "set RETAIL_SOURCE to https://" in shown) == (WRONG_USE, True)
     assert server.writes == []
 
-    told = f"a check with {PASSWORD} failed"
+    detail = f"a check with {PASSWORD} failed"
     server.refuse = lambda method, path: (
-        JSONResponse({"detail": told}, status_code=422)
+        JSONResponse({"detail": detail}, status_code=422)
         if (method, path) == ("POST", "destinations")
         else None
     )

@@ -1,4 +1,4 @@
-"""`bench` measures in a checkout, and says so where there is none."""
+"""`bench` measures in a checkout, and is a clear error elsewhere."""
 
 import json
 import os

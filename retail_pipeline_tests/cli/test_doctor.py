@@ -1,4 +1,4 @@
-"""`doctor`: what it finds on a machine that works, and on one that does not."""
+"""`doctor`: its findings on a working machine and on a broken one."""
 
 import json
 import threading

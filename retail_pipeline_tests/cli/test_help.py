@@ -1,4 +1,4 @@
-"""`--help` has examples that are right, and shells complete."""
+"""The examples of `--help` are valid commands, and shells complete commands and names."""
 
 import os
 import re
@@ -37,10 +37,10 @@ def test_help_and_completion_are_plain_text_where_there_is_no_terminal(cli: Cli)
     assert shown.returncode == DONE
     assert "retail-pipeline model pin pareto" in shown.stdout
     assert "\x1b" not in shown.stdout
-    asked = {"COMP_WORDS": "retail-pipeline bench wa", "COMP_CWORD": "2"}
+    typed = {"COMP_WORDS": "retail-pipeline bench wa", "COMP_CWORD": "2"}
     completed = subprocess.run(
         [str(Path(sys.executable).with_name("retail-pipeline"))],
-        env={**os.environ, **asked, "_RETAIL_PIPELINE_COMPLETE": "complete_bash"},
+        env={**os.environ, **typed, "_RETAIL_PIPELINE_COMPLETE": "complete_bash"},
         capture_output=True,
         text=True,
         check=True,

@@ -1,4 +1,4 @@
-"""`model list|pin|unpin|rollback` and `evaluate --figure`, as people call them."""
+"""`model list|pin|unpin|rollback` and `evaluate --figure` on the command line."""
 
 import json
 from pathlib import Path
@@ -12,7 +12,7 @@ from retail_pipeline_tests.cli.command import DONE, FAILED, WRONG_USE, Cli
 
 @pytest.fixture
 def lines(tmp_path: Path) -> Path:
-    """Each of 40 customers orders every 30 days, and one half stops."""
+    """Return a file of 40 customers who order every 30 days; one half stops."""
     rows = [
         (f"c{c:03}", f"o{c:03}-{o}", f"2024-0{1 + o}-{1 + c % 27:02} 10:00:00", 10.0 + c % 7)
         for c in range(40)

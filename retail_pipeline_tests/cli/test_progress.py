@@ -1,4 +1,4 @@
-"""What a run says of itself while it is at work."""
+"""The progress lines of a run."""
 
 import logging
 from types import SimpleNamespace

@@ -1,4 +1,4 @@
-"""The command as people use it: what it ends with, and one clear message for each bad input."""
+"""The commands as users call them: exit codes, and one clear message per wrong input."""
 
 import json
 import re
@@ -19,7 +19,7 @@ from retail_pipeline_tests.cli.command import DONE, FAILED, STOPPED, WRONG_USE, 
 
 
 def order_lines(customers: int, orders: int = 4) -> pd.DataFrame:
-    """Each customer orders every 40 days, two lines at a time."""
+    """Return a file of customers who order every 40 days, two lines at a time."""
     rows = [
         (f"c{c:03}", f"o{c:03}-{o}", f"2024-0{1 + o}-{1 + c % 27:02} 10:00:00", 10.0 + c % 7)
         for c in range(customers)
@@ -64,15 +64,15 @@ def test_unreadable_dates_are_kept_aside_with_their_reason_and_the_rest_goes_thr
     to_predictions = ("--select", '+key:"clv/predictions"')
     done = cli("run", "--transactions", str(tmp_path / "dates.csv"), "--json", *to_predictions)
     assert done.returncode == DONE, done.stderr
-    told = json.loads(done.stdout)
-    assert told["status"] == "done" and told["failed_checks"] == []
-    assert told["rows"]["clv"]["predictions"] == len(database.read("clv.predictions")) > 0
-    assert {"set-up", "dbt", "clv"} <= set(told["seconds"])
-    assert f"{len(told['assets'])}/{len(told['assets'])}" in done.stderr
+    summary = json.loads(done.stdout)
+    assert summary["status"] == "done" and summary["failed_checks"] == []
+    assert summary["rows"]["clv"]["predictions"] == len(database.read("clv.predictions")) > 0
+    assert {"set-up", "dbt", "clv"} <= set(summary["seconds"])
+    assert f"{len(summary['assets'])}/{len(summary['assets'])}" in done.stderr
     assert "\x1b" not in done.stdout + done.stderr
     status = json.loads(cli("status", "--json").stdout)
     assert {name: status[name] for name in ("rows", "champion")} == {
-        name: told[name] for name in ("rows", "champion")
+        name: summary[name] for name in ("rows", "champion")
     }
     rejected = database.read("quality.rejected_records")
     landed = database.query(
@@ -86,7 +86,7 @@ def test_unreadable_dates_are_kept_aside_with_their_reason_and_the_rest_goes_thr
 def interrupted(
     process: subprocess.Popen[str], sent: signal.Signals = signal.SIGINT, *, seconds: float = 10
 ) -> str:
-    """Send a signal, again where Python dropped one within a finalizer; return the errors."""
+    """Send a signal, repeated where a finalizer swallowed it, and return standard error."""
     while True:
         process.send_signal(sent)
         with suppress(subprocess.TimeoutExpired):
@@ -95,7 +95,7 @@ def interrupted(
 
 @pytest.fixture
 def nothing_ignored() -> Iterator[None]:
-    """A command started here hears signals that the tests may have been told to ignore."""
+    """Reset ignored signals, which commands started here would inherit."""
     signals = (signal.SIGTERM, signal.SIGHUP)
     before = [signal.signal(each, lambda *_: None) for each in signals]
     yield
@@ -103,7 +103,7 @@ def nothing_ignored() -> Iterator[None]:
         signal.signal(each, handler)
 
 
-def test_a_ctrl_c_is_told_as_one_and_what_was_done_is_kept(
+def test_ctrl_c_is_one_message_and_keeps_what_was_done(
     cli: Cli, database: Database, tmp_path: Path
 ) -> None:
     order_lines(30).to_csv(tmp_path / "lines.csv", index=False)
@@ -119,7 +119,7 @@ def test_a_ctrl_c_is_told_as_one_and_what_was_done_is_kept(
 
 @pytest.mark.usefixtures("nothing_ignored")
 @pytest.mark.parametrize("sent", [signal.SIGTERM, signal.SIGHUP])
-def test_an_evaluation_that_is_told_to_end_leaves_no_database(
+def test_an_evaluation_that_a_signal_ends_leaves_no_database(
     sent: signal.Signals, cli: Cli, database: Database, tmp_path: Path
 ) -> None:
     lines = tmp_path / "lines.csv"
@@ -229,8 +229,8 @@ def test_reset_leaves_nothing_of_what_the_docs_call_state(cli: Cli, tmp_path: Pa
     home = tmp_path / "home"
     for name in state:
         (home / name / "inside").mkdir(parents=True)
-    asked = cli("reset", RETAIL_DATABASE_URL="")
-    assert asked.returncode == WRONG_USE and "--yes" in asked.stderr
+    refused = cli("reset", RETAIL_DATABASE_URL="")
+    assert refused.returncode == WRONG_USE and "--yes" in refused.stderr
     assert all((home / name / "inside").is_dir() for name in state)
     assert cli("reset", "--yes", RETAIL_DATABASE_URL="").returncode == DONE
     assert not home.exists()

@@ -1,4 +1,4 @@
-"""The assets on a real PostgreSQL: same numbers as the pure functions, metadata, checks."""
+"""The assets on a real PostgreSQL: numbers equal to the plain functions, metadata, checks."""
 
 from collections.abc import Iterator
 from datetime import UTC, date, datetime
@@ -39,8 +39,8 @@ from retail_pipeline_tests.conftest import fresh_database
 
 AS_OF = date(2021, 3, 1)
 HORIZON = 90
-LEDGER = world.ledger(customers=150)
-FEATURES = world.features(LEDGER, world.month_firsts(AS_OF, months=8))
+ENTRIES = world.ledger(customers=150)
+FEATURES = world.features(ENTRIES, world.month_firsts(AS_OF, months=8))
 
 
 SERVED = AssetSelection.assets(
@@ -53,8 +53,8 @@ UNKNOWN_SEASON = {"last_year_was_predicted_well": "WARN"}
 CHECKS = SERVED - SERVED.without_checks()
 
 
-def fill(database: Database, ledger: pd.DataFrame, features: pd.DataFrame) -> None:
-    """Land the marts that this room reads, as dbt would; no product has a known cost."""
+def fill(database: Database, entries: pd.DataFrame, features: pd.DataFrame) -> None:
+    """Write the marts that customer value reads, as dbt would; no product has a known cost."""
     database.execute(
         "create table if not exists warehouse.fct_transaction_items (customer_id text, "
         "product_id text, quantity numeric, net_amount numeric, is_excluded boolean, "
@@ -72,12 +72,12 @@ def fill(database: Database, ledger: pd.DataFrame, features: pd.DataFrame) -> No
     database.publish(
         "warehouse.customer_features", typed, ["customer_id", "as_of_date"], create=True
     )
-    entries = ledger.assign(
-        date_day=ledger["date_day"].dt.date, known_date=ledger["known_date"].dt.date
+    dated = entries.assign(
+        date_day=entries["date_day"].dt.date, known_date=entries["known_date"].dt.date
     )
     database.publish(
         "warehouse.customer_day_entries",
-        entries,
+        dated,
         ["customer_id", "date_day", "known_date"],
         create=True,
     )
@@ -137,7 +137,7 @@ def failed_checks(result: ExecuteInProcessResult) -> dict[str, str]:
 def template(server_url: str, migrated_template: str) -> Iterator[str]:
     """The name of a database after one run."""
     with fresh_database(server_url, migrated_template) as database:
-        fill(database, LEDGER, FEATURES)
+        fill(database, ENTRIES, FEATURES)
         assert run(database).success
         yield database.name
 
@@ -150,10 +150,10 @@ def ran(server_url: str, template: str) -> Iterator[Database]:
 
 
 def test_the_assets_give_what_the_pure_functions_give(database: Database) -> None:
-    fill(database, LEDGER, FEATURES)
+    fill(database, ENTRIES, FEATURES)
     instance = DagsterInstance.ephemeral()
     result = run(database, instance=instance)
-    expected = value_customers(FEATURES, LEDGER, AS_OF, HORIZON)
+    expected = value_customers(FEATURES, ENTRIES, AS_OF, HORIZON)
 
     served = database.read("clv.predictions", where="true order by customer_id")
     pd.testing.assert_frame_equal(
@@ -180,13 +180,13 @@ def test_the_assets_give_what_the_pure_functions_give(database: Database) -> Non
     assert database.read("clv.segments")["customers"].sum() == len(served)
     assert len(database.read("clv.training_set")) == len(expected.training_set)
 
-    readable = database.query(
+    interpretable = database.query(
         "select model_name, count(coefficient) as coefficients, count(customers) as nodes "
         "from clv.model_terms join clv.model_versions using (model_version, model_name) "
         "group by 1 order by 1"
     )
-    assert readable["model_name"].tolist() == ["decision_tree", "linear_regression"]
-    assert readable["nodes"][0] > 2 and readable["coefficients"][1] > 20
+    assert interpretable["model_name"].tolist() == ["decision_tree", "linear_regression"]
+    assert interpretable["nodes"][0] > 2 and interpretable["coefficients"][1] > 20
     metrics = database.read("clv.backtest_metrics")
     assert metrics["brier_score"].between(0, 1).all()
     assert metrics["reliability_gap"].between(0, 1).all()
@@ -209,7 +209,7 @@ def test_the_assets_give_what_the_pure_functions_give(database: Database) -> Non
 
 
 def test_an_asset_is_a_function_that_a_test_can_call(database: Database) -> None:
-    fill(database, LEDGER, FEATURES)
+    fill(database, ENTRIES, FEATURES)
     state.begin(database, source_id="test", as_of=AS_OF, run_id="test")
     done = training_set(database=database, run_window=RunWindow(horizon_days=HORIZON))
     assert done.metadata["dagster/row_count"] == len(database.read("clv.training_set"))
@@ -222,7 +222,7 @@ def test_a_second_run_changes_nothing_and_a_later_date_adds(ran: Database) -> No
     run(ran)
     again = ran.read("clv.predictions", columns, where="true order by 1")
     pd.testing.assert_frame_equal(again, first)
-    fill(ran, LEDGER.iloc[:0], world.features(LEDGER, [later]))
+    fill(ran, ENTRIES.iloc[:0], world.features(ENTRIES, [later]))
     run(ran, later)
     dates = ran.read("clv.predictions", ["as_of_date"])["as_of_date"]
     assert {day.date() for day in dates} == {AS_OF, later}
@@ -236,7 +236,7 @@ def test_an_unchanged_run_tests_no_cutoff_again_and_changed_rows_do(ran: Databas
     summary = materialization(again, "backtest_summary").metadata
     cutoffs = ran.read("clv.backtest_metrics", ["cutoff_date"])["cutoff_date"].nunique()
     assert (summary["tested"].value, summary["reused"].value) == (0, cutoffs)
-    # The seconds of the fits are those of the first run: nothing was fitted.
+    # Equal seconds show that nothing was fitted again.
     pd.testing.assert_frame_equal(
         ran.read("clv.backtest_metrics", columns, where="true order by 1, 2"), before
     )
@@ -245,8 +245,8 @@ def test_an_unchanged_run_tests_no_cutoff_again_and_changed_rows_do(ran: Databas
         "delete from clv.backtest_predictions where cutoff_date = '2020-10-01' "
         "and customer_id = 'c0001'"
     )
-    mended = materialization(run(ran), "backtest_summary").metadata
-    assert mended["tested"].value == 1
+    repaired = materialization(run(ran), "backtest_summary").metadata
+    assert repaired["tested"].value == 1
     ran.execute(
         "update warehouse.customer_day_entries set net_amount = net_amount + 0.01 "
         "where customer_id = 'c0001'"
@@ -256,7 +256,7 @@ def test_an_unchanged_run_tests_no_cutoff_again_and_changed_rows_do(ran: Databas
 
 
 def test_the_partitions_are_the_cutoffs_and_one_alone_can_be_tested(database: Database) -> None:
-    fill(database, LEDGER, FEATURES)
+    fill(database, ENTRIES, FEATURES)
     instance = DagsterInstance.ephemeral()
     run(database, instance=instance)
     order = "true order by 1, 2"
@@ -277,8 +277,8 @@ def test_the_partitions_are_the_cutoffs_and_one_alone_can_be_tested(database: Da
     )
     assert alone.success
     after = database.read("clv.backtest_metrics", where=order)
-    mended = after["cutoff_date"].isin([pd.Timestamp("2020-10-01"), pd.Timestamp("2020-11-01")])
-    assert (after["mae"] == -1).equals(~mended)
+    repaired = after["cutoff_date"].isin([pd.Timestamp("2020-10-01"), pd.Timestamp("2020-11-01")])
+    assert (after["mae"] == -1).equals(~repaired)
     same = before.columns.difference(["fit_seconds", "mae"])
     pd.testing.assert_frame_equal(after[same], before[same])
 
@@ -308,8 +308,8 @@ def test_a_pin_overrules_the_rule_until_it_is_taken_away(ran: Database) -> None:
 def test_value_is_discounted_margin_known_where_costs_are_and_the_datas_reach_told(
     ran: Database,
 ) -> None:
-    worth = ["discount_rate", "discounted_value", "predicted_margin", "discounted_margin"]
-    columns = ["customer_id", "segment", "predicted_value", *worth, "is_extrapolated"]
+    discounted = ["discount_rate", "discounted_value", "predicted_margin", "discounted_margin"]
+    columns = ["customer_id", "segment", "predicted_value", *discounted, "is_extrapolated"]
     plain = ran.read("clv.predictions", columns, where="true order by customer_id")
     assert plain["discounted_value"].equals(plain["predicted_value"])
     assert plain["predicted_margin"].isna().all() and plain["discounted_margin"].isna().all()
@@ -330,9 +330,9 @@ def test_value_is_discounted_margin_known_where_costs_are_and_the_datas_reach_to
     assert (worthy["discounted_margin"] / worthy["discounted_value"]).to_numpy() == pytest.approx(
         share.to_numpy()
     )
-    segments_worth = ran.read("clv.segments", ["segment", *worth[1:]]).set_index("segment")
-    sums = worthy.groupby("segment")[worth[1:]].sum()
-    pd.testing.assert_frame_equal(segments_worth.sort_index(), sums)
+    stored = ran.read("clv.segments", ["segment", *discounted[1:]]).set_index("segment")
+    sums = worthy.groupby("segment")[discounted[1:]].sum()
+    pd.testing.assert_frame_equal(stored.sort_index(), sums)
     assert promotion.served_discount_rate(ran, HORIZON) == 0.1
 
     far = run(ran, horizon_days=730)
@@ -351,7 +351,7 @@ def test_value_is_discounted_margin_known_where_costs_are_and_the_datas_reach_to
 
 
 def test_thin_data_warns_and_serves(database: Database) -> None:
-    few = LEDGER[LEDGER["customer_id"].isin(LEDGER["customer_id"].unique()[:30])]
+    few = ENTRIES[ENTRIES["customer_id"].isin(ENTRIES["customer_id"].unique()[:30])]
     fill(database, few, world.features(few, [date(2020, 4, 1), date(2020, 5, 1)]))
     result = run(database, date(2020, 5, 1))
     assert result.success
@@ -405,18 +405,18 @@ def test_equal_outcomes_are_told_as_nothing_to_rank(ran: Database) -> None:
         "from jsonb_array_elements(numbers->'leaderboard') as model))"
     )
     checks = run(ran, selection=CHECKS)
-    [told] = [
+    [description] = [
         check.description
         for check in checks.get_asset_check_evaluations()
         if check.check_name == "champion_beats_last_window"
     ]
-    assert told == "all outcomes were equal: the champion has nothing to rank"
+    assert description == "all outcomes were equal: the champion has nothing to rank"
 
 
 def test_parts_on_all_cores_give_what_one_part_gives(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    fill(database, LEDGER, FEATURES)
+    fill(database, ENTRIES, FEATURES)
     model = LastWindow(HORIZON)
     [(whole, _)] = score.scored_parts(database, model, AS_OF, 0.1)
     everybody = score.labels(database, model, AS_OF)
@@ -434,8 +434,8 @@ def test_parts_on_all_cores_give_what_one_part_gives(
 
 
 def test_tables_and_frames_hand_models_the_same_customers(database: Database) -> None:
-    fill(database, LEDGER, FEATURES)
-    ids = LEDGER[["customer_id"]].drop_duplicates()
+    fill(database, ENTRIES, FEATURES)
+    ids = ENTRIES[["customer_id"]].drop_duplicates()
     database.publish("warehouse.dim_customers", ids, ["customer_id"], create=True)
     four = TrainingSample(4)
     features = tables.features(database, [AS_OF], four)

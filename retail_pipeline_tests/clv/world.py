@@ -1,7 +1,7 @@
-"""A small retail world for the tests of this room.
+"""A small shop for the tests of customer value.
 
-A ledger drawn from a known process, and the features that the mart would hold for it (the columns
-that models read).
+Customer-day entries drawn from a known process, and the columns of the features mart that models
+read.
 """
 
 from collections.abc import Sequence
@@ -15,13 +15,13 @@ START = pd.Timestamp("2020-01-01")
 
 
 def ledger(customers: int = 300, days: int = 720, seed: int = 3) -> pd.DataFrame:
-    """Customer-days of customers who join over half the span, buy at Gamma rates, and drop out."""
+    """Return entries of customers who join over half the span, buy at gamma rates and drop out."""
     random = np.random.default_rng(seed)
     joined = random.integers(0, days // 2, customers)
     joined[: customers // 3] = 0
     rate = random.gamma(0.9, 1 / 60, customers)
     life = random.exponential(1 / random.gamma(0.8, 1 / 150, customers))
-    worth = random.lognormal(3.5, 0.6, customers)
+    spend = random.lognormal(3.5, 0.6, customers)
     rows = []
     for number in range(customers):
         last = min(days, joined[number] + life[number])
@@ -30,7 +30,7 @@ def ledger(customers: int = 300, days: int = 720, seed: int = 3) -> pd.DataFrame
             random.uniform(joined[number], last, count).astype(int)
         )
         for day in sorted(bought):
-            amount = round(worth[number] * random.lognormal(0, 0.5), 2)
+            amount = round(spend[number] * random.lognormal(0, 0.5), 2)
             rows.append((f"c{number:04d}", START + day * DAY, amount))
             if random.random() < 0.03:
                 late = START + (day + 10) * DAY
@@ -41,12 +41,12 @@ def ledger(customers: int = 300, days: int = 720, seed: int = 3) -> pd.DataFrame
 
 
 def features(entries: pd.DataFrame, dates: Sequence[date]) -> pd.DataFrame:
-    """The mart's rows at the given dates."""
+    """Return the rows of the features mart at the dates."""
     return pd.concat([_at(entries, pd.Timestamp(day)) for day in dates], ignore_index=True)
 
 
 def month_firsts(until: date, months: int = 18) -> list[date]:
-    """Month firsts from 90 days after the start, and `until` itself."""
+    """Return the month starts from 90 days after the start on, and `until` itself."""
     firsts = pd.date_range(START + 90 * DAY, until, freq="MS")
     return sorted({*(day.date() for day in firsts[-months:]), until})
 

@@ -1,4 +1,4 @@
-"""The table of features: each column of the mart is in it, each design without a gap."""
+"""The table of features holds each column of the mart, and no design has a gap."""
 
 import pytest
 import yaml
@@ -8,8 +8,8 @@ from retail_pipeline.settings import PROJECT_ROOT
 
 NO_FEATURES = {
     *("customer_id", "as_of_date"),
-    *("cohort_month", "first_purchase_date", "last_purchase_date"),  # as days they are features
-    "log_purchase_value_sum",  # of the fit of Gamma-Gamma alone
+    *("cohort_month", "first_purchase_date", "last_purchase_date"),  # features as numbers of days
+    "log_purchase_value_sum",  # for the fit of Gamma-Gamma only
 }
 
 

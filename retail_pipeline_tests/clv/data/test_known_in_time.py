@@ -1,4 +1,4 @@
-"""Dates at their edge: outcomes that are complete, costs and lines that were known in time."""
+"""Boundary dates: complete outcomes, and costs and lines known before the as-of date."""
 
 from datetime import date
 

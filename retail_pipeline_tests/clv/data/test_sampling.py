@@ -1,4 +1,4 @@
-"""The training sample: one rule in SQL and in pandas, stable while a shop grows."""
+"""The training sample follows one rule in SQL and pandas and is stable while a shop grows."""
 
 from datetime import date
 

@@ -1,4 +1,4 @@
-"""Monitoring: effects add up, importance names what is read, drift and outcomes are as counted."""
+"""Monitoring: sums of effects, importance of features in use, drift and outcomes as counted."""
 
 from collections.abc import Iterator
 from datetime import date
@@ -41,7 +41,7 @@ from retail_pipeline.clv.monitoring.feature_groups import (
 from retail_pipeline.dagster_support.run_window import RunWindow
 from retail_pipeline.postgres import Database
 from retail_pipeline_tests.clv import world
-from retail_pipeline_tests.clv.test_assets import AS_OF, FEATURES, HORIZON, LEDGER, fill
+from retail_pipeline_tests.clv.test_assets import AS_OF, ENTRIES, FEATURES, HORIZON, fill
 from retail_pipeline_tests.conftest import fresh_database
 
 TODAY = dataset.population(dataset.prepare_features(FEATURES), AS_OF)
@@ -109,11 +109,11 @@ def test_reasons_say_in_words_what_moved_a_prediction() -> None:
     against = reasons.reference(model, today)
     found = reasons.explain(model, today, against, "GBP").set_index("customer_id")
     best, least = today["customer_id"].iloc[0], today["customer_id"].iloc[1]
-    told = "+30 GBP: bought on 5 days in all (typical: 2 days)"
-    assert found.loc[best, "explanation"] == told
-    told = "-10 GBP: bought on 1 day in all (typical: 2 days)"
-    assert found.loc[least, "explanation"] == told
-    assert set(found.index) == {best, least}  # nothing moved the others
+    reason = "+30 GBP: bought on 5 days in all (typical: 2 days)"
+    assert found.loc[best, "explanation"] == reason
+    reason = "-10 GBP: bought on 1 day in all (typical: 2 days)"
+    assert found.loc[least, "explanation"] == reason
+    assert set(found.index) == {best, least}  # no other group has an effect
 
 
 def test_importance_names_what_a_model_reads_and_nothing_else() -> None:
@@ -123,7 +123,7 @@ def test_importance_names_what_a_model_reads_and_nothing_else() -> None:
         * np.tile([0.9, 1.1], len(TODAY) // 2 + 1)[: len(TODAY)]
     )
     table = importance.importance(model, TODAY, actual).set_index("feature_group")
-    # Recency is read as a share of age, so both carry it.
+    # Recency is measured as a share of the age, so both have an effect.
     assert set(table.index) == {"frequency", "recency", "lifetime"}
     assert table.loc["frequency", "deviance_increase"] > 10
     assert table["deviance_increase"].drop("frequency").abs().max() < 0.05
@@ -136,7 +136,7 @@ def test_the_stability_index_is_that_of_the_textbook() -> None:
     assert same.index == 0
     moved = np.concatenate([reference[reference > 0], np.full(1000, 9.0)])
     found = stability.of_numbers(moved, reference)
-    # Half a customer is added to each bin: (0 - .1) ln(0 / .1) has no value else.
+    # Half a customer is added to each bin, because (0 - .1) ln(0 / .1) is not finite.
     p, q = np.array([0.5, 2000.5]) / 10005, 1000.5 / 10005
     assert found.index == pytest.approx(float(np.sum((p - q) * np.log(p / q))), rel=1e-9)
     assert found.index >= max(stability.CHANGED, found.chance)
@@ -180,7 +180,7 @@ def test_texts_are_compared_by_value_with_bins_for_others_and_for_none() -> None
 
 
 ASSETS = ("prediction_reasons", "feature_importance", "drift", "realised_predictions")
-OVERSIGHT_CHECKS = AssetSelection.checks(
+MONITORING_CHECKS = AssetSelection.checks(
     AssetCheckKey(AssetKey(["clv", "drift"]), "predictions_are_stable"),
     AssetCheckKey(AssetKey(["clv", "drift"]), "features_are_stable"),
     AssetCheckKey(AssetKey(["clv", "realised_predictions"]), "what_was_predicted_came"),
@@ -204,9 +204,9 @@ def only(*names: str) -> AssetSelection:
 
 @pytest.fixture(scope="module")
 def served(server_url: str, migrated_template: str) -> Iterator[Database]:
-    """A database after one run of the whole room."""
+    """A database after one run of all of customer value."""
     with fresh_database(server_url, migrated_template) as database:
-        fill(database, LEDGER, FEATURES)
+        fill(database, ENTRIES, FEATURES)
         database.execute("create table warehouse.revenue_daily as select 'GBP' as currency")
         run(database, AssetSelection.groups("clv") - only("backtest"))
         yield database
@@ -220,10 +220,10 @@ def metadata(result: ExecuteInProcessResult, name: str) -> dict[str, MetadataVal
 
 
 def test_a_run_explains_weighs_and_compares(served: Database) -> None:
-    told = served.read("clv.prediction_reasons", where="true order by customer_id, reason_rank")
-    assert told.groupby("customer_id").size().between(1, reasons.MOST_REASONS).all()
-    assert told["explanation"].str.contains(" GBP: ").all()
-    sizes = told["effect"].abs().groupby(told["customer_id"])
+    stored = served.read("clv.prediction_reasons", where="true order by customer_id, reason_rank")
+    assert stored.groupby("customer_id").size().between(1, reasons.MOST_REASONS).all()
+    assert stored["explanation"].str.contains(" GBP: ").all()
+    sizes = stored["effect"].abs().groupby(stored["customer_id"])
     assert (sizes.diff().dropna() <= 1e-9).all()
 
     weight = served.read("clv.feature_importance", where="true order by deviance_increase desc")
@@ -236,7 +236,8 @@ def test_a_run_explains_weighs_and_compares(served: Database) -> None:
 
     run(served, only(*ASSETS))
     pd.testing.assert_frame_equal(
-        served.read("clv.prediction_reasons", where="true order by customer_id, reason_rank"), told
+        served.read("clv.prediction_reasons", where="true order by customer_id, reason_rank"),
+        stored,
     )
 
 
@@ -256,7 +257,7 @@ def test_where_nothing_has_come_due_rows_of_before_go(
     database: Database,
 ) -> None:
     first = date(2020, 4, 1)
-    fill(database, LEDGER, world.features(LEDGER, [first]))
+    fill(database, ENTRIES, world.features(ENTRIES, [first]))
     database.execute("create table warehouse.revenue_daily as select null::text as currency")
     run(database, AssetSelection.groups("clv") - only("backtest", *ASSETS), first)
     database.execute(
@@ -267,16 +268,16 @@ def test_where_nothing_has_come_due_rows_of_before_go(
         "insert into clv.realised_predictions values "
         f"('2019-01-01', {HORIZON}, 'backtest', 1, 'mean', 2, 15, 10, 1, 1.5, 1, '{first}')"
     )
-    told = run(database, only(*ASSETS), first)
+    result = run(database, only(*ASSETS), first)
     for name in ("feature_importance", "drift", "realised_predictions"):
-        assert metadata(told, name)["dagster/row_count"].value == 0
+        assert metadata(result, name)["dagster/row_count"].value == 0
         assert database.read(f"clv.{name}").empty
 
 
 def test_the_backtest_of_the_served_model_is_judged_by_decile(served: Database) -> None:
     name = served.read("clv.predictions")["model_name"].iloc[0]
     day = "2020-12-01"
-    came = served.read(
+    realised = served.read(
         "clv.realised_predictions", where=f"as_of_date = '{day}' order by clv_decile"
     )
     past = served.read(
@@ -286,31 +287,31 @@ def test_the_backtest_of_the_served_model_is_judged_by_decile(served: Database) 
     )
     deciles = groups_by_rank(past["predicted_value"].to_numpy())
     sums = past.groupby(deciles)[["actual_value", "predicted_value"]].sum()
-    np.testing.assert_allclose(came["realised_value"], sums["actual_value"])
-    np.testing.assert_allclose(came["predicted_value"], sums["predicted_value"])
-    assert came["origin"].unique().tolist() == ["backtest"]
+    np.testing.assert_allclose(realised["realised_value"], sums["actual_value"])
+    np.testing.assert_allclose(realised["predicted_value"], sums["predicted_value"])
+    assert realised["origin"].unique().tolist() == ["backtest"]
 
 
 def test_served_predictions_are_judged_when_due_and_once_more(served: Database) -> None:
     predicted = served.read("clv.predictions", where="true order by customer_id")
     due, between, later = date(2021, 5, 30), date(2021, 6, 10), date(2021, 7, 1)
-    entries = dataset.prepare_entries(LEDGER)
-    came = dataset.outcomes(entries, predicted["customer_id"], AS_OF, HORIZON)["future_value"]
-    inside = (predicted["lower_80"] <= came) & (came <= predicted["upper_80"])
+    entries = dataset.prepare_entries(ENTRIES)
+    actual = dataset.outcomes(entries, predicted["customer_id"], AS_OF, HORIZON)["future_value"]
+    inside = (predicted["lower_80"] <= actual) & (actual <= predicted["upper_80"])
     for as_of, judged in ((due, due), (between, due), (later, later)):
         run(served, only("realised_predictions"), as_of)
         rows = served.read("clv.realised_predictions", where="origin = 'served'")
         assert set(rows["judged_at_date"]) == {pd.Timestamp(judged)}
-        assert rows["realised_value"].sum() == pytest.approx(came.sum())
+        assert rows["realised_value"].sum() == pytest.approx(actual.sum())
         assert rows["predicted_value"].sum() == pytest.approx(predicted["predicted_value"].sum())
         assert rows["inside_80"].sum() == inside.sum()
-    check = verdicts(run(served, OVERSIGHT_CHECKS, later))["what_was_predicted_came"]
+    check = results(run(served, MONITORING_CHECKS, later))["what_was_predicted_came"]
     assert check.metadata["origin"].value == "served"
     served.execute("delete from clv.realised_predictions where origin = 'served'")
     served.execute("update quality.source_state set as_of = '2021-03-01'")
 
 
-def verdicts(result: ExecuteInProcessResult) -> dict[str, AssetCheckEvaluation]:
+def results(result: ExecuteInProcessResult) -> dict[str, AssetCheckEvaluation]:
     checks = result.get_asset_check_evaluations()
     return {check.check_name: check for check in checks if check.check_name in CHECKS}
 
@@ -323,12 +324,12 @@ def test_the_checks_see_harm(served: Database) -> None:
         "what_was_predicted_came": "update clv.realised_predictions set realised_value = 0",
     }.items():
         served.execute(harm)
-        seen = verdicts(run(served, OVERSIGHT_CHECKS))
+        seen = results(run(served, MONITORING_CHECKS))
         assert not seen[check].passed and seen[check].severity is AssetCheckSeverity.WARN
     served.execute("update clv.realised_predictions set predicted_value = 0")
-    told = verdicts(run(served, OVERSIGHT_CHECKS))["what_was_predicted_came"].description
-    assert told == "nothing was predicted, so no ratio tells what came of it"
+    description = results(run(served, MONITORING_CHECKS))["what_was_predicted_came"].description
+    assert description == "nothing was predicted, so no ratio tells what came of it"
     for table in ("drift", "realised_predictions"):
         served.execute(f"delete from clv.{table}")
-    # Nothing to look at is no success.
-    assert not any(verdict.passed for verdict in verdicts(run(served, OVERSIGHT_CHECKS)).values())
+    # A check without data does not pass.
+    assert not any(check.passed for check in results(run(served, MONITORING_CHECKS)).values())
