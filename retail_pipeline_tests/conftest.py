@@ -1,6 +1,6 @@
-"""What all tests share: one embedded PostgreSQL per session, one fresh database per test.
+"""Fixtures of all tests: one embedded PostgreSQL per session, one fresh database per test.
 
-The files that take longest start first, so that no core waits for another at the end.
+The slowest files start first, so that no core is idle at the end.
 """
 
 import os
@@ -21,14 +21,14 @@ from retail_pipeline.warehouse.project import PARTIAL_PARSE
 
 TEMPLATE = "template_migrated"
 DATABASE = "test"
-"""One name for all tests: what dbt has parsed holds for one address."""
+"""The name of a database in all tests, because dbt parses again for another address."""
 
 LONGEST = ("laws", "cli", "warehouse", "end_to_end", "clv", "ingestion", "airbyte_engine")
-"""Folders by the time that their files take."""
+"""Folders with slow tests, the slowest first."""
 
 
 def pytest_configure() -> None:
-    """Let children end when told: a worker of xdist ignores SIGTERM, which they would inherit."""
+    """Reset SIGTERM, which a worker of xdist ignores and its children would inherit."""
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
@@ -42,7 +42,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(autouse=True)
 def no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each test starts from the defaults, whatever the shell has set."""
+    """Remove the settings of the shell, so that each test starts from the defaults."""
     for name in list(os.environ):
         if name.startswith(("RETAIL_", "AIRBYTE_")) and not name.startswith("RETAIL_TEST_"):
             monkeypatch.delenv(name)
@@ -55,7 +55,7 @@ def server_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     url = server.start()
     with psycopg.connect(url, autocommit=True) as connection:
         for name in ("fsync", "full_page_writes", "synchronous_commit"):
-            connection.execute(f"alter system set {name} = off")  # nobody needs it after a crash
+            connection.execute(f"alter system set {name} = off")  # not needed after a crash
         connection.execute("select pg_reload_conf()")
     yield url
     server.stop()
@@ -78,7 +78,7 @@ def database(server_url: str, migrated_template: str) -> Iterator[Database]:
 
 @contextmanager
 def fresh_database(server_url: str, template: str, name: str = "") -> Iterator[Database]:
-    """A database made from a template, dropped at the end with Dagster's own beside it."""
+    """Yield a database made from a template; it and Dagster's own are dropped at the end."""
     name = name or f"test_{secrets.token_hex(6)}"
     with psycopg.connect(server_url, autocommit=True) as connection:
         connection.execute(f"create database {name} template {template}")
@@ -90,13 +90,13 @@ def fresh_database(server_url: str, template: str, name: str = "") -> Iterator[D
 
 @pytest.fixture(scope="session")
 def parsed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What dbt has parsed in earlier tests of runs, once there was one."""
+    """The path of dbt's parsed project, which exists once a test has run dbt."""
     return tmp_path_factory.mktemp("parsed") / PARTIAL_PARSE
 
 
 @pytest.fixture
 def home(tmp_path: Path, parsed: Path) -> Iterator[Path]:
-    """The state folder of a run, in which dbt finds the project parsed."""
+    """The state folder of a run, with dbt's parsed project."""
     kept = tmp_path / "home" / "dbt" / "target" / PARTIAL_PARSE
     kept.parent.mkdir(parents=True)
     if parsed.exists():
@@ -108,7 +108,7 @@ def home(tmp_path: Path, parsed: Path) -> Iterator[Path]:
 
 @pytest.fixture(scope="session")
 def online_retail_ii() -> Path:
-    """The real transactions that some tests and benchmarks use; they skip where it is absent."""
+    """The file of real transactions; tests that need it are skipped without it."""
     given = os.environ.get("RETAIL_TEST_TRANSACTIONS")
     path = Path(given or PROJECT_ROOT.parent / "shared" / "data" / "online_retail_ii.parquet")
     if not path.exists():

@@ -1,4 +1,4 @@
-"""Tasks in worker processes: results in order, and a broken worker is an error that says why."""
+"""Tasks in worker processes: results in order, and a clear error for a worker that ended."""
 
 import os
 import signal

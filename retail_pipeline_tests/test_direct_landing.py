@@ -1,4 +1,4 @@
-"""Records in a scratch database are as a sync lands them."""
+"""Records that land without a sync equal those that a sync lands."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""A file is the old one or the new one."""
+"""A replaced file is the old one or the new one, never a part."""
 
 import stat
 from pathlib import Path

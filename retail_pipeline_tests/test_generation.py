@@ -1,4 +1,4 @@
-"""One source and one as-of date: a run goes on from the stored layers or rebuilds them."""
+"""One source and one as-of date: a run continues from the stored layers or rebuilds them."""
 
 from datetime import date
 
@@ -100,7 +100,7 @@ def test_a_run_keeps_the_clock_that_it_has_landed_at(database: Database) -> None
     assert landed_as_of(database, "run-1") == date(2024, 1, 1)
     assert landed_as_of(database, "run-2") is None
     enter_streams(database, 2, "run-2")
-    assert landed_as_of(database, "run-1") is None  # another run has moved it
+    assert landed_as_of(database, "run-1") is None  # another run has changed it
 
 
 def test_a_run_whose_as_of_date_another_changed_fails_instead_of_rebuilding(

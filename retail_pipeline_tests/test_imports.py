@@ -1,6 +1,6 @@
 """Imports point down: no circle, in the whole and inside each package.
 
-The layers themselves are contracts in `pyproject.toml`, which `make lint` holds.
+The layers themselves are contracts in `pyproject.toml`, which `make lint` checks.
 """
 
 import grimp

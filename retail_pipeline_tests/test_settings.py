@@ -1,4 +1,4 @@
-"""Settings: every variable arrives, wrong ones are refused with their name."""
+"""Settings: every variable is read, and an invalid one is an error with its name."""
 
 from datetime import date
 from pathlib import Path

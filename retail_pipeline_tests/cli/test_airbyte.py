@@ -23,7 +23,7 @@ SECRETS = (API_KEY, PASSWORD, CLIENT_SECRET)
 
 
 class Airbyte:
-    """Return a function that runs a command on a copy of the files: exit code and output."""
+    """The commands on a copy of the files; a call returns exit code and output."""
 
     def __init__(self, folder: Path, environment: dict[str, str]) -> None:
         self.folder = folder

@@ -12,7 +12,7 @@ from retail_pipeline_tests.cli.command import DONE, FAILED, WRONG_USE, Cli
 
 @pytest.fixture
 def lines(tmp_path: Path) -> Path:
-    """Return a file of 40 customers who order every 30 days; one half stops."""
+    """The path of a file of 40 customers who order every 30 days; one half stops."""
     rows = [
         (f"c{c:03}", f"o{c:03}-{o}", f"2024-0{1 + o}-{1 + c % 27:02} 10:00:00", 10.0 + c % 7)
         for c in range(40)

@@ -19,7 +19,7 @@ from retail_pipeline_tests.cli.command import DONE, FAILED, STOPPED, WRONG_USE, 
 
 
 def order_lines(customers: int, orders: int = 4) -> pd.DataFrame:
-    """Return a file of customers who order every 40 days, two lines at a time."""
+    """Return the lines of customers who order every 40 days, two lines at a time."""
     rows = [
         (f"c{c:03}", f"o{c:03}-{o}", f"2024-0{1 + o}-{1 + c % 27:02} 10:00:00", 10.0 + c % 7)
         for c in range(customers)
@@ -95,7 +95,7 @@ def interrupted(
 
 @pytest.fixture
 def nothing_ignored() -> Iterator[None]:
-    """Reset ignored signals, which commands started here would inherit."""
+    """Handle SIGTERM and SIGHUP, as commands started here would inherit that they are ignored."""
     signals = (signal.SIGTERM, signal.SIGHUP)
     before = [signal.signal(each, lambda *_: None) for each in signals]
     yield

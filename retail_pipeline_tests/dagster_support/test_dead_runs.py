@@ -1,4 +1,4 @@
-"""Runs whose process is no more."""
+"""Runs whose process has ended without reporting it."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""A new release of Dagster can break one package of this project only."""
+"""Only one package imports private names of Dagster, so a new release can break no other."""
 
 import re
 

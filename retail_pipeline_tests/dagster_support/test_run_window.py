@@ -1,4 +1,4 @@
-"""What a run can set, and what holds where it sets nothing."""
+"""The run window: the settings of a run, and their defaults."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Dagster's storage with connections that stay open: few of them, and none that is missed."""
+"""Dagster's storage with open connections: few of them, and lost ones are replaced."""
 
 import secrets
 from collections.abc import Iterator
@@ -29,7 +29,7 @@ def instance(
 
 @asset
 def thing() -> None:
-    """Nothing."""
+    """Do nothing."""
 
 
 def test_connections_stay_open_and_a_restarted_server_is_no_error(

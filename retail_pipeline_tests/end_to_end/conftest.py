@@ -1,4 +1,4 @@
-"""Small worlds for end-to-end tests: an environment of its own, a file of simulated order lines."""
+"""Fixtures of end-to-end tests: a separate environment, a file of simulated order lines."""
 
 from collections.abc import Callable
 from datetime import date
@@ -26,7 +26,7 @@ def settings(database: Database, home: Path) -> Settings:
 
 @pytest.fixture
 def run(settings: Settings) -> Run:
-    """Return a function that runs the main job, or what it has of a selection of assets.
+    """Return a function that runs the main job, or a selection of its assets.
 
     Keyword arguments replace settings or set the run's window.
     """
@@ -51,7 +51,7 @@ def run(settings: Settings) -> Run:
 
 @pytest.fixture(scope="session")
 def lines_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A CSV file of order lines of 300 simulated customers, 2023-01-01 to 2023-12-31."""
+    """The path of a CSV file with the order lines of 300 simulated customers in 2023."""
     records = open_dataset(SimulatorSource(300, seed=11), date(2024, 1, 1)).records
     orders = records.transactions
     lines = records.items.assign(

@@ -1,4 +1,4 @@
-"""One file with everything awkward, through `evaluate` in one piece: lines, marts, all models."""
+"""`evaluate` of a file with every kind of awkward line: lines, marts and all models."""
 
 from datetime import date
 from pathlib import Path
@@ -15,7 +15,7 @@ CUTOFF = date(2021, 3, 1)
 
 
 def lines() -> pd.DataFrame:
-    """Ordinary customers, and of each awkward kind one."""
+    """Return the lines of ordinary customers and of one customer per awkward kind."""
     ordinary = world.ledger(customers=150).rename(
         columns={"date_day": "ts", "net_amount": "amount"}
     )

@@ -1,4 +1,4 @@
-"""The whole pipeline on a real PostgreSQL: everything is made, later runs equal full runs."""
+"""The whole pipeline on a real PostgreSQL: all assets are built, later runs equal full runs."""
 
 import hashlib
 from datetime import date
@@ -15,7 +15,7 @@ STREAMS = {"products": "product_id", "users": "user_id", "transactions": "transa
 
 
 def landed(database: Database) -> dict[str, str]:
-    """A fingerprint of each landing table's records, without Airbyte's own columns."""
+    """Return a digest of each landing table's records, without Airbyte's own columns."""
     tables = {}
     for stream, key in STREAMS.items():
         frame = database.read(f"transactional.{stream}").sort_values(key)
@@ -34,7 +34,7 @@ def rows_synced(result: ExecuteInProcessResult) -> dict[str, int]:
 
 
 def materialized(result: ExecuteInProcessResult) -> dict[str, dict[str, Any]]:
-    """What each whole asset's materialization tells, by the names that the UI shows."""
+    """Return the metadata of each unpartitioned asset, by the names that the UI shows."""
     return {
         event.asset_key.to_user_string(): {
             name: getattr(value, "value", None)
@@ -45,18 +45,18 @@ def materialized(result: ExecuteInProcessResult) -> dict[str, dict[str, Any]]:
     }
 
 
-def missing(told: dict[str, Any]) -> set[str]:
-    """What a person asks of an asset and these metadata do not answer."""
-    size = "path" if "path" in told else "dagster/row_count"  # a picture has no rows
-    day = "as_of_date" if "as_of_date" in told else "as_of"
-    return {name for name in (size, day, "seconds") if told.get(name) is None}
+def missing(metadata: dict[str, Any]) -> set[str]:
+    """Return the metadata that every asset should have and these lack."""
+    size = "path" if "path" in metadata else "dagster/row_count"  # an image has no rows
+    day = "as_of_date" if "as_of_date" in metadata else "as_of"
+    return {name for name in (size, day, "seconds") if metadata.get(name) is None}
 
 
-def misnamed(result: ExecuteInProcessResult, name: str, told: dict[str, Any]) -> bool:
-    """Whether the tag hides that the table has rows of customers, or claims it without any."""
+def misnamed(result: ExecuteInProcessResult, name: str, metadata: dict[str, Any]) -> bool:
+    """Return whether the tag `data` disagrees with the table: rows of customers or not."""
     node = result.job_def.asset_layer.asset_graph.get(AssetKey(name.split("/")))
     ids = {"customer_id", "user_id"} & {
-        column.name for column in getattr(told.get("dagster/column_schema"), "columns", ())
+        column.name for column in getattr(metadata.get("dagster/column_schema"), "columns", ())
     }
     return bool(ids) != (node.tags["data"] != "aggregate")
 
@@ -69,9 +69,9 @@ def test_every_asset_is_made_and_every_check_passes(
     made = {event.asset_key for event in result.all_events if event.is_step_materialization}
     wanted = result.job_def.asset_layer.executable_asset_keys
     assert made == wanted | {AssetKey(["clv", "backtest"])}
-    assert [name for name, told in materialized(result).items() if missing(told)] == []
+    assert [name for name, metadata in materialized(result).items() if missing(metadata)] == []
     assert [
-        name for name, told in materialized(result).items() if misnamed(result, name, told)
+        name for name, metadata in materialized(result).items() if misnamed(result, name, metadata)
     ] == []
     assert {"normalized_gini", "bias"} <= set(materialized(result)["clv/model"])
     checks = result.get_asset_check_evaluations()

@@ -1,8 +1,7 @@
-"""docker-compose.yml without Docker: each command is started on loopback and gets healthy.
+"""docker-compose.yml without Docker: each command starts on loopback and becomes healthy.
 
-Commands, variables and health checks are the file's own; what a container would give (secrets as
-files, a volume, names of hosts) is given as folders and loopback addresses. The graph that the
-webserver then shows is the reviewed one, as it is from every other entry.
+Commands, variables and health checks are those of the file. Folders and loopback addresses stand in
+for secret files, the volume and host names. The webserver has to show the reviewed asset graph.
 """
 
 import json
@@ -66,7 +65,7 @@ def test_no_secret_is_in_the_file_or_can_get_into_the_image() -> None:
     assert everything == "*"
     let_in = {line[1:] for line in allowed if line.startswith("!")}
     tracked = _run("git", "-C", str(PROJECT_ROOT), "ls-files").stdout.splitlines()
-    if tracked:  # none where the checkout has no history
+    if tracked:  # no files where the checkout has no git history
         assert let_in <= {path.partition("/")[0] for path in tracked}
     assert not let_in & {"secrets", ".env", ".retail"}
 
@@ -79,7 +78,7 @@ def test_the_code_location_and_the_bundled_api_outlive_each_others_restarts() ->
 
 
 class Host:
-    """What Compose and Docker would be: variables, secrets, a volume, ports."""
+    """A stand-in of Compose and Docker: variables, secrets, a volume, ports."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -92,7 +91,7 @@ class Host:
         (secrets / "suppression_key").write_text("s" * 32)
 
     def words(self, text: str) -> str:
-        """Return a value as Compose and the container's mounts make it, on this machine's ports."""
+        """Return a value with Compose's variables, this machine's folders and ports in it."""
         given = {
             "BIND_HOST": "127.0.0.1",
             "CODE_LOCATION_HOST": "127.0.0.1",
@@ -103,7 +102,7 @@ class Host:
         return re.sub(r"\b(3000|4000|8080)\b", lambda m: self.ports[m[1]], text)
 
     def environment(self, service: dict[str, Any]) -> dict[str, str]:
-        """Return the service's variables, and of this machine's only what an image has."""
+        """Return the service's variables, with only those of this machine that an image has."""
         own = {name: self.words(str(value)) for name, value in service["environment"].items()}
         return {
             "PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin",
@@ -113,16 +112,16 @@ class Host:
         }
 
     def command(self, words: list[str]) -> list[str]:
-        """Return a command as it stands in the file, with the workspace on this machine's port."""
+        """Return the command of the file, with a workspace for this machine's port."""
         workspace = self.folder / "workspace.yaml"
         text = (PROJECT_ROOT / "deploy" / "workspace.yaml").read_text()
         workspace.write_text(self.words(text))
-        asked = [self.words(word) for word in words]
-        return [str(workspace) if word == "deploy/workspace.yaml" else word for word in asked]
+        replaced = [self.words(word) for word in words]
+        return [str(workspace) if word == "deploy/workspace.yaml" else word for word in replaced]
 
     @contextmanager
     def running(self, *names: str) -> Iterator[None]:
-        """Start services' commands, wait until their own health checks pass, stop them."""
+        """Start the commands of services and wait for their health checks; stop them at the end."""
         started = {name: self._start(name) for name in names}
         try:
             for name, process in started.items():
@@ -138,7 +137,7 @@ class Host:
         service = services()[name]
         with (self.folder / f"{name}.log").open("w") as file:
             return subprocess.Popen(
-                # A shell's jobs in the background ignore SIGINT.
+                # Background jobs of a shell ignore SIGINT.
                 ["sh", "-c", "trap '' INT; exec \"$@\"", "sh", *self.command(service["command"])],
                 cwd=PROJECT_ROOT,
                 env=self.environment(service),

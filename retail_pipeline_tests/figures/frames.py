@@ -1,4 +1,4 @@
-"""Data of every figure at any size: nothing, one of each, a few, and more than fits."""
+"""Data of every figure at four sizes: nothing, one of each, a few, and more than fits."""
 
 from collections.abc import Callable
 from datetime import date
@@ -77,7 +77,7 @@ def changes(moves: list[tuple[str, str, int]], order: tuple[str, ...] = ()) -> C
 
 
 def outcomes(customers: int, cutoffs: int = 1, **columns: Any) -> Outcomes:
-    """Random predictions and outcomes; half of the customers buy nothing."""
+    """Return random predictions and outcomes; half of the customers buy nothing."""
     random, rows = np.random.default_rng(1), customers * cutoffs
     days = pd.date_range("2010-03-01", periods=cutoffs, freq="MS")
     predicted = random.lognormal(4, 1, rows)
@@ -179,7 +179,7 @@ EMPTY: dict[str, Callable[[], Any]] = {
     "feature_importance": lambda: importance({}),
     "drift": lambda: drift({}),
 }
-"""Data without anything to draw."""
+"""Return empty data."""
 
 ONE: dict[str, Callable[[], Any]] = {
     "revenue_over_time": lambda: revenue([12.5], [0.0]),
@@ -203,7 +203,7 @@ ONE: dict[str, Callable[[], Any]] = {
     "feature_importance": lambda: importance({"a": 0.0}),
     "drift": lambda: drift({"value": 0.0}),
 }
-"""Data of one customer, day, model or group."""
+"""Return data of one customer, day, model or group."""
 
 FEW: dict[str, Callable[[], Any]] = {
     "revenue_over_time": lambda: revenue([9.0, 0.0, 1.0] * 7, [0.0] * 20 + [50.0]),
@@ -231,7 +231,7 @@ FEW: dict[str, Callable[[], Any]] = {
     "feature_importance": lambda: importance({"recency": 0.4, "returns": -0.01}),
     "drift": lambda: drift({"value": 0.05, "orders": 0.4}, chance=0.5),
 }
-"""Data of 20 customers."""
+"""Return data of 20 customers."""
 
 CROWDED: dict[str, Callable[[], Any]] = {
     "revenue_over_time": lambda: revenue([1e6] * 700, [1e4] * 699 + [1e7]),
@@ -278,4 +278,4 @@ CROWDED: dict[str, Callable[[], Any]] = {
     "feature_importance": lambda: importance({f"a_group_of_features_{i}": i for i in range(12)}),
     "drift": lambda: drift({f"a_feature_{i}_365d": i / 40 for i in range(40)}),
 }
-"""Data with long names, large numbers, many of each."""
+"""Return data with long names, large numbers and many of each."""

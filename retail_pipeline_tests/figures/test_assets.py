@@ -1,4 +1,4 @@
-"""The assets read real tables, keep the file, and show image, date and numbers as metadata."""
+"""The assets read real tables, write a file, and show image, date and numbers as metadata."""
 
 import sys
 from collections.abc import Collection, Iterator
@@ -38,7 +38,7 @@ OF_PAST_OUTCOMES = {
 
 @pytest.fixture
 def served(database: Database) -> Iterator[Database]:
-    """A database as a run leaves it behind: 20 customers, one model, no past outcome yet."""
+    """The name of a database after a run: 20 customers, one model, no complete outcome yet."""
     begin(database, source_id="test", as_of=AS_OF, run_id="a run")
     database.execute(
         "create table warehouse.revenue_daily (date_day date, sales_amount numeric, "
@@ -271,7 +271,7 @@ def test_terms_are_read_by_date_with_the_reason_of_an_abstention(served: Databas
     served.execute(
         "insert into clv.abstentions values ('decision_tree', '2011-06-01', 30, 'too few rows')"
     )
-    for day in (AS_OF, date(2011, 6, 2)):  # at the second nothing was fitted
+    for day in (AS_OF, date(2011, 6, 2)):  # no model was fitted at the second
         fit = Tables(served, day, 30).coefficients
         assert fit.terms["coefficient"].tolist() == [2.0], "of the version trained last"
         assert (fit.abstention, fit.as_of) == (None, AS_OF)
@@ -339,7 +339,7 @@ def test_a_figure_that_fails_is_named_and_the_others_are_kept(served: Database, 
 
 @pytest.mark.parametrize("table", ["warehouse.cohort_retention", "quality.source_state"])
 def test_a_lost_database_asks_for_a_retry(served: Database, tmp_path: Path, table: str):
-    """A table of a figure, or of the step, is locked; the session that waits for it is ended."""
+    """The session that waits for a locked table of a figure or of the step is ended."""
     end = (
         "select pg_terminate_backend(pid) from pg_stat_activity where wait_event_type = 'Lock' "
         f"and query ilike '%{table.partition('.')[2]}%' and datname = current_database()"

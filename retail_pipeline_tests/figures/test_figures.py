@@ -1,4 +1,4 @@
-"""What is drawn is what the data say, at any size, and no words overlap or leave the page."""
+"""Figures show the numbers of their data at any size; no text overlaps or leaves the page."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -33,7 +33,7 @@ NAMES = [each.name for each in FIGURES]
 
 
 def draw(name: str, data: Any, context: Context = CONTEXT) -> Plot:
-    """Return a figure of the registry, drawn from data as `Tables` would read it."""
+    """Return a figure of the registry, drawn from data in the form of `Tables`."""
     section = import_module(f"retail_pipeline.figures.{figure(name).section}")
     plot: Plot = getattr(section, name)(data, context)
     return plot
@@ -109,7 +109,7 @@ def test_no_words_overlap_or_leave_the_page(
 
 
 def past(name: str = "predicted_value") -> pd.DataFrame:
-    """Two cut-offs of 20 customers, actual values twice the predicted ones."""
+    """Return two cut-offs of 20 customers with actual values twice the predicted ones."""
     value = np.concatenate([np.arange(20.0), 3 * np.arange(20.0)])
     return frames.outcomes(20, 2, predicted_value=value, actual_value=2 * value).frame
 
@@ -330,7 +330,7 @@ NUMBERS = [
         {"predicted_over_actual": 1.25, "dates": 3, "dates_served": 2, "coverage_80": 1.0},
     ),
     (
-        "model_comparison",  # a at the last cut-off, where b abstained, does not count
+        "model_comparison",  # the last cut-off, where b abstained, does not count for a
         frames.metrics({"a": 20.0, "b": 30.0}, 3).replace({20.0: 21.0}).drop(index=5),
         {"best_by_deviance": "a", "cutoffs": 2, "tweedie_deviance_of_best": 21.0},
     ),
@@ -344,7 +344,7 @@ NUMBERS = [
     ("feature_importance", frames.importance({"a": 0.1, "b": 0.4}), {"most_important": "b"}),
     (
         "drift",
-        frames.drift({"month_of_year": 16.0, "orders": 0.3}),  # the calendar is left out
+        frames.drift({"month_of_year": 16.0, "orders": 0.3}),  # no feature of the calendar
         {"largest": "orders", "largest_index": 0.3, "quantities": 1, "changed_much": 1},
     ),
 ]
@@ -429,7 +429,7 @@ def test_words_on_colors_have_a_contrast_of_at_least_4_5(name: str):
 
 
 def frames_color(shade: float) -> tuple[str, float]:
-    """Return the ink on a shade of the scale, and the shade's relative luminance (WCAG 2)."""
+    """Return the text color on a shade of the scale and its relative luminance (WCAG 2)."""
     from retail_pipeline.figures.colors import SEQUENCE, ink_on
 
     rgb = np.array(SEQUENCE(shade)[:3])

@@ -1,4 +1,4 @@
-"""Dollars in a label are dollars: no label is read as a formula."""
+"""Dollar signs in a label are printed: no label is parsed as a formula."""
 
 from datetime import date
 
@@ -15,7 +15,7 @@ def test_a_label_with_dollars_and_backslashes_is_drawn_as_it_is_written() -> Non
     frame = pd.DataFrame({"date_day": days, "sales_amount": 900.0, "returns_amount": 1.0})
     frame = frame.assign(net_amount=899.0, orders=2)
     plot = revenue_over_time(frame, Context(date(2011, 6, 1), 180, currency=r"$\bad{$"))
-    assert png(plot.figure).startswith(b"\x89PNG")  # as a formula it could not be drawn at all
+    assert png(plot.figure).startswith(b"\x89PNG")  # not valid as a formula
     texts = plot.figure.findobj(Text)
     assert any(r"\bad" in text.get_text() for text in texts)
     assert not any(text.get_parse_math() for text in texts)

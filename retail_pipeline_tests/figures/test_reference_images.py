@@ -1,6 +1,6 @@
-"""The style by eye: a few small images that were looked at, compared with a tolerance.
+"""The style of figures, compared with a few reviewed images within a tolerance.
 
-After a wanted change: RETAIL_TEST_UPDATE_GOLDEN=1 draws them anew; look at them before committing.
+After a wanted change, RETAIL_TEST_UPDATE_GOLDEN=1 renews them; look at them before committing.
 """
 
 import io
@@ -23,7 +23,8 @@ from retail_pipeline_tests.figures.frames import CONTEXT
 FOLDER = Path(__file__).parent / "reference"
 DPI = 50
 TOLERANCE = 4.0
-"""Root of the mean squared difference, of 255: other letters pass, another layout does not."""
+"""The largest root mean square of the differences, of 255: another font passes, another
+layout fails."""
 
 DRAWN: dict[str, Callable[[], Plot]] = {
     "words": lambda: words("There is nothing yet", "It comes with the first run.", "Source: none."),

@@ -1,4 +1,4 @@
-"""How numbers are written, that colors stay apart in grey, and that inline images stay small."""
+"""Numbers are written in one way, colors differ in gray, and inline images are small."""
 
 import base64
 import io
@@ -74,12 +74,12 @@ def test_days_are_written_without_a_place_to_break():
     assert writing.day(date(2011, 6, 1)) == "1\u00a0Jun\u00a02011"
 
 
-def test_colors_stay_apart_in_grey():
-    grey = sorted(
+def test_colors_stay_apart_in_gray():
+    gray = sorted(
         float(np.dot(to_rgb(color), (0.2126, 0.7152, 0.0722)))
         for color in (colors.MAIN, colors.ACCENT, colors.NEUTRAL)
     )
-    assert min(np.diff(grey)) > 0.15
+    assert min(np.diff(gray)) > 0.15
     scale = [
         np.dot(colors.SEQUENCE(x)[:3], (0.2126, 0.7152, 0.0722)) for x in np.linspace(0, 1, 50)
     ]

@@ -1,8 +1,8 @@
-"""A stand-in of a server's management API: keeps what it is sent, refuses what a server refuses.
+"""A stand-in of the management API of an Airbyte server: stores objects, refuses invalid ones.
 
-Requests are read by the airbyte-api package's own models, so that a missing or misspelt field is
-an error here as there. A source's configuration is not: that package reads it as some other
-connector's.
+The models of the package airbyte-api parse the requests, so a missing or misspelled field is an
+error, as on a server. They do not parse the configuration of a source, which the package takes for
+that of another connector.
 The rules on keys that a source defines, on masked secrets and on PUT follow Airbyte's server.
 """
 
@@ -36,7 +36,7 @@ MASK = "**********"
 
 
 class Actor(BaseModel):
-    """What creating a source or destination takes."""
+    """The fields of a request that creates a source or destination."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -47,7 +47,7 @@ class Actor(BaseModel):
 
 
 class ActorUpdate(BaseModel):
-    """What PUT takes: all of it."""
+    """The fields of a PUT request: all of the object."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -57,7 +57,7 @@ class ActorUpdate(BaseModel):
 
 @dataclass
 class Management:
-    """The objects of one workspace by kind and id; `writes` are all requests that changed any."""
+    """The objects of one workspace by kind and id; `writes` lists the requests that changed any."""
 
     page: int = 2
     token_uses: int = 6
@@ -103,7 +103,7 @@ class Management:
         return JSONResponse({"access_token": token})
 
     def _enter(self, header: str) -> bool:
-        """A token opens a few times only, as one that expires."""
+        """Return whether the token is still valid; it expires after a few requests."""
         token = header.removeprefix("Bearer ")
         with self._lock:
             self._tokens[token] = self._tokens.get(token, 0) - 1
@@ -170,7 +170,7 @@ class Management:
         return body
 
     def _configured(self, source_id: str, body: dict[str, Any]) -> dict[str, Any]:
-        """Fill in the keys and cursors that the source defines, as discovery tells them."""
+        """Set the keys and cursors that the source defines, as discovery does."""
         definition = self.objects["sources"][source_id]["definitionId"]
         manifest = self.objects["definitions"][definition]["manifest"]
         declared = {each["name"]: each for each in manifest["streams"]}
@@ -193,7 +193,7 @@ _ID = {
 
 @contextmanager
 def serving(management: Management) -> Iterator[Management]:
-    """Serve it on a free loopback port and note its address."""
+    """Serve the API on a free loopback port and set its `url`."""
     route = Route(
         "/api/public/v1/{path:path}",
         management.answer,
@@ -205,7 +205,7 @@ def serving(management: Management) -> Iterator[Management]:
 
 
 def _exactly(model: type[BaseModel], body: dict[str, Any]) -> None:
-    """Validate, and refuse fields that the model does not know."""
+    """Return the validated request; a field that the model lacks is an error."""
     model.model_validate(body)
     known = {each.alias or name for name, each in model.model_fields.items()}
     if set(body) - known:

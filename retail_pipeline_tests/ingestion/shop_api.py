@@ -1,4 +1,4 @@
-"""A public shop API to replay: products, users and carts in pages of `limit` and `skip`, no key."""
+"""A replay of a public shop API: products, users, carts; pages by `limit` and `skip`; no key."""
 
 import random
 from collections.abc import Iterator
@@ -19,7 +19,7 @@ KINDS = ("products", "users", "carts")
 
 @dataclass
 class ShopApi:
-    """Serves lists of records; records may be changed between requests."""
+    """An API over lists of records, which a test may change between requests."""
 
     products: list[dict[str, Any]] = field(default_factory=list)
     users: list[dict[str, Any]] = field(default_factory=list)
@@ -40,14 +40,14 @@ class ShopApi:
 
 @contextmanager
 def serving(api: ShopApi) -> Iterator[ShopApi]:
-    """Serve it on a free loopback port and note its address."""
+    """Serve the API on a free loopback port and set its `url`."""
     with served(Starlette(routes=[Route("/{kind}", api.answer)])) as address:
         api.address = address
         yield api
 
 
 def generated(*, users: int = 60, carts: int = 900, seed: int = 3) -> ShopApi:
-    """Return a shop of two years, 2023 and 2024; nobody in it is real."""
+    """Return an invented shop of two years, 2023 and 2024."""
     dice = random.Random(seed)
     products = [
         {

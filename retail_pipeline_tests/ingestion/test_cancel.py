@@ -1,4 +1,4 @@
-"""A run that is terminated as the UI does it, over GraphQL, ends its sync within seconds."""
+"""A run that is terminated over GraphQL, as the UI does it, ends its sync within seconds."""
 
 import os
 import socket
@@ -60,7 +60,7 @@ STATUS = "query ($id: ID!) { runOrError(runId: $id) { ... on Run { status } } }"
 
 
 class HeldApi(PagedApi):
-    """Never sends its second page, and knows its totals."""
+    """An API that never sends its second page but has totals."""
 
     def answer(self, request: Request) -> Response:
         if request.path_params["stream"] != "totals":
@@ -72,7 +72,7 @@ class HeldApi(PagedApi):
 
 @contextmanager
 def webserver(folder: Path, environment: dict[str, str]) -> Iterator[str]:
-    """Run Dagster's UI over the landing assets; yield its address."""
+    """Yield the address of Dagster's UI over the landing assets."""
     (folder / "location.py").write_text(LOCATION)
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -99,8 +99,8 @@ def answers(port: int) -> bool:
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
-def ask(address: str, query: str, **variables: Any) -> Any:
-    body = {"query": query, "variables": variables}
+def query(address: str, document: str, **variables: Any) -> Any:
+    body = {"query": document, "variables": variables}
     answer = requests.post(f"{address}/graphql", json=body, timeout=30)
     answer.raise_for_status()
     assert "errors" not in answer.json(), answer.text
@@ -109,7 +109,7 @@ def ask(address: str, query: str, **variables: Any) -> Any:
 
 
 def processes_with(text: str) -> list[str]:
-    """Return the readers whose environment has a text."""
+    """Return the reader processes whose environment has a text."""
     found = []
     for folder in Path("/proc").glob("[0-9]*"):
         try:
@@ -144,16 +144,16 @@ def test_terminating_a_run_ends_its_sync_within_seconds(database: Database, tmp_
                 "repositoryLocationName": "location.py",
                 "jobName": "sync",
             }
-            launched = ask(address, LAUNCH, selector=selector)
+            launched = query(address, LAUNCH, selector=selector)
             assert "run" in launched, launched
             run_id = launched["run"]["runId"]
             wait_until(lambda: len(api.requests) > 1, seconds=60)
             assert processes_with(str(temporary))
             began = time.monotonic()
-            assert ask(address, TERMINATE, id=run_id)["__typename"] == "TerminateRunSuccess"
+            assert query(address, TERMINATE, id=run_id)["__typename"] == "TerminateRunSuccess"
             wait_until(lambda: not processes_with(str(temporary)), seconds=SECONDS)
             wait_until(
-                lambda: ask(address, STATUS, id=run_id)["status"] == "CANCELED", seconds=SECONDS
+                lambda: query(address, STATUS, id=run_id)["status"] == "CANCELED", seconds=SECONDS
             )
             print(f"ended after {time.monotonic() - began:.1f} s")  # noqa: T201
     with database.connect() as session:

@@ -1,4 +1,4 @@
-"""What the checks of a landing table notice: drifting columns, odd volumes, differing totals."""
+"""The checks of a landing table find changed columns, unusual volumes and other totals."""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -55,7 +55,7 @@ def test_columns_that_come_change_and_go_are_named(
             del record["name"]  # a removed one
         for record in changed[3:5]:
             record["price"] = {"amount": 1}  # another type
-        changed[7]["recorded_at"] = "yesterday"  # and one that the record cannot do without
+        changed[7]["recorded_at"] = "yesterday"  # and a required one
         drift = drift_of_a_sync(database, engine, api, changed)
     assert drift == Drift(("colour",), {"price": 2, "recorded_at": 1}, ("name",))
     check = check_schema("products", drift)

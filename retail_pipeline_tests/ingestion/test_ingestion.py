@@ -93,7 +93,7 @@ def innermost(result: ExecuteInProcessResult) -> str:
 
 
 def landed(database: Database, stream: str) -> list[tuple]:
-    """Return a table's rows without what names the load."""
+    """Return a table's rows without the columns about the load."""
     with database.connect() as session:
         rows = session.execute(
             f"select to_jsonb(t) - array['_airbyte_raw_id', '_airbyte_extracted_at', "
@@ -106,7 +106,7 @@ def test_an_increment_moves_what_is_new_and_equals_a_full_run(database: Database
     first = run(database, SIMULATOR, as_of="2024-06-01")
     assert first.success
     assert all(check.passed for check in checks(first).values())
-    assert len(checks(first)) == 10  # of each stream three, and one of money
+    assert len(checks(first)) == 10  # three per stream, and one of money
     before = metadata(first, "transactions")
     assert before["dagster/row_count"] == before["rows_synced"] > 0
     assert before["read_by"] == "page loop"
@@ -115,7 +115,7 @@ def test_an_increment_moves_what_is_new_and_equals_a_full_run(database: Database
     second = run(database, SIMULATOR, streams=["transactions"], as_of="2024-07-01")
     after = metadata(second, "transactions")
     new = after["dagster/row_count"] - before["dagster/row_count"]
-    assert 0 < new <= after["rows_synced"] <= new + 3  # the last ten minutes are read once more
+    assert 0 < new <= after["rows_synced"] <= new + 3  # the last ten minutes are read again
     increment = landed(database, "transactions")
     run(database, SIMULATOR, streams=["transactions"], as_of="2024-07-01", full_refresh=True)
     assert landed(database, "transactions") == increment
@@ -265,7 +265,7 @@ def test_failures_carry_their_reason_and_leave_the_state_alone(
     assert "HTTP 401: check RETAIL_SOURCE and RETAIL_API_KEY" in failure(refused)
     nobody = run(database, Settings(source=ApiSource("http://127.0.0.1:9")), streams=["users"])
     assert "the retail API does not answer" in failure(nobody)
-    assert innermost(nobody) == "ApiUnavailableError"  # what the command line shows
+    assert innermost(nobody) == "ApiUnavailableError"  # as the command line shows it
     missing = run(database, Settings(source=FileSource(tmp_path / "no.csv")), streams=["users"])
     assert "no.csv" in failure(missing)
     assert database.query("select from quality.source_state").empty
@@ -276,7 +276,7 @@ def test_a_failed_sync_tells_airbytes_reason(
 ) -> None:
     from retail_pipeline.ingestion import api
 
-    # The key is right when the totals are asked for and wrong when the connector reads.
+    # The key is valid for the request of the totals and not for the connector.
     totals = api.fetch_totals
     monkeypatch.setattr(
         api,
@@ -325,7 +325,7 @@ def test_a_server_is_used_by_the_names_of_its_connections(
                 suppression_key="0123456789abcdef" * 2,
             )
             [gone, *_] = open_dataset(SIMULATOR.source, date(2024, 6, 1)).records.users["user_id"]
-            forget(settings, str(gone))  # the server does not know, and lands the person
+            forget(settings, str(gone))  # the server has no suppression list and lands the person
             with pytest.MonkeyPatch.context() as patch:
                 patch.setattr(workspace, "_SERVER_POLL_SECONDS", 0.2)
                 synced = run(database, settings, streams=["users"])

@@ -1,4 +1,4 @@
-"""The landing tables that `database/` makes are the ones that the loader would make."""
+"""The landing tables of `database/` equal those that the loader creates."""
 
 import dataclasses
 

@@ -1,4 +1,4 @@
-"""Another source by configuration alone: the example's files, from a replayed shop to the marts."""
+"""The example `open_shop`, from a replayed shop to the marts: another source by files alone."""
 
 import os
 import shutil
@@ -30,7 +30,7 @@ def shop() -> Iterator[ShopApi]:
 
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
-    """A copy of the project with the example applied as its README says."""
+    """The path of a copy of the project with the example applied as in its README."""
     root = tmp_path / "project"
     leave = shutil.ignore_patterns("target", "__pycache__", "logs")
     for name in ("retail_pipeline", "airbyte", "dbt_project", "database", "deploy"):
@@ -79,7 +79,7 @@ def test_a_shop_comes_through_to_the_marts(
         timeout=900,
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    assert {key for *_, key in shop.requests} == {None}  # the retail API's key is not theirs
+    assert {key for *_, key in shop.requests} == {None}  # not sent to the shop
     with database.connect() as session:
         landed = session.execute(
             "select transaction_id, customer_id, transacted_at, net_amount, line_count "
@@ -118,12 +118,12 @@ def test_each_sync_replaces_the_table(shop: ShopApi, database: Database, tmp_pat
         first = engine.wait(engine.start(connection.id).job_id)
         assert (first.status, first.counts.rows_read) == ("succeeded", 900)
         shop.carts = [*shop.carts[:300], {**shop.carts[300], "userId": 1}]
-        shop.carts.append(shop.carts[0])  # served twice, as when pages move
+        shop.carts.append(shop.carts[0])  # served twice, as when records move between pages
         second = engine.wait(engine.start(connection.id).job_id)
         assert (second.status, second.counts.rows_read) == ("succeeded", 302)
         rows = landed(database)
         assert rows == {cart["id"]: cart["userId"] for cart in shop.carts}
-        shop.carts = [{"id": 1, "products": []}]  # it cannot do without its user
+        shop.carts = [{"id": 1, "products": []}]  # its user is required
         third = engine.wait(engine.start(connection.id).job_id)
         assert (third.status, third.counts.rows_rejected, landed(database)) == ("succeeded", 1, {})
         assert database.query("select * from quality.sync_states").empty

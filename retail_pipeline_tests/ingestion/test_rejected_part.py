@@ -1,4 +1,4 @@
-"""The checks of a landing count what was rejected: a bad record blocks nobody, a lost one does."""
+"""The checks count rejected records: a rejected one stops no run, a lost one does."""
 
 from decimal import Decimal
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Asking the API for its totals: what no request can be made of is one error, without the key."""
+"""Requests of the API's totals: an invalid address is one error, without the key."""
 
 import pytest
 

@@ -1,9 +1,9 @@
 """The nine laws of the pipeline, one test module each (law 7 has two).
 
-No change may weaken a law. A test here speaks of tables, files, commands and predictions, never of
-the code that keeps the law, so that it outlives a rewrite of that code.
+No change may weaken a law. The tests use tables, files, commands and predictions only, never the
+code that keeps the law, so they stay valid when that code is rewritten.
 
-1. The marts are a function of what is landed, of the versions seen and of the as-of date: any
+1. The marts are a function of the landed records, the versions seen and the as-of date: any
    sequence of syncs and builds, killed and partial ones between, gives the tables of one full
    refresh. `RETAIL_TEST_SCHEDULES=50` tries fifty random histories.
 2. Nothing recorded on or after D changes a feature, label, prediction or margin as of D, to the

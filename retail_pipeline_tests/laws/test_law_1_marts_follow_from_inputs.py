@@ -1,8 +1,8 @@
-"""The marts follow from what is landed, the versions seen and the as-of date, to the byte.
+"""The marts follow from the landed records, the versions seen and the as-of date, to the byte.
 
-A random history of syncs and builds, one of them partial and one killed, is compared with one build
-that finds the landing tables, their rows in another order, and the snapshots, but nothing else. CI
-runs one history; RETAIL_TEST_SCHEDULES=50 runs fifty.
+A random history of syncs and builds, one of them partial and one killed, is compared with a single
+build from the landing tables (rows in another order) and the snapshots alone. CI runs one history;
+RETAIL_TEST_SCHEDULES=50 runs fifty.
 """
 
 import os
@@ -21,7 +21,7 @@ MARTS = ["fct_transaction_items", "fct_transactions", "customer_days", "customer
 
 
 def _checksums(database: Database) -> dict[str, str]:
-    """A checksum of every table of the warehouse and what lies before it, whatever the order."""
+    """Return a checksum of every table from staging to the marts, independent of row order."""
     with database.connect() as connection:
         tables = connection.execute(
             "select format('%I.%I', schemaname, tablename) from pg_tables "
@@ -43,39 +43,39 @@ def test_any_history_gives_the_tables_of_one_build(
     dice = random.Random(f"builds {seed}")
     schedule = Schedule(database, seed)
     schedule.first_sync()
-    dbt.build(schedule.clock, command="seed")
-    dbt.build(schedule.clock)
+    dbt.build(schedule.as_of, command="seed")
+    dbt.build(schedule.as_of)
     for kind in dice.sample(["whole", "partial", "killed"], 3):
         schedule.next_sync()
         if kind == "whole":
-            dbt.build(schedule.clock)
+            dbt.build(schedule.as_of)
         elif kind == "partial":
-            dbt.build(schedule.clock, "--select", dice.choice(MARTS))
+            dbt.build(schedule.as_of, "--select", dice.choice(MARTS))
         else:
             _kill_a_build(database, dbt, schedule, dice.choice(MARTS))
     schedule.next_sync()
-    dbt.build(schedule.clock)
+    dbt.build(schedule.as_of)
 
     after_the_history = _checksums(database)
     assert len(after_the_history) > 15
     _drop_what_was_built(database)
     _rewrite_in_another_order(database)
-    dbt.build(schedule.clock, command="seed")
-    dbt.build(schedule.clock)
+    dbt.build(schedule.as_of, command="seed")
+    dbt.build(schedule.as_of)
     assert _checksums(database) == after_the_history
 
 
 def _kill_a_build(database: Database, dbt: DbtWorker, schedule: Schedule, mart: str) -> None:
-    """Kill a build while it waits for a mart: tables before it are new, those behind it old."""
+    """Kill a build while it waits for a mart: tables before it are new, those after it old."""
     with database.connect() as connection:
         connection.execute(f"lock table warehouse.{mart} in access exclusive mode")
-        dbt.send(schedule.clock)
+        dbt.send(schedule.as_of)
         _wait_for_lock(database, mart)
         dbt.kill()
 
 
 def _drop_what_was_built(database: Database) -> None:
-    """Drop all views and tables of dbt but the snapshots, which are the versions seen."""
+    """Drop all views and tables of dbt except the snapshots, which are the versions seen."""
     with database.connect() as connection:
         built = connection.execute(
             "select format('drop %s if exists %I.%I cascade', "

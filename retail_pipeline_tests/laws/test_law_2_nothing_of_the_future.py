@@ -1,9 +1,9 @@
-"""What becomes known on D or later changes nothing of D: no feature, prediction or cost of goods.
+"""Facts known on D or later change nothing as of D: no feature, prediction or cost of goods.
 
-From records to predictions in one piece, by the steps of `evaluate`: land, dbt, value.
+Each example goes from records to predictions by the steps of `evaluate`: land, dbt, value.
 
-The simulator's records always; the file that RETAIL_TEST_TRANSACTIONS names beside them. CI tries
-two examples of changes each; RETAIL_TEST_EXAMPLES=20 tries twenty.
+The records are those of the simulator and of the file that RETAIL_TEST_TRANSACTIONS names, if any.
+CI tries two sets of changes for each; RETAIL_TEST_EXAMPLES=20 tries twenty.
 """
 
 import os
@@ -37,11 +37,11 @@ _SAVED = [
     *(f"transactional.{stream}" for stream in STREAMS),
     *("intermediate.product_versions", "intermediate.customer_versions"),
 ]
-"""What a build remembers besides the marts, put back before each example."""
+"""The tables that builds keep besides the marts, restored before each example."""
 
 CHANGES = {
     "transactions": [
-        # Also to a time before D: it became known later all the same.
+        # Also to a time before D, because it still became known later.
         "transacted_at = transacted_at - interval '200 days'",
         "user_id = (select min(user_id) from transactional.transactions)",
         "country = 'Atlantis', channel = 'owl', items = jsonb_build_array(jsonb_build_object("
@@ -54,10 +54,10 @@ CHANGES = {
     ],
     "users": ["country = 'Atlantis', updated_at = updated_at - interval '1 year'"],
 }
-"""What may happen to a record, by stream; `recorded_at` never changes."""
+"""Possible changes of a record, by stream; `recorded_at` never changes."""
 
 SURE = ("transactions", CHANGES["transactions"][2])
-"""In every example, so that later features do change."""
+"""A change in every example, so that later features do change."""
 
 change = st.one_of(
     st.tuples(st.just(stream), st.sampled_from([*changes, "delete", "add"]))
@@ -134,7 +134,7 @@ def _assert_no_leakage(
 
 
 def _predictions(database: Database, features: str, entries: str, turn: date) -> pd.DataFrame:
-    """Return what every model predicts at D, the served one's first, from the marts alone."""
+    """Return the predictions of every model at D from the marts, those of the served one first."""
     valuation = value_customers(
         database.read(features), database.read(entries), pd.Timestamp(turn).date(), HORIZON_DAYS
     )
@@ -149,7 +149,7 @@ def _restore(database: Database) -> None:
 
 
 def _apply(database: Database, stream: str, what: str, turn: date, share: int, number: int) -> None:
-    """Change, remove or copy every so-manieth record of the stream that was recorded since."""
+    """Change, remove or copy every n-th record of the stream recorded on D or later."""
     key = STREAMS[stream]
     chosen = (
         f"recorded_at >= '{turn}'::timestamp at time zone 'UTC' "
@@ -170,7 +170,7 @@ def _apply(database: Database, stream: str, what: str, turn: date, share: int, n
 
 
 def _different(database: Database, where: str) -> int:
-    """How many rows of the features differ from those before, in either direction."""
+    """Return the number of feature rows that differ from those before, in either direction."""
     before = f"select * from public.features where {where}"
     now = f"select * from warehouse.customer_features where {where}"
     with database.connect() as connection:

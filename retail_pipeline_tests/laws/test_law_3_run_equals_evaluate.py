@@ -11,7 +11,7 @@ from retail_pipeline.settings import FileSource, Settings
 from retail_pipeline_tests.end_to_end.conftest import Run
 
 AS_OF, LATER = date(2023, 10, 1), date(2023, 11, 30)
-"""Five past cut-offs, of which the later are calibrated on the earlier."""
+"""The first date has five past cut-offs, of which the later are calibrated on the earlier."""
 TO_PREDICTIONS = '+key:"clv/predictions"'
 TO_CUSTOMER_DAYS = 'group:transactional or +key:"warehouse/customer_days"'
 

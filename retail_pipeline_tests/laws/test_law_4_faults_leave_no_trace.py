@@ -1,9 +1,9 @@
-"""Faults in the middle of a run: running again repairs it, and the tables are an undisturbed run's.
+"""After a fault in the middle of a run, another run gives the tables of an undisturbed one.
 
-Each case starts from a copy of one state, disturbs the run that brings it a month further, and then
-simply runs again. A case costs two runs, so by default one is tried, a kill of the very first run.
-RETAIL_TEST_FAULTS=all tries five restarts of PostgreSQL, ten kills, a full disk and a worker
-killed, as by a system without memory; RETAIL_TEST_FAULTS_SEED chooses other moments.
+Each case starts from a copy of one state, disturbs a run with an as-of date a month later, and runs
+again. A case takes two runs, so only one is tried by default, a kill of a first run.
+RETAIL_TEST_FAULTS=all tries five restarts of PostgreSQL, ten kills, a full disk and a worker killed
+as for lack of memory; RETAIL_TEST_FAULTS_SEED chooses other moments.
 """
 
 import logging
@@ -35,14 +35,14 @@ TABLES = (
     "group:transactional or group:staging or group:intermediate or group:warehouse "
     'or (group:clv and not key:"clv/backtest")'
 )
-"""What is made: all tables. Figures and the report are files, drawn anew by every run."""
+"""The selection of assets with tables; figures and report are files of every run."""
 RUN = ("run", "--source", SOURCE, "--horizon-days", "60", "--select", TABLES)
 BEFORE, AFTER = ("2024-06-01", "2024-07-01") if ALL else ("2023-08-01", "2023-09-01")
 PATIENCE_SECONDS = 300
 
 _SCHEMAS = ("transactional", "staging", "intermediate", "warehouse", "clv")
 _OF_THE_RUN = (
-    # When and how long, not what: these differ between any two runs.
+    # Times, durations and run ids differ between any two runs.
     *("predicted_at", "trained_at", "decided_at", "scored_at", "fit_seconds", "load_seconds"),
     *("dbt_updated_at", "run_id", "seconds", "made_at"),
 )
@@ -50,7 +50,7 @@ _OF_THE_RUN = (
 
 @dataclass
 class Home:
-    """A RETAIL_HOME with its own PostgreSQL, and the command line in it."""
+    """A RETAIL_HOME with its own PostgreSQL, and the command line for it."""
 
     folder: Path
 
@@ -66,12 +66,12 @@ class Home:
         return self.cli.start(*RUN, "--as-of", as_of)
 
     def run(self, as_of: str) -> None:
-        """Run to the end, which has to be a good one, in a process that remembers nothing."""
+        """Run in a new process; a failed run is an error."""
         done = self.cli.run(*RUN, "--as-of", as_of)
         assert done.returncode == DONE, done.stdout + done.stderr
 
     def tables(self) -> dict[str, str]:
-        """Return a fingerprint of each table's rows, without what differs between any two runs."""
+        """Return a digest of each table's rows, without columns that differ between runs."""
         with psycopg.connect(self.server.start()) as connection:
             columns = connection.execute(
                 "select format('%%I.%%I', table_schema, table_name), "
@@ -86,7 +86,7 @@ class Home:
 
 
 def _fingerprint(connection: psycopg.Connection, table: str, columns: str) -> str:
-    # Deciding twice on the same numbers is two rows that say the same.
+    # Two decisions on the same numbers are two equal rows.
     row = connection.execute(
         f"select count(*) || ':' || coalesce(md5(string_agg(r::text, '|' order by r::text)), '') "
         f"from (select distinct {columns} from {table}) as r"
@@ -97,7 +97,7 @@ def _fingerprint(connection: psycopg.Connection, table: str, columns: str) -> st
 
 @dataclass(frozen=True)
 class Start:
-    """The state that each case begins with, and what comes of it undisturbed."""
+    """The state at the start of each case, and the digests of an undisturbed run from it."""
 
     folder: Path
     tables: dict[str, str]
@@ -133,7 +133,7 @@ def copied(start: Start, folder: Path) -> Iterator[Home]:
 
 
 def disturbed(home: Home, disturb: Callable[[subprocess.Popen[str]], None]) -> tuple[int, str]:
-    """Run with a disturbance; return how it ended and what it said."""
+    """Return the exit code and the output of a disturbed run."""
     process = home.start(AFTER)
     disturb(process)
     said, errors = process.communicate(timeout=PATIENCE_SECONDS)
@@ -141,7 +141,7 @@ def disturbed(home: Home, disturb: Callable[[subprocess.Popen[str]], None]) -> t
 
 
 def moments(kind: str, count: int) -> list[float]:
-    """Return shares of a run's length at which to disturb it."""
+    """Return the moments of the disturbances, as shares of a run's length."""
     chance = random.Random(f"{kind} {SEED}")
     return [round(chance.uniform(0.05, 0.95), 3) for _ in range(count)]
 

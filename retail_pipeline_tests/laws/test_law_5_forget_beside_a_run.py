@@ -1,4 +1,4 @@
-"""A person who is forgotten while a sync reads them stays away; a plain `forget` waits for runs."""
+"""A person forgotten during a sync does not land again; a plain `forget` refuses beside a run."""
 
 import subprocess
 import threading

@@ -1,4 +1,4 @@
-"""A forgotten person is nowhere: in no table, no file, not in Dagster, not after the next sync."""
+"""A forgotten person is in no table, file or event of Dagster, even after the next sync."""
 
 import stat
 from collections.abc import Iterator
@@ -69,7 +69,7 @@ def run(
 
 
 def mentions(database: Database, words: list[str]) -> list[str]:
-    """Return the tables of a database, its statistics included, that hold one of the words."""
+    """Return the tables of a database that hold one of the words, statistics included."""
     with database.connect() as connection:
         tables = connection.execute(
             "select schemaname, tablename from pg_tables where schemaname <> 'information_schema' "
@@ -131,10 +131,10 @@ def test_a_forgotten_person_is_nowhere_and_stays_away(
     assert forget(settings, customer_id) == []
     key = settings.home / "suppression.key"
     assert stat.S_IMODE(key.stat().st_mode) == 0o600
-    assert instance.get_runs()[0].is_success  # what was redacted is still readable
+    assert instance.get_runs()[0].is_success  # redacted events can still be loaded
     assert instance.all_logs(instance.get_runs()[0].run_id)
 
-    # The earlier date is a new generation: everything is read again.
+    # The earlier date is a new generation, so everything is read again.
     for job, as_of, streams in (
         ("ingestion", "2023-11-01", ["users", "transactions"]),
         ("refresh", "2023-10-01", None),
@@ -157,7 +157,7 @@ def leave_traces(
     name: str,
     email: str,
 ) -> None:
-    """Mention the person where a failing run would."""
+    """Write the person's id, name and e-mail where a failing run would."""
     with database.connect() as connection:
         for stream, record in (
             ("users", {"user_id": customer_id, "email": email, "country": 7}),
@@ -317,7 +317,7 @@ def test_what_is_held_up_before_the_rows_go_starts_over(
 
 
 def bytes_of(database: Database, table: str) -> bytes:
-    """Return what the server's file of a table holds, deleted rows included."""
+    """Return the bytes of a table's file on the server, deleted rows included."""
     with database.connect(autocommit=True) as connection:
         connection.execute("checkpoint")
         row = connection.execute(

@@ -1,4 +1,4 @@
-"""Each role tries what it must not do, logged in as somebody who has that role alone."""
+"""Each role tries forbidden statements, from a login that has that role alone."""
 
 import secrets
 from collections.abc import Iterator
@@ -105,9 +105,9 @@ ALLOWED = {
 
 @pytest.fixture
 def built(database: Database) -> Database:
-    """A database as after a run: a mart and views that dbt's role made, a table of the scientist's.
+    """A database as after a run, with a mart and views of dbt's role and a table of the scientist.
 
-    What a copied database lacks, the rights on the database itself, is repaired.
+    The rights on the database itself, which a copied database lacks, are granted again.
     """
     database.migrate(repair=True)
     transformer = database.as_role(Role.TRANSFORMER)
@@ -122,7 +122,7 @@ def built(database: Database) -> Database:
 
 @pytest.fixture
 def login(built: Database) -> Iterator[dict[Role, str]]:
-    """The address of a login per role, as production has them."""
+    """The address of a login per role, as in production."""
     names = {role: f"login_{secrets.token_hex(4)}" for role in Role}
     with built.connect() as connection:
         for role, name in names.items():
@@ -182,7 +182,7 @@ def test_somebody_without_a_role_may_not_even_connect(built: Database) -> None:
 def test_no_login_below_the_owner_gets_into_dagsters_database(
     built: Database, login: dict[Role, str]
 ) -> None:
-    """Runs and schedules are kept there, and the owner's processes load what it says."""
+    """Dagster's storage is closed to the roles, because the owner's processes load its content."""
     url = dagster_database_url(Settings(database_url=built.url))
     name = Database(url).name
     try:

@@ -1,6 +1,6 @@
-"""Money of a whole file: the marts against sums of the file's own lines, exact, at three dates.
+"""The marts hold the exact money of a whole file at three dates.
 
-A generated file always runs; RETAIL_TEST_TRANSACTIONS names a real one.
+The file is a generated one, and the real one that RETAIL_TEST_TRANSACTIONS names, if any.
 """
 
 import os
@@ -28,7 +28,7 @@ MARTS = ("--select", "+revenue_daily", "+fct_transaction_items")
 
 
 class Money(NamedTuple):
-    """What a part of the file comes to: totals, a month, a country."""
+    """The expected sums of a part of the file: totals, a month, a country."""
 
     sales: Decimal
     returns: Decimal
@@ -58,7 +58,7 @@ def test_money_of_a_real_file_is_exact(database: Database, dbt: DbtWorker) -> No
 def _assert_money_is_exact(
     database: Database, dbt: DbtWorker, path: Path, as_of_dates: list[date]
 ) -> None:
-    """Each date is an increment on the one before: history grows as syncs bring it."""
+    """Compare marts and file at each date; each date is an increment on the one before."""
     lines = _lines_that_count(path)
     dbt.build(as_of_dates[0], command="seed")
     for as_of in as_of_dates:
@@ -80,7 +80,7 @@ def _assert_money_is_exact(
 
 
 def _lines_that_count(path: Path) -> pd.DataFrame:
-    """The file's good lines with exact amounts, and what their orders say of them."""
+    """Return the valid lines of the file with exact amounts and the values of their orders."""
     ids = {"customer_id": str, "invoice": str, "product_id": str}
     lines = pd.read_csv(path, dtype=ids) if path.suffix == ".csv" else pd.read_parquet(path)
     lines = lines.rename(columns={"invoice": "order_id"})
@@ -159,7 +159,7 @@ def _revenue_by_month(database: Database) -> dict[str, tuple[Decimal, Decimal, i
 
 
 def _generated(folder: Path, seed: int) -> Path:
-    """Eight months of orders: prices of a tenth of a penny, mixed signs, postage, bad lines."""
+    """Return eight months of orders: prices of .001, mixed signs, postage, bad lines."""
     dice = random.Random(seed)
     rows = []
     for number in range(400):
@@ -180,7 +180,7 @@ def _generated(folder: Path, seed: int) -> Path:
                     "country": dice.choice(["France", "Spain", "EIRE"]),
                 }
             )
-            # An invoice has one customer; some are typed in past midnight.
+            # An invoice has one customer; some have lines after midnight.
             rows[-1]["customer_id"] = rows[-1]["customer_id"] and f"K{number % 60}"
             at += timedelta(hours=dice.choice([0, 0, 0, 9]) if len(signs) == 1 else 0)
     path = folder / "orders.csv"

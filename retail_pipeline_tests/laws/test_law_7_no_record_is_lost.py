@@ -1,4 +1,4 @@
-"""Dirty pages: records served = rows + rejected + suppressed, read by pages or one by one."""
+"""Pages with faulty records: served = rows + rejected + suppressed, by pages or one by one."""
 
 from typing import Any
 
@@ -57,7 +57,7 @@ def test_every_record_is_a_row_or_rejected_or_suppressed(
 ) -> None:
     for number, record in enumerate(records):
         record["id"] = bad_key if number % 7 == 3 else f"id{number}"
-        record["n"] = number  # no column: it makes every record one of its own
+        record["n"] = number  # not a column; it makes every record unique
     by_page, pages = landed(database, records, None)
     one_by_one, singles = landed(database, records, Suppression({}, str, frozenset()))
     assert pages == singles
@@ -70,7 +70,7 @@ def test_every_record_is_a_row_or_rejected_or_suppressed(
 def landed(
     database: Database, records: list[dict[str, Any]], suppression: Suppression | None
 ) -> tuple[Outcome, list[tuple]]:
-    """Load into nothing, check the sum; return the outcome, rows and rejected records."""
+    """Load into an empty table, check the sum, and return outcome, rows and rejected records."""
     with database.connect(autocommit=True) as session:
         session.execute("drop table if exists transactional.things")
         session.execute("truncate quality.rejected_records, quality.suppressed_records")
@@ -92,13 +92,13 @@ def landed(
         ).fetchall()
         finite = "price not in ('NaN', 'Infinity', '-Infinity')"
         odd = session.execute(f"select price from transactional.things where not {finite}")
-        assert odd.fetchall() == []  # some servers write such numbers, though JSON has none
-        aside = session.execute(
+        assert odd.fetchall() == []  # some servers write such numbers, which JSON does not have
+        refused = session.execute(
             "select stream, record_hash, record, reason from quality.rejected_records"
         ).fetchall()
-    rejected = sum(stream == "things" for stream, *_ in aside)
+    rejected = sum(stream == "things" for stream, *_ in refused)
     assert outcome.rows_inserted == len(rows)
     assert len(rows) + rejected + outcome.rows_suppressed == len(records)
     for row, _ in rows:
         del row["_airbyte_meta"]["sync_id"]
-    return outcome, sorted([*rows, *aside], key=str)
+    return outcome, sorted([*rows, *refused], key=str)

@@ -1,4 +1,4 @@
-"""The wiring: loads with nothing running, one lineage from API to figure, no silent change."""
+"""The graph loads with nothing running, joins API and figures, and changes only on purpose."""
 
 import json
 import os
@@ -88,7 +88,7 @@ def test_one_lineage_runs_from_the_api_to_predictions_and_figures(
 
 
 def test_the_graph_is_the_one_that_was_reviewed(definitions: Definitions) -> None:
-    """After a wanted change: RETAIL_TEST_UPDATE_GOLDEN=1 rewrites the snapshot for the review."""
+    """After a wanted change, RETAIL_TEST_UPDATE_GOLDEN=1 rewrites the snapshot for the review."""
     now = graph(definitions)
     if os.environ.get("RETAIL_TEST_UPDATE_GOLDEN"):
         GOLDEN.write_text(json.dumps(now, indent=1) + "\n")

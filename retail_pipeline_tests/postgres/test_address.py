@@ -1,4 +1,4 @@
-"""PostgreSQL addresses: what was given is what every driver reads, whatever it holds."""
+"""Every driver reads the same address of PostgreSQL, whatever characters it has."""
 
 import os
 import pwd
@@ -137,7 +137,7 @@ def test_an_airbyte_server_is_not_sent_to_a_socket_of_this_machine() -> None:
 
 @pytest.fixture
 def socket_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """The owner's address of a server that listens on a socket beside its log, too."""
+    """The owner's address of a server that also listens on a socket in its folder."""
     folder = tmp_path / "p"
     monkeypatch.setitem(server._SETTINGS, "unix_socket_directories", str(folder))
     embedded = server.EmbeddedServer(folder)

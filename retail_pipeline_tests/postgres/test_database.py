@@ -1,4 +1,4 @@
-"""Table I/O: types survive the way there and back, a publication is all or nothing."""
+"""Table I/O: types survive writing and reading, and a table is published whole or not at all."""
 
 import os
 import signal
@@ -65,8 +65,8 @@ def test_a_publication_that_fails_leaves_the_table_as_it_was(
 def test_a_repeated_key_and_an_unknown_column_are_named(database: Database, table: str) -> None:
     with pytest.raises(PipelineError, match=r"clv\.sample: 1 rows repeat a key.*'a'"):
         database.publish(table, pd.DataFrame({"id": ["a", "a"]}), key=["id"])
-    with pytest.raises(PipelineError, match=r"clv\.sample has no column colour"):
-        database.publish(table, pd.DataFrame({"id": ["a"], "colour": ["red"]}), key=["id"])
+    with pytest.raises(PipelineError, match=r"clv\.sample has no column color"):
+        database.publish(table, pd.DataFrame({"id": ["a"], "color": ["red"]}), key=["id"])
 
 
 def test_rows_are_replaced_in_the_types_of_the_table(database: Database) -> None:
@@ -81,8 +81,8 @@ def test_rows_are_replaced_in_the_types_of_the_table(database: Database) -> None
     assert back["n"].tolist() == [7, 2]
     assert back["x"].isna().tolist() == [False, True]
     assert back["day"].tolist() == days.tolist()
-    with pytest.raises(PipelineError, match=r"clv\.plain has no column colour"):
-        database.replace("clv.plain", rows.assign(colour="red"), "true")
+    with pytest.raises(PipelineError, match=r"clv\.plain has no column color"):
+        database.replace("clv.plain", rows.assign(color="red"), "true")
     assert len(database.query("select * from clv.plain")) == 2
 
 

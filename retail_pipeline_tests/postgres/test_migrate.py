@@ -1,4 +1,4 @@
-"""Migrations: which servers they are applied to, and what they repair."""
+"""Migrations: the servers that they accept, and the differences that they repair."""
 
 import secrets
 from concurrent.futures import ThreadPoolExecutor
@@ -80,7 +80,7 @@ def test_what_differs_is_said_and_mended(database: Database) -> None:
         "schema public: everyone may create",
         "transactional.users: retail_reader may select",
     ]
-    assert database.differences() == found  # asking changed nothing
+    assert database.differences() == found  # the check changed nothing
     assert database.migrate(repair=True) == ["002_landing.sql"]
     assert database.differences().lines() == []
 
@@ -90,7 +90,7 @@ def test_databases_of_one_server_may_migrate_at_once(server_url: str) -> None:
     with psycopg.connect(server_url, autocommit=True) as connection:
         for name in names:
             connection.execute(f"create database {name}")
-        # Nothing depends on the roles in these databases yet: as on a new server.
+        # No database uses the roles yet, as on a new server.
         databases = [Database(sibling_url(server_url, name)) for name in names]
         with ThreadPoolExecutor(4) as pool:
             assert all(pool.map(Database.migrate, databases))
@@ -108,7 +108,7 @@ def test_an_owner_who_may_not_create_roles_is_told_what_to_have_run(
         connection.execute(f"create database {name} owner {name}")
         url = sibling_url(server_url, name)
         managed = Database(url.replace(url.split("//")[1].split("@")[0], f"{name}:secret"))
-        # The roles are there, but nobody made the owner a member of them.
+        # The roles exist, but the owner is not a member of them.
         with pytest.raises(PipelineError, match=r"administrator .*database/000_roles\.sql"):
             managed.migrate()
         roles = (migrate.SCRIPTS / migrate.ROLES).read_bytes()

@@ -1,4 +1,4 @@
-"""A scratch database is gone with its process, and is nobody else's to drop before that."""
+"""A scratch database is dropped after its process has ended, and never before."""
 
 import subprocess
 import sys
@@ -23,7 +23,7 @@ with scratch_database(Settings(database_url=sys.argv[1])) as scratch:
 
 @contextmanager
 def holding(url: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
-    """A process that holds a scratch database without a session in it, and the database's name."""
+    """Yield a process with a scratch database but no session in it, and the database's name."""
     with subprocess.Popen(
         [sys.executable, "-c", HOLD, url],
         stdin=subprocess.PIPE,
@@ -50,7 +50,7 @@ def test_what_a_killed_process_held_goes_with_the_next_and_what_a_live_one_holds
         assert {abandoned, held} == scratch_databases(database)
         killed.kill()
         killed.wait()
-        deadline = time.monotonic() + 30  # until the server has seen its sessions end
+        deadline = time.monotonic() + 30  # until the server has ended its sessions
         while abandoned in scratch_databases(database):
             assert time.monotonic() < deadline
             with scratch_database(Settings(database_url=database.url)) as scratch:

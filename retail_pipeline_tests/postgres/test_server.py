@@ -1,4 +1,4 @@
-"""The embedded server: shared, safe to start twice, back after a crash, closed to others."""
+"""The embedded server is shared, starts once, recovers from a crash and is closed to others."""
 
 import os
 import signal

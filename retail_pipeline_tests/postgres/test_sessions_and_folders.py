@@ -1,4 +1,4 @@
-"""Nothing waits or works for ever on our sessions, and the server's folder is its owner's alone."""
+"""Sessions have timeouts, and the server's folder is closed to other accounts."""
 
 import os
 import stat
@@ -15,8 +15,8 @@ BOUNDS = ("lock_timeout", "statement_timeout")
 @pytest.mark.parametrize("role", [None, Role.LOADER, Role.SCIENTIST, Role.READER])
 def test_every_session_has_an_end(database: Database, role: Role | None) -> None:
     ours = database.as_role(role) if role else database
-    asked = "select name, setting::bigint as ms from pg_settings where name = any(array{})"
-    statement = asked.format(list(BOUNDS))
+    settings = "select name, setting::bigint as ms from pg_settings where name = any(array{})"
+    statement = settings.format(list(BOUNDS))
     with ours.connect() as connection:
         plain = dict(connection.execute(statement).fetchall())
     columns = ours.query(statement)  # ADBC

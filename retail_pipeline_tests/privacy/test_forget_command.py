@@ -1,4 +1,4 @@
-"""The command `forget`: it asks first, a dry run changes nothing, a second call finds nothing."""
+"""`forget` needs a confirmation, a dry run changes nothing, a second call finds nothing."""
 
 from pathlib import Path
 
@@ -14,9 +14,9 @@ def test_forget_removes_only_when_it_may(database: Database, tmp_path: Path) -> 
     def users() -> list[str]:
         return sorted(database.query("select user_id from transactional.users")["user_id"])
 
-    asked = cli("forget", "K17")
-    assert (asked.returncode, users()) == (WRONG_USE, ["K17", "K18"])
-    assert "--yes" in asked.stderr
+    refused = cli("forget", "K17")
+    assert (refused.returncode, users()) == (WRONG_USE, ["K17", "K18"])
+    assert "--yes" in refused.stderr
 
     dry = cli("forget", "K17", "--dry-run")
     assert (dry.returncode, users()) == (DONE, ["K17", "K18"])

@@ -1,4 +1,4 @@
-"""A key that can be guessed would name the forgotten: it is refused wherever it comes from."""
+"""A key that can be guessed, and would reveal forgotten ids, is refused from every source."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""The report: one file that asks for nothing and says what the tables say, whatever was drawn."""
+"""The report is one file without requests, with the numbers of the tables."""
 
 import io
 import re
@@ -49,7 +49,7 @@ FINDING = 'One customer in five brings "most" of <all> & more'
 
 
 class Page(HTMLParser):
-    """What a page holds: tags, addresses, ids, attributes by tag."""
+    """The content of a page: tags, addresses, ids, attributes by tag."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -68,7 +68,7 @@ class Page(HTMLParser):
 
 
 def noise(width: int, height: int) -> bytes:
-    """A PNG that cannot be compressed."""
+    """Return a PNG that cannot be compressed."""
     pixels = np.random.default_rng(1).integers(0, 256, (height, width, 3), dtype=np.uint8)
     buffer = io.BytesIO()
     Pillow.fromarray(pixels).save(buffer, format="PNG")
@@ -77,7 +77,7 @@ def noise(width: int, height: int) -> bytes:
 
 @pytest.fixture
 def served(database: Database) -> Database:
-    """A database as a first run leaves it: ten customers predicted, no past outcome."""
+    """A database after a first run: predictions of ten customers, no past outcome."""
     begin(database, source_id="test", as_of=AS_OF, run_id="a run")
     for statement in (
         "create table warehouse.fct_transactions as select timestamptz '2024-06-30' "
@@ -109,7 +109,7 @@ def figure(home: Path, name: str, png: bytes) -> AssetsDefinition:
 
 
 def report(database: Database, home: Path, pngs: list[bytes]) -> tuple[str, dict]:
-    """Materialize a table with two checks, figures, card and report; return the page."""
+    """Materialize a table with two checks, figures, card and report, and return the page."""
 
     @asset(key=AssetKey(["warehouse", "fct_transactions"]), group_name="warehouse")
     def table() -> MaterializeResult:
@@ -172,11 +172,11 @@ def test_the_report_is_one_complete_and_well_formed_page(
 def test_the_card_counts_what_revenue_counts_and_was_known(
     served: Database, tmp_path: Path
 ) -> None:
-    """Ten purchases of 10.50; postage, a test record, late news and returns beside them."""
+    """Add ten purchases of 10.50, and postage, a test record, late records and returns."""
     served.execute(
         "insert into warehouse.fct_transactions values "
         "('2024-06-28', '2024-06-28', 'c1', 25, 5, false), "  # 5 of it postage
-        "('2024-06-29', '2024-06-29', null, -4, 0, false), "  # a return of nobody known
+        "('2024-06-29', '2024-06-29', null, -4, 0, false), "  # a return of an unknown customer
         "('2024-06-01', '2024-06-01', 'test', 1000, 1000, true), "
         "('2024-06-27', '2024-07-02', 'late', 500, 0, false), "  # recorded after the date
         "('2024-07-01', null, 'new', 300, 0, false)"
@@ -251,7 +251,7 @@ def test_the_card_counts_the_cutoffs_of_the_last_twelve_months_alone(
         "as_of_date) values ('mean', '2023-06-01', 30, 10, 9, '2024-07-01'), "  # too old
         "('mean', '2023-06-02', 30, 10, 2, '2024-07-01'), "
         "('mean', '2024-06-01', 30, 10, 1, '2024-07-01'), "
-        "('mean', '2024-06-02', 30, 10, 8, '2024-07-01')"  # not over
+        "('mean', '2024-06-02', 30, 10, 8, '2024-07-01')"  # not complete yet
     )
     report(served, tmp_path, [])
     card = (tmp_path / "report" / "model_card.md").read_text()

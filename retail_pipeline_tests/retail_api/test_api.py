@@ -1,4 +1,4 @@
-"""The API over HTTP: pages, parameters, key, limits, clock, totals, and its true document."""
+"""The API over HTTP: pages, parameters, key, limits, as-of date, totals, OpenAPI document."""
 
 import asyncio
 import gc
@@ -286,10 +286,10 @@ def test_an_api_as_of_today_goes_on_with_the_days(monkeypatch: pytest.MonkeyPatc
 
     monkeypatch.setattr(serve, "datetime", Clock)
     app = serve.FollowingToday(lambda day: create_app(open_dataset(SOURCE, day), api_key="key"))
-    asked = [ask_totals(app), ask_totals(app)]
+    totals = [ask_totals(app), ask_totals(app)]
     days.pop(0)
-    asked += [ask_totals(app), ask_totals(app)]
-    assert asked == [*[served[date(2024, 6, 1)]] * 2, *[served[date(2024, 6, 2)]] * 2]
+    totals += [ask_totals(app), ask_totals(app)]
+    assert totals == [*[served[date(2024, 6, 1)]] * 2, *[served[date(2024, 6, 2)]] * 2]
 
 
 def totals_at(day: date) -> Any:
@@ -309,11 +309,11 @@ def test_a_dataset_leaves_memory_some_time_after_it_was_used_last(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(dataset_module, "KEPT_SECONDS", 0.05)
-    source = SimulatorSource(customers=60, seed=6)  # which no other test serves
+    source = SimulatorSource(customers=60, seed=6)  # a seed of this test alone
     first = open_dataset(source)
     known = weakref.ref(first)
     time.sleep(0.3)
-    assert open_dataset(source) is first  # it was in use
+    assert open_dataset(source) is first  # the dataset was in use
     del first
     deadline = time.monotonic() + 10
     while known() is not None and time.monotonic() < deadline:

@@ -1,4 +1,4 @@
-"""Rows of CSV files: no line is swallowed, counts add up, quoted newlines are values."""
+"""Rows of CSV files: no line is lost, counts add up, quoted newlines belong to values."""
 
 import csv
 import io
@@ -91,7 +91,7 @@ def test_a_proper_csv_is_read_as_it_was_written_or_set_aside(
     found = read(tmp_path_factory.mktemp("csv"), text.getvalue())
     if not found.unusable:
         assert values(found) == rows
-    # A value in which a line has the commas of a whole row cannot be told from rows.
+    # A quoted line with as many commas as a row cannot be distinguished from a row.
     assert any("\n" in value or "\r" in value for row in rows for value in row) or (
         not found.unusable
     )

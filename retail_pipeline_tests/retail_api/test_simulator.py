@@ -1,4 +1,4 @@
-"""The simulated retailer: statistics, determinism, the prefix law, its dirt and its truth."""
+"""The simulator: statistics, determinism, the prefix law, faulty records, true rates."""
 
 from datetime import date, timedelta
 

@@ -109,10 +109,10 @@ LINES = st.builds(
 def test_what_a_file_holds_at_a_clock_is_what_its_lines_until_then_hold(
     tmp_path: Path, lines: list[dict], day: int
 ) -> None:
-    clock = f"2024-01-0{day}"
-    until = [each for each in lines if each["ts"] < clock]
+    as_of = f"2024-01-0{day}"
+    until = [each for each in lines if each["ts"] < as_of]
     assume(until)
-    whole = read_transactions_file(write(tmp_path, lines)).records.before(date.fromisoformat(clock))
+    whole = read_transactions_file(write(tmp_path, lines)).records.before(date.fromisoformat(as_of))
     cut = read_transactions_file(write(tmp_path, until)).records
     for name in ("transactions", "items", "users", "products"):
         pd.testing.assert_frame_equal(

@@ -1,4 +1,4 @@
-"""What the warehouse's tests share."""
+"""Fixtures of the tests of the warehouse."""
 
 from collections.abc import Iterator
 
@@ -18,5 +18,5 @@ def dbt_of_all(server_url: str) -> Iterator[DbtWorker]:
 
 @pytest.fixture
 def dbt(database: Database, dbt_of_all: DbtWorker) -> DbtWorker:
-    """Dbt that builds in the database of the test; it has been started and has parsed before."""
+    """A running dbt process, with the project parsed, that builds in the database of the test."""
     return dbt_of_all

@@ -1,4 +1,4 @@
-"""dbt in a process of its own, for tests that build many times: it starts and parses once."""
+"""One dbt process for tests with many builds: it starts and parses once."""
 
 import json
 import os
@@ -12,7 +12,7 @@ from retail_pipeline.warehouse.project import dbt_environment
 
 
 class DbtWorker:
-    """dbt in a process of its own that runs again and again in the database of one address."""
+    """A dbt process for many runs in the database of one address."""
 
     def __init__(self, url: str) -> None:
         self._process = subprocess.Popen(
@@ -28,15 +28,15 @@ class DbtWorker:
 
     def send(
         self,
-        clock: date,
+        as_of: date,
         *arguments: str,
         command: str = "build",
         tests: bool = False,
         **variables: object,
     ) -> None:
-        """Start a run, by default of snapshots and models alone: many tests look at rows."""
+        """Start a run, by default of snapshots and models without data tests."""
         assert self._process.stdin is not None
-        text = json.dumps({"as_of_date": str(clock), **variables}, default=str)
+        text = json.dumps({"as_of_date": str(as_of), **variables}, default=str)
         without = ["--exclude-resource-type", "unit_test", *([] if tests else ["test"])]
         call = [command, "--vars", text, *(without if command == "build" else []), *arguments]
         self._process.stdin.write(json.dumps(call) + "\n")
@@ -45,14 +45,14 @@ class DbtWorker:
 
     def build(
         self,
-        clock: date,
+        as_of: date,
         *arguments: str,
         command: str = "build",
         tests: bool = False,
         **variables: object,
     ) -> None:
-        """Run to the end, which has to be a good one."""
-        self.send(clock, *arguments, command=command, tests=tests, **variables)
+        """Run and wait for the end; a failed run is an error."""
+        self.send(as_of, *arguments, command=command, tests=tests, **variables)
         answer = self._answer()
         assert json.loads(answer) is True, answer
 

@@ -1,8 +1,8 @@
-"""Many dbt runs of one start: a program for tests of many builds.
+"""A program that runs dbt many times after one start, for tests with many builds.
 
-Each line of standard input is a JSON list of dbt's arguments. Each run is a child that finds dbt
-imported and the project parsed; standard output gets a line with its process id when it starts, and
-one with `true` or dbt's error when it ends (`null` where it was killed).
+Each line of standard input is a JSON list of dbt's arguments. Each run is a forked child with dbt
+imported and the project parsed. Standard output gets its process id when it starts, and `true` or
+dbt's error when it ends (`null` where it was killed).
 """
 
 import json
@@ -18,9 +18,9 @@ from retail_pipeline.warehouse.project import PROJECT_FOLDER
 
 
 def main() -> None:
-    """Run what is asked until the input ends."""
+    """Run each line of the input until it ends."""
     answers = os.fdopen(os.dup(1), "w", buffering=1)
-    # dbt writes to standard output, quiet or not.
+    # dbt writes to standard output even when it is quiet.
     os.dup2(2, 1)
     with tempfile.TemporaryDirectory(prefix="retail-dbt-") as folder:
         paths = ["--project-dir", str(PROJECT_FOLDER), "--profiles-dir", str(PROJECT_FOLDER)]

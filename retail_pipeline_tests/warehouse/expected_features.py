@@ -1,4 +1,4 @@
-"""`warehouse.customer_features` once more, in plain pandas: what the SQL is held against."""
+"""`warehouse.customer_features` in plain pandas, to compare the SQL with."""
 
 from datetime import date
 from typing import Any
@@ -15,12 +15,12 @@ def expected_features(
     users: list[Record],
     as_of_dates: list[date],
 ) -> pd.DataFrame:
-    """Return the features that the records of the API imply; excluded lines are not given.
+    """Return the features of the API's records, which hold no excluded lines.
 
     Args:
-        transactions: What the API serves, each once.
-        products: All versions that it has served.
-        users: All versions that it has served.
+        transactions: The records of the API, each once.
+        products: All versions that the API has served.
+        users: All versions that the API has served.
         as_of_dates: The dates to compute.
     """
     rows = []

@@ -1,4 +1,4 @@
-"""Landing rows for the warehouse's tests, written straight into the tables that Airbyte fills."""
+"""Landing rows for the tests of the warehouse, written directly into Airbyte's tables."""
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -19,7 +19,7 @@ AIRBYTE_COLUMNS: dict[str, Any] = {
 
 
 def land(database: Database, stream: str, records: Iterable[Mapping[str, Any]]) -> None:
-    """Insert API records into a landing table; a list or dict becomes jsonb."""
+    """Insert API records into a landing table; lists and dicts become jsonb."""
     with database.connect() as connection:
         for record in records:
             row = {
@@ -70,7 +70,7 @@ def line(
 
 
 def land_file(database: Database, path: Path) -> pd.DataFrame:
-    """Land a transactions file by COPY, an invoice as one transaction; return its lines."""
+    """Land a file by COPY, each invoice as a transaction, and return its lines."""
     lines = pd.read_parquet(path)
     with database.connect() as connection:
         connection.execute(

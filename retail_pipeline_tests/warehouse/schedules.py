@@ -1,6 +1,6 @@
-"""Random arrival schedules: what a shop's feed delivers sync by sync, late, corrected, again.
+"""Random schedules of arrivals in a shop's feed: late, corrected and repeated records.
 
-A schedule changes the landing tables as a sync would; it knows nothing of the warehouse.
+A schedule changes the landing tables as a sync would; it does not read the warehouse.
 """
 
 import random
@@ -19,11 +19,11 @@ _PRODUCTS = ["P1", "P2", "P3", "P4", "P5", "POST", "TEST9", None]
 
 
 class Schedule:
-    """One feed, delivered step by step.
+    """A feed that is delivered step by step.
 
     Args:
-        database: Where it lands.
-        seed: Decides everything.
+        database: The database in which it lands.
+        seed: The seed of all random choices.
     """
 
     def __init__(self, database: Database, seed: int) -> None:
@@ -31,18 +31,18 @@ class Schedule:
         self._dice = random.Random(seed)
         self._known: dict[str, Record] = {}
         self._numbers = 0
-        self.clock = date(2023, 5, 1) + timedelta(days=self._dice.randrange(60))
+        self.as_of = date(2023, 5, 1) + timedelta(days=self._dice.randrange(60))
 
     def first_sync(self) -> None:
-        """Deliver the history up to the clock."""
+        """Deliver the history up to the as-of date."""
         for _ in range(self._dice.randrange(30, 60)):
             self._deliver(self._sale())
         self._change_products()
 
     def next_sync(self) -> None:
-        """Let days pass, perhaps none, and deliver what arrives then."""
+        """Move the as-of date by some days, perhaps none, and deliver what arrives then."""
         dice = self._dice
-        self.clock += timedelta(days=dice.choice([0, 1, 1, 7, 20, 45]))
+        self.as_of += timedelta(days=dice.choice([0, 1, 1, 7, 20, 45]))
         arrivals = [
             (self._new_sales, 0.8),
             (self._late_returns, 0.7),
@@ -60,7 +60,7 @@ class Schedule:
             self._deliver(self._sale(since=20))
 
     def _late_returns(self) -> None:
-        """Returns that happened up to 60 days ago and are recorded only now."""
+        """Deliver returns of the last 60 days that are recorded only now."""
         sales = [r for r in self._known.values() if r["type"] == "sale" and r["items"]]
         for sale in self._dice.sample(sales, min(len(sales), self._dice.randrange(1, 4))):
             first = sale["items"][0]
@@ -80,7 +80,7 @@ class Schedule:
             )
 
     def _corrections(self) -> None:
-        """Other lines, another customer, another time; sometimes with the update's old time."""
+        """Change lines, customers or times of records, sometimes with an unchanged `updated_at`."""
         dice = self._dice
         for record in dice.sample(list(self._known.values()), dice.randrange(1, 4)):
             changes: Record = dice.choice(
@@ -98,12 +98,12 @@ class Schedule:
             self._deliver({**record, **changes, "updated_at": at})
 
     def _redeliveries(self) -> None:
-        """The same records once more; some destinations write the row anew."""
+        """Deliver the same records again; some destinations then rewrite the row."""
         for record in self._dice.sample(list(self._known.values()), 3):
             self._deliver(record)
 
     def _deletions(self) -> None:
-        """A person is forgotten, or records vanish from the landing table."""
+        """Forget a person, or delete records from the landing table."""
         names = self._dice.sample(sorted(self._known), 2)
         if self._dice.random() < 0.5:
             user = self._known[names[0]]["user_id"]
@@ -115,7 +115,7 @@ class Schedule:
             )
 
     def _change_products(self) -> None:
-        """A product is listed, or filed elsewhere; a user moves."""
+        """Add a product, change a category or move a user."""
         product = self._dice.choice(_PRODUCTS[:5])
         recorded = self._moment()
         category = self._dice.choice(["C1", "C2", None])
@@ -183,14 +183,14 @@ class Schedule:
             )
 
     def _moment(self, since: int | None = None) -> datetime:
-        """A moment before the clock, at most so many days before."""
+        """Return a time before the as-of date, at most so many days before."""
         days = (self._now() - _START).days
         days = self._dice.randrange(max(days - since, 0) if since else 0, days)
-        # Few distinct times: ties are wanted.
+        # Few distinct times, so that there are ties.
         return _START + timedelta(days=days, hours=self._dice.choice([0, 9, 23]))
 
     def _now(self) -> datetime:
-        return datetime(self.clock.year, self.clock.month, self.clock.day, tzinfo=UTC)
+        return datetime(self.as_of.year, self.as_of.month, self.as_of.day, tzinfo=UTC)
 
     def _next(self) -> int:
         self._numbers += 1

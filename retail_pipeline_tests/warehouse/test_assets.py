@@ -1,4 +1,4 @@
-"""dbt in Dagster: keys that join the layers, metadata on what was built, checks that block."""
+"""dbt in Dagster: asset keys that join the layers, metadata of tables, blocking checks."""
 
 from datetime import date
 from pathlib import Path
@@ -111,7 +111,7 @@ def test_a_run_materializes_all_with_counts_columns_and_lineage(
     }
     versions = data_versions(result)
     assert all(versions[name] for name in made if name.startswith("warehouse/"))
-    # Nothing has changed, so no data version has; a late return changes those of what it is in.
+    # Unchanged data keeps all data versions; a late return changes those of its tables.
     some = '+key:"warehouse/fct_transactions" or +key:"warehouse/dim_dates"'
     again = data_versions(_run(database, home, select=some))
     assert again.items() <= versions.items()
@@ -124,7 +124,7 @@ def test_a_run_materializes_all_with_counts_columns_and_lineage(
 
 
 def data_versions(result: ExecuteInProcessResult) -> dict[str, str | None]:
-    """The data versions of the tables that a build has made."""
+    """Return the data versions of the tables of a build."""
     return {
         event.asset_key.to_user_string(): (event.tags or {}).get("dagster/data_version")
         for event in result.asset_materializations_for_node("dbt_build")

@@ -1,4 +1,4 @@
-"""A dbt build on landing rows made by hand: what the marts hold, to the row and the penny."""
+"""A dbt build on landing rows made by hand gives exact rows and amounts of the marts."""
 
 from datetime import date
 from pathlib import Path
@@ -50,7 +50,7 @@ def test_marts_hold_every_line_and_count_what_counts(database: Database) -> None
         database,
         "transactions",
         [
-            # Half past midnight in UTC+1: the day is UTC's.
+            # Half past midnight in UTC+1 is the day before in UTC.
             transaction(
                 "T1", "K1", "2024-01-02T00:30:00+01:00", [line(9.5, discount=0.5), line(3)]
             ),
@@ -134,10 +134,10 @@ def _assert_personal_data_stays_behind(database: Database) -> None:
         "and table_schema in ('staging', 'intermediate', 'warehouse')",
     )
     assert {name for (name,) in columns} == {"staging.stg_retail__user_contacts"}
-    readable = "has_table_privilege('pg_monitor', 'staging.stg_retail__{}', 'select')"
-    assert _rows(
-        database, f"select {readable.format('users')}, {readable.format('user_contacts')}"
-    ) == [(True, False)]
+    right = "has_table_privilege('pg_monitor', 'staging.stg_retail__{}', 'select')"
+    assert _rows(database, f"select {right.format('users')}, {right.format('user_contacts')}") == [
+        (True, False)
+    ]
     undocumented = _rows(
         database,
         "select attrelid::regclass::text, attname from pg_attribute "
@@ -150,7 +150,7 @@ def _assert_personal_data_stays_behind(database: Database) -> None:
 
 
 def test_thin_feeds_build_green(database: Database, dbt: DbtWorker) -> None:
-    """Nothing at all; then one customer, no products, countries, channels, quantities or prices."""
+    """Empty tables; then one customer without products, countries, channels, quantities, prices."""
     dbt.build(AS_OF, tests=True)
     assert _rows(database, "select count(*) from warehouse.customer_features") == [(0,)]
 
@@ -240,7 +240,7 @@ def test_real_transactions_reconcile_to_the_penny(
 
 
 def _assert_population(database: Database, lines: pd.DataFrame) -> None:
-    """One-timers included: everyone with a day of positive net amount before the date."""
+    """The population is everyone with a purchase before the date, one-timers included."""
     before = lines[lines["ts"] < "2011-06-01"]
     days = before.groupby(["customer_id", before["ts"].dt.date])["amount"].sum().round(6)
     bought = days[days > 0].reset_index()

@@ -1,4 +1,4 @@
-"""dbt's own command line, as an analytics engineer uses it beside the pipeline."""
+"""dbt's own command line, as analytics engineers use it."""
 
 import os
 import shlex
@@ -24,7 +24,7 @@ Dbt = Callable[..., "subprocess.CompletedProcess[str]"]
 
 @pytest.fixture
 def dbt(database: Database, tmp_path: Path) -> Dbt:
-    """Dbt in the folder of the project, with the variables that `dbt-env` prints."""
+    """Return a function that runs dbt in the project with the variables of `dbt-env`."""
     generation.begin(database, source_id="test", as_of=AS_OF, run_id="run")
     printed = subprocess.run(
         [sys.executable, "-m", "retail_pipeline.cli", "dbt-env"],
@@ -83,7 +83,7 @@ def test_drafts_have_schemas_of_their_own_and_the_live_features_keep_their_dates
 
 
 def test_no_mart_has_a_row_of_the_as_of_date_or_later(database: Database, dbt: Dbt) -> None:
-    """Not even of what an API serves too early, or has recorded late."""
+    """Records that an API serves too early, or has recorded late, change no mart as of D."""
     late = {"recorded_at": "2024-04-15T00:00:00Z"}
     land(
         database,
@@ -100,7 +100,7 @@ def test_no_mart_has_a_row_of_the_as_of_date_or_later(database: Database, dbt: D
     assert database.read("warehouse.dim_dates")["date_day"].max().date() == date(2024, 4, 14)
     assert database.read("warehouse.revenue_daily")["net_amount"].sum() == 2
 
-    # The two checks see what a model would let through or lose.
+    # The two checks find rows that a model would let through or lose.
     database.execute("update warehouse.fct_transactions set transacted_at = '2024-05-01'")
     database.execute("update warehouse.fct_transactions set gross_amount = 7, net_amount = 7")
     tested = dbt("test", "--select", "test_type:singular")

@@ -1,4 +1,4 @@
-"""Features against a plain computation; what becomes known later changes no earlier row."""
+"""Features equal a plain computation; later facts change no earlier row."""
 
 import random
 from datetime import UTC, date, datetime, timedelta
@@ -13,14 +13,14 @@ from retail_pipeline_tests.warehouse.expected_features import expected_features
 from retail_pipeline_tests.warehouse.landing import land, line, transaction
 
 START = datetime(2023, 1, 1, tzinfo=UTC)
-CLOCK = date(2024, 6, 15)
+AS_OF = date(2024, 6, 15)
 KEY = ["customer_id", "as_of_date"]
 
 Record = dict[str, Any]
 
 
 def _transactions(dice: random.Random) -> list[Record]:
-    """Two years of a small shop: late records, same-day and later returns, ties in time."""
+    """Return two years of a small shop: late records, same-day and later returns, equal times."""
     transactions: list[Record] = []
     for number in range(260):
         sale = _sale(dice, number)
@@ -60,7 +60,7 @@ def _recorded(day: int) -> Record:
 
 
 def _changed(records: list[Record], **changes: Any) -> list[Record]:
-    """The records with every third one changed in 2024."""
+    """Return the records, every third of 2024 changed."""
     updated = {"updated_at": (START + timedelta(days=400)).isoformat(), **changes}
     return [{**record, **updated} if n % 3 == 0 else record for n, record in enumerate(records)]
 
@@ -104,7 +104,7 @@ def _return(dice: random.Random, sale: Record) -> Record:
 def _build(database: Database, dbt: DbtWorker, transactions: list[Record]) -> pd.DataFrame:
     database.execute("truncate transactional.transactions")
     land(database, "transactions", transactions)
-    dbt.build(CLOCK, "--select", "+customer_features", tests=True)
+    dbt.build(AS_OF, "--select", "+customer_features", tests=True)
     features = database.read("warehouse.customer_features")
     return features.sort_values(KEY, ignore_index=True)
 
@@ -117,7 +117,7 @@ def test_features_equal_a_plain_computation_and_obey_the_law_of_time(
     transactions, products, users = _transactions(dice), _products(dice), _users(dice)
     land(database, "products", products)
     land(database, "users", users)
-    dbt.build(CLOCK, "--select", "+product_versions", "+customer_versions")
+    dbt.build(AS_OF, "--select", "+product_versions", "+customer_versions")
     database.execute("truncate transactional.products, transactional.users")
     new_products = _changed(products, price=99, category="C9")
     new_users = _changed(users, country="EIRE")
@@ -126,7 +126,7 @@ def test_features_equal_a_plain_computation_and_obey_the_law_of_time(
 
     features = _build(database, dbt, transactions)
     dates = sorted(pd.to_datetime(features["as_of_date"]).dt.date.unique())
-    assert dates[-1] == CLOCK
+    assert dates[-1] == AS_OF
     assert all(day.day == 1 for day in dates[:-1])
     _assert_equal(
         features,
@@ -138,7 +138,7 @@ def test_features_equal_a_plain_computation_and_obey_the_law_of_time(
         ),
     )
 
-    # Records that became known in 2024, changed beyond recognition: 2023's rows stay as they were.
+    # Large changes of the records known from 2024 on keep the rows of 2023.
     turn = datetime(2024, 1, 1, tzinfo=UTC)
     later = [
         {**t, "user_id": "K1", "items": [line(1.0, quantity=1)], "country": "Italy", "type": "sale"}

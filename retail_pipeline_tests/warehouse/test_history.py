@@ -1,4 +1,4 @@
-"""Versions of products and customers: dated by the records, kept by full refreshes, no leak."""
+"""Versions of products and customers: dated by records, kept by full refreshes, no leak."""
 
 from datetime import date
 from typing import Any
@@ -8,16 +8,16 @@ from retail_pipeline_tests.warehouse.dbt_process import DbtWorker
 from retail_pipeline_tests.warehouse.landing import land
 
 HISTORY = ("--select", "+int_product_prices", "+int_customer_attributes")
-CLOCK = date(2024, 7, 1)
+AS_OF = date(2024, 7, 1)
 
 
 def _sync(
     database: Database, dbt: DbtWorker, products: list[dict[str, Any]], *arguments: str
 ) -> None:
-    """Land the products as they are now, and build: nobody tells the warehouse what has changed."""
+    """Land the current products, without a note of what has changed, and build."""
     database.execute("truncate transactional.products")
     land(database, "products", products)
-    dbt.build(CLOCK, *HISTORY, *arguments)
+    dbt.build(AS_OF, *HISTORY, *arguments)
 
 
 def _product(price: float, updated: str, *, recorded: str = "2024-01-01") -> dict[str, Any]:
@@ -52,10 +52,10 @@ def test_versions_are_dated_by_the_records_and_outlive_a_full_refresh(
 ) -> None:
     _sync(database, dbt, [_product(5, "2024-01-01")])
     _sync(database, dbt, [_product(6, "2024-03-01")])
-    # Delivered again with a later time, content unchanged: no version of its own.
+    # The same content with a later time makes no version.
     _sync(database, dbt, [_product(6, "2024-03-20")])
     _sync(database, dbt, [_product(7, "2024-04-01")])
-    # A correction that keeps its time replaces what it corrects.
+    # A correction with an unchanged time replaces the version.
     _sync(database, dbt, [_product(8, "2024-04-01")])
     expected = [
         (5, "2024-01-01", "2024-03-01"),
@@ -73,7 +73,7 @@ def test_versions_are_dated_by_the_records_and_outlive_a_full_refresh(
 
 
 def test_no_version_is_known_before_its_record(database: Database, dbt: DbtWorker) -> None:
-    """Records of D and later, added, changed or removed: what held as of D stays."""
+    """Adding, changing or removing records of D and later keeps the versions as of D."""
     day = "2024-03-01"
     old = _product(5, "2024-01-01")
     new = {**_product(9, "2023-06-01", recorded=day), "product_id": "B2"}
@@ -86,7 +86,7 @@ def test_no_version_is_known_before_its_record(database: Database, dbt: DbtWorke
         assert _prices_as_of(database, day) == before
     assert _prices_as_of(database, "2024-03-02") == [("A1", 3), ("B2", 9)]
 
-    # Where records never change, one build into an emptied table knows what many have seen.
+    # Where records never change, one build into an empty table equals many builds.
     database.execute("truncate intermediate.product_versions")
     _sync(database, dbt, [old])
     assert _versions(database) == seen
@@ -100,7 +100,7 @@ def test_a_unit_cost_what_was_known_when_it_was_sold_and_at_first_the_first_cost
             product = {**_product(5, f"2024-0{month}-01"), "cost": cost}
             database.execute("truncate transactional.products")
             land(database, "products", [product])
-            dbt.build(CLOCK, "--select", "+product_costs")
+            dbt.build(AS_OF, "--select", "+product_costs")
         with database.connect() as connection:
             return connection.execute(
                 "select cost::float, known_from::text, sold_from::text, sold_until::text "

@@ -1,4 +1,4 @@
-"""The manifest is prepared once, whoever asks, and dbt is pointed at the right database."""
+"""The manifest is prepared once for all processes, and dbt gets the right database."""
 
 import os
 import shutil
@@ -23,7 +23,7 @@ from retail_pipeline.warehouse.project import (
 
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
-    """A small dbt project of its own: one model over one source."""
+    """The path of a small dbt project: one model over one source."""
     folder = tmp_path / "dbt_project"
     models = folder / "models"
     models.mkdir(parents=True)
