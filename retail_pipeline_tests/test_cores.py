@@ -41,14 +41,14 @@ def test_results_are_in_order_and_each_worker_has_one_thread() -> None:
     assert on_all_cores(_threads, [()] * 3) == ["1"] * 3
 
 
-def test_a_lost_database_is_told_from_a_defect(database: Database) -> None:
+def test_a_lost_database_is_distinguished_from_a_defect(database: Database) -> None:
     with pytest.raises(UnavailableError, match="terminating connection"):
         on_all_cores(_without_database, [(database.url,), (database.url,)])
     with pytest.raises(ZeroDivisionError):
         on_all_cores(_divided, [(1,), (0,)])
 
 
-def test_an_exception_that_cannot_be_pickled_is_told_from_a_broken_worker(
+def test_an_exception_that_cannot_be_pickled_is_no_broken_worker(
     database: Database,
 ) -> None:
     with pytest.raises(RuntimeError, match="division by zero"):

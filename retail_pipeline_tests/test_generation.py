@@ -93,7 +93,7 @@ def test_a_date_that_not_all_streams_have_reached_is_not_handed_on(database: Dat
     assert landed_state(database) == second
 
 
-def test_a_run_keeps_the_clock_that_it_has_landed_at(database: Database) -> None:
+def test_a_run_keeps_the_as_of_date_of_its_landing(database: Database) -> None:
     state = enter_streams(database, 1, "run-1")
     assert landed_as_of(database, "run-1") is None
     note_landed(database, stream="users", state=state, run_id="run-1")

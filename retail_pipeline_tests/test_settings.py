@@ -111,7 +111,7 @@ def test_a_wrong_value_is_refused(name: str, value: str) -> None:
         *("https://me:p%40ss@api.example:8443/v1", "https://my_api.example."),
     ],
 )
-def test_an_address_that_can_be_asked_is_a_source(url: str) -> None:
+def test_a_valid_address_is_a_source(url: str) -> None:
     assert parse_source(url) == ApiSource(url)
 
 

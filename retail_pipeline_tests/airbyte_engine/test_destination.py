@@ -115,7 +115,7 @@ def test_the_latest_by_cursor_then_by_order_wins(database: Database) -> None:
     assert after[1][2] == "second"
 
 
-def test_bad_keys_cursors_and_required_fields_are_kept_aside(database: Database) -> None:
+def test_bad_keys_cursors_and_required_fields_are_rejected(database: Database) -> None:
     bad = [
         thing(None),
         thing(""),
@@ -230,7 +230,7 @@ JSON = st.recursive(
         max_size=8,
     )
 )
-def test_every_record_lands_or_is_kept_aside(database: Database, records: list[dict]) -> None:
+def test_every_record_lands_or_is_rejected(database: Database, records: list[dict]) -> None:
     with database.connect(autocommit=True) as session:
         session.execute("drop table if exists transactional.things")
         session.execute("delete from quality.rejected_records")

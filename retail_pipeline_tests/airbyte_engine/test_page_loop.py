@@ -422,7 +422,7 @@ def test_another_source_that_is_read_in_full_each_time_gives_the_same(tmp_path: 
     assert shop(tmp_path, []).records == {}
 
 
-def test_another_source_bears_and_tells_the_same_faults(tmp_path: Path) -> None:
+def test_another_source_survives_and_reports_the_same_faults(tmp_path: Path) -> None:
     passing = {
         ("carts", 1): refusal(429, {"Retry-After": "0.1"}),
         ("carts", 3): refusal(503, {"Retry-After": "0.1"}),
@@ -506,11 +506,13 @@ def refused(manifest: Mapping[str, Any], streams: Sequence[str] = STREAMS) -> st
 
 
 @pytest.mark.parametrize(("changes", "reason"), UNSUPPORTED.values(), ids=UNSUPPORTED)
-def test_what_the_loop_would_pass_over_is_refused(changes: dict[str, Any], reason: str) -> None:
+def test_parts_that_the_loop_does_not_support_are_refused(
+    changes: dict[str, Any], reason: str
+) -> None:
     assert reason in (refused(changed(**changes), ["products"]) or "")
 
 
-def test_what_changes_no_record_is_not_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_parts_that_change_no_record_are_not_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     assert refused(MANIFEST) is None
     manifest = changed()
     manifest["streams"][0]["$parameters"]["colour"] = "blue"

@@ -172,7 +172,7 @@ def test_first_sync_resumed_and_empty(database: Database, api: AnyApi) -> None:
         assert set(landed(database, stream)) == {r[KEYS[stream]] for r in api.streams[stream]}
 
 
-def test_refused_and_broken_answers_are_asked_again(database: Database, api: AnyApi) -> None:
+def test_refused_and_broken_requests_are_repeated(database: Database, api: AnyApi) -> None:
     api.answers = {
         1: Response(status_code=429, headers={"Retry-After": "0.05"}),
         3: Response(status_code=429),
@@ -240,7 +240,7 @@ def test_declared_columns_come_and_go(database: Database, api: AnyApi, tmp_path:
         assert rows[f"{stream}-003"][gone[stream]] is not None
 
 
-def test_what_is_secret_is_marked() -> None:
+def test_secrets_are_marked() -> None:
     manifest = yaml.safe_load(MANIFEST.read_text())
     properties = manifest["spec"]["connection_specification"]["properties"]
     marked = {name for name, declared in properties.items() if declared.get("airbyte_secret")}

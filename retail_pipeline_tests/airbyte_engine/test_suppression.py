@@ -38,7 +38,7 @@ def load(database: Database, records: Sequence[dict]) -> Outcome:
 TABLE = "quality.suppressed_records"
 
 
-def test_rows_rejected_and_suppressed_are_what_was_served(database: Database) -> None:
+def test_rows_rejected_and_suppressed_add_up_to_the_records(database: Database) -> None:
     served = [
         thing("1", note="open"),
         thing("2", note="secret"),

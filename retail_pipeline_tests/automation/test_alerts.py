@@ -103,7 +103,7 @@ def test_another_cause_or_the_same_one_after_a_recovery_is_alerted(
     ]
 
 
-def test_what_fails_for_one_reason_is_one_alert(
+def test_failures_for_one_reason_are_one_alert(
     alerting: Alerting, receiver: Receiver, daemon: Daemon, world: World
 ) -> None:
     daemon.run()
@@ -282,7 +282,7 @@ def test_a_check_that_crashed_is_alerted_again_once_it_has_gone_well(
     assert alerts == [1, 0, 0, 1]
 
 
-def test_what_a_repeated_step_made_good_is_no_cause(instance: DagsterInstance) -> None:
+def test_a_failure_that_a_retry_repaired_is_no_cause(instance: DagsterInstance) -> None:
     tries: list[int] = []
 
     @asset(check_specs=[AssetCheckSpec("is_right", asset="table")])

@@ -38,7 +38,7 @@ def test_every_environment_is_decided_and_declared_so(environment: Environment) 
     assert unasked(environment) == RUNS_UNASKED[environment]
 
 
-def test_a_laptop_starts_nothing_and_only_production_ingests_unasked() -> None:
+def test_a_laptop_starts_nothing_and_only_production_ingests_by_itself() -> None:
     assert RUNS_UNASKED[Environment.LOCAL] == frozenset()
     ingesting = [env for env, names in RUNS_UNASKED.items() if Starter.DAILY_INGESTION in names]
     assert ingesting == [Environment.PRODUCTION]
@@ -79,7 +79,7 @@ def test_the_jobs_select_by_group(definitions: Definitions, job: str, assets: se
     assert {key.to_user_string() for key in layer.executable_asset_keys} == assets
 
 
-def test_the_real_warehouse_is_asked_for_as_a_whole_and_once(instance: DagsterInstance) -> None:
+def test_the_real_warehouse_is_requested_as_a_whole_and_once(instance: DagsterInstance) -> None:
     pipeline = build_definitions(Settings())
     nodes = pipeline.resolve_asset_graph().asset_nodes
     selection = pipeline.resolve_sensor_def(Starter.WAREHOUSE_AFTER_LANDING).asset_selection

@@ -25,7 +25,7 @@ def test_a_machine_that_works_is_called_fine_and_nothing_is_made(cli: Cli, tmp_p
     assert not (tmp_path / "home").exists()
 
 
-def test_what_is_broken_is_named_with_what_to_do(cli: Cli, tmp_path: Path) -> None:
+def test_a_broken_part_is_named_with_its_remedy(cli: Cli, tmp_path: Path) -> None:
     done = cli(
         "doctor",
         RETAIL_DATABASE_URL="postgresql://a:hidden@127.0.0.1:1/x",
@@ -71,7 +71,9 @@ def test_wrong_settings_do_not_hide_the_rest(cli: Cli) -> None:
         ("AIRBYTE_URL", "http://localhost:80a"),
     ],
 )
-def test_what_no_request_can_be_made_of_is_a_finding(cli: Cli, name: str, value: str) -> None:
+def test_an_address_without_a_possible_request_is_a_finding(
+    cli: Cli, name: str, value: str
+) -> None:
     airbyte = {"AIRBYTE_WORKSPACE_ID": "w", "AIRBYTE_CLIENT_ID": "c", "AIRBYTE_CLIENT_SECRET": "s"}
     others = {"AIRBYTE_MODE": "server", **airbyte} if name == "AIRBYTE_URL" else {}
     done = cli("doctor", "--json", **{name: value, **others})

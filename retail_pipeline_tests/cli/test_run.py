@@ -55,7 +55,7 @@ def test_thin_data_goes_through_and_says_that_nothing_validated_it(
 
 
 @pytest.mark.usefixtures("home")
-def test_unreadable_dates_are_kept_aside_with_their_reason_and_the_rest_goes_through(
+def test_lines_with_unreadable_dates_are_rejected_alone_with_a_reason(
     cli: Cli, database: Database, tmp_path: Path
 ) -> None:
     lines = order_lines(100)
@@ -204,7 +204,7 @@ def test_exec_runs_a_program_by_its_name_or_path(cli: Cli) -> None:
         assert Path(done.stdout.strip()).name == "dagster"
 
 
-def test_what_exec_is_given_is_the_programs_own(cli: Cli) -> None:
+def test_arguments_of_exec_reach_the_program(cli: Cli) -> None:
     code = "import sys; print(sys.argv[1:])"
     done = cli.run("exec", "python", "-c", code, "--debug", "--help", "-x")
     assert done.stdout.strip() == "['--debug', '--help', '-x']"
@@ -221,7 +221,7 @@ def test_db_url_prints_one_line_that_works(cli: Cli, server_url: str) -> None:
     assert cli("db-url", "--dagster", "--role", "reader").returncode == WRONG_USE
 
 
-def test_reset_leaves_nothing_of_what_the_docs_call_state(cli: Cli, tmp_path: Path) -> None:
+def test_reset_removes_all_state_in_the_docs(cli: Cli, tmp_path: Path) -> None:
     assert "RETAIL_DATABASE_URL" in cli("reset").stderr
     text = (PROJECT_ROOT / "docs" / "architecture.md").read_text()
     state = re.findall(r"^\| `(\w+)/` \|", text.partition("## Where state lives")[2], re.MULTILINE)

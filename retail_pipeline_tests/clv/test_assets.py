@@ -149,7 +149,7 @@ def ran(server_url: str, template: str) -> Iterator[Database]:
         yield database
 
 
-def test_the_assets_give_what_the_pure_functions_give(database: Database) -> None:
+def test_the_assets_equal_the_plain_functions(database: Database) -> None:
     fill(database, ENTRIES, FEATURES)
     instance = DagsterInstance.ephemeral()
     result = run(database, instance=instance)
@@ -305,7 +305,7 @@ def test_a_pin_overrules_the_rule_until_it_is_taken_away(ran: Database) -> None:
         promotion.pin(ran, "nothing", datetime.now(UTC))
 
 
-def test_value_is_discounted_margin_known_where_costs_are_and_the_datas_reach_told(
+def test_values_are_discounted_and_margins_need_costs(
     ran: Database,
 ) -> None:
     discounted = ["discount_rate", "discounted_value", "predicted_margin", "discounted_margin"]
@@ -398,7 +398,7 @@ def test_the_checks_see_harm(ran: Database) -> None:
         seen |= failed
 
 
-def test_equal_outcomes_are_told_as_nothing_to_rank(ran: Database) -> None:
+def test_equal_outcomes_are_nothing_to_rank(ran: Database) -> None:
     ran.execute(
         "update clv.model_decisions set numbers = jsonb_set(numbers, '{leaderboard}', "
         "(select jsonb_agg(model || '{\"normalized_gini\": null}') "
@@ -413,7 +413,7 @@ def test_equal_outcomes_are_told_as_nothing_to_rank(ran: Database) -> None:
     assert description == "all outcomes were equal: the champion has nothing to rank"
 
 
-def test_parts_on_all_cores_give_what_one_part_gives(
+def test_parts_on_all_cores_equal_one_part(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fill(database, ENTRIES, FEATURES)

@@ -62,9 +62,7 @@ def test_every_model_values_everyone_or_says_why_not(settings: Settings, tmp_pat
     assert values["huge"] > 1e8 and values["tiny"] < ordinary.max() < 1e6
 
 
-def test_a_few_who_bought_once_are_expected_to_bring_nothing(
-    settings: Settings, tmp_path: Path
-) -> None:
+def test_a_few_one_timers_are_expected_to_spend_nothing(settings: Settings, tmp_path: Path) -> None:
     path = tmp_path / "once.csv"
     names = [f"once-{number}" for number in range(20)]
     days = pd.date_range(end="2021-02-28", periods=20)

@@ -90,7 +90,7 @@ def test_every_asset_is_made_and_every_check_passes(
     assert report.stat().st_size < 5_000_000, "docs/report.md: small enough for a mail"
 
 
-def test_a_later_clock_moves_only_what_is_new_and_lands_what_a_full_run_would(
+def test_a_later_date_reads_only_new_records_and_equals_a_full_run(
     run: Run, database: Database
 ) -> None:
     run(as_of=date(2024, 6, 1), select=LANDING)

@@ -223,7 +223,7 @@ def test_counts_and_sums_are_those_of_the_rows(served: Database):
     assert tables.purchase_gaps.single == (days.groupby("customer_id").size() == 1).sum()
 
 
-def test_what_came_of_earlier_dates_is_summed_over_deciles_once_the_horizon_is_over(
+def test_realised_values_of_complete_horizons_are_summed_over_deciles(
     served: Database,
 ):
     served.execute(

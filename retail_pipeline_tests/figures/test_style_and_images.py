@@ -57,7 +57,7 @@ def test_numbers_are_written_with_three_digits_that_matter(value: float, unit: s
 
 
 @pytest.mark.parametrize(("value", "written"), [(0.05, "+5%"), (0, "0%"), (-0.05, "-5%")])
-def test_signs_are_written_where_they_are_asked_for(value: float, written: str):
+def test_signs_are_written_on_request(value: float, written: str):
     assert writing.number(value, "%", signed=True) == written
 
 

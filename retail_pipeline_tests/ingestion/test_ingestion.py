@@ -144,7 +144,7 @@ def test_an_increment_moves_what_is_new_and_equals_a_full_run(database: Database
     assert [event.asset_key for event in observed] == [AssetKey(["retail_api", "transactions"])]
 
 
-def test_bad_lines_of_a_file_are_kept_aside_and_counts_add_up(
+def test_bad_lines_of_a_file_are_rejected_and_counts_add_up(
     database: Database, tmp_path: Path
 ) -> None:
     path = tmp_path / "lines.csv"
@@ -211,7 +211,7 @@ def test_a_difference_blocks_what_is_downstream(database: Database) -> None:
     assert check.metadata["difference"].value == -2
 
 
-def test_a_run_that_passes_midnight_keeps_its_clock(
+def test_a_run_that_passes_midnight_keeps_its_as_of_date(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     evening = iter([datetime(2024, 6, 1, 23, 59, tzinfo=UTC)])
@@ -231,7 +231,7 @@ def test_a_run_that_passes_midnight_keeps_its_clock(
     assert landed_state(database).as_of == date(2024, 6, 2)
 
 
-def test_a_run_goes_on_from_another_where_it_executes_what_is_left() -> None:
+def test_a_run_continues_another_with_its_remaining_steps() -> None:
     runs = [
         ("first", None, {}),
         ("rest", "first", {"dagster/is_resume_retry": "true"}),
@@ -271,7 +271,7 @@ def test_failures_carry_their_reason_and_leave_the_state_alone(
     assert database.query("select from quality.source_state").empty
 
 
-def test_a_failed_sync_tells_airbytes_reason(
+def test_a_failed_sync_has_airbytes_reason(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from retail_pipeline.ingestion import api

@@ -20,7 +20,7 @@ where schemaname = %(schema)s order by 1, 2
 """
 
 
-def test_the_scripts_make_what_the_loader_would_make(database: Database) -> None:
+def test_the_scripts_equal_the_tables_of_the_loader(database: Database) -> None:
     folder = load_folder()
     landings = {
         stream.name: dataclasses.replace(

@@ -11,9 +11,7 @@ TOO_LONG_FOR_A_KEY = "k" * 601
 SERVED = [("A", "12.30"), (TOO_LONG_FOR_A_KEY, "7.001"), ("B", "-2")]
 
 
-def test_rows_and_money_with_the_rejected_part_are_what_was_served(
-    database: Database, tmp_path: Path
-) -> None:
+def test_rows_and_money_with_the_rejected_part_add_up(database: Database, tmp_path: Path) -> None:
     path = tmp_path / "lines.csv"
     lines = [f"1,{order},2020-01-0{day},{amount}" for day, (order, amount) in enumerate(SERVED, 1)]
     path.write_text("customer_id,order_id,ts,amount\n" + "\n".join(lines) + "\n")

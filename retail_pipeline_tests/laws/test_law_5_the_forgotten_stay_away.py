@@ -245,7 +245,7 @@ def test_files_of_state_stay_readable_and_keep_their_numbers(
     assert removed[str(settings.home / "logs" / "run.log")] == 2
 
 
-def test_what_an_evaluation_left_that_was_killed_goes_as_well(
+def test_databases_of_killed_evaluations_are_dropped_too(
     settings: Settings, database: Database
 ) -> None:
     name = f"scratch_{0:012x}"
@@ -260,7 +260,7 @@ def observed(instance: DagsterInstance) -> list[dict]:
     return [dict(record.asset_observation.metadata) for record in records]
 
 
-def test_what_stopped_halfway_is_finished_by_the_next_call(
+def test_the_next_call_finishes_an_interrupted_one(
     settings: Settings,
     database: Database,
     instance: DagsterInstance,
@@ -294,7 +294,7 @@ def test_what_stopped_halfway_is_finished_by_the_next_call(
     assert query(database, "select name from transactional.users") == [("Somebody Else",)]
 
 
-def test_what_is_held_up_before_the_rows_go_starts_over(
+def test_a_call_that_is_blocked_before_rows_are_deleted_starts_over(
     settings: Settings,
     database: Database,
     instance: DagsterInstance,

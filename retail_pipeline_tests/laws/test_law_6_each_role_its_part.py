@@ -139,7 +139,7 @@ def login(built: Database) -> Iterator[dict[Role, str]]:
             connection.execute(sql.SQL("drop role {}").format(sql.Identifier(name)))
 
 
-def test_every_role_is_refused_what_it_must_not_do(login: dict[Role, str]) -> None:
+def test_every_role_is_refused_forbidden_statements(login: dict[Role, str]) -> None:
     for role, address in login.items():
         others = [f"set role {other.value}" for other in Role if other is not role]
         for statement in [*EVERYWHERE, *REFUSALS[role], *others, "set role retail"]:

@@ -108,7 +108,7 @@ def test_a_real_airbyte_changes_no_asset(definitions: Definitions) -> None:
     assert metadata_names(there) == metadata_names(definitions)
 
 
-def test_every_asset_says_what_it_is_whose_it_is_and_where_its_code_is(
+def test_every_asset_has_description_owner_and_code_reference(
     definitions: Definitions,
 ) -> None:
     for node in definitions.resolve_asset_graph().asset_nodes:
@@ -123,7 +123,7 @@ def test_every_asset_says_what_it_is_whose_it_is_and_where_its_code_is(
         assert "retrying.py" not in {Path(each.file_path).name for each in code}, name
 
 
-def test_alerts_can_be_sent_to_every_owner_and_to_nobody_else(definitions: Definitions) -> None:
+def test_alerts_reach_every_owner_and_no_other_team(definitions: Definitions) -> None:
     nodes = definitions.resolve_asset_graph().asset_nodes
     assert {owner for node in nodes for owner in node.owners} == {f"team:{name}" for name in TEAMS}
 
@@ -141,7 +141,7 @@ def test_nothing_personal_is_called_anything_else(definitions: Definitions) -> N
     assert named == personal
 
 
-def test_the_exposures_are_what_is_read_of_the_marts(definitions: Definitions) -> None:
+def test_exposures_list_the_marts_that_are_read(definitions: Definitions) -> None:
     readers = {"clv": "customer_lifetime_value", "figures": "figures", "report": "report"}
     read: dict[str, set[str]] = {name: set() for name in readers.values()}
     for node in definitions.resolve_asset_graph().asset_nodes:

@@ -64,7 +64,7 @@ def as_sqlalchemy_reads(url: str) -> dict[str, str]:
     host=st.sampled_from(sorted(HOSTS)),
     options=st.sampled_from(sorted(OPTIONS)),
 )
-def test_what_a_session_reads_is_what_was_given(
+def test_a_session_reads_the_given_values(
     user: str, password: str | None, names: tuple[str, str], host: str, options: str
 ) -> None:
     coded = [quote(each, safe="") for each in (user, password, names[0]) if each is not None]
@@ -93,7 +93,7 @@ def test_a_password_that_libpq_takes_as_it_is_needs_no_percent_codes(rest: str) 
     assert read(session_url(url))["password"] == as_sqlalchemy_reads(url)["password"] == password
 
 
-def test_what_is_left_out_is_as_libpq_has_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_parts_default_as_in_libpq(monkeypatch: pytest.MonkeyPatch) -> None:
     account = pwd.getpwuid(os.geteuid()).pw_name
     assert read(given("postgresql:///shop")) == {
         **{"user": account, "host": SOCKET_FOLDER, "port": "5432", "dbname": "shop"},

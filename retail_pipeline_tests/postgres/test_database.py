@@ -40,7 +40,7 @@ def test_values_come_back_as_they_were_published(database: Database, table: str)
     ].tolist() == [False, True]
 
 
-def test_a_publication_updates_by_key_and_replaces_what_it_is_told_to(
+def test_a_publication_updates_by_key_and_replaces_the_named_rows(
     database: Database, table: str
 ) -> None:
     first = pd.DataFrame({"id": ["a", "b"], "amount": [1.0, 2.0]})
@@ -91,7 +91,7 @@ def test_a_column_that_cannot_be_replaced_directly_is_named(database: Database, 
         database.replace(table, database.read(table).reset_index(drop=True), "true")
 
 
-def test_a_table_is_created_and_gains_columns_where_that_is_asked_for(database: Database) -> None:
+def test_a_table_is_created_and_gains_columns_on_request(database: Database) -> None:
     database.publish("clv.made", pd.DataFrame({"id": ["a"], "x": [1]}), key=["id"], create=True)
     database.publish("clv.made", pd.DataFrame({"id": ["b"], "y": [2.5]}), key=["id"], create=True)
     back = database.query("select * from clv.made order by id")

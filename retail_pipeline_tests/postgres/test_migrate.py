@@ -62,7 +62,7 @@ def test_the_schema_of_earlier_versions_goes_and_another_ones_of_its_name_stays(
     assert database.differences().lines() == []
 
 
-def test_what_differs_is_said_and_mended(database: Database) -> None:
+def test_differences_are_named_and_repaired(database: Database) -> None:
     database.migrate(repair=True)
     assert database.differences().lines() == []
     database.execute("revoke select on transactional.products from retail_transformer")
@@ -99,7 +99,7 @@ def test_databases_of_one_server_may_migrate_at_once(server_url: str) -> None:
             connection.execute(f"drop database {name} with (force)")
 
 
-def test_an_owner_who_may_not_create_roles_is_told_what_to_have_run(
+def test_an_owner_without_createrole_gets_the_command_for_an_administrator(
     server_url: str, migrated_template: str
 ) -> None:
     name = f"managed_{secrets.token_hex(4)}"

@@ -39,7 +39,7 @@ def scratch_databases(database: Database) -> set[str]:
     return set(found["datname"])
 
 
-def test_what_a_killed_process_held_goes_with_the_next_and_what_a_live_one_holds_stays(
+def test_databases_of_killed_processes_are_dropped_and_those_of_live_ones_stay(
     database: Database, server_url: str, migrated_template: str
 ) -> None:
     with (
@@ -59,7 +59,7 @@ def test_what_a_killed_process_held_goes_with_the_next_and_what_a_live_one_holds
         assert (live.returncode, scratch_databases(database)) == (0, set())
 
 
-def test_what_somebody_is_connected_to_is_left_for_the_next_time(
+def test_a_database_with_connections_is_dropped_the_next_time(
     database: Database, server_url: str
 ) -> None:
     name = f"scratch_{0:012x}"

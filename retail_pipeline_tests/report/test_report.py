@@ -209,7 +209,7 @@ def test_the_card_shows_what_the_served_model_leans_on_and_no_other(
     assert "recency" not in card and "lifetime" not in card
 
 
-def test_what_the_value_is_worth_and_how_far_the_data_reach_is_told(
+def test_the_report_has_discounted_value_and_extrapolation(
     served: Database, tmp_path: Path
 ) -> None:
     report(served, tmp_path, [])
@@ -310,7 +310,7 @@ def test_resamples_without_a_buyer_leave_the_intervals_finite() -> None:
 
 
 @pytest.mark.parametrize("value", [None, np.nan, np.inf, -np.inf])
-def test_what_is_no_number_is_written_as_missing(value: float | None) -> None:
+def test_values_that_are_no_numbers_are_written_as_missing(value: float | None) -> None:
     written = {wording.number(value), wording.share(value), wording.money(value, "")}
     assert written == {wording.MISSING}
 
@@ -356,7 +356,7 @@ def test_a_horizon_of_one_day_and_one_customer_are_written_in_the_singular(
     assert ("Expected to buy", "1 customer") in head.items
 
 
-def test_markdown_bears_any_cell() -> None:
+def test_markdown_escapes_any_cell() -> None:
     frame = pd.DataFrame({"name": ["a|b"], "value": [0.123456], "missing": [None]})
     columns = {"Name": ("name", str), **dict.fromkeys(("V", "W"), ("value", wording.number))}
     table = document.table("A row", frame, columns | {"M": ("missing", wording.number)})

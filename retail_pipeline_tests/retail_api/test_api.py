@@ -166,12 +166,12 @@ def test_health_needs_no_key(client: httpx.Client) -> None:
     assert httpx.get(f"{client.base_url}/health").json() == {"status": "ok"}
 
 
-def test_what_is_not_there_is_said_so(client: httpx.Client) -> None:
+def test_unknown_paths_are_errors(client: httpx.Client) -> None:
     assert client.get("/v1/orders").json()["error"]["code"] == "not_found"
     assert client.post("/v1/users").json()["error"]["code"] == "method_not_allowed"
 
 
-def test_totals_are_exact_and_honour_the_upper_bound(client: httpx.Client) -> None:
+def test_totals_are_exact_and_end_at_the_upper_bound(client: httpx.Client) -> None:
     for until in ("2023-09-01T00:00:00Z", "2030-01-01T00:00:00Z"):
         totals = client.get("/v1/totals", params={"updated_until": until}).json()
         records = read_all(client, "transactions", updated_until=until)

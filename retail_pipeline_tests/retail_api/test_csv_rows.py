@@ -83,7 +83,7 @@ def test_the_header_may_be_quoted_and_marked(tmp_path: Path) -> None:
     ),
 )
 @settings(max_examples=150, deadline=None)
-def test_a_proper_csv_is_read_as_it_was_written_or_set_aside(
+def test_a_proper_csv_is_read_as_written_or_rejected(
     tmp_path_factory: pytest.TempPathFactory, rows: list[list[str]]
 ) -> None:
     text = io.StringIO()
@@ -105,7 +105,7 @@ def test_a_proper_csv_is_read_as_it_was_written_or_set_aside(
     ),
 )
 @settings(max_examples=150, deadline=None)
-def test_every_line_that_looks_like_a_row_is_one_or_is_set_aside(
+def test_every_line_that_looks_like_a_row_is_one_or_is_rejected(
     tmp_path_factory: pytest.TempPathFactory, lines: list[str]
 ) -> None:
     found = read(tmp_path_factory.mktemp("csv"), "\n".join(lines) + "\n")

@@ -77,7 +77,7 @@ def test_the_year_has_its_season(purchases: pd.DataFrame) -> None:
     assert by_month[11] / by_month[4] == pytest.approx(2.1, abs=0.3)
 
 
-def test_size_counts_the_customers_at_the_default_clock(simulation: Simulation) -> None:
+def test_size_counts_the_customers_at_the_default_date(simulation: Simulation) -> None:
     users = simulation.records.users
     assert len(users) == 20_000
     at_start = (users["recorded_at"] == pd.Timestamp(HISTORY_START)).sum()
@@ -127,7 +127,7 @@ def test_every_record_is_known_before_the_as_of_date_and_in_order(simulation: Si
     assert header["line_count"].sum() == len(simulation.records.items)
 
 
-def test_new_customers_keep_arriving_after_the_default_clock() -> None:
+def test_new_customers_arrive_after_the_default_date() -> None:
     users = simulate(customers=1_000, seed=3, until=date(2028, 1, 1)).records.users
     assert len(users) == pytest.approx(1_000 + 3 * 325, rel=0.03)
     assert users["created_at"].max() > pd.Timestamp(2027, 12, 1)

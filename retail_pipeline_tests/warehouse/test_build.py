@@ -181,7 +181,7 @@ def test_thin_feeds_build_green(database: Database, dbt: DbtWorker) -> None:
     ]
 
 
-def test_chosen_as_of_dates_replace_the_month_firsts(database: Database, dbt: DbtWorker) -> None:
+def test_chosen_as_of_dates_replace_the_month_starts(database: Database, dbt: DbtWorker) -> None:
     land(database, "transactions", [transaction("T1", "K1", "2024-01-01T10:00:00Z", [line(1)])])
     wanted = ["2024-01-02", "2024-03-07"]
     dbt.build(AS_OF, "--target", "scratch", "--select", "+customer_features", as_of_dates=wanted)

@@ -92,7 +92,7 @@ def test_no_version_is_known_before_its_record(database: Database, dbt: DbtWorke
     assert _versions(database) == seen
 
 
-def test_a_unit_cost_what_was_known_when_it_was_sold_and_at_first_the_first_cost(
+def test_a_unit_has_the_cost_known_at_its_sale_or_the_first_known_cost(
     database: Database, dbt: DbtWorker
 ) -> None:
     def sync(*costs: float | None) -> list[tuple[Any, ...]]:

@@ -155,7 +155,7 @@ def test_a_stability_index_is_never_negative_and_shares_add_up(now: list, then: 
         assert sum(float(each[share]) for each in found.bins) == pytest.approx(1, abs=1e-4)
 
 
-def test_chance_alone_is_told_from_change_in_small_populations() -> None:
+def test_chance_is_distinguished_from_change_in_small_populations() -> None:
     random = np.random.default_rng(5)
     draws = [
         stability.of_numbers(random.lognormal(size=60), random.lognormal(size=60))
