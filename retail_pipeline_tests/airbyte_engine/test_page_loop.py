@@ -116,12 +116,12 @@ class FaultyApi(PagedApi):
     """An API that answers the n-th request of a stream (from 1) with a fault."""
 
     faults: Mapping[tuple[str, int], Fault] = field(default_factory=dict)
-    asked: dict[str, int] = field(default_factory=dict)
+    served: dict[str, int] = field(default_factory=dict)
 
     def answer(self, request: Any) -> Response:
         name = request.path_params["stream"]
-        self.asked[name] = self.asked.get(name, 0) + 1
-        fault = self.faults.get((name, self.asked[name]))
+        self.served[name] = self.served.get(name, 0) + 1
+        fault = self.faults.get((name, self.served[name]))
         return self.page_of(request) if fault is None else fault()
 
     def page_of(self, request: Any) -> Response:

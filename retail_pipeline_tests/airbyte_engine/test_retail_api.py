@@ -61,12 +61,12 @@ class AnyApi(PagedApi):
     def __init__(self, streams: dict[str, list[dict]]) -> None:
         super().__init__(streams, page=10)
         self.answers: dict[int, Response] = {}
-        self.asked = dict.fromkeys(STREAMS, 0)
+        self.served = dict.fromkeys(STREAMS, 0)
 
     def answer(self, request: Request) -> Response:
         name = request.path_params["stream"]
-        self.asked[name] += 1
-        return self.answers.get(self.asked[name]) or super().answer(request)
+        self.served[name] += 1
+        return self.answers.get(self.served[name]) or super().answer(request)
 
 
 def records(stream: str, numbers: range, day: str = "2011-01-01") -> list[dict[str, Any]]:
@@ -181,7 +181,7 @@ def test_refused_and_broken_requests_are_repeated(database: Database, api: AnyAp
     }
     with engine_for(database, api.address) as engine:
         assert counts(sync_all(engine)) == dict.fromkeys(STREAMS, ("succeeded", 45, 45))
-    assert api.asked == dict.fromkeys(STREAMS, 5 + 4)
+    assert api.served == dict.fromkeys(STREAMS, 5 + 4)
     for stream in STREAMS:
         assert set(landed(database, stream)) == {r[KEYS[stream]] for r in api.streams[stream]}
 

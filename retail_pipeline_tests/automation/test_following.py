@@ -58,7 +58,7 @@ def test_enough_new_transactions_train_anew_within_a_month(
 ) -> None:
     lands(world, transactions=transactions)
     settled.run(*STREAMS, *WAREHOUSE)
-    assert [request.job_name for request in settled.ask_sensor()] == [work]
+    assert [request.job_name for request in settled.tick_sensor()] == [work]
 
 
 def test_growth_counts_from_the_training_not_from_the_last_refresh(
@@ -67,7 +67,7 @@ def test_growth_counts_from_the_training_not_from_the_last_refresh(
     for _ in range(2):
         lands(world, transactions=30)
         settled.run(*STREAMS, *WAREHOUSE)
-        [request] = settled.ask_sensor()
+        [request] = settled.tick_sensor()
         settled.run(job=str(request.job_name))
     assert request.job_name == TRAIN
 
@@ -75,7 +75,7 @@ def test_growth_counts_from_the_training_not_from_the_last_refresh(
 def test_another_source_trains_anew(settled: Daemon, world: World) -> None:
     world.generation += 1
     settled.run(*STREAMS, *WAREHOUSE)
-    assert [request.job_name for request in settled.ask_sensor()] == [TRAIN]
+    assert [request.job_name for request in settled.tick_sensor()] == [TRAIN]
 
 
 def test_five_days_without_a_daemon_are_one_catch_up(
@@ -101,17 +101,17 @@ def test_the_whole_warehouse_follows_in_one_run_when_all_streams_are_in(
     settled: Daemon, world: World
 ) -> None:
     settled.run(job="ingestion")
-    assert settled.ask_conditions(BUILD) == set(WAREHOUSE)
-    assert settled.ask_conditions(BUILD) == set()
+    assert settled.tick_conditions(BUILD) == set(WAREHOUSE)
+    assert settled.tick_conditions(BUILD) == set()
 
 
 def test_a_landing_that_is_not_right_is_not_built_on(settled: Daemon, world: World) -> None:
     world.wrong = {STREAMS[0]: AssetCheckSeverity.ERROR}
     settled.run(job="ingestion")
-    assert settled.ask_conditions(BUILD) == set()
+    assert settled.tick_conditions(BUILD) == set()
     world.wrong = {}
     settled.run(job="ingestion")
-    assert settled.ask_conditions(BUILD) == set(WAREHOUSE)
+    assert settled.tick_conditions(BUILD) == set(WAREHOUSE)
 
 
 @pytest.mark.parametrize(("job", "builds"), [("ingestion", 1), ("pipeline", 0)])
@@ -128,27 +128,27 @@ def test_figures_of_predictions_wait_for_them_and_the_others_for_the_warehouse(
 ) -> None:
     lands(world)
     settled.run(*WAREHOUSE)
-    assert settled.ask_conditions(DRAW) == {"figures/revenue_over_time"}
+    assert settled.tick_conditions(DRAW) == {"figures/revenue_over_time"}
     settled.run("clv/predictions", "clv/segments")
-    assert settled.ask_conditions(DRAW) == {"figures/gain_curve"}
-    assert settled.ask_conditions(DRAW) == set()
+    assert settled.tick_conditions(DRAW) == {"figures/gain_curve"}
+    assert settled.tick_conditions(DRAW) == set()
     settled.run("clv/predictions", *FIGURES)
-    assert settled.ask_conditions(DRAW) == set()
+    assert settled.tick_conditions(DRAW) == set()
 
 
 def test_a_build_that_changes_no_row_starts_nothing(settled: Daemon, world: World) -> None:
     settled.run(*WAREHOUSE)
-    assert settled.ask_conditions(DRAW) == set()
-    assert settled.ask_sensor() == []
+    assert settled.tick_conditions(DRAW) == set()
+    assert settled.tick_sensor() == []
     # A failed build between them changes nothing: the last good build counts.
     world.failing = {"warehouse/revenue_daily": "on purpose"}
     settled.run(*WAREHOUSE)
     world.failing = {}
     settled.run(*WAREHOUSE)
-    assert settled.ask_sensor() == []
+    assert settled.tick_sensor() == []
     lands(world)
     settled.run(*WAREHOUSE)
-    assert [request.job_name for request in settled.ask_sensor()] == [REFRESH]
+    assert [request.job_name for request in settled.tick_sensor()] == [REFRESH]
 
 
 def test_new_rows_that_a_second_build_repeats_before_the_next_look_are_followed(
@@ -157,8 +157,8 @@ def test_new_rows_that_a_second_build_repeats_before_the_next_look_are_followed(
     lands(world)
     settled.run(*WAREHOUSE)
     settled.run(*WAREHOUSE)
-    assert [request.job_name for request in settled.ask_sensor()] == [REFRESH]
-    assert settled.ask_sensor() == []
+    assert [request.job_name for request in settled.tick_sensor()] == [REFRESH]
+    assert settled.tick_sensor() == []
 
 
 def test_a_run_that_failed_behind_its_features_starts_nothing(
@@ -167,26 +167,26 @@ def test_a_run_that_failed_behind_its_features_starts_nothing(
     lands(world, days=40)
     world.failing = {"clv/model": "on purpose"}
     settled.run()
-    assert settled.ask_sensor() == []
+    assert settled.tick_sensor() == []
 
 
 def test_a_first_look_takes_the_latest_features_and_a_lost_cursor_asks_for_the_same_run(
     daemon: Daemon, world: World
 ) -> None:
     runs = [daemon.run(*STREAMS, *WAREHOUSE) for _ in range(3)]
-    first = daemon.ask_sensor()
+    first = daemon.tick_sensor()
     daemon.sensor_cursors.clear()
-    assert keys(first) == keys(daemon.ask_sensor()) == runs[-1:]
-    assert daemon.ask_sensor() == []
+    assert keys(first) == keys(daemon.tick_sensor()) == runs[-1:]
+    assert daemon.tick_sensor() == []
 
 
 def test_features_reported_by_hand_start_the_job_once(
     settled: Daemon, instance: DagsterInstance
 ) -> None:
     instance.report_runless_asset_event(AssetMaterialization(FEATURES))
-    [request] = settled.ask_sensor()
+    [request] = settled.tick_sensor()
     assert (request.run_key or "").startswith("reported-")
-    assert settled.ask_sensor() == []
+    assert settled.tick_sensor() == []
 
 
 def test_date_and_horizon_are_handed_on_and_a_full_refresh_is_not(
@@ -194,7 +194,7 @@ def test_date_and_horizon_are_handed_on_and_a_full_refresh_is_not(
 ) -> None:
     window = {"as_of": "2011-06-01", "horizon_days": 90, "full_refresh": True}
     daemon.run(*STREAMS, *WAREHOUSE, window=window)
-    [request] = daemon.ask_sensor()
+    [request] = daemon.tick_sensor()
     handed = {"as_of": "2011-06-01", "horizon_days": 90}
     assert request.run_config == {"resources": {"run_window": {"config": handed}}}
 
@@ -203,7 +203,7 @@ def test_a_passed_horizon_is_filled_in_once_and_after_a_downtime_too(
     settled: Daemon, world: World, instance: DagsterInstance
 ) -> None:
     def requested_runs(daemon: Daemon) -> list[tuple[str | None, str | None]]:
-        requests = daemon.ask_sensor(Starter.REALISED_AFTER_HORIZON)
+        requests = daemon.tick_sensor(Starter.REALISED_AFTER_HORIZON)
         return [(request.job_name, request.run_key) for request in requests]
 
     settled.run("clv/predictions", window={"horizon_days": 30})
@@ -227,4 +227,4 @@ def test_predictions_of_data_that_was_rebuilt_never_come_due(settled: Daemon, wo
     world.generation += 1
     lands(world, days=400)
     settled.run(*STREAMS, *WAREHOUSE)
-    assert settled.ask_sensor(Starter.REALISED_AFTER_HORIZON) == []
+    assert settled.tick_sensor(Starter.REALISED_AFTER_HORIZON) == []

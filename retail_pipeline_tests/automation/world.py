@@ -123,7 +123,7 @@ class World:
 class Daemon:
     """A daemon that evaluates the conditions and sensors of a world and starts their runs.
 
-    A new one continues with the same cursors, as after a restart.
+    Another daemon with the same cursors continues as after a restart.
     """
 
     world: World
@@ -147,7 +147,7 @@ class Daemon:
             .run_id
         )
 
-    def ask_conditions(self, sensor: str) -> set[str]:
+    def tick_conditions(self, sensor: str) -> set[str]:
         """Return the assets that the conditions of a sensor request in one tick."""
         definitions = self.world.definitions()
         result = evaluate_automation_conditions(
@@ -163,7 +163,7 @@ class Daemon:
             if result.get_num_requested(AssetKey(name.split("/")))
         }
 
-    def ask_sensor(self, name: str = Starter.CLV_AFTER_NEW_FEATURES) -> list[RunRequest]:
+    def tick_sensor(self, name: str = Starter.CLV_AFTER_NEW_FEATURES) -> list[RunRequest]:
         """Return the runs that a sensor requests in one tick."""
         definitions = self.world.definitions()
         context = build_sensor_context(
@@ -180,10 +180,10 @@ class Daemon:
         """Tick once, start the requested runs and return a line per run."""
         done = []
         for sensor in (Starter.WAREHOUSE_AFTER_LANDING, Starter.FIGURES_AFTER_PREDICTIONS):
-            if names := self.ask_conditions(sensor):
+            if names := self.tick_conditions(sensor):
                 self.run(*sorted(names))
                 done.append(sensor)
-        for request in self.ask_sensor():
+        for request in self.tick_sensor():
             self.run(job=str(request.job_name))
             done.append(str(request.job_name))
         return done

@@ -35,7 +35,7 @@ TABLES = (
     "group:transactional or group:staging or group:intermediate or group:warehouse "
     'or (group:clv and not key:"clv/backtest")'
 )
-"""The selection of assets with tables; figures and report are files of every run."""
+"""The selection of assets with tables, without the files that every run writes again."""
 RUN = ("run", "--source", SOURCE, "--horizon-days", "60", "--select", TABLES)
 BEFORE, AFTER = ("2024-06-01", "2024-07-01") if ALL else ("2023-08-01", "2023-09-01")
 PATIENCE_SECONDS = 300
@@ -86,7 +86,7 @@ class Home:
 
 
 def _fingerprint(connection: psycopg.Connection, table: str, columns: str) -> str:
-    # Two decisions on the same numbers are two equal rows.
+    # Distinct rows, because a repeated decision adds an equal one.
     row = connection.execute(
         f"select count(*) || ':' || coalesce(md5(string_agg(r::text, '|' order by r::text)), '') "
         f"from (select distinct {columns} from {table}) as r"

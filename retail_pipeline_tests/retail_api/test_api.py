@@ -286,17 +286,17 @@ def test_an_api_as_of_today_goes_on_with_the_days(monkeypatch: pytest.MonkeyPatc
 
     monkeypatch.setattr(serve, "datetime", Clock)
     app = serve.FollowingToday(lambda day: create_app(open_dataset(SOURCE, day), api_key="key"))
-    totals = [ask_totals(app), ask_totals(app)]
+    totals = [request_totals(app), request_totals(app)]
     days.pop(0)
-    totals += [ask_totals(app), ask_totals(app)]
+    totals += [request_totals(app), request_totals(app)]
     assert totals == [*[served[date(2024, 6, 1)]] * 2, *[served[date(2024, 6, 2)]] * 2]
 
 
 def totals_at(day: date) -> Any:
-    return ask_totals(create_app(open_dataset(SOURCE, day), api_key="key"))
+    return request_totals(create_app(open_dataset(SOURCE, day), api_key="key"))
 
 
-def ask_totals(app: ASGIApp) -> Any:
+def request_totals(app: ASGIApp) -> Any:
     async def ask() -> httpx.Response:
         transport = httpx.ASGITransport(app=app)
         async with httpx.AsyncClient(transport=transport, base_url="http://api") as client:

@@ -183,7 +183,7 @@ class Schedule:
             )
 
     def _moment(self, since: int | None = None) -> datetime:
-        """Return a time before the as-of date, at most so many days before."""
+        """Return a time before the as-of date, at most `since` days before it."""
         days = (self._now() - _START).days
         days = self._dice.randrange(max(days - since, 0) if since else 0, days)
         # Few distinct times, so that there are ties.
