@@ -33,7 +33,7 @@ _CARD = dg.AssetKey([GROUP, "model_card"])
 _REPORT = dg.AssetKey([GROUP, "run_report"])
 _READ = (
     *("warehouse/fct_transactions", "warehouse/revenue_daily"),
-    *("clv/model", "clv/predictions", "clv/segments"),
+    *("clv/model", "clv/predictions", "clv/segments", "clv/totals"),
     *("clv/feature_importance", "clv/drift", "clv/realised_predictions"),
 )
 _NO_CAPTION = {"figure", "path", "seconds", "finding", "rows_drawn", "as_of_date"}
@@ -167,7 +167,7 @@ def _make_report(
     text = page.html(
         title=f"Retail pipeline: report as of {in_words(facts.as_of)}",
         subtitle=glance.subtitle(facts),
-        glance=glance.facts(facts, results),
+        glance=glance.sections(facts, results),
         figures=figures,
         card_title=card.title(facts),
         card=card.sections(facts),

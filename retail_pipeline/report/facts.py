@@ -38,7 +38,11 @@ class RunFacts:
         predictions: `customers`, `expected_active`, `discount_rate`, `is_extrapolated`, and the
             sums of `predicted_value`, `discounted_value`, `predicted_margin` and
             `discounted_margin` (None if no product cost is known).
-        segments: The segments, the most valuable first.
+        total: The row of `clv.totals` for everybody; empty if there is none.
+        late: `customers`, `predicted_value` of customers of high value who are overdue, and
+            `repeat_customers`: those of high value of whom it is known.
+        segments: The segments, the most valuable first, with `lower_80` and `upper_80` of their
+            totals (null if there are none).
         importance: Feature groups by importance for the served type of model.
         drift: Quantities by stability index, the largest first.
         realised: Past predictions beside actual net revenue, by date and origin, the latest first.
@@ -54,6 +58,8 @@ class RunFacts:
     spread: pd.DataFrame
     uncertainty: pd.DataFrame
     predictions: dict[str, Any]
+    total: dict[str, Any]
+    late: dict[str, Any]
     segments: pd.DataFrame
     importance: pd.DataFrame
     drift: pd.DataFrame
@@ -114,6 +120,23 @@ select count(*) as customers, sum(predicted_value) as predicted_value,
     coalesce(bool_or(is_extrapolated), false) as is_extrapolated,
     sum(probability_active) as expected_active
 from clv.predictions where {_HERE}
+"""
+
+_TOTAL = f"select * from clv.totals where {_HERE} and grouping = 'all'"
+
+_LATE = f"""
+select count(*) filter (where days_overdue > 0) as customers,
+    coalesce(sum(predicted_value) filter (where days_overdue > 0), 0) as predicted_value,
+    count(days_overdue) as repeat_customers
+from clv.predictions where {_HERE} and starts_with(segment, 'high value')
+"""
+
+_SEGMENTS = f"""
+select s.*, t.lower_80, t.upper_80
+from (select * from clv.segments where {_HERE}) as s
+left join clv.totals as t on (t.as_of_date, t.horizon_days, t.grouping, t.group_value)
+    = (s.as_of_date, s.horizon_days, 'segment', s.segment)
+order by s.predicted_value desc
 """
 
 _SPREAD = f"""
@@ -178,9 +201,9 @@ def read_facts(database: Database, source: str, as_of: date, horizon_days: int) 
         spread=database.query(_SPREAD, params),
         uncertainty=_uncertainty(database, params),
         predictions=predictions,
-        segments=database.read(
-            "clv.segments", None, f"{_HERE} order by predicted_value desc", params
-        ),
+        total=_row(database, _TOTAL, params),
+        late=_row(database, _LATE, params),
+        segments=database.query(_SEGMENTS, params),
         importance=database.query(_IMPORTANCE, params),
         drift=database.read("clv.drift", None, f"{_HERE} order by stability_index desc", params),
         realised=database.query(_REALISED, params),

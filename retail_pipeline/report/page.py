@@ -72,7 +72,7 @@ def html(**parts: Any) -> str:
     """Return the report as an HTML document.
 
     Args:
-        parts: `title` and `subtitle`; `glance` (facts); `figures` (images, in the registry's
+        parts: `title` and `subtitle`; `glance` (sections); `figures` (images, in the registry's
             order); `card_title` and `card` (sections); `checks` (a section); `layers` in the order
             of the data; `tables` (a section with their rows); `footer`.
     """

@@ -347,13 +347,60 @@ def test_a_horizon_of_one_day_and_one_customer_are_written_in_the_singular(
         "('2024-07-01', 1, 'recency', 'mean', '2024-05-01', 1, 3, 0.4, 0.01, 0.2)"
     )
     facts = read_facts(served, "test", AS_OF, 1)
-    card_text, head = card.markdown(facts), glance.facts(facts, [])
+    card_text, head = card.markdown(facts), glance.sections(facts, [])[0].blocks[0]
     assert "# Model card: customer value over 1 day as of" in card_text
     assert "net amount of the next 1 day," in card_text
     assert "shuffled among 1 customer:" in card_text
     assert "No prediction over 1 day has come due yet." in card_text
     assert "predicted for 1 day after 2024-07-01" in glance.subtitle(facts)
-    assert ("Expected to buy", "1 customer") in head.items
+    assert ("Expected to buy", "1 of 10 customers") in head.items
+
+
+def first_page(database: Database, results: list[check_results.CheckResult]) -> str:
+    facts = read_facts(database, "test", AS_OF, 30)
+    return document.as_markdown("Report", glance.sections(facts, results))
+
+
+def test_the_first_page_tells_the_range_last_year_and_who_is_late(served: Database) -> None:
+    text = first_page(served, [])
+    assert "80 %" not in text.split("## Segments")[0].replace("inside the 80 % interval", "")
+    assert "nobody has a rhythm" in text
+    served.execute(
+        "insert into clv.totals values "
+        "('2024-07-01', 30, 'all', 'all', 10, 1000, 700, 990, 12, 5, 9, 1100, 800, 'mean', 'm'), "
+        "('2024-07-01', 30, 'segment', 'high value, active', 10, 1000, 600, 1600, 12, 5, 9, "
+        "null, null, null, 'm')"
+    )
+    served.execute("update clv.predictions set days_overdue = -1")
+    text = first_page(served, [])
+    assert "- **8 times in 10 it lies in**: 700 to 990 EUR" in text
+    assert "- **The test a year before**: 1,100 EUR were predicted and 800 EUR came" in text
+    assert "| high value, active | 10 | 1,000 EUR | 100% | 600 to 1,600 EUR |" in text
+    assert "it lies above its range: few purchases" in text
+    assert "No customer of high value is late." in text
+    served.execute("update clv.predictions set days_overdue = 5 where clv_decile > 7")
+    served.execute(
+        "update clv.predictions set segment = 'low value, active' where customer_id = 'c10'"
+    )
+    text = first_page(served, [])
+    assert "2 customers of high value are late" in text and "worth 200 EUR of" in text
+    served.execute("update clv.totals set predicted_year_ago = null")
+    assert "no cut-off a year before was tested" in first_page(served, [])
+
+
+def test_the_first_page_says_what_not_to_trust(served: Database) -> None:
+    def result(outcome: check_results.Outcome, number: int) -> check_results.CheckResult:
+        return check_results.CheckResult("a", f"is_{number}", outcome, "words", in_this_run=True)
+
+    text = first_page(served, [result("passed", 1)])
+    assert "No past outcome has confirmed the model" in text
+    served.execute("update clv.model_decisions set validated = true")
+    assert "Every check that ran has passed." in first_page(served, [result("passed", 1)])
+    many = [result("passed", 0), *(result("warned", n) for n in range(1, 8)), result("failed", 8)]
+    text = first_page(served, many)
+    assert "Every check" not in text and "is 0" not in text
+    assert text.index("Failed: is 8 (a): words") < text.index("Warned: is 1 (a): words")
+    assert "2 more are under Data checks." in text and "is 7" not in text
 
 
 def test_markdown_escapes_any_cell() -> None:
