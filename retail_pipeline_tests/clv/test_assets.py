@@ -39,8 +39,8 @@ from retail_pipeline_tests.conftest import fresh_database
 
 AS_OF = date(2021, 3, 1)
 HORIZON = 90
-ENTRIES = world.ledger(customers=150)
-FEATURES = world.features(ENTRIES, world.month_firsts(AS_OF, months=8))
+ENTRIES = world.entries(customers=150)
+FEATURES = world.features(ENTRIES, world.month_starts(AS_OF, months=8))
 
 
 SERVED = AssetSelection.assets(

@@ -14,7 +14,7 @@ DAY = pd.Timedelta(days=1)
 START = pd.Timestamp("2020-01-01")
 
 
-def ledger(customers: int = 300, days: int = 720, seed: int = 3) -> pd.DataFrame:
+def entries(customers: int = 300, days: int = 720, seed: int = 3) -> pd.DataFrame:
     """Return entries of customers who join over half the span, buy at gamma rates and drop out."""
     random = np.random.default_rng(seed)
     joined = random.integers(0, days // 2, customers)
@@ -45,10 +45,10 @@ def features(entries: pd.DataFrame, dates: Sequence[date]) -> pd.DataFrame:
     return pd.concat([_at(entries, pd.Timestamp(day)) for day in dates], ignore_index=True)
 
 
-def month_firsts(until: date, months: int = 18) -> list[date]:
+def month_starts(until: date, months: int = 18) -> list[date]:
     """Return the month starts from 90 days after the start on, and `until` itself."""
-    firsts = pd.date_range(START + 90 * DAY, until, freq="MS")
-    return sorted({*(day.date() for day in firsts[-months:]), until})
+    starts = pd.date_range(START + 90 * DAY, until, freq="MS")
+    return sorted({*(day.date() for day in starts[-months:]), until})
 
 
 def _at(entries: pd.DataFrame, as_of: pd.Timestamp) -> pd.DataFrame:

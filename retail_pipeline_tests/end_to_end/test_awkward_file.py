@@ -16,7 +16,7 @@ CUTOFF = date(2021, 3, 1)
 
 def lines() -> pd.DataFrame:
     """Return the lines of ordinary customers and of one customer per awkward kind."""
-    ordinary = world.ledger(customers=150).rename(
+    ordinary = world.entries(customers=150).rename(
         columns={"date_day": "ts", "net_amount": "amount"}
     )
     start, year = pd.Timestamp("2020-02-01"), pd.date_range("2020-02-01", periods=390)

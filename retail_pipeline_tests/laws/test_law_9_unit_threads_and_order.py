@@ -21,12 +21,12 @@ MONEY = ["predicted_value", "lower_80", "upper_80"]
 
 @pytest.fixture(scope="module")
 def entries() -> pd.DataFrame:
-    return world.ledger(customers=120)
+    return world.entries(customers=120)
 
 
 @pytest.fixture(scope="module")
 def features(entries: pd.DataFrame) -> pd.DataFrame:
-    return world.features(entries, world.month_firsts(AS_OF, months=MONTHS))
+    return world.features(entries, world.month_starts(AS_OF, months=MONTHS))
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +43,7 @@ def unit(request: pytest.FixtureRequest) -> float:
 @pytest.fixture(scope="module")
 def in_unit(entries: pd.DataFrame, unit: float) -> Valuation:
     scaled = entries.assign(net_amount=entries["net_amount"] * unit)
-    features = world.features(scaled, world.month_firsts(AS_OF, months=MONTHS))
+    features = world.features(scaled, world.month_starts(AS_OF, months=MONTHS))
     return value_customers(features, scaled, AS_OF, HORIZON_DAYS)
 
 

@@ -28,15 +28,15 @@ NOW = datetime(2021, 6, 1, 8, tzinfo=UTC)
 
 @pytest.fixture(scope="module")
 def today() -> pd.DataFrame:
-    ledger = world.ledger(customers=120)
-    features = world.features(ledger, [date(2021, 1, 1), AS_OF])
+    entries = world.entries(customers=120)
+    features = world.features(entries, [date(2021, 1, 1), AS_OF])
     return dataset.prepare_features(features)
 
 
 @pytest.fixture(scope="module")
 def candidates(today: pd.DataFrame) -> list[Candidate]:
-    ledger = dataset.prepare_entries(world.ledger(customers=120))
-    labelled = dataset.training_set(today, ledger, AS_OF, 90)
+    entries = dataset.prepare_entries(world.entries(customers=120))
+    labelled = dataset.training_set(today, entries, AS_OF, 90)
     return fit_candidates(labelled, dataset.population(today, AS_OF), 90)
 
 

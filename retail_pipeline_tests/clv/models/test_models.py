@@ -33,13 +33,13 @@ HORIZON = 90
 NEEDS_NO_PAST = {"mean", "last_window"}
 
 
-def valued(ledger: pd.DataFrame, as_of: date = AS_OF, horizon_days: int = HORIZON) -> Valuation:
+def valued(entries: pd.DataFrame, as_of: date = AS_OF, horizon_days: int = HORIZON) -> Valuation:
     dates = [
         day
-        for day in world.month_firsts(as_of, months=8)
-        if (ledger["date_day"] < pd.Timestamp(day)).any()
+        for day in world.month_starts(as_of, months=8)
+        if (entries["date_day"] < pd.Timestamp(day)).any()
     ]
-    return value_customers(world.features(ledger, dates), ledger, as_of, horizon_days)
+    return value_customers(world.features(entries, dates), entries, as_of, horizon_days)
 
 
 def sound(valuation: Valuation) -> set[str]:
@@ -66,8 +66,8 @@ def of_one(amounts: list[float], start: str = "2020-06-01") -> pd.DataFrame:
 
 
 @pytest.fixture(scope="module")
-def ledger() -> pd.DataFrame:
-    return world.ledger(customers=150)
+def entries() -> pd.DataFrame:
+    return world.entries(customers=150)
 
 
 def test_one_customer() -> None:
@@ -76,9 +76,9 @@ def test_one_customer() -> None:
 
 
 def test_a_stored_model_of_other_features_is_refused_and_its_own_predict_the_same(
-    ledger: pd.DataFrame,
+    entries: pd.DataFrame,
 ) -> None:
-    valuation = valued(ledger)
+    valuation = valued(entries)
     fitted = [c.model for c in valuation.candidates if c.model is not None]
     with_features = 0
     for model in fitted:
@@ -93,8 +93,8 @@ def test_a_stored_model_of_other_features_is_refused_and_its_own_predict_the_sam
     assert with_features >= 4, [model.name for model in fitted]
 
 
-def test_nobody_came_back(ledger: pd.DataFrame) -> None:
-    abstained = sound(valued(ledger.drop_duplicates("customer_id")))
+def test_nobody_came_back(entries: pd.DataFrame) -> None:
+    abstained = sound(valued(entries.drop_duplicates("customer_id")))
     assert {"pareto_nbd_gamma_gamma", "bg_nbd_gamma_gamma", "boosted_pareto_nbd"} <= abstained
 
 
@@ -111,11 +111,11 @@ def test_without_past_outcomes_the_average_counts_what_followed_a_first_purchase
     amounts: list[list[float]], value: float, orders: float
 ) -> None:
     """A first purchase is no rate: each customer has exactly one, at the age of nothing."""
-    ledger = pd.concat(
+    entries = pd.concat(
         of_one(each, "2021-02-27").assign(customer_id=f"c{number}")
         for number, each in enumerate(amounts)
     )
-    frame = dataset.prepare_features(world.features(ledger, [AS_OF]))
+    frame = dataset.prepare_features(world.features(entries, [AS_OF]))
     labelled = frame.iloc[:0].assign(future_value=0.0, future_orders=0.0)
     model = Mean(HORIZON).fit(dataset.learning_frame(labelled, frame))
     assert (model.value_, model.orders_) == pytest.approx((value, orders))
@@ -141,15 +141,15 @@ def test_only_returns() -> None:
         )
 
 
-def test_everyone_bought_on_one_day(ledger: pd.DataFrame) -> None:
+def test_everyone_bought_on_one_day(entries: pd.DataFrame) -> None:
     day = pd.Timestamp("2020-06-01")
-    same = ledger.drop_duplicates("customer_id").assign(date_day=day, known_date=day)
+    same = entries.drop_duplicates("customer_id").assign(date_day=day, known_date=day)
     assert "pareto_nbd_gamma_gamma" in sound(valued(same))
 
 
 @pytest.mark.parametrize("scale", [1e-6, 1e9])
-def test_the_currency_does_not_matter(ledger: pd.DataFrame, scale: float) -> None:
-    days = ledger.assign(net_amount=ledger["net_amount"].round(0))
+def test_the_currency_does_not_matter(entries: pd.DataFrame, scale: float) -> None:
+    days = entries.assign(net_amount=entries["net_amount"].round(0))
     plain, scaled = (valued(days.assign(net_amount=days["net_amount"] * s)) for s in (1.0, scale))
     assert sound(scaled) == sound(plain)
     for name in ("mean", "pareto_nbd_gamma_gamma"):
@@ -160,10 +160,10 @@ def test_the_currency_does_not_matter(ledger: pd.DataFrame, scale: float) -> Non
         )
 
 
-def test_ten_thousand_orders_of_one_customer(ledger: pd.DataFrame) -> None:
+def test_ten_thousand_orders_of_one_customer(entries: pd.DataFrame) -> None:
     days = pd.date_range(end="2021-02-28", periods=10_000)
     many = pd.DataFrame({"customer_id": "busy", "date_day": days, "net_amount": 10.0})
-    both = pd.concat([ledger, many.assign(known_date=days)], ignore_index=True)
+    both = pd.concat([entries, many.assign(known_date=days)], ignore_index=True)
     valuation = valued(both)
     sound(valuation)
     pareto = valuation.predictions_of("pareto_nbd_gamma_gamma")
@@ -172,40 +172,40 @@ def test_ten_thousand_orders_of_one_customer(ledger: pd.DataFrame) -> None:
     assert busy["expected_orders"] > 80
 
 
-def test_five_days_of_history(ledger: pd.DataFrame) -> None:
-    sound(valued(ledger, as_of=date(2020, 1, 6), horizon_days=180))
+def test_five_days_of_history(entries: pd.DataFrame) -> None:
+    sound(valued(entries, as_of=date(2020, 1, 6), horizon_days=180))
 
 
-def test_a_horizon_longer_than_the_history(ledger: pd.DataFrame) -> None:
-    abstained = sound(valued(ledger, horizon_days=1095))
+def test_a_horizon_longer_than_the_history(entries: pd.DataFrame) -> None:
+    abstained = sound(valued(entries, horizon_days=1095))
     assert {"boosted_pareto_nbd", "random_forest", "linear_regression"} <= abstained
 
 
-def test_one_huge_wholesaler_moves_nobody_else(ledger: pd.DataFrame) -> None:
+def test_one_huge_wholesaler_moves_nobody_else(entries: pd.DataFrame) -> None:
     huge = of_one([1e7] * 60, "2020-06-01").iloc[::4]
-    valuation = valued(pd.concat([ledger, huge], ignore_index=True))
+    valuation = valued(pd.concat([entries, huge], ignore_index=True))
     sound(valuation)
     boosted = valuation.predictions_of("boosted_pareto_nbd")
-    alone = valued(ledger).predictions_of("boosted_pareto_nbd")
+    alone = valued(entries).predictions_of("boosted_pareto_nbd")
     assert boosted is not None and alone is not None
     others = boosted[boosted["customer_id"] != "one"]["predicted_value"]
     assert 0.4 < others.median() / alone["predicted_value"].median() < 2.5
 
 
-def test_without_product_data(ledger: pd.DataFrame) -> None:
-    features = world.features(ledger, world.month_firsts(AS_OF, months=8))
+def test_without_product_data(entries: pd.DataFrame) -> None:
+    features = world.features(entries, world.month_starts(AS_OF, months=8))
     features["distinct_products"] = np.nan
-    sound(value_customers(features, ledger, AS_OF, HORIZON))
+    sound(value_customers(features, entries, AS_OF, HORIZON))
 
 
-def test_one_cohort(ledger: pd.DataFrame) -> None:
-    first = ledger.groupby("customer_id")["date_day"].transform("min")
-    shifted = ledger["date_day"] - (first - world.START)
-    sound(valued(ledger.assign(date_day=shifted, known_date=shifted)))
+def test_one_cohort(entries: pd.DataFrame) -> None:
+    first = entries.groupby("customer_id")["date_day"].transform("min")
+    shifted = entries["date_day"] - (first - world.START)
+    sound(valued(entries.assign(date_day=shifted, known_date=shifted)))
 
 
-def test_the_combination_keeps_the_total_of_the_incumbent(ledger: pd.DataFrame) -> None:
-    valuation = valued(ledger)
+def test_the_combination_keeps_the_total_of_the_incumbent(entries: pd.DataFrame) -> None:
+    valuation = valued(entries)
     ours, theirs = (
         valuation.predictions_of(name) for name in ("boosted_pareto_nbd", "pareto_nbd_gamma_gamma")
     )
@@ -219,8 +219,8 @@ def test_the_combination_keeps_the_total_of_the_incumbent(ledger: pd.DataFrame) 
     assert part.to_numpy() == pytest.approx(ours["predicted_value"].to_numpy()[:7], rel=1e-12)
 
 
-def test_the_readable_models_can_be_read_to_their_predictions(ledger: pd.DataFrame) -> None:
-    valuation = valued(ledger)
+def test_the_readable_models_can_be_read_to_their_predictions(entries: pd.DataFrame) -> None:
+    valuation = valued(entries)
     models = {c.model_name: c.model for c in valuation.candidates}
     regression, tree = models["linear_regression"], models["decision_tree"]
     assert isinstance(regression, LinearRegression) and isinstance(tree, DecisionTree)

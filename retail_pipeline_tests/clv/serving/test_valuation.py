@@ -30,12 +30,12 @@ HORIZON = 90
 
 @pytest.fixture(scope="module")
 def entries() -> pd.DataFrame:
-    return world.ledger()
+    return world.entries()
 
 
 @pytest.fixture(scope="module")
 def features(entries: pd.DataFrame) -> pd.DataFrame:
-    return world.features(entries, world.month_firsts(AS_OF))
+    return world.features(entries, world.month_starts(AS_OF))
 
 
 @pytest.fixture(scope="module")
@@ -93,8 +93,8 @@ Small = tuple[pd.DataFrame, pd.DataFrame, Valuation]
 @pytest.fixture(scope="module")
 def small() -> Small:
     """Features and entries of a small shop, and what they are valued at."""
-    entries = world.ledger(customers=60)
-    features = world.features(entries, world.month_firsts(AS_OF, months=8))
+    entries = world.entries(customers=60)
+    features = world.features(entries, world.month_starts(AS_OF, months=8))
     return features, entries, value_customers(features, entries, AS_OF, HORIZON)
 
 
@@ -176,7 +176,7 @@ def test_a_backtest_knows_no_outcome_that_was_late(entries: pd.DataFrame) -> Non
         known_date=pd.Timestamp("2021-03-01"), net_amount=-1e5
     )
     both = dataset.prepare_entries(pd.concat([entries, late], ignore_index=True))
-    features = dataset.prepare_features(world.features(entries, world.month_firsts(AS_OF)))
+    features = dataset.prepare_features(world.features(entries, world.month_starts(AS_OF)))
     plain = dataset.training_set(features, dataset.prepare_entries(entries), cutoff, horizon_days)
     pd.testing.assert_frame_equal(dataset.training_set(features, both, cutoff, horizon_days), plain)
     later = dataset.training_set(features, both, AS_OF, horizon_days)
@@ -198,8 +198,8 @@ def test_outcomes_are_floored_and_count_purchase_days() -> None:
         ("b", day - world.DAY, day - world.DAY, 7.0),  # before the cut-off
         ("b", day, day, -3.0),
     ]
-    ledger = dataset.prepare_entries(pd.DataFrame(rows, columns=dataset.ENTRY_COLUMNS))
-    found = dataset.outcomes(ledger, pd.Series(["a", "b", "c"]), AS_OF, HORIZON)
+    shop_entries = dataset.prepare_entries(pd.DataFrame(rows, columns=dataset.ENTRY_COLUMNS))
+    found = dataset.outcomes(shop_entries, pd.Series(["a", "b", "c"]), AS_OF, HORIZON)
     assert found["future_value"].tolist() == [5.0, 0.0, 0.0]
     assert found["future_orders"].tolist() == [1.0, 0.0, 0.0]
 
@@ -247,7 +247,7 @@ def some(entries: pd.DataFrame, customers: int) -> pd.DataFrame:
 )
 def test_thin_data_is_served_and_says_so(entries: pd.DataFrame, case: str, served: str) -> None:
     first = entries.drop_duplicates("customer_id")
-    ledger, horizon_days, as_of = {
+    shop_entries, horizon_days, as_of = {
         "one customer, one purchase": (first.iloc[:1], 90, AS_OF),
         "all one-timers": (first, 1095, AS_OF),
         "30 customers": (some(entries, 30), 180, date(2020, 9, 1)),
@@ -256,9 +256,9 @@ def test_thin_data_is_served_and_says_so(entries: pd.DataFrame, case: str, serve
         "long horizon": (entries, 1095, AS_OF),
         "one amount, one day": (first.assign(date_day=world.START, net_amount=5.0), 400, AS_OF),
     }[case]
-    dates = [as_of] if as_of < date(2020, 4, 1) else world.month_firsts(as_of)
-    dates = [day for day in dates if (ledger["date_day"] < pd.Timestamp(day)).any()]
-    found = value_customers(world.features(ledger, dates), ledger, as_of, horizon_days)
+    dates = [as_of] if as_of < date(2020, 4, 1) else world.month_starts(as_of)
+    dates = [day for day in dates if (shop_entries["date_day"] < pd.Timestamp(day)).any()]
+    found = value_customers(world.features(shop_entries, dates), shop_entries, as_of, horizon_days)
     assert found.decision.model_name == served
     assert not found.decision.validated and "unvalidated" in found.decision.reason
     abstained = {c.model_name: str(c.abstention) for c in found.candidates if c.abstention}
@@ -269,27 +269,27 @@ def test_thin_data_is_served_and_says_so(entries: pd.DataFrame, case: str, serve
 
 
 def test_the_two_errors() -> None:
-    ledger = world.ledger(customers=5)
-    features = world.features(ledger, [AS_OF])
+    shop_entries = world.entries(customers=5)
+    features = world.features(shop_entries, [AS_OF])
     with pytest.raises(UsageError, match="1095"):
-        value_customers(features, ledger, AS_OF, 1096)
+        value_customers(features, shop_entries, AS_OF, 1096)
     with pytest.raises(PipelineError, match="before 2019-01-01"):
-        value_customers(features, ledger, date(2019, 1, 1), 90)
+        value_customers(features, shop_entries, date(2019, 1, 1), 90)
 
 
 @pytest.mark.slow
 def test_the_real_data_meets_its_floors(online_retail_ii: Path) -> None:
     lines = pd.read_parquet(online_retail_ii, columns=["customer_id", "ts", "amount"])
     lines["date_day"] = lines["ts"].dt.normalize()
-    ledger = lines.groupby(["customer_id", "date_day"], as_index=False)["amount"].sum()
-    ledger = ledger.rename(columns={"amount": "net_amount"})
-    ledger["known_date"] = ledger["date_day"]
+    shop_entries = lines.groupby(["customer_id", "date_day"], as_index=False)["amount"].sum()
+    shop_entries = shop_entries.rename(columns={"amount": "net_amount"})
+    shop_entries["known_date"] = shop_entries["date_day"]
     as_of, horizon_days = date(2011, 6, 1), 180
     months = pd.date_range("2010-03-01", "2010-12-01", freq="MS")
-    features = world.features(ledger, [*(day.date() for day in months), as_of])
-    found = value_customers(features, ledger, as_of, horizon_days)
+    features = world.features(shop_entries, [*(day.date() for day in months), as_of])
+    found = value_customers(features, shop_entries, as_of, horizon_days)
     actual = dataset.outcomes(
-        dataset.prepare_entries(ledger), found.population["customer_id"], as_of, horizon_days
+        dataset.prepare_entries(shop_entries), found.population["customer_id"], as_of, horizon_days
     )
     measured = metrics.evaluate(found.predictions, actual["future_value"].to_numpy())
     assert found.decision.validated
