@@ -1,4 +1,4 @@
-"""Questions to the tables that several stages ask, so that they get one answer."""
+"""Queries that several stages share."""
 
 from typing import Final
 
@@ -8,12 +8,12 @@ PAST_CUTOFFS: Final = (
     "horizon_days = %(horizon)s and cutoff_date + horizon_days <= %(as_of)s "
     "and cutoff_date > %(as_of)s::date - %(horizon)s - interval '12 months'"
 )
-"""Rows of a backtest that a run shows: the latest twelve months with an outcome. Older ones stay in
-the tables; the choice of the model does not count them either."""
+"""Condition on backtest rows: cut-offs of the latest twelve months with a complete outcome. Older
+rows stay in the tables but count neither in reports nor in the choice of the model."""
 
 
 def currency(database: Database) -> str:
-    """Return the ISO code of the amounts, or nothing where they are in none or in several."""
+    """Return the currency of the amounts as ISO code; empty if there is none or more than one."""
     found = database.query(
         "select distinct currency from warehouse.revenue_daily where currency is not null"
     )

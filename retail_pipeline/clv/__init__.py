@@ -2,6 +2,7 @@
 
 The sub-packages build on each other in this order: `data` (cut-offs, outcomes, training sample),
 `models` (fit, predict, store), `evaluation` (backtest, metrics, selection, promotion), `serving`
-(predictions, segments, margins), `monitoring` (reasons, importance, drift, realised values). Only
-`assets`, `checks` and `definitions` use Dagster. Features are computed in dbt.
+(predictions, totals, segments, margins), `monitoring` (reasons, importance, drift, past
+predictions beside actual values). Only `assets`, `checks`, `definitions` and `steps` use Dagster.
+Features are computed in dbt.
 """

@@ -14,7 +14,7 @@ from retail_pipeline.clv.serving import checks as serving_checks
 
 
 def build_clv() -> dg.Definitions:
-    """Return the assets and checks of this package; contacts nothing."""
+    """Return the assets and checks of this package, without contacting any service."""
     return dg.Definitions(
         assets=dg.load_assets_from_modules([data, models, evaluation, serving, monitoring]),
         asset_checks=dg.load_asset_checks_from_modules(

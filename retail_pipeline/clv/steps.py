@@ -1,7 +1,7 @@
-"""What all assets and checks of customer value share: key, group, owner, retries, a run's window.
+"""Decorators for the assets and checks of customer value: key, group, owner, retries, run window.
 
-The decorated function is the body of a step and takes a `Step`; Dagster sees a function of the two
-resources, so that tests call `asset(database=…, run_window=…)`.
+The decorated function takes a `Step`. The Dagster function takes the two resources instead, so a
+test can call `asset(database=…, run_window=…)`.
 """
 
 import functools
@@ -23,13 +23,13 @@ from retail_pipeline.postgres import Database, Role
 
 @dataclass(frozen=True)
 class Step:
-    """What a step works on.
+    """The input of an asset or check.
 
     Attributes:
-        database: As the scientist.
-        as_of: The date of the landed data.
+        database: The database, with the scientist's role.
+        as_of: The as-of date of the landed data.
         horizon_days: The run's horizon.
-        run_window: All that the run can set.
+        run_window: The run's settings.
     """
 
     database: Database
@@ -39,11 +39,14 @@ class Step:
 
     @property
     def at(self) -> str:
-        """The SQL condition of rows at this date and horizon."""
+        """The SQL condition for rows at this date and horizon."""
         return f"as_of_date = '{self.as_of}' and horizon_days = {self.horizon_days}"
 
     def row(self, statement: str, **params: Any) -> dict[str, Any]:
-        """Return the only row of a query, which may name `as_of`, `horizon` and own parameters."""
+        """Return the only row of a query.
+
+        The query can use the parameters `as_of` and `horizon` beside those given.
+        """
         window = {"as_of": self.as_of, "horizon": self.horizon_days}
         return one_row(self.database, statement, window | params)
 
@@ -54,14 +57,15 @@ def clv_asset(
     kinds: Sequence[str] = ("python", "postgres"),
     **options: Any,
 ) -> Callable[[Callable[[Step], tuple[int, dict[str, Any]]]], dg.AssetsDefinition]:
-    """Return the decorator of a step that writes a table.
+    """Return a decorator that makes an asset of a step that writes a table.
 
-    The step returns how many rows it has written, and metadata. It may be repeated as a whole.
+    The step returns the number of rows written and the metadata. It must be safe to repeat, as
+    Dagster retries it after a lost connection.
 
     Args:
-        deps: Keys of the assets before it, such as `clv/model`.
-        table: Of this schema; by default named like the asset.
-        kinds: What the UI shows beside the name.
+        deps: Keys of the upstream assets, such as `clv/model`.
+        table: Table of the schema `clv`; by default the name of the asset.
+        kinds: Labels that the UI shows beside the name.
         options: Further arguments of `dagster.asset`.
     """
 
@@ -88,11 +92,11 @@ def clv_asset(
 def clv_check(
     asset: str, *, blocking: bool = False
 ) -> Callable[[Callable[[Step], dg.AssetCheckResult]], dg.AssetChecksDefinition]:
-    """Return the decorator of a check of an asset of this package.
+    """Return a decorator that makes an asset check of a step.
 
     Args:
-        asset: Its name, such as `model`.
-        blocking: Whether an error stops what is downstream.
+        asset: Name of the asset in this package, such as `model`.
+        blocking: Whether an error stops the downstream assets.
     """
 
     def decorated(body: Callable[[Step], dg.AssetCheckResult]) -> dg.AssetChecksDefinition:
@@ -102,7 +106,7 @@ def clv_check(
 
 
 def _of_resources(body: Callable[..., Any], step: Callable[[Step], Any]) -> Callable[..., Any]:
-    """Return a step as a function of Dagster's resources, with name and docstring of its body."""
+    """Return the step as a function of Dagster's resources, with the body's name and docstring."""
 
     def run(database: dg.ResourceParam[Database], run_window: RunWindow) -> Any:
         as_of, horizon_days = run_window.landed(database)

@@ -1,1 +1,1 @@
-"""What the models are trained on: cut-offs, outcomes, samples, and the tables they come from."""
+"""Training data: cut-offs, outcomes, samples, and access to the tables that hold them."""

@@ -7,7 +7,7 @@ from retail_pipeline.clv.steps import Step, clv_asset
 
 @clv_asset("warehouse/customer_features", "warehouse/customer_day_entries")
 def training_set(step: Step) -> tuple[int, dict[str, Any]]:
-    """A customer at a past cut-off, with its features and the outcome that followed."""
+    """A customer at a past cut-off, with the features then and the outcome afterwards."""
     from retail_pipeline.clv.data import dataset, tables
 
     database, as_of, horizon_days = step.database, step.as_of, step.horizon_days

@@ -8,7 +8,7 @@ from retail_pipeline.dagster_support.check_results import failed, passed, warned
 
 @clv_check("training_set", blocking=True)
 def outcomes_are_complete(step: Step) -> dg.AssetCheckResult:
-    """No training row's outcome reaches beyond the run's date; none is missing or negative."""
+    """Every training row's outcome ends by the run's as-of date and is not negative."""
     found = step.row(
         "select count(*) as rows, count(distinct as_of_date) as cutoffs, "
         "count(*) filter (where as_of_date + horizon_days > %(as_of)s) as incomplete, "
@@ -26,7 +26,7 @@ def outcomes_are_complete(step: Step) -> dg.AssetCheckResult:
 
 @clv_check("training_set")
 def history_carries_the_horizon(step: Step) -> dg.AssetCheckResult:
-    """Customers come back, enough of them, and the history is at least twice the horizon."""
+    """Enough customers bought again, and the history is at least twice the horizon."""
     from retail_pipeline.clv.data.thin_data import History
 
     found = step.row(

@@ -1,7 +1,7 @@
 """Cut-offs, outcomes and the labeled training set.
 
-Frames in, frames out. The one place that decides what was known when; features arrive ready-made
-from `warehouse.customer_features` and are only typed and ordered here.
+Frames in, frames out. This module alone decides which entries were known at a date. Features come
+from `warehouse.customer_features`; here they are only typed and ordered.
 """
 
 from collections.abc import Iterable
@@ -18,7 +18,7 @@ from retail_pipeline.errors import (
 from retail_pipeline.settings import LONGEST_HORIZON_DAYS
 
 TRAINING_CUTOFFS: Final = 12
-"""How many past cut-offs train and test a model: one year, so each season counts once."""
+"""Number of past cut-offs that train and test a model: one year, so each season counts once."""
 
 KEY: Final = ["customer_id", "as_of_date"]
 LABELS: Final = ["future_value", "future_orders"]
@@ -27,12 +27,12 @@ TEXTS: Final = ["country", "channel"]
 ENTRY_COLUMNS: Final = ["customer_id", "date_day", "known_date", "net_amount"]
 
 _MONEY_DECIMALS = 6
-"""Sums of money are cut here, far below any price, so that their binary tails do not depend on the
-order of summation and survive a trip through a `numeric` column."""
+"""Sums of money are rounded here, far below any price, so that their last bits do not depend on
+the order of summation and stay equal after a trip through a `numeric` column."""
 
 
 def check_horizon(horizon_days: int) -> int:
-    """Return the horizon.
+    """Return the horizon if it is valid.
 
     Raises:
         UsageError: It is not from 1 to 1095 days.
@@ -45,7 +45,7 @@ def check_horizon(horizon_days: int) -> int:
 
 
 def prepare_features(features: pd.DataFrame) -> pd.DataFrame:
-    """Return features as the models take them: typed, one row per customer and date, in key order.
+    """Return features in the form that models read: typed, in the order of the key.
 
     Args:
         features: Rows of `warehouse.customer_features`, at any as-of dates.
@@ -79,10 +79,10 @@ def prepare_entries(entries: pd.DataFrame) -> pd.DataFrame:
 
 
 def population(features: pd.DataFrame, as_of: date) -> pd.DataFrame:
-    """Return the feature rows of everyone with a purchase before `as_of`.
+    """Return the feature rows of every customer with a purchase before `as_of`.
 
     Raises:
-        PipelineError: There is nobody.
+        PipelineError: There is no such customer.
     """
     found = at_date(features, as_of)
     if found.empty:
@@ -91,14 +91,14 @@ def population(features: pd.DataFrame, as_of: date) -> pd.DataFrame:
 
 
 def nobody(as_of: date) -> PipelineError:
-    """Return the error of a date that nobody has a purchase before."""
+    """Return the error for a date before the first purchase of all customers."""
     return PipelineError(
         f"nobody has a purchase before {as_of}: choose a later as-of date, or load earlier data"
     )
 
 
 def at_date(features: pd.DataFrame, as_of: date) -> pd.DataFrame:
-    """Return the feature rows of one as-of date, perhaps none."""
+    """Return the feature rows of one as-of date; empty if there are none."""
     return features[features["as_of_date"] == pd.Timestamp(as_of)].reset_index(drop=True)
 
 
@@ -106,7 +106,7 @@ def training_cutoffs(as_of_dates: Iterable[date], as_of: date, horizon_days: int
     """Return the past cut-offs whose outcome is complete at `as_of`: the latest 12 month starts.
 
     Args:
-        as_of_dates: The dates that features exist for.
+        as_of_dates: Dates with features.
         as_of: The date of the run.
         horizon_days: Length of the outcome.
     """
@@ -116,10 +116,10 @@ def training_cutoffs(as_of_dates: Iterable[date], as_of: date, horizon_days: int
 
 
 def dates_needed(as_of_dates: Iterable[date], as_of: date, horizon_days: int) -> list[date]:
-    """Return the dates whose features one valuation reads: today, cut-offs, and theirs in turn.
+    """Return the dates whose features a run reads: its own, its cut-offs, and their cut-offs.
 
     Args:
-        as_of_dates: The dates that features exist for.
+        as_of_dates: Dates with features.
         as_of: The date of the run.
         horizon_days: Length of the outcome.
     """
@@ -130,7 +130,7 @@ def dates_needed(as_of_dates: Iterable[date], as_of: date, horizon_days: int) ->
 
 
 def feature_dates(features: pd.DataFrame) -> list[date]:
-    """Return the as-of dates that the features hold, in order."""
+    """Return the as-of dates of the features, in order."""
     return sorted(map(_plain_date, features["as_of_date"].unique()))
 
 
@@ -146,15 +146,15 @@ def outcomes(
     horizon_days: int,
     known_before: date | None = None,
 ) -> pd.DataFrame:
-    """Return what each customer did in the horizon after a cut-off, as far as it was known.
+    """Return each customer's outcome in the horizon after a cut-off.
 
     Args:
         entries: The prepared entries.
-        customer_ids: The customers wanted.
+        customer_ids: The customers.
         cutoff: First day of the outcome.
-        horizon_days: Its length.
-        known_before: Entries that became known on or after this date do not count (None: all
-            count, for judging a prediction afterwards).
+        horizon_days: Length of the outcome.
+        known_before: Only entries known before this date count; None counts all, to compare a
+            prediction with its outcome afterwards.
 
     Returns:
         `future_value` (net amount, floored at 0) and `future_orders` (days with positive net
@@ -168,7 +168,7 @@ def outcomes(
     chosen = inside.to_numpy()
     who, when = (entries[name].to_numpy()[chosen] for name in ("customer_id", "date_day"))
     amounts = entries["net_amount"].to_numpy()[chosen]
-    # The entries are ordered by customer and day, so that equal ones are neighbours.
+    # Entries are in the order of customer and day, so those of one day are adjacent.
     by_day = _starts(who, when)
     days = np.add.reduceat(amounts, by_day).round(_MONEY_DECIMALS) if len(who) else amounts
     who = who[by_day]
@@ -193,17 +193,17 @@ def outcomes(
 def training_set(
     features: pd.DataFrame, entries: pd.DataFrame, as_of: date, horizon_days: int
 ) -> pd.DataFrame:
-    """Return each customer at each past cut-off with the outcome as known before `as_of`.
+    """Return each customer at each past cut-off, with the outcome as known before `as_of`.
 
     Args:
         features: Prepared features; dates after the last complete cut-off are left out.
         entries: The prepared entries.
-        as_of: Nothing known on or after this date counts.
+        as_of: Only entries known before this date count.
         horizon_days: Length of the outcome.
 
     Returns:
-        The feature rows with `horizon_days`, `future_value`, `future_orders`; empty, with the same
-        columns, where no past cut-off has a complete outcome.
+        The feature rows with `horizon_days`, `future_value`, `future_orders`. Without a past
+        cut-off whose outcome is complete: no rows, the same columns.
     """
     labelled = []
     for cutoff in training_cutoffs(feature_dates(features), as_of, horizon_days):
@@ -219,9 +219,9 @@ def training_set(
 
 
 def learning_frame(labelled: pd.DataFrame, today: pd.DataFrame) -> pd.DataFrame:
-    """Return what an estimator is fitted on: past rows with outcomes, then today's without.
+    """Return the frame that models are fitted to: past rows with outcomes, then today's without.
 
-    Supervised models learn from the former; models that need no outcome read the latest date.
+    Supervised models use the past rows. Models that need no outcome use those of the latest date.
     """
     unknown = today.assign(future_value=np.nan, future_orders=np.nan)
     parts = [labelled[unknown.columns], unknown] if len(labelled) else [unknown]
@@ -229,7 +229,7 @@ def learning_frame(labelled: pd.DataFrame, today: pd.DataFrame) -> pd.DataFrame:
 
 
 def _starts(*columns: np.ndarray) -> np.ndarray:
-    """Return where rows begin that differ from the one before in any column."""
+    """Return the positions of rows that differ in any column from the row before."""
     if not len(columns[0]):
         return np.zeros(0, int)
     changes = np.any([column[1:] != column[:-1] for column in columns], axis=0)

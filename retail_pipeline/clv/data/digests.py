@@ -1,4 +1,4 @@
-"""Digests of the inputs of a result: code, libraries, rows. Equal digests, equal results."""
+"""Digests of code, libraries and rows. Inputs with equal digests give equal results."""
 
 import hashlib
 import json
@@ -18,7 +18,7 @@ _LENGTH: Final = 32
 
 @cache
 def code_version() -> str:
-    """Return the digest of the modeling source and of the libraries that its numbers come from."""
+    """Return the digest of the modeling source and of the numerical libraries' versions."""
     home = Path(__file__).parents[1]
     paths = [path for name in _MODELING for path in sorted((home / name).glob("*.py"))]
     modules = {path.relative_to(home).as_posix(): path.read_text() for path in paths}
@@ -26,7 +26,7 @@ def code_version() -> str:
 
 
 def digest(content: Any) -> str:
-    """Return the digest of a JSON value; arrays in it count by their bytes."""
+    """Return the digest of a JSON value, in which arrays are represented by their bytes."""
     text = json.dumps(content, sort_keys=True, separators=(",", ":"), default=_as_text)
     return hashlib.sha256(text.encode()).hexdigest()[:_LENGTH]
 

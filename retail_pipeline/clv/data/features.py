@@ -1,8 +1,8 @@
 """The features that models and explanations use: one table.
 
-A feature is named here, in the dbt model `customer_features` and in that model's `.yml`. A fitted
-model knows a column by its place in a design, so a new one takes the next number: other places are
-other models.
+A feature is named here, in the dbt model `customer_features` and in that model's `.yml`. A stored
+model identifies a feature by its position in the design matrix, so a new feature takes the next
+free number; models stored with other positions cannot be loaded.
 """
 
 from collections.abc import Callable, Mapping
@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from typing import Final, Literal
 
 Scale = Literal["", "age", "count", "unit", "total"]
-"""What a value is measured by: the customer's days since the first purchase, purchases, money per
-purchase, or money in all."""
+"""The quantity of the customer that a feature is divided by in explanations: days since the first
+purchase, number of purchases, money per purchase, or money in all."""
 
 Ratio = Literal[
     "raw",
@@ -35,13 +35,13 @@ class Feature:
     """A column of `warehouse.customer_features`.
 
     Attributes:
-        name: Of the column.
-        scale: By which explanations take customers apart.
-        trees: Place among the columns of the trees; the first ten are those of the single tree.
-        log: Place among the logarithms of the regression.
-        root: Place among its square roots.
-        ratio: Places in the design of the boosted model, and the transformations there.
-        is_clock: Whether it moves with the calendar or the age of the shop, whatever customers do.
+        name: Name of the column.
+        scale: The quantity that explanations divide it by; empty for none.
+        trees: Position among the columns of the trees; the single tree uses the first ten.
+        log: Position among the logarithms of the regression.
+        root: Position among the square roots of the regression.
+        ratio: Positions in the design matrix of the boosted model, with the transformation there.
+        is_clock: Whether it changes with the calendar or the age of the shop alone.
     """
 
     name: str
@@ -128,7 +128,7 @@ GROUPS: Final[Mapping[str, tuple[Feature, ...]]] = {
         Feature("month_of_year", is_clock=True),
     ),
 }
-"""The features by the groups that explanations tell of, in the order of a story."""
+"""The features by the groups that explanations name, in the order in which they are shown."""
 
 ALL: Final = tuple(feature for features in GROUPS.values() for feature in features)
 
@@ -143,7 +143,7 @@ MONEY: Final = frozenset(
 
 
 def _placed(place: Callable[[Feature], int]) -> tuple[str, ...]:
-    """Return the names of the features that have a place, in its order."""
+    """Return the names of the features that have a position, in the order of positions."""
     return tuple(feature.name for feature in sorted(filter(place, ALL), key=place))
 
 
@@ -157,6 +157,6 @@ RATIOS: Final = tuple(
         (place, feature, how) for feature in ALL for place, how in feature.ratio.items()
     )
 )
-"""Columns of the boosted model's design: feature and transformation."""
+"""Columns of the boosted model's design matrix: feature and transformation."""
 
 CLOCKS: Final = frozenset(feature.name for feature in ALL if feature.is_clock)

@@ -1,7 +1,8 @@
-"""The training sample of customers, and the parts in which everybody is scored.
+"""The training sample of customers, and the parts in which all customers are scored.
 
-The sample is chosen by a digest of the id, one rule in SQL and in pandas. The parts are ranges of
-ids, as tables lie. Up to `MOST_CUSTOMERS` both are everybody.
+A digest of the id decides whether a customer is in the sample, with the same result in SQL and in
+pandas. Parts are ranges of ids. Up to `MOST_CUSTOMERS` customers, the sample is all of them and
+there is one part.
 """
 
 import hashlib
@@ -14,8 +15,8 @@ import numpy as np
 import pandas as pd
 
 MOST_CUSTOMERS: Final = 100_000
-"""In the sample, and in one part: more rows would not move what is fitted (docs/decisions/0017),
-and both bound the memory of a step."""
+"""Most customers in the sample, and in one part. More rows would hardly change a fitted model
+(docs/decisions/0017), and the limit bounds the memory of a step."""
 
 _DIGITS: Final = 4
 _LARGEST_SHARE: Final = 16**_DIGITS
@@ -23,24 +24,24 @@ _LARGEST_SHARE: Final = 16**_DIGITS
 
 @dataclass(frozen=True)
 class TrainingSample:
-    """One customer in so many: a power of two, so that a growing population seldom changes it.
+    """One customer in 1, 2, 4, 8, …: powers of two, so a growing population seldom changes it.
 
     Attributes:
-        one_customer_in: The share's denominator; 1 takes everybody.
+        one_customer_in: The denominator of the share; 1 takes all customers.
     """
 
     one_customer_in: int
 
     @classmethod
     def of(cls, customers: int) -> Self:
-        """Return the largest sample of a population that `MOST_CUSTOMERS` allows."""
+        """Return the largest sample of a population with at most about `MOST_CUSTOMERS`."""
         count = 1
         while customers > count * MOST_CUSTOMERS and count < _LARGEST_SHARE:
             count *= 2
         return cls(count)
 
     def condition(self) -> str:
-        """Return the SQL condition on `customer_id` of the sample."""
+        """Return the SQL condition on `customer_id` that selects the sample."""
         if self.one_customer_in == 1:
             return "true"
         digits = f"right(md5(customer_id), {_DIGITS})"
@@ -60,7 +61,7 @@ class TrainingSample:
 
 
 def count_parts(customers: int) -> int:
-    """Return in how many parts, of one size but for one customer, a population is scored."""
+    """Return the number of parts that a population is scored in; sizes differ by one at most."""
     return max(-(-customers // MOST_CUSTOMERS), 1)
 
 

@@ -1,4 +1,4 @@
-"""Tables as typed frames: features, entries and costed sales in; exact decimals out."""
+"""Reads features, entries and costed sales as typed frames; writes money as exact decimals."""
 
 from collections.abc import Sequence
 from datetime import date
@@ -16,14 +16,14 @@ from retail_pipeline.clv.data.sampling import (
 from retail_pipeline.postgres import Database
 
 WORTH: Final = ("predicted_value", "discounted_value", "predicted_margin", "discounted_margin")
-"""The columns of `clv.predictions` that are money, intervals aside."""
+"""The money columns of `clv.predictions` except the interval ends."""
 
 Ids = tuple[str | None, str | None]
-"""A range of customers: from an id on, and the id that it ends before; None where it is open."""
+"""A range of customer ids: its first id, and the id that it ends before; None for an open end."""
 
 
 def as_of_dates(database: Database) -> list[date]:
-    """Return the dates that the features hold."""
+    """Return the as-of dates of the features."""
     dates = database.query("select distinct as_of_date from warehouse.customer_features")
     return [pd.Timestamp(day).date() for day in dates["as_of_date"]]
 
@@ -34,7 +34,7 @@ def training_sample(database: Database, as_of: date) -> TrainingSample:
 
 
 def features(database: Database, dates: Sequence[date], sample: TrainingSample) -> pd.DataFrame:
-    """Return the prepared features at some dates of a training sample."""
+    """Return the prepared features of a training sample at some dates."""
     return dataset.prepare_features(
         database.read(
             "warehouse.customer_features",
@@ -45,10 +45,10 @@ def features(database: Database, dates: Sequence[date], sample: TrainingSample) 
 
 
 def parts(database: Database, as_of: date) -> list[Ids]:
-    """Return the parts in which everybody at a date is scored, in the order of ids.
+    """Return the parts in which all customers of a date are scored, in the order of ids.
 
     Raises:
-        PipelineError: There is nobody.
+        PipelineError: There are no customers.
     """
     found = database.query(
         "select min(customer_id) as first_id from ("
@@ -64,7 +64,7 @@ def parts(database: Database, as_of: date) -> list[Ids]:
 
 
 def features_of_part(database: Database, as_of: date, ids: Ids) -> pd.DataFrame:
-    """Return the prepared features at a date of the customers in a part: neighbours on disk."""
+    """Return the prepared features of the customers in a part at a date."""
     return dataset.prepare_features(
         database.read(
             "warehouse.customer_features",
@@ -78,11 +78,11 @@ _RANGE: Final = (
     "(%(start)s::text is null or customer_id >= %(start)s) "
     "and (%(end)s::text is null or customer_id < %(end)s)"
 )
-"""A condition that is bound before it is sent: the planner sees what is left of it."""
+"""Values are bound on the client, so the planner drops the comparison with an open end."""
 
 
 def entries(database: Database, as_of: date, sample: TrainingSample) -> pd.DataFrame:
-    """Return the prepared entries of a training sample, as they were known at a date."""
+    """Return the prepared entries of a training sample as known before a date."""
     return dataset.prepare_entries(
         database.read(
             "warehouse.customer_day_entries",
@@ -94,11 +94,11 @@ def entries(database: Database, as_of: date, sample: TrainingSample) -> pd.DataF
 
 
 def traits(database: Database, as_of: date, horizon_days: int) -> pd.DataFrame:
-    """Return what groups of customers are told apart by, and what they spent before the date.
+    """Return the columns that totals are grouped by, and the net amount before the date.
 
     Returns:
-        `customer_id, country, channel, cohort_year, actual_before` (net amount in the horizon's
-        days before the date, as it was known then).
+        `customer_id, country, channel, cohort_year, actual_before` (net amount in the last
+        `horizon_days` days before the date, as known then).
     """
     return database.query(
         "select features.customer_id, features.country, features.channel, "
@@ -119,8 +119,8 @@ def totals_tested(
     """Return a model's totals at the past cut-offs whose outcome is complete, the latest first.
 
     Returns:
-        `cutoff_date, predicted_value, actual_value, bias, history_days` (from the first purchase to
-        the cut-off).
+        `cutoff_date, predicted_value, actual_value, bias` (predicted over actual total),
+        `history_days` (from the first purchase to the cut-off).
     """
     found = database.query(
         "select cutoff_date, sum(predicted_value) as predicted_value, "
@@ -144,7 +144,7 @@ def _customers(database: Database, as_of: date) -> int:
 
 
 def _in_sample(sample: TrainingSample) -> str:
-    """Return a condition on customers that indexes answer, where it is not everybody."""
+    """Return the condition that selects a sample by the index on `customer_id`."""
     if sample.one_customer_in == 1:
         return "true"
     dimension = "select customer_id from warehouse.dim_customers"
@@ -169,7 +169,7 @@ with costed_lines as (
         and not items.is_excluded
         and items.customer_id is not null
         and items.quantity is not null
-    -- Sorted, they are added up as they come; hashed, more products than were expected go to disk.
+    -- Sorted rows are aggregated in one pass; a hash aggregate of so many products spills to disk.
     order by items.customer_id, items.product_id
 ),
 
@@ -197,19 +197,20 @@ order by customer_id
 
 
 def costed_sales(database: Database, as_of: date, ids: Ids = (None, None)) -> pd.DataFrame:
-    """Return what each customer has bought at a known cost, as it was known at a date.
+    """Return each customer's sales of products with a known cost, as known before a date.
 
-    Returns are deducted, goods and cost, product by product; what came back entirely is left out.
+    Returns are deducted, amount and cost, product by product. Products that were returned
+    completely are left out.
 
     Args:
-        database: As the scientist.
+        database: The database, with the scientist's role.
         as_of: The date.
-        ids: The customers wanted; by default all.
+        ids: The customers; by default all.
 
     Returns:
-        One row per customer: `customer_id`, `products` (how many), `net_amount` (more than 0) and
-        `cost_of_goods` of them, `squared_margin_over_net` (summed over the products). No row where
-        no product that was sold has a known cost.
+        One row per customer: `customer_id`, `products` (their number), `net_amount` (more than 0)
+        and `cost_of_goods` of these products, `squared_margin_over_net` (summed over products).
+        Empty if no product that was sold has a known cost.
     """
     wanted = _RANGE.replace("customer_id", "items.customer_id")
     params = {"as_of": as_of, "start": ids[0], "end": ids[1]}
@@ -217,7 +218,7 @@ def costed_sales(database: Database, as_of: date, ids: Ids = (None, None)) -> pd
 
 
 def backtest_metrics(database: Database, as_of: date, horizon_days: int) -> pd.DataFrame:
-    """Return the metrics at the cut-offs that are due at this date, as older rows do not count."""
+    """Return the metrics at the cut-offs that count at this date; older rows are left out."""
     frame = database.read(
         "clv.backtest_metrics",
         where="horizon_days = %s order by cutoff_date, model_name",
@@ -228,7 +229,10 @@ def backtest_metrics(database: Database, as_of: date, horizon_days: int) -> pd.D
 
 
 def publish_training_set(database: Database, frame: pd.DataFrame, horizon_days: int) -> int:
-    """Replace the training set of a horizon; its columns follow the features."""
+    """Replace the training set of a horizon and return the number of rows.
+
+    The table takes the columns of the features.
+    """
     typed = frame.astype(dict.fromkeys(dataset.TEXTS, "string")).assign(
         **{name: frame[name].dt.date for name in (*dataset.DATES, "as_of_date")}
     )
@@ -242,9 +246,9 @@ def publish_training_set(database: Database, frame: pd.DataFrame, horizon_days: 
 
 
 def exact(frame: pd.DataFrame, *money: str) -> pd.DataFrame:
-    """Return the frame with money as shortest exact decimals.
+    """Return the frame with money columns as decimal text that restores the same double.
 
-    PostgreSQL casts a double to numeric by 15 digits, so a value would not come back as it went.
+    PostgreSQL casts a double to numeric with 15 digits, which would change a value's last bits.
     """
     texts = pa.string()
     decimals = {name: pa.array(frame[name].to_numpy(float)).cast(texts) for name in money}

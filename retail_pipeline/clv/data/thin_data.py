@@ -1,6 +1,6 @@
-"""What the data are too thin for, as sentences that say what to do.
+"""Warnings about data that are too thin for predictions, each with the remedy.
 
-Numbers in, sentences out: the check of the training set and `evaluate` show the same.
+The check of the training set and `evaluate` show the same sentences.
 """
 
 from collections.abc import Iterator
@@ -15,12 +15,12 @@ _LEAST_SHARE_OF_REPEATS = 0.01
 
 @dataclass(frozen=True)
 class History:
-    """How much a population's past tells.
+    """The size of a population's history.
 
     Attributes:
-        customers: Customers with a purchase.
-        repeat_customers: Those with purchases on two days or more.
-        history_days: Days since the first purchase of all.
+        customers: Number of customers with a purchase.
+        repeat_customers: Number of customers with purchases on two days or more.
+        history_days: Days since the first purchase of any customer.
     """
 
     customers: int
@@ -29,12 +29,12 @@ class History:
 
     @classmethod
     def of(cls, today: pd.DataFrame) -> Self:
-        """Return the history of feature rows at one date."""
+        """Return the size of the history in feature rows of one date."""
         repeats = int((today["purchase_days"] > 1).sum())
         return cls(len(today), repeats, int(today["age_days"].max()))
 
     def warnings(self, horizon_days: int) -> Iterator[str]:
-        """Yield a sentence per reason to doubt predictions over the horizon."""
+        """Yield a sentence for each reason to doubt predictions over the horizon."""
         if self.repeat_customers < _LEAST_SHARE_OF_REPEATS * self.customers:
             many = f"{self.repeat_customers:,} of {self.customers:,} customers"
             bought = f"only {many} bought" if self.repeat_customers else "no customer bought"

@@ -1,1 +1,1 @@
-"""Out-of-time tests of the models, their metrics, the choice of the champion, intervals."""
+"""Out-of-time tests of the models, metrics, intervals, and the choice of the champion."""

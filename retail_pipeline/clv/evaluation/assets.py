@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from retail_pipeline.clv.evaluation.selection import Decision
     from retail_pipeline.clv.evaluation.stored_backtest import Progress
 
-# Dagster is pinned exactly, so a beta parameter cannot change; a warning at each load helps nobody.
+# Dagster is pinned exactly, so a beta parameter cannot change and needs no warning at each load.
 warnings.filterwarnings("ignore", message=".*backfill_policy", category=dg.BetaWarning)
 
 CUTOFFS = dg.DynamicPartitionsDefinition(name="cutoff")
@@ -34,11 +34,11 @@ _KINDS = ("python", "scikitlearn", "postgres")
     backfill_policy=dg.BackfillPolicy.single_run(),
 )
 def backtest(step: Step) -> tuple[int, dict[str, Any]]:
-    """A model at a past cut-off: its prediction then, and its metrics by the outcome since.
+    """A model at a past cut-off: its predictions then, and metrics against the actual outcome.
 
-    A run of this asset tests the cut-offs of its partitions, stale or not. It is in no job that a
-    fresh instance starts with one click: that would ask for partitions before there are any.
-    `clv/backtest_summary` tests and reports the partitions of such a run.
+    A run of this asset tests the cut-offs of the selected partitions, stale or not. The main job
+    leaves it out, as Dagster would require a choice of partitions before any exist; there,
+    `clv/backtest_summary` tests the cut-offs and reports them as partitions of this asset.
     """
     from retail_pipeline.clv.data import dataset, tables
     from retail_pipeline.clv.evaluation import stored_backtest
@@ -51,8 +51,8 @@ def backtest(step: Step) -> tuple[int, dict[str, Any]]:
     for key, cutoff in cutoffs.items():
         if cutoff not in done.tested:
             context.log.warning(
-                f"{key} is none of the cut-offs whose outcome of {horizon_days} days is "
-                f"complete as of {as_of} ({dataset.listed(done.due)}): nothing was tested there"
+                f"{key} was not tested: the cut-offs with a complete outcome of {horizon_days} "
+                f"days as of {as_of} are: {dataset.listed(done.due)}"
             )
         context.add_asset_metadata(_of_cutoff(metrics, cutoff, horizon_days), partition_key=key)
     return int(metrics["cutoff_date"].dt.date.isin(done.tested).sum()), {
@@ -63,19 +63,18 @@ def backtest(step: Step) -> tuple[int, dict[str, Any]]:
 
 
 @clv_asset(
-    # Not on clv/backtest: the UI asks before it starts a run whose upstream was never materialized.
+    # No dependency on clv/backtest: the UI warns before a run with an unmaterialized upstream.
     "clv/candidates",
     "warehouse/customer_features",
     "warehouse/customer_day_entries",
     kinds=_KINDS,
 )
 def backtest_summary(step: Step) -> tuple[int, dict[str, Any]]:
-    """A model over the past cut-offs that are due: its mean metrics; missing ones are made.
+    """A model's mean metrics over the past cut-offs; tests those that are missing or stale.
 
-    It tests each due cut-off that is missing or stale and reports it as a partition of
-    `clv/backtest`. A job cannot do that with `clv/backtest` itself: a partitioned asset in the main
-    job makes the UI ask for partitions, which a fresh instance does not have and a new month
-    changes; a run launched from a run would leave the main job before its predictions.
+    Each tested cut-off is reported as a partition of `clv/backtest`. The main job cannot include
+    `clv/backtest` itself: Dagster would require a choice of partitions, which a new instance does
+    not have and which change every month. A separate run for it could end after the main job.
     """
     from retail_pipeline.clv.data import dataset, tables
     from retail_pipeline.clv.evaluation import stored_backtest
@@ -104,7 +103,7 @@ def backtest_summary(step: Step) -> tuple[int, dict[str, Any]]:
 
 @clv_asset("clv/candidates", "clv/backtest_summary", table="model_decisions", kinds=_KINDS)
 def model(step: Step) -> tuple[int, dict[str, Any]]:
-    """A decision on which model serves: the champion, with its numbers and the reason."""
+    """The decision which model serves: the champion, with its metrics and the reason."""
     from retail_pipeline.clv.data import tables
     from retail_pipeline.clv.evaluation import promotion, selection
     from retail_pipeline.clv.models import registry
@@ -132,7 +131,7 @@ def model(step: Step) -> tuple[int, dict[str, Any]]:
 def _report_partitions(
     held: set[date], done: "Progress", metrics: "pd.DataFrame", horizon_days: int
 ) -> None:
-    """Make the partitions those that the tables hold; report each that is new or was tested."""
+    """Set the partitions to the cut-offs in the tables; report those new or tested now."""
     context = dg.AssetExecutionContext.get()
     instance, name = context.instance, str(CUTOFFS.name)
     keys = {cutoff.isoformat() for cutoff in {*held, *done.due}}
@@ -152,7 +151,7 @@ def _report_partitions(
 
 
 def _of_cutoff(metrics: "pd.DataFrame", cutoff: date, horizon_days: int) -> dict[str, Any]:
-    """Return a partition's metadata: its rows, and each model's metrics there."""
+    """Return a partition's metadata: its number of rows and each model's metrics."""
     from retail_pipeline.clv.evaluation.metrics import METRICS
 
     here = metrics[metrics["cutoff_date"].dt.date == cutoff]
@@ -165,7 +164,7 @@ def _of_cutoff(metrics: "pd.DataFrame", cutoff: date, horizon_days: int) -> dict
 
 
 def _numbers_of(decision: "Decision", model_name: str) -> dict[str, float]:
-    """Return a model's row of the leaderboard as numbers, which Dagster plots over time."""
+    """Return the numbers in a model's row of the leaderboard; Dagster plots them over time."""
     board = decision.leaderboard
     if model_name not in set(board.get("model_name", ())):
         return {}

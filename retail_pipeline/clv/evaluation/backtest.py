@@ -1,8 +1,8 @@
 """Out-of-time tests: each model's predictions at past cut-offs beside the actual outcomes.
 
-At a cut-off c everything is as a run at c would have had it: features of c, models trained on
-cut-offs up to c - h with outcomes known before c, intervals calibrated on earlier predictions whose
-outcome was complete at c. Only the metrics use outcomes as known today.
+A test at cut-off c uses only what a run at c could have used: features at c, models trained on
+cut-offs up to c - h with outcomes known before c, and intervals calibrated on earlier predictions
+whose outcome was complete at c. Only the metrics use outcomes as known today.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -35,13 +35,13 @@ PREDICTION_COLUMNS: Final = [
 
 @dataclass(frozen=True)
 class Backtest:
-    """All models at all past cut-offs.
+    """The results of all models at the past cut-offs.
 
     Attributes:
         predictions: One row per model, cut-off and customer (`PREDICTION_COLUMNS`).
-        metrics: One row per model and cut-off: the contract's metrics, `customers`,
-            `training_rows`, `fit_seconds`.
-        abstentions: Per cut-off, the reasons of the models that could not be fitted, by their name.
+        metrics: One row per model and cut-off: `metrics.METRICS`, `customers`, `training_rows`,
+            `fit_seconds`.
+        abstentions: By cut-off and model name, the reason why a model could not be fitted.
     """
 
     predictions: pd.DataFrame
@@ -56,14 +56,14 @@ def run(
     horizon_days: int,
     cutoffs: Sequence[date] | None = None,
 ) -> Backtest:
-    """Return the test of every model at the past cut-offs.
+    """Return the results of every model at the past cut-offs.
 
     Args:
         features: Prepared features, at least at all month starts before `as_of`.
         entries: The prepared customer-day entries.
-        as_of: Outcomes count as they were known before this date.
+        as_of: Outcomes are taken as known before this date.
         horizon_days: Length of the outcome.
-        cutoffs: The cut-offs wanted; by default all whose outcome is complete.
+        cutoffs: The cut-offs to test; by default all whose outcome is complete.
     """
     due = dataset.training_cutoffs(dataset.feature_dates(features), as_of, horizon_days)
     wanted = due if cutoffs is None else [cutoff for cutoff in due if cutoff in set(cutoffs)]
@@ -95,7 +95,7 @@ def run(
 def calibration_of(
     predictions: pd.DataFrame, model_name: str, cutoffs: Collection[date], as_of: date
 ) -> intervals.Calibration:
-    """Return a model's calibration for a date from its backtest predictions at cut-offs."""
+    """Return the calibration of a model's intervals, from its predictions at some cut-offs."""
     wanted = predictions["cutoff_date"].isin([pd.Timestamp(cutoff) for cutoff in cutoffs])
     own = predictions[wanted & (predictions["model_name"] == model_name)]
     return intervals.calibrate(own.sort_values(["cutoff_date", "customer_id"]), as_of)
@@ -104,8 +104,8 @@ def calibration_of(
 def _fitted(
     features: pd.DataFrame, entries: pd.DataFrame, cutoff: date, horizon_days: int
 ) -> tuple[pd.DataFrame, list[Candidate]]:
-    """Return the population at a past cut-off, and the models as they would have been fitted."""
-    # By date, so that the features known then are the beginning of the frame: a view, no copy.
+    """Return the population at a past cut-off, and the models fitted on what was known then."""
+    # Features are in the order of dates, so this slice is a view and copies nothing.
     known = features.iloc[: features["as_of_date"].searchsorted(pd.Timestamp(cutoff), side="right")]
     today = dataset.at_date(known, cutoff)
     labelled = dataset.training_set(known, entries, cutoff, horizon_days)
@@ -119,7 +119,7 @@ def _as_known_at(
     horizon_days: int,
     cutoff: date,
 ) -> dict[str, pd.DataFrame]:
-    """Return an earlier cut-off's predictions by model, their outcome as known at a later one."""
+    """Return an earlier cut-off's predictions by model, with outcomes as known at `cutoff`."""
     if not past:
         return {}
     customers = next(iter(past.values()))["customer_id"]
@@ -141,12 +141,12 @@ def _tested(
     """Return a model's predictions with intervals beside the outcomes.
 
     Args:
-        model: As fitted at the cut-off.
-        today: The population then.
-        own: The model's predictions at earlier cut-offs, with outcomes as known at this one; where
-            they are few, the intervals are the model's own.
+        model: The model fitted at the cut-off.
+        today: The population at the cut-off.
+        own: The model's predictions at earlier cut-offs, with outcomes as known at this one. If
+            they are few, the intervals are not calibrated.
         actual: The outcomes.
-        cutoff: The date.
+        cutoff: The cut-off.
     """
     predicted = model.predict(today)[PREDICTED]
     calibration = intervals.calibrate(pd.concat(own), cutoff) if own else intervals.UNCALIBRATED

@@ -1,4 +1,4 @@
-"""The checks of the backtest and of the choice: warnings, for people to judge."""
+"""Checks of the backtest and of the chosen model. They warn and stop nothing."""
 
 import json
 from typing import Any
@@ -9,12 +9,12 @@ from retail_pipeline.clv.steps import Step, clv_check
 from retail_pipeline.dagster_support.check_results import failed, passed, warned
 
 MOST_MISSED = 0.20
-"""Share of outcomes on one side of their intervals; one in ten is right."""
+"""Highest share of outcomes on one side of their intervals without a warning; .10 is right."""
 
 
 @clv_check("model")
 def champion_beats_last_window(step: Step) -> dg.AssetCheckResult:
-    """Over the decision's cut-offs, the champion predicts and ranks better than the last window."""
+    """The champion predicts and ranks better than `last_window` over the decision's cut-offs."""
     decision = step.row(
         "select model_name, validated, reason, numbers from clv.model_decisions "
         "where as_of_date = %(as_of)s and horizon_days = %(horizon)s "
@@ -35,7 +35,7 @@ def champion_beats_last_window(step: Step) -> dg.AssetCheckResult:
         return passed(found)
     ranks = [champion["normalized_gini"], rival["normalized_gini"]]
     if champion["tweedie_deviance"] < rival["tweedie_deviance"] and None in ranks:
-        return warned(found, "all outcomes were equal: the champion has nothing to rank")
+        return warned(found, "all outcomes were equal, so no ranking can be measured")
     if champion["tweedie_deviance"] >= rival["tweedie_deviance"] or ranks[0] < ranks[1]:
         return warned(found, "the champion is no better than repeating the last window")
     return passed(found)
@@ -43,7 +43,7 @@ def champion_beats_last_window(step: Step) -> dg.AssetCheckResult:
 
 @clv_check("backtest_summary")
 def intervals_cover_four_in_five(step: Step) -> dg.AssetCheckResult:
-    """Past outcomes were missed by the 80 % intervals of the reference model on neither side."""
+    """At most 20 % of past outcomes lie below the incumbent's 80 % intervals, or above them."""
     from retail_pipeline.clv.evaluation.selection import INCUMBENT
 
     found = step.row(

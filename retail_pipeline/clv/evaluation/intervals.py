@@ -1,14 +1,12 @@
-"""80 % intervals around a prediction, and the distribution that they are read from.
+"""80 % intervals of predictions: the 10th and 90th percentile of each customer's distribution.
 
-A customer's outcome is 0 with the probability that nothing is bought, else Gamma distributed with
-the mean and the spread that the model expects of a customer who buys. How far outcomes strayed from
-that is learned from out-of-time tests: by how much more buyers spent than was expected of them, and
-the levels at which outcomes then fell in their own distribution (the probability integral
-transform; Dawid 1984, Diebold, Gunther, Tay 1998). Cut-offs of the season of the date predicted
-weigh more, as errors have a yearly rhythm.
+A customer's outcome is 0 with probability 1 - P(active), else Gamma distributed with the mean and
+shape that the model predicts given a purchase (a hurdle-Gamma distribution). Two things are
+calibrated on out-of-time tests, per group of customers: the mean of buyers, and the shape of the
+distribution through the probability integral transform (Dawid 1984; Diebold, Gunther, Tay 1998).
+Cut-offs of the same season as the as-of date have a higher weight, as errors repeat every year.
 
-The ends are the 10th and the 90th percentile. The lower end is 0 where P(value = 0) is .10 or more,
-the interval is [0, 0] where it is .90 or more.
+The lower end is 0 if P(value = 0) is .10 or more; the interval is [0, 0] if it is .90 or more.
 """
 
 from dataclasses import dataclass
@@ -25,15 +23,15 @@ from retail_pipeline.clv.models.base import Array
 LOW: Final = 0.10
 HIGH: Final = 0.90
 FEWEST_OUTCOMES: Final = 100
-"""Past outcomes above 0; fewer calibrate nothing."""
+"""Past outcomes above 0 that a calibration needs."""
 
 COLUMNS: Final = ["predicted_value", "expected_orders", "probability_active", "value_shape"]
-"""What the distribution of an outcome follows from."""
+"""Predictions that define the distribution of an outcome."""
 
 _OUTCOMES_PER_GROUP = 50
 _MOST_GROUPS = 8
 _SAME_SEASON = 20.0
-"""How much more a cut-off of the same month counts than one half a year apart."""
+"""Weight of a cut-off in the month of the as-of date, added to the 1 that every cut-off has."""
 
 _GRID = np.linspace(0.0, 1.0, 401)
 _FARTHEST = 1 - 1e-9
@@ -41,19 +39,19 @@ _FARTHEST = 1 - 1e-9
 
 @dataclass(frozen=True)
 class Calibration:
-    """How past outcomes strayed, per group of expected orders, the fewest first.
+    """The correction of predicted distributions, per group of expected orders, fewest first.
 
     Attributes:
-        factors: By how much more buyers spent than was expected of them; 1 of a perfect model.
-        levels: A row per group: the level below which each share of a grid from 0 to 1 fell. A
-            perfect model's rows are the grid itself.
+        factors: Actual over expected value of buyers in the group; 1 for a perfect model.
+        levels: One row per group: quantiles of the past outcomes' levels in their predicted
+            distributions, at shares from 0 to 1. For a perfect model a level equals its share.
     """
 
     factors: Array
     levels: Array
 
     def apply(self, predicted: pd.DataFrame) -> tuple[Array, Array]:
-        """Return lower and upper ends for one population.
+        """Return the lower and upper ends for a population.
 
         Args:
             predicted: `COLUMNS`, one row per customer.
@@ -74,19 +72,19 @@ class Calibration:
 
 
 UNCALIBRATED: Final = Calibration(np.ones(1), _GRID[None, :])
-"""The model's own distribution, as nothing has tested it."""
+"""No correction: the model's own distribution."""
 
 
 def calibrate(predictions: pd.DataFrame, as_of: date | None = None) -> Calibration:
-    """Return the calibration that out-of-time predictions and their outcomes teach.
+    """Return the calibration from out-of-time predictions and their outcomes.
 
     Args:
         predictions: `COLUMNS`, `cutoff_date` and `actual_value` of one model.
-        as_of: The date whose intervals are wanted; None weighs all cut-offs alike.
+        as_of: The date to predict at; None gives all cut-offs the same weight.
 
     Returns:
-        `UNCALIBRATED` where fewer than 100 outcomes are above 0, of customers of whom anything
-        was expected.
+        The calibration; `UNCALIBRATED` if fewer than 100 customers with a predicted value above 0
+        bought.
     """
     predictions = predictions.reset_index(drop=True)
     bought = ((predictions["actual_value"] > 0) & (predictions["predicted_value"] > 0)).to_numpy()
@@ -101,7 +99,7 @@ def calibrate(predictions: pd.DataFrame, as_of: date | None = None) -> Calibrati
     present = np.unique(found["group"])
     factors, levels = [], []
     for number in range(1, groups + 1):
-        # Nobody of a group may have bought: the nearest one stands in.
+        # A group without buyers takes the calibration of the nearest group.
         of = found[found["group"] == present[np.argmin(np.abs(present - number))]]
         actual, weight = (of[name].to_numpy(float) for name in ("actual_value", "weight"))
         shape, scale = _gamma(of)
@@ -111,13 +109,13 @@ def calibrate(predictions: pd.DataFrame, as_of: date | None = None) -> Calibrati
 
 
 def _value_at(predicted: pd.DataFrame, level: Array) -> Array:
-    """Return the value at a level of the distribution given a purchase."""
+    """Return the quantile, at a level, of the value given a purchase."""
     shape, scale = _gamma(predicted)
     return gammaincinv(shape, np.clip(level, 0.0, _FARTHEST)) * scale
 
 
 def _gamma(predicted: pd.DataFrame) -> tuple[Array, Array]:
-    """Return shape and scale of the value given a purchase: its mean is value / P(active)."""
+    """Return shape and scale of the value given a purchase, whose mean is value / P(active)."""
     shape = predicted["value_shape"].to_numpy(float)
     active = np.maximum(predicted["probability_active"].to_numpy(float), 1e-12)
     mean = predicted["predicted_value"].to_numpy(float) / active
@@ -133,7 +131,7 @@ def _weighted_quantiles(values: Array, weights: Array) -> Array:
 
 
 def _season_weight(month: int, as_of: date | None) -> float:
-    """Return how much a cut-off counts: more in the same season, of whatever year."""
+    """Return the weight of a cut-off's month: higher the nearer it is to the as-of date's month."""
     if as_of is None:
         return 1.0
     apart = abs((month - as_of.month + 6) % 12 - 6)

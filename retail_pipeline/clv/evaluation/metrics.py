@@ -1,9 +1,7 @@
-"""How good predictions are: every metric of the contract, always all of them.
+"""Metrics of predictions against outcomes, as pure functions of arrays.
 
-Pure functions of arrays. No choice between models (that is `selection`), no cut-offs.
-
-A metric that the data leave undefined (a correlation without variation, a ratio to nothing) is
-None, never a number that looks like one.
+A metric that is undefined on the data (a correlation without variation, a ratio to 0) is None. The
+choice between models is in `selection`.
 """
 
 from collections.abc import Callable
@@ -21,7 +19,7 @@ TWEEDIE_FLOOR: Final = 0.01
 customer who buys would make the deviance infinite."""
 
 _NO_GINI: Final = 1e-12
-"""Where all outcomes are equal there is nothing to rank; rounding leaves a trace of it."""
+"""Gini of equal outcomes up to rounding: below it, no ranking can be measured."""
 
 METRICS: Final = (
     "mae",
@@ -45,13 +43,13 @@ METRICS: Final = (
 def evaluate(
     predictions: pd.DataFrame, actual: Array, orders: Array | None = None
 ) -> dict[str, float | None]:
-    """Return all metrics of the contract, and how good the probability of being active is.
+    """Return all metrics (`METRICS`) by name; None for an undefined one.
 
     Args:
         predictions: `predicted_value`, and `lower_80`, `upper_80`, `probability_active` (may be
             absent), one row per customer.
         actual: The outcomes, at least 0, in the same order.
-        orders: Purchase days in the horizon; without them the last two metrics are not known.
+        orders: Purchase days in the horizon; without them the last two metrics are None.
     """
     predicted = predictions["predicted_value"].to_numpy(float)
     functions: dict[str, Callable[[Array, Array], float]] = {
@@ -74,19 +72,19 @@ def evaluate(
         values["below_80"] = float(np.mean(actual < lower))
         values["above_80"] = float(np.mean(actual > upper))
     if orders is not None and "probability_active" in predictions:
-        active, came = predictions["probability_active"].to_numpy(float), np.sign(orders)
-        values["brier_score"] = brier_score(active, came)
-        values["reliability_gap"] = reliability_gap(active, came)
+        active, bought = predictions["probability_active"].to_numpy(float), np.sign(orders)
+        values["brier_score"] = brier_score(active, bought)
+        values["reliability_gap"] = reliability_gap(active, bought)
     return {name: _defined(values.get(name, np.nan)) for name in METRICS}
 
 
 def mae(predicted: Array, actual: Array) -> float:
-    """Return the mean absolute error. Under-prediction wins it: never choose a model by it."""
+    """Return the mean absolute error. It favors models that predict too little."""
     return float(np.mean(np.abs(predicted - actual)))
 
 
 def r2(predicted: Array, actual: Array) -> float:
-    """Return 1 - squared error / squared deviation from the mean; a few big customers decide it."""
+    """Return 1 - squared error / squared deviation from the mean; it depends on few customers."""
     error, spread = predicted - actual, actual - actual.mean()
     scale = float(np.max(np.abs(spread)))  # squares of the extremes would overflow or vanish
     if not scale > 0:
@@ -109,10 +107,10 @@ def spearman(predicted: Array, actual: Array) -> float:
 
 
 def normalized_gini(predicted: Array, actual: Array) -> float:
-    """Return Gini(prediction) / Gini(truth): 1 ranks perfectly, 0 at random.
+    """Return Gini(prediction) / Gini(outcome): 1 for a perfect ranking, 0 for a random one.
 
-    The Gini of a ranking is taken from the curve of cumulated outcome over customers, best
-    predicted first (Wang, Liu, Miao 2019); customers of equal prediction share their outcome.
+    The Gini of a ranking is taken from the curve of cumulative outcome over customers, highest
+    prediction first (Wang, Liu, Miao 2019). Customers with equal predictions share their outcome.
     """
     truth = _gini(actual, actual)
     return _gini(predicted, actual) / truth if truth > _NO_GINI else float("nan")
@@ -130,14 +128,14 @@ def tweedie_deviance(predicted: Array, actual: Array) -> float:
 
 
 def decile_calibration(predicted: Array, actual: Array) -> float:
-    """Return the misplaced value: Σ |predicted - actual| over predicted deciles / Σ actual."""
+    """Return Σ |predicted - actual| over predicted deciles, divided by Σ actual."""
     deciles = groups_by_rank(predicted)
     gap = np.bincount(deciles, predicted - actual, minlength=11)
     return float(np.abs(gap).sum() / actual.sum())
 
 
 def top_decile_capture(predicted: Array, actual: Array) -> float:
-    """Return the share of the total outcome in the tenth with the highest predictions."""
+    """Return the share of the total outcome in the tenth of customers predicted highest."""
     order = np.argsort(-predicted, kind="stable")
     best = order[: max(1, round(len(order) / 10))]
     return float(actual[best].sum() / actual.sum())
@@ -149,27 +147,27 @@ def coverage(lower: Array, upper: Array, actual: Array) -> float:
 
 
 def winkler_score(lower: Array, upper: Array, actual: Array, level: float = 0.8) -> Array:
-    """Return each interval's width plus its misses at 2 / (1 - level) a unit (Winkler 1972)."""
+    """Return each interval's width plus 2 / (1 - level) times its miss (Winkler 1972)."""
     missed = np.maximum(lower - actual, 0.0) + np.maximum(actual - upper, 0.0)
     return upper - lower + 2 / (1 - level) * missed
 
 
-def brier_score(probability: Array, came: Array) -> float:
+def brier_score(probability: Array, bought: Array) -> float:
     """Return the mean squared error of probabilities; lower is better."""
-    return float(np.mean((probability - came) ** 2))
+    return float(np.mean((probability - bought) ** 2))
 
 
-def reliability_gap(probability: Array, came: Array) -> float:
-    """Return the mean gap of probability and frequency over tenths of customers, by probability."""
+def reliability_gap(probability: Array, bought: Array) -> float:
+    """Return the mean difference between probability and frequency, over tenths by probability."""
     groups = groups_by_rank(probability)
-    gap = np.bincount(groups, probability - came, minlength=11)
-    return float(np.abs(gap).sum() / len(came))
+    gap = np.bincount(groups, probability - bought, minlength=11)
+    return float(np.abs(gap).sum() / len(bought))
 
 
 def groups_by_rank(values: Array, groups: int = 10) -> NDArray[np.int64]:
-    """Return groups 1 (lowest) to `groups` (highest) of near-equal size.
+    """Return each value's group, from 1 (lowest) to `groups` (highest), of near-equal size.
 
-    Equal values stay together, so ties can leave groups empty.
+    Equal values are in one group, so ties can leave groups empty.
     """
     share = rankdata(values) / max(len(values), 1)
     return np.ceil(share * groups - 1e-9).astype(np.int64)

@@ -1,6 +1,6 @@
-"""The version that serves: decisions put into force, pins by people, and what served before.
+"""The model version that serves: decisions applied, pins by people, earlier versions.
 
-The rule itself is in `selection`, stored models are in `models.registry`.
+The rule is in `selection`, stored models are in `models.registry`.
 """
 
 import json
@@ -21,7 +21,7 @@ from retail_pipeline.errors import PipelineError, UsageError
 from retail_pipeline.postgres import Database
 
 _PROMOTION_LOCK = 7_405_001
-"""Key of the advisory lock that lets one promotion happen at a time."""
+"""Key of the advisory lock that serializes promotions."""
 
 
 @dataclass(frozen=True)
@@ -34,11 +34,11 @@ class StoredModel:
 
 @dataclass(frozen=True)
 class Served:
-    """The version that a decision has put in charge, and why.
+    """The version that serves after a decision, and the reason.
 
     Attributes:
         model_version: The version.
-        decision: The rule's decision, or the one that a pin has overruled.
+        decision: The rule's decision; with a pin, its model name and reason are the pin's.
         is_pinned: Whether a person has pinned the version.
     """
 
@@ -48,7 +48,7 @@ class Served:
 
 
 def load_serving(database: Database, as_of: date, horizon_days: int) -> StoredModel:
-    """Return the model that the latest decision up to `as_of` put in charge of a horizon.
+    """Return the model that serves a horizon by the latest decision up to `as_of`.
 
     Raises:
         PipelineError: No decision was made.
@@ -76,18 +76,18 @@ def promote(
     horizon_days: int,
     decided_at: datetime,
 ) -> Served:
-    """Put the decision into force: one transaction, one champion before and after it.
+    """Apply the decision in one transaction and return the version that serves.
 
-    The chosen candidate becomes champion, the others challengers, every other version retires. A
-    pin of the horizon overrules the choice; the row has both.
+    The chosen candidate becomes champion and the others challengers; every other version retires.
+    A pin of the horizon overrules the choice, and the stored decision then holds both.
 
     Args:
-        database: Where models are kept.
-        decision: The rule's.
+        database: The database, with the scientist's role.
+        decision: The rule's decision.
         versions: The candidates' versions by model name.
-        as_of: The date that it is for.
-        horizon_days: The horizon that it is for.
-        decided_at: When it was made.
+        as_of: The as-of date of the decision.
+        horizon_days: The horizon of the decision.
+        decided_at: Time of the decision.
     """
     numbers = decision.numbers() | {"abstentions": abstentions_at(database, as_of, horizon_days)}
     with database.connect() as connection:
@@ -116,7 +116,7 @@ def promote(
 def _note_tests(
     connection: psycopg.Connection, versions: Mapping[str, str], leaderboard: list[dict[str, Any]]
 ) -> None:
-    """Make the candidates challengers, each with its mean metrics where it was tested."""
+    """Make the candidates challengers, and store the mean metrics of those that were tested."""
     tested = {row["model_name"]: row for row in leaderboard}
     for name, version in versions.items():
         row = tested.get(name)
@@ -137,7 +137,7 @@ def _in_charge(
     versions: Mapping[str, str],
     horizon_days: int,
 ) -> tuple[Served, dict[str, Any]]:
-    """Return the version that serves, and the numbers of the pin where a person has pinned it."""
+    """Return the version that serves, and the pin's numbers for the decision (empty if none)."""
     pin = connection.execute(
         "select model_version, model_name, validated, pinned_at from clv.model_pins "
         "join clv.model_versions using (model_version, horizon_days) where horizon_days = %s",
@@ -157,7 +157,7 @@ def _in_charge(
 
 
 def list_versions(database: Database) -> pd.DataFrame:
-    """Return the versions, the latest training first: what people choose a version from.
+    """Return all model versions, the latest training first.
 
     Returns:
         `model_version, model_name, status, is_pinned, validated, is_extrapolated, as_of_date,
@@ -178,7 +178,7 @@ def list_versions(database: Database) -> pd.DataFrame:
 
 
 def pin(database: Database, model_version: str, pinned_at: datetime) -> int:
-    """Put a version in charge of its horizon until it is unpinned.
+    """Pin a version: it serves its horizon until it is unpinned.
 
     Returns:
         The horizon.
@@ -204,7 +204,7 @@ def pin(database: Database, model_version: str, pinned_at: datetime) -> int:
 
 
 def unpin(database: Database, horizon_days: int | None = None) -> list[int]:
-    """Let the rule choose again, for one horizon or for all.
+    """Remove the pin of one horizon or of all, so that the rule chooses again.
 
     Returns:
         The horizons that had a pin.
@@ -233,7 +233,7 @@ def served_horizon(database: Database) -> int:
 
 
 def served_discount_rate(database: Database, horizon_days: int) -> float | None:
-    """Return the rate of a horizon's latest predictions; None where there are none."""
+    """Return the discount rate of a horizon's latest predictions; None without predictions."""
     rows = database.query(
         "select discount_rate from clv.predictions where horizon_days = %s "
         "order by as_of_date desc, predicted_at desc limit 1",
@@ -244,7 +244,7 @@ def served_discount_rate(database: Database, horizon_days: int) -> float | None:
 
 
 def previous_version(database: Database, horizon_days: int) -> str:
-    """Return the version that served a horizon before the one that serves it now.
+    """Return the version that served a horizon before the present one.
 
     Raises:
         PipelineError: There is none.

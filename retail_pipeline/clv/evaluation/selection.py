@@ -1,14 +1,14 @@
-"""Which model serves: the rule, on backtest metrics alone.
+"""The rule that selects the model that serves, from backtest metrics alone.
 
-The incumbent, Pareto/NBD with Gamma-Gamma, serves unless a challenger was clearly better at past
-cut-offs: at three of them or more, with a mean Tweedie deviance lower by a margin, in the season
-ahead too where a cut-off of a year ago tells, and with a sane level, ranking, calibration,
-intervals and absolute error (the gates). Of those the lowest deviance wins. Never by MAE alone:
-under-prediction wins that.
+The incumbent, Pareto/NBD with Gamma-Gamma, serves unless a challenger was clearly better at three
+or more past cut-offs. A challenger needs a mean Tweedie deviance lower by a margin, also at the
+cut-off a year before if it was tested then, and must pass the limits on bias, ranking,
+calibration, coverage and absolute error. Of those the one with the lowest deviance wins. MAE alone
+never decides, as it favors models that predict too little.
 
-The model with the season serves in place of the one without where its totals were nearer to what
-came. It moves all customers alike, so that the deviance, which looks at each of them, hardly sees
-what it is for. Nothing is fitted, stored or promoted here.
+The seasonal version of the winner serves in its place if its totals were nearer to the actual ones
+at past cut-offs and its deviance was no higher. The season changes all customers by nearly the
+same factor, which shows in totals and hardly in the deviance.
 """
 
 from collections.abc import Collection
@@ -31,41 +31,41 @@ WITH_SEASON: Final = {
     ParetoNBDGammaGamma.name: SeasonalParetoNBD.name,
     BoostedParetoNBD.name: SeasonalBoosted.name,
 }
-"""The models that know the season, by those that are the same without it."""
+"""The seasonal version of a model, by the name of the model without season."""
 
 LOWEST_BIAS: Final = 0.75
 HIGHEST_BIAS: Final = 1.33
 GINI_TOLERANCE: Final = 0.005
 CALIBRATION_TOLERANCE: Final = 0.05
-"""How much more value a challenger may misplace between predicted deciles, as a share of all."""
+"""By how much a challenger's decile calibration may be above the incumbent's."""
 
 LOWEST_COVERAGE: Final = 0.65
-"""There is no highest: customers who may well buy nothing are all inside."""
+"""There is no upper limit: outcomes of 0 lie inside every interval that begins at 0."""
 
 MARGIN: Final = 0.015
-"""By how much a challenger's deviance must be lower, as a share of the incumbent's: less than that
-is chance, or the choice of cut-offs."""
+"""By how much a challenger's deviance must be lower, as a share of the incumbent's. Smaller
+differences can be chance."""
 
 FEWEST_CUTOFFS: Final = 3
-"""Tests that a challenger must have passed; fewer lie within one season."""
+"""Cut-offs that a challenger must have been tested at; fewer lie within one season."""
 
 _SAME_SEASON_DAYS: Final = 16
 FEWEST_CUSTOMERS: Final = 100
-"""A test on fewer customers is chance: it validates nothing."""
+"""Customers that a test needs to count."""
 
 
 @dataclass(frozen=True)
 class Decision:
-    """Who serves and why.
+    """The model that serves, and the reason.
 
     Attributes:
         model_name: The model that serves.
         validated: Whether it met the rule on at least one past cut-off.
-        reason: One sentence with the numbers that decided.
-        cutoffs: The past cut-offs (ISO dates) that the means are over: common to all models with
-            enough tests, or the incumbent's where fewer than three are.
-        leaderboard: Per tested model its mean metrics and `eligible`, `objection`; the lowest
-            deviance first, beside the incumbent's at the same cut-offs.
+        reason: One sentence with the deciding numbers.
+        cutoffs: The past cut-offs (ISO dates) of the means: those common to all models with
+            enough tests or, if fewer than three are common, the incumbent's.
+        leaderboard: One row per tested model: mean metrics, `eligible`, `objection`. The model
+            with the lowest deviance relative to the incumbent's comes first.
     """
 
     model_name: str
@@ -93,7 +93,7 @@ def choose(backtest_metrics: pd.DataFrame, fitted: Collection[str], as_of: date)
     Args:
         backtest_metrics: One row per model and cut-off, at one horizon, with `customers`.
         fitted: The models that are fitted today; `mean` always is.
-        as_of: The date to serve: the cut-off a year before it shows the season ahead.
+        as_of: The date to serve. The cut-off a year before it has the same season.
 
     Raises:
         ValueError: No model is fitted.
@@ -103,7 +103,7 @@ def choose(backtest_metrics: pd.DataFrame, fitted: Collection[str], as_of: date)
     if usable.empty:
         why = "no past cut-off has a complete outcome"
         if len(tested):
-            why += f" of {FEWEST_CUSTOMERS} customers or more that tells the models apart"
+            why += f" of {FEWEST_CUSTOMERS} customers or more with a defined deviance"
         return _unvalidated(fitted, why)
     if INCUMBENT not in set(usable["model_name"]):
         return _unvalidated(fitted, f"no past test of the incumbent {INCUMBENT}")
@@ -125,7 +125,7 @@ def choose(backtest_metrics: pd.DataFrame, fitted: Collection[str], as_of: date)
 
 
 def _totals_with_season(usable: pd.DataFrame, name: str) -> str:
-    """Return why the model with the season serves in place of a winner; empty where it does not."""
+    """Return why the winner's seasonal version serves in its place; empty if it does not."""
     other = WITH_SEASON.get(name, "")
     biases, deviances = (
         usable.pivot(index="cutoff_date", columns="model_name", values=metric)
@@ -151,10 +151,10 @@ def _usable(tested: pd.DataFrame) -> pd.DataFrame:
 
 
 def _common_cutoffs(usable: pd.DataFrame) -> list[pd.Timestamp]:
-    """Return the cut-offs shared by the incumbent and all models with enough tests to be judged.
+    """Return the cut-offs that the incumbent shares with all models with three tests or more.
 
-    Without such a model, and where fewer than three are shared, they are the incumbent's; newcomers
-    and models with a season, which need a year of tests first, do not narrow the comparison.
+    If fewer than three are shared, or no model has enough tests, they are the incumbent's. Seasonal
+    models, which can be tested only after a year, do not narrow the comparison.
     """
     usable = usable[~usable["model_name"].isin(WITH_SEASON.values())]
     sets = {str(name): set(rows["cutoff_date"]) for name, rows in usable.groupby("model_name")}
@@ -165,10 +165,10 @@ def _common_cutoffs(usable: pd.DataFrame) -> list[pd.Timestamp]:
 
 
 def _leaderboard(usable: pd.DataFrame, cutoffs: list[pd.Timestamp], as_of: date) -> pd.DataFrame:
-    """Return the models with their mean metrics over the cut-offs, and what speaks against each.
+    """Return each model's mean metrics over the cut-offs, and the objection to it.
 
-    A model that was not tested at all of the cut-offs is compared with the incumbent at its own:
-    `ratio` is that of their deviances, and puts the models in order.
+    A model that misses some of the cut-offs is compared with the incumbent at the others only.
+    `ratio` is its deviance over the incumbent's; the lowest ratio comes first.
     """
     common = usable[usable["cutoff_date"].isin(cutoffs)]
     means = _means(common)
@@ -198,12 +198,12 @@ def _means(tests: pd.DataFrame) -> pd.DataFrame:
 
 
 def _first(objections: list[tuple[bool, str]]) -> str:
-    """Return the first objection that holds, or nothing."""
+    """Return the first objection that holds; empty if none does."""
     return next((said for holds, said in objections if holds), "")
 
 
 def _level(row: pd.Series) -> list[tuple[bool, str]]:
-    """Return objections to the level; here and below an undefined metric never speaks for."""
+    """Return the objections to a model's bias; an undefined metric is an objection."""
     bias = row["bias"]
     outside = f"mean bias {bias:.2f} is outside {LOWEST_BIAS}-{HIGHEST_BIAS}"
     return [
@@ -213,7 +213,7 @@ def _level(row: pd.Series) -> list[tuple[bool, str]]:
 
 
 def _against(row: pd.Series, old: pd.Series, tests: int) -> list[tuple[bool, str]]:
-    """Return objections to a challenger beside the incumbent at the same cut-offs."""
+    """Return the objections to a challenger, given the incumbent's metrics at its cut-offs."""
     gini, bar = row["normalized_gini"], old["normalized_gini"]
     misplaced, allowed = row["decile_calibration"], old["decile_calibration"]
     covered = row["coverage_80"]
@@ -253,11 +253,11 @@ _UNDEFINED: Final = {
 
 
 def _season_ahead(tests: pd.DataFrame, name: str, as_of: date) -> str:
-    """Return an objection where the gain was missing in the same season a year ago.
+    """Return an objection if the challenger was not better in the same season a year ago.
 
-    Pareto/NBD knows no season: before a peak it predicts too little for everyone, and what corrects
-    it in the other months can be wrong just then. Only the tests of these two count: who else was
-    tested then says nothing of them.
+    Pareto/NBD has no season: before a peak it predicts too little for all customers, and a
+    correction that helps in other months can be wrong then. Only the tests of these two models
+    count.
     """
     year_ago = pd.Timestamp(as_of) - pd.DateOffset(years=1)
     apart = (tests["cutoff_date"] - year_ago).abs()
@@ -273,7 +273,7 @@ def _season_ahead(tests: pd.DataFrame, name: str, as_of: date) -> str:
 
 
 def _ratio(deviance: float, old: float) -> float:
-    """Return a deviance over the incumbent's; nothing is lower than nothing."""
+    """Return a deviance over the incumbent's; 1 if the incumbent's is 0."""
     return float(deviance) / float(old) if old > 0 else 1.0
 
 
@@ -294,7 +294,7 @@ def _reason(board: pd.DataFrame, winner: pd.Series, cutoffs: int) -> str:
 
 
 def _compared_at(board: pd.DataFrame, cutoffs: int) -> str:
-    """Return in words which cut-offs the models were compared at."""
+    """Return the cut-offs of the comparison in words."""
     if (board.loc[board["eligible"], "tests"] < cutoffs).any():
         return f"those of {cutoffs} past cut-offs that each shares with the incumbent"
     return f"{cutoffs} past cut-off{'s' if cutoffs > 1 else ''}"

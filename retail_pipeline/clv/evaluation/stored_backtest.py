@@ -1,7 +1,7 @@
-"""The backtest in the tables: cut-offs that are missing or stale are tested, the rest is kept.
+"""The stored backtest: tests the cut-offs that are missing or stale and keeps the others.
 
-A cut-off's rows are in `clv.backtest_predictions`, `clv.backtest_metrics` and
-`clv.backtest_abstentions`, under the horizon. The tests themselves are in `backtest`.
+Rows are in `clv.backtest_predictions`, `clv.backtest_metrics` and `clv.backtest_abstentions`, by
+cut-off and horizon. The tests themselves are in `backtest`.
 """
 
 import json
@@ -25,13 +25,13 @@ _TABLES = ("backtest_predictions", "backtest_metrics", "backtest_abstentions")
 
 @dataclass(frozen=True)
 class Progress:
-    """The cut-offs of one update.
+    """The result of an update of the stored backtest.
 
     Attributes:
-        due: The cut-offs that count: the latest whose outcome is complete.
-        tested: Those that were tested now.
-        kept: Those whose rows were kept, as nothing that they depend on has changed.
-        predictions: Rows written to `clv.backtest_predictions`.
+        due: The cut-offs that count: the latest twelve whose outcome is complete.
+        tested: Cut-offs that were tested now.
+        kept: Cut-offs whose rows were kept, as their inputs have not changed.
+        predictions: Number of rows written to `clv.backtest_predictions`.
     """
 
     due: Sequence[date]
@@ -42,7 +42,7 @@ class Progress:
 
 @dataclass(frozen=True)
 class _Inputs:
-    """The frames that a backtest reads, and the cut-offs that are due."""
+    """The inputs of a backtest, and the cut-offs that are due."""
 
     features: pd.DataFrame
     entries: pd.DataFrame
@@ -53,7 +53,7 @@ class _Inputs:
 
     @classmethod
     def read(cls, database: Database, as_of: date, horizon_days: int) -> Self:
-        """Return what the tables hold; features of today are not needed."""
+        """Return the inputs from the tables, without the features of the as-of date itself."""
         dates = tables.as_of_dates(database)
         needed = dataset.dates_needed(dates, as_of, horizon_days)
         latest = as_of - timedelta(days=horizon_days)
@@ -68,10 +68,10 @@ class _Inputs:
         )
 
     def digests(self) -> dict[date, str]:
-        """Return, per cut-off, the digest of everything that its test may depend on.
+        """Return, by cut-off, the digest of everything that its test may depend on.
 
-        That is the features up to it, the entries up to the end of its outcome, and the cut-offs
-        before it; anything else would be leakage.
+        These are the code, the features up to the cut-off, the entries up to the end of its
+        outcome, and the earlier cut-offs. A dependence on anything else would be leakage.
         """
         frames = (self.features, self.entries)
         features, entries = (pd.util.hash_pandas_object(f, index=False).to_numpy() for f in frames)
@@ -95,13 +95,13 @@ class _Inputs:
 def bring_up_to_date(
     database: Database, as_of: date, horizon_days: int, *, afresh: bool = False
 ) -> Progress:
-    """Test every due cut-off that is missing or stale, and drop those that are no longer due.
+    """Test every due cut-off that is missing or stale, and delete those no longer due.
 
     Args:
-        database: As the scientist.
-        as_of: Outcomes count as they were known before this date.
+        database: The database, with the scientist's role.
+        as_of: Outcomes are taken as known before this date.
         horizon_days: Length of the outcome.
-        afresh: Test all of them, stale or not.
+        afresh: Test all due cut-offs, stale or not.
     """
     inputs = _Inputs.read(database, as_of, horizon_days)
     now, before = inputs.digests(), {} if afresh else _intact(database, horizon_days)
@@ -114,7 +114,7 @@ def bring_up_to_date(
                 [horizon_days, inputs.due],
             )
     predictions = _test(database, inputs, stale, now) if stale else 0
-    # Tested again, they would have the same result: the table is that of a full refresh.
+    # A new test would give the same rows with this date, so the table equals a full refresh.
     database.execute(
         "update clv.backtest_metrics set as_of_date = %s "
         "where horizon_days = %s and cutoff_date = any(%s)",
@@ -124,17 +124,17 @@ def bring_up_to_date(
 
 
 def test(database: Database, as_of: date, horizon_days: int, cutoffs: Collection[date]) -> Progress:
-    """Test the given cut-offs, stale or not; those whose outcome is not complete get no rows.
+    """Test the given cut-offs, stale or not; skip those whose outcome is not complete.
 
     Raises:
-        PipelineError: One of them is no as-of date of the features.
+        PipelineError: The features have no rows at one of the dates.
     """
     dates = tables.as_of_dates(database)
     unknown = sorted(set(cutoffs) - set(dates))
     if unknown:
         raise PipelineError(
             f"{', '.join(map(str, unknown))}: no as-of date of warehouse.customer_features, so "
-            "there is nothing to test there; `clv/backtest_summary` lists the cut-offs"
+            "nothing can be tested; `clv/backtest_summary` lists the cut-offs"
         )
     due = dataset.training_cutoffs(dates, as_of, horizon_days)
     wanted = [cutoff for cutoff in due if cutoff in set(cutoffs)]
@@ -155,7 +155,7 @@ def abstentions(database: Database, horizon_days: int, cutoffs: Sequence[date]) 
 
 
 def all_cutoffs(database: Database) -> set[date]:
-    """Return every cut-off that the tables hold, at any horizon."""
+    """Return every stored cut-off, of any horizon."""
     rows = database.query("select distinct cutoff_date from clv.backtest_metrics")
     return {pd.Timestamp(day).date() for day in rows["cutoff_date"]}
 
@@ -180,7 +180,7 @@ _SUMMARY = [
 
 
 def mean_metrics(metrics: pd.DataFrame) -> pd.DataFrame:
-    """Return each model's mean metrics over the cut-offs, the best deviance first."""
+    """Return each model's mean metrics over the cut-offs, the lowest deviance first."""
     means = metrics.groupby("model_name").agg(
         cutoffs=("cutoff_date", "nunique"), **{name: (name, "mean") for name in METRICS}
     )
@@ -188,7 +188,7 @@ def mean_metrics(metrics: pd.DataFrame) -> pd.DataFrame:
 
 
 def _intact(database: Database, horizon_days: int) -> dict[date, str]:
-    """Return the digests of the cut-offs whose rows are all there."""
+    """Return the digests of the cut-offs that have all their rows."""
     rows = database.query(
         "select m.cutoff_date, min(m.input_digest) as digest "
         "from clv.backtest_metrics as m left join ("
@@ -205,10 +205,9 @@ def _intact(database: Database, horizon_days: int) -> dict[date, str]:
 def _test(
     database: Database, inputs: _Inputs, cutoffs: Sequence[date], now: dict[date, str]
 ) -> int:
-    """Test some cut-offs and replace their rows; return how many predictions were written.
+    """Test some cut-offs, replace their rows, and return the number of predictions written.
 
-    Their digests are removed first and written last, so that a cut-off half replaced is tested
-    again.
+    Digests are removed first and written last, so that an interrupted replacement is repeated.
     """
     found = backtest.run(
         inputs.features, inputs.entries, inputs.as_of, inputs.horizon_days, cutoffs
@@ -218,7 +217,7 @@ def _test(
     database.execute(f"update clv.backtest_metrics set input_digest = null where {stale}")
     database.replace(
         "clv.backtest_predictions",
-        # In the order of the key: its index grows at one end.
+        # Sorted by the key, so that rows are appended to its index.
         found.predictions.sort_values("model_name", kind="stable"),
         stale,
     )
