@@ -1,1 +1,1 @@
-"""The models that value customers: base class, linear, trees, boosted, buy-till-you-die."""
+"""The models of customer value: linear, trees, boosting, buy-till-you-die, seasonal."""

@@ -15,7 +15,7 @@ from retail_pipeline.generation import read_state
     kinds=("python", "scikitlearn", "postgres"),
 )
 def candidates(step: Step) -> tuple[int, dict[str, Any]]:
-    """A model fitted as of this run's date, stored as plain parameters; a challenger so far."""
+    """A model fitted at the run's as-of date, stored as JSON parameters with status challenger."""
     from retail_pipeline.clv.data import dataset, digests, tables
     from retail_pipeline.clv.models import registry
     from retail_pipeline.clv.models.candidates import fit_candidates

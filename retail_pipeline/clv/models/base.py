@@ -1,4 +1,4 @@
-"""The interface of all models, the two parts of a learning frame, and abstention."""
+"""The interface of all models, helpers for their training frames, and abstention."""
 
 from abc import abstractmethod
 from typing import Any, ClassVar, Final, Self
@@ -17,15 +17,15 @@ PREDICTED: Final = ["predicted_value", "expected_orders", "probability_active", 
 RHYTHM: Final = ["probability_alive", "next_order_days", "usual_gap_days"]
 
 FEWEST_TRAINING_ROWS: Final = 100
-"""A regression on fewer outcomes says more about them than about the customers to come."""
+"""Past outcomes that a supervised model needs."""
 
 
 class AbstainError(Exception):
-    """A model cannot be fitted on these data; the text is the reason, fit for the report."""
+    """A model cannot be fitted on these data; the message is the reason, as reports show it."""
 
 
 class ValueModel(BaseEstimator):
-    """A model of customer value: fit, predict, and parameters as JSON.
+    """A model of customer value that is fitted, predicts, and stores its parameters as JSON.
 
     Predictions are frames with the index of the rows given:
         predicted_value: expected net amount in the horizon, at least 0.
@@ -49,10 +49,10 @@ class ValueModel(BaseEstimator):
 
     @abstractmethod
     def fit(self, frame: pd.DataFrame) -> Self:
-        """Fit to a learning frame; return self.
+        """Fit the model to a frame of `dataset.learning_frame` and return it.
 
         Raises:
-            AbstainError: These data do not allow it.
+            AbstainError: The model cannot be fitted on these data.
         """
 
     @abstractmethod
@@ -64,41 +64,41 @@ class ValueModel(BaseEstimator):
         return {name: getattr(self, f"{name}_") for name in self.stored}
 
     def restore(self, parameters: dict[str, Any]) -> Self:
-        """Take over what `parameters` returned; predictions are then the same to the bit."""
+        """Set the parameters that `parameters` returned; predictions are equal to the bit."""
         for name in self.stored:
             setattr(self, f"{name}_", parameters[name])
         return self
 
     def rhythm(self, frame: pd.DataFrame) -> pd.DataFrame:
-        """Return when customers are expected back; null where a model does not tell.
+        """Return when each customer is expected to buy again; null for models without dropout.
 
         Returns:
-            `probability_alive` (of buying ever again), `next_order_days` (median, null where an
-            order within the horizon is less likely than not), `usual_gap_days` (median days between
-            the customer's orders, null with one).
+            `probability_alive` (of not having dropped out), `next_order_days` (median days until
+            the next order; null if an order within the horizon is less likely than not),
+            `usual_gap_days` (median days between the customer's orders; null with one order).
         """
         return pd.DataFrame(np.nan, index=frame.index, columns=RHYTHM)
 
     def share_of_orders(self, frame: pd.DataFrame, days: float) -> Array:
         """Return the share of the horizon's orders expected in its first `days`, from 0 to 1.
 
-        An even spread, where a model does not tell earlier days from later ones.
+        By default orders are spread evenly over the horizon.
         """
         return np.full(len(frame), days / self.horizon_days)
 
 
 def labelled_rows(frame: pd.DataFrame) -> pd.DataFrame:
-    """Return the rows of a learning frame whose outcome is known."""
+    """Return the rows of a training frame whose outcome is known."""
     return _rows(frame, frame["future_value"].notna().to_numpy())
 
 
 def latest_rows(frame: pd.DataFrame) -> pd.DataFrame:
-    """Return the rows of a learning frame at its latest date: everyone, as seen today."""
+    """Return the rows of a training frame at its latest date: the population at the fit."""
     return _rows(frame, (frame["as_of_date"] == frame["as_of_date"].max()).to_numpy())
 
 
 def _rows(frame: pd.DataFrame, chosen: np.ndarray) -> pd.DataFrame:
-    """Return the chosen rows: without a copy where they are neighbours, as in a learning frame."""
+    """Return the chosen rows: a view if they are adjacent, else a copy."""
     found = np.flatnonzero(chosen)
     if len(found) and found[-1] - found[0] + 1 == len(found):
         return frame.iloc[found[0] : found[-1] + 1]
@@ -106,10 +106,10 @@ def _rows(frame: pd.DataFrame, chosen: np.ndarray) -> pd.DataFrame:
 
 
 def past_outcomes(frame: pd.DataFrame) -> pd.DataFrame:
-    """Return the labelled rows, enough of them to learn from.
+    """Return the rows with outcomes that a supervised model is fitted to.
 
     Raises:
-        AbstainError: Too few rows have a complete outcome, or nobody in them bought.
+        AbstainError: Too few rows have a complete outcome, or all outcomes are 0.
     """
     known = labelled_rows(frame)
     if len(known) < FEWEST_TRAINING_ROWS:
@@ -125,8 +125,8 @@ def past_outcomes(frame: pd.DataFrame) -> pd.DataFrame:
 def unit_of_money(frame: pd.DataFrame) -> float:
     """Return a hundredth of the median value of a purchase, in the data's currency.
 
-    Amounts are divided by it before logarithms and splits, so that the currency and its unit change
-    no prediction: pounds and pence give the same.
+    Amounts are divided by it before logarithms and splits, so that predictions do not depend on
+    the unit of money: pounds and pence give the same.
     """
     means = frame["mean_purchase_value"].to_numpy(float)
     return float(np.median(means[means > 0])) / 100 if (means > 0).any() else 1.0
@@ -139,15 +139,15 @@ def predictions(
     active: float | Array,
     shape: Array | None = None,
 ) -> pd.DataFrame:
-    """Return predictions as a frame with the index of the rows, at least 0.
+    """Return predictions as a frame with the index of the rows; negative ones become 0.
 
     Args:
-        frame: The rows.
+        frame: The feature rows.
         value: Expected values.
         orders: Expected orders.
         active: Probabilities of an order.
-        shape: Shape of the value given a purchase; without it orders are taken for Poisson and
-            their values for exponential.
+        shape: Shape of the value given a purchase; by default that of a Poisson number of orders
+            with exponential values.
     """
     columns = {"predicted_value": value, "expected_orders": orders, "probability_active": active}
     found = pd.DataFrame(columns, index=frame.index, dtype=float).clip(lower=0.0)
@@ -157,7 +157,7 @@ def predictions(
 
 
 def _shape_of_poisson_orders(orders: Array) -> Array:
-    """Return 1 / CV² of a sum of exponential values, one per order of at least one."""
+    """Return 1 / CV² of the sum of exponential order values, given at least one order."""
     orders = np.maximum(orders, 1e-9)
     any_order = -np.expm1(-orders)
     mean, square = orders / any_order, (orders + orders**2) / any_order

@@ -1,4 +1,4 @@
-"""The plainest models: everyone's average, and the last window repeated."""
+"""The two baselines: the average outcome, and the last window repeated."""
 
 from typing import ClassVar, Self
 
@@ -15,11 +15,11 @@ from retail_pipeline.clv.models.base import (
 
 
 class Mean(ValueModel):
-    """Everyone gets the average outcome: the floor that a model must beat, and the last resort.
+    """Predicts the average outcome for all customers. It serves if no other model can be fitted.
 
-    Without past outcomes the average comes from the customers' whole past: purchases after the
-    first per day of age, carried over the horizon, each worth the net amount per purchase day. The
-    first one is what makes a customer, not a rate: where nobody came back, nothing is expected.
+    Without past outcomes, expected orders are the repeat purchases per day of age times the
+    horizon, and each has the mean net amount per purchase day. If no customer has bought again,
+    the prediction is 0.
     """
 
     name = "mean"
@@ -30,7 +30,7 @@ class Mean(ValueModel):
     active_: float
 
     def fit(self, frame: pd.DataFrame) -> Self:
-        """Learn the averages of past outcomes, or of the past itself; never abstains."""
+        """Set the averages from past outcomes or, without any, from the history; never abstains."""
         known = labelled_rows(frame)
         self.training_rows_ = len(known) or len(latest_rows(frame))
         if len(known):
@@ -48,15 +48,15 @@ class Mean(ValueModel):
         return self
 
     def predict(self, frame: pd.DataFrame) -> pd.DataFrame:
-        """Return the averages, once per row."""
+        """Return the averages for every row."""
         return predictions(frame, self.value_, self.orders_, self.active_)
 
 
 class LastWindow(ValueModel):
-    """The next horizon repeats the last one: what a spreadsheet would say.
+    """Predicts that the next horizon repeats the last one.
 
-    The feature windows are cumulative; a horizon between two of them is interpolated, one beyond
-    365 days leans on the customer's whole past.
+    A horizon between two feature windows is interpolated; one beyond 365 days is interpolated
+    between the last year and the customer's whole history.
     """
 
     name = "last_window"
@@ -66,7 +66,7 @@ class LastWindow(ValueModel):
     _ORDER_WINDOWS: ClassVar = {d: f"purchase_days_{d}d" for d in (30, 90, 180, 365)}
 
     def fit(self, frame: pd.DataFrame) -> Self:  # noqa: ARG002
-        """Learn nothing: the features say it all."""
+        """Return the model: it has no parameters."""
         self.training_rows_ = 0
         return self
 

@@ -40,7 +40,7 @@ class BGNBD(PurchaseProcess):
         return constant[history.levels[1]] + np.logaddexp(stayed, left)
 
     def probability_alive(self, history: Purchases) -> Array:
-        """Return each customer's probability of not having dropped out; 1 for one-timers."""
+        """Return each customer's probability of not having dropped out; 1 with one purchase."""
         x, place = history.levels
         silent = np.log((self.alpha + history.age) / (self.alpha + history.last))
         return expit(-(_log_gone(x, self.a, self.b)[place] + (self.r + history.repeats) * silent))
@@ -48,8 +48,8 @@ class BGNBD(PurchaseProcess):
     def purchases_if_alive(self, history: Purchases, days: float) -> Array:
         """Return the expected purchases in the next `days` of customers who have not dropped out.
 
-        Euler's transformation of the hypergeometric function takes its large powers away; a is
-        kept off 1, where the expression is 0 / 0.
+        Euler's transformation of the hypergeometric function avoids large powers; a value of a
+        next to 1, where the expression is 0 / 0, is moved away from 1.
         """
         rows, place = history.pairs
         repeats, age = history.repeats[rows], history.age[rows]
@@ -101,9 +101,10 @@ _OFF_ONE = 1e-5
 def _likelihood_terms(
     history: Purchases, r: float, alpha: float, a: float, b: float
 ) -> tuple[Array, Array, Array]:
-    """Return the constant per number of repeats, and per customer the terms of staying and leaving.
+    """Return the logarithms of the likelihood's terms.
 
-    All are logarithms.
+    These are a constant per number of repeats and, per customer, the terms for still being active
+    and for having dropped out.
     """
     x, place = history.levels
     constant = gammaln(r + x) - gammaln(r) + r * np.log(alpha)
@@ -115,7 +116,7 @@ def _likelihood_terms(
 
 
 def _log_gone(repeats: Array, a: float, b: float) -> Array:
-    """Return log(a / (b + x - 1)), the odds of dropout at the last of x repeats; none at 0."""
+    """Return log(a / (b + x - 1)), the log odds of dropout at the last of x repeats."""
     return np.where(repeats > 0, np.log(a) - np.log(_before(repeats, b)), -np.inf)
 
 

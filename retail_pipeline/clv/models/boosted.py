@@ -1,8 +1,8 @@
-"""The combination: boosting that corrects Pareto/NBD customer by customer, not in total.
+"""The combined model: boosted trees that correct Pareto/NBD by customer and keep its total.
 
-Pareto/NBD knows the level and extrapolates to big spenders; trees see what it leaves out (silence
-against the own rhythm, recent windows, returns). So the trees learn the ratio of outcome and
-Pareto/NBD prediction, and the total stays that of Pareto/NBD.
+Pareto/NBD has a good total and extrapolates to large customers. Trees use features that it leaves
+out: silence relative to the usual gap, recent windows, returns. So the trees predict the ratio of
+the outcome to the Pareto/NBD prediction, and the total is scaled to that of Pareto/NBD.
 """
 
 from collections.abc import Callable, Mapping
@@ -37,23 +37,22 @@ _LEAST_SHARE_OF_MEAN: Final = 0.02
 
 _SMALL: Final = 1e-9
 _DESIGN_DECIMALS: Final = 9
-"""Many ratios are equal, as of all who bought once: the last bits of a division, which another unit
-of money changes, must not take them apart."""
+"""Ratios are rounded, so that equal ones (such as those of all customers with one purchase) stay
+equal in every unit of money."""
 
 
 class BoostedParetoNBD(ValueModel):
-    """Pareto/NBD with Gamma-Gamma as exposure, corrected by boosted trees, anchored to its total.
+    """Pareto/NBD with Gamma-Gamma, corrected by boosted trees and scaled to its total.
 
-    Fitted is E[y / PN] by Poisson boosting, where PN is the prediction that Pareto/NBD made at the
-    same past cut-off, fitted on what was known then. Weights of √PN make the loss that of a Tweedie
-    deviance of power 1.5 in its dependence on the size of a customer. Per cut-off the ratios are
-    divided by their level, so that no season is learned as if it were behavior; the features are
-    ratios to the customer's own scale, so that trees carry over to other shops and sizes. The
-    correction is shrunk: prediction = PN · correction^.8 · constant, the constant such that
-    today's total is that of Pareto/NBD.
+    Poisson boosting fits E[y / PN], where PN is the Pareto/NBD prediction at the same past cut-off,
+    fitted on what was known then. With weights of √PN the loss depends on a customer's size like a
+    Tweedie deviance of power 1.5. At each cut-off the ratios are divided by their overall level, so
+    that the trees do not fit the season. Features are relative to the customer's own scale, so
+    that the trees apply to customers of any size. The correction is shrunk:
+    prediction = PN · correction^.8 · constant, with the constant that keeps the Pareto/NBD total.
 
-    Orders and the probability of being active are those of Pareto/NBD: recalibrating them on past
-    cut-offs made them worse out of time, as it brings the wrong season's level.
+    Orders and P(active) are those of Pareto/NBD. Recalibrated on past cut-offs they were worse out
+    of time, as the cut-offs have the level of another season.
     """
 
     name = "boosted_pareto_nbd"
@@ -63,7 +62,7 @@ class BoostedParetoNBD(ValueModel):
     SHRINKAGE: ClassVar = 0.8
 
     def fit(self, frame: pd.DataFrame) -> Self:
-        """Learn the incumbent from the latest rows and its correction from past outcomes.
+        """Fit Pareto/NBD to the latest rows and the correction to past outcomes.
 
         Raises:
             AbstainError: Pareto/NBD cannot be fitted, now or at any past cut-off, or too few rows
@@ -89,27 +88,27 @@ class BoostedParetoNBD(ValueModel):
         return self
 
     def predict(self, frame: pd.DataFrame) -> pd.DataFrame:
-        """Return the corrected values; orders and activity as Pareto/NBD has them."""
+        """Return the corrected values, with the orders and P(active) of Pareto/NBD."""
         base = self.base_.predict(frame)
         value = self._corrected(frame, base) * self.level_
         return base.assign(predicted_value=np.maximum(value, 0.0))
 
     def rhythm(self, frame: pd.DataFrame) -> pd.DataFrame:
-        """Return that of Pareto/NBD."""
+        """Return the result of Pareto/NBD."""
         return self.base_.rhythm(frame)
 
     def share_of_orders(self, frame: pd.DataFrame, days: float) -> Array:
-        """Return that of Pareto/NBD: the correction knows no days."""
+        """Return the result of Pareto/NBD, as the correction is the same for all days."""
         return self.base_.share_of_orders(frame, days)
 
     def correction(self, frame: pd.DataFrame) -> Array:
-        """Return by how much each customer's value is more than Pareto/NBD's."""
+        """Return the ratio of each customer's value to that of Pareto/NBD."""
         base = self.base_.predict(frame)
         value = base["predicted_value"].to_numpy(float)
         return self._corrected(frame, base) * self.level_ / np.maximum(value, _SMALL)
 
     def parameters(self) -> dict[str, Any]:
-        """Return the parameters of Pareto/NBD, the trees, the floor and the level."""
+        """Return the parameters of Pareto/NBD, the trees, and the floor and level of values."""
         return {
             "base": self.base_.parameters(),
             "features": list(DESIGN),
@@ -120,7 +119,7 @@ class BoostedParetoNBD(ValueModel):
         }
 
     def restore(self, parameters: dict[str, Any]) -> Self:
-        """Take over what `parameters` returned."""
+        """Set the parameters that `parameters` returned."""
         self.base_ = ParetoNBDGammaGamma(self.horizon_days).restore(parameters["base"])
         self.bins_ = Bins.restore(parameters["bins"])
         self.trees_ = Trees.restore(parameters["trees"])
@@ -128,7 +127,7 @@ class BoostedParetoNBD(ValueModel):
         return self
 
     def _examples(self, known: pd.DataFrame) -> tuple[Array, Array, Array]:
-        """Return designs, ratios and weights of the past rows, cut-off by cut-off."""
+        """Return design matrix, ratios and weights of the past rows, cut-off by cut-off."""
         share = min(1.0, self.MOST_ROWS / len(known))
         designs, ratios, weights = [], [], []
         for _, everyone in known.groupby("as_of_date"):
@@ -168,14 +167,14 @@ DESIGN: Final = (
     *("log_purchase_days", "log_age", "log_recency", "recency_share"),
     *(f"{transformation}_{name}" for name, transformation in features.RATIOS),
 )
-"""Columns of the design, in order: all free of currency and of the shop's size but three logs."""
+"""Columns of the design matrix, in order. Only the first, second and fourth depend on size."""
 
 
 def design_of(frame: pd.DataFrame, base: pd.DataFrame, horizon_days: int) -> Array:
-    """Return the design: what Pareto/NBD says, and behavior relative to the customer's own scale.
+    """Return the design matrix: Pareto/NBD predictions, and features on the customer's own scale.
 
     Args:
-        frame: Feature rows; columns that are not there are NaN.
+        frame: Feature rows; missing columns count as NaN.
         base: Pareto/NBD's predictions for them.
         horizon_days: Length of the outcome.
     """
@@ -224,4 +223,4 @@ _WINDOWS: Final = {
     for name, transformation in features.RATIOS
     if transformation.startswith("over_expected")
 }
-"""Days of the features that are compared with what Pareto/NBD expects of such a window."""
+"""Length in days of the feature windows that are compared with Pareto/NBD's expectation."""

@@ -1,7 +1,7 @@
 """The buy-till-you-die models: purchases by Pareto/NBD or BG/NBD, times Gamma-Gamma value.
 
-Fits are cached by their input, as several models and cut-offs need the fit of one population. The
-likelihoods are in `pareto_nbd`, `bg_nbd` and `gamma_gamma`.
+Fits are cached by their input, as several models use the fit of one population. The likelihoods
+are in `pareto_nbd`, `bg_nbd` and `gamma_gamma`.
 """
 
 import hashlib
@@ -26,31 +26,31 @@ from retail_pipeline.clv.models.purchases import FitError, PurchaseProcess, Purc
 
 
 class _GammaGammaModel(ValueModel):
-    """A purchase process times Gamma-Gamma: everything but which process it is.
+    """Base class of a purchase process times Gamma-Gamma values.
 
-    It needs no past outcomes: fitted by maximum likelihood on everyone's history at the latest
-    date. The Gamma-Gamma part is fitted to the value of every purchase, the first included. A
-    customer is then valued from their purchases net of returns, as a returned order was worth
-    nothing. Value and number of purchases are taken as independent.
+    Both parts are fitted by maximum likelihood to all customers' histories at the latest date and
+    need no past outcomes. Gamma-Gamma is fitted to the value of every purchase, the first
+    included; a customer's expected value then follows from the mean net of returns. Value and
+    number of purchases are taken as independent.
     """
 
     process: ClassVar[type[PurchaseProcess]]
 
     @property
     def days_ahead(self) -> float:
-        """Days of average shopping that the horizon is worth: the horizon, without a season."""
+        """Days for which the purchase process predicts: here the horizon."""
         return float(self.horizon_days)
 
     @property
     def value_factor(self) -> float:
-        """By how much a purchase in the horizon is worth more than an average one."""
+        """Factor on the value of a purchase in the horizon: here 1."""
         return 1.0
 
     def fit(self, frame: pd.DataFrame) -> Self:
-        """Learn the parameters of both parts from the rows of the latest date.
+        """Fit both parts to the rows of the latest date.
 
         Raises:
-            AbstainError: A likelihood has no usable maximum, as when nobody ever came back.
+            AbstainError: A likelihood has no usable maximum, as when no customer bought again.
         """
         today = latest_rows(frame)
         self.training_rows_ = len(today)
@@ -61,7 +61,7 @@ class _GammaGammaModel(ValueModel):
         return self
 
     def predict(self, frame: pd.DataFrame) -> pd.DataFrame:
-        """Return the closed forms: expected purchases times expected value per purchase."""
+        """Return predictions by closed forms: expected purchases times value per purchase."""
         history = history_of(frame)
         alive = self.purchases_.probability_alive(history)
         orders, square = (
@@ -75,9 +75,9 @@ class _GammaGammaModel(ValueModel):
         return predictions(frame, alive * orders * each, alive * orders, alive * any_order, shape)
 
     def rhythm(self, frame: pd.DataFrame) -> pd.DataFrame:
-        """Return the median of the next order's day, and of the days between orders.
+        """Return P(alive), the median days to the next order, and the median gap between orders.
 
-        The probability of an order within t days is taken at a grid of days and interpolated.
+        The probability of an order within t days is interpolated on a grid of days.
         """
         history = history_of(frame)
         alive = self.purchases_.probability_alive(history)
@@ -98,7 +98,7 @@ class _GammaGammaModel(ValueModel):
         return pd.DataFrame(dict(zip(RHYTHM, columns, strict=True)), index=frame.index)
 
     def share_of_orders(self, frame: pd.DataFrame, days: float) -> Array:
-        """Return the closed form: the probability of being alive cancels out."""
+        """Return the share by closed form, in which P(alive) cancels out."""
         history, even = history_of(frame), super().share_of_orders(frame, days)
         part, whole = (
             self.purchases_.purchases_if_alive(history, share * self.days_ahead)
@@ -107,11 +107,11 @@ class _GammaGammaModel(ValueModel):
         return np.divide(part, whole, out=even, where=whole > 0)
 
     def parameters(self) -> dict[str, Any]:
-        """Return the parameters of both parts; time in days, money in the data's currency."""
+        """Return the parameters of both parts, in days and in the data's currency."""
         return {"purchases": vars(self.purchases_), "gamma_gamma": vars(self.values_)}
 
     def restore(self, parameters: dict[str, Any]) -> Self:
-        """Take over the parameters of both parts."""
+        """Set the parameters of both parts."""
         self.purchases_ = self.process(**_floats(parameters["purchases"]))
         self.values_ = GammaGamma(**_floats(parameters["gamma_gamma"]))
         return self
@@ -140,7 +140,7 @@ _MOST_FITS = 128
 def _fitted(
     process: type[PurchaseProcess], rows: pd.DataFrame
 ) -> tuple[PurchaseProcess, GammaGamma]:
-    """Return the maximum-likelihood fit of one population, from the cache where it is there.
+    """Return the maximum-likelihood fit of a population, from the cache if possible.
 
     Raises:
         FitError: A likelihood has no usable maximum.
@@ -166,7 +166,7 @@ _LEAST_NET_SHARE = 0.01
 _SMALL = 1e-12
 _MEDIAN = 0.5
 _DAYS_GRID = np.linspace(0, 1, 31)[1:] ** 2
-"""Shares of the horizon, closer together where the next order of a frequent customer lies."""
+"""Shares of the horizon, denser at its start, where frequent customers order next."""
 
 
 def history_of(frame: pd.DataFrame) -> Purchases:
@@ -178,7 +178,7 @@ def history_of(frame: pd.DataFrame) -> Purchases:
 
 
 def _values(frame: pd.DataFrame) -> tuple[Array, Array]:
-    """Return purchases and net value per purchase, which Gamma-Gamma needs above 0."""
+    """Return the number of purchases and the net value per purchase, at least 1 % of the gross."""
     counts = frame["purchase_days"].to_numpy(float)
     net = frame["total_net_amount"].to_numpy(float) / counts
     least = _LEAST_NET_SHARE * frame["mean_purchase_value"].to_numpy(float)
@@ -186,7 +186,7 @@ def _values(frame: pd.DataFrame) -> tuple[Array, Array]:
 
 
 def _fitted_values(frame: pd.DataFrame) -> GammaGamma:
-    """Return the Gamma-Gamma parameters of a population's single purchases."""
+    """Return the Gamma-Gamma parameters fitted to a population's single purchases."""
     counts, means, logs = (
         frame[name].to_numpy(float)
         for name in ("purchase_days", "mean_purchase_value", "log_purchase_value_sum")

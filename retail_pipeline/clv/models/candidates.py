@@ -1,4 +1,4 @@
-"""Every model fitted at one date; an abstention is a result too."""
+"""Fits every model at a date and records those that abstain."""
 
 import time
 from collections.abc import Collection
@@ -17,20 +17,20 @@ def fit_candidates(
     horizon_days: int,
     names: Collection[str] = tuple(MODELS),
 ) -> list[Candidate]:
-    """Return every model fitted on past outcomes and today's population, or its abstention.
+    """Return every model, fitted or abstaining.
 
     Args:
-        labelled: `dataset.training_set`, perhaps empty.
+        labelled: Result of `dataset.training_set`; may be empty.
         today: The population at the date of the fit.
         horizon_days: Length of the outcome.
-        names: The models wanted.
+        names: The models to fit.
     """
     frame = dataset.learning_frame(labelled, today)
     return [_fit(MODELS[name](horizon_days), frame) for name in MODELS if name in names]
 
 
 def _fit(model: ValueModel, frame: pd.DataFrame) -> Candidate:
-    """Return a model fitted in one thread, or its abstention."""
+    """Fit a model in one thread and return it as a candidate, or its abstention."""
     started = time.perf_counter()
     try:
         with cores.one_thread():

@@ -1,8 +1,8 @@
-"""Gamma-Gamma: the value of purchases, shrunk from a customer's own mean to that of all.
+"""Gamma-Gamma: the value per purchase, a customer's own mean shrunk toward that of all customers.
 
-Maximum likelihood and closed forms on plain arrays. The fit takes the single purchases by their
-sum of logarithms: with counts and means alone the likelihood is nearly flat where spend is not
-heavy-tailed, and every customer is valued at the average.
+Maximum likelihood and closed forms on plain arrays. The likelihood is that of single purchases,
+for which the sum of their logarithms is enough. The likelihood of counts and means alone is nearly
+flat unless spend is heavy-tailed, and can then give every customer the average value.
 
 Source:
     Fader, Hardie (2013), The Gamma-Gamma Model of Monetary Value: equation 1a is the likelihood of
@@ -21,7 +21,7 @@ from retail_pipeline.clv.models.purchases import FitError
 
 @dataclass(frozen=True)
 class GammaGamma:
-    """Order values Gamma(p, nu) within, nu ~ Gamma(q, gamma) between customers."""
+    """Values of a customer's purchases are Gamma(p, nu); nu is Gamma(q, gamma) over customers."""
 
     p: float
     q: float
@@ -34,8 +34,8 @@ class GammaGamma:
         Args:
             counts: Purchases per customer, at least 1.
             means: Mean value per purchase, more than 0.
-            logs: Sum of the natural logarithms of the customer's purchase values. Without it the
-                likelihood is that of counts and means, as published examples have them.
+            logs: Sum of the natural logarithms of each customer's purchase values. Without it the
+                likelihood is that of counts and means, as in published examples.
 
         Raises:
             FitError: There is no customer, or no finite maximum was found.
@@ -60,7 +60,7 @@ class GammaGamma:
         return cls(p, q, gamma * scale)
 
     def expected_value(self, counts: Array, means: Array) -> Array:
-        """Return each customer's expected value per purchase: own mean shrunk to the average."""
+        """Return each customer's expected value per purchase, shrunk toward the average."""
         return self.p * (self.gamma + counts * means) / (self.p * counts + self.q - 1)
 
     def shape_of_totals(self, counts: Array, mean: Array, square: Array) -> Array:

@@ -18,14 +18,13 @@ from retail_pipeline.clv.models.base import (
 
 
 class LinearRegression(ValueModel):
-    """Ridge regression on the square root of the outcome: the plain reference.
+    """Ridge regression on the square root of the outcome: an interpretable reference.
 
-    Spend is so skewed that a few wholesalers would decide a regression of the amount itself. The
-    square root evens the errors out; among the features the logarithms tell the small customers
-    apart and the square roots let a prediction grow in proportion to past spend. Three targets
-    share one design: value, orders, and whether there is any order (clipped to between
-    0 and 1). Squaring loses the spread around the line, so one factor each matches the totals of
-    the training rows.
+    A few large customers would dominate a regression of the amount itself, so the target is its
+    square root. Logarithms of features distinguish small customers; square roots let a prediction
+    grow in proportion to past spend. Three targets share one design matrix: value, orders, and
+    whether there is an order (clipped to 0 to 1). Squaring a prediction underestimates the mean,
+    so one factor each for value and orders matches the totals of the training rows.
     """
 
     name = "linear_regression"
@@ -39,10 +38,10 @@ class LinearRegression(ValueModel):
     _ARRAYS: ClassVar = ("mean", "scale", "coefficients", "intercepts")
 
     def fit(self, frame: pd.DataFrame) -> Self:
-        """Learn from the rows with outcomes.
+        """Fit to the rows with outcomes.
 
         Raises:
-            AbstainError: Too few rows have a complete outcome, or nobody in them bought.
+            AbstainError: Too few rows have a complete outcome, or all outcomes are 0.
         """
         known = past_outcomes(frame)
         self.training_rows_ = len(known)
@@ -60,28 +59,28 @@ class LinearRegression(ValueModel):
         return self
 
     def predict(self, frame: pd.DataFrame) -> pd.DataFrame:
-        """Return the squared and levelled regressions, at least 0."""
+        """Return the squared predictions times their factors, at least 0."""
         raw = self._raw(frame)
         value = np.square(raw[:, 0]) * self.value_level_ * self.unit_
         orders = np.square(raw[:, 1]) * self.orders_level_
         return predictions(frame, value, orders, np.clip(raw[:, 2], 0.0, 1.0))
 
     def parameters(self) -> dict[str, Any]:
-        """Return scaler, coefficients (with the features' names) and levels."""
+        """Return scaler, coefficients (with the names of features) and factors."""
         arrays = {name: getattr(self, f"{name}_").tolist() for name in self._ARRAYS}
         return {"features": list(_DESIGN), **arrays, **super().parameters()}
 
     def restore(self, parameters: dict[str, Any]) -> Self:
-        """Take over scaler, coefficients and levels."""
+        """Set scaler, coefficients and factors."""
         for name in self._ARRAYS:
             setattr(self, f"{name}_", np.array(parameters[name], float))
         return super().restore(parameters)
 
     def _design(self, frame: pd.DataFrame) -> pd.DataFrame:
-        """Return the design: logarithms and roots of features, and BTYD-like rates.
+        """Return the design matrix: logarithms and roots of features, and rates.
 
-        The rate counts a purchase per day of age, shrunk by 30 days; a customer silent for long
-        against the own rate is taken for gone, in proportion (1 / (1 + expected orders missed)).
+        The rate is purchases per day of age plus 30 days. Orders ahead are the horizon times the
+        rate, divided by 1 + the orders expected since the last purchase.
         """
         base = frame[list(features.LOGARITHMS)].fillna(0.0).clip(lower=0.0)
         money = [name for name in features.LOGARITHMS if name in features.MONEY]

@@ -20,7 +20,7 @@ from retail_pipeline.clv.models.purchases import PurchaseProcess, Purchases
 
 _NODES, _WEIGHTS = leggauss(24)
 _CHUNK_ROWS = 20_000
-"""Rows per block of the quadrature: 24 nodes each, so a block stays at a few megabytes."""
+"""Rows per block of the quadrature: with 24 nodes a block takes a few megabytes."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ class ParetoNBD(PurchaseProcess):
     def purchases_if_alive(self, history: Purchases, days: float) -> Array:
         """Return the expected purchases in the next `days` of customers who have not dropped out.
 
-        `exprel` keeps the expression exact where s is near 1, its removable singularity.
+        `exprel` keeps the result exact near s = 1, where the textbook form is 0 / 0.
         """
         rate = (self.r + history.repeats) / (self.alpha + history.age)
         reach = self.beta + history.age
@@ -63,8 +63,8 @@ class ParetoNBD(PurchaseProcess):
     def purchase_if_alive(self, history: Purchases, days: float) -> Array:
         """Return the probability of a purchase of customers who have not dropped out.
 
-        For a customer who is active at T the rates are again Gamma, with parameters r + x,
-        alpha + T, s, beta + T: no purchase is the likelihood of a new customer's empty history.
+        For a customer active at T the rates are again Gamma, with parameters r + x, alpha + T, s,
+        beta + T. So the probability of no purchase is the likelihood of an empty history.
         """
         none = []
         for rows in _chunks(history):
@@ -78,8 +78,8 @@ class ParetoNBD(PurchaseProcess):
     def square_if_alive(self, history: Purchases, days: float) -> Array:
         """Return the mean square of purchases in the next `days` of those who have not dropped out.
 
-        Given rates, E[N(N - 1)] is the squared purchase rate times the mean squared time until
-        dropout or the end, an integral over the chance of still being active.
+        Given the rates, E[N(N - 1)] is the squared purchase rate times the mean squared time until
+        dropout or the end, which is an integral over the probability of being active.
         """
         time = days * (_NODES + 1) / 2
         reach = (self.beta + history.age)[:, None]
@@ -111,12 +111,12 @@ def _chunks(history: Purchases) -> Iterator[slice]:
 
 
 _Parameters = tuple[float | Array, float | Array, float, float | Array]
-"""r, alpha, s, beta: for all customers, or one by one."""
+"""r, alpha, s, beta: numbers for all customers, or arrays with one value per customer."""
 
 
 @dataclass(frozen=True)
 class _LikelihoodTerms:
-    """The likelihood split by "still active" and "dropped out at t", with the nodes over t."""
+    """The likelihood's parts for "still active" and "dropped out at t", with t at the nodes."""
 
     log_likelihood: Array
     alive: Array
@@ -129,13 +129,13 @@ class _LikelihoodTerms:
 
 
 def _likelihood_terms(parameters: _Parameters, h: Purchases) -> _LikelihoodTerms:
-    """Evaluate the Pareto/NBD likelihood as an integral over the dropout time.
+    """Return the Pareto/NBD likelihood, evaluated as an integral over the dropout time.
 
-    The textbook form subtracts two Gauss hypergeometric functions, which overflow for heavy buyers
-    and cancel where the last purchase was today. The integral behind them,
-    ∫ (alpha+t)^-(r+x) (beta+t)^-(s+1) dt over [t_x, T], is of a positive and decreasing function:
-    with t = t_x + d·(e^w - 1), d its scale of decay at t_x, it is smooth in w, so Gauss-Legendre in
-    log space is exact to about 1e-9 for any count and any parameters.
+    The textbook form subtracts two Gauss hypergeometric functions, which overflow for frequent
+    buyers and cancel if the last purchase was today. The integral behind them,
+    ∫ (alpha+t)^-(r+x) (beta+t)^-(s+1) dt over [t_x, T], has a positive, decreasing integrand. With
+    t = t_x + d·(e^w - 1), where d is its scale of decay at t_x, it is smooth in w, so
+    Gauss-Legendre quadrature in log space is exact to about 1e-9 for any count and parameters.
     """
     r, alpha, s, beta = parameters
     purchases = r + h.repeats
@@ -170,7 +170,7 @@ def _likelihood_terms(parameters: _Parameters, h: Purchases) -> _LikelihoodTerms
 
 
 def _slopes(parameters: _Parameters, h: Purchases, terms: _LikelihoodTerms) -> tuple[Array, ...]:
-    """Return each log-likelihood's derivatives in r, alpha, s, beta; the nodes stand still."""
+    """Return the derivatives of each log-likelihood in r, alpha, s, beta, at fixed nodes."""
     r, alpha, s, beta = parameters
     purchases, alive = r + h.repeats, terms.alive
 

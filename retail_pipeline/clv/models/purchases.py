@@ -1,6 +1,6 @@
-"""Purchase histories, and what the models of them have in common: fit, expectation, draws.
+"""Purchase histories as arrays, and the base class of their models: fit and expectations.
 
-Plain arrays: no frames, no estimator interface (that is `btyd`), no knowledge of features.
+Frames, features and the interface of estimators are in `btyd`.
 """
 
 from abc import ABC, abstractmethod
@@ -44,7 +44,7 @@ class Purchases:
 
     @cached_property
     def alike(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """A row of each distinct history, and each customer's place among these."""
+        """A row index for each distinct history, and each customer's position among these."""
         order = np.lexsort((self.age, self.last, self.repeats))
         columns = [column[order] for column in (self.repeats, self.last, self.age)]
         changes = np.any([column[1:] != column[:-1] for column in columns], axis=0)
@@ -55,15 +55,15 @@ class Purchases:
 
     @cached_property
     def levels(self) -> tuple[Array, NDArray[np.int64]]:
-        """All numbers of repeats up to the highest, and each customer's place among them."""
+        """All numbers of repeats up to the highest, and each customer's position among them."""
         places = self.repeats.astype(np.int64)
         return np.arange(places.max(initial=0) + 1.0), places
 
     @cached_property
     def pairs(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """A row of each distinct pair of repeats and age, and each customer's place among these.
+        """A row index for each distinct pair of repeats and age, and each customer's position.
 
-        Days are whole, so a population has far fewer pairs than customers.
+        Ages are whole days, so a population has far fewer pairs than customers.
         """
         pair = self.repeats + 1j * self.age
         _, rows, place = np.unique(pair, return_index=True, return_inverse=True)
@@ -71,9 +71,9 @@ class Purchases:
 
 
 class PurchaseProcess(ABC):
-    """Purchases at a Gamma rate until dropout; what the models of it have in common.
+    """Base class of models with purchases at a Gamma rate until dropout.
 
-    A subclass is a dataclass of four parameters, all more than 0, the rate's r and alpha first.
+    A subclass is a dataclass of four parameters above 0; the first two are r and alpha of the rate.
     """
 
     title: ClassVar[str]
@@ -84,11 +84,11 @@ class PurchaseProcess(ABC):
     def fit(cls, history: Purchases) -> Self:
         """Return the maximum-likelihood parameters, within wide bounds.
 
-        Two starting points guard against the likelihood's flat ridges; thin data ends at a bound
-        instead of nowhere.
+        The search has two starting points, as the likelihood has flat ridges. On thin data it ends
+        at a bound.
 
         Raises:
-            FitError: There is no customer, nobody ever came back, or no finite maximum was found.
+            FitError: No customer bought twice, or no finite maximum was found.
         """
         if not np.any(history.repeats > 0):
             raise FitError("nobody has purchased on two days")
@@ -125,10 +125,10 @@ class PurchaseProcess(ABC):
         """Return the probability of a purchase of customers who have not dropped out."""
 
     def usual_gap(self, history: Purchases) -> Array:
-        """Return the median days between a customer's purchases, as their history told it.
+        """Return the median days between each customer's purchases.
 
-        The rate is Gamma distributed given the purchases up to the last one: the silence since is
-        what the gap is compared with.
+        The rate's distribution is that given the purchases up to the last one; the silence since
+        then is left out, as it is compared with the gap.
         """
         shape, time = self.r + history.repeats, self.alpha + history.last
         return time * np.expm1(np.log(2) / shape)
@@ -144,14 +144,14 @@ class PurchaseProcess(ABC):
     def square_if_alive(self, history: Purchases, days: float) -> Array:
         """Return the mean square of purchases in the next `days` of those who have not dropped out.
 
-        Purchases as a Poisson count at the customer's Gamma rate, without dropout.
+        By default purchases are a Poisson count at the customer's Gamma rate, without dropout.
         """
         mean = self.purchases_if_alive(history, days)
         return mean + mean**2 * (1 + 1 / (self.r + history.repeats))
 
 
 _ROUGH_ROWS = 1_500
-"""Distinct histories that decide between starting points."""
+"""Distinct histories used to choose between starting points."""
 
 
 def _most_likely(
@@ -161,11 +161,11 @@ def _most_likely(
     distinct: Purchases,
     counts: Array,
 ) -> Array | None:
-    """Return the parameters of the highest likelihood, searched on their logarithms; or nothing.
+    """Return the maximum-likelihood parameters; None without a finite maximum.
 
-    Every starting point is followed on evenly spaced histories; the best end of these is followed
-    on all of them. One input has one answer: sums over customers are taken in one thread, as they
-    are too short for more and the way threads share a sum changes its last bits.
+    The search runs over the logarithms of parameters: from every starting point on evenly spaced
+    histories, then from the best of these on all histories. It uses one thread, as the number of
+    threads would change the last bits of sums.
     """
 
     def follow(

@@ -1,7 +1,7 @@
 """The models by name, and their versions in the database.
 
-A stored model cannot run code when it is loaded: it is JSON parameters for a class of `MODELS`. A
-new model is a class and a line in `MODELS`. Which version serves is decided in `evaluation`.
+A stored model is JSON parameters for a class in `MODELS`, so loading it runs no stored code. To
+add a model, write its class and add it to `MODELS`. `evaluation` decides which version serves.
 """
 
 import hashlib
@@ -50,7 +50,7 @@ class Candidate:
     """A model fitted at one date, or the reason why it abstained.
 
     Attributes:
-        model_name: Its name.
+        model_name: Name of the model.
         model: The fitted model; None for an abstention.
         abstention: Why it was not fitted; None for a fitted model.
         training_rows: Rows that the fit used.
@@ -66,7 +66,7 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Training:
-    """Properties that all versions of one training share.
+    """Properties of a training, shared by all of its versions.
 
     Attributes:
         as_of: The date of the fit.
@@ -74,8 +74,8 @@ class Training:
         data_version: Source, as-of date and generation of the data.
         trained_at: Time of the fit.
         code_version: Digest of the modeling code and its libraries.
-        is_extrapolated: Whether no past outcome was as long as the horizon.
-        one_customer_in: 1 where the training sample is everybody (`sampling`).
+        is_extrapolated: Whether no past cut-off has a complete outcome of the horizon's length.
+        one_customer_in: Denominator of the training sample; 1 if it is all customers.
     """
 
     as_of: date
@@ -98,7 +98,7 @@ def content_of(model: ValueModel, as_of: date) -> dict[str, Any]:
 
 
 def version_of(content: Mapping[str, Any]) -> str:
-    """Return the version of a content: its model's name and a digest.
+    """Return the version of a model's content: the model's name and a digest.
 
     Raises:
         ValueError: A parameter is not a finite number.
@@ -108,11 +108,10 @@ def version_of(content: Mapping[str, Any]) -> str:
 
 
 def restore(content: Mapping[str, Any]) -> ValueModel:
-    """Return the model of a content; its predictions equal the original's to the bit.
+    """Return the model of a stored content; its predictions equal the original's to the bit.
 
     Raises:
-        PipelineError: The model's name is unknown to this version of the project, or its parameters
-            have the form of another version.
+        PipelineError: This release has no model of that name, or another form of its parameters.
     """
     name = content["model_name"]
     if name not in MODELS:
@@ -121,7 +120,7 @@ def restore(content: Mapping[str, Any]) -> ValueModel:
         )
     try:
         model = MODELS[name](int(content["horizon_days"])).restore(content["parameters"])
-        # Trees know features by their place: another list would be read in silence.
+        # Trees refer to features by position, so another list would give wrong predictions.
         if model.parameters().get("features") != content["parameters"].get("features"):
             raise ValueError
     except (KeyError, TypeError, ValueError):
@@ -155,7 +154,7 @@ def candidate_versions(database: Database, as_of: date, horizon_days: int) -> di
     """Return the versions of the latest training at a date and horizon, by model name.
 
     Raises:
-        PipelineError: None was trained.
+        PipelineError: No model was trained.
     """
     fitted = training_report(database, as_of, horizon_days).dropna(subset="version")
     if fitted.empty:
@@ -212,7 +211,7 @@ def _save_version(
         "one_customer_in": training.one_customer_in,
     }
     updates = ", ".join(f"{name} = excluded.{name}" for name in values)
-    # An equal model that serves goes on serving: its status is left alone.
+    # The status stays on conflict: an equal version that serves keeps serving.
     connection.execute(
         "insert into clv.model_versions (model_version, model_name, status, as_of_date, "
         f"horizon_days, {', '.join(values)}) "

@@ -1,13 +1,13 @@
-"""Pareto/NBD with the season of the horizon, and the boosted combination on top of it.
+"""Pareto/NBD with a correction for the season, and the boosted model with that correction.
 
-Pareto/NBD knows no season: before a peak it expects too little of everyone, after it too much. Its
-own errors at past cut-offs tell the season. At a tested cut-off c the error is
+Pareto/NBD has no season: before a peak it predicts too little, after it too much. The season is
+estimated from its errors at past cut-offs. The error at cut-off c is
 
     r(c) = log(predicted total / actual total)
 
-and the season of a date is last year's error less the mean error of the last twelve cut-offs:
-the mean is a matter of level, and taking it out as well made totals worse on every data set tried.
-Both are shrunk by the history that there was: 60 days of it count for half.
+and the season of a date is the error at the cut-off a year before less the mean error of the last
+twelve cut-offs. The mean error itself is not corrected: that made totals worse on every data set
+tried. The season is shrunk by the history before the cut-off; with 60 days it counts half.
 
 Source:
     Trials on simulated shops and on Online Retail II: docs/methodology.md, "Season".
@@ -31,12 +31,12 @@ from retail_pipeline.clv.models.boosted import BoostedParetoNBD
 from retail_pipeline.clv.models.btyd import ParetoNBDGammaGamma, history_of
 
 LONGEST_DAYS: Final = 330
-"""A longer horizon holds nearly all seasons: there is nothing to correct."""
+"""Horizons of this length or more contain nearly every season and are not corrected."""
 
 _SAME_SEASON_DAYS: Final = 16
 _HALF_TRUSTED_HISTORY: Final = 60.0
 _HALF_TRUSTED_ORDERS: Final = 33.0
-"""Orders whose random scatter is as large as a usual season."""
+"""Number of orders with which the season counts half: their random variation is as large."""
 
 _LONGEST_STRETCH: Final = 6.0
 
@@ -46,8 +46,8 @@ class Season:
     """The season of a horizon.
 
     Attributes:
-        days: Days of average shopping that the horizon is worth.
-        value_factor: By how much a purchase is worth more than an average one.
+        days: Days of an average season in which as many orders are expected as in the horizon.
+        value_factor: Factor on the value of a purchase.
         learned_from: The cut-off a year before, as an ISO date.
     """
 
@@ -57,10 +57,10 @@ class Season:
 
 
 class SeasonalParetoNBD(ParetoNBDGammaGamma):
-    """Pareto/NBD with Gamma-Gamma, its horizon stretched or shortened by the season.
+    """Pareto/NBD with Gamma-Gamma, with the horizon stretched or shortened by the season.
 
-    A horizon before a peak counts for more days than it has, so that expected orders, the
-    probability of a purchase and simulated orders move together.
+    A horizon before a peak counts as more days than it has. So expected orders, P(active) and the
+    date of the next order change consistently.
     """
 
     name = "seasonal_pareto_nbd"
@@ -68,20 +68,20 @@ class SeasonalParetoNBD(ParetoNBDGammaGamma):
 
     @property
     def days_ahead(self) -> float:
-        """Days of average shopping that the horizon is worth."""
+        """Days of an average season in which as many orders are expected as in the horizon."""
         return self.season_.days
 
     @property
     def value_factor(self) -> float:
-        """By how much a purchase in the horizon is worth more than an average one."""
+        """Factor on the value of a purchase in the horizon."""
         return self.season_.value_factor
 
     def fit(self, frame: pd.DataFrame) -> Self:
-        """Learn Pareto/NBD from the latest rows and the season from past outcomes.
+        """Fit Pareto/NBD to the latest rows and the season to past outcomes.
 
         Raises:
-            AbstainError: Pareto/NBD cannot be fitted, the horizon holds nearly a year, or no past
-                cut-off of a year before has a complete outcome.
+            AbstainError: Pareto/NBD cannot be fitted, the horizon is 330 days or longer, or no
+                cut-off a year before has a complete outcome.
         """
         base = ParetoNBDGammaGamma(self.horizon_days).fit(frame)
         orders, value, learned_from = _log_seasons(frame, self.horizon_days)
@@ -100,12 +100,12 @@ class SeasonalParetoNBD(ParetoNBDGammaGamma):
         return {**super().parameters(), "season": asdict(self.season_)}
 
     def restore(self, parameters: dict[str, Any]) -> Self:
-        """Take over what `parameters` returned."""
+        """Set the parameters that `parameters` returned."""
         self.season_ = Season(**parameters["season"])
         return super().restore(parameters)
 
     def _days_for(self, today: pd.DataFrame, factor: float) -> float:
-        """Return the days within which so many times the horizon's orders are expected."""
+        """Return the days in which `factor` times the orders of the horizon are expected."""
         everyone = history_of(today)
         rows, place = everyone.alike
         history = everyone.rows(rows)
@@ -121,13 +121,13 @@ class SeasonalParetoNBD(ParetoNBDGammaGamma):
 
 
 class SeasonalBoosted(ValueModel):
-    """The boosted combination with the season of Pareto/NBD: values, orders and activity."""
+    """The boosted model with the season of `SeasonalParetoNBD` in values, orders and P(active)."""
 
     name = "seasonal_boosted_pareto_nbd"
     description = "the boosted combination, corrected by the season of a year before"
 
     def fit(self, frame: pd.DataFrame) -> Self:
-        """Learn both parts.
+        """Fit both parts.
 
         Raises:
             AbstainError: One of them cannot be fitted.
@@ -138,17 +138,17 @@ class SeasonalBoosted(ValueModel):
         return self
 
     def predict(self, frame: pd.DataFrame) -> pd.DataFrame:
-        """Return the seasonal predictions, the values corrected as the combination does."""
+        """Return the seasonal predictions, their values corrected by the boosted trees."""
         found = self.seasonal_.predict(frame)
         value = found["predicted_value"].to_numpy(float) * self.boosted_.correction(frame)
         return found.assign(predicted_value=value)
 
     def rhythm(self, frame: pd.DataFrame) -> pd.DataFrame:
-        """Return that of the seasonal Pareto/NBD."""
+        """Return the result of the seasonal Pareto/NBD."""
         return self.seasonal_.rhythm(frame)
 
     def share_of_orders(self, frame: pd.DataFrame, days: float) -> Array:
-        """Return that of the seasonal Pareto/NBD."""
+        """Return the result of the seasonal Pareto/NBD."""
         return self.seasonal_.share_of_orders(frame, days)
 
     def parameters(self) -> dict[str, Any]:
@@ -160,7 +160,7 @@ class SeasonalBoosted(ValueModel):
         }
 
     def restore(self, parameters: dict[str, Any]) -> Self:
-        """Take over what `parameters` returned."""
+        """Set the parameters that `parameters` returned."""
         self.seasonal_ = SeasonalParetoNBD(self.horizon_days).restore(parameters["seasonal"])
         self.boosted_ = BoostedParetoNBD(self.horizon_days).restore(parameters["boosted"])
         return self
@@ -170,7 +170,7 @@ def _log_seasons(frame: pd.DataFrame, horizon_days: int) -> tuple[float, float, 
     """Return the logarithms of the season's factors for orders and value, and their cut-off.
 
     Raises:
-        AbstainError: There is nothing to learn a season from.
+        AbstainError: The horizon is too long, or no cut-off a year before was tested.
     """
     if horizon_days >= LONGEST_DAYS:
         raise AbstainError(f"a horizon of {LONGEST_DAYS} days or more holds nearly every season")
@@ -178,7 +178,7 @@ def _log_seasons(frame: pd.DataFrame, horizon_days: int) -> tuple[float, float, 
     year_ago = frame["as_of_date"].max() - pd.DateOffset(years=1)
     apart = np.abs((pd.DatetimeIndex(errors.index) - year_ago).days)
     if not len(apart) or apart.min() > _SAME_SEASON_DAYS:
-        raise AbstainError("no tested cut-off a year before tells the season")
+        raise AbstainError("no cut-off a year before was tested, so the season is unknown")
     then = errors.iloc[int(np.argmin(apart))]
     trust = errors["history"] / (errors["history"] + _HALF_TRUSTED_HISTORY)
     own = then["history"] / (then["history"] + _HALF_TRUSTED_HISTORY)
@@ -195,7 +195,7 @@ def _past_errors(frame: pd.DataFrame, horizon_days: int) -> pd.DataFrame:
 
     Returns:
         By cut-off: `orders` and `value` (logarithms of predicted over actual totals), `bought`
-        (actual orders), `history` (days of it before the cut-off).
+        (actual orders), `history` (days from the first purchase to the cut-off).
     """
     found = {}
     for cutoff, rows in labelled_rows(frame).groupby("as_of_date"):

@@ -1,7 +1,6 @@
 """Interpretable terms of models as rows: coefficients of the regression, nodes of the tree.
 
-They are read by figures and by people with SQL (`clv.model_terms`), and come from the stored
-parameters of a version.
+They follow from a version's stored parameters and are published as `clv.model_terms`.
 """
 
 from typing import Any, Final
@@ -27,15 +26,15 @@ TERM_COLUMNS: Final = [
 
 
 def terms(model: ValueModel) -> pd.DataFrame:
-    """Return an interpretable model's terms, in order; no row for any other model.
+    """Return an interpretable model's terms in order; no rows for another model.
 
     Returns:
-        `TERM_COLUMNS`. Of the regression a row per feature: `coefficient` is what one standard
-        deviation of it adds to the root of value, before the common factor; term 0 is the
-        intercept. Of the tree a row per node, parents first: customers whose `feature` is at most
-        the `threshold` go on to the child with the `branch` "yes", the others to "no" (both null at
-        a leaf, as `parent_number` and `branch` are at the root); `mean_value` is the mean outcome
-        of the `customers` (past rows) that came by.
+        `TERM_COLUMNS`. The regression has a row per feature: `coefficient` is the change of the
+        root of value for one standard deviation, before the common factor; term 0 is the
+        intercept. The tree has a row per node, parents first: customers whose `feature` is at most
+        `threshold` go to the child with `branch` "yes", the others to "no". `feature` and
+        `threshold` are null at a leaf, `parent_number` and `branch` at the root. `mean_value` is
+        the mean outcome of the `customers` (past rows) in the node.
     """
     if isinstance(model, LinearRegression):
         rows = _coefficients(model.parameters())

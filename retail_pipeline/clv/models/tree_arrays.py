@@ -1,7 +1,7 @@
-"""Fitted decision trees as plain arrays: from scikit-learn, to JSON and back, and their sums.
+"""Fitted decision trees as plain arrays: taken from scikit-learn, stored as JSON, evaluated.
 
-A tree that was stored predicts what the fitted one did, without any code of scikit-learn. Growing
-trees belongs to scikit-learn, what they mean to the models.
+A stored tree gives the predictions of the fitted one without scikit-learn. The trees are fitted in
+`trees` and `boosted`.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -15,37 +15,37 @@ from retail_pipeline.clv.models.base import Array
 
 _CHUNK_ROWS = 10_000
 _FAR = 1e300
-"""In place of an infinite threshold, which JSON does not know."""
+"""Stands for an infinite threshold, which JSON cannot hold."""
 
 
 @dataclass(frozen=True)
 class Bins:
-    """Cut points per feature, which turn its values into small whole numbers; NaN becomes -1.
+    """Cut points per feature, which turn values into bin numbers; NaN becomes -1.
 
-    They are quantiles of the training rows, unweighted. Trees grown on the numbers are those grown
-    on the values with thresholds at these points; weights do not slow the binning down.
+    They are unweighted quantiles of the training rows. Trees fitted to bin numbers equal trees
+    fitted to the values with thresholds at the cut points.
     """
 
     edges: tuple[Array, ...]
 
     @classmethod
     def fit(cls, design: Array, bins: int = 48) -> Self:
-        """Return quantile edges of every column."""
+        """Return bins with the quantiles of every column as cut points."""
         shares = np.linspace(0, 1, bins + 1)[1:-1]
         known = [column[np.isfinite(column)] for column in design.T]
         return cls(tuple(np.unique(np.quantile(c, shares)) if len(c) else c for c in known))
 
     def parameters(self) -> list[list[float]]:
-        """Return the edges as JSON values."""
+        """Return the cut points as JSON values."""
         return [edges.tolist() for edges in self.edges]
 
     @classmethod
     def restore(cls, edges: list[list[float]]) -> Self:
-        """Take over what `parameters` returned."""
+        """Return the bins with the cut points that `parameters` returned."""
         return cls(tuple(np.array(own, float) for own in edges))
 
     def code(self, design: Array) -> Array:
-        """Return the design in bins, as floats."""
+        """Return the bin number of every value in a design matrix, as floats."""
         coded = np.empty(design.shape, order="F")  # it is read by columns
         for number, edges in enumerate(self.edges):
             column = design[:, number]
@@ -60,12 +60,12 @@ class Trees:
 
     Attributes:
         roots: The node where each tree starts.
-        feature: Column that a node looks at.
-        threshold: Values up to it go left.
-        left: Child node.
-        right: Child node.
-        missing_left: Whether a missing value goes left.
-        value: What a leaf says.
+        feature: The column that a node splits by.
+        threshold: Values up to it go to the left child.
+        left: Left child of a node.
+        right: Right child of a node.
+        missing_left: Whether a missing value goes to the left child.
+        value: Value of a leaf.
     """
 
     roots: NDArray[np.int64]
@@ -78,7 +78,7 @@ class Trees:
 
     @classmethod
     def of_boosting(cls, model: Any) -> Self:
-        """Take the trees of a fitted HistGradientBoosting model; their values sum up."""
+        """Return the trees of a fitted HistGradientBoosting model, whose values add up."""
         nodes = [tree.nodes for (tree,) in model._predictors]
         return cls._joined(
             [
@@ -96,7 +96,7 @@ class Trees:
 
     @classmethod
     def of_forest(cls, trees: Sequence[Any]) -> Self:
-        """Take fitted DecisionTreeRegressors."""
+        """Return the trees of fitted DecisionTreeRegressors."""
         return cls._joined(
             [
                 {
@@ -113,7 +113,7 @@ class Trees:
 
     @classmethod
     def _joined(cls, trees: list[dict[str, Any]]) -> Self:
-        """Return trees in one list of nodes; a node without a left child is a leaf."""
+        """Return trees as one list of nodes; a node with a negative left child is a leaf."""
         sizes = [len(tree["left"]) for tree in trees]
         roots = np.cumsum([0, *sizes[:-1]])
         nodes = {name: np.concatenate([tree[name] for tree in trees]) for name in trees[0]}
@@ -150,9 +150,9 @@ class Trees:
         return total
 
     def _follow(self, rows: "_Columns", node: int, leaf: Callable[[int], float]) -> Any:
-        """Return what `leaf` says of the leaf that each row falls into, from a node on.
+        """Return `leaf` of the leaf below a node that each row reaches.
 
-        Whole columns at a time: a node splits all rows, those that are elsewhere as well.
+        Each node evaluates its split for all rows at once, also for rows that do not reach it.
         """
         left, right = int(self.left[node]), int(self.right[node])
         if left == node:
@@ -169,7 +169,7 @@ class Trees:
 
     @classmethod
     def restore(cls, parameters: dict[str, Any]) -> Self:
-        """Take over what `parameters` returned."""
+        """Return the trees with the arrays that `parameters` returned."""
         return cls(**{name: np.array(parameters[name], kind) for name, kind in _KINDS.items()})
 
 
@@ -181,7 +181,7 @@ _KINDS: Final[Mapping[str, type]] = {
 
 
 class _Columns:
-    """A design by columns, and which values of each are missing (None: none is)."""
+    """A design matrix by columns, with a mask of missing values (None if none is missing)."""
 
     def __init__(self, design: Array) -> None:
         self.values = np.ascontiguousarray(design.T)

@@ -1,4 +1,4 @@
-"""Models of trees grown on past outcomes: one tree, a forest, boosting in two parts.
+"""Tree models fitted to past outcomes: one tree, a forest, boosting in two parts.
 
 The boosting that corrects Pareto/NBD is in `boosted`; fitted trees as arrays are in `tree_arrays`.
 """
@@ -34,40 +34,40 @@ _SEED: Final = 20_231
 
 
 def matrix(frame: pd.DataFrame, names: tuple[str, ...], unit: float = 1.0) -> Array:
-    """Return columns as numbers; NaN for what is not known, and for columns that are not there.
+    """Return columns as an array of numbers; NaN for nulls and missing columns.
 
     Args:
         frame: Feature rows.
         names: The columns.
-        unit: Amounts of money are divided by it.
+        unit: Divisor of money columns.
     """
     scale = np.array([unit if name in features.MONEY else 1.0 for name in names])
     return frame.reindex(columns=list(names)).to_numpy(float) / scale
 
 
 def thinned(frame: pd.DataFrame, most: int) -> pd.DataFrame:
-    """Return at most so many rows, evenly spaced over the frame's order: no randomness."""
+    """Return at most `most` rows, evenly spaced in the order of the frame."""
     if len(frame) <= most:
         return frame
     return frame.iloc[np.linspace(0, len(frame) - 1, most).astype(int)]
 
 
 def fewest_per_leaf(rows: int, share: float, least: int) -> int:
-    """Return the smallest leaf: a share of the rows, but not fewer than `least`."""
+    """Return the minimum number of rows per leaf: a share of the rows, at least `least`."""
     return max(least, int(rows * share))
 
 
 class _LeafMeans(ValueModel):
-    """Trees whose leaves remember the mean value, orders and activity of their past rows."""
+    """Base class of trees whose leaves hold the mean value, orders and activity of past rows."""
 
     MOST_ROWS: ClassVar[int]
     columns: ClassVar[tuple[str, ...]]
 
     def fit(self, frame: pd.DataFrame) -> Self:
-        """Learn from the rows with outcomes, thinned.
+        """Fit to a thinned set of the rows with outcomes.
 
         Raises:
-            AbstainError: Too few rows have a complete outcome, or nobody in them bought.
+            AbstainError: Too few rows have a complete outcome, or all outcomes are 0.
         """
         known = thinned(past_outcomes(frame), self.MOST_ROWS)
         self.training_rows_ = len(known)
@@ -77,7 +77,7 @@ class _LeafMeans(ValueModel):
         value = known["future_value"].to_numpy(float)
         if not (value > 0).any():
             raise AbstainError(
-                f"nobody bought within the horizon of the {len(known)} past customers learned from"
+                f"none of the {len(known)} past customers in the fit bought within the horizon"
             )
         grown = self._grow(design, single(value / self.unit_))
         self.trees_ = Trees.of_forest(grown)
@@ -95,7 +95,7 @@ class _LeafMeans(ValueModel):
         return predictions(frame, value, orders, np.minimum(active, 1.0))
 
     def parameters(self) -> dict[str, Any]:
-        """Return the trees, what their leaves say and how many past rows each leaf has."""
+        """Return the trees, and the means and number of past rows of each leaf."""
         return {
             "features": list(self.columns),
             "unit": self.unit_,
@@ -105,7 +105,7 @@ class _LeafMeans(ValueModel):
         }
 
     def restore(self, parameters: dict[str, Any]) -> Self:
-        """Take over the trees and their leaves."""
+        """Set the trees and their leaves."""
         self.unit_ = float(parameters["unit"])
         self.trees_ = Trees.restore(parameters["trees"])
         self.rows_ = np.array(parameters["rows"], np.int64)
@@ -117,7 +117,7 @@ class _LeafMeans(ValueModel):
         """Return the trees fitted to the past rows."""
 
     def _leaf_means(self, leaves: np.ndarray, target: Array) -> Array:
-        """Return the mean of a target per node; what no row reaches takes the overall mean."""
+        """Return the mean of a target per node; the overall mean for a node without rows."""
         sums = np.zeros(len(self.rows_))
         for tree in leaves.T:
             sums += np.bincount(tree, target.astype(float), minlength=len(sums))
@@ -125,10 +125,10 @@ class _LeafMeans(ValueModel):
 
 
 class DecisionTree(_LeafMeans):
-    """One shallow tree that fits on a page, split where the value differs most.
+    """One shallow tree that fits on a page.
 
-    Splits follow the Poisson deviance: it weighs relative differences, so that a few wholesalers do
-    not take all splits for themselves. A leaf predicts the mean outcome of its past rows.
+    Splits minimize the Poisson deviance, which measures relative differences, so a few large
+    customers do not determine all splits. A leaf predicts the mean outcome of its past rows.
     """
 
     name = "decision_tree"
@@ -147,10 +147,10 @@ class DecisionTree(_LeafMeans):
 
 
 class RandomForest(_LeafMeans):
-    """Trees grown on the square root of the outcome, on random rows and features, averaged."""
+    """The mean of trees fitted to the square root of value on random rows and features."""
 
     name = "random_forest"
-    description = "the mean of 20 randomised trees"
+    description = "the mean of 20 randomized trees"
     MOST_ROWS = 4_000
     columns = features.TREES
 
@@ -167,10 +167,10 @@ class RandomForest(_LeafMeans):
 
 
 class GradientBoosting(ValueModel):
-    """Boosting in two parts, for an outcome that is mostly zero with a heavy tail.
+    """Boosting in two parts, for an outcome that is mostly 0 with a heavy tail.
 
-    A classifier says whether there is a purchase day; a gamma regression says how much is spent and
-    a Poisson regression how often it is bought, both of those who buy.
+    A classifier predicts whether a customer buys. For those who buy, a gamma regression predicts
+    the value and a Poisson regression the number of purchases.
     """
 
     name = "gradient_boosting"
@@ -179,7 +179,7 @@ class GradientBoosting(ValueModel):
     FEWEST_BUYERS: ClassVar = 50
 
     def fit(self, frame: pd.DataFrame) -> Self:
-        """Learn from the rows with outcomes, thinned.
+        """Fit to a thinned set of the rows with outcomes.
 
         Raises:
             AbstainError: Too few rows have a complete outcome, or too few bought, or all did.
@@ -223,7 +223,7 @@ class GradientBoosting(ValueModel):
         return self
 
     def predict(self, frame: pd.DataFrame) -> pd.DataFrame:
-        """Return probability times what buyers spend and how often they buy."""
+        """Return P(active) times the value and the orders of buyers."""
         coded = self.bins_.code(matrix(frame, features.TREES))
         raw = {name: level + trees.sums(coded) for name, (level, trees) in self.parts_.items()}
         active = expit(raw["active"])
@@ -240,7 +240,7 @@ class GradientBoosting(ValueModel):
         return {"features": list(features.TREES), "bins": bins, "parts": parts}
 
     def restore(self, parameters: dict[str, Any]) -> Self:
-        """Take over the bins and the trees."""
+        """Set the bins and the trees."""
         self.bins_ = Bins.restore(parameters["bins"])
         self.parts_ = {
             name: (float(part["level"]), Trees.restore(part["trees"]))
@@ -250,9 +250,8 @@ class GradientBoosting(ValueModel):
 
 
 def single(values: Array) -> Array:
-    """Return values at the precision at which scikit-learn's trees see features.
+    """Return values rounded to the single precision of features in scikit-learn's trees.
 
-    Targets take it too: a split that is as good as another is then so to the bit, in every unit of
-    money.
+    Targets are rounded as well, so that equally good splits stay equal in every unit of money.
     """
     return values.astype(np.float32).astype(float)

@@ -1,1 +1,1 @@
-"""Monitoring of the served model: reasons, importance of features, drift, realised values."""
+"""Monitoring of the served model: reasons, importance, drift, predictions beside outcomes."""

@@ -1,4 +1,4 @@
-"""Explanations of the served model, and whether it still fits, as Dagster assets."""
+"""Explanations and monitoring of the served model, as Dagster assets."""
 
 from typing import Any
 
@@ -6,13 +6,13 @@ from retail_pipeline.clv.steps import Step, clv_asset
 from retail_pipeline.dagster_support.asset_results import markdown
 
 MOST_EXPLAINED = 100_000
-"""Customers with reasons, those of the highest predicted value first: each costs some twenty
-predictions and three rows."""
+"""Most customers with reasons, by predicted value: each takes some twenty predictions and up to
+three rows."""
 
 
 @clv_asset("clv/predictions", "warehouse/customer_features", "warehouse/revenue_daily")
 def prediction_reasons(step: Step) -> tuple[int, dict[str, Any]]:
-    """A reason for a customer's prediction: what moved it, in money and in words."""
+    """A reason for a customer's prediction: a group of features and its effect in money."""
     import pandas as pd
 
     from retail_pipeline import shared_queries
@@ -48,11 +48,11 @@ def prediction_reasons(step: Step) -> tuple[int, dict[str, Any]]:
 @clv_asset(
     *("clv/model", "clv/backtest_summary"),
     *("warehouse/customer_features", "warehouse/customer_day_entries"),
-    # Steps that decide come before a step that explains.
+    # Lower priority than the steps that predictions depend on.
     op_tags={"dagster/priority": "-1"},
 )
 def feature_importance(step: Step) -> tuple[int, dict[str, Any]]:
-    """A group of features: how much worse the champion predicts without it, out of time."""
+    """A group of features: how much worse the champion predicts with it shuffled, out of time."""
     import pandas as pd
 
     from retail_pipeline.clv.data import dataset
@@ -87,7 +87,7 @@ def feature_importance(step: Step) -> tuple[int, dict[str, Any]]:
     "warehouse/customer_features",
 )
 def drift(step: Step) -> tuple[int, dict[str, Any]]:
-    """A feature or prediction: how far its distribution has moved from a reference."""
+    """A feature or prediction: the difference of its distribution from a reference."""
     import pandas as pd
 
     from retail_pipeline.clv.monitoring import stability, tables
@@ -115,7 +115,7 @@ def drift(step: Step) -> tuple[int, dict[str, Any]]:
 
 @clv_asset("clv/predictions", "clv/backtest_summary", "warehouse/customer_day_entries")
 def realised_predictions(step: Step) -> tuple[int, dict[str, Any]]:
-    """A decile of past predictions whose horizon has passed: predicted beside actual value."""
+    """A decile of past predictions whose horizon has passed: predicted and actual value."""
     import pandas as pd
 
     from retail_pipeline.clv.data import tables as inputs

@@ -1,4 +1,4 @@
-"""The checks of drift and of realised predictions: warnings, for people to judge."""
+"""Checks of drift and of past predictions. They warn and stop nothing."""
 
 import dagster as dg
 
@@ -7,13 +7,11 @@ from retail_pipeline.dagster_support.check_results import passed, warned
 
 LOWEST_RATIO = 0.67
 HIGHEST_RATIO = 1.5
-"""Realised over predicted value of a whole population: a season is allowed for, a wrong level is
-not."""
+"""Highest actual over predicted total without a warning. The limits allow for a season."""
 
 LOWEST_COVERAGE = 0.65
 MOST_CHANGED = 0.25
-"""Share of the features that may have left what was learned from: a shop that grows older moves
-some of them by itself."""
+"""Share of the features that may differ from the training data; some change as a shop grows."""
 
 _COMPARED = (
     "(select *, stability_index >= greatest(%(bar)s, chance_95) as is_changed from clv.drift "
@@ -23,7 +21,7 @@ _COMPARED = (
 
 @clv_check("drift")
 def predictions_are_stable(step: Step) -> dg.AssetCheckResult:
-    """Predicted values are spread as in the backtest and as served before: index below .25."""
+    """Predicted values are distributed as in the backtest and as served before (index < .25)."""
     from retail_pipeline.clv.monitoring.stability import CHANGED
 
     found = step.row(
@@ -42,9 +40,9 @@ def predictions_are_stable(step: Step) -> dg.AssetCheckResult:
 
 @clv_check("drift")
 def features_are_stable(step: Step) -> dg.AssetCheckResult:
-    """No feature changed since the month start before, few since what was learned from.
+    """No feature has drifted since the month start before, and few from the training data.
 
-    Features that move with the calendar or the age of the shop are left out.
+    Features that change with the calendar or the age of the shop are left out.
     """
     from retail_pipeline.clv.data.features import CLOCKS
     from retail_pipeline.clv.monitoring.stability import CHANGED
@@ -64,15 +62,16 @@ def features_are_stable(step: Step) -> dg.AssetCheckResult:
         return warned(found, "no earlier features are there to compare with")
     allowed = MOST_CHANGED * found["features_training"]
     if found["changed_previous"] or found["changed_training"] > allowed:
-        return warned(found, f"customers are not those of before: {found['changed']}")
+        return warned(found, f"features have drifted: {found['changed']}")
     return passed(found)
 
 
 @clv_check("realised_predictions")
 def what_was_predicted_came(step: Step) -> dg.AssetCheckResult:
-    """The latest served predictions whose horizon has passed came true, in total and in intervals.
+    """The latest past predictions agree with outcomes in total, and their intervals hold them.
 
-    Where none was served so long ago, those of the backtest's latest cut-off stand in.
+    These are the latest served predictions whose horizon has passed; without any, those of the
+    backtest's latest cut-off.
     """
     found = step.row(
         "select origin, as_of_date::text as predicted_from, sum(customers) as customers, "

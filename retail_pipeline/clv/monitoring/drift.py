@@ -1,4 +1,4 @@
-"""Drift: the distribution of each feature and prediction beside that of a reference.
+"""Drift: the distribution of each feature and prediction, compared with a reference.
 
 The comparison of two distributions is in `stability`.
 """
@@ -20,15 +20,15 @@ _NO_QUANTITIES: Final = ["customer_id", "as_of_date", "horizon_days"]
 
 
 def compared(name: str, now: pd.DataFrame, then: pd.DataFrame) -> list[tuple]:
-    """Return a row per column that both frames have: numbers and texts; dates are passed over.
+    """Return one row for each number or text column that both frames have.
 
     Args:
-        name: Of the reference.
-        now: Customers now.
-        then: Customers, or customers at several dates, that they are compared with.
+        name: Name of the reference.
+        now: Rows of the customers now.
+        then: Rows of the reference, at one date or several.
 
     Returns:
-        Rows of `COLUMNS`, `bins` as JSON text; none where one of the frames is empty.
+        Rows of `COLUMNS`, `bins` as JSON text; no rows if one of the frames is empty.
     """
     if now.empty or then.empty:
         return []

@@ -1,10 +1,10 @@
-"""Features in groups that people understand, and customers who are typical in some of them.
+"""Features in interpretable groups, and customers with some groups replaced by typical ones.
 
-Features hang together: nobody bought more often in the last quarter than ever, and nobody's last
-purchase is older than the first. A customer is therefore taken apart on the own scale: windows as
-shares of the total, money as multiples of the mean purchase, recency as a share of age. A group may
-then be taken from somebody else, and what is put together again is still a possible customer. No
-kind of model is known here.
+Features depend on each other: purchases of the last quarter cannot exceed all purchases, and the
+last purchase cannot be before the first. So features are divided by the customer's own scale:
+windows become shares of the total, amounts multiples of the mean purchase, recency a share of age.
+Groups can then be exchanged between customers, and multiplied by the scale again the features still
+describe a possible customer.
 """
 
 from collections.abc import Callable, Mapping
@@ -38,14 +38,14 @@ class Kind(Enum):
 
 @dataclass(frozen=True)
 class FeatureGroup:
-    """Features that are taken together.
+    """Features that explanations treat together.
 
     Attributes:
-        name: Fit for a table.
-        columns: Of `warehouse.customer_features`; those that a frame lacks are passed over.
-        headline: The one of them that a sentence states.
+        name: Name of the group, as tables show it.
+        columns: Columns of `warehouse.customer_features`; those missing in a frame are ignored.
+        headline: The column whose value the sentence gives.
         sentence: The sentence, with braces for the value.
-        kind: How the value is written.
+        kind: The way to write the value.
     """
 
     name: str
@@ -67,7 +67,7 @@ class FeatureGroup:
         return counted(round(headline), self.kind.value)
 
 
-_TOLD: Final[Mapping[str, tuple[str, str, Kind]]] = {
+_SENTENCES: Final[Mapping[str, tuple[str, str, Kind]]] = {
     "lifetime": (AGE, "customer for {}", Kind.DAYS),
     "recency": ("recency_days", "last bought {} ago", Kind.DAYS),
     "frequency": (COUNT, "bought on {} in all", Kind.DAYS),
@@ -81,26 +81,26 @@ _TOLD: Final[Mapping[str, tuple[str, str, Kind]]] = {
     "returns": ("returns_rate", "returned {} of the value bought", Kind.SHARE),
     "place and time": ("country", "buys from {}", Kind.TEXT),
 }
-"""The feature of a group that a sentence states, the sentence, how the value is written."""
+"""By group: the headline feature, the sentence, and the way to write the value."""
 
 GROUPS: Final = tuple(
-    FeatureGroup(name, tuple(feature.name for feature in own), *_TOLD[name])
+    FeatureGroup(name, tuple(feature.name for feature in own), *_SENTENCES[name])
     for name, own in features.GROUPS.items()
 )
-"""Every group, in the order in which a story would tell them."""
+"""Every group, in the order in which reports show them."""
 
 
 def taken_apart(features: pd.DataFrame) -> pd.DataFrame:
-    """Return feature rows on the customers' own scale; what has no scale stays as it is."""
+    """Return feature rows divided by each customer's own scale; features without one stay."""
     return _scaled(features, np.divide)
 
 
 def put_together(parts: pd.DataFrame) -> pd.DataFrame:
-    """Return the feature rows of parts that `taken_apart` made, perhaps mixed since.
+    """Return the feature rows for parts of `taken_apart`, also after groups were exchanged.
 
-    Who bought once did so on the first day: the share of age is not asked. Amounts are rounded far
-    below a cent, so that a count is a whole number again and falls on the same side of a tree's
-    threshold as it did.
+    For a customer with one purchase, recency is the age, whatever share of it the parts hold.
+    Results are rounded to six decimals, so that counts are whole numbers again and stay on the
+    same side of a tree's threshold.
     """
     if "recency_days" in parts:
         once = parts[COUNT].to_numpy(float) < _TWICE
@@ -109,12 +109,12 @@ def put_together(parts: pd.DataFrame) -> pd.DataFrame:
 
 
 def predicted_values(model: ValueModel, parts: pd.DataFrame) -> Array:
-    """Return what a model predicts for customers who were taken apart."""
+    """Return a model's predicted values for parts of `taken_apart`."""
     return model.predict(put_together(parts))["predicted_value"].to_numpy(float)
 
 
 def typical(parts: pd.DataFrame) -> pd.Series:
-    """Return the typical customer: of each part the median, of texts the most frequent."""
+    """Return the typical customer: the median of each number, the most frequent of each text."""
     values: dict[str, object] = {}
     for name in parts.columns:
         column = parts[name]
@@ -127,19 +127,19 @@ def typical(parts: pd.DataFrame) -> pd.Series:
 
 
 def groups_in(frame: pd.DataFrame) -> list[FeatureGroup]:
-    """Return the groups of which a frame has a column."""
+    """Return the groups with at least one column in the frame."""
     return [group for group in GROUPS if grouped_columns(group, frame)]
 
 
 def grouped_columns(group: FeatureGroup, frame: pd.DataFrame) -> list[str]:
-    """Return the columns of a group that a frame has."""
+    """Return the columns of a group that are in the frame."""
     return [name for name in group.columns if name in frame]
 
 
 def _scaled(
     frame: pd.DataFrame, operation: Callable[[np.ndarray, np.ndarray], np.ndarray]
 ) -> pd.DataFrame:
-    """Return the frame with each scaled column divided by, or multiplied with, its scale."""
+    """Return the frame with each scaled column divided by its scale, or multiplied by it."""
     age, count, unit = (
         np.maximum(np.nan_to_num(frame[name].to_numpy(float)), least)
         for name, least in ((AGE, 1.0), (COUNT, 1.0), (UNIT, 1e-9))

@@ -1,8 +1,9 @@
 """Importance of feature groups: how much worse a model predicts, out of time, with one shuffled.
 
-Permutation importance (Breiman 2001; Fisher, Rudin and Dominici 2019) in the measure that models
-are chosen by. A group's features are exchanged among customers together and on their own scale, so
-that they stay customers; the model is fitted without the outcomes that it is judged by.
+Permutation importance (Breiman 2001; Fisher, Rudin and Dominici 2019), measured by the Tweedie
+deviance that models are selected by. A group's features are exchanged among customers together and
+relative to each customer's scale, so that the rows stay possible customers. The outcomes come after
+the data that the model is fitted to.
 """
 
 from datetime import date
@@ -24,10 +25,10 @@ from retail_pipeline.clv.monitoring.reasons import read
 
 REPEATS: Final = 3
 MOST_CUSTOMERS: Final = 2_000
-"""Each is predicted some thirty times."""
+"""Customers that are used; each is predicted some thirty times."""
 
 MOST_TRAINING_ROWS: Final = 24_000
-"""Rows that the champion's kind is fitted on again, of all cut-offs together."""
+"""Rows that the champion's model is fitted to again, of all cut-offs together."""
 
 COLUMNS: Final = ["feature_group", "deviance_increase", "deviance_increase_sd", "gini_loss"]
 NOTHING: Final = pd.DataFrame(columns=COLUMNS, dtype=float)
@@ -43,18 +44,18 @@ def at_cutoff(
     as_of: date,
     horizon_days: int,
 ) -> pd.DataFrame:
-    """Return the importance for a kind of model fitted as of a past cut-off.
+    """Return the importance of feature groups for a model fitted at a past cut-off.
 
     Args:
-        name: Of the kind of model.
-        features: Prepared features at the cut-off and those that its training reads.
+        name: Name of the model.
+        features: Prepared features at the cut-off and at its own training cut-offs.
         entries: The prepared entries of these customers.
         cutoff: The date of the fit.
-        as_of: Outcomes count as they were known before this date.
+        as_of: Outcomes are taken as known before this date.
         horizon_days: Length of the outcome.
 
     Returns:
-        `COLUMNS` and `model_name`, `cutoff_date`, `customers`, `repeats`; empty where the model
+        `COLUMNS` and `model_name`, `cutoff_date`, `customers`, `repeats`; empty if the model
         abstains.
     """
     then = dataset.at_date(features, cutoff)
@@ -75,15 +76,14 @@ def importance(model: ValueModel, features: pd.DataFrame, actual: Array) -> pd.D
     """Return how much worse a model predicts when a group is exchanged among customers.
 
     Args:
-        model: Fitted on what was known at the cut-off or before.
+        model: A model fitted on data known at the cut-off.
         features: Feature rows of the cut-off.
         actual: Outcomes after it, in the same order.
 
     Returns:
-        `COLUMNS`, the most important group first: the increase of the Tweedie deviance as a share
-        of the deviance unexchanged, its standard deviation over the repeats, and the loss of
-        normalized Gini. Groups that the model does not read are left out; empty where the
-        deviance is 0 or undefined.
+        `COLUMNS`, the most important group first: the relative increase of the Tweedie deviance,
+        its standard deviation over the repeats, and the loss of normalized Gini. Groups that the
+        model does not read are left out; empty if the deviance is 0 or undefined.
     """
     random = np.random.default_rng(_SEED)
     if len(features) > MOST_CUSTOMERS:
@@ -93,7 +93,7 @@ def importance(model: ValueModel, features: pd.DataFrame, actual: Array) -> pd.D
     (deviance_before,), (gini_before,) = _measured(model, parts, actual)
     if not deviance_before > 0 or not np.isfinite([deviance_before, gini_before]).all():
         return NOTHING
-    # One prediction for all repeats: most of its time is spent per call, not per row.
+    # One call for all repeats, as the time of a call hardly depends on the number of rows.
     repeated = pd.concat([parts] * REPEATS, ignore_index=True)
     rows = []
     for group in read(model, parts):
@@ -108,7 +108,7 @@ def importance(model: ValueModel, features: pd.DataFrame, actual: Array) -> pd.D
 
 
 def _measured(model: ValueModel, parts: pd.DataFrame, actual: Array) -> tuple[Array, Array]:
-    """Return deviance and Gini of the predictions, per repeat of the customers in `parts`."""
+    """Return deviance and Gini of the predictions, for each repeat of the customers in `parts`."""
     repeats = predicted_values(model, parts).reshape(-1, len(actual))
     with np.errstate(divide="ignore", invalid="ignore"):
         return (

@@ -1,4 +1,4 @@
-"""Past predictions whose horizon has passed, beside the actual values, by decile."""
+"""Past predictions whose horizon has passed, compared with actual values by decile."""
 
 from typing import Final
 
@@ -17,10 +17,10 @@ def by_decile(predictions: pd.DataFrame, one_customer_in: int = 1) -> pd.DataFra
     Args:
         predictions: `as_of_date`, `origin`, `model_name`, `clv_decile`, `predicted_value`,
             `lower_80`, `upper_80`, `probability_active`, and `actual_value`.
-        one_customer_in: How many customers each row stands for.
+        one_customer_in: Number of customers that each row represents.
 
     Returns:
-        The columns of `clv.realised_predictions` that follow from them, the lowest decile first.
+        Columns of `clv.realised_predictions`, the lowest decile first.
     """
     actual = predictions["actual_value"]
     counted = predictions.assign(
@@ -36,7 +36,7 @@ def by_decile(predictions: pd.DataFrame, one_customer_in: int = 1) -> pd.DataFra
 
 
 def totals(known: pd.DataFrame) -> pd.DataFrame:
-    """Return one row per date and origin: the sums of its deciles, their ratio, the share inside.
+    """Return one row per date and origin: sums of its deciles, their ratio, the share in intervals.
 
     Args:
         known: Rows of `clv.realised_predictions` of one horizon.

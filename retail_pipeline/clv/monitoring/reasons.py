@@ -1,12 +1,12 @@
-"""Why a customer's prediction is what it is: the few groups of features that moved it, in money.
+"""Reasons for a customer's prediction: the groups of features with the largest effects, in money.
 
 Method: Shapley values against one reference, the typical customer, over groups of features
 (Štrumbelj and Kononenko 2014; Lundberg and Lee 2017), estimated from one order of the groups and
-its reverse (antithetic permutations: Mitchell, Cooper, Frank and Holmes 2022). Any model will do,
-as only its predictions are used. Over all groups the effects add up to the prediction less
-that of the typical customer, exactly. How a joint effect is shared out is exact where no more than
-two groups act together, else an estimate. An effect says what the model read, not what would happen
-if the customer changed.
+its reverse (antithetic permutations: Mitchell, Cooper, Frank and Holmes 2022). Only predictions are
+used, so any model can be explained. The effects of all groups add up exactly to the prediction less
+that of the typical customer. Joint effects of two groups are divided exactly, those of three or
+more approximately. An effect describes the model; it does not say what would happen if the customer
+changed.
 """
 
 from collections.abc import Sequence
@@ -32,7 +32,7 @@ from retail_pipeline.wording import money
 
 MOST_REASONS: Final = 3
 LEAST_SHARE: Final = 0.05
-"""A smaller share of all that moved a prediction is not worth a sentence."""
+"""Groups with a smaller share of a customer's absolute effects get no sentence."""
 
 COLUMNS: Final = ["customer_id", "reason_rank", "feature_group", "effect", "explanation"]
 
@@ -44,8 +44,8 @@ class Reference:
     """The typical customer that all others are compared with.
 
     Attributes:
-        parts: On the own scale, by column.
-        prediction: What the model predicts for it.
+        parts: Features relative to the customer's scale, by column.
+        prediction: The model's predicted value.
         groups: The groups that the model reads.
     """
 
@@ -55,10 +55,10 @@ class Reference:
 
 
 def reference(model: ValueModel, population: pd.DataFrame) -> Reference:
-    """Return the typical customer of a population, or of a large sample of it.
+    """Return the typical customer of a population or of a large sample of it.
 
     Args:
-        model: Fitted; the groups that it reads are probed.
+        model: A fitted model.
         population: Feature rows of one as-of date.
     """
     parts = taken_apart(population)
@@ -69,35 +69,35 @@ def reference(model: ValueModel, population: pd.DataFrame) -> Reference:
 
 
 def read(model: ValueModel, parts: pd.DataFrame) -> list[FeatureGroup]:
-    """Return the groups that a model reads: those whose exchange among customers changes anything.
+    """Return the groups that a model reads: those whose exchange changes a prediction.
 
     Args:
-        model: Fitted.
-        parts: Customers taken apart; the first few hundred are probed.
+        model: A fitted model.
+        parts: Result of `taken_apart`; the first few hundred customers are used.
     """
-    asked = parts.iloc[:_PROBED_ROWS]
-    exchanged = asked.iloc[np.roll(np.arange(len(asked)), len(asked) // 2)]
-    before = predicted_values(model, asked)
+    probed = parts.iloc[:_PROBED_ROWS]
+    exchanged = probed.iloc[np.roll(np.arange(len(probed)), len(probed) // 2)]
+    before = predicted_values(model, probed)
     found = []
-    for group in groups_in(asked):
-        names = grouped_columns(group, asked)
-        mixed = asked.assign(**{name: exchanged[name].to_numpy() for name in names})
+    for group in groups_in(probed):
+        names = grouped_columns(group, probed)
+        mixed = probed.assign(**{name: exchanged[name].to_numpy() for name in names})
         if not np.array_equal(predicted_values(model, mixed), before):
             found.append(group)
     return found
 
 
 def effects(model: ValueModel, features: pd.DataFrame, against: Reference) -> Array:
-    """Return by how much each group moves each prediction away from the typical customer's.
+    """Return the effect of each group on each prediction, against the typical customer.
 
     Args:
-        model: Fitted.
+        model: A fitted model.
         features: Feature rows.
         against: The typical customer.
 
     Returns:
-        Money, one row per customer, one column per group of `against.groups`; a row's sum is the
-        customer's prediction less that of the typical customer.
+        Amounts, one row per customer and one column per group of `against.groups`. A row's sum is
+        the customer's prediction less that of the typical customer.
     """
     parts = taken_apart(features)
     grouped = [grouped_columns(group, parts) for group in against.groups]
@@ -120,10 +120,10 @@ def explain(
     """Return the reasons for each customer's prediction, the strongest first.
 
     Args:
-        model: Fitted.
+        model: A fitted model.
         features: Feature rows of customers.
         against: The typical customer.
-        currency: Of the amounts; empty where there is none.
+        currency: Currency of the amounts; may be empty.
 
     Returns:
         `COLUMNS`, up to `MOST_REASONS` rows per customer.
@@ -131,8 +131,8 @@ def explain(
     moved = effects(model, features, against)
     strongest = np.argsort(-np.abs(moved), axis=1, kind="stable")[:, :MOST_REASONS]
     sizes = np.take_along_axis(np.abs(moved), strongest, axis=1)
-    told = sizes > LEAST_SHARE * np.abs(moved).sum(axis=1, keepdims=True)
-    rows, places = np.nonzero(told)
+    is_large = sizes > LEAST_SHARE * np.abs(moved).sum(axis=1, keepdims=True)
+    rows, places = np.nonzero(is_large)
     chosen = strongest[rows, places]
     effect = moved[rows, chosen]
     own, usual = _headlines(features, against)
@@ -157,27 +157,28 @@ def explain(
 def _headlines(
     features: pd.DataFrame, against: Reference
 ) -> tuple[list[list[Any]], list[list[Any]]]:
-    """Return, per group and customer, the own headline and the one that would be typical.
+    """Return, per group and customer, the headline value and the typical one.
 
-    Typical for a customer like this one in all else: a recency, for example, at the same age.
+    The typical value is that of a customer who is otherwise the same, such as the typical recency
+    at the same age.
     """
     parts = taken_apart(features)
     own, usual = [], []
     for group in against.groups:
         needed = [name for name in dict.fromkeys([*SCALES, group.headline]) if name in features]
-        told = group.headline in features
+        is_known = group.headline in features
         replaced = {name: against.parts[name] for name in grouped_columns(group, parts[needed])}
         if group.headline == "recency_days":
-            # Of who bought once it is the age; told is that of somebody who came back.
+            # With one purchase, recency is the age; take that of a customer with two.
             replaced[COUNT] = np.maximum(parts[COUNT].to_numpy(float), 2.0)
         mixed = put_together(parts[needed].assign(**replaced))
-        own.append(features[group.headline].tolist() if told else [None] * len(features))
-        usual.append(mixed[group.headline].tolist() if told else [None] * len(features))
+        own.append(features[group.headline].tolist() if is_known else [None] * len(features))
+        usual.append(mixed[group.headline].tolist() if is_known else [None] * len(features))
     return own, usual
 
 
 def _sentence(group: FeatureGroup, effect: float, own: Any, usual: Any, currency: str) -> str:
-    """Return such as `+120 GBP: bought on 9 days of the last 365 (typical: 2 days)`."""
-    told = group.sentence.format(group.value(own, currency))
+    """Return a reason: `+120 GBP: bought on 9 days of the last 365 (typical: 2 days)`."""
+    sentence = group.sentence.format(group.value(own, currency))
     effect_in_words = money(effect, currency, sign="+")
-    return f"{effect_in_words}: {told} (typical: {group.value(usual, currency)})"
+    return f"{effect_in_words}: {sentence} (typical: {group.value(usual, currency)})"

@@ -1,6 +1,6 @@
-"""How far a distribution has moved: the population stability index, and what of it is chance.
+"""The population stability index of two distributions, and its size by chance.
 
-Arrays in, numbers out. Which quantities are compared with which reference is not decided here.
+Arrays in, numbers out. The choice of quantities and references is in `tables`.
 """
 
 from dataclasses import dataclass
@@ -13,26 +13,27 @@ from scipy.stats import chi2
 
 BINS: Final = 10
 CHANGED: Final = 0.25
-"""From it on it is another population, by the convention of credit scoring (Siddiqi, Credit Risk
-Scorecards, 2006), which knows no sample size: checks ask for more than chance as well."""
+"""An index from which a distribution counts as changed, by the convention of credit scoring
+(Siddiqi, Credit Risk Scorecards, 2006). As it ignores the sample size, checks also require more
+than chance."""
 
 MISSING: Final = "missing"
 OTHERS: Final = "others"
 
 _SMOOTHING = 0.5
-"""Customers added to each bin, so that an empty one has a logarithm."""
+"""Customers added to each bin, so that an empty one has a finite logarithm."""
 
 _CONFIDENCE = 0.95
 
 
 @dataclass(frozen=True)
 class Stability:
-    """One comparison.
+    """The comparison of two distributions.
 
     Attributes:
-        index: Σ (p - q) ln(p / q) over the bins; 0 where both distributions are equal.
-        chance: What 19 of 20 samples of these sizes stay below where nothing has changed.
-        bins: Per bin its label and the shares now and in the reference, in order.
+        index: Σ (p - q) ln(p / q) over the bins; 0 for equal distributions.
+        chance: The 95th percentile of the index for samples of these sizes without a change.
+        bins: Label of each bin, with its shares now and in the reference.
     """
 
     index: float
@@ -41,7 +42,7 @@ class Stability:
 
 
 def of_numbers(current: NDArray[np.float64], reference: NDArray[np.float64]) -> Stability:
-    """Compare numbers over the tenths of the reference; ties share a bin, NaN has its own.
+    """Return the comparison of numbers, binned by tenths of the reference; NaN has its own bin.
 
     Args:
         current: The values now.
@@ -60,7 +61,7 @@ def of_numbers(current: NDArray[np.float64], reference: NDArray[np.float64]) -> 
 
 
 def of_texts(current: pd.Series, reference: pd.Series) -> Stability:
-    """Compare texts by their most frequent values in the reference; null has a bin of its own.
+    """Return the comparison of texts, binned by the reference's most frequent values and null.
 
     Args:
         current: The values now.
@@ -81,7 +82,7 @@ def of_texts(current: pd.Series, reference: pd.Series) -> Stability:
 
 
 def _binned(values: NDArray[np.float64], edges: NDArray[np.float64]) -> NDArray[np.int64]:
-    """Return the bin of each value: edges[i - 1] < value <= edges[i], and the last one for NaN."""
+    """Return each value's bin: i if edges[i - 1] < value <= edges[i], the last one for NaN."""
     places = np.searchsorted(edges, values, side="left")
     return np.where(np.isfinite(values), places, len(edges) + 1)
 
@@ -90,7 +91,7 @@ def _compared(
     current: NDArray[np.int64], reference: NDArray[np.int64], labels: list[str], bins: int
 ) -> Stability:
     if not len(current) or not len(reference):
-        raise ValueError("there is nobody to compare")
+        raise ValueError("there are no customers to compare")
     now, then = (np.bincount(codes, minlength=bins) for codes in (current, reference))
     used = np.flatnonzero(now + then)
     p, q = (
@@ -111,9 +112,10 @@ def _compared(
 
 
 def _chance(bins: int, current: int, reference: int) -> float:
-    """Return the quantile of the index where nothing has changed.
+    """Return the 95th percentile of the index without a change.
 
-    For samples of n and m it is near χ² with B - 1 degrees of freedom, times (1/n + 1/m)
+    For samples of n and m, the index is approximately (1/n + 1/m) times χ² with B - 1 degrees of
+    freedom
     (Yurdakul and Naranjo, Statistical properties of the population stability index, 2020).
     """
     if bins < 2:

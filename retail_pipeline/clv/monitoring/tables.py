@@ -1,6 +1,6 @@
-"""Inputs of monitoring: bounded samples of customers, and past predictions with their outcomes.
+"""Inputs of monitoring: samples of bounded size, and past predictions with their outcomes.
 
-A sample is of customers, by a digest of their id: the same ones at each date and in each run.
+A digest of the id decides whether a customer is in a sample, so it is the same in every run.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,17 +15,18 @@ from retail_pipeline.clv.evaluation.metrics import groups_by_rank
 from retail_pipeline.clv.models.base import PREDICTED
 from retail_pipeline.postgres import Database
 
-# By other digits than the training sample, which would else be thinned out twice or not at all.
+# Other digits than those of the training sample, so that the two samples are independent.
 _SAMPLED = "mod(('x' || substr(md5(customer_id), 1, 7))::bit(28)::integer, %(one_in)s) = 0"
 
 SECOND_LOOK_DAYS = 30
-"""So long after a horizon's end its predictions are judged again: returns are recorded late."""
+"""Days after the end of a horizon when its outcome is computed again, as returns are recorded
+late."""
 
 COMPARED_ROWS = 5_000
-"""Rows of each side of a comparison: chance moves the stability index of so many by .007."""
+"""Most rows of each side of a comparison; with so many the index is about .007 by chance."""
 
 _JUDGED_CUTOFFS = 4
-"""Of the backtest, where no served date has come due: the latest, about a season."""
+"""Latest cut-offs of the backtest that are compared with their outcome: about a season."""
 
 _CHUNK = 20_000
 _JUDGED = ["predicted_value", "lower_80", "upper_80", "probability_active"]
@@ -40,15 +41,15 @@ def sample(
     most: int = COMPARED_ROWS,
     columns: Sequence[str] | None = None,
 ) -> pd.DataFrame:
-    """Return the rows of a table for about `most` rows' worth of customers, or all of them.
+    """Return a table's rows for a sample of customers, about `most` rows.
 
     Args:
-        database: As the scientist.
-        table: With a column `customer_id`.
+        database: The database, with the scientist's role.
+        table: A table with a column `customer_id`.
         where: A condition with named placeholders.
-        params: Their values.
-        most: Rows wanted at most, about.
-        columns: Their names; all by default.
+        params: Values of the placeholders.
+        most: Approximate limit of rows; a smaller table is read in full.
+        columns: Names of the columns; all by default.
     """
     counted = database.query(f"select count(*) as rows from {table} where {where}", params)
     one_in = -(-int(counted["rows"].iloc[0]) // most)
@@ -60,7 +61,7 @@ def sample(
 def features(
     database: Database, dates: Sequence[date], *, most: int = COMPARED_ROWS
 ) -> pd.DataFrame:
-    """Return the prepared features of some dates, for a sample of customers where they are many."""
+    """Return the prepared features of some dates, for a sample of customers (`sample`)."""
     where = "as_of_date = any(%(dates)s)"
     params = {"dates": list(dates)}
     return dataset.prepare_features(
@@ -69,7 +70,7 @@ def features(
 
 
 def entries_of(database: Database, customer_ids: pd.Series, before: date) -> pd.DataFrame:
-    """Return the prepared entries of some customers, as known before a date."""
+    """Return the prepared entries of some customers as known before a date."""
     return dataset.prepare_entries(
         database.read(
             "warehouse.customer_day_entries",
@@ -83,9 +84,9 @@ def entries_of(database: Database, customer_ids: pd.Series, before: date) -> pd.
 def best_customers(
     database: Database, as_of: date, horizon_days: int, most: int
 ) -> Iterator[pd.DataFrame]:
-    """Yield the prepared features of the `most` customers of the highest predicted value.
+    """Yield the prepared features of the `most` customers with the highest predicted value.
 
-    They come in chunks, in the order of ids.
+    Yields chunks of customers in the order of ids.
     """
     found = database.query(
         "select customer_id from (select customer_id from clv.predictions "
@@ -104,9 +105,9 @@ def best_customers(
 
 
 def dates_to_judge(database: Database, as_of: date, horizon_days: int) -> list[date]:
-    """Return the served dates whose horizon has passed and that are to be judged now.
+    """Return the served dates whose predictions are to be compared with their outcome now.
 
-    Each is judged once its horizon has passed, and once more `SECOND_LOOK_DAYS` later.
+    This happens once after the end of the horizon, and again `SECOND_LOOK_DAYS` later.
     """
     found = database.query(
         "with served as (select distinct as_of_date from clv.predictions "
@@ -124,7 +125,7 @@ def dates_to_judge(database: Database, as_of: date, horizon_days: int) -> list[d
 def served_with_outcome(
     database: Database, served: date, horizon_days: int, known_before: date
 ) -> pd.DataFrame:
-    """Return the predictions that were served at a date, with `actual_value`."""
+    """Return the predictions served at a date, with `actual_value`."""
     predictions = database.read(
         "clv.predictions",
         ["customer_id", "as_of_date", "clv_decile", "model_name", *_JUDGED],
@@ -167,10 +168,10 @@ def latest_backtests(database: Database, as_of: date, horizon_days: int) -> pd.D
 def comparisons(
     database: Database, as_of: date, horizon_days: int
 ) -> Iterator[tuple[str, pd.DataFrame, pd.DataFrame]]:
-    """Yield each reference's name, the rows of now, and those of the reference.
+    """Yield the name of each reference, the present rows, and the reference's rows.
 
-    Features are compared with those trained on and those of the month start before, predictions
-    with the backtest's latest and those served before. A reference may have no rows.
+    Features are compared with the training set and with the month start before, predictions with
+    the backtest's latest cut-off and with those served before. A reference may have no rows.
     """
     window = {"as_of": as_of, "horizon": horizon_days}
 

@@ -1,1 +1,1 @@
-"""The served predictions: scores, segments, present values and margins."""
+"""The served predictions: scores, totals, segments, present values and margins."""

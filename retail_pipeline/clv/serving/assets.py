@@ -1,4 +1,4 @@
-"""Served predictions and the segments that follow from them, as Dagster assets."""
+"""Served predictions, totals and segments, as Dagster assets."""
 
 from datetime import UTC
 from typing import TYPE_CHECKING, Any
@@ -51,7 +51,7 @@ def predictions(step: Step) -> tuple[int, dict[str, Any]]:
 
 @clv_asset("clv/predictions", "warehouse/customer_features", "warehouse/customer_day_entries")
 def totals(step: Step) -> tuple[int, dict[str, Any]]:
-    """A group of customers: their predicted total over the horizon with its 80 % interval."""
+    """A group of customers: the predicted total over the horizon with an 80 % interval."""
     import pandas as pd
 
     from retail_pipeline.clv.data import tables
@@ -103,7 +103,7 @@ def totals(step: Step) -> tuple[int, dict[str, Any]]:
 
 @clv_asset("clv/predictions")
 def segments(step: Step) -> tuple[int, dict[str, Any]]:
-    """A segment of customers: how many they are and how much value is predicted for them."""
+    """A segment of customers: its size and predicted value."""
     from retail_pipeline.clv.data import tables
     from retail_pipeline.clv.serving.segments import past_values, summarise
 
@@ -126,7 +126,7 @@ def segments(step: Step) -> tuple[int, dict[str, Any]]:
 
 @clv_asset("clv/predictions", "warehouse/customer_rfm")
 def rfm_segments(step: Step) -> tuple[int, dict[str, Any]]:
-    """A named RFM segment, for communication: its size and the value predicted for it."""
+    """A named RFM segment of customers: its size and predicted value."""
     from retail_pipeline.clv.serving.segments import sizes
 
     named = step.database.read("warehouse.customer_rfm", ["customer_id", "rfm_segment"])
@@ -138,7 +138,7 @@ def rfm_segments(step: Step) -> tuple[int, dict[str, Any]]:
 
 @clv_asset("clv/predictions", "warehouse/customer_features", "warehouse/customer_rfm")
 def segment_changes(step: Step) -> tuple[int, dict[str, Any]]:
-    """A move of customers between two labels since the month start before, bought or not."""
+    """A move of customers between two segments since the month start before, and their number."""
     import pandas as pd
 
     from retail_pipeline.clv.data import tables
@@ -177,14 +177,14 @@ def segment_changes(step: Step) -> tuple[int, dict[str, Any]]:
 
 
 def _served(step: Step, *columns: str) -> "pd.DataFrame":
-    """Return the served predictions in the order of the customers.
+    """Return the served predictions in the order of customer ids.
 
     Args:
         step: The step.
         columns: Columns beside those that all steps need.
 
     Raises:
-        PipelineError: There are none.
+        PipelineError: There are no predictions.
     """
     served = step.database.read(
         "clv.predictions",
@@ -205,7 +205,7 @@ def _served(step: Step, *columns: str) -> "pd.DataFrame":
 
 
 def _publish_sizes(step: Step, label: str, table: "pd.DataFrame") -> int:
-    """Replace the sizes and values of segments (`clv.<label>s`) at this date and horizon."""
+    """Replace the rows of `clv.<label>s` at the step's date and horizon; return their number."""
     import pandas as pd
 
     from retail_pipeline.clv.data.tables import exact

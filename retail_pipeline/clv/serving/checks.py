@@ -1,7 +1,7 @@
-"""The checks of what is served.
+"""Checks of the served predictions.
 
-A broken contract (a customer missing, an impossible value) is an error and stops what is
-downstream; a doubtful level is a warning. Without rows to check, no check passes.
+Missing customers and impossible values are errors and stop the downstream assets. A doubtful total
+is a warning. A check without rows does not pass.
 """
 
 import dagster as dg
@@ -12,7 +12,7 @@ from retail_pipeline.dagster_support.check_results import failed, passed, warned
 LOWEST_TOTAL = 0.5
 HIGHEST_TOTAL = 2.0
 LARGEST_ERROR_A_YEAR_AGO = 1.2
-"""Predicted over actual total a year before, or its inverse, beyond which a total is doubted."""
+"""Predicted over actual total a year before, or its inverse; above it the check warns."""
 
 MOST_SILENT = 0.9
 TIERS = ("high", "medium", "low")
@@ -20,7 +20,7 @@ TIERS = ("high", "medium", "low")
 
 @clv_check("predictions", blocking=True)
 def everyone_is_scored(step: Step) -> dg.AssetCheckResult:
-    """Each customer with a purchase before the date has a prediction, and nobody else."""
+    """The customers with a prediction are exactly those with a purchase before the date."""
     found = step.row(
         "with wanted as (select customer_id from warehouse.customer_features "
         "where as_of_date = %(as_of)s), scored as (select customer_id from clv.predictions "
@@ -31,13 +31,13 @@ def everyone_is_scored(step: Step) -> dg.AssetCheckResult:
         "(select count(*) from (table scored except table wanted) as e) as unexpected"
     )
     if not found["customers"] or found["missing"] or found["unexpected"]:
-        return failed(found, "the predictions are not those of the population")
+        return failed(found, "the predictions and the population are not the same customers")
     return passed(found)
 
 
 @clv_check("predictions", blocking=True)
 def predictions_are_possible(step: Step) -> dg.AssetCheckResult:
-    """No value is negative, none discounted upwards; no interval or probability is wrong."""
+    """Values, intervals, probabilities, orders and deciles are possible numbers."""
     found = step.row(
         "select count(*) as predictions, "
         "count(*) filter (where predicted_value in ('NaN', 'Infinity') or predicted_value < 0) "
@@ -61,7 +61,7 @@ def predictions_are_possible(step: Step) -> dg.AssetCheckResult:
 
 @clv_check("predictions", blocking=True)
 def the_champion_served(step: Step) -> dg.AssetCheckResult:
-    """All predictions are of one version: the latest decision's, the champion, tested by name."""
+    """All predictions are those of the version in the latest decision."""
     found = step.row(
         "with decision as (select model_version, model_name from clv.model_decisions "
         "where as_of_date <= %(as_of)s and horizon_days = %(horizon)s "
@@ -75,13 +75,13 @@ def the_champion_served(step: Step) -> dg.AssetCheckResult:
         "from clv.predictions where as_of_date = %(as_of)s and horizon_days = %(horizon)s"
     )
     if found["model_version"] is None or found["served_by_others"]:
-        return failed(found, "predictions are not those of the model that was decided on")
+        return failed(found, "some predictions are not of the version in the latest decision")
     return passed(found)
 
 
 @clv_check("predictions")
 def total_is_near_the_recent_past(step: Step) -> dg.AssetCheckResult:
-    """The predicted total is between half and twice the net amount of the window before."""
+    """The predicted total is between half and twice the net amount of as many days before."""
     found = step.row(
         "with entries as (select date_day, net_amount from warehouse.customer_day_entries "
         "where date_day < %(as_of)s and known_date < %(as_of)s) select "
@@ -106,7 +106,7 @@ def total_is_near_the_recent_past(step: Step) -> dg.AssetCheckResult:
 
 @clv_check("predictions")
 def intervals_say_something(step: Step) -> dg.AssetCheckResult:
-    """Not nearly all customers have an interval from 0 to more than twice their prediction."""
+    """At most 90 % of intervals reach from 0 to more than twice the prediction."""
     found = step.row(
         "select count(*) as predictions, avg((lower_80 = 0 and upper_80 > 2 * predicted_value)"
         "::integer) as silent_share, avg((lower_80 > 0)::integer) as share_above_zero "
@@ -125,10 +125,10 @@ def intervals_say_something(step: Step) -> dg.AssetCheckResult:
 
 @clv_check("totals")
 def last_year_was_predicted_well(step: Step) -> dg.AssetCheckResult:
-    """At the same date a year before, the model's total was within a fifth of what came.
+    """The model's total at the cut-off a year before was within a fifth of the actual total.
 
-    Where the model with a season serves and was not tested then, the error of the one without is
-    what its season was learned from, and no reason for doubt.
+    If the seasonal model serves and was not tested then, only the test of the model without season
+    exists. Its error is what the season corrects, so the check passes.
     """
     found = step.row(
         "select predicted_value, lower_80, upper_80, predicted_year_ago, actual_year_ago, "
@@ -141,16 +141,16 @@ def last_year_was_predicted_well(step: Step) -> dg.AssetCheckResult:
     if found["actual_year_ago"] is None:
         return warned(
             found,
-            "no cut-off a year before was tested: the season of the total is not known; "
-            "read its interval",
+            "no cut-off a year before was tested, so the season of the total is unknown; "
+            "plan with its interval",
         )
     ratio = found["predicted_year_ago"] / found["actual_year_ago"]
     found["ratio_year_ago"] = ratio
     if found["is_its_own"] and max(ratio, 1 / ratio) > LARGEST_ERROR_A_YEAR_AGO:
         return warned(
             found,
-            f"a year before, the model that serves predicted {found['predicted_year_ago']:,.0f}, "
-            f"and {found['actual_year_ago']:,.0f} came: plan with the interval "
+            f"a year before, the model predicted {found['predicted_year_ago']:,.0f}, "
+            f"and the actual total was {found['actual_year_ago']:,.0f}: plan with the interval "
             f"({found['lower_80']:,.0f} to {found['upper_80']:,.0f}), not with the total",
         )
     return passed(found)
@@ -158,7 +158,7 @@ def last_year_was_predicted_well(step: Step) -> dg.AssetCheckResult:
 
 @clv_check("segments")
 def segments_bring_what_they_say(step: Step) -> dg.AssetCheckResult:
-    """After the past cut-offs a customer of high value brought more than one of medium or low."""
+    """At past cut-offs the actual value per customer was highest in high and lowest in low tiers."""
     table = step.database.read("clv.segments", where=step.at)
     if table.empty:
         return failed({}, f"there are no segments as of {step.as_of} for {step.horizon_days} days")
@@ -173,7 +173,7 @@ def segments_bring_what_they_say(step: Step) -> dg.AssetCheckResult:
             means.append(float((mean_value * customers).sum() / customers.sum()))
             found[f"{tier}_past_mean"] = means[-1]
     if "high_past_mean" not in found:
-        return warned(found, "no past cut-off tells what the segments were worth")
+        return warned(found, "no past cut-off has actual values of the segments")
     if means != sorted(means, reverse=True):
-        return warned(found, "a tier of higher predicted value brought less per customer")
+        return warned(found, "a tier of higher predicted value had less actual value per customer")
     return passed(found)

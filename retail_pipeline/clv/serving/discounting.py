@@ -1,14 +1,13 @@
-"""Present value: what a predicted value is worth at the as-of date, at a yearly rate.
+"""The present value of predictions at the as-of date, at a yearly rate.
 
-The value is spread over the horizon as the model expects the orders, and each part is discounted
+The value is spread over the horizon like the model's expected orders, and each part is discounted
 from its middle. Over an endless horizon this is the discounted expected residual transactions
 (DERT) times the value of an order:
 
     Fader, Hardie, Lee (2005), RFM and CLV: Using Iso-Value Curves for Customer Base Analysis.
         Journal of Marketing Research 42(4).
 
-No prediction is made here, and no interval is discounted: when an outcome comes is part of what it
-does not know.
+Intervals are not discounted, as the dates of purchases are uncertain as well.
 """
 
 from itertools import pairwise
@@ -32,7 +31,7 @@ def discounted(
         predictions: `predicted_value` of the rows of `frame`, in their order.
         model: The model that predicted it.
         frame: The feature rows.
-        discount_rate: Share per year, from 0 to below 1; at 0 both values are equal to the bit.
+        discount_rate: Share per year, from 0 to below 1; at 0 the value does not change by a bit.
     """
     factors = present_value_factors(model, frame, discount_rate)
     return predictions.assign(
@@ -42,11 +41,11 @@ def discounted(
 
 
 def present_value_factors(model: ValueModel, frame: pd.DataFrame, discount_rate: float) -> Array:
-    """Return the present value at the as-of date of one unit of each customer's predicted value.
+    """Return the present value of one unit of each customer's predicted value.
 
     Returns:
-        From the factor at the horizon's end to 1: an average of discount factors, weighted by the
-        share of orders that the model expects in each part of the horizon.
+        Means of the discount factors of the horizon's parts, weighted by expected orders; between
+        the factor at the end of the horizon and 1.
     """
     factors, reached = np.zeros(len(frame)), np.zeros(len(frame))
     if discount_rate == 0:

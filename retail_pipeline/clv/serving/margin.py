@@ -1,14 +1,14 @@
-"""Gross margin: which share of a customer's value the shop keeps after the cost of goods.
+"""Gross margin: the share of a customer's value that is left after the cost of goods.
 
-A customer's own share is known from few products, so it is shrunk to that of all customers, by
-credibility: the more a customer has bought, and the more customers differ from each other compared
-with what one of them buys, the more the own share counts.
+A customer's own share comes from few products, so credibility theory shrinks it toward the share of
+all customers. It counts more the more the customer has bought, and the more customers differ from
+each other compared with the products of one customer.
 
     Bühlmann, Straub (1970), Glaubwürdigkeit für Schadensätze. Mitteilungen der Vereinigung
         schweizerischer Versicherungsmathematiker 70.
     Bühlmann, Gisler (2005), A Course in Credibility Theory and its Applications, chapter 4.
 
-What was sold at which cost is read by `tables`; no value is predicted here.
+`tables.costed_sales` reads the sales with their costs.
 """
 
 import pandas as pd
@@ -19,10 +19,10 @@ def with_margins(predictions: pd.DataFrame, sales: pd.DataFrame) -> pd.DataFrame
 
     Args:
         predictions: `customer_id, predicted_value, discounted_value`.
-        sales: As `tables.costed_sales` returns them.
+        sales: Result of `tables.costed_sales`.
 
     Returns:
-        Without the two columns where no product that was sold has a known cost.
+        The predictions without the two columns if no product that was sold has a known cost.
     """
     if sales.empty:
         return predictions
@@ -35,18 +35,18 @@ def with_margins(predictions: pd.DataFrame, sales: pd.DataFrame) -> pd.DataFrame
 
 
 def overall_share(sales: pd.DataFrame) -> float:
-    """Return the margin of all that was sold at a known cost, over its net amount."""
+    """Return the margin over the net amount of all sales with a known cost."""
     return float(1 - sales["cost_of_goods"].sum() / sales["net_amount"].sum())
 
 
 def margin_shares(sales: pd.DataFrame) -> pd.Series:
-    """Return each customer's margin over net amount, shrunk to that of all, by customer.
+    """Return each customer's margin over net amount, shrunk toward that of all customers.
 
     Args:
-        sales: As `tables.costed_sales` returns them, at least one row.
+        sales: Result of `tables.costed_sales`, at least one row.
 
     Returns:
-        `overall + credibility * (own - overall)`; negative where goods go below their cost.
+        `overall + credibility * (own - overall)` by customer; negative for sales below cost.
     """
     overall, credibility = overall_share(sales), _credibility(sales)
     own = 1 - sales["cost_of_goods"] / sales["net_amount"]
@@ -55,11 +55,11 @@ def margin_shares(sales: pd.DataFrame) -> pd.Series:
 
 
 def _credibility(sales: pd.DataFrame) -> pd.Series:
-    """Return how much each customer's own share counts, from 0 to 1 (Bühlmann, Straub).
+    """Return the credibility of each customer's own share, from 0 to 1 (Bühlmann, Straub).
 
-    net / (net + within / between), with the variance of a product's share within customers and that
-    of a customer's share between them, both weighted by net amount. 0 for everyone where customers
-    do not differ by more than their products explain, or nobody has bought two.
+    It is net / (net + within / between): `within` is the variance of products' shares within
+    customers, `between` that of customers' shares, both weighted by net amount. It is 0 if
+    customers do not differ more than their products explain, or no customer has bought two.
     """
     net, margin = sales["net_amount"], sales["net_amount"] - sales["cost_of_goods"]
     repeats = float((sales["products"] - 1).sum())
@@ -76,4 +76,4 @@ def _credibility(sales: pd.DataFrame) -> pd.Series:
 
 
 _LEAST_VARIANCE = 1e-12
-"""Shares that differ by less than a millionth are the same."""
+"""Shares that differ by less than a millionth count as equal."""

@@ -1,8 +1,8 @@
-"""Served predictions: a model's values with intervals, deciles and segments, for everybody.
+"""Served predictions: a model's values with intervals, deciles and segments for all customers.
 
-Everybody is scored in parts, on all cores where there are several: a worker reads its own part and
-returns a few numbers per customer, so that no more than a part per core is in memory. Ranks
-(groups of intervals, deciles, segments) are taken over everybody afterwards.
+Customers are scored in parts on all cores. A worker reads its own part and returns a few numbers
+per customer, so memory holds at most one part per core. Ranks (groups of intervals, deciles,
+segments) are taken over all customers afterwards.
 """
 
 from collections.abc import Callable, Sequence
@@ -37,15 +37,16 @@ PAST_COLUMNS: Final = [
     *("model_name", "cutoff_date", "horizon_days", "customer_id"),
     *(*intervals.COLUMNS, "actual_value"),
 ]
-"""Columns of the backtest's predictions that a model's intervals are calibrated on."""
+"""Columns of the backtest's predictions that the calibration of intervals reads."""
 
 
 class Scored(NamedTuple):
-    """A part of a population: its predictions, and its purchases at known costs.
+    """The scored customers of a part.
 
     Attributes:
-        predictions: `customer_id`, the predictions, `discount_rate`, `discounted_value`.
-        sales: `tables.costed_sales` of the part.
+        predictions: `customer_id`, the model's predictions, `discount_rate`, `discounted_value`,
+            and the columns of the next order.
+        sales: Result of `tables.costed_sales` for the part.
     """
 
     predictions: pd.DataFrame
@@ -58,11 +59,11 @@ def score(
     """Return a fitted model's predictions with intervals, deciles and segments.
 
     Args:
-        model: Fitted, at `as_of` or before.
+        model: A model fitted at `as_of` or before.
         today: The population at `as_of`.
-        backtest_predictions: Out-of-time predictions to calibrate on (`PAST_COLUMNS`); those whose
-            outcome is not complete at `as_of` are left out.
-        as_of: The date.
+        backtest_predictions: Out-of-time predictions for the calibration (`PAST_COLUMNS`); those
+            whose outcome is not complete at `as_of` are left out.
+        as_of: The as-of date.
     """
     calibration = calibration_for(model, backtest_predictions, as_of)
     parts = [_predicted(model, part) for part in sampling.parts(today)]
@@ -72,20 +73,21 @@ def score(
 def score_tables(
     database: Database, model: ValueModel, as_of: date, discount_rate: float
 ) -> pd.DataFrame:
-    """Return the predictions of `score` for everybody in the tables, with their present value.
+    """Return the predictions for all customers in the tables, with their present value.
 
     Args:
-        database: As the scientist.
-        model: Fitted, at `as_of` or before.
-        as_of: The date.
+        database: The database, with the scientist's role.
+        model: A model fitted at `as_of` or before.
+        as_of: The as-of date.
         discount_rate: Share per year, from 0 to below 1.
 
     Returns:
-        `PREDICTION_COLUMNS`, `discount_rate`, `discounted_value`, and where costs are known
+        `PREDICTION_COLUMNS`, `value_shape`, `probability_alive`, `next_order_median_date`,
+        `days_overdue`, `discount_rate`, `discounted_value`; if costs are known also
         `predicted_margin`, `discounted_margin`.
 
     Raises:
-        PipelineError: Nobody has a purchase before `as_of`.
+        PipelineError: No customer has a purchase before `as_of`.
     """
     past = database.read(
         "clv.backtest_predictions",
@@ -103,25 +105,25 @@ def score_tables(
 def scored_parts(
     database: Database, model: ValueModel, as_of: date, discount_rate: float
 ) -> list[Scored]:
-    """Return the bare predictions for everybody, part by part in the order of ids.
+    """Return the predictions for all customers without ranks, in parts in the order of ids.
 
     Args:
-        database: As the scientist.
-        model: Fitted, at `as_of` or before.
-        as_of: The date.
+        database: The database, with the scientist's role.
+        model: A model fitted at `as_of` or before.
+        as_of: The as-of date.
         discount_rate: Share per year, from 0 to below 1.
 
     Raises:
-        PipelineError: Nobody has a purchase before `as_of`.
+        PipelineError: No customer has a purchase before `as_of`.
     """
     return _by_part(database, as_of, _scored, model, discount_rate)
 
 
 def labels(database: Database, model: ValueModel, as_of: date) -> pd.DataFrame:
-    """Return the `customer_id` and `segment` of everybody at a date, in the order of ids.
+    """Return `customer_id` and `segment` of all customers at a date, in the order of ids.
 
     Raises:
-        PipelineError: Nobody has a purchase before `as_of`.
+        PipelineError: No customer has a purchase before `as_of`.
     """
     parts = _by_part(database, as_of, _predicted_of, model)
     found = pd.concat(parts, ignore_index=True).sort_values("customer_id", ignore_index=True)
@@ -135,8 +137,8 @@ def calibration_for(
 
     Args:
         model: The model.
-        backtest_predictions: As for `score`.
-        as_of: The date.
+        backtest_predictions: Out-of-time predictions (`PAST_COLUMNS`).
+        as_of: The as-of date.
     """
     past = backtest_predictions[backtest_predictions["horizon_days"] == model.horizon_days]
     cutoffs = dataset.training_cutoffs(past["cutoff_date"].unique(), as_of, model.horizon_days)
@@ -149,7 +151,7 @@ def _ranked(
     calibration: intervals.Calibration,
     as_of: date,
 ) -> pd.DataFrame:
-    """Return the served predictions of a population from the bare ones of its parts."""
+    """Return the parts as one population, with intervals, deciles and segments."""
     predicted = pd.concat(parts, ignore_index=True).sort_values("customer_id", ignore_index=True)
     lower, upper = calibration.apply(predicted)
     predicted = predicted.assign(lower_80=lower, upper_80=upper)
@@ -167,7 +169,7 @@ def _predicted(model: ValueModel, part: pd.DataFrame) -> pd.DataFrame:
 def _by_part(
     database: Database, as_of: date, function: Callable[..., Any], *arguments: Any
 ) -> list[Any]:
-    """Return a function's results for every part; it takes address, date, ids and arguments."""
+    """Return the results of `function(url, as_of, ids, *arguments)` for every part."""
     parts = tables.parts(database, as_of)
     calls = [(database.url, as_of, ids, *arguments) for ids in parts]
     if len(calls) == 1:

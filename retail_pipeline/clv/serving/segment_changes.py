@@ -1,6 +1,6 @@
-"""Moves of customers between segments since an earlier date, and how many bought nothing between.
+"""Moves of customers between segments since an earlier date, with and without a purchase.
 
-A label that changes without a purchase is noise of its rule: the fewer, the steadier the segments.
+The fewer customers change their segment without a purchase, the steadier the segments are.
 """
 
 from datetime import date
@@ -35,17 +35,17 @@ where as_of_date = %s and horizon_days = %s
 def of_decisions(database: Database, model: ValueModel, since: date, as_of: date) -> pd.DataFrame:
     """Return the moves between segments of value and activity.
 
-    Both dates are scored by one model, so that a move is the customers' and not the model's.
+    Both dates are scored by one model, so a new model causes no moves.
 
     Args:
-        database: As the scientist.
-        model: The model that has made the predictions of the later date.
+        database: The database, with the scientist's role.
+        model: The model that made the predictions of the later date.
         since: The earlier date.
         as_of: The later date.
 
     Returns:
-        `label_before`, `label_after`, `customers`, `customers_without_purchase`; only customers of
-        both dates, those who stayed included.
+        `label_before`, `label_after`, `customers`, `customers_without_purchase`, for the customers
+        of both dates. Customers who stay in a segment have a row with equal labels.
     """
     before = labels(database, model, since).rename(columns={"segment": "label"})
     after = database.query(_SERVED, [as_of, model.horizon_days])
@@ -58,12 +58,12 @@ def of_rfm(database: Database) -> pd.DataFrame:
 
 
 def moves(before: pd.DataFrame, after: pd.DataFrame, since: pd.Timestamp) -> pd.DataFrame:
-    """Return how many customers moved between which labels, and how many of them bought nothing.
+    """Return the number of customers per pair of labels, and how many of them bought nothing.
 
     Args:
         before: `customer_id`, `label` at the earlier date.
         after: `customer_id`, `label`, `last_purchase_date` at the later one.
-        since: The earlier date; a purchase on or after it is one in between.
+        since: The earlier date; a purchase on or after it lies between the dates.
     """
     both = before.merge(after, on="customer_id", suffixes=("_before", "_after"))
     both["idle"] = both["last_purchase_date"] < since
@@ -74,7 +74,7 @@ def moves(before: pd.DataFrame, after: pd.DataFrame, since: pd.Timestamp) -> pd.
 
 
 def idle_changes(moved: pd.DataFrame) -> dict[str, float]:
-    """Return, per scheme, how many bought nothing, and how many of them changed their label."""
+    """Return, per scheme, the number without a purchase and how many of them changed segment."""
     found: dict[str, float] = {}
     for scheme, rows in moved.groupby("scheme"):
         idle = int(rows["customers_without_purchase"].sum())

@@ -1,4 +1,4 @@
-"""Segments: by value and activity for decisions, named RFM segments for communication.
+"""Segments of customers by predicted value and activity.
 
 Value tiers are deciles of predicted value within the population; activity is the probability of a
 purchase. The ten RFM segments are computed in the warehouse (`customer_rfm`).
@@ -13,7 +13,7 @@ from retail_pipeline.clv.evaluation.metrics import groups_by_rank
 from retail_pipeline.clv.models.base import Array
 
 ACTIVITY_DAYS: Final = 180
-"""Activity is named for half a year, whatever the horizon: over one week nobody would be active."""
+"""Activity refers to half a year at any horizon, as hardly any customer is active in a week."""
 
 HIGH_FROM_DECILE: Final = 9
 MEDIUM_FROM_DECILE: Final = 5
@@ -37,7 +37,8 @@ def assign(predictions: pd.DataFrame, horizon_days: int) -> pd.DataFrame:
         horizon_days: The horizon that the probability is for.
 
     Returns:
-        A copy; `clv_decile` is 10 for the best tenth, 1 for the lowest, ties together.
+        A copy; `clv_decile` is 10 for the highest tenth and 1 for the lowest. Equal values share a
+        decile.
     """
     deciles = groups_by_rank(predictions["predicted_value"].to_numpy(float))
     active = _half_year(predictions["probability_active"].to_numpy(float), horizon_days)
@@ -48,18 +49,18 @@ def assign(predictions: pd.DataFrame, horizon_days: int) -> pd.DataFrame:
 
 
 def summarise(predictions: pd.DataFrame) -> pd.DataFrame:
-    """Return the `sizes` of the segments of decisions, best first."""
+    """Return the `sizes` of the segments of value and activity, best first."""
     return sizes(predictions, "segment").sort_values(
         "segment", key=lambda names: names.map(SEGMENTS.index), ignore_index=True
     )
 
 
 def sizes(predictions: pd.DataFrame, by: str) -> pd.DataFrame:
-    """Return one row per segment that has customers: how many, and their value.
+    """Return one row per segment with customers: their number and value.
 
     Args:
-        predictions: `predicted_value`, `probability_active`, and the segment.
-        by: The segment's column.
+        predictions: `predicted_value`, `probability_active`, and the column of the segment.
+        by: Name of that column.
     """
     table = predictions.groupby(by, as_index=False).agg(
         customers=("predicted_value", "size"),
@@ -104,6 +105,6 @@ def past_values(past: pd.DataFrame, horizon_days: int) -> pd.DataFrame:
 
 
 def _half_year(probability: Array, horizon_days: int) -> Array:
-    """Return probabilities carried from the horizon to half a year at an even hazard."""
+    """Return probabilities over the horizon converted to half a year, at a constant hazard."""
     power = ACTIVITY_DAYS / horizon_days
     return -np.expm1(power * np.log1p(-np.minimum(probability, 1 - 1e-12)))

@@ -1,9 +1,9 @@
 """Totals of groups of customers over the horizon, with 80 % intervals.
 
-Ends of customers' intervals cannot be added: not all customers have a bad half-year at once, and
-all of them share the errors of the level. So futures of every customer are drawn from the model's
-distribution and summed within each group, and every draw is moved by a level that all groups share.
-The levels are the ratios of actual to predicted totals at past cut-offs.
+The ends of customers' intervals cannot be added: customers vary independently, but share an error
+of the overall level. So values of every customer are drawn from the predicted distribution and
+summed per group, and each draw is multiplied by a level that all groups share. The distribution of
+levels follows from actual over predicted totals at past cut-offs.
 """
 
 from typing import Final
@@ -28,15 +28,15 @@ WITHOUT_SEASON: Final = {
     SeasonalParetoNBD.name: ParetoNBDGammaGamma.name,
     SeasonalBoosted.name: BoostedParetoNBD.name,
 }
-"""The models that a season was learned for, by those that know it."""
+"""The model without season, by the name of its seasonal version."""
 
 _SEED = 20_231
 _CUSTOMERS_AT_ONCE = 4_000
 _USUAL_SPREAD = 0.10
-"""Standard deviation of the logarithm of a level where few cut-offs tell it."""
+"""Standard deviation of the logarithm of a level without past cut-offs."""
 
 _USUAL_COUNTS_AS = 2.0
-"""Cut-offs that the usual spread counts for."""
+"""Number of cut-offs that the usual spread counts as."""
 
 _SAME_SEASON = 3.0
 _SAME_SEASON_DAYS = 16
@@ -48,12 +48,12 @@ def group_totals(customers: pd.DataFrame, levels: Array) -> pd.DataFrame:
     Args:
         customers: `predicted_value`, `expected_orders`, `probability_active`, `value_shape`,
             `actual_before` (net amount in as many days before the date) and the columns of
-            `GROUPINGS` but `all`, one row per customer in a fixed order. Customers whose group has
-            no name (null) are in no row of that grouping.
+            `GROUPINGS` except `all`, one row per customer in a fixed order. Customers with a null
+            in a grouping are left out of it.
         levels: `DRAWS` factors that all groups share.
 
     Returns:
-        `COLUMNS`; the draws of `all` are the sums of the draws of any other grouping's groups.
+        Rows of `COLUMNS`. All groupings use the same draws per customer.
     """
     everyone = customers.assign(all="all")
     places = {
@@ -77,12 +77,11 @@ def group_totals(customers: pd.DataFrame, levels: Array) -> pd.DataFrame:
 
 
 def level_draws(tests: pd.DataFrame, as_of: pd.Timestamp, is_seasonal: bool) -> Array:
-    """Return `DRAWS` levels: what may come over what is predicted, for everybody at once.
+    """Return `DRAWS` levels: random ratios of actual to predicted total, shared by all groups.
 
-    Levels are lognormal around the mean error of the tests, which counts less the fewer they are.
-    Of a model that knows no season, tests of the same season count more. One that does learned its
-    season from one year's history before the cut-off: its errors shrink as that history grows, so
-    each is scaled to the history that there is now.
+    Levels are lognormal around the mean error of the tests, shrunk toward 0 if they are few. For a
+    model without season, tests of the same season have a higher weight. A seasonal model estimates
+    the season better with a longer history, so its past errors are scaled to the present history.
 
     Args:
         tests: `cutoff_date`, `bias` (predicted over actual total) and `history_days` (days of
@@ -108,7 +107,7 @@ def level_draws(tests: pd.DataFrame, as_of: pd.Timestamp, is_seasonal: bool) -> 
 
 
 def year_before(tests: pd.DataFrame, as_of: pd.Timestamp) -> dict[str, float]:
-    """Return what the model predicted a year before, out of time, and what came; empty if untested.
+    """Return the predicted and actual total at the cut-off a year before; empty if not tested.
 
     Args:
         tests: `cutoff_date`, `predicted_value`, `actual_value`.
@@ -126,7 +125,7 @@ def year_before(tests: pd.DataFrame, as_of: pd.Timestamp) -> dict[str, float]:
 
 
 def _futures(customers: pd.DataFrame, random: np.random.Generator) -> Array:
-    """Return draws of each customer's value: 0, or Gamma distributed with the model's spread."""
+    """Return draws of each customer's value: 0, or Gamma distributed given a purchase."""
     value, active, shape = (
         customers[name].to_numpy(float)[:, None]
         for name in ("predicted_value", "probability_active", "value_shape")

@@ -1,7 +1,7 @@
-"""The steps of customer value in their order, from features and entries to served predictions.
+"""All steps of customer value on frames, from features and entries to served predictions.
 
-`value_customers` takes them in one go on frames, for `evaluate` and benchmarks; the Dagster assets
-take the same functions one by one, with a table between each two. Both give the same numbers.
+`evaluate` and benchmarks call `value_customers`. The Dagster assets call the same functions one by
+one, with tables in between, and give the same numbers.
 """
 
 from dataclasses import dataclass
@@ -27,11 +27,11 @@ class Valuation:
         horizon_days: The horizon.
         candidates: The models fitted at `as_of`, abstentions included.
         backtest: The out-of-time tests before it.
-        decision: The model that serves, and why.
+        decision: The model that serves, and the reason.
         predictions: The served predictions (`score.PREDICTION_COLUMNS`), one row per customer.
         segments: One row per segment.
         training_set: Past rows with outcomes, of the training sample.
-        population: The feature rows of everybody at `as_of`.
+        population: The feature rows of all customers at `as_of`.
     """
 
     as_of: date
@@ -50,7 +50,7 @@ class Valuation:
         return self.training_set.empty
 
     def predictions_of(self, model_name: str) -> pd.DataFrame | None:
-        """Return one model's predictions in the served form; None where it abstained."""
+        """Return one model's predictions in the form of the served ones; None if it abstained."""
         for candidate in self.candidates:
             if candidate.model_name == model_name and candidate.model is not None:
                 return score(
@@ -65,18 +65,17 @@ def value_customers(
     as_of: date,
     horizon_days: int,
 ) -> Valuation:
-    """Return models fitted and tested at a date, the one that serves, and its predictions.
+    """Return the models fitted and tested at a date, the one that serves, and its predictions.
 
     Args:
         features: Rows of `warehouse.customer_features` at `as_of` and the month starts before it.
-        entries: Rows of `warehouse.customer_day_entries`; what happened or became known on or after
-            `as_of` changes nothing.
+        entries: Rows of `warehouse.customer_day_entries`; only those known before `as_of` count.
         as_of: The date, meaning 00:00 UTC.
         horizon_days: Days ahead, 1-1095.
 
     Raises:
         UsageError: The horizon is out of range.
-        PipelineError: Nobody has a purchase before `as_of`.
+        PipelineError: No customer has a purchase before `as_of`.
     """
     dataset.check_horizon(horizon_days)
     features = dataset.prepare_features(features)
