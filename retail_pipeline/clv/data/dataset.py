@@ -205,26 +205,26 @@ def training_set(
         The feature rows with `horizon_days`, `future_value`, `future_orders`. Without a past
         cut-off whose outcome is complete: no rows, the same columns.
     """
-    labelled = []
+    labeled = []
     for cutoff in training_cutoffs(feature_dates(features), as_of, horizon_days):
         rows = at_date(features, cutoff)
         labels = outcomes(entries, rows["customer_id"], cutoff, horizon_days, as_of)
-        labelled.append(pd.concat([rows, labels], axis=1))
+        labeled.append(pd.concat([rows, labels], axis=1))
     frame = (
-        pd.concat(labelled, ignore_index=True)
-        if labelled
+        pd.concat(labeled, ignore_index=True)
+        if labeled
         else features.iloc[:0].assign(future_value=0.0, future_orders=0.0)
     )
     return frame.assign(horizon_days=horizon_days)
 
 
-def learning_frame(labelled: pd.DataFrame, today: pd.DataFrame) -> pd.DataFrame:
+def learning_frame(labeled: pd.DataFrame, today: pd.DataFrame) -> pd.DataFrame:
     """Return the frame that models are fitted to: past rows with outcomes, then today's without.
 
     Supervised models use the past rows. Models that need no outcome use those of the latest date.
     """
     unknown = today.assign(future_value=np.nan, future_orders=np.nan)
-    parts = [labelled[unknown.columns], unknown] if len(labelled) else [unknown]
+    parts = [labeled[unknown.columns], unknown] if len(labeled) else [unknown]
     return pd.concat(parts, ignore_index=True)
 
 

@@ -108,8 +108,8 @@ def _fitted(
     # Features are in the order of dates, so this slice is a view and copies nothing.
     known = features.iloc[: features["as_of_date"].searchsorted(pd.Timestamp(cutoff), side="right")]
     today = dataset.at_date(known, cutoff)
-    labelled = dataset.training_set(known, entries, cutoff, horizon_days)
-    return today, fit_candidates(labelled, today, horizon_days)
+    labeled = dataset.training_set(known, entries, cutoff, horizon_days)
+    return today, fit_candidates(labeled, today, horizon_days)
 
 
 def _as_known_at(

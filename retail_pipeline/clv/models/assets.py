@@ -23,7 +23,7 @@ def candidates(step: Step) -> tuple[int, dict[str, Any]]:
     database, as_of, horizon_days = step.database, step.as_of, step.horizon_days
     sample = tables.training_sample(database, as_of)
     today = dataset.population(tables.features(database, [as_of], sample), as_of)
-    labelled = dataset.prepare_features(
+    labeled = dataset.prepare_features(
         database.read("clv.training_set", where="horizon_days = %s", params=[horizon_days])
     )
     training = registry.Training(
@@ -32,10 +32,10 @@ def candidates(step: Step) -> tuple[int, dict[str, Any]]:
         read_state(database).data_version,
         datetime.now(UTC),
         digests.code_version(),
-        is_extrapolated=labelled.empty,
+        is_extrapolated=labeled.empty,
         one_customer_in=sample.one_customer_in,
     )
-    registry.save_candidates(database, fit_candidates(labelled, today, horizon_days), training)
+    registry.save_candidates(database, fit_candidates(labeled, today, horizon_days), training)
     table = registry.training_report(database, as_of, horizon_days)
     return int(table["version"].notna().sum()), {
         "models": markdown(table.round(3)),

@@ -87,7 +87,7 @@ class ValueModel(BaseEstimator):
         return np.full(len(frame), days / self.horizon_days)
 
 
-def labelled_rows(frame: pd.DataFrame) -> pd.DataFrame:
+def labeled_rows(frame: pd.DataFrame) -> pd.DataFrame:
     """Return the rows of a training frame whose outcome is known."""
     return _rows(frame, frame["future_value"].notna().to_numpy())
 
@@ -111,7 +111,7 @@ def past_outcomes(frame: pd.DataFrame) -> pd.DataFrame:
     Raises:
         AbstainError: Too few rows have a complete outcome, or all outcomes are 0.
     """
-    known = labelled_rows(frame)
+    known = labeled_rows(frame)
     if len(known) < FEWEST_TRAINING_ROWS:
         raise AbstainError(
             f"{len(known)} past customer rows have a complete outcome; "

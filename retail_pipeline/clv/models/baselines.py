@@ -8,7 +8,7 @@ import pandas as pd
 from retail_pipeline.clv.models.base import (
     Array,
     ValueModel,
-    labelled_rows,
+    labeled_rows,
     latest_rows,
     predictions,
 )
@@ -31,7 +31,7 @@ class Mean(ValueModel):
 
     def fit(self, frame: pd.DataFrame) -> Self:
         """Set the averages from past outcomes or, without any, from the history; never abstains."""
-        known = labelled_rows(frame)
+        known = labeled_rows(frame)
         self.training_rows_ = len(known) or len(latest_rows(frame))
         if len(known):
             self.value_ = float(known["future_value"].mean())

@@ -12,7 +12,7 @@ from retail_pipeline.clv.models.registry import MODELS, Candidate
 
 
 def fit_candidates(
-    labelled: pd.DataFrame,
+    labeled: pd.DataFrame,
     today: pd.DataFrame,
     horizon_days: int,
     names: Collection[str] = tuple(MODELS),
@@ -20,12 +20,12 @@ def fit_candidates(
     """Return every model, fitted or abstaining.
 
     Args:
-        labelled: Result of `dataset.training_set`; may be empty.
+        labeled: Result of `dataset.training_set`; may be empty.
         today: The population at the date of the fit.
         horizon_days: Length of the outcome.
         names: The models to fit.
     """
-    frame = dataset.learning_frame(labelled, today)
+    frame = dataset.learning_frame(labeled, today)
     return [_fit(MODELS[name](horizon_days), frame) for name in MODELS if name in names]
 
 

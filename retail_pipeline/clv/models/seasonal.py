@@ -24,7 +24,7 @@ from retail_pipeline.clv.models.base import (
     AbstainError,
     Array,
     ValueModel,
-    labelled_rows,
+    labeled_rows,
     latest_rows,
 )
 from retail_pipeline.clv.models.boosted import BoostedParetoNBD
@@ -198,7 +198,7 @@ def _past_errors(frame: pd.DataFrame, horizon_days: int) -> pd.DataFrame:
         (actual orders), `history` (days from the first purchase to the cut-off).
     """
     found = {}
-    for cutoff, rows in labelled_rows(frame).groupby("as_of_date"):
+    for cutoff, rows in labeled_rows(frame).groupby("as_of_date"):
         try:
             then = ParetoNBDGammaGamma(horizon_days).fit(rows).predict(rows)
         except AbstainError:

@@ -59,8 +59,8 @@ def at_cutoff(
         abstains.
     """
     then = dataset.at_date(features, cutoff)
-    labelled = dataset.training_set(features, entries, cutoff, horizon_days)
-    model = fit_candidates(labelled, then, horizon_days, [name])[0].model
+    labeled = dataset.training_set(features, entries, cutoff, horizon_days)
+    model = fit_candidates(labeled, then, horizon_days, [name])[0].model
     if model is None:
         return NOTHING
     actual = dataset.outcomes(entries, then["customer_id"], cutoff, horizon_days, as_of)

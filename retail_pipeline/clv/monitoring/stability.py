@@ -114,9 +114,9 @@ def _compared(
 def _chance(bins: int, current: int, reference: int) -> float:
     """Return the 95th percentile of the index without a change.
 
-    For samples of n and m, the index is approximately (1/n + 1/m) times χ² with B - 1 degrees of
-    freedom
-    (Yurdakul and Naranjo, Statistical properties of the population stability index, 2020).
+    For samples of n and m in B bins, the index is approximately (1/n + 1/m) times χ² with B - 1
+    degrees of freedom (Yurdakul and Naranjo, Statistical properties of the population stability
+    index, 2020).
     """
     if bins < 2:
         return 0.0

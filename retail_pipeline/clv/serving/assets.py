@@ -105,7 +105,7 @@ def totals(step: Step) -> tuple[int, dict[str, Any]]:
 def segments(step: Step) -> tuple[int, dict[str, Any]]:
     """A segment of customers: its size and predicted value."""
     from retail_pipeline.clv.data import tables
-    from retail_pipeline.clv.serving.segments import past_values, summarise
+    from retail_pipeline.clv.serving.segments import past_values, summarize
 
     served = _served(step)
     amounts = ["discounted_value", "predicted_margin", "discounted_margin"]
@@ -116,7 +116,7 @@ def segments(step: Step) -> tuple[int, dict[str, Any]]:
         params=[step.horizon_days, served["model_name"].iloc[0]],
     )
     one_in = tables.training_sample(step.database, step.as_of).one_customer_in
-    table = summarise(served).join(past_values(past, step.horizon_days), on="segment")
+    table = summarize(served).join(past_values(past, step.horizon_days), on="segment")
     table["past_customers"] = table["past_customers"].fillna(0).astype(int) * one_in
     table = table.join(served.groupby("segment")[amounts].sum(min_count=1), on="segment")
     rows = _publish_sizes(step, "segment", table)

@@ -158,7 +158,7 @@ def last_year_was_predicted_well(step: Step) -> dg.AssetCheckResult:
 
 @clv_check("segments")
 def segments_bring_what_they_say(step: Step) -> dg.AssetCheckResult:
-    """At past cut-offs the actual value per customer was highest in high and lowest in low tiers."""
+    """At past cut-offs, the actual value per customer fell from the high to the low tier."""
     table = step.database.read("clv.segments", where=step.at)
     if table.empty:
         return failed({}, f"there are no segments as of {step.as_of} for {step.horizon_days} days")

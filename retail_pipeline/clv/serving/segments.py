@@ -48,7 +48,7 @@ def assign(predictions: pd.DataFrame, horizon_days: int) -> pd.DataFrame:
     return predictions.assign(clv_decile=deciles, segment=names)
 
 
-def summarise(predictions: pd.DataFrame) -> pd.DataFrame:
+def summarize(predictions: pd.DataFrame) -> pd.DataFrame:
     """Return the `sizes` of the segments of value and activity, best first."""
     return sizes(predictions, "segment").sort_values(
         "segment", key=lambda names: names.map(SEGMENTS.index), ignore_index=True

@@ -83,8 +83,8 @@ def value_customers(
     today = dataset.population(features, as_of)
     sample = TrainingSample.of(len(today))
     features, entries = sample.chosen(features), sample.chosen(entries)
-    labelled = dataset.training_set(features, entries, as_of, horizon_days)
-    candidates = fit_candidates(labelled, sample.chosen(today), horizon_days)
+    labeled = dataset.training_set(features, entries, as_of, horizon_days)
+    candidates = fit_candidates(labeled, sample.chosen(today), horizon_days)
     tested = backtest.run(features, entries, as_of, horizon_days)
     fitted = {c.model_name: c.model for c in candidates if c.model is not None}
     decision = selection.choose(tested.metrics, fitted, as_of)
@@ -96,7 +96,7 @@ def value_customers(
         backtest=tested,
         decision=decision,
         predictions=served,
-        segments=segments.summarise(served),
-        training_set=labelled,
+        segments=segments.summarize(served),
+        training_set=labeled,
         population=today,
     )
