@@ -13,6 +13,7 @@ import typer
 from retail_pipeline.cli import (
     airbyte,
     bench,
+    customer,
     database,
     doctor,
     evaluate,
@@ -48,6 +49,7 @@ def options(
 app.command("run")(run.run)
 app.command("evaluate")(evaluate.evaluate)
 app.command("status")(status.status)
+app.command("customer")(customer.customer)
 app.command("doctor")(doctor.doctor)
 app.command("up")(services.up)
 app.command("down")(services.down)

@@ -4,6 +4,7 @@
 """
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 from retail_pipeline.postgres import Database
@@ -40,7 +41,7 @@ from clv.model_decisions as d left join clv.model_versions as v using (model_ver
 order by d.decided_at desc limit 1
 """
 
-_LATEST = """(as_of_date, horizon_days) = (
+LATEST = """(as_of_date, horizon_days) = (
     select as_of_date, horizon_days from clv.predictions order by predicted_at desc limit 1
 )"""
 
@@ -55,7 +56,7 @@ from (
         sum(discounted_value)::float8 as discounted_value,
         sum(predicted_margin)::float8 as predicted_margin,
         sum(discounted_margin)::float8 as discounted_margin
-    from clv.predictions where {_LATEST} group by 1, 2, 3, 4
+    from clv.predictions where {LATEST} group by 1, 2, 3, 4
 ) as p
 left join clv.totals as t
     on (t.as_of_date, t.horizon_days, t.grouping) = (p.as_of_date, p.horizon_days, 'all')
@@ -63,7 +64,7 @@ left join clv.totals as t
 
 _SEGMENTS = f"""
 select segment, customers, predicted_value, share_of_value, mean_probability_active
-from clv.segments where {_LATEST} order by predicted_value desc limit 6
+from clv.segments where {LATEST} order by predicted_value desc limit 6
 """
 
 
@@ -73,20 +74,20 @@ def read_summary(database: Database) -> dict[str, Any]:
     Args:
         database: The migrated warehouse.
     """
-    value = _rows(database, _VALUE)
+    value = read_rows(database, _VALUE)
     return {
         "rows": read_row_counts(database),
         # Means over the cut-offs that are common to all models.
-        "leaderboard": _rows(database, _LEADERBOARD),
+        "leaderboard": read_rows(database, _LEADERBOARD),
         "champion": read_champion(database),
         "worth": value[0] if value else None,
-        "segments": _rows(database, _SEGMENTS),
+        "segments": read_rows(database, _SEGMENTS),
     }
 
 
 def read_champion(database: Database) -> dict[str, Any] | None:
     """Return the latest decision on the served model; None if there is none yet."""
-    decisions = _rows(database, _CHAMPION)
+    decisions = read_rows(database, _CHAMPION)
     return decisions[0] if decisions else None
 
 
@@ -104,6 +105,9 @@ def read_row_counts(database: Database) -> dict[str, dict[str, int]]:
     return found
 
 
-def _rows(database: Database, statement: str) -> list[dict[str, Any]]:
+def read_rows(
+    database: Database, statement: str, params: Mapping[str, Any] | None = None
+) -> list[dict[str, Any]]:
     """Return the rows of a query as JSON values: dates as text, null for NaN."""
-    return list(json.loads(database.query(statement).to_json(orient="records", date_format="iso")))
+    found = database.query(statement, params)
+    return list(json.loads(found.to_json(orient="records", date_format="iso")))
