@@ -1,6 +1,7 @@
 """The first page of the report: the total, the segments, who is late, what not to trust."""
 
 from collections.abc import Sequence
+from textwrap import shorten
 from typing import Final
 
 import pandas as pd
@@ -13,6 +14,9 @@ from retail_pipeline.wording import MISSING, counted, number, share
 
 MOST_DOUBTS: Final = 6
 """Checks that the first page names; the section on data checks has all of them."""
+
+LONGEST_DOUBT: Final = 200
+"""Characters of a check's description on the first page."""
 
 
 def subtitle(run: RunFacts) -> str:
@@ -63,7 +67,7 @@ def _range(run: RunFacts) -> list[tuple[str, str]]:
     then = year_before(total["predicted_year_ago"], total["actual_year_ago"], run.money)
     return [
         ("8 times in 10 it lies in", _ends(run, total["lower_80"], total["upper_80"])),
-        ("The test a year before", then.removeprefix("a year before ")),
+        ("A year before", then.removeprefix("a year before ")),
     ]
 
 
@@ -123,9 +127,8 @@ def _doubts(run: RunFacts, results: Sequence[CheckResult]) -> list[str]:
     doubted = [each for each in results if each.outcome in ("failed", "warned")]
     doubted.sort(key=lambda each: OUTCOMES.index(each.outcome), reverse=True)
     for each in doubted[:MOST_DOUBTS]:
-        name = each.check.replace("_", " ")
-        told = each.description or "no description"
-        words.append(f"{each.outcome.capitalize()}: {name} ({each.asset}): {told}")
+        told = shorten(each.description or "no description", LONGEST_DOUBT, placeholder=" …")
+        words.append(f"{told} ({each.outcome}: {each.asset}, {each.check})")
     if len(doubted) > MOST_DOUBTS:
         words.append(f"{len(doubted) - MOST_DOUBTS} more are under Data checks.")
     if not results:

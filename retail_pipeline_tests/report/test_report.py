@@ -374,7 +374,7 @@ def test_the_first_page_tells_the_range_last_year_and_who_is_late(served: Databa
     served.execute("update clv.predictions set days_overdue = -1")
     text = first_page(served, [])
     assert "- **8 times in 10 it lies in**: 700 to 990 EUR" in text
-    assert "- **The test a year before**: 1,100 EUR were predicted and 800 EUR came" in text
+    assert "- **A year before**: 1,100 EUR were predicted and 800 EUR came" in text
     assert "| high value, active | 10 | 1,000 EUR | 100% | 600 to 1,600 EUR |" in text
     assert "it lies above its range: few purchases" in text
     assert "No customer of high value is late." in text
@@ -398,9 +398,9 @@ def test_the_first_page_says_what_not_to_trust(served: Database) -> None:
     assert "Every check that ran has passed." in first_page(served, [result("passed", 1)])
     many = [result("passed", 0), *(result("warned", n) for n in range(1, 8)), result("failed", 8)]
     text = first_page(served, many)
-    assert "Every check" not in text and "is 0" not in text
-    assert text.index("Failed: is 8 (a): words") < text.index("Warned: is 1 (a): words")
-    assert "2 more are under Data checks." in text and "is 7" not in text
+    assert "Every check" not in text and "is_0" not in text
+    assert text.index("words (failed: a, is_8)") < text.index("words (warned: a, is_1)")
+    assert "2 more are under Data checks." in text and "is_7" not in text
 
 
 def test_markdown_escapes_any_cell() -> None:
