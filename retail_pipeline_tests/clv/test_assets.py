@@ -429,7 +429,7 @@ def test_parts_on_all_cores_equal_one_part(
     assert (whole["discounted_value"] <= whole["predicted_value"]).all()
     again = score.labels(database, model, AS_OF)
     pd.testing.assert_frame_equal(again, everybody, check_exact=True)
-    with pytest.raises(PipelineError, match="nobody has a purchase before 1999-01-01"):
+    with pytest.raises(PipelineError, match="no customer has a purchase before 1999-01-01"):
         score.scored_parts(database, model, date(1999, 1, 1), 0.0)
 
 

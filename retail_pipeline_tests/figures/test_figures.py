@@ -16,7 +16,7 @@ from matplotlib.container import BarContainer
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
-from retail_pipeline.clv.data.features import CLOCKS
+from retail_pipeline.clv.data.features import CALENDAR
 from retail_pipeline.clv.evaluation import selection
 from retail_pipeline.clv.monitoring import stability
 from retail_pipeline.figures import models, monitoring
@@ -513,7 +513,7 @@ def test_predictions_are_drawn_however_little_they_moved():
 
 
 def test_figures_have_the_bounds_of_checks_and_selection():
-    assert monitoring.CALENDAR == CLOCKS
+    assert monitoring.CALENDAR == CALENDAR
     assert monitoring._MUCH == stability.CHANGED
     assert (selection.LOWEST_BIAS, selection.HIGHEST_BIAS) == models._ACCEPTED_BIAS
 

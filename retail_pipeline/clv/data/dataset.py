@@ -86,14 +86,15 @@ def population(features: pd.DataFrame, as_of: date) -> pd.DataFrame:
     """
     found = at_date(features, as_of)
     if found.empty:
-        raise nobody(as_of)
+        raise no_customers(as_of)
     return found
 
 
-def nobody(as_of: date) -> PipelineError:
+def no_customers(as_of: date) -> PipelineError:
     """Return the error for a date before the first purchase of all customers."""
     return PipelineError(
-        f"nobody has a purchase before {as_of}: choose a later as-of date, or load earlier data"
+        f"no customer has a purchase before {as_of}: choose a later as-of date, "
+        "or load earlier data"
     )
 
 

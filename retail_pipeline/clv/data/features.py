@@ -41,7 +41,7 @@ class Feature:
         log: Position among the logarithms of the regression.
         root: Position among the square roots of the regression.
         ratio: Positions in the design matrix of the boosted model, with the transformation there.
-        is_clock: Whether it changes with the calendar or the age of the shop alone.
+        is_calendar: Whether it changes with the calendar or the age of the shop alone.
     """
 
     name: str
@@ -50,13 +50,13 @@ class Feature:
     log: int = 0
     root: int = 0
     ratio: Mapping[int, Ratio] = field(default_factory=dict)
-    is_clock: bool = False
+    is_calendar: bool = False
 
 
 GROUPS: Final[Mapping[str, tuple[Feature, ...]]] = {
     "lifetime": (
-        Feature("age_days", trees=3, log=6, is_clock=True),
-        Feature("days_since_registration", is_clock=True),
+        Feature("age_days", trees=3, log=6, is_calendar=True),
+        Feature("days_since_registration", is_calendar=True),
     ),
     "recency": (
         Feature("recency_days", "age", trees=2, log=5),
@@ -64,7 +64,9 @@ GROUPS: Final[Mapping[str, tuple[Feature, ...]]] = {
     ),
     "frequency": (
         Feature("purchase_days", trees=1, log=1),
-        Feature("active_months", "count", trees=23, log=14, ratio={20: "per_month"}, is_clock=True),
+        Feature(
+            "active_months", "count", trees=23, log=14, ratio={20: "per_month"}, is_calendar=True
+        ),
     ),
     "value per purchase": (
         Feature("mean_purchase_value", trees=5, log=3),
@@ -95,9 +97,9 @@ GROUPS: Final[Mapping[str, tuple[Feature, ...]]] = {
         Feature("trend_90d", "total", ratio={28: "over_unit"}),
     ),
     "same season a year ago": (
-        Feature("net_amount_year_ago_90d", "total", ratio={11: "relative"}, is_clock=True),
+        Feature("net_amount_year_ago_90d", "total", ratio={11: "relative"}, is_calendar=True),
         Feature(
-            "net_amount_year_ago_180d", "total", trees=19, ratio={12: "relative"}, is_clock=True
+            "net_amount_year_ago_180d", "total", trees=19, ratio={12: "relative"}, is_calendar=True
         ),
     ),
     "rhythm": (
@@ -125,7 +127,7 @@ GROUPS: Final[Mapping[str, tuple[Feature, ...]]] = {
     "place and time": (
         *(Feature("country"), Feature("channel")),
         *(Feature("weekend_share"), Feature("mean_hour")),
-        Feature("month_of_year", is_clock=True),
+        Feature("month_of_year", is_calendar=True),
     ),
 }
 """The features by the groups that explanations name, in the order in which they are shown."""
@@ -159,4 +161,4 @@ RATIOS: Final = tuple(
 )
 """Columns of the boosted model's design matrix: feature and transformation."""
 
-CLOCKS: Final = frozenset(feature.name for feature in ALL if feature.is_clock)
+CALENDAR: Final = frozenset(feature.name for feature in ALL if feature.is_calendar)

@@ -15,7 +15,7 @@ from retail_pipeline.clv.data.sampling import (
 )
 from retail_pipeline.postgres import Database
 
-WORTH: Final = ("predicted_value", "discounted_value", "predicted_margin", "discounted_margin")
+MONEY: Final = ("predicted_value", "discounted_value", "predicted_margin", "discounted_margin")
 """The money columns of `clv.predictions` except the interval ends."""
 
 Ids = tuple[str | None, str | None]
@@ -58,7 +58,7 @@ def parts(database: Database, as_of: date) -> list[Ids]:
         [count_parts(_customers(database, as_of)), as_of],
     )
     if found.empty:
-        raise dataset.nobody(as_of)
+        raise dataset.no_customers(as_of)
     starts = [None, *found["first_id"].astype(str)[1:], None]
     return list(pairwise(starts))
 

@@ -1,10 +1,11 @@
 """80 % intervals of predictions: the 10th and 90th percentile of each customer's distribution.
 
 A customer's outcome is 0 with probability 1 - P(active), else Gamma distributed with the mean and
-shape that the model predicts given a purchase (a hurdle-Gamma distribution). Two things are
-calibrated on out-of-time tests, per group of customers: the mean of buyers, and the shape of the
-distribution through the probability integral transform (Dawid 1984; Diebold, Gunther, Tay 1998).
-Cut-offs of the same season as the as-of date have a higher weight, as errors repeat every year.
+shape that the model predicts given a purchase (a hurdle-Gamma distribution). The Gamma part is
+calibrated on out-of-time tests, per group of customers: first its mean, by actual over expected
+value of buyers, then its form, by the probability integral transform (Dawid 1984; Diebold, Gunther,
+Tay 1998). Cut-offs of the same season as the as-of date have a higher weight, as errors repeat
+every year.
 
 The lower end is 0 if P(value = 0) is .10 or more; the interval is [0, 0] if it is .90 or more.
 """

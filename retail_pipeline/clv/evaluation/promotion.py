@@ -38,7 +38,7 @@ class Served:
 
     Attributes:
         model_version: The version.
-        decision: The rule's decision; with a pin, its model name and reason are the pin's.
+        decision: The rule's decision; if a version is pinned, with that version's model and reason.
         is_pinned: Whether a person has pinned the version.
     """
 

@@ -41,7 +41,7 @@ class GammaGamma:
             FitError: There is no customer, or no finite maximum was found.
         """
         if not len(means):
-            raise FitError("nobody has a purchase value")
+            raise FitError("no customer has a purchase value")
         scale = float(np.exp(np.mean(np.log(means))))
         if logs is not None:
             logs = logs - counts * np.log(scale)

@@ -91,7 +91,7 @@ class PurchaseProcess(ABC):
             FitError: No customer bought twice, or no finite maximum was found.
         """
         if not np.any(history.repeats > 0):
-            raise FitError("nobody has purchased on two days")
+            raise FitError("no customer has bought on two days")
         rows, place = history.alike
         distinct, counts = history.rows(rows), np.bincount(place).astype(float)
         scale = max(float(np.average(distinct.age, weights=counts)), 1.0)

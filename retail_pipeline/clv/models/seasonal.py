@@ -5,9 +5,9 @@ estimated from its errors at past cut-offs. The error at cut-off c is
 
     r(c) = log(predicted total / actual total)
 
-and the season of a date is the error at the cut-off a year before less the mean error of the last
-twelve cut-offs. The mean error itself is not corrected: that made totals worse on every data set
-tried. The season is shrunk by the history before the cut-off; with 60 days it counts half.
+and the season of a date is the error at the cut-off a year before, less the mean error of the last
+twelve cut-offs. The mean error itself is not corrected, as that made totals worse on every data set
+tried. The season is shrunk if the history before the cut-off was short: at 60 days it counts half.
 
 Source:
     Trials on simulated shops and on Online Retail II: docs/methodology.md, "Season".

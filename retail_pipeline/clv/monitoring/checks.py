@@ -44,7 +44,7 @@ def features_are_stable(step: Step) -> dg.AssetCheckResult:
 
     Features that change with the calendar or the age of the shop are left out.
     """
-    from retail_pipeline.clv.data.features import CLOCKS
+    from retail_pipeline.clv.data.features import CALENDAR
     from retail_pipeline.clv.monitoring.stability import CHANGED
 
     found = step.row(
@@ -54,9 +54,9 @@ def features_are_stable(step: Step) -> dg.AssetCheckResult:
         "count(*) filter (where reference = 'previous' and is_changed) as changed_previous, "
         "string_agg(quantity || ' (' || reference || ')', ', ' order by stability_index desc) "
         f"filter (where is_changed) as changed from {_COMPARED} "
-        "where not is_prediction and quantity <> all(%(clocks)s)",
+        "where not is_prediction and quantity <> all(%(calendar)s)",
         bar=CHANGED,
-        clocks=sorted(CLOCKS),
+        calendar=sorted(CALENDAR),
     )
     if not found["compared"]:
         return warned(found, "no earlier features are there to compare with")
@@ -84,7 +84,7 @@ def what_was_predicted_came(step: Step) -> dg.AssetCheckResult:
     if not found:
         return warned(found, f"no prediction over {step.horizon_days} days has come due")
     if found["ratio"] is None:
-        return warned(found, "nothing was predicted, so no ratio tells what came of it")
+        return warned(found, "nothing was predicted, so no ratio can be computed")
     if not LOWEST_RATIO <= found["ratio"] <= HIGHEST_RATIO:
         return warned(
             found,

@@ -3,7 +3,7 @@
 Features depend on each other: purchases of the last quarter cannot exceed all purchases, and the
 last purchase cannot be before the first. So features are divided by the customer's own scale:
 windows become shares of the total, amounts multiples of the mean purchase, recency a share of age.
-Groups can then be exchanged between customers, and multiplied by the scale again the features still
+Groups can then be exchanged between customers: multiplied by the scale again, the features still
 describe a possible customer.
 """
 

@@ -32,7 +32,7 @@ def predictions(step: Step) -> tuple[int, dict[str, Any]]:
         model_version=serving.model_version,
         predicted_at=pd.Timestamp.now(UTC),
     )
-    totals = {name: float(frame[name].sum()) for name in tables.WORTH if name in frame}
+    totals = {name: float(frame[name].sum()) for name in tables.MONEY if name in frame}
     rows = database.publish(
         "clv.predictions",
         tables.exact(frame, "lower_80", "upper_80", *totals),

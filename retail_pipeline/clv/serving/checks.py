@@ -50,7 +50,7 @@ def predictions_are_possible(step: Step) -> dg.AssetCheckResult:
         "as impossible_orders, "
         "count(*) filter (where clv_decile not between 1 and 10) as impossible_deciles, "
         "count(*) filter (where not (discounted_value between 0 and predicted_value) "
-        "or predicted_margin in ('NaN', 'Infinity', '-Infinity')) as impossible_worth "
+        "or predicted_margin in ('NaN', 'Infinity', '-Infinity')) as impossible_amounts "
         "from clv.predictions where as_of_date = %(as_of)s and horizon_days = %(horizon)s"
     )
     wrong = sum(count for name, count in found.items() if name != "predictions")
@@ -127,8 +127,8 @@ def intervals_say_something(step: Step) -> dg.AssetCheckResult:
 def last_year_was_predicted_well(step: Step) -> dg.AssetCheckResult:
     """The model's total at the cut-off a year before was within a fifth of the actual total.
 
-    If the seasonal model serves and was not tested then, only the test of the model without season
-    exists. Its error is what the season corrects, so the check passes.
+    If a seasonal model serves that was not tested then, the row shows the test of the model without
+    season. The season corrects its error, so the check passes.
     """
     found = step.row(
         "select predicted_value, lower_80, upper_80, predicted_year_ago, actual_year_ago, "

@@ -135,7 +135,7 @@ def test_trees_abstain_where_no_buyer_is_left_of_many_rows() -> None:
 
 
 def test_only_returns() -> None:
-    with pytest.raises(PipelineError, match="nobody has a purchase"):
+    with pytest.raises(PipelineError, match="no customer has a purchase"):
         value_customers(
             world.features(of_one([5.0]), [AS_OF]).iloc[:0], of_one([-5.0]), AS_OF, HORIZON
         )

@@ -328,7 +328,7 @@ def test_the_checks_see_harm(served: Database) -> None:
         assert not seen[check].passed and seen[check].severity is AssetCheckSeverity.WARN
     served.execute("update clv.realised_predictions set predicted_value = 0")
     description = results(run(served, MONITORING_CHECKS))["what_was_predicted_came"].description
-    assert description == "nothing was predicted, so no ratio tells what came of it"
+    assert description == "nothing was predicted, so no ratio can be computed"
     for table in ("drift", "realised_predictions"):
         served.execute(f"delete from clv.{table}")
     # A check without data does not pass.
