@@ -14,6 +14,8 @@ _MODELS = {
     "bg_nbd_gamma_gamma": "BG/NBD + Gamma-Gamma",
     "pareto_nbd_gamma_gamma": "Pareto/NBD + Gamma-Gamma",
     "boosted_pareto_nbd": "Boosted Pareto/NBD",
+    "seasonal_pareto_nbd": "Seasonal Pareto/NBD",
+    "seasonal_boosted_pareto_nbd": "Seasonal boosted Pareto/NBD",
 }
 _SYMBOLS = {"": "", "GBP": "£", "USD": "$", "EUR": "€", "JPY": "¥"}
 _STEPS = ((1e9, "B"), (1e6, "M"), (1e3, "k"), (1.0, ""))

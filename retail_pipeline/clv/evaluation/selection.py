@@ -21,16 +21,12 @@ import pandas as pd
 
 from retail_pipeline.clv.evaluation.metrics import METRICS
 from retail_pipeline.clv.models.baselines import Mean
-from retail_pipeline.clv.models.boosted import BoostedParetoNBD
 from retail_pipeline.clv.models.btyd import ParetoNBDGammaGamma
-from retail_pipeline.clv.models.seasonal import SeasonalBoosted, SeasonalParetoNBD
+from retail_pipeline.clv.models.seasonal import WITHOUT_SEASON
 
 INCUMBENT: Final = ParetoNBDGammaGamma.name
 LAST_RESORT: Final = Mean.name
-WITH_SEASON: Final = {
-    ParetoNBDGammaGamma.name: SeasonalParetoNBD.name,
-    BoostedParetoNBD.name: SeasonalBoosted.name,
-}
+WITH_SEASON: Final = {without: seasonal for seasonal, without in WITHOUT_SEASON.items()}
 """The seasonal version of a model, by the name of the model without season."""
 
 LOWEST_BIAS: Final = 0.75
@@ -115,8 +111,10 @@ def choose(backtest_metrics: pd.DataFrame, fitted: Collection[str], as_of: date)
         reason = f"no model met the rule ({_objections(board)})"
         return replace(_unvalidated(fitted, reason), cutoffs=days, leaderboard=shown)
     winner = board[board["eligible"]].iloc[0]
-    name, reason = winner["model_name"], _reason(board, winner, len(days))
+    name = winner["model_name"]
     better = _totals_with_season(usable, name)
+    others = board[board["model_name"] != WITH_SEASON.get(name)] if better else board
+    reason = _reason(others, winner, len(days))
     if better:
         serves = shown["model_name"] == WITH_SEASON[name]
         shown.loc[serves, "eligible"], shown.loc[serves, "objection"] = True, ""

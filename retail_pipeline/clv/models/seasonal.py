@@ -166,6 +166,13 @@ class SeasonalBoosted(ValueModel):
         return self
 
 
+WITHOUT_SEASON: Final = {
+    SeasonalParetoNBD.name: ParetoNBDGammaGamma.name,
+    SeasonalBoosted.name: BoostedParetoNBD.name,
+}
+"""The model without season, by the name of its seasonal version."""
+
+
 def _log_seasons(frame: pd.DataFrame, horizon_days: int) -> tuple[float, float, str]:
     """Return the logarithms of the season's factors for orders and value, and their cut-off.
 

@@ -52,12 +52,16 @@ def prediction_reasons(step: Step) -> tuple[int, dict[str, Any]]:
     op_tags={"dagster/priority": "-1"},
 )
 def feature_importance(step: Step) -> tuple[int, dict[str, Any]]:
-    """A group of features: how much worse the champion predicts with it shuffled, out of time."""
+    """A group of features: how much worse the champion predicts with it shuffled, out of time.
+
+    A season moves all customers alike: of a seasonal model, the one without season is measured.
+    """
     import pandas as pd
 
     from retail_pipeline.clv.data import dataset
     from retail_pipeline.clv.data import tables as inputs
     from retail_pipeline.clv.evaluation import promotion
+    from retail_pipeline.clv.models.seasonal import WITHOUT_SEASON
     from retail_pipeline.clv.monitoring import importance, tables
 
     database, as_of, horizon_days = step.database, step.as_of, step.horizon_days
@@ -68,7 +72,8 @@ def feature_importance(step: Step) -> tuple[int, dict[str, Any]]:
         needed = [*dataset.training_cutoffs(due, due[-1], horizon_days), due[-1]]
         features = tables.features(database, needed, most=importance.MOST_TRAINING_ROWS)
         entries = tables.entries_of(database, features["customer_id"], as_of)
-        table = importance.at_cutoff(name, features, entries, due[-1], as_of, horizon_days)
+        fitted = WITHOUT_SEASON.get(name, name)
+        table = importance.at_cutoff(fitted, features, entries, due[-1], as_of, horizon_days)
     rows = database.publish(
         "clv.feature_importance",
         table.assign(as_of_date=pd.Timestamp(as_of), horizon_days=horizon_days),

@@ -182,9 +182,9 @@ def comparisons(
     now = rows(mart, "as_of_date = %(as_of)s")
     yield "training", now, rows("clv.training_set", _OF_HORIZON)
     yield "previous", now, rows(mart, _MONTH_BEFORE)
-    columns = ("customer_id", "as_of_date", *PREDICTED)
+    columns = ("customer_id", "as_of_date", *PREDICTED[:3])
     now = rows("clv.predictions", f"{_OF_HORIZON} and as_of_date = %(as_of)s", *columns)
-    tested = rows("clv.backtest_predictions", _LATEST_TEST, "cutoff_date", *PREDICTED)
+    tested = rows("clv.backtest_predictions", _LATEST_TEST, "cutoff_date", *PREDICTED[:3])
     yield "training", now, tested.rename(columns={"cutoff_date": "as_of_date"})
     yield "previous", now, rows("clv.predictions", _SERVED_BEFORE, *columns)
 

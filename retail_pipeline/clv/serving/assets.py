@@ -55,6 +55,7 @@ def totals(step: Step) -> tuple[int, dict[str, Any]]:
     import pandas as pd
 
     from retail_pipeline.clv.data import tables
+    from retail_pipeline.clv.models.seasonal import WITHOUT_SEASON
     from retail_pipeline.clv.serving import totals as groups
 
     served = _served(step, "expected_orders", "value_shape", "clv_decile")
@@ -62,12 +63,12 @@ def totals(step: Step) -> tuple[int, dict[str, Any]]:
     traits = tables.traits(step.database, step.as_of, step.horizon_days)
     customers = served.merge(traits, on="customer_id", how="left", validate="one_to_one")
     tests = tables.totals_tested(step.database, step.as_of, step.horizon_days, model)
-    levels = groups.level_draws(tests, pd.Timestamp(step.as_of), model in groups.WITHOUT_SEASON)
+    levels = groups.level_draws(tests, pd.Timestamp(step.as_of), model in WITHOUT_SEASON)
     table = groups.group_totals(customers.fillna({"actual_before": 0.0}), levels)
     then = model
     year_ago = groups.year_before(tests, pd.Timestamp(step.as_of))
-    if not year_ago and model in groups.WITHOUT_SEASON:
-        then = groups.WITHOUT_SEASON[model]
+    if not year_ago and model in WITHOUT_SEASON:
+        then = WITHOUT_SEASON[model]
         others = tables.totals_tested(step.database, step.as_of, step.horizon_days, then)
         year_ago = groups.year_before(others, pd.Timestamp(step.as_of))
     everyone = table["grouping"] == "all"

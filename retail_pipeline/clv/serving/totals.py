@@ -13,9 +13,6 @@ import pandas as pd
 from scipy.sparse import csr_array
 
 from retail_pipeline.clv.models.base import Array
-from retail_pipeline.clv.models.boosted import BoostedParetoNBD
-from retail_pipeline.clv.models.btyd import ParetoNBDGammaGamma
-from retail_pipeline.clv.models.seasonal import SeasonalBoosted, SeasonalParetoNBD
 
 GROUPINGS: Final = ("all", "segment", "clv_decile", "country", "channel", "cohort_year")
 COLUMNS: Final = [
@@ -23,12 +20,6 @@ COLUMNS: Final = [
     *("expected_orders", "expected_buyers", "actual_before"),
 ]
 DRAWS: Final = 400
-
-WITHOUT_SEASON: Final = {
-    SeasonalParetoNBD.name: ParetoNBDGammaGamma.name,
-    SeasonalBoosted.name: BoostedParetoNBD.name,
-}
-"""The model without season, by the name of its seasonal version."""
 
 _SEED = 20_231
 _CUSTOMERS_AT_ONCE = 4_000
