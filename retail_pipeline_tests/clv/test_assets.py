@@ -48,7 +48,7 @@ SERVED = AssetSelection.assets(
     *("clv/predictions", "clv/totals", "clv/segments", "clv/rfm_segments", "clv/segment_changes"),
 )
 UNKNOWN_SEASON = {"last_year_was_predicted_well": "WARN"}
-"""The history of these tests is too short to know what came a year before."""
+"""The history of these tests is too short for a cut-off a year before."""
 
 CHECKS = SERVED - SERVED.without_checks()
 

@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from typing import Final, Literal
 
 Scale = Literal["", "age", "count", "unit", "total"]
-"""The quantity of the customer that a feature is divided by in explanations: days since the first
-purchase, number of purchases, money per purchase, or money in all."""
+"""The customer's own quantity by which explanations divide a feature: days since the first purchase
+(`age`), purchases (`count`), money per purchase (`unit`), or money in all (`total`)."""
 
 Ratio = Literal[
     "raw",

@@ -74,7 +74,7 @@ def backtest_summary(step: Step) -> tuple[int, dict[str, Any]]:
 
     Each tested cut-off is reported as a partition of `clv/backtest`. The main job cannot include
     `clv/backtest` itself: Dagster would require a choice of partitions, which a new instance does
-    not have and which change every month. A separate run for it could end after the main job.
+    not have and which change every month. A run launched by the main job could end after it.
     """
     from retail_pipeline.clv.data import dataset, tables
     from retail_pipeline.clv.evaluation import stored_backtest
@@ -103,7 +103,7 @@ def backtest_summary(step: Step) -> tuple[int, dict[str, Any]]:
 
 @clv_asset("clv/candidates", "clv/backtest_summary", table="model_decisions", kinds=_KINDS)
 def model(step: Step) -> tuple[int, dict[str, Any]]:
-    """The decision which model serves: the champion, with its metrics and the reason."""
+    """A decision on the model that serves: the champion, with its metrics and the reason."""
     from retail_pipeline.clv.data import tables
     from retail_pipeline.clv.evaluation import promotion, selection
     from retail_pipeline.clv.models import registry

@@ -23,10 +23,10 @@ def test_the_last_training_cutoff_is_a_whole_horizon_before_the_as_of_date(
     """From 1 October to 30 December there are 90 days, to 29 December 89."""
     entries = world.entries(customers=40)
     features = world.features(entries, world.month_starts(as_of))
-    labelled = dataset.training_set(
+    labeled = dataset.training_set(
         dataset.prepare_features(features), dataset.prepare_entries(entries), as_of, HORIZON_DAYS
     )
-    assert labelled["as_of_date"].max() == pd.Timestamp(latest)
+    assert labeled["as_of_date"].max() == pd.Timestamp(latest)
 
 
 @pytest.mark.parametrize(

@@ -61,9 +61,9 @@ def test_everybody_is_scored_by_models_of_a_sample(
     found = valuation.value_customers(*marts, AS_OF, HORIZON)
     everybody = dataset.population(marts[0], AS_OF)["customer_id"]
     assert found.predictions["customer_id"].tolist() == everybody.tolist()
-    learned = set(found.training_set["customer_id"])
-    assert learned < set(everybody)
-    assert set(found.backtest.predictions["customer_id"]) == learned
+    sampled = set(found.training_set["customer_id"])
+    assert sampled < set(everybody)
+    assert set(found.backtest.predictions["customer_id"]) == sampled
     assert found.predictions["clv_decile"].value_counts().between(30, 50).all()
 
 

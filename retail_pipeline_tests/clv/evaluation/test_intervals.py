@@ -14,7 +14,7 @@ SHARES = st.floats(0.001, 0.999)
 
 
 def customers(cutoff: str, seed: int, stretch: float = 1.0, size: int = 4_000) -> pd.DataFrame:
-    """Customers whose outcomes follow their predictions, but for a stretch of the level."""
+    """Return customers whose outcomes follow their predictions, multiplied by `stretch`."""
     random = np.random.default_rng(seed)
     orders = random.lognormal(-0.5, 1.2, size)
     active = -np.expm1(-orders)
@@ -59,8 +59,8 @@ def test_the_lower_end_is_zero_exactly_where_nothing_is_likely_enough(
 
 @pytest.mark.parametrize("stretch", [0.5, 1.0, 2.0])
 def test_one_outcome_in_ten_is_missed_on_either_side(stretch: float) -> None:
-    learned = [customers(f"2021-0{month}-01", month, stretch) for month in (1, 2, 3)]
-    calibration = intervals.calibrate(pd.concat(learned, ignore_index=True))
+    past = [customers(f"2021-0{month}-01", month, stretch) for month in (1, 2, 3)]
+    calibration = intervals.calibrate(pd.concat(past, ignore_index=True))
     new = customers("2021-08-01", 9, stretch)
     sure = new[new["probability_active"] > 0.95]
     assert missed(calibration, sure) == pytest.approx((0.1, 0.1), abs=0.04)
@@ -83,7 +83,7 @@ def test_a_cutoff_at_which_nothing_was_expected_teaches_nothing() -> None:
 
 
 def test_the_season_weighs_as_the_decision_says() -> None:
-    """docs/decisions/0016."""
+    """The weights are those of docs/decisions/0016."""
     weights = [intervals._season_weight(month, date(2021, 1, 15)) for month in range(1, 13)]
     assert [round(weight, 1) for weight in weights[:4]] == [21.0, 8.4, 1.4, 1.0]
     assert weights[11] == weights[1] and min(weights) == weights[6] >= 1.0

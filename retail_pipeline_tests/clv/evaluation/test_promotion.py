@@ -36,8 +36,8 @@ def today() -> pd.DataFrame:
 @pytest.fixture(scope="module")
 def candidates(today: pd.DataFrame) -> list[Candidate]:
     entries = dataset.prepare_entries(world.entries(customers=120))
-    labelled = dataset.training_set(today, entries, AS_OF, 90)
-    return fit_candidates(labelled, dataset.population(today, AS_OF), 90)
+    labeled = dataset.training_set(today, entries, AS_OF, 90)
+    return fit_candidates(labeled, dataset.population(today, AS_OF), 90)
 
 
 def training(as_of: date = AS_OF, at: datetime = NOW) -> registry.Training:
@@ -96,7 +96,7 @@ def test_a_promotion_leaves_one_champion_and_the_reason(
     later = [Candidate("mean", Mean(90).fit(_one_row()), None, 1, 0.0)]
     july = date(2021, 7, 1)
     registry.save_candidates(database, later, training(july, NOW.replace(month=7)))
-    assert statuses(database)[INCUMBENT] == "champion", "a challenger alone dethrones nobody"
+    assert statuses(database)[INCUMBENT] == "champion", "a single challenger changes no champion"
     promotion.promote(
         database, decision("mean"), registry.candidate_versions(database, july, 90), july, 90, NOW
     )

@@ -64,7 +64,7 @@ def test_the_gini_tolerance_is_inclusive() -> None:
 
 
 def test_where_all_outcomes_are_equal_the_ranking_is_undefined_in_words() -> None:
-    """A subscription: each customer brings the same, so that there is nothing to rank."""
+    """A subscription: all customers spend the same, so no ranking can be measured."""
     alike = {"normalized_gini": float("nan")}
     decision = decide(rows(PARETO, **alike), rows("linear_regression", **alike, tweedie_deviance=1))
     assert (decision.model_name, decision.validated) == (PARETO, True)
@@ -113,7 +113,7 @@ def test_without_three_shared_cutoffs_each_is_compared_with_the_incumbent_at_its
 
 @pytest.mark.parametrize("bad", [{"normalized_gini": 0.75}, {"mae": 1.1}])
 def test_gates_are_those_of_the_incumbent_at_the_same_cutoffs(bad: dict[str, float]) -> None:
-    """In the mean over all six the incumbent ranks worse and errs more."""
+    """Over all six cut-offs the incumbent has a lower Gini and a higher error."""
     incumbent = rows(PARETO, HARD, normalized_gini=0.6, mae=1.5) + rows(PARETO, EASY)
     others = rows("last_window", HARD, tweedie_deviance=60)
     decision = decide(
@@ -143,7 +143,7 @@ def test_a_third_model_that_abstained_a_year_ago_does_not_take_the_veto_away() -
 
 
 def test_a_year_ago_is_compared_at_cutoffs_that_both_were_tested_at() -> None:
-    """Half a month lies between the date of a year ago and the month firsts around it."""
+    """The date of a year ago lies half a month from the nearest month starts."""
     challenger = rows("linear_regression", CUTOFFS[:2], tweedie_deviance=40)
     challenger += rows("linear_regression", ("2021-04-01", "2021-05-01"), tweedie_deviance=40)
     incumbent = rows(PARETO, (*CUTOFFS[:2], "2021-04-01", "2021-05-01"))

@@ -118,7 +118,7 @@ def test_the_shape_of_totals_is_that_of_draws() -> None:
 
 
 def test_a_frequent_customer_is_valued_at_the_own_mean() -> None:
-    """Counts and means alone say nothing of p here, and value all at the average (case 02)."""
+    """Counts and means alone do not determine p here and value all customers at the average."""
     random = np.random.default_rng(7)
     counts, own = random.integers(12, 30, 80), random.uniform(400, 3_000, 80)
     purchases = random.gamma(8, np.repeat(own, counts) / 8)
@@ -130,7 +130,7 @@ def test_a_frequent_customer_is_valued_at_the_own_mean() -> None:
 
 
 def posterior_purchases(model: ParetoNBD | BGNBD, data: Purchases, days: float) -> np.ndarray:
-    """Draw 40,000 futures per customer from the model's own story."""
+    """Return 40,000 simulated futures per customer, drawn from the model's assumptions."""
     random, size = np.random.default_rng(1), (len(data), 40_000)
     alive = random.random(size) < model.probability_alive(data)[:, None]
     rate = random.gamma((model.r + data.repeats)[:, None], size=size)
@@ -206,7 +206,7 @@ def test_nobody_coming_back_cannot_be_fitted() -> None:
 
 
 def cdnow() -> Purchases:
-    """The CDNOW sample (weeks) that the package lifetimes brings along."""
+    """Return the CDNOW sample (in weeks) that the package lifetimes contains."""
     lifetimes = pytest.importorskip("lifetimes", reason="lifetimes is not installed")
     path = Path(lifetimes.__file__).parent / "datasets" / "cdnow_customers_summary.csv"
     table = pd.read_csv(path)
@@ -256,7 +256,7 @@ def test_parameters_are_recovered_within_three_standard_errors() -> None:
 
 
 def _information(logs: np.ndarray, data: Purchases) -> np.ndarray:
-    """The outer products of the scores in the logs of the parameters, by central differences."""
+    """Return the outer products of the scores in the logs of parameters, by differences."""
     step = 1e-4
     scores = [
         (

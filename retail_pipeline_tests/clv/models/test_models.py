@@ -1,4 +1,4 @@
-"""The models on awkward data: each copes or abstains by name, and the valuation goes on."""
+"""The models on awkward data: each predicts or abstains by name, and the valuation goes on."""
 
 from datetime import date
 
@@ -110,14 +110,14 @@ def test_nobody_came_back(entries: pd.DataFrame) -> None:
 def test_without_past_outcomes_the_average_counts_what_followed_a_first_purchase(
     amounts: list[list[float]], value: float, orders: float
 ) -> None:
-    """A first purchase is no rate: each customer has exactly one, at the age of nothing."""
+    """A first purchase counts in no rate, as every customer has exactly one, at age 0."""
     entries = pd.concat(
         of_one(each, "2021-02-27").assign(customer_id=f"c{number}")
         for number, each in enumerate(amounts)
     )
     frame = dataset.prepare_features(world.features(entries, [AS_OF]))
-    labelled = frame.iloc[:0].assign(future_value=0.0, future_orders=0.0)
-    model = Mean(HORIZON).fit(dataset.learning_frame(labelled, frame))
+    labeled = frame.iloc[:0].assign(future_value=0.0, future_orders=0.0)
+    model = Mean(HORIZON).fit(dataset.learning_frame(labeled, frame))
     assert (model.value_, model.orders_) == pytest.approx((value, orders))
     assert model.active_ == pytest.approx(1 - np.exp(-orders))
 
@@ -127,7 +127,7 @@ def test_trees_abstain_where_no_buyer_is_left_of_many_rows() -> None:
     frame = pd.DataFrame(
         {"as_of_date": AS_OF, "future_value": np.zeros(rows), "mean_purchase_value": 9.0}
     )
-    frame.loc[1, "future_value"] = 9.0  # every second row is learned from, this one is not
+    frame.loc[1, "future_value"] = 9.0  # the fit uses every second row, and not this one
     frame["future_orders"] = np.sign(frame["future_value"])
     for model in (DecisionTree, RandomForest):
         with pytest.raises(AbstainError, match=f"of the {model.MOST_ROWS} past customers"):

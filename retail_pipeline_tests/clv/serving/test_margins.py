@@ -1,4 +1,4 @@
-"""What predictions are worth: laws of discounting and of margin, closed forms, what was known."""
+"""Discounting and margin: laws, closed forms, and costs as known before a date."""
 
 from datetime import date
 
@@ -37,7 +37,7 @@ scales = st.floats(0.5, 500)
 
 
 def rows(drawn: list[tuple[int, int, float]]) -> pd.DataFrame:
-    """Features of customers: purchase days, age, recency as a share of the age."""
+    """Return features of customers from purchase days, age, and recency as a share of the age."""
     frame = pd.DataFrame(drawn, columns=["purchase_days", "age_days", "silence"])
     frame["recency_days"] = np.floor(frame["age_days"] * frame["silence"])
     frame.loc[frame["purchase_days"] == 1, "recency_days"] = frame["age_days"]
@@ -90,7 +90,7 @@ def test_at_rate_0_nothing_changes_by_a_bit(
 def test_whose_orders_come_sooner_loses_less(
     model: ValueModel, drawn: list[tuple[int, int, float]], rate: float
 ) -> None:
-    """Nobody's orders are expected to speed up, so no value is worth less than an even spread's."""
+    """Expected orders never speed up, so no value is below that of an even spread."""
     frame = rows(drawn)
     even = present_value_factors(LastWindow(model.horizon_days), frame, rate)
     assert (present_value_factors(model, frame, rate) >= even - 1e-9).all()
@@ -98,7 +98,7 @@ def test_whose_orders_come_sooner_loses_less(
 
 @pytest.mark.parametrize("rate", [0.05, 0.15])
 def test_over_an_endless_horizon_it_is_the_published_dert(rate: float) -> None:
-    """DERT (Fader, Hardie, Lee 2005) by its confluent hypergeometric function, given alive."""
+    """Return DERT given alive, by its confluent hypergeometric function (Fader and others 2005)."""
     frame = rows([(3, 90, 0.5), (12, 400, 0.1), (1, 700, 1.0), (30, 365, 0.0)])
     model = ParetoNBDGammaGamma(horizon_days=200 * 365)
     model.purchases_ = process = ParetoNBD(r=0.55, alpha=74, s=0.61, beta=82)

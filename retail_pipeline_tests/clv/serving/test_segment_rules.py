@@ -1,4 +1,4 @@
-"""The edges of decision segments: deciles 9 and 5, probabilities .5 and .2 in half a year."""
+"""The limits of segments: deciles 9 and 5, probabilities .5 and .2 in half a year."""
 
 import numpy as np
 import pandas as pd

@@ -1,4 +1,4 @@
-"""Totals of groups: sums of customers, and intervals that hold what comes."""
+"""Totals of groups are sums of customers, and their intervals hold the actual totals."""
 
 import numpy as np
 import pandas as pd
@@ -71,8 +71,8 @@ def test_eight_of_ten_totals_lie_inside() -> None:
     table = totals.group_totals(customers, np.ones(totals.DRAWS))
     for _, row in table[table["grouping"].isin(["all", "segment"])].iterrows():
         some = customers[(customers["segment"] == row["group_value"]) | (row["grouping"] == "all")]
-        came = np.array([outcomes(some.reset_index(), seed).sum() for seed in range(300)])
-        inside = ((came >= row["lower_80"]) & (came <= row["upper_80"])).mean()
+        actual = np.array([outcomes(some.reset_index(), seed).sum() for seed in range(300)])
+        inside = ((actual >= row["lower_80"]) & (actual <= row["upper_80"])).mean()
         assert inside == pytest.approx(0.8, abs=0.1), row["group_value"]
 
 

@@ -92,7 +92,7 @@ Small = tuple[pd.DataFrame, pd.DataFrame, Valuation]
 
 @pytest.fixture(scope="module")
 def small() -> Small:
-    """Features and entries of a small shop, and what they are valued at."""
+    """Return features and entries of a small shop, and their valuation."""
     entries = world.entries(customers=60)
     features = world.features(entries, world.month_starts(AS_OF, months=8))
     return features, entries, value_customers(features, entries, AS_OF, HORIZON)
@@ -128,7 +128,7 @@ def test_what_becomes_known_on_or_after_the_date_changes_nothing(
 def test_what_came_after_a_cutoff_changes_no_prediction_there(
     features: pd.DataFrame, entries: pd.DataFrame
 ) -> None:
-    """No scaler, no likelihood and no tree has seen the outcome it is tested on."""
+    """No scaler, likelihood or tree is fitted to the outcome that it is tested on."""
     from retail_pipeline.clv.evaluation import backtest
 
     cutoff = date(2020, 12, 1)
@@ -156,7 +156,7 @@ def test_what_came_after_a_cutoff_changes_no_prediction_there(
 def test_one_timers_and_the_silent_stay_in_training_test_and_service(
     entries: pd.DataFrame, valuation: Valuation
 ) -> None:
-    """Dropping those who never come back filters on the outcome and flatters every metric."""
+    """Dropping customers who never buy again filters on the outcome and flatters every metric."""
     first = entries[entries["net_amount"] > 0].groupby("customer_id")["date_day"].min()
     for cutoff, rows in valuation.training_set.groupby("as_of_date"):
         assert set(rows["customer_id"]) == set(first.index[first < cutoff])
@@ -170,7 +170,7 @@ def test_one_timers_and_the_silent_stay_in_training_test_and_service(
 
 
 def test_a_backtest_knows_no_outcome_that_was_late(entries: pd.DataFrame) -> None:
-    """Returns booked long after a cut-off judge the model there but have not trained it."""
+    """Returns recorded long after a cut-off count in the metrics there, not in the training."""
     cutoff, horizon_days = date(2021, 1, 1), HORIZON
     late = entries[entries["date_day"].between("2020-10-01", "2020-12-15")].assign(
         known_date=pd.Timestamp("2021-03-01"), net_amount=-1e5
