@@ -122,17 +122,21 @@ def totals_tested(
         `cutoff_date, predicted_value, actual_value, bias` (predicted over actual total),
         `history_days` (from the first purchase to the cut-off).
     """
+    # Sums of decimals are exact: doubles in another order would differ in their last bits.
     found = database.query(
-        "select cutoff_date, sum(predicted_value) as predicted_value, "
-        "sum(actual_value) as actual_value, sum(predicted_value) / nullif(sum(actual_value), 0) "
-        "as bias, cutoff_date - (select min(date_day) from warehouse.customer_day_entries) "
-        "as history_days from clv.backtest_predictions where model_name = %(model)s "
+        "select cutoff_date, sum(predicted_value::numeric) as predicted_value, "
+        "sum(actual_value::numeric) as actual_value, cutoff_date - ("
+        "select min(date_day) from warehouse.customer_day_entries) as history_days "
+        "from clv.backtest_predictions where model_name = %(model)s "
         "and horizon_days = %(horizon)s and cutoff_date + horizon_days <= %(as_of)s "
         "group by cutoff_date having sum(predicted_value) > 0 and sum(actual_value) > 0 "
         "order by cutoff_date desc",
         {"model": model_name, "horizon": horizon_days, "as_of": as_of},
     )
-    return found.assign(cutoff_date=pd.to_datetime(found["cutoff_date"]))
+    return found.assign(
+        cutoff_date=pd.to_datetime(found["cutoff_date"]),
+        bias=found["predicted_value"] / found["actual_value"],
+    )
 
 
 def _customers(database: Database, as_of: date) -> int:

@@ -38,7 +38,7 @@ def compared(name: str, now: pd.DataFrame, then: pd.DataFrame) -> list[tuple]:
         one, other = now[quantity], then[quantity]
         if pd.api.types.is_numeric_dtype(one):
             found = stability.of_numbers(one.to_numpy(float), other.to_numpy(float))
-            means = float(one.mean()), float(other.mean())
+            means = _mean(one), _mean(other)
         else:
             found, means = stability.of_texts(one, other), (float("nan"), float("nan"))
         rows.append(
@@ -48,3 +48,8 @@ def compared(name: str, now: pd.DataFrame, then: pd.DataFrame) -> list[tuple]:
             )
         )
     return rows
+
+
+def _mean(values: pd.Series) -> float:
+    """Return the mean of the known values; the same to the bit in any order of the rows."""
+    return float(values.sort_values().mean())
