@@ -16,6 +16,7 @@ from retail_pipeline.settings import Settings
 from retail_pipeline.wording import counted
 
 _HEADINGS = {
+    "tests": "cut-offs tested",
     "mae_over_mean": "MAE/mean",
     "normalized_gini": "Gini",
     "bias": "bias: total_predicted_over actual",

@@ -73,7 +73,8 @@ def interval_coverage(known: pd.DataFrame, context: Context, source: str) -> Plo
         f"{number(covered, '%')} of outcomes lay inside their 80% interval",
         f"Share of customers whose net revenue over {counted(context.horizon_days, 'day')} lay "
         f"inside their interval. {model_and_cutoffs(context, known)}",
-        f"{source} {_WHISKERS} Of the outcomes, {number(beyond, '%')} lay above their interval.",
+        f"{source} {_WHISKERS} An interval from 0 holds nine in ten outcomes, one above 0 eight in "
+        f"ten. Of the outcomes, {number(beyond, '%')} lay above their interval.",
         height=5.0,
     )
     left, right = figure.subplots(1, 2, sharey=True)

@@ -183,7 +183,8 @@ def _draw_moves(axes: Axes, moves: pd.DataFrame) -> None:
             text = f"{shortened(str(name))}  {size:,.0f}"
             label(axes, text, (x, start + size / 2), side, size=9.5)
     _draw_bands(axes, moves, [top.copy() for top in tops])
-    axes.set(xlim=(-0.02, 1.02), ylim=(tops[0][-1] + gap, -0.3 * gap))
+    lowest = max(top[-1] + column[-1] for top, column in zip(tops, sizes, strict=True))
+    axes.set(xlim=(-0.02, 1.02), ylim=(lowest + 0.6 * gap, -0.3 * gap))
     below: Look = {"loc": "upper center", "bbox_to_anchor": (0.5, 0.02), "ncols": len(_MOVES)}
     axes.legend(handles=[Patch(color=color, label=name) for color, name in _MOVES], **below)
     axes.set_axis_off()

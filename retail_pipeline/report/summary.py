@@ -22,6 +22,7 @@ _LEADERBOARD = """
 select
     model ->> 'model_name' as model_name,
     model ->> 'model_name' = decision.model_name as is_champion,
+    (model ->> 'tests')::integer as tests,
     (model ->> 'tweedie_deviance')::float8 as deviance,
     (model ->> 'mae_over_mean')::float8 as mae_over_mean,
     (model ->> 'r2')::float8 as r2,
@@ -77,7 +78,7 @@ def read_summary(database: Database) -> dict[str, Any]:
     value = read_rows(database, _VALUE)
     return {
         "rows": read_row_counts(database),
-        # Means over the cut-offs that are common to all models.
+        # Means over the cut-offs that all models share; `tests` counts those of a seasonal model.
         "leaderboard": read_rows(database, _LEADERBOARD),
         "champion": read_champion(database),
         "worth": value[0] if value else None,

@@ -544,3 +544,17 @@ def test_drawing_leaves_no_trace_in_matplotlib(monkeypatch: pytest.MonkeyPatch):
 def test_a_horizon_without_an_earlier_date_ends_after_the_runs_own():
     data = Realised(frames.realised([]).frame, None)
     assert "complete on 28 Nov 2011" in words_in(draw("realised_against_predicted", data).figure)
+
+
+def test_the_largest_segment_at_the_bottom_of_a_movement_is_inside_the_picture() -> None:
+    """Most customers are in the segment of the least value, drawn last."""
+    from matplotlib.figure import Figure as Canvas
+
+    from retail_pipeline.figures.segments import _draw_moves
+
+    names = ["high value, active", "medium value, fading", "low value, dormant"]
+    moves = pd.DataFrame([[90, 10, 0], [5, 80, 15], [0, 10, 900]], names, names, dtype=float)
+    axes = Canvas().subplots()
+    _draw_moves(axes, moves)
+    lowest, _ = axes.get_ylim()
+    assert max(bar.get_y() + bar.get_height() for bar in axes.patches) < lowest

@@ -60,8 +60,9 @@ class Decision:
         reason: One sentence with the deciding numbers.
         cutoffs: The past cut-offs (ISO dates) of the means: those common to all models with
             enough tests or, if fewer than three are common, the incumbent's.
-        leaderboard: One row per tested model: mean metrics, `eligible`, `objection`. The model
-            with the lowest deviance relative to the incumbent's comes first.
+        leaderboard: One row per tested model: mean metrics, `eligible`, `objection`, `tests` (the
+            number of cut-offs in its means; a seasonal model has fewer). The model with the lowest
+            deviance relative to the incumbent's comes first.
     """
 
     model_name: str
@@ -105,7 +106,7 @@ def choose(backtest_metrics: pd.DataFrame, fitted: Collection[str], as_of: date)
         return _unvalidated(fitted, f"no past test of the incumbent {INCUMBENT}")
     cutoffs = _common_cutoffs(usable)
     board = _leaderboard(usable, cutoffs, as_of)
-    shown = board[["model_name", "eligible", "objection", *METRICS]].copy()
+    shown = board[["model_name", "eligible", "objection", "tests", *METRICS]].copy()
     days = tuple(pd.Timestamp(cutoff).date().isoformat() for cutoff in cutoffs)
     if not board["eligible"].any():
         reason = f"no model met the rule ({_objections(board)})"
