@@ -85,10 +85,12 @@ def _kept(drawn: Drawn, as_of_date: str, settings: Settings) -> dg.MaterializeRe
     path = settings.home / GROUP / f"{drawn.name}.png"
     with replaced_whole(path) as draft:
         draft.write_bytes(drawn.image)
+    figure = registry.figure(drawn.name)
     metadata: dict[str, Any] = {
         "figure": dg.MetadataValue.md(drawn.markdown),
+        "how_to_read": figure.how_to_read,
         "path": dg.MetadataValue.path(path),
-        "source": ", ".join(registry.figure(drawn.name).sources),
+        "source": ", ".join(figure.sources),
         "as_of_date": as_of_date,
         **drawn.numbers,
     }

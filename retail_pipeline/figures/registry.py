@@ -34,6 +34,8 @@ class Figure:
         sources: The source tables as `schema.name`: first those with the rows, then those with the
             served model's name and the currency.
         query: The property of `Tables` that reads the data; by default the figure's name.
+        how_to_read: What its marks mean and when to worry, for a reader without statistics; shown
+            under the figure in the report and in Dagster, and in `docs/figures.md`.
     """
 
     name: str
@@ -41,6 +43,7 @@ class Figure:
     description: str
     sources: tuple[str, ...]
     query: str = ""
+    how_to_read: str = ""
 
     @property
     def data(self) -> str:
@@ -79,48 +82,86 @@ FIGURES = (
         "revenue",
         "Net revenue, orders and returns by day, week or month, whichever fits the time covered.",
         (_MONEY,),
+        how_to_read=(
+            "Bars are days, weeks or months, whichever fits; a light bar is a period with data "
+            "for a part of it. A bar much longer than the others is cut off, with its amount "
+            "beside it."
+        ),
     ),
     Figure(
         "cohort_retention",
         "customers",
         "The share of each monthly cohort of customers that buys again, month by month.",
         ("warehouse.cohort_retention",),
+        how_to_read=(
+            "A row is a cohort by month of first purchase, a cell the percentage that buys so "
+            "many months later. The scale is at its right. Compare a column downwards to see "
+            "whether newer cohorts come back more."
+        ),
     ),
     Figure(
         "purchase_gaps",
         "customers",
         "The distribution of the days between two purchases of a customer.",
         ("warehouse.customer_days", _RFM),
+        how_to_read=(
+            "Bars count the days between two purchases, the curve sums them. Beyond the day of "
+            "the 90 % mark, a customer is later than nine in ten repeat purchases were."
+        ),
     ),
     Figure(
         "order_values",
         "revenue",
         "The distribution of order sizes, and the share of revenue of each size.",
         ("warehouse.fct_transactions", _MONEY),
+        how_to_read=(
+            "Both panels share a scale of equal ratios; the upper counts orders, the lower adds "
+            "up their value. The farther apart the two lines, the more depends on few large "
+            "orders."
+        ),
     ),
     Figure(
         "revenue_concentration",
         "revenue",
         "The share of past and of predicted value that the most valuable customers hold.",
         (_RFM, _SERVED, _MONEY),
+        how_to_read=(
+            "Customers from the most valuable to the least; the curve adds up their share of "
+            "value, past and predicted (a Lorenz curve from its rich end). On the dotted line "
+            "all would be equal."
+        ),
     ),
     Figure(
         "rfm_map",
         "customers",
         "Customers and past net revenue by how recently and how often they bought.",
         (_RFM, _MONEY),
+        how_to_read=(
+            "A cell is a pair of scores with its ranges at the edges, its customers and their "
+            "net revenue; white lines separate the named segments. The darker, the more net "
+            "revenue per customer."
+        ),
     ),
     Figure(
         "segments",
         "segments",
         "Each segment's number of customers beside its predicted value.",
         ("clv.segments", _SERVED, _MONEY),
+        how_to_read=(
+            "Each segment's customers beside what they are predicted to spend. The last column "
+            "divides the two."
+        ),
     ),
     Figure(
         "segment_movement",
         "segments",
         "The moves of customers between segments since the previous month start.",
         ("clv.segment_changes", "clv.segments"),
+        how_to_read=(
+            "On the left are the segments at the month start before, on the right those of now, "
+            "the most valuable on top. The width of a band shows its customers: gray stayed, "
+            "blue moved up, orange down."
+        ),
     ),
     Figure(
         "predicted_against_actual",
@@ -128,6 +169,10 @@ FIGURES = (
         "The served model's past predictions against actual net revenue, by decile, out-of-time.",
         (*_PAST, _MONEY),
         "outcomes",
+        how_to_read=(
+            "Customers in ten groups by their prediction; the bars of a pair should be equal, "
+            "the ratio below them 1. Whiskers are the 95 % interval of the mean actual value."
+        ),
     ),
     Figure(
         "gain_curve",
@@ -135,6 +180,10 @@ FIGURES = (
         "The share of actual net revenue of the customers ranked highest, out-of-time.",
         _PAST,
         "outcomes",
+        how_to_read=(
+            "The share of actual net revenue of the customers ranked highest. The orange line is "
+            "the best possible order, thin lines are single cut-offs."
+        ),
     ),
     Figure(
         "residuals",
@@ -142,6 +191,11 @@ FIGURES = (
         "Errors of past predictions by decile: quantiles and mean.",
         (*_PAST, _MONEY),
         "outcomes",
+        how_to_read=(
+            "Actual less predicted, by tenth: the bars hold half and nine tenths of the "
+            "customers, the white dot is the median. The bars below are the means, on a scale of "
+            "their own: they should be at zero."
+        ),
     ),
     Figure(
         "interval_coverage",
@@ -149,6 +203,11 @@ FIGURES = (
         "The share of past outcomes inside their 80 % interval, by decile and by cut-off.",
         _PAST,
         "outcomes",
+        how_to_read=(
+            "A dot is the share of outcomes inside their interval, by tenth and by cut-off. "
+            "Whiskers that miss the line say that the intervals are too wide (above) or too "
+            "narrow."
+        ),
     ),
     Figure(
         "activity_reliability",
@@ -156,12 +215,21 @@ FIGURES = (
         "The share of customers who bought, against the predicted probability of a purchase.",
         _PAST,
         "outcomes",
+        how_to_read=(
+            "Customers by their predicted probability, against the share who bought. Below the "
+            "dotted line, the probability was too high."
+        ),
     ),
     Figure(
         "realised_against_predicted",
         "accuracy",
         "Predictions of earlier dates against actual net revenue, once the horizon is over.",
         ("clv.realised_predictions", _MONEY),
+        how_to_read=(
+            "For each earlier date whose horizon is over: the predicted and the actual total; "
+            "hollow dots are predictions of the model now in use. To its right the ratio of "
+            "both, and the share of outcomes inside their interval."
+        ),
     ),
     Figure(
         "model_comparison",
@@ -169,6 +237,11 @@ FIGURES = (
         "Each model's deviance, ranking, bias and error over the backtest's cut-offs.",
         _METRICS,
         "metrics",
+        how_to_read=(
+            "A dot is a cut-off, the number the mean; blue is the model that serves. Only "
+            "cut-offs at which all models were tested are used; without any, the footer says that "
+            "the means cannot be compared."
+        ),
     ),
     Figure(
         "model_differences",
@@ -176,30 +249,53 @@ FIGURES = (
         "The difference between each model's deviance and the served model's, per cut-off.",
         _METRICS,
         "metrics",
+        how_to_read=(
+            "Each model's deviance against the served model's at the same cut-off; left of zero "
+            "is better. Dots on one side at all cut-offs say more than the mean."
+        ),
     ),
     Figure(
         "coefficients",
         "explanation",
         "The coefficients of the linear regression, per standard deviation of each feature.",
         ("clv.model_terms", _SERVED),
+        how_to_read=(
+            "A bar is the change of the root of the prediction for one standard deviation more "
+            "of a feature. Similar features share their effect, so read them together. The "
+            "subtitle names the model that makes the predictions."
+        ),
     ),
     Figure(
         "decision_tree",
         "explanation",
         "The decision tree: how it splits customers by value, and the groups that it ends in.",
         ("clv.model_terms", _SERVED, _MONEY),
+        how_to_read=(
+            "Read from left to right, smaller values above; the width of a line shows the number "
+            "of customers. The bars are the mean net revenue of the past customers of each "
+            "group. The subtitle names the model that makes the predictions."
+        ),
     ),
     Figure(
         "feature_importance",
         "explanation",
         "The increase in the served model's deviance when a group of features is shuffled.",
         ("clv.feature_importance",),
+        how_to_read=(
+            "A bar is the increase of the deviance when a group of features is shuffled among "
+            "customers, out of time. If a whisker crosses zero, the group may not help."
+        ),
     ),
     Figure(
         "drift",
         "monitoring",
         "The drift of features and predictions since the training sample and the previous date.",
         ("clv.drift",),
+        how_to_read=(
+            "A dot is the population stability index of a feature or, in bold, of a prediction: "
+            "blue against the training sample, orange against the date before. A dot beyond the "
+            "line at 0.25 needs a look; inside the light bar it may be chance."
+        ),
     ),
 )
 """All figures, in the order of the report."""

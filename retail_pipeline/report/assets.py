@@ -36,7 +36,10 @@ _READ = (
     *("clv/model", "clv/predictions", "clv/segments", "clv/totals"),
     *("clv/feature_importance", "clv/drift", "clv/realised_predictions"),
 )
-_NO_CAPTION = {"figure", "path", "seconds", "finding", "rows_drawn", "as_of_date"}
+_NO_CAPTION = {
+    *("figure", "path", "source", "seconds", "finding", "how_to_read"),
+    *("rows_drawn", "as_of_date"),
+}
 """Metadata of a figure that are not key numbers."""
 
 Metadata = Mapping[dg.AssetKey, Mapping[str, Any]]
@@ -245,8 +248,10 @@ def _figures(graph: Inventory, metadata: Metadata) -> list["Image"]:
             for each, value in shown.items()
             if each not in _NO_CAPTION and isinstance(value, str | int | float)
         ]
-        finding = str(shown.get("finding", name))
-        images.append(Image(name, path.read_bytes(), finding, ". ".join(numbers)))
+        finding, how_to_read = (str(shown.get(each, "")) for each in ("finding", "how_to_read"))
+        images.append(
+            Image(name, path.read_bytes(), finding or name, how_to_read, ". ".join(numbers))
+        )
     return images
 
 

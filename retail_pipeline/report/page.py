@@ -25,12 +25,14 @@ class Image:
         name: Name of the figure as a heading.
         png: Bytes of the image.
         finding: Title of the figure, used as the alternative text.
+        how_to_read: What its marks mean.
         caption: Key numbers of the figure.
     """
 
     name: str
     png: bytes
     finding: str
+    how_to_read: str
     caption: str
 
     @property

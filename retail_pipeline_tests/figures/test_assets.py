@@ -364,6 +364,14 @@ def test_each_figure_has_owner_kind_group_and_description():
         assert list(spec.deps)
 
 
+def test_each_figure_says_how_to_read_it_as_its_page_in_the_docs_does() -> None:
+    docs = Path(__file__).parents[2] / "docs" / "figures.md"
+    rows = [line.split(" | ") for line in docs.read_text().splitlines() if line.startswith("| `")]
+    documented = {cells[0].strip("| `"): cells[-1].removesuffix(" |") for cells in rows}
+    assert documented == {each.name: each.how_to_read for each in FIGURES}
+    assert all(documented.values())
+
+
 def test_loading_the_assets_imports_no_matplotlib():
     code = (
         "import sys; from retail_pipeline.figures.assets import build_figures; build_figures(); "
