@@ -28,6 +28,7 @@ from pydantic import (
 )
 
 from retail_pipeline.errors import UsageError
+from retail_pipeline.reading_options import DEFAULT_READING, ReadingOptions
 
 PROJECT_ROOT = Path(__file__).resolve().parent.parent
 """The checkout: the folder with `dbt_project/`, `airbyte/` and `database/`."""
@@ -73,6 +74,7 @@ class FileSource:
     """A transactions file (Parquet or CSV) behind the bundled API: `file:PATH`."""
 
     path: Path
+    options: ReadingOptions = DEFAULT_READING
 
 
 @dataclass(frozen=True)

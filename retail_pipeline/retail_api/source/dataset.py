@@ -106,8 +106,8 @@ def default_as_of(source: Source) -> date:
     match source:
         case SimulatorSource():
             return DEFAULT_AS_OF
-        case FileSource(path=path):
-            return last_day(path) + timedelta(days=1)
+        case FileSource(path=path, options=options):
+            return last_day(path, options) + timedelta(days=1)
         case ApiSource():
             return datetime.now(UTC).date()
 
@@ -120,8 +120,8 @@ def _opened(source: Source, as_of: date) -> RetailDataset:
             records = simulate(customers=customers, seed=seed, until=as_of).records
             nothing = pd.DataFrame(columns=list(REJECTED_COLUMNS))
             return RetailDataset(source, as_of, records, nothing, {})
-        case FileSource(path=path):
-            file = read_transactions_file(path)
+        case FileSource(path=path, options=options):
+            file = read_transactions_file(path, options)
             whole = RetailDataset(source, as_of, file.records, file.rejected, file.nulled)
             return whole.before(as_of)
         case ApiSource(url=url):

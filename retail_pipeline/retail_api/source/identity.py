@@ -10,7 +10,7 @@ from retail_pipeline.settings import ApiSource, FileSource, SimulatorSource, Sou
 
 
 def source_id(source: Source) -> str:
-    """Return a source's id: the simulator's parameters, a digest of the file, or the address.
+    """Return a source's id: the simulator's parameters, a file's digest and options, or the URL.
 
     Raises:
         UsageError: The file is missing.
@@ -18,8 +18,9 @@ def source_id(source: Source) -> str:
     match source:
         case SimulatorSource(customers=customers, seed=seed):
             return f"simulator:customers={customers}&seed={seed}"
-        case FileSource(path=path):
-            return f"file:sha256:{_content_hash(path, file_stamp(path))[:16]}"
+        case FileSource(path=path, options=options):
+            content = f"file:sha256:{_content_hash(path, file_stamp(path))[:16]}"
+            return f"{content}?{options.identity}" if options.identity else content
         case ApiSource(url=url):
             return without_credentials(url)
 

@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from retail_pipeline.errors import UsageError
+from retail_pipeline.reading_options import ReadingOptions
 from retail_pipeline.retail_api.records import REJECTED_COLUMNS, categorical
 from retail_pipeline.retail_api.source import values
 from retail_pipeline.retail_api.source.file_table import FileTable, read_table
@@ -68,7 +69,7 @@ class _Fault:
         return f"{self.column} {self.words.format(value)}"
 
 
-def read_lines(path: Path) -> FileLines:
+def read_lines(path: Path, options: ReadingOptions) -> FileLines:
     """Return the valid and the rejected lines of a Parquet or CSV file.
 
     Raises:
@@ -80,7 +81,7 @@ def read_lines(path: Path) -> FileLines:
     if not count:
         raise UsageError(f"the transactions file {path} has no lines")
     ids = {name: _text(file, name) for name in IDS}
-    time = values.times(file.table["ts"], path)
+    time = values.times(file.table["ts"], path, options.time_zone)
     amount = values.numbers(file.table["amount"], "amount", path)
     faults = [
         *(_nul_characters(name, id_) for name, id_ in ids.items()),
@@ -111,13 +112,13 @@ def read_lines(path: Path) -> FileLines:
     return FileLines(lines, _one_currency(file), rejected, count, nulled)
 
 
-def last_day(path: Path) -> date:
+def last_day(path: Path, options: ReadingOptions) -> date:
     """Return the day of the last valid timestamp in a file; only that column is read.
 
     Raises:
         UsageError: As for `read_lines`, or no timestamp is valid.
     """
-    time = values.times(read_table(path, columns=("ts",)).table["ts"], path)
+    time = values.times(read_table(path, columns=("ts",)).table["ts"], path, options.time_zone)
     known = time[~np.isnat(time)]
     if not len(known):
         raise UsageError(f"the column ts of {path} has no valid time; use 2011-06-01 12:30:00")

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from retail_pipeline.reading_options import DEFAULT_READING, ReadingOptions
 from retail_pipeline.retail_api.records import (
     ITEM_COLUMNS,
     PRODUCT_COLUMNS,
@@ -48,7 +49,9 @@ class TransactionsFile:
     nulled: dict[str, int]
 
 
-def read_transactions_file(path: Path) -> TransactionsFile:
+def read_transactions_file(
+    path: Path, options: ReadingOptions = DEFAULT_READING
+) -> TransactionsFile:
     """Return the records of a Parquet or CSV file of order lines.
 
     Required columns: `customer_id, ts, amount`. Optional: `order_id` (or `invoice`), `product_id,
@@ -60,7 +63,7 @@ def read_transactions_file(path: Path) -> TransactionsFile:
         UsageError: The file is missing, unreadable or empty, lacks a required column, has no usable
             line, or holds more than one currency.
     """
-    lines = read_lines(path)
+    lines = read_lines(path, options)
     records = _records(lines.good, lines.currency)
     return TransactionsFile(lines.count, records, lines.rejected, lines.nulled)
 

@@ -57,18 +57,34 @@ def _float_texts(values: pa.Array) -> pa.Array:
     return pa.array(written, pa.string()).take(encoded.indices)
 
 
-def times(column: pa.ChunkedArray, path: Path) -> np.ndarray:
-    """Return a column as UTC times; missing and invalid ones are NaT, one without a zone is UTC.
+def times(column: pa.ChunkedArray, path: Path, zone: str) -> np.ndarray:
+    """Return a column as UTC times; missing and invalid ones are NaT.
+
+    Args:
+        column: Times, dates or text.
+        path: The file, for messages.
+        zone: The IANA name of the zone of times without a zone.
 
     Raises:
         UsageError: The column has numbers or flags.
     """
     kind = column.type
     if pa.types.is_timestamp(kind) or pa.types.is_date(kind):
-        return _typed_times(column)
+        found = _typed_times(column)
+        return found if getattr(kind, "tz", None) else _localized(found, zone)
     if not pa.types.is_string(kind):
         raise UsageError(f"the column ts of {path} holds {kind}; it must hold times or text")
-    return _by_distinct_value(column, _parsed_times)
+    return _by_distinct_value(column, lambda texts: _parsed_times(texts, zone))
+
+
+def _localized(times: np.ndarray, zone: str) -> np.ndarray:
+    """Return a zone's local times in UTC: of two possible times the first, of none the next."""
+    if zone == "UTC":
+        return times
+    local = pd.DatetimeIndex(times).tz_localize(
+        zone, ambiguous=np.ones(len(times), dtype=bool), nonexistent="shift_forward"
+    )
+    return local.tz_convert(None).to_numpy().astype("datetime64[us]")
 
 
 def _typed_times(column: pa.ChunkedArray) -> np.ndarray:
@@ -85,7 +101,7 @@ def _typed_times(column: pa.ChunkedArray) -> np.ndarray:
     return found
 
 
-def _parsed_times(values: pa.Array) -> np.ndarray:
+def _parsed_times(values: pa.Array, zone: str) -> np.ndarray:
     dated = pc.if_else(pc.match_substring_regex(values, _DATE), values, None)
     trimmed = pc.utf8_trim_whitespace(dated)
     zoned = mask(pc.match_substring_regex(trimmed, _ZONED).fill_null(False))
@@ -94,6 +110,7 @@ def _parsed_times(values: pa.Array) -> np.ndarray:
         some = trimmed.filter(pa.array(part)).to_pandas()
         read = pd.to_datetime(some, format="ISO8601", utc=True, errors="coerce")
         found[part] = read.dt.tz_localize(None).to_numpy().astype("datetime64[us]")
+    found[~zoned] = _localized(found[~zoned], zone)
     return found
 
 
