@@ -10,7 +10,7 @@ from typing import Any, Final
 import pandas as pd
 
 from retail_pipeline.report.document import Block, Facts, Section, as_markdown, in_words, table
-from retail_pipeline.report.facts import METRICS, RunFacts
+from retail_pipeline.report.facts import METRICS, NEXT_ORDER, RunFacts
 from retail_pipeline.wording import MISSING, counted, number, share
 
 MEANINGS: Final = {
@@ -142,6 +142,7 @@ def _quality(facts: RunFacts) -> list[Block]:
                 "Meaning": ("meaning", str),
             },
         ),
+        *_next_order(facts),
     ]
     if len(facts.uncertainty):
         latest = facts.uncertainty
@@ -167,6 +168,19 @@ def _quality(facts: RunFacts) -> list[Block]:
             )
         )
     return blocks
+
+
+def _next_order(facts: RunFacts) -> list[Block]:
+    """Return the errors of the next order's date in a sentence; none for models without dates."""
+    errors = facts.spread.set_index("metric")["mean"].reindex(NEXT_ORDER)
+    if errors.isna().any():
+        return []
+    model, own, usual = (number(days) for days in errors)
+    return [
+        "Where an order within the horizon was likely, the date of the next one was off by "
+        f"{model} days on average, counted up to the horizon. The customer's own mean gap after "
+        f"the last order would have been off by {own} days, the median gap of all by {usual}."
+    ]
 
 
 _EXTRAPOLATED: Final = (

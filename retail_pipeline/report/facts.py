@@ -17,6 +17,8 @@ METRICS: Final = (
     *("r2", "bias", "coverage_80"),
 )
 
+NEXT_ORDER: Final = ("next_order_error_days", "own_gap_error_days", "usual_gap_error_days")
+
 
 @dataclass(frozen=True)
 class RunFacts:
@@ -189,7 +191,7 @@ def read_facts(database: Database, source: str, as_of: date, horizon_days: int) 
             f"there are no predictions as of {as_of} over {horizon_days} days: "
             "materialize clv/predictions first"
         )
-    params |= {"model": decision["model_name"], "metrics": list(METRICS)}
+    params |= {"model": decision["model_name"], "metrics": [*METRICS, *NEXT_ORDER]}
     return RunFacts(
         as_of=as_of,
         horizon_days=horizon_days,

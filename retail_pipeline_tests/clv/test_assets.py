@@ -1,5 +1,6 @@
 """The assets on a real PostgreSQL: numbers equal to the plain functions, metadata, checks."""
 
+import json
 from collections.abc import Iterator
 from datetime import UTC, date, datetime
 from typing import Any
@@ -190,6 +191,10 @@ def test_the_assets_equal_the_plain_functions(database: Database) -> None:
     metrics = database.read("clv.backtest_metrics")
     assert metrics["brier_score"].between(0, 1).all()
     assert metrics["reliability_gap"].between(0, 1).all()
+    dated = metrics["model_name"].str.contains("nbd")
+    assert (metrics["next_order_loss_50"].notna() == dated).all()
+    for text in metrics.loc[dated, "next_order_pit"]:
+        assert sum(json.loads(text)) == pytest.approx(1, abs=1e-5)
 
     assert failed_checks(result) == UNKNOWN_SEASON
     for name in (

@@ -258,6 +258,22 @@ def test_the_card_counts_the_cutoffs_of_the_last_twelve_months_alone(
     assert "| Bias | 1.50 | 1 | 2 |" in card
 
 
+def test_the_card_says_by_how_many_days_the_next_order_was_off(
+    served: Database, tmp_path: Path
+) -> None:
+    report(served, tmp_path, [])
+    assert "own mean gap" not in (tmp_path / "report" / "model_card.md").read_text()
+    served.execute(
+        "insert into clv.backtest_metrics (model_name, cutoff_date, horizon_days, customers, "
+        "next_order_error_days, own_gap_error_days, usual_gap_error_days, as_of_date) values "
+        "('mean', '2024-06-01', 30, 10, 7, 11, 12, '2024-07-01')"
+    )
+    report(served, tmp_path, [])
+    card = (tmp_path / "report" / "model_card.md").read_text()
+    assert "off by 7 days on average" in card
+    assert "off by 11 days, the median gap of all by 12" in card
+
+
 def test_without_predictions_the_remedy_is_named(served: Database, tmp_path: Path) -> None:
     served.execute("delete from clv.predictions")
     with pytest.raises(PipelineError, match="materialize clv/predictions first"):

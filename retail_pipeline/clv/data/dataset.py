@@ -161,18 +161,7 @@ def outcomes(
         `future_value` (net amount, floored at 0) and `future_orders` (days with positive net
         amount), both float64, with the index of `customer_ids`.
     """
-    start = pd.Timestamp(cutoff)
-    day = entries["date_day"]
-    inside = (day >= start) & (day < start + pd.Timedelta(days=horizon_days))
-    if known_before is not None:
-        inside &= entries["known_date"] < pd.Timestamp(known_before)
-    chosen = inside.to_numpy()
-    who, when = (entries[name].to_numpy()[chosen] for name in ("customer_id", "date_day"))
-    amounts = entries["net_amount"].to_numpy()[chosen]
-    # Entries are in the order of customer and day, so those of one day are adjacent.
-    by_day = _starts(who, when)
-    days = np.add.reduceat(amounts, by_day).round(_MONEY_DECIMALS) if len(who) else amounts
-    who = who[by_day]
+    who, _, days = _net_by_day(entries, cutoff, horizon_days, known_before)
     by_customer = _starts(who)
     sums = pd.DataFrame(
         {
@@ -189,6 +178,44 @@ def outcomes(
         },
         index=customer_ids.index,
     )
+
+
+def first_orders(
+    entries: pd.DataFrame,
+    customer_ids: pd.Series,
+    cutoff: date,
+    horizon_days: int,
+    known_before: date | None = None,
+) -> np.ndarray:
+    """Return the days from a cut-off to each customer's first order; null for none in the horizon.
+
+    The arguments and the meaning of an order are those of `outcomes`.
+    """
+    who, when, net = _net_by_day(entries, cutoff, horizon_days, known_before)
+    is_first = np.zeros(len(who), bool)
+    bought = np.flatnonzero(net > 0)
+    is_first[bought[_starts(who[bought])]] = True
+    days = (when[is_first] - np.datetime64(cutoff)) / np.timedelta64(1, "D")
+    found = pd.Series(days, index=who[is_first], dtype=float)
+    return found.reindex(customer_ids.to_numpy()).to_numpy()
+
+
+def _net_by_day(
+    entries: pd.DataFrame, cutoff: date, horizon_days: int, known_before: date | None
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return customer, day and net amount of the days with entries in the horizon, in order."""
+    start = pd.Timestamp(cutoff)
+    day = entries["date_day"]
+    inside = (day >= start) & (day < start + pd.Timedelta(days=horizon_days))
+    if known_before is not None:
+        inside &= entries["known_date"] < pd.Timestamp(known_before)
+    chosen = inside.to_numpy()
+    who, when = (entries[name].to_numpy()[chosen] for name in ("customer_id", "date_day"))
+    amounts = entries["net_amount"].to_numpy()[chosen]
+    # Entries are in the order of customer and day, so those of one day are adjacent.
+    starts = _starts(who, when)
+    net = np.add.reduceat(amounts, starts).round(_MONEY_DECIMALS) if len(who) else amounts
+    return who[starts], when[starts], net
 
 
 def training_set(

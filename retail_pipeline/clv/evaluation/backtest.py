@@ -13,7 +13,7 @@ from typing import Any, Final
 import pandas as pd
 
 from retail_pipeline.clv.data import dataset
-from retail_pipeline.clv.evaluation import intervals, metrics
+from retail_pipeline.clv.evaluation import intervals, metrics, next_order
 from retail_pipeline.clv.models.base import PREDICTED, ValueModel
 from retail_pipeline.clv.models.candidates import fit_candidates
 from retail_pipeline.clv.models.registry import Candidate
@@ -32,6 +32,10 @@ PREDICTION_COLUMNS: Final = [
     "actual_value",
 ]
 
+_ROW: Final = [
+    *("model_name", "cutoff_date", "horizon_days", "customers", "training_rows", "fit_seconds")
+]
+
 
 @dataclass(frozen=True)
 class Backtest:
@@ -39,8 +43,8 @@ class Backtest:
 
     Attributes:
         predictions: One row per model, cut-off and customer (`PREDICTION_COLUMNS`).
-        metrics: One row per model and cut-off: `metrics.METRICS`, `customers`, `training_rows`,
-            `fit_seconds`.
+        metrics: One row per model and cut-off: `metrics.METRICS`, `next_order.COLUMNS`,
+            `customers`, `training_rows`, `fit_seconds`.
         abstentions: By cut-off and model name, the reason why a model could not be fitted.
     """
 
@@ -75,6 +79,7 @@ def run(
             continue
         today, candidates = _fitted(features, entries, cutoff, horizon_days)
         actual = dataset.outcomes(entries, today["customer_id"], cutoff, horizon_days, as_of)
+        first = dataset.first_orders(entries, today["customer_id"], cutoff, horizon_days, as_of)
         known = [
             _as_known_at(predictions, entries, earlier, horizon_days, cutoff)
             for earlier, predictions in past.items()
@@ -87,7 +92,8 @@ def run(
                 own = [predictions[name] for predictions in known if name in predictions]
                 tested = _tested(candidate.model, today, own, actual, cutoff)
                 past[cutoff][name] = tested[PREDICTION_COLUMNS]
-                rows.append(_row(candidate, tested))
+                row = next_order.evaluate(candidate.model, today, first)
+                rows.append(_row(candidate, tested) | row)
         abstentions[cutoff] = {c.model_name: c.abstention for c in candidates if c.abstention}
     return _reported(past, rows, abstentions, wanted)
 
@@ -181,9 +187,13 @@ def _reported(
     wanted: Sequence[date],
 ) -> Backtest:
     found = [predictions for cutoff in wanted for predictions in past[cutoff].values()]
-    columns = ["model_name", "cutoff_date", "horizon_days", "customers", *metrics.METRICS]
-    table = pd.DataFrame(rows, columns=[*columns, "training_rows", "fit_seconds"]).astype(
-        {"cutoff_date": "datetime64[ns]", **dict.fromkeys(metrics.METRICS, float)}
+    measures = [*metrics.METRICS, *next_order.LOSSES, *next_order.ERRORS]
+    table = pd.DataFrame(rows, columns=[*_ROW, *measures, "next_order_pit"]).astype(
+        {
+            "cutoff_date": "datetime64[ns]",
+            **dict.fromkeys(measures, float),
+            "next_order_pit": "string",
+        }
     )
     return Backtest(
         pd.concat(found, ignore_index=True) if found else pd.DataFrame(columns=PREDICTION_COLUMNS),

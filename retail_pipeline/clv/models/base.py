@@ -1,6 +1,7 @@
 """The interface of all models, helpers for their training frames, and abstention."""
 
 from abc import abstractmethod
+from dataclasses import dataclass
 from typing import Any, ClassVar, Final, Self
 
 import numpy as np
@@ -18,6 +19,41 @@ RHYTHM: Final = ["probability_alive", "next_order_days", "usual_gap_days"]
 
 FEWEST_TRAINING_ROWS: Final = 100
 """Past outcomes that a supervised model needs."""
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """Each customer's distribution of the days until the next order, up to the horizon.
+
+    Attributes:
+        days: One row per customer: days from 0 to the horizon, rising.
+        probability: The probability of an order within these days.
+    """
+
+    days: Array
+    probability: Array
+
+    def within(self, days: Array) -> Array:
+        """Return each customer's probability of an order within a number of days."""
+        return _interpolated(self.days, self.probability, np.minimum(days, self.days[:, -1]))
+
+    def quantile(self, share: float) -> Array:
+        """Return the days within which an order has a probability; null beyond the horizon."""
+        return _interpolated(self.probability, self.days, np.full(len(self.days), share))
+
+
+def _interpolated(x: Array, y: Array, at: Array) -> Array:
+    """Return each row's y where its rising x reaches a value; null if it does not."""
+    after = (x < at[:, None]).sum(axis=1)
+    reached = after < x.shape[1]
+    after = np.clip(after, 1, x.shape[1] - 1)[:, None]
+    x0, x1, y0, y1 = (
+        np.take_along_axis(values, place, axis=1)[:, 0]
+        for values in (x, y)
+        for place in (after - 1, after)
+    )
+    part = np.clip((at - x0) / np.maximum(x1 - x0, 1e-300), 0.0, 1.0)
+    return np.where(reached, y0 + part * (y1 - y0), np.nan)
 
 
 class AbstainError(Exception):
@@ -69,21 +105,34 @@ class ValueModel(BaseEstimator):
             setattr(self, f"{name}_", parameters[name])
         return self
 
+    @property
+    def dates(self) -> "ValueModel | None":
+        """The part that predicts the dates of orders; None if the model has none."""
+        return None
+
+    def waiting(self, frame: pd.DataFrame) -> Waiting | None:
+        """Return the days until the next order; None for models without dates of orders."""
+        return None if self.dates is None else self.dates.waiting(frame)
+
     def rhythm(self, frame: pd.DataFrame) -> pd.DataFrame:
-        """Return when each customer is expected to buy again; null for models without dropout.
+        """Return when each customer is expected to buy again; null for models without dates.
 
         Returns:
             `probability_alive` (of not having dropped out), `next_order_days` (median days until
             the next order; null if an order within the horizon is less likely than not),
             `usual_gap_days` (median days between the customer's orders; null with one order).
         """
+        if self.dates is not None:
+            return self.dates.rhythm(frame)
         return pd.DataFrame(np.nan, index=frame.index, columns=RHYTHM)
 
     def share_of_orders(self, frame: pd.DataFrame, days: float) -> Array:
         """Return the share of the horizon's orders expected in its first `days`, from 0 to 1.
 
-        By default orders are spread evenly over the horizon.
+        Models without dates of orders spread them evenly over the horizon.
         """
+        if self.dates is not None:
+            return self.dates.share_of_orders(frame, days)
         return np.full(len(frame), days / self.horizon_days)
 
 

@@ -68,6 +68,10 @@ class BGNBD(PurchaseProcess):
         none = (self.r + history.repeats) * np.log1p(days / (self.alpha + history.age))
         return -np.expm1(-none)
 
+    def log_no_dropout(self, history: Purchases, times: Array) -> Array:
+        """Return 0: dropout follows a purchase."""
+        return np.zeros((len(history), times.shape[1]))
+
     @staticmethod
     def _loss(logs: Array, history: Purchases, counts: Array) -> tuple[float, Array]:
         r, alpha, a, b = np.exp(logs)

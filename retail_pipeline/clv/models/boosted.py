@@ -93,13 +93,10 @@ class BoostedParetoNBD(ValueModel):
         value = self._corrected(frame, base) * self.level_
         return base.assign(predicted_value=np.maximum(value, 0.0))
 
-    def rhythm(self, frame: pd.DataFrame) -> pd.DataFrame:
-        """Return the result of Pareto/NBD."""
-        return self.base_.rhythm(frame)
-
-    def share_of_orders(self, frame: pd.DataFrame, days: float) -> Array:
-        """Return the result of Pareto/NBD, as the correction is the same for all days."""
-        return self.base_.share_of_orders(frame, days)
+    @property
+    def dates(self) -> ParetoNBDGammaGamma:
+        """Pareto/NBD: the correction changes values alone."""
+        return self.base_
 
     def correction(self, frame: pd.DataFrame) -> Array:
         """Return the ratio of each customer's value to that of Pareto/NBD."""

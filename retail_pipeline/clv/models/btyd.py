@@ -16,6 +16,7 @@ from retail_pipeline.clv.models.base import (
     AbstainError,
     Array,
     ValueModel,
+    Waiting,
     latest_rows,
     predictions,
 )
@@ -74,32 +75,29 @@ class _GammaGammaModel(ValueModel):
         shape = self.values_.shape_of_totals(counts, orders / any_order, square / any_order)
         return predictions(frame, alive * orders * each, alive * orders, alive * any_order, shape)
 
-    def rhythm(self, frame: pd.DataFrame) -> pd.DataFrame:
-        """Return P(alive), the median days to the next order, and the median gap between orders.
+    @property
+    def dates(self) -> "_GammaGammaModel":
+        """The model itself."""
+        return self
 
-        The probability of an order within t days is interpolated on a grid of days.
-        """
+    def waiting(self, frame: pd.DataFrame) -> Waiting:
+        """Return the days until the next order, which a season stretches or shortens evenly."""
         history = history_of(frame)
+        days, bought = self.purchases_.first_purchase_if_alive(history, self.days_ahead)
         alive = self.purchases_.probability_alive(history)
-        likely = np.flatnonzero(
-            alive * self.purchases_.purchase_if_alive(history, self.days_ahead) >= _MEDIAN
-        )
-        some, days = history.rows(likely), np.full(len(frame), np.nan)
-        before, reached, at = np.zeros(len(likely)), np.zeros(len(likely)), 0.0
-        for share in _DAYS_GRID:
-            after = alive[likely] * self.purchases_.purchase_if_alive(some, share * self.days_ahead)
-            passed = np.isnan(days[likely]) & (after >= _MEDIAN)
-            inside = (_MEDIAN - before) / np.maximum(after - before, _SMALL)
-            reached = at + inside * (share * self.horizon_days - at)
-            days[likely[passed]] = reached[passed]
-            before, at = after, share * self.horizon_days
-        gap = self.purchases_.usual_gap(history)
-        columns = (alive, days, np.where(history.repeats > 0, gap, np.nan))
+        return Waiting(days * (self.horizon_days / self.days_ahead), alive[:, None] * bought)
+
+    def rhythm(self, frame: pd.DataFrame) -> pd.DataFrame:
+        """Return P(alive), the median days to the next order, and the median gap between orders."""
+        history = history_of(frame)
+        gap = np.where(history.repeats > 0, self.purchases_.usual_gap(history), np.nan)
+        alive = self.purchases_.probability_alive(history)
+        columns = (alive, self.waiting(frame).quantile(0.5), gap)
         return pd.DataFrame(dict(zip(RHYTHM, columns, strict=True)), index=frame.index)
 
     def share_of_orders(self, frame: pd.DataFrame, days: float) -> Array:
         """Return the share by closed form, in which P(alive) cancels out."""
-        history, even = history_of(frame), super().share_of_orders(frame, days)
+        history, even = history_of(frame), np.full(len(frame), days / self.horizon_days)
         part, whole = (
             self.purchases_.purchases_if_alive(history, share * self.days_ahead)
             for share in (days / self.horizon_days, 1.0)
@@ -164,9 +162,6 @@ _HISTORY: Final = (
 
 _LEAST_NET_SHARE = 0.01
 _SMALL = 1e-12
-_MEDIAN = 0.5
-_DAYS_GRID = np.linspace(0, 1, 31)[1:] ** 2
-"""Shares of the horizon, denser at its start, where frequent customers order next."""
 
 
 def history_of(frame: pd.DataFrame) -> Purchases:

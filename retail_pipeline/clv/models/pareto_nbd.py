@@ -75,6 +75,10 @@ class ParetoNBD(PurchaseProcess):
             none.append(np.exp(empty.log_likelihood))
         return np.clip(1 - np.concatenate(none), 0.0, 1.0)
 
+    def log_no_dropout(self, history: Purchases, times: Array) -> Array:
+        """Return the log probability of no dropout within times."""
+        return -self.s * np.log1p(times / (self.beta + history.age)[:, None])
+
     def square_if_alive(self, history: Purchases, days: float) -> Array:
         """Return the mean square of purchases in the next `days` of those who have not dropped out.
 

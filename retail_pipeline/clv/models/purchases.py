@@ -11,6 +11,7 @@ from typing import ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.integrate import cumulative_simpson
 from scipy.optimize import OptimizeResult, minimize
 
 from retail_pipeline import cores
@@ -124,6 +125,30 @@ class PurchaseProcess(ABC):
     def purchase_if_alive(self, history: Purchases, days: float) -> Array:
         """Return the probability of a purchase of customers who have not dropped out."""
 
+    def first_purchase_if_alive(self, history: Purchases, days: float) -> tuple[Array, Array]:
+        """Return times up to `days` and the probability of a purchase within each of them.
+
+        Both have one row per customer, who has not dropped out. The density of the time u until a
+        purchase is E[rate · exp(-rate · u)] · P(no dropout until u). It is integrated by
+        Simpson's rule over w, with u = d · (e^w - 1) and d its scale of decay.
+        """
+        shape, time = (self.r + history.repeats)[:, None], (self.alpha + history.age)[:, None]
+        scale = time / (shape + 1)
+        w = np.log1p(days / scale) * np.linspace(0, 1, _STEPS)
+        times = scale * np.expm1(w)
+        log = self.log_no_dropout(history, times) - (shape + 1) * np.log1p(times / time)
+        density = np.exp(log) * (shape / time * (times + scale))
+        return times, cumulative_simpson(density, dx=w[:, 1:2], initial=0.0)
+
+    @abstractmethod
+    def log_no_dropout(self, history: Purchases, times: Array) -> Array:
+        """Return the log probability of no dropout within times without a purchase.
+
+        Args:
+            history: Customers who have not dropped out.
+            times: One row per customer.
+        """
+
     def usual_gap(self, history: Purchases) -> Array:
         """Return the median days between each customer's purchases.
 
@@ -150,6 +175,7 @@ class PurchaseProcess(ABC):
         return mean + mean**2 * (1 + 1 / (self.r + history.repeats))
 
 
+_STEPS = 33
 _ROUGH_ROWS = 1_500
 """Distinct histories used to choose between starting points."""
 

@@ -22,7 +22,6 @@ from scipy.optimize import brentq
 
 from retail_pipeline.clv.models.base import (
     AbstainError,
-    Array,
     ValueModel,
     labeled_rows,
     latest_rows,
@@ -143,13 +142,10 @@ class SeasonalBoosted(ValueModel):
         value = found["predicted_value"].to_numpy(float) * self.boosted_.correction(frame)
         return found.assign(predicted_value=value)
 
-    def rhythm(self, frame: pd.DataFrame) -> pd.DataFrame:
-        """Return the result of the seasonal Pareto/NBD."""
-        return self.seasonal_.rhythm(frame)
-
-    def share_of_orders(self, frame: pd.DataFrame, days: float) -> Array:
-        """Return the result of the seasonal Pareto/NBD."""
-        return self.seasonal_.share_of_orders(frame, days)
+    @property
+    def dates(self) -> SeasonalParetoNBD:
+        """The seasonal Pareto/NBD."""
+        return self.seasonal_
 
     def parameters(self) -> dict[str, Any]:
         """Return the parameters of both parts."""
