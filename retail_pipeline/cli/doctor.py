@@ -32,11 +32,11 @@ _GIB_NEEDED_AND_WANTED = {"memory": (1.5, 3.0), "disk": (1.0, 5.0)}
 """Memory: a run over 10,000 customers peaks near 1.2 GiB, PostgreSQL included."""
 _GIB = 2**30
 
-Verdict = Literal["fine", "doubtful", "broken"]
-_MARKS: dict[Verdict, str] = {
-    "fine": "[green]✓[/]",
-    "doubtful": "[yellow]![/]",
-    "broken": "[red]✗[/]",
+Status = Literal["ok", "warning", "error"]
+_MARKS: dict[Status, str] = {
+    "ok": "[green]✓[/]",
+    "warning": "[yellow]![/]",
+    "error": "[red]✗[/]",
 }
 
 
@@ -49,7 +49,7 @@ class Finding:
     """The result of one check: the examined thing, the result and the finding as text."""
 
     what: str
-    verdict: Verdict
+    status: Status
     found: str
 
 
@@ -73,11 +73,11 @@ def doctor(
         print_json([asdict(finding) for finding in findings])
     else:
         for each in findings:
-            words = f"{_MARKS[each.verdict]} {each.what:<16}{escape(each.found)}"
+            words = f"{_MARKS[each.status]} {each.what:<16}{escape(each.found)}"
             open_console().print(words, highlight=False, soft_wrap=True)
     if wrong is not None:
         raise wrong
-    broken = [finding.what for finding in findings if finding.verdict == "broken"]
+    broken = [finding.what for finding in findings if finding.status == "error"]
     if broken:
         raise PipelineError(f"this machine cannot run the pipeline yet: {', '.join(broken)}")
 
@@ -95,11 +95,11 @@ def _examine(settings: Settings, port: int, wrong: UsageError | None) -> Iterato
     }
     for what, check in checks.items():
         try:
-            yield Finding(what, "fine", check())
+            yield Finding(what, "ok", check())
         except DoubtfulError as error:
-            yield Finding(what, "doubtful", str(error))
+            yield Finding(what, "warning", str(error))
         except PipelineError as error:
-            yield Finding(what, "broken", str(error))
+            yield Finding(what, "error", str(error))
 
 
 def _settings(settings: Settings, wrong: UsageError | None) -> str:

@@ -37,8 +37,8 @@ def print_summary(
     else:
         _line(console, "Leaderboard", "empty: no past cut-off has a complete outcome yet")
     print_champion(summary["champion"], console)
-    if summary["worth"]:
-        _print_value(summary["worth"], console)
+    if summary["total"]:
+        _print_value(summary["total"], console)
     if summary["segments"]:
         console.print(as_table(summary["segments"], "Top segments"))
     _line(console, "Figures", escape(str(settings.home / "figures")))

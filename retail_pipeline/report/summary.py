@@ -81,7 +81,7 @@ def read_summary(database: Database) -> dict[str, Any]:
         # Means over the cut-offs that all models share; `tests` counts those of a seasonal model.
         "leaderboard": read_rows(database, _LEADERBOARD),
         "champion": read_champion(database),
-        "worth": value[0] if value else None,
+        "total": value[0] if value else None,
         "segments": read_rows(database, _SEGMENTS),
     }
 

@@ -12,16 +12,16 @@ from retail_pipeline.errors import PipelineError
 from retail_pipeline_tests.cli.command import DONE, FAILED, WRONG_USE, Cli
 
 
-def verdicts(output: str) -> dict[str, str]:
-    return {finding["what"]: finding["verdict"] for finding in json.loads(output)}
+def statuses(output: str) -> dict[str, str]:
+    return {finding["what"]: finding["status"] for finding in json.loads(output)}
 
 
-def test_a_machine_that_works_is_called_fine_and_nothing_is_made(cli: Cli, tmp_path: Path) -> None:
+def test_a_machine_that_works_is_called_ok_and_nothing_is_made(cli: Cli, tmp_path: Path) -> None:
     done = cli("doctor", "--port", "0", "--json")
     assert done.returncode == DONE, done.stderr
-    found = verdicts(done.stdout)
+    found = statuses(done.stdout)
     for what in ("settings", "disk", "PostgreSQL", "Airbyte", "source"):
-        assert found[what] == "fine"
+        assert found[what] == "ok"
     assert not (tmp_path / "home").exists()
 
 
@@ -57,9 +57,9 @@ def test_the_limit_of_a_container_is_its_memory(
 def test_wrong_settings_do_not_hide_the_rest(cli: Cli) -> None:
     done = cli("doctor", "--json", RETAIL_ENV="moon")
     assert done.returncode == WRONG_USE
-    found = verdicts(done.stdout)
-    assert found["settings"] == "broken"
-    assert found["Airbyte"] == "fine"
+    found = statuses(done.stdout)
+    assert found["settings"] == "error"
+    assert found["Airbyte"] == "ok"
 
 
 @pytest.mark.parametrize(
@@ -77,7 +77,7 @@ def test_an_address_without_a_possible_request_is_a_finding(
     airbyte = {"AIRBYTE_WORKSPACE_ID": "w", "AIRBYTE_CLIENT_ID": "c", "AIRBYTE_CLIENT_SECRET": "s"}
     others = {"AIRBYTE_MODE": "server", **airbyte} if name == "AIRBYTE_URL" else {}
     done = cli("doctor", "--json", **{name: value, **others})
-    broken = {what for what, verdict in verdicts(done.stdout).items() if verdict == "broken"}
+    broken = {what for what, status in statuses(done.stdout).items() if status == "error"}
     assert broken & {"settings", "Airbyte"}
     assert name in done.stdout or value in done.stdout
     assert "unexpected error" not in done.stderr

@@ -5,6 +5,7 @@ import re
 import shlex
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,8 @@ from typer.main import get_command
 
 from retail_pipeline.cli.main import app
 from retail_pipeline_tests.cli.command import DONE, Cli
+
+ROOT = Path(__file__).parents[2]
 
 
 def commands(group: Any = None, path: str = "") -> Iterator[tuple[str, Any]]:
@@ -30,6 +33,13 @@ def test_each_command_has_an_example_that_it_takes(path: str, command: Any) -> N
     assert calls
     for arguments in calls:
         command.make_context(path, shlex.split(arguments)).close()
+
+
+def test_the_version_is_that_of_the_package(cli: Cli) -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    shown = cli("--version")
+    assert shown.returncode == DONE
+    assert shown.stdout == f"retail-pipeline {project['version']}\n"
 
 
 def test_help_and_completion_are_plain_text_where_there_is_no_terminal(cli: Cli) -> None:

@@ -46,8 +46,8 @@ def test_the_value_has_its_range_and_what_came_a_year_before(
         "1,000 over 180 days, 80 % range 700 to 1,400; "
         "a year before 1,100 were predicted and 800 came\n"
     ) in printed(served, tmp_path)
-    worth = read_summary(served)["worth"]
-    assert (worth["lower_80"], worth["upper_80"], worth["actual_before"]) == (700, 1400, 900)
+    total = read_summary(served)["total"]
+    assert (total["lower_80"], total["upper_80"], total["actual_before"]) == (700, 1400, 900)
     served.execute("update clv.totals set predicted_year_ago = null, actual_year_ago = null")
     assert "to 1,400; no cut-off a year before was tested\n" in printed(served, tmp_path)
     served.execute("delete from clv.totals")
