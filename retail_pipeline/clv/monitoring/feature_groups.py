@@ -17,11 +17,12 @@ import pandas as pd
 
 from retail_pipeline.clv.data import features
 from retail_pipeline.clv.models.base import Array, ValueModel
-from retail_pipeline.wording import counted, money, share
+from retail_pipeline.wording import counted, money, number, share
 
 AGE, COUNT, UNIT = SCALES = ("age_days", "purchase_days", "mean_purchase_value")
 """The three scales of a customer: days since the first purchase, purchases, money per purchase."""
 
+RETURNS: Final = "returns"
 _DECIMALS: Final = 6
 _TWICE: Final = 1.5
 
@@ -46,6 +47,8 @@ class FeatureGroup:
         headline: The column whose value the sentence gives.
         sentence: The sentence, with braces for the value.
         kind: The way to write the value.
+        part: Words after the value divided by the customer's own scale; empty for a headline that
+            customers are compared by as it is.
     """
 
     name: str
@@ -53,8 +56,26 @@ class FeatureGroup:
     headline: str
     sentence: str
     kind: Kind
+    part: str = ""
 
-    def value(self, headline: Any, currency: str) -> str:
+    def explained(self, own: Any, own_part: Any, typical: Any, currency: str) -> str:
+        """Return the sentence with the customer's value and that of the typical customer.
+
+        Example: `last bought 9 days ago, 12% of the time as a customer (typical: 60%)`.
+
+        Args:
+            own: The customer's value of the headline.
+            own_part: The same divided by the customer's own scale.
+            typical: The typical customer's value, divided in the same way.
+            currency: Currency of amounts; may be empty.
+        """
+        sentence = self.sentence.format(self._value(own, currency))
+        if not self.part:
+            return f"{sentence} (typical: {self._value(typical, currency)})"
+        write = number if self.kind is Kind.PRODUCTS else share
+        return f"{sentence}, {write(own_part)} {self.part} (typical: {write(typical)})"
+
+    def _value(self, headline: Any, currency: str) -> str:
         """Return the headline's value in words, such as `9 days`."""
         if pd.isna(headline):
             return "unknown"
@@ -67,21 +88,29 @@ class FeatureGroup:
         return counted(round(headline), self.kind.value)
 
 
-_SENTENCES: Final[Mapping[str, tuple[str, str, Kind]]] = {
+_SENTENCES: Final[Mapping[str, tuple[str, str, Kind] | tuple[str, str, Kind, str]]] = {
     "lifetime": (AGE, "customer for {}", Kind.DAYS),
-    "recency": ("recency_days", "last bought {} ago", Kind.DAYS),
+    "recency": (
+        *("recency_days", "last bought {} ago", Kind.DAYS),
+        "of the time as a customer",
+    ),
     "frequency": (COUNT, "bought on {} in all", Kind.DAYS),
     "value per purchase": (UNIT, "spends {} per purchase", Kind.MONEY),
-    "recent purchases": ("purchase_days_365d", "bought on {} of the last 365", Kind.DAYS),
+    "recent purchases": (
+        *("purchase_days_365d", "bought on {} of the last 365", Kind.DAYS),
+        "of all purchases",
+    ),
     "same season a year ago": (
         *("net_amount_year_ago_180d", "spent {} in this half-year a year ago", Kind.MONEY),
+        "of the amount in all",
     ),
     "rhythm": ("gap_mean_days", "time between purchases: {}", Kind.DAYS),
-    "basket": ("distinct_products", "bought {}", Kind.PRODUCTS),
-    "returns": ("returns_rate", "returned {} of the value bought", Kind.SHARE),
+    "basket": ("distinct_products", "bought {}", Kind.PRODUCTS, "per purchase"),
+    RETURNS: ("returns_rate", "returned {} of the value bought", Kind.SHARE),
     "place and time": ("country", "buys from {}", Kind.TEXT),
 }
-"""By group: the headline feature, the sentence, and the way to write the value."""
+"""By group: the headline feature, the sentence, the way to write the value, and the words after its
+part of the customer's own scale."""
 
 GROUPS: Final = tuple(
     FeatureGroup(name, tuple(feature.name for feature in own), *_SENTENCES[name])

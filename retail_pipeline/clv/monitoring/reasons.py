@@ -15,16 +15,15 @@ from typing import Any, Final
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from retail_pipeline.clv.models.base import Array, ValueModel
 from retail_pipeline.clv.monitoring.feature_groups import (
-    COUNT,
-    SCALES,
+    RETURNS,
     FeatureGroup,
     grouped_columns,
     groups_in,
     predicted_values,
-    put_together,
     taken_apart,
     typical,
 )
@@ -52,6 +51,10 @@ class Reference:
     parts: pd.Series
     prediction: float
     groups: Sequence[FeatureGroup]
+
+    def typical(self, position: int) -> Any:
+        """Return the typical customer's value of a group's headline; NaN if it is not known."""
+        return self.parts.get(self.groups[position].headline, np.nan)
 
 
 def reference(model: ValueModel, population: pd.DataFrame) -> Reference:
@@ -129,14 +132,19 @@ def explain(
         `COLUMNS`, up to `MOST_REASONS` rows per customer.
     """
     moved = effects(model, features, against)
-    strongest = np.argsort(-np.abs(moved), axis=1, kind="stable")[:, :MOST_REASONS]
-    sizes = np.take_along_axis(np.abs(moved), strongest, axis=1)
+    weight = np.where(_misleading(features, against, moved), 0.0, np.abs(moved))
+    strongest = np.argsort(-weight, axis=1, kind="stable")[:, :MOST_REASONS]
+    sizes = np.take_along_axis(weight, strongest, axis=1)
     is_large = sizes > LEAST_SHARE * np.abs(moved).sum(axis=1, keepdims=True)
     rows, places = np.nonzero(is_large)
     chosen = strongest[rows, places]
     effect = moved[rows, chosen]
-    own, usual = _headlines(features, against)
     names = np.array([group.name for group in against.groups], dtype=object)
+    headlines = [group.headline for group in against.groups]
+    own, part = (
+        frame.reindex(columns=headlines).to_numpy(object)
+        for frame in (features, taken_apart(features))
+    )
     return pd.DataFrame(
         {
             "customer_id": features["customer_id"].to_numpy()[rows],
@@ -144,41 +152,26 @@ def explain(
             "feature_group": names[chosen],
             "effect": effect,
             "explanation": [
-                _sentence(
-                    against.groups[group], money, own[group][row], usual[group][row], currency
+                f"{money(amount, currency, sign='+')}: "
+                + against.groups[at].explained(
+                    own[row, at], part[row, at], against.typical(at), currency
                 )
-                for row, group, money in zip(rows, chosen, effect, strict=True)
+                for row, at, amount in zip(rows, chosen, effect, strict=True)
             ],
         },
         columns=COLUMNS,
     )
 
 
-def _headlines(
-    features: pd.DataFrame, against: Reference
-) -> tuple[list[list[Any]], list[list[Any]]]:
-    """Return, per group and customer, the headline value and the typical one.
+def _misleading(features: pd.DataFrame, against: Reference, moved: Array) -> NDArray[np.bool_]:
+    """Return the effects that get no sentence: more returns that raise a prediction.
 
-    The typical value is that of a customer who is otherwise the same, such as the typical recency
-    at the same age.
+    A model can read it so, because those who buy often also return more. The sentence would say
+    that a return brings money. The same holds for fewer returns that lower a prediction.
     """
-    parts = taken_apart(features)
-    own, usual = [], []
-    for group in against.groups:
-        needed = [name for name in dict.fromkeys([*SCALES, group.headline]) if name in features]
-        is_known = group.headline in features
-        replaced = {name: against.parts[name] for name in grouped_columns(group, parts[needed])}
-        if group.headline == "recency_days":
-            # With one purchase, recency is the age; take that of a customer with two.
-            replaced[COUNT] = np.maximum(parts[COUNT].to_numpy(float), 2.0)
-        mixed = put_together(parts[needed].assign(**replaced))
-        own.append(features[group.headline].tolist() if is_known else [None] * len(features))
-        usual.append(mixed[group.headline].tolist() if is_known else [None] * len(features))
-    return own, usual
-
-
-def _sentence(group: FeatureGroup, effect: float, own: Any, usual: Any, currency: str) -> str:
-    """Return a reason: `+120 GBP: bought on 9 days of the last 365 (typical: 2 days)`."""
-    sentence = group.sentence.format(group.value(own, currency))
-    effect_in_words = money(effect, currency, sign="+")
-    return f"{effect_in_words}: {sentence} (typical: {group.value(usual, currency)})"
+    found = np.zeros(moved.shape, dtype=bool)
+    for position, group in enumerate(against.groups):
+        if group.name == RETURNS and group.headline in features:
+            more = features[group.headline].to_numpy(float) - float(against.typical(position))
+            found[:, position] = ~(moved[:, position] * more < 0)
+    return found
