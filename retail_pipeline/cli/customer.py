@@ -72,11 +72,11 @@ def _prediction(found: Mapping[str, Any], row: Mapping[str, Any]) -> list[tuple[
         )
     active = f"active within the horizon {share(row['probability_active'])}"
     alive = row["probability_alive"]
-    ever = "not told by the model" if alive is None else share(alive)
+    ever = "not predicted" if alive is None else share(alive)
     return [
         *lines,
         ("Probability", f"{active}, ever buying again {ever}"),
-        ("Next order", f"{_next_order(row['next_order_median_date'])}; {_late(row)}"),
+        ("Next order", _next_order(row)),
         (
             "Rank",
             f"{row['rank']:,} of {counted(found['customers'], 'customer')}, "
@@ -86,14 +86,15 @@ def _prediction(found: Mapping[str, Any], row: Mapping[str, Any]) -> list[tuple[
     ]
 
 
-def _next_order(day: str | None) -> str:
-    return f"as likely as not by {day}" if day else "less likely than not within the horizon"
-
-
-def _late(row: Mapping[str, Any]) -> str:
-    late = row["days_overdue"]
+def _next_order(row: Mapping[str, Any]) -> str:
+    if row["is_older_than_next_orders"]:
+        return "unknown: this prediction is older than the column; the next run predicts it"
+    if row["probability_alive"] is None:
+        return f"unknown: {row['model_name']} does not predict it"
+    day, late = row["next_order_median_date"], row["days_overdue"]
+    by = f"as likely as not by {day}" if day else "less likely than not within the horizon"
     if late is None:
-        return "ordered on one day only, so no usual gap is known"
+        return f"{by}; ordered on one day only, so no usual gap is known"
     if late > 0:
-        return f"{counted(round(late), 'day')} overdue against the customer's usual gap"
-    return f"not overdue, {counted(round(-late), 'day')} left of the customer's usual gap"
+        return f"{by}; {counted(round(late), 'day')} overdue against the customer's usual gap"
+    return f"{by}; not overdue, {counted(round(-late), 'day')} left of the customer's usual gap"

@@ -24,6 +24,7 @@ _PREDICTION = """
 select p.predicted_value::float8, p.lower_80::float8, p.upper_80::float8, p.expected_orders,
     p.probability_active, p.probability_alive, p.next_order_median_date::text, p.days_overdue,
     p.clv_decile, p.segment, p.model_name, p.model_version,
+    p.value_shape is null as is_older_than_next_orders,
     1 + (
         select count(*) from clv.predictions as other
         where (other.as_of_date, other.horizon_days) = (p.as_of_date, p.horizon_days)

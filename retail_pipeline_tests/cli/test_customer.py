@@ -22,9 +22,10 @@ def served(database: Database) -> Database:
         "0.6, n, 'high value, active', 'best', 'best-1', now() from generate_series(1, 3) n",
         "insert into clv.predictions select 'c2', '2024-06-01', 180, 1, 0, 2, 1, 0.5, 1, 'old', "
         "'best', 'best-0', now() - interval '1 day'",
-        "update clv.predictions set probability_alive = 0.75, days_overdue = 12, "
+        "update clv.predictions set value_shape = 1, probability_alive = 0.75, days_overdue = 12, "
         "next_order_median_date = '2024-08-15' where customer_id = 'c2'",
-        "update clv.predictions set days_overdue = -1 where customer_id = 'c3'",
+        "update clv.predictions set value_shape = 1, probability_alive = 0.5, days_overdue = -1 "
+        "where customer_id = 'c3'",
         "insert into clv.prediction_reasons values "
         "('c2', '2024-07-01', 180, 2, 'frequency', -5, '-5: few purchases [of all]'), "
         "('c2', '2024-07-01', 180, 1, 'recency', 9, '+9: bought lately')",
@@ -54,14 +55,18 @@ def test_a_customer_is_one_screen(cli: Cli) -> None:
     assert "lies above" not in done.stdout
 
 
-@pytest.mark.usefixtures("served")
-def test_what_is_missing_or_odd_is_said_in_words(cli: Cli) -> None:
+def test_what_is_missing_or_odd_is_said_in_words(cli: Cli, served: Database) -> None:
     above = cli("customer", "c3").stdout
     assert "most such customers buy nothing, few buy much" in above
     assert "not overdue, 1 day left" in above and "reasons are kept for" in above
+    older = cli("customer", "c1").stdout
+    assert "ever buying again not predicted" in older
+    assert "unknown: this prediction is older than the column" in older
+    served.execute("update clv.predictions set value_shape = 1")
+    assert "unknown: best does not predict it" in cli("customer", "c1").stdout
+    served.execute("update clv.predictions set probability_alive = 0.4")
     once = cli("customer", "c1").stdout
     assert "less likely than not within the horizon; ordered on one day only" in once
-    assert "ever buying again not told by the model" in once
     assert "none: no day with a purchase" in cli("customer", "returns").stdout
 
 
