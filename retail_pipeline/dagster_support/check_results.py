@@ -27,9 +27,12 @@ def one_row(database: Database, statement: str, params: dict[str, Any]) -> dict[
     }
 
 
-def passed(numbers: dict[str, Any]) -> dg.AssetCheckResult:
+NOTHING_YET = "nothing to compare yet"
+
+
+def passed(numbers: dict[str, Any], description: str | None = None) -> dg.AssetCheckResult:
     """Return a check result that passed."""
-    return dg.AssetCheckResult(passed=True, metadata=_known(numbers))
+    return dg.AssetCheckResult(passed=True, metadata=_known(numbers), description=description)
 
 
 def failed(numbers: dict[str, Any], description: str) -> dg.AssetCheckResult:
@@ -38,7 +41,12 @@ def failed(numbers: dict[str, Any], description: str) -> dg.AssetCheckResult:
 
 
 def warned(numbers: dict[str, Any], description: str) -> dg.AssetCheckResult:
-    """Return a check result that failed with a warning, which stops nothing."""
+    """Return a check result that failed with a warning, which stops nothing.
+
+    Args:
+        numbers: The measured numbers.
+        description: The finding and, after a colon, what to do; the report prints it as it is.
+    """
     return dg.AssetCheckResult(
         passed=False,
         severity=dg.AssetCheckSeverity.WARN,

@@ -22,6 +22,11 @@ _FEWEST_A_WEEK = 20
 _USUAL = (1 / 3, 3.0)
 """Bounds of the last week as multiples of a usual week, wide enough for seasonal changes."""
 
+_UNUSUAL = (
+    "the last week has {last_week:,.0f} {stream}, a usual week {weekly_before:,.0f}: check that "
+    "the source has sent all of it, once"
+)
+
 
 def check_specs(stream: str, totals: StreamTotals | None) -> list[dg.AssetCheckSpec]:
     """Return the specs of the checks of a stream's landing table.
@@ -74,6 +79,7 @@ def check_volume(stream: str, volume: Volume | None) -> dg.AssetCheckResult:
         asset_key=landing_key(stream),
         passed=passed,
         severity=dg.AssetCheckSeverity.WARN,
+        description=None if passed else _UNUSUAL.format(stream=stream, **metadata),
         metadata=metadata,
     )
 

@@ -415,7 +415,7 @@ def test_equal_outcomes_are_nothing_to_rank(ran: Database) -> None:
         for check in checks.get_asset_check_evaluations()
         if check.check_name == "champion_beats_last_window"
     ]
-    assert description == "all outcomes were equal, so no ranking can be measured"
+    assert description == "all outcomes were equal: no ranking of customers can be measured"
 
 
 def test_parts_on_all_cores_equal_one_part(

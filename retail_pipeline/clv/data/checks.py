@@ -19,7 +19,9 @@ def outcomes_are_complete(step: Step) -> dg.AssetCheckResult:
         return failed(found, "some outcomes are incomplete or negative")
     if not found["rows"]:
         return warned(
-            found, f"no past cut-off has a complete outcome of {step.horizon_days} days yet"
+            found,
+            f"no past cut-off has a complete outcome of {step.horizon_days} days yet, so no model "
+            "is tested: choose a shorter horizon, or load earlier sales",
         )
     return passed(found)
 

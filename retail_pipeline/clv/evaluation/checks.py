@@ -28,16 +28,24 @@ def champion_beats_last_window(step: Step) -> dg.AssetCheckResult:
     champion, rival = board.get(decision["model_name"]), board.get("last_window")
     found: dict[str, Any] = decision | {"cutoffs": len(numbers["cutoffs"])}
     if champion is None or rival is None or not decision["validated"]:
-        return warned(found, str(decision["reason"]))
+        return warned(
+            found,
+            f"{decision['reason']}: use the order of customers, and amounts as estimates, or "
+            "choose a shorter horizon, for which past outcomes are complete",
+        )
     for name in ("tweedie_deviance", "normalized_gini"):
         found |= {f"champion_{name}": champion[name], f"last_window_{name}": rival[name]}
     if champion is rival:
         return passed(found)
     ranks = [champion["normalized_gini"], rival["normalized_gini"]]
     if champion["tweedie_deviance"] < rival["tweedie_deviance"] and None in ranks:
-        return warned(found, "all outcomes were equal, so no ranking can be measured")
+        return warned(found, "all outcomes were equal: no ranking of customers can be measured")
     if champion["tweedie_deviance"] >= rival["tweedie_deviance"] or ranks[0] < ranks[1]:
-        return warned(found, "the champion is no better than repeating the last window")
+        return warned(
+            found,
+            "the champion is no better than repeating each customer's latest net revenue: compare "
+            "the models with `retail-pipeline evaluate --model all` before using the amounts",
+        )
     return passed(found)
 
 
@@ -54,9 +62,17 @@ def intervals_cover_four_in_five(step: Step) -> dg.AssetCheckResult:
         model=INCUMBENT,
     )
     if not found["cutoffs"]:
-        return warned(found, f"{INCUMBENT} was not tested at any past cut-off")
+        return warned(
+            found,
+            f"no past cut-off has tested the intervals of {INCUMBENT}: take them as estimates, or "
+            "choose a shorter horizon",
+        )
     for side in ("below", "above"):
         if found[f"mean_{side}"] > MOST_MISSED:
             share = f"{found[f'mean_{side}']:.0%}"
-            return warned(found, f"{share} of outcomes were {side} their interval; 10 % is right")
+            return warned(
+                found,
+                f"{share} of past outcomes were {side} their 80 % interval, where 10 % is right: "
+                "rely on totals with their ranges, not on intervals of customers",
+            )
     return passed(found)

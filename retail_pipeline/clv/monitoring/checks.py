@@ -3,7 +3,7 @@
 import dagster as dg
 
 from retail_pipeline.clv.steps import Step, clv_check
-from retail_pipeline.dagster_support.check_results import passed, warned
+from retail_pipeline.dagster_support.check_results import NOTHING_YET, passed, warned
 
 LOWEST_RATIO = 0.67
 HIGHEST_RATIO = 1.5
@@ -32,9 +32,15 @@ def predictions_are_stable(step: Step) -> dg.AssetCheckResult:
         bar=CHANGED,
     )
     if not found["compared"]:
-        return warned(found, "no earlier predictions are there to compare with")
+        return passed(found, NOTHING_YET)
     if found["changed"]:
-        return warned(found, f"the stability index of predicted_value is {CHANGED} or more")
+        index = max(found[name] or 0.0 for name in ("training", "previous"))
+        return warned(
+            found,
+            f"predicted values are distributed otherwise than before (stability index {index:.2f}, "
+            f"limit {CHANGED}): look in the figure drift which features moved, and check that the "
+            "latest sales are complete",
+        )
     return passed(found)
 
 
@@ -52,17 +58,30 @@ def features_are_stable(step: Step) -> dg.AssetCheckResult:
         "count(*) filter (where reference = 'training') as features_training, "
         "count(*) filter (where reference = 'training' and is_changed) as changed_training, "
         "count(*) filter (where reference = 'previous' and is_changed) as changed_previous, "
-        "string_agg(quantity || ' (' || reference || ')', ', ' order by stability_index desc) "
-        f"filter (where is_changed) as changed from {_COMPARED} "
+        "string_agg(distinct quantity, ', ') filter (where is_changed and reference = 'previous') "
+        "as since_previous, "
+        "string_agg(distinct quantity, ', ') filter (where is_changed and reference = 'training') "
+        f"as since_training from {_COMPARED} "
         "where not is_prediction and quantity <> all(%(calendar)s)",
         bar=CHANGED,
         calendar=sorted(CALENDAR),
     )
     if not found["compared"]:
-        return warned(found, "no earlier features are there to compare with")
+        return passed(found, NOTHING_YET)
     allowed = MOST_CHANGED * found["features_training"]
-    if found["changed_previous"] or found["changed_training"] > allowed:
-        return warned(found, f"features have drifted: {found['changed']}")
+    if found["changed_previous"]:
+        return warned(
+            found,
+            f"features changed since the month start before ({found['since_previous']}): check "
+            "that the latest sales are complete and in the same currency and unit",
+        )
+    if found["changed_training"] > allowed:
+        return warned(
+            found,
+            f"{found['changed_training']} of {found['features_training']} features differ from "
+            "those that the models were fitted to: plan with ranges until past cut-offs include "
+            "the change; the figure drift names the features",
+        )
     return passed(found)
 
 
@@ -82,19 +101,24 @@ def what_was_predicted_came(step: Step) -> dg.AssetCheckResult:
         "group by origin, as_of_date order by origin = 'served' desc, as_of_date desc limit 1"
     )
     if not found:
-        return warned(found, f"no prediction over {step.horizon_days} days has come due")
+        return passed(found, NOTHING_YET)
     if found["ratio"] is None:
-        return warned(found, "nothing was predicted, so no ratio can be computed")
+        return warned(
+            found,
+            f"all predictions of {found['predicted_from']} are 0, so they cannot be compared: "
+            "check that the amounts of sales before that date are positive",
+        )
     if not LOWEST_RATIO <= found["ratio"] <= HIGHEST_RATIO:
         return warned(
             found,
-            f"realised over predicted value is {found['ratio']:.2f}, "
-            f"outside {LOWEST_RATIO}-{HIGHEST_RATIO}",
+            f"from {found['predicted_from']} on {found['predicted_value']:,.0f} was predicted, and "
+            f"{found['realised_value']:,.0f} was spent ({found['ratio']:.2f} of it): plan with the "
+            "range of the total, and check that the sales since then are complete",
         )
     if found["share_inside_80"] < LOWEST_COVERAGE:
         return warned(
             found,
-            f"the 80 % intervals held {found['share_inside_80']:.0%} of the outcomes, "
-            f"less than {LOWEST_COVERAGE:.0%}",
+            f"the 80 % intervals held {found['share_inside_80']:.0%} of the outcomes after "
+            f"{found['predicted_from']}: rely on totals and ranks, not on intervals of customers",
         )
     return passed(found)

@@ -93,13 +93,18 @@ def total_is_near_the_recent_past(step: Step) -> dg.AssetCheckResult:
     )
     predicted, recent = found["predicted_total"], found["recent_total"]
     if predicted is None or recent is None or recent <= 0:
-        return warned(found, "there is no recent net amount to compare with")
+        return warned(
+            found,
+            f"the last {step.horizon_days} days have no net amount: check that the latest sales "
+            "are complete",
+        )
     found["ratio"] = predicted / (recent * step.horizon_days / found["recent_days"])
     if not LOWEST_TOTAL <= found["ratio"] <= HIGHEST_TOTAL:
         return warned(
             found,
-            f"predicted total / recent total is {found['ratio']:.2f}, "
-            f"outside {LOWEST_TOTAL}-{HIGHEST_TOTAL}",
+            f"the predicted total is {found['ratio']:.2f} times the net amount of as many days "
+            f"before ({LOWEST_TOTAL} to {HIGHEST_TOTAL} is usual): check that the latest sales are "
+            "complete and counted once",
         )
     return passed(found)
 
@@ -173,7 +178,15 @@ def segments_bring_what_they_say(step: Step) -> dg.AssetCheckResult:
             means.append(float((mean_value * customers).sum() / customers.sum()))
             found[f"{tier}_past_mean"] = means[-1]
     if "high_past_mean" not in found:
-        return warned(found, "no past cut-off has actual values of the segments")
+        return warned(
+            found,
+            "no past cut-off has actual values of the segments: their order is untested until a "
+            "cut-off has a complete outcome",
+        )
     if means != sorted(means, reverse=True):
-        return warned(found, "a tier of higher predicted value had less actual value per customer")
+        return warned(
+            found,
+            "at past cut-offs a tier of higher predicted value spent less per customer than a "
+            "lower one: do not divide a budget by segment",
+        )
     return passed(found)
