@@ -7,6 +7,7 @@ dropped afterwards, so `run` and `evaluate` give equal predictions. Printing is 
 from dataclasses import dataclass
 from datetime import date, timedelta
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -30,6 +31,7 @@ from retail_pipeline.settings import (
     FileSource,
     Settings,
 )
+from retail_pipeline.shared_queries import excluded_lines
 from retail_pipeline.warehouse.run import dbt_build
 
 ALL_MODELS = "all"
@@ -49,12 +51,14 @@ class Evaluation:
         predictions: One row per customer and model (`OUTPUT_COLUMNS`), the served model's first.
         metrics: One row per model; empty if the file ends before the outcome does.
         rejected_lines: Number of rejected lines in the whole file, including the outcome's.
+        excluded: The file's lines that do not count, by reason (`shared_queries.excluded_lines`).
     """
 
     valuation: Valuation
     predictions: pd.DataFrame
     metrics: pd.DataFrame
     rejected_lines: int
+    excluded: list[dict[str, Any]]
 
     def draw(self, path: Path, file_name: str) -> None:
         """Write the figure of predicted against actual value, or of all models.
@@ -108,7 +112,8 @@ def evaluate_file(
     with scratch_database(settings) as scratch:
         # Lines after the cut-off are the outcome, and no feature uses them.
         land_records(scratch, file.records)
-        features, entries = _features(scratch, cutoff)
+        features, entries = _features(scratch, cutoff, settings)
+        excluded = excluded_lines(scratch.as_role(Role.SCIENTIST))
     valuation = value_customers(features, entries, cutoff, horizon_days)
     predictions = _predictions(valuation, model)
     complete = default_as_of(source) >= cutoff + timedelta(days=horizon_days)
@@ -121,12 +126,20 @@ def evaluate_file(
         predictions=predictions[list(OUTPUT_COLUMNS)],
         metrics=_metrics(predictions, outcomes["future_orders"]) if complete else pd.DataFrame(),
         rejected_lines=len(file.rejected),
+        excluded=excluded,
     )
 
 
-def _features(database: Database, cutoff: date) -> tuple[pd.DataFrame, pd.DataFrame]:
-    selection = [f"+{name}" for name in FEATURES]
-    dbt_build(database.url, select=selection, variables={"with_outcomes": True}, as_of=cutoff)
+def _features(
+    database: Database, cutoff: date, settings: Settings
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    dbt_build(
+        database.url,
+        select=[f"+{name}" for name in FEATURES],
+        variables={"with_outcomes": True},
+        as_of=cutoff,
+        settings=settings,
+    )
     reader = database.as_role(Role.SCIENTIST)
     features, entries = (reader.read(f"warehouse.{name}") for name in FEATURES)
     return features, entries

@@ -4,6 +4,7 @@ No other module reads environment variables of the project. As-of date, horizon 
 are defaults, which a run can override (`dagster_support.run_window`).
 """
 
+import csv
 import difflib
 import os
 import re
@@ -32,6 +33,9 @@ from retail_pipeline.reading_options import DEFAULT_READING, ReadingOptions
 
 PROJECT_ROOT = Path(__file__).resolve().parent.parent
 """The checkout: the folder with `dbt_project/`, `airbyte/` and `database/`."""
+
+CODE_LISTS = PROJECT_ROOT / "dbt_project" / "seeds" / "non_product_codes.csv"
+NO_CODES: Final = "none"
 
 DEFAULT_API_KEY: Final = "local-api-key"
 DEFAULT_HORIZON_DAYS: Final = 180
@@ -213,6 +217,19 @@ def _must(be: Callable[[str], bool], reason: str) -> AfterValidator:
     return AfterValidator(validate)
 
 
+def _code_list(name: str) -> str:
+    """Return the name of a list of codes unchanged; raise ValueError if there is no such list."""
+    if name != NO_CODES:
+        with CODE_LISTS.open(newline="") as file:
+            known = sorted({row["code_list"] for row in csv.DictReader(file)})
+        if name not in known:
+            raise ValueError(
+                f"must be {NO_CODES} or a list of dbt_project/seeds/{CODE_LISTS.name} "
+                f"({', '.join(known)}); got {name!r}"
+            )
+    return name
+
+
 def _takes_alerts(address: str) -> bool:
     """Return whether alerts can be sent to a web address, or to one of apprise, like `slack://…`."""
     import apprise
@@ -229,6 +246,7 @@ def _is_smtp_address(url: str) -> bool:
 AsOf = Annotated[date, BeforeValidator(_as_of)]
 Horizon = Annotated[int, Field(ge=1, le=LONGEST_HORIZON_DAYS)]
 DiscountRate = Annotated[float, Field(ge=0, lt=1)]
+CodeList = Annotated[str, AfterValidator(_code_list)]
 DatabaseUrl = Annotated[str, AfterValidator(_database_url)]
 SourceText = Annotated[Source, BeforeValidator(_source)]
 Home = Annotated[Path, AfterValidator(lambda path: path.expanduser().absolute())]
@@ -331,6 +349,7 @@ class Settings(BaseModel):
     as_of: AsOf | None = None
     horizon_days: Horizon = DEFAULT_HORIZON_DAYS
     discount_rate: DiscountRate = 0.0
+    non_product_codes: CodeList = NO_CODES
     alert_webhook: Webhooks = Field(default={}, repr=False)
     alert_email: Emails = {}
     smtp_url: SmtpUrl | None = Field(default=None, repr=False)

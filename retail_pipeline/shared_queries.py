@@ -1,8 +1,11 @@
 """Queries that several stages share."""
 
-from typing import Final
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
 
 from retail_pipeline.postgres import Database
+from retail_pipeline.wording import counted, money, share
 
 PAST_CUTOFFS: Final = (
     "horizon_days = %(horizon)s and cutoff_date + horizon_days <= %(as_of)s "
@@ -18,3 +21,45 @@ def currency(database: Database) -> str:
         "select distinct currency from warehouse.revenue_daily where currency is not null"
     )
     return str(found["currency"].iloc[0]) if len(found) == 1 else ""
+
+
+_EXCLUDED: Final = """
+select * from (
+    select exclusion_reason as reason, count(*) as lines,
+        coalesce(sum(net_amount), 0)::float8 as net_amount,
+        (count(*) / sum(count(*)) over ())::float8 as share_of_lines,
+        (sum(abs(net_amount)) / nullif(sum(sum(abs(net_amount))) over (), 0))::float8
+            as share_of_money
+    from warehouse.fct_transaction_items group by 1
+) as reasons
+where reason is not null order by lines desc, reason
+"""
+
+
+def excluded_lines(database: Database) -> list[dict[str, Any]]:
+    """Return the lines that do not count, by reason: their number, money, and shares of all lines.
+
+    Returns and sales both add to a share of money, so that they do not cancel out.
+    """
+    return list(json.loads(database.query(_EXCLUDED).to_json(orient="records")))
+
+
+def excluded_in_words(reasons: Sequence[Mapping[str, Any]], currency: str = "") -> str:
+    """Return the excluded lines and their money as text, in total and by reason.
+
+    Args:
+        reasons: The rows of `excluded_lines`; at least one.
+        currency: The currency of the amounts.
+    """
+    lines, of_lines, of_money = (
+        sum(each[name] or 0 for each in reasons)
+        for name in ("lines", "share_of_lines", "share_of_money")
+    )
+    parts = ", ".join(
+        f"{each['reason']} {each['lines']:,} of {money(each['net_amount'], currency)}"
+        for each in reasons
+    )
+    return (
+        f"{counted(lines, 'line')} ({share(of_lines, digits=1)} of the lines, "
+        f"{share(of_money, digits=1)} of the money): {parts}"
+    )

@@ -88,7 +88,7 @@ def dbt_env() -> None:
         as_of = read_state(database).as_of
     except PipelineError:
         as_of = None  # nothing has been ingested yet
-    environment = dbt_environment(database.url, as_of)
+    environment = dbt_environment(database.url, as_of, settings)
     password = environment.pop("RETAIL_DBT_PASSWORD", None)
     if password is not None:
         environment["PGPASSFILE"] = str(_password_file(settings.home / "dbt", password))

@@ -13,6 +13,7 @@ from retail_pipeline.postgres import open_database
 from retail_pipeline.report.summary import read_summary
 from retail_pipeline.report.totals import outside, year_before
 from retail_pipeline.settings import Settings
+from retail_pipeline.shared_queries import excluded_in_words
 from retail_pipeline.wording import counted
 
 _HEADINGS = {
@@ -32,6 +33,8 @@ def print_summary(
     state, summary = read_state(database), read_summary(database)
     console.rule(f"{escape(state.source_id)}, as of {state.as_of}")
     print_row_counts(summary["rows"], console)
+    if summary["excluded"]:
+        _line(console, "Excluded", escape(excluded_in_words(summary["excluded"])))
     if summary["leaderboard"]:
         console.print(as_table([_shown(row) for row in summary["leaderboard"]], "Leaderboard"))
     else:
@@ -45,8 +48,13 @@ def print_summary(
     report = settings.home / "report" / "report.html"
     if report.exists():
         _line(console, "Report", escape(str(report)))
-    table = "table clv.predictions (psql $(retail-pipeline db-url)), or `make dev` for the graph"
-    _line(console, "Predictions", table)
+    _line(
+        console,
+        "Predictions",
+        "views clv.current_predictions and clv.customer_360: "
+        'psql "$(retail-pipeline db-url --role reader)"',
+        "as a file: retail-pipeline export --output customers.csv; the graph: make dev",
+    )
     stages = " · ".join(f"{stage} {spent:.1f}" for stage, spent in seconds.items())
     _line(console, "Seconds", f"{total:.1f} in total: {stages}")
 

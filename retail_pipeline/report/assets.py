@@ -32,7 +32,7 @@ KEPT_REPORTS = 30
 _CARD = dg.AssetKey([GROUP, "model_card"])
 _REPORT = dg.AssetKey([GROUP, "run_report"])
 _READ = (
-    *("warehouse/fct_transactions", "warehouse/revenue_daily"),
+    *("warehouse/fct_transactions", "warehouse/fct_transaction_items", "warehouse/revenue_daily"),
     *("clv/model", "clv/predictions", "clv/segments", "clv/totals"),
     *("clv/feature_importance", "clv/drift", "clv/realised_predictions"),
 )

@@ -11,6 +11,7 @@ import pandas as pd
 
 from retail_pipeline.report.document import Block, Facts, Section, as_markdown, in_words, table
 from retail_pipeline.report.facts import METRICS, NEXT_ORDER, RunFacts
+from retail_pipeline.shared_queries import excluded_in_words
 from retail_pipeline.wording import MISSING, counted, number, share
 
 MEANINGS: Final = {
@@ -107,6 +108,7 @@ def _data(facts: RunFacts) -> Facts:
         ("Transactions", number(data["transactions"])),
         ("Customers with a transaction", number(data["customers"])),
         ("Net amount", facts.money(data["net_amount"])),
+        ("Lines that do not count", _excluded(facts)),
         ("Customers predicted", number(found["customers"])),
         ("Predicted value in total", facts.money(found["predicted_value"])),
     ]
@@ -118,6 +120,10 @@ def _data(facts: RunFacts) -> Facts:
     if rate:
         items.append((f"The margin, {at_rate}", facts.money(found["discounted_margin"])))
     return Facts(items)
+
+
+def _excluded(facts: RunFacts) -> str:
+    return excluded_in_words(facts.excluded, facts.currency) if facts.excluded else "none"
 
 
 def _quality(facts: RunFacts) -> list[Block]:

@@ -8,9 +8,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from retail_pipeline.postgres import Database
+from retail_pipeline.shared_queries import excluded_lines
 
 LAYERS = ("transactional", "warehouse", "clv", "quality")
 _UNCOUNTED = (
+    "default_horizon",
     "landed_streams",
     "migrations",
     "source_state",
@@ -78,6 +80,7 @@ def read_summary(database: Database) -> dict[str, Any]:
     value = read_rows(database, _VALUE)
     return {
         "rows": read_row_counts(database),
+        "excluded": excluded_lines(database),
         # Means over the cut-offs that all models share; `tests` counts those of a seasonal model.
         "leaderboard": read_rows(database, _LEADERBOARD),
         "champion": read_champion(database),

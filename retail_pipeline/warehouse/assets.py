@@ -24,6 +24,7 @@ from retail_pipeline.generation import read_state
 from retail_pipeline.postgres import Database, Role
 from retail_pipeline.postgres.lost import says_lost_connection
 from retail_pipeline.settings import Settings
+from retail_pipeline.warehouse import checks
 from retail_pipeline.warehouse.metadata import (
     Sources,
     count_and_version,
@@ -71,7 +72,7 @@ def build_warehouse() -> dg.Definitions:
         as_of = run_window.landed_as_of(database)
         made_from = {"as_of": as_of.isoformat(), "generation": read_state(database).generation}
         artifacts = recall(settings.home / "dbt" / "target")
-        invocation = _started(context, dbt_environment(database.url, as_of), artifacts)
+        invocation = _started(context, dbt_environment(database.url, as_of, settings), artifacts)
         with database.as_role(Role.TRANSFORMER).connect(autocommit=True) as connection:
             for event in invocation.stream():
                 if isinstance(event, dg.Output):
@@ -80,7 +81,9 @@ def build_warehouse() -> dg.Definitions:
                     yield event
         _raise_failure(invocation)
 
-    return dg.Definitions(assets=[dbt_build])
+    return dg.Definitions(
+        assets=[dbt_build], asset_checks=dg.load_asset_checks_from_modules([checks])
+    )
 
 
 def _started(

@@ -34,6 +34,7 @@ never reads its drafts or interrupted writes."""
 PARTIAL_PARSE = "partial_parse.msgpack"
 """dbt's file of the parsed project; builds of the same database and variables can reuse it."""
 
+_DEFAULTS = Settings()
 _NOT_SOURCE = {PREPARED, "target", "logs", "dbt_packages"}
 _DISTRIBUTIONS = ("dbt-core", "dbt-postgres", "dbt-adapters")
 _IN_PROFILE = {"host", "port", "user", "password", "dbname", "options", "connect_timeout"}
@@ -82,7 +83,7 @@ def prepare_for(settings: Settings) -> Path:
     Raises:
         PipelineError: dbt cannot parse the project.
     """
-    return prepare_manifest(environment=dbt_environment(expected_url(settings)))
+    return prepare_manifest(environment=dbt_environment(expected_url(settings), settings=settings))
 
 
 def read_manifest(project: Path = PROJECT_FOLDER) -> dict[str, Any]:
@@ -94,12 +95,15 @@ def read_manifest(project: Path = PROJECT_FOLDER) -> dict[str, Any]:
     return json.loads(prepare_manifest(project).read_text())
 
 
-def dbt_environment(url: str, as_of: date | None = None) -> dict[str, str]:
+def dbt_environment(
+    url: str, as_of: date | None = None, settings: Settings = _DEFAULTS
+) -> dict[str, str]:
     """Return dbt's environment variables for a database and an as-of date, password included.
 
     Args:
         url: The owner's `postgresql://` address; dbt sets its own role.
         as_of: Only data before 00:00 UTC of this day count; with None, all data.
+        settings: The settings with the shop's rules: codes that are not products.
     """
     parts = address.read(url)
     given = {
@@ -109,6 +113,7 @@ def dbt_environment(url: str, as_of: date | None = None) -> dict[str, str]:
         "RETAIL_DBT_PASSWORD": parts.get("password"),
         "RETAIL_DBT_DBNAME": parts.get("dbname"),
         "RETAIL_DBT_AS_OF_DATE": as_of,
+        "RETAIL_DBT_NON_PRODUCT_CODES": settings.non_product_codes,
     }
     # dbt's sessions use UTC, as all other sessions do.
     return {

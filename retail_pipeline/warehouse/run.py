@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from retail_pipeline.errors import PipelineError
+from retail_pipeline.settings import Settings
 from retail_pipeline.warehouse.project import (
     PROJECT_FOLDER,
     dbt_environment,
@@ -38,6 +39,7 @@ def dbt_build(
     variables: Mapping[str, Any] | None = None,
     *,
     as_of: date | None = None,
+    settings: Settings | None = None,
     target: Path | None = None,
     unit_tests: bool = False,
 ) -> list[BuiltNode]:
@@ -53,6 +55,7 @@ def dbt_build(
             the as-of date), `with_outcomes` (the marts also hold rows of the as-of date and later,
             as an evaluation needs them).
         as_of: The as-of date: only data before 00:00 UTC of this day count; with None, all data.
+        settings: The settings with the shop's rules; by default the defaults.
         target: The folder of dbt's artifacts; a second build with the same folder does not parse
             the project again. A temporary folder by default.
         unit_tests: Whether to run dbt's unit tests, which test the SQL and not the data.
@@ -66,8 +69,9 @@ def dbt_build(
         *(("--select", *wanted) if wanted else ()),
         *(() if unit_tests else ("--exclude-resource-type", "unit_test")),
     ]
+    environment = dbt_environment(url, as_of, settings or Settings())
     with tempfile.TemporaryDirectory(prefix="retail-dbt-") as folder:
-        return _build(dbt_environment(url, as_of), options, recall(target or Path(folder)))
+        return _build(environment, options, recall(target or Path(folder)))
 
 
 def _build(environment: Mapping[str, str], options: list[str], target: Path) -> list[BuiltNode]:

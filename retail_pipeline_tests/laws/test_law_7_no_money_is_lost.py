@@ -20,10 +20,10 @@ from retail_pipeline.retail_api import (
     default_as_of,
     open_dataset,
 )
-from retail_pipeline.settings import FileSource
-from retail_pipeline.warehouse.project import PROJECT_FOLDER
+from retail_pipeline.settings import CODE_LISTS, FileSource
 from retail_pipeline_tests.warehouse.dbt_process import DbtWorker
 
+CODE_LIST = "uci_online_retail"
 MARTS = ("--select", "+revenue_daily", "+fct_transaction_items")
 
 
@@ -66,7 +66,7 @@ def _assert_money_is_exact(
             "truncate transactional.products, transactional.users, transactional.transactions"
         )
         land_records(database, open_dataset(FileSource(path), as_of).records)
-        dbt.build(as_of, *MARTS)
+        dbt.build(as_of, *MARTS, non_product_codes=CODE_LIST)
         known = lines[lines["ordered_at"] < pd.Timestamp(as_of)]
         expected = dict(_money_of_file(known))
         found = dict(_money_of_marts(database))
@@ -86,12 +86,12 @@ def _lines_that_count(path: Path) -> pd.DataFrame:
     lines = lines.rename(columns={"invoice": "order_id"})
     lines["ts"] = pd.to_datetime(lines["ts"])
     lines = lines[lines["customer_id"].notna()]
-    codes = pd.read_csv(PROJECT_FOLDER / "seeds" / "non_product_codes.csv")["product_code"]
+    codes = pd.read_csv(CODE_LISTS).query("code_list == @CODE_LIST")["product_code"]
     products = lines["product_id"].str.upper()
     lines = lines.assign(
         amount=lines["amount"].map(repr).map(Decimal),
         is_return=lines["amount"] < 0,
-        is_excluded=products.isin(codes) | products.str.startswith("TEST"),
+        is_excluded=products.isin(codes),
         country=lines["country"].fillna(""),
     )
     lines["order_id"] += lines["ts"].dt.strftime("@%Y-%m-%d")  # an order has one day

@@ -7,8 +7,11 @@ from typing import Any
 import pandas as pd
 import pytest
 
+from retail_pipeline import shared_queries
 from retail_pipeline.errors import PipelineError
 from retail_pipeline.postgres import Database
+from retail_pipeline.settings import Settings
+from retail_pipeline.warehouse.checks import excluded_lines_are_few
 from retail_pipeline.warehouse.run import dbt_build
 from retail_pipeline_tests.warehouse.dbt_process import DbtWorker
 from retail_pipeline_tests.warehouse.landing import land, land_file, line, transaction
@@ -64,7 +67,8 @@ def test_marts_hold_every_line_and_count_what_counts(database: Database) -> None
         ],
     )
 
-    dbt_build(database.url, as_of=AS_OF, unit_tests=True)
+    rules = Settings(non_product_codes="uci_online_retail")
+    dbt_build(database.url, as_of=AS_OF, settings=rules, unit_tests=True)
 
     transactions = "warehouse.fct_transactions order by transaction_id"
     assert _rows(
@@ -179,6 +183,28 @@ def test_thin_feeds_build_green(database: Database, dbt: DbtWorker) -> None:
     assert _rows(database, "select r_score, f_score, m_score from warehouse.customer_rfm") == [
         (1, 1, 1)
     ]
+
+
+def test_every_product_code_counts_unless_a_list_is_named(
+    database: Database, dbt: DbtWorker
+) -> None:
+    codes = ["C2", "SHIPPING", "TESTER-EDP", "POST", "test001"]
+    lines = [line(10.0**power, product_id=code) for power, code in enumerate(codes)]
+    land(database, "transactions", [transaction("T1", "K1", "2024-01-01T10:00:00Z", lines)])
+    selected = "+fct_transaction_items"
+    dbt.build(AS_OF, "--select", selected)
+    assert shared_queries.excluded_lines(database) == []
+    dbt.build(AS_OF, "--select", selected, non_product_codes="uci_online_retail")
+    found = shared_queries.excluded_lines(database)
+    assert [(each["reason"], each["lines"], each["net_amount"]) for each in found] == [
+        ("carriage", 2, 11.0),
+        ("postage", 1, 1000.0),
+        ("test record", 1, 10000.0),
+    ]
+    assert sum(each["share_of_money"] for each in found) == pytest.approx(11011 / 11111)
+    check = excluded_lines_are_few(database)
+    assert not check.passed
+    assert "4 lines (80.0% of the lines, 99.1% of the money)" in str(check.description)
 
 
 def test_chosen_as_of_dates_replace_the_month_starts(database: Database, dbt: DbtWorker) -> None:

@@ -22,6 +22,7 @@ items as (
 non_product_codes as (
 
     select * from {{ ref('non_product_codes') }}
+    where code_list = '{{ code_list() }}'
 
 ),
 
@@ -29,10 +30,7 @@ marked_items as (
 
     select
         items.*,
-        case
-            when upper(items.product_id) like 'TEST%' then 'test record'
-            else non_product_codes.exclusion_reason
-        end as exclusion_reason
+        non_product_codes.exclusion_reason
     from items
     left join non_product_codes
         on upper(items.product_id) = non_product_codes.product_code
