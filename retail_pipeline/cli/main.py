@@ -18,6 +18,7 @@ from retail_pipeline.cli import (
     database,
     doctor,
     evaluate,
+    export,
     forget,
     model,
     run,
@@ -63,6 +64,7 @@ app.command("run")(run.run)
 app.command("evaluate")(evaluate.evaluate)
 app.command("status")(status.status)
 app.command("customer")(customer.customer)
+app.command("export")(export.export)
 app.command("doctor")(doctor.doctor)
 app.command("up")(services.up)
 app.command("down")(services.down)

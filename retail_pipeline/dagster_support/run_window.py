@@ -40,6 +40,11 @@ class RunWindow(dg.ConfigurableResource):
     )
     full_refresh: bool = Field(default=False, description="Rebuild every layer from the source.")
 
+    @property
+    def default_horizon_days(self) -> int:
+        """The horizon of a run whose configuration sets none (`RETAIL_HORIZON_DAYS`)."""
+        return int(type(self).model_fields["horizon_days"].default)
+
     def landed(self, database: Database) -> tuple[date, int]:
         """Return the as-of date of the landed data and the run's horizon in days.
 

@@ -16,7 +16,8 @@ from retail_pipeline.settings import PROJECT_ROOT
 
 SCRIPTS = PROJECT_ROOT / "database"
 ROLES = "000_roles.sql"
-GRANTS = "900_grants.sql"
+LAST = ("890_views.sql", "900_grants.sql")
+"""Scripts that are applied again after any other one, for the tables that it may have created."""
 OLDEST_POSTGRES: Final = 14
 """The oldest major release that the scripts and the dbt models support."""
 _LOCK = 7_203_417
@@ -48,7 +49,7 @@ class Differences:
 def migrate(connection: psycopg.Connection, *, repair: bool = False) -> list[str]:
     """Apply the new or changed scripts in the caller's transaction; return their names.
 
-    If any script is applied, the grants are applied again, for tables that it may have created.
+    If any script is applied, views and grants are applied again.
 
     Args:
         connection: An open connection of the database's owner, not in autocommit.
@@ -66,7 +67,7 @@ def migrate(connection: psycopg.Connection, *, repair: bool = False) -> list[str
     )
     due = _due(connection)
     for script in _scripts():
-        if repair or script.name in due or (due and script.name == GRANTS):
+        if repair or script.name in due or (due and script.name in LAST):
             _apply(connection, script)
     return due
 

@@ -39,6 +39,11 @@ def predictions(step: Step) -> tuple[int, dict[str, Any]]:
         ["customer_id", "as_of_date", "horizon_days"],
         replace_where=step.at,
     )
+    database.execute(
+        "insert into clv.default_horizon (horizon_days) values (%s) "
+        "on conflict (is_only_row) do update set horizon_days = excluded.horizon_days",
+        [step.run_window.default_horizon_days],
+    )
     return rows, {
         "champion": serving.model.name,
         "model_version": serving.model_version,
