@@ -49,7 +49,8 @@ class Evaluation:
     Attributes:
         valuation: The candidates, the backtest before the cut-off, and the decision.
         predictions: One row per customer and model (`OUTPUT_COLUMNS`), the served model's first.
-        metrics: One row per model; empty if the file ends before the outcome does.
+        metrics: One row per model: `model_name`, `is_served`, `predicted_total`, `actual_total` and
+            the metrics; empty if the file ends before the outcome does.
         rejected_lines: Number of rejected lines in the whole file, including the outcome's.
         excluded: The file's lines that do not count, by reason (`shared_queries.excluded_lines`).
     """
@@ -124,7 +125,11 @@ def evaluate_file(
     return Evaluation(
         valuation=valuation,
         predictions=predictions[list(OUTPUT_COLUMNS)],
-        metrics=_metrics(predictions, outcomes["future_orders"]) if complete else pd.DataFrame(),
+        metrics=(
+            _metrics(predictions, outcomes["future_orders"], valuation.decision.model_name)
+            if complete
+            else pd.DataFrame()
+        ),
         rejected_lines=len(file.rejected),
         excluded=excluded,
     )
@@ -161,9 +166,11 @@ def _predictions(valuation: Valuation, model: str | None) -> pd.DataFrame:
     return pd.concat(frames, ignore_index=True)
 
 
-def _metrics(predictions: pd.DataFrame, orders: pd.Series) -> pd.DataFrame:
+def _metrics(predictions: pd.DataFrame, orders: pd.Series, served: str) -> pd.DataFrame:
     rows = []
     for name, group in predictions.groupby("model_name", sort=False):
         actual, days = (of.to_numpy(float) for of in (group["actual_value"], orders[group.index]))
-        rows.append({"model_name": name, **metrics.evaluate(group, actual, days)})
+        totals = {"predicted_total": group["predicted_value"].sum(), "actual_total": actual.sum()}
+        tested = metrics.evaluate(group, actual, days)
+        rows.append({"model_name": name, "is_served": name == served, **totals, **tested})
     return pd.DataFrame(rows)

@@ -10,11 +10,11 @@ from rich.console import Console
 from rich.markup import escape
 
 from retail_pipeline.cli.terminal import (
-    as_table,
     check_output,
     open_console,
     print_json,
     print_line,
+    print_table,
     stop_like_ctrl_c,
     unvalidated_mark,
 )
@@ -24,6 +24,32 @@ from retail_pipeline.shared_queries import excluded_in_words
 
 if TYPE_CHECKING:
     from retail_pipeline.evaluation import Evaluation
+
+_TABLES = {
+    "Totals and errors": {
+        "total_predicted": "predicted_total",
+        "total_actual": "actual_total",
+        "bias": "bias",
+        "MAE": "mae",
+        "MAE_÷ mean": "mae_over_mean",
+        "R2": "r2",
+    },
+    "Ranking and groups": {
+        "normalized_Gini": "normalized_gini",
+        "Spearman": "spearman",
+        "in top_tenth": "top_decile_capture",
+        "Tweedie_deviance": "tweedie_deviance",
+        "error of_tenths": "decile_calibration",
+    },
+    "Intervals and purchases": {
+        "inside_80 %": "coverage_80",
+        "below_it": "below_80",
+        "above_it": "above_80",
+        "Brier_score": "brier_score",
+        "P(active)_error": "reliability_gap",
+    },
+}
+"""Each table's columns: the heading and the metric. Each fits on 80 columns."""
 
 _FIGURES = (".png", ".svg", ".pdf")
 _WRITERS = {".parquet": "to_parquet", ".csv": "to_csv"}
@@ -131,14 +157,17 @@ def _print(outcome: Mapping[str, Any], written: Mapping[str, Path | None]) -> No
     for warning in outcome["warnings"]:
         print_line(console, f"[yellow]warning:[/yellow] {escape(warning)}")
     if outcome["metrics"]:
-        # One row per metric and one narrow column per model, so that all models fit on a screen.
-        models = {model.pop("model_name"): model for model in outcome["metrics"]}
-        names = next(iter(models.values()))
-        rows = [
-            {"metric": name, **{model: values[name] for model, values in models.items()}}
-            for name in names
-        ]
-        console.print(as_table(rows, "metric"))
+        console.print("[bold]*[/] the model that serves; what each measure means: docs/glossary.md")
+        for title, headings in _TABLES.items():
+            rows = [
+                {
+                    "model": f"{'*' if row['is_served'] else ' '} {row['model_name']}",
+                    **{heading: row[name] for heading, name in headings.items()},
+                }
+                for row in outcome["metrics"]
+            ]
+            console.print()
+            print_table(console, rows, f"[bold]{title}[/]")
     else:
         console.print("no metrics: the file ends before the horizon does")
     for name, path in written.items():

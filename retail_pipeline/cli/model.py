@@ -9,7 +9,7 @@ import typer
 
 from retail_pipeline.cli.job import refresh_serving
 from retail_pipeline.cli.summary import print_champion
-from retail_pipeline.cli.terminal import as_table, open_console, print_json
+from retail_pipeline.cli.terminal import open_console, print_json, print_table
 from retail_pipeline.postgres import Database, Role, open_database
 from retail_pipeline.report.summary import read_champion
 from retail_pipeline.settings import Settings
@@ -38,7 +38,7 @@ def list_models(
     if as_json:
         print_json(rows)
     elif rows:
-        open_console().print(as_table([_shown(row) for row in rows], "version"))
+        print_table(open_console(), [_shown(row) for row in rows], "version")
     else:
         open_console().print("no model is stored yet: `retail-pipeline run` trains the models")
 

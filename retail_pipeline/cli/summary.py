@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from retail_pipeline.cli.terminal import as_table, print_line, unvalidated_mark
+from retail_pipeline.cli.terminal import print_line, print_table, unvalidated_mark
 from retail_pipeline.generation import read_state
 from retail_pipeline.postgres import open_database
 from retail_pipeline.report.summary import read_summary
@@ -36,14 +36,14 @@ def print_summary(
     if summary["excluded"]:
         _line(console, "Excluded", escape(excluded_in_words(summary["excluded"])))
     if summary["leaderboard"]:
-        console.print(as_table([_shown(row) for row in summary["leaderboard"]], "Leaderboard"))
+        print_table(console, [_shown(row) for row in summary["leaderboard"]], "Leaderboard")
     else:
         _line(console, "Leaderboard", "empty: no past cut-off has a complete outcome yet")
     print_champion(summary["champion"], console)
     if summary["total"]:
         _print_value(summary["total"], console)
     if summary["segments"]:
-        console.print(as_table(summary["segments"], "Top segments"))
+        print_table(console, summary["segments"], "Top segments")
     _line(console, "Figures", escape(str(settings.home / "figures")))
     report = settings.home / "report" / "report.html"
     if report.exists():

@@ -15,11 +15,15 @@ from typing import Any, TextIO
 import typer
 from rich.console import Console
 from rich.markup import escape
+from rich.measure import Measurement
 from rich.table import Table
 
 from retail_pipeline.errors import UsageError
 
 _WIDTH_WITHOUT_TERMINAL = 120
+_WIDEST = 1_000
+_SMALLEST_WITH_DECIMALS = 0.0005
+_ROUNDING_ERROR = 1e-12
 
 
 class _Console(Console):
@@ -75,10 +79,13 @@ def unvalidated_mark(validated: bool, is_extrapolated: bool) -> str:
     return "" if validated else " [yellow](validated = false)[/]"
 
 
-def as_table(rows: Sequence[Mapping[str, Any]], title: str) -> Table:
-    """Return rows as a table, with texts left-aligned and numbers right-aligned.
+def print_table(console: Console, rows: Sequence[Mapping[str, Any]], title: str) -> None:
+    """Print rows as a table, with texts left-aligned and numbers right-aligned.
+
+    A table that is wider than the terminal keeps its labels; the terminal wraps the lines.
 
     Args:
+        console: The console.
         rows: At least one row; values by column.
         title: Heading of the first column; other columns have their names as headings.
     """
@@ -89,7 +96,9 @@ def as_table(rows: Sequence[Mapping[str, Any]], title: str) -> Table:
         table.add_column(heading, justify="left" if is_text else "right", no_wrap=True)
     for row in rows:
         table.add_row(*map(_cell, row.values()))
-    return table
+    unlimited = console.options.update(width=_WIDEST)
+    table.width = Measurement.get(console, unlimited, table).maximum
+    console.print(table, crop=False, soft_wrap=True)
 
 
 def _cell(value: Any) -> str:
@@ -98,6 +107,8 @@ def _cell(value: Any) -> str:
     if isinstance(value, int):
         return f"{value:,}"
     if isinstance(value, float):
+        if _ROUNDING_ERROR < abs(value) < _SMALLEST_WITH_DECIMALS:
+            return f"{value:.2e}"
         return f"{value:,.0f}" if abs(value) >= 100 else f"{value:z.3f}"
     return "-" if value is None else escape(str(value))
 
