@@ -86,7 +86,7 @@ class Evaluation:
 
 def evaluate_file(
     settings: Settings,
-    path: Path,
+    source: FileSource,
     *,
     cutoff: date,
     horizon_days: int,
@@ -96,7 +96,7 @@ def evaluate_file(
 
     Args:
         settings: Settings with the PostgreSQL server of the scratch database.
-        path: A transactions file.
+        source: A transactions file.
         cutoff: The as-of date, 00:00 UTC; the models use only lines before it.
         horizon_days: Days of the outcome, 1 to 1095.
         model: The name of a model, `all`, or None for the model that the pipeline would serve.
@@ -107,7 +107,6 @@ def evaluate_file(
     """
     if model not in (None, ALL_MODELS, *MODELS):
         raise UsageError(f"there is no model {model!r}; the models are {', '.join(MODELS)}, all")
-    source = FileSource(path)
     file = open_dataset(source)
     file.before(cutoff)  # raises an error for a date before the file's first line
     with scratch_database(settings) as scratch:

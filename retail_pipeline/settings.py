@@ -14,7 +14,7 @@ from datetime import UTC, date, datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qsl, quote, urlsplit
 
 import psycopg
 from psycopg import conninfo
@@ -29,7 +29,12 @@ from pydantic import (
 )
 
 from retail_pipeline.errors import UsageError
-from retail_pipeline.reading_options import DEFAULT_READING, ReadingOptions
+from retail_pipeline.reading_options import (
+    DEFAULT_READING,
+    ReadingOptions,
+    parse_reading,
+    reading_texts,
+)
 
 PROJECT_ROOT = Path(__file__).resolve().parent.parent
 """The checkout: the folder with `dbt_project/`, `airbyte/` and `database/`."""
@@ -75,10 +80,16 @@ class SimulatorSource:
 
 @dataclass(frozen=True)
 class FileSource:
-    """A transactions file (Parquet or CSV) behind the bundled API: `file:PATH`."""
+    """A transactions file or folder behind the bundled API: `file:PATH?profile=shopify`."""
 
     path: Path
     options: ReadingOptions = DEFAULT_READING
+
+    def __str__(self) -> str:
+        """The text of this source in RETAIL_SOURCE."""
+        texts = reading_texts(self.options).items()
+        options = "&".join(f"{name}={quote(text, safe=' ,=')}" for name, text in texts)
+        return f"file:{self.path}?{options}" if options else f"file:{self.path}"
 
 
 @dataclass(frozen=True)
@@ -115,13 +126,36 @@ def _source(text: Any) -> Source:
     if text.startswith("simulator:"):
         return _simulator_source(text)
     if text.startswith("file:") and len(text) > len("file:"):
-        return FileSource(Path(text.removeprefix("file:")).expanduser().absolute())
+        return _file_source(text.removeprefix("file:"))
     if _is_web_address(text):
         return ApiSource(text.rstrip("/"))
     raise ValueError(
         f"{text.rpartition('@')[2]!r} is not known: use 'simulator:?customers=10000&seed=7', "
         "'file:PATH' or an address with a host like https://api.example:8443"
     )
+
+
+def _file_source(text: str) -> FileSource:
+    """Return the file of `PATH`, `PATH?option=value&…` or `PATH#Sheet`; options are as in a URL."""
+    if re.match(r"[A-Za-z][A-Za-z0-9+.-]+:/", text):
+        raise ValueError(
+            f"must be a file of this machine, and {_shown(text)} is an address: download it and "
+            "give the file, or give a retail API with --source"
+        )
+    name, _, query = text.rpartition("?")
+    texts = dict(parse_qsl(query, keep_blank_values=True)) if name and "=" in query else {}
+    if not texts or Path(text).exists():
+        name, texts = text, {}
+    whole, _, sheet = name.rpartition("#")
+    if whole and not Path(name).exists() and Path(whole).exists():
+        name, texts = whole, {"sheet": sheet, **texts}
+    return FileSource(Path(name).expanduser().absolute(), parse_reading(texts))
+
+
+def _shown(url: str) -> str:
+    """Return the part of an address without credentials."""
+    scheme, _, rest = url.partition("//")
+    return f"{scheme}//{rest.partition('?')[0].rpartition('@')[2]}"[:80]
 
 
 def _simulator_source(text: str) -> SimulatorSource:
@@ -281,6 +315,36 @@ Emails = Annotated[Routes, _routes(lambda word: word.count("@") == 1)]
 def parse_source(text: str, name: str = "the source") -> Source:
     """Return the source that a text describes; a UsageError begins with `name`."""
     return _parsed(SourceText, text, name)
+
+
+def parse_file(text: str, name: str, **options: str | None) -> FileSource:
+    """Return the file of `PATH` or `PATH#Sheet` with reading options; see `ReadingOptions`.
+
+    Args:
+        text: The path.
+        name: The beginning of the error message.
+        options: The text of each option; None is the default.
+
+    Raises:
+        UsageError: The path is an address, or an option is invalid.
+    """
+    source = _parsed(Annotated[FileSource, BeforeValidator(_file_source)], text, name)
+    return with_reading(source, **options)
+
+
+def with_reading(source: FileSource, **options: str | None) -> FileSource:
+    """Return a file with other reading options, given as texts; None keeps the file's own.
+
+    Raises:
+        UsageError: An option is invalid.
+    """
+    given = {key: value for key, value in options.items() if value is not None}
+    try:
+        parsed = parse_reading({**reading_texts(source.options), **given})
+    except ValueError as error:
+        option, _, words = str(error).partition(" ")
+        raise UsageError(f"--{option.replace('_', '-')} {words}") from None
+    return FileSource(source.path, parsed)
 
 
 def parse_as_of(text: str, name: str) -> date:

@@ -9,6 +9,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
+from retail_pipeline.cli import file_options
 from retail_pipeline.cli.terminal import (
     check_output,
     open_console,
@@ -19,7 +20,7 @@ from retail_pipeline.cli.terminal import (
     unvalidated_mark,
 )
 from retail_pipeline.files import replaced_whole
-from retail_pipeline.settings import LONGEST_HORIZON_DAYS, Settings, parse_as_of
+from retail_pipeline.settings import LONGEST_HORIZON_DAYS, Settings, parse_as_of, parse_file
 from retail_pipeline.shared_queries import excluded_in_words
 
 if TYPE_CHECKING:
@@ -62,7 +63,9 @@ def _model_names() -> list[str]:
 
 
 def evaluate(
-    transactions: Annotated[Path, typer.Option(help="A Parquet or CSV file of order lines.")],
+    transactions: Annotated[
+        str, typer.Option(help="A file of order lines: CSV, Parquet, Excel, JSON.")
+    ],
     cutoff: Annotated[str, typer.Option(help="Models use lines before this date (YYYY-MM-DD).")],
     horizon_days: Annotated[
         int | None,
@@ -79,6 +82,12 @@ def evaluate(
             autocompletion=_model_names,
         ),
     ] = None,
+    columns: file_options.Columns = None,
+    profile: file_options.Profile = None,
+    date_order: file_options.DateOrderOption = None,
+    decimal: file_options.Decimal = None,
+    accept_loss: file_options.AcceptLoss = None,
+    missing_customer_words: file_options.MissingCustomerWords = None,
     output: Annotated[
         Path | None, typer.Option(help="Write the predictions to a .parquet or .csv file.")
     ] = None,
@@ -102,18 +111,27 @@ def evaluate(
     day = parse_as_of(cutoff, "--cutoff")
     horizon = horizon_days or settings.horizon_days
 
+    source = parse_file(
+        transactions,
+        "--transactions",
+        columns=columns,
+        profile=profile,
+        date_order=date_order,
+        decimal=decimal,
+        accept_loss=accept_loss,
+        missing_customer_words=missing_customer_words,
+    )
+
     from retail_pipeline.evaluation import evaluate_file
 
     stop_like_ctrl_c()
     with Console(stderr=True).status("evaluating …"):
-        result = evaluate_file(
-            settings, transactions.absolute(), cutoff=day, horizon_days=horizon, model=model
-        )
+        result = evaluate_file(settings, source, cutoff=day, horizon_days=horizon, model=model)
     if output is not None:
         with replaced_whole(output) as draft:
             getattr(result.predictions, _WRITERS[output.suffix])(draft, index=False)
     if figure is not None:
-        result.draw(figure, transactions.name)
+        result.draw(figure, source.path.name)
     outcome = _outcome(result)
     if as_json:
         print_json(outcome)

@@ -1,13 +1,13 @@
 """The command `run`: the main job, its progress, and the summary at the end."""
 
 import time
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 from rich.markup import escape
 
+from retail_pipeline.cli import file_options
 from retail_pipeline.cli.job import execute, log_file
 from retail_pipeline.cli.progress import RunProgress
 from retail_pipeline.cli.summary import print_summary
@@ -22,14 +22,23 @@ from retail_pipeline.settings import (
     Settings,
     parse_as_of,
     parse_discount_rate,
+    parse_file,
     parse_source,
+    with_reading,
 )
 
 
 def run(
     transactions: Annotated[
-        Path | None, typer.Option(help="A Parquet or CSV file with one row per order line.")
+        str | None,
+        typer.Option(help="A file with one row per order line: CSV, Parquet, Excel, JSON."),
     ] = None,
+    columns: file_options.Columns = None,
+    profile: file_options.Profile = None,
+    date_order: file_options.DateOrderOption = None,
+    decimal: file_options.Decimal = None,
+    accept_loss: file_options.AcceptLoss = None,
+    missing_customer_words: file_options.MissingCustomerWords = None,
     source: Annotated[
         str | None, typer.Option(help="simulator:?customers=N&seed=N, file:PATH or https://…")
     ] = None,
@@ -60,10 +69,21 @@ def run(
 
     Your own order lines: `retail-pipeline run --transactions sales.csv --as-of 2011-06-01`
 
+    A shop's export: `retail-pipeline run --transactions orders_export.csv --profile shopify`
+
     Only the figures, from stored data: `retail-pipeline run --select 'group:figures'`
     """
     started = time.monotonic()
-    settings = _settings(transactions, source)
+    settings = _settings(
+        transactions,
+        source,
+        columns=columns,
+        profile=profile,
+        date_order=date_order,
+        decimal=decimal,
+        accept_loss=accept_loss,
+        missing_customer_words=missing_customer_words,
+    )
     window: dict[str, Any] = {"full_refresh": full_refresh}
     if as_of is not None:
         window["as_of"] = parse_as_of(as_of, "--as-of").isoformat()
@@ -88,15 +108,21 @@ def run(
         print_json({"status": "done", "error": None, **outcome})
 
 
-def _settings(transactions: Path | None, source: str | None) -> Settings:
+def _settings(transactions: str | None, source: str | None, **reading: str | None) -> Settings:
     if transactions is not None and source is not None:
         raise UsageError("--transactions and --source both name a source: use one of them")
     settings = Settings.from_environment()
+    chosen = settings.source
     if transactions is not None:
-        return settings.model_copy(update={"source": FileSource(transactions.absolute())})
-    if source is not None:
-        return settings.model_copy(update={"source": parse_source(source)})
-    return settings
+        chosen = parse_file(transactions, "--transactions")
+    elif source is not None:
+        chosen = parse_source(source)
+    given = [f"--{name.replace('_', '-')}" for name, text in reading.items() if text is not None]
+    if isinstance(chosen, FileSource):
+        chosen = with_reading(chosen, **reading)
+    elif given:
+        raise UsageError(f"{', '.join(given)} says how a file is read: give --transactions FILE")
+    return settings.model_copy(update={"source": chosen})
 
 
 def _check_source(settings: Settings, as_of: str | None) -> None:

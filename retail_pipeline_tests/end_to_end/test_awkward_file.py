@@ -8,7 +8,7 @@ import pandas as pd
 
 from retail_pipeline.clv.models.registry import MODELS
 from retail_pipeline.evaluation import evaluate_file
-from retail_pipeline.settings import Settings
+from retail_pipeline.settings import FileSource, Settings
 from retail_pipeline_tests.clv import world
 
 CUTOFF = date(2021, 3, 1)
@@ -40,7 +40,7 @@ def lines() -> pd.DataFrame:
 def test_every_model_values_everyone_or_says_why_not(settings: Settings, tmp_path: Path) -> None:
     path = tmp_path / "awkward.parquet"
     lines().to_parquet(path, index=False)
-    found = evaluate_file(settings, path, cutoff=CUTOFF, horizon_days=90, model="all")
+    found = evaluate_file(settings, FileSource(path), cutoff=CUTOFF, horizon_days=90, model="all")
 
     wanted = {"tiny", "huge", "same-instant", "ten-thousand-orders", "one-timer"}
     for name, rows in found.predictions.groupby("model_name"):
@@ -69,7 +69,7 @@ def test_a_few_one_timers_are_expected_to_spend_nothing(settings: Settings, tmp_
     good = pd.DataFrame({"customer_id": names, "order_id": names, "ts": days, "amount": "100"})
     bad = good.tail(2).assign(amount="much", ts=[days[-1], pd.Timestamp("2021-04-01")])
     pd.concat([good, bad]).to_csv(path, index=False)
-    found = evaluate_file(settings, path, cutoff=CUTOFF, horizon_days=180)
+    found = evaluate_file(settings, FileSource(path), cutoff=CUTOFF, horizon_days=180)
     assert found.rejected_lines == 2  # before the cut-off and in the outcome
     assert (found.valuation.decision.model_name, len(found.predictions)) == ("mean", 20)
     numbers = ["predicted_value", "lower_80", "upper_80", "expected_orders", "probability_active"]

@@ -23,7 +23,7 @@ def test_run_and_evaluate_predict_the_same(
     run(as_of=AS_OF, horizon_days=horizon, source=source, select=TO_PREDICTIONS)
     served = database.read("clv.predictions").set_index("customer_id").sort_index()
 
-    evaluated = evaluate_file(settings, lines_file, cutoff=AS_OF, horizon_days=horizon)
+    evaluated = evaluate_file(settings, FileSource(lines_file), cutoff=AS_OF, horizon_days=horizon)
     offline = evaluated.predictions.set_index("customer_id").sort_index()
 
     assert evaluated.valuation.decision.validated
