@@ -8,19 +8,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from retail_pipeline.retail_api.source.csv_rows import CsvRows, read_header, read_rows
+from retail_pipeline.retail_api.source.csv_rows import FileRows, find_layout, read_rows
 from retail_pipeline.retail_api.source.orders import read_transactions_file
 
 HEADER = "customer_id,ts,amount,product_id,note\n"
 
 
-def read(folder: Path, rows: str | bytes, columns: tuple[int, ...] = (0, 1, 2)) -> CsvRows:
-    path = folder / "rows.csv"
-    path.write_bytes(b"a,b,c\n" + (rows.encode() if isinstance(rows, str) else rows))
-    return read_rows(path, list(columns))
+def read(folder: Path, rows: str | bytes, columns: tuple[int, ...] = (0, 1, 2)) -> FileRows:
+    data = b"a,b,c\n" + (rows.encode() if isinstance(rows, str) else rows)
+    return read_rows(data, find_layout(data, folder, len), list(columns), folder)
 
 
-def values(rows: CsvRows) -> list[list[str]]:
+def values(rows: FileRows) -> list[list[str]]:
     return [list(record.values()) for record in rows.table.to_pylist()]
 
 
@@ -71,10 +70,10 @@ def test_a_quote_inside_a_value_is_a_character(tmp_path: Path) -> None:
 
 
 def test_the_header_may_be_quoted_and_marked(tmp_path: Path) -> None:
-    path = tmp_path / "rows.csv"
-    path.write_bytes(b'\xef\xbb\xbf"a, b",c\r\n1,2\r\n')
-    assert read_header(path) == ["a, b", "c"]
-    assert values(read_rows(path, [1])) == [["2"]]
+    data = b'\xef\xbb\xbf"a, b",c\r\n1,2\r\n'
+    layout = find_layout(data, tmp_path, lambda names: "c" in names)
+    assert layout.names == ["a, b", "c"]
+    assert values(read_rows(data, layout, [1], tmp_path)) == [["2"]]
 
 
 @given(

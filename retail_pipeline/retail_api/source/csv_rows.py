@@ -1,14 +1,16 @@
 """Rows of a CSV file as columns of text, such that an unclosed quote spoils only its own line.
 
-This module checks the shape of rows (RFC 4180 and UTF-8); `values` parses their values. A CSV
-parser continues from an unclosed quote to the next quote and treats all lines between as one value.
-Therefore the lines are counted: if there are as many rows as lines, each row is one line. Otherwise
-the lines are examined one by one.
+This module checks the shape of rows (RFC 4180 and UTF-8) and finds the header and the delimiter;
+`values` parses the values. A CSV parser continues from an unclosed quote to the next quote and
+treats all lines between as one value. Therefore the lines are counted: if there are as many rows as
+lines, each row is one line. Otherwise the lines are examined one by one.
 """
 
 import csv
 import re
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -17,22 +19,52 @@ import pyarrow.csv as pa_csv
 
 from retail_pipeline.errors import UsageError
 
+DELIMITERS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "pipes"}
+"""The characters that may separate values, and their names."""
+
 _BLOCK_BYTES = 16 << 20
 _MOST_LINES_OF_A_ROW = 1_000
+_MOST_TITLE_LINES = 20
+_FEWEST_NAMES = 3
 _UNCLOSED = 'a quote (") is opened and not closed'
 _BOM = b"\xef\xbb\xbf"
-_OTHER_BOMS = (b"\xff\xfe", b"\xfe\xff")
+_SEP_LINE = re.compile(r"sep=(.)", re.IGNORECASE)
+_LINE = re.compile(rb"([^\r\n]*+)(?:\r\n?|\n|\Z)")
 
 _QUOTED = rb'"(?:[^"]++|"")*+"'
-_CLOSED_LINE = re.compile(
-    rb'(?:%b[^,]*+|[^",][^,]*+|)(?:,(?:%b[^,]*+|[^",][^,]*+|))*+' % ((_QUOTED,) * 2)
-)
-"""A line in which every quote is closed, by the parser's own rules."""
 
-_SPANNING_ROW = re.compile(
-    rb'(?:%b|[^",\r\n][^,\r\n]*+|)(?:,(?:%b|[^",\r\n][^,\r\n]*+|))*+' % ((_QUOTED,) * 2)
-)
-"""A row whose newlines are all inside properly closed quotes."""
+
+@cache
+def _closed_line(delimiter: str) -> re.Pattern[bytes]:
+    """Return the pattern of a line in which every quote is closed, by the parser's own rules."""
+    mark = re.escape(delimiter).encode()
+    value = rb'(?:%b[^%b]*+|[^"%b][^%b]*+|)' % (_QUOTED, mark, mark, mark)
+    return re.compile(value + rb"(?:%b%b)*+" % (mark, value))
+
+
+@cache
+def _spanning_row(delimiter: str) -> re.Pattern[bytes]:
+    """Return the pattern of a row whose newlines are all inside properly closed quotes."""
+    mark = re.escape(delimiter).encode()
+    value = rb'(?:%b|[^"%b\r\n][^%b\r\n]*+|)' % (_QUOTED, mark, mark)
+    return re.compile(value + rb"(?:%b%b)*+" % (mark, value))
+
+
+@dataclass(frozen=True)
+class CsvLayout:
+    """Where the rows of a CSV file begin, and how their values are separated.
+
+    Attributes:
+        names: The names of the columns.
+        delimiter: The character between values.
+        start: The byte offset of the first row.
+        header_line: The line of the header, 1-based; lines before it are a title or `sep=`.
+    """
+
+    names: list[str]
+    delimiter: str
+    start: int
+    header_line: int
 
 
 @dataclass(frozen=True)
@@ -45,14 +77,14 @@ class UnusableRow:
 
 
 @dataclass(frozen=True)
-class CsvRows:
-    """The rows of a file.
+class FileRows:
+    """The rows of a file, of any format.
 
     Attributes:
-        table: The requested columns, as unchanged text.
-        lines: The number of each row's first line in the file, 1-based without the header.
-        unusable: Rows with another number of values, or with an unclosed quote. Empty lines are
-            ignored.
+        table: The requested columns, named by their indices; in CSV as unchanged text.
+        lines: The number of each row's first line in the file, 1-based after the header.
+        unusable: Rows that cannot be split into values, such as one with an unclosed quote. Empty
+            lines are ignored.
     """
 
     table: pa.Table
@@ -60,76 +92,121 @@ class CsvRows:
     unusable: list[UnusableRow]
 
 
-def read_header(path: Path) -> list[str]:
-    """Return the names of a CSV file's columns; none if the file is empty.
+def check_encoding(data: bytes, path: Path) -> None:
+    """Raise a UsageError that says how to convert the file if its content is not UTF-8."""
+    try:
+        _ = data.isascii() or data.decode()
+    except UnicodeDecodeError as error:
+        line = _count_lines(data[: error.start] + b"x")
+        raise UsageError(
+            f"line {line} of {path} is not UTF-8; save the file as UTF-8, for example with: "
+            f"iconv -f WINDOWS-1252 -t UTF-8 '{path.name}' > utf8.csv"
+        ) from None
+
+
+def find_layout(data: bytes, path: Path, known: Callable[[Sequence[str]], int]) -> CsvLayout:
+    """Return the header (see `find_header`) and the delimiter of a CSV file.
+
+    Args:
+        data: The content, UTF-8; may begin with a byte order mark, a line `sep=;` or a title.
+        path: The file, for messages.
+        known: Returns how many of some column names have a meaning.
 
     Raises:
-        UsageError: The file is not UTF-8, or a quote of its header is not closed.
+        UsageError: The file is binary, or a quote of its header is not closed.
     """
-    with path.open("rb") as file:
-        return _header(file.read(1 << 20), path)[0]
+    opening = list(_opening_lines(data, path))
+    if not opening:
+        return CsvLayout([], ",", len(data), 1)
+    separators = list(DELIMITERS)
+    if given := _SEP_LINE.fullmatch(opening[0][1]):
+        separators, opening = [given[1]], opening[1:]
+    splits = [[_split(text, mark) for mark in separators] for _, text, _ in opening]
+    at, which = find_header(splits, known)
+    number, text, end = opening[at]
+    if not _closed_line(separators[which]).fullmatch(text.encode()):
+        raise UsageError(f"the header of {path} has a quote that is not closed; close or remove it")
+    return CsvLayout(splits[at][which], separators[which], end, number)
 
 
-def read_rows(path: Path, columns: list[int]) -> CsvRows:
+def find_header(
+    splits: Sequence[Sequence[list[str]]], known: Callable[[Sequence[str]], int]
+) -> tuple[int, int]:
+    """Return the index of the header among a file's first lines, and of its way to split a line.
+
+    The header is the line with the most known names, if all lines before it have fewer values. If
+    no line has a known name, it is the first one with three values or more, or else the first.
+
+    Args:
+        splits: For each line the values of each way to split it; there is at least one line.
+        known: Returns how many of some column names have a meaning.
+    """
+    found = most = None
+    for at, ways in enumerate(splits):
+        merits = [(known(values), _width(values)) for values in ways]
+        way = max(range(len(ways)), key=merits.__getitem__)
+        count, width = merits[way]
+        is_widest = all(_width(earlier[way]) < width for earlier in splits[:at])
+        is_first_wide = most is None or (not most[0] and most[1] < _FEWEST_NAMES <= width)
+        if is_first_wide or (most is not None and count > most[0] and is_widest):
+            found, most = (at, way), (count, width)
+    assert found is not None
+    return found
+
+
+def _opening_lines(data: bytes, path: Path) -> Iterator[tuple[int, str, int]]:
+    """Yield the first lines that are not empty: number, text and the offset of the next line."""
+    at = number = 0
+    while at < len(data) and number < _MOST_TITLE_LINES:
+        match = _LINE.match(data, at)
+        assert match is not None
+        line, at, number = match[1].removeprefix(_BOM), match.end(), number + 1
+        if number == 1 and b"\0" in line:
+            raise UsageError(f"{path} is binary, or UTF-16 without its mark; save it as UTF-8 CSV")
+        if text := line.decode().strip("\r\n "):
+            yield number, text, at
+
+
+def _width(names: list[str]) -> int:
+    return sum(map(bool, names))
+
+
+def _split(line: str, delimiter: str) -> list[str]:
+    return [name.strip() for name in next(csv.reader([line], delimiter=delimiter), [])]
+
+
+def read_rows(data: bytes, layout: CsvLayout, columns: list[int], path: Path) -> FileRows:
     """Return some columns of a CSV file; in the table, a column's name is its index as text.
 
     A quoted value may contain newlines. If a quote is not closed before the next line that looks
     like a row, only the quote's own line is unusable; the following lines are rows.
 
+    Args:
+        data: The content, UTF-8.
+        layout: Its header and delimiter, from `find_layout`.
+        columns: The indices of the columns.
+        path: The file, for messages.
+
     Raises:
-        UsageError: The file is not UTF-8, or a quote of its header is not closed.
+        UsageError: Rows cannot be separated.
         pyarrow.ArrowException: The file cannot be read.
     """
-    data = path.read_bytes()
-    names, start = _header(data, path)
-    _check_encoding(data, start, path)
-    body = data[start:].rstrip(b"\r\n")
-    if not _has_empty_line(body) and _is_closed(_last_line(body)):
+    body = data[layout.start :].rstrip(b"\r\n")
+    if not _has_empty_line(body) and _is_closed(_last_line(body), layout.delimiter):
         lines = np.arange(1, _count_lines(body) + 1)
-        rows = _parsed(body, lines, len(names), columns)
+        rows = _parsed(body, lines, layout, columns)
         if rows is not None:
             return rows
-    return _read_closely(body, len(names), columns, path)
+    return _read_closely(body, layout, columns, path)
 
 
-def _header(opening: bytes, path: Path) -> tuple[list[str], int]:
-    """Return the names of the columns, and the byte offset of the first row."""
-    before = len(opening) - len(opening.lstrip(b"\r\n"))
-    end = re.compile(rb"\r\n?|\n|\Z").search(opening, before)
-    line = opening[before : end.start()] if end else b""
-    if opening.startswith(_OTHER_BOMS) or b"\0" in line:
-        raise UsageError(f"the transactions file {path} is UTF-16 or binary; save it as UTF-8 CSV")
-    text = line.removeprefix(_BOM)
-    if not _CLOSED_LINE.fullmatch(text):
-        raise UsageError(f"the header of {path} has a quote that is not closed; close or remove it")
-    try:
-        return next(csv.reader([text.decode()]), []), end.end() if end else 0
-    except UnicodeDecodeError:
-        raise _not_utf8(path, "its header") from None
-
-
-def _check_encoding(data: bytes, start: int, path: Path) -> None:
-    try:
-        _ = data.isascii() or data.decode()
-    except UnicodeDecodeError as error:
-        line = _count_lines(data[start : error.start] + b"x")
-        raise _not_utf8(path, f"line {line}") from None
-
-
-def _not_utf8(path: Path, place: str) -> UsageError:
-    return UsageError(
-        f"the transactions file {path} is not UTF-8 ({place}); save it as UTF-8, "
-        f"for example with: iconv -f WINDOWS-1252 -t UTF-8 {path.name}"
-    )
-
-
-def _read_closely(body: bytes, width: int, columns: list[int], path: Path) -> CsvRows:
+def _read_closely(body: bytes, layout: CsvLayout, columns: list[int], path: Path) -> FileRows:
     """Return the rows of a file in which some lines are empty, or belong to one row."""
     texts = body.splitlines(keepends=True)
     rows, lines, unclosed = [], [], []
     at = 0
     while at < len(texts):
-        end = _end_of_row(texts, at, width)
+        end = _end_of_row(texts, at, layout)
         row = b"".join(texts[at:end]).rstrip(b"\r\n")
         if end is None:
             stray = texts[at].rstrip(b"\r\n").decode()
@@ -138,38 +215,41 @@ def _read_closely(body: bytes, width: int, columns: list[int], path: Path) -> Cs
             rows.append(row)
             lines.append(at + 1)
         at = end or at + 1
-    found = _parsed(b"\n".join(rows), np.array(lines, dtype=np.int64), width, columns)
+    found = _parsed(b"\n".join(rows), np.array(lines, dtype=np.int64), layout, columns)
     if found is None:
         raise UsageError(
             f"the rows of {path} between its lines {lines[0]} and {lines[-1]} cannot be "
             "separated; put values with newlines or quotes into quotes"
         )
-    return CsvRows(found.table, found.lines, [*found.unusable, *unclosed])
+    return FileRows(found.table, found.lines, [*found.unusable, *unclosed])
 
 
-def _end_of_row(texts: list[bytes], at: int, width: int) -> int | None:
+def _end_of_row(texts: list[bytes], at: int, layout: CsvLayout) -> int | None:
     """Return the index of the line after a row; None if the row has an unclosed quote.
 
-    A following line with as many commas as a row counts as a row, not as part of a value.
+    A following line with as many delimiters as a row counts as a row, not as part of a value.
     """
-    if _is_closed(texts[at]):
+    mark, least = layout.delimiter.encode(), len(layout.names) - 1
+    if _is_closed(texts[at], layout.delimiter):
         return at + 1
     for end in range(at + 1, min(len(texts), at + _MOST_LINES_OF_A_ROW)):
-        if texts[end].count(b",") >= width - 1:
+        if texts[end].count(mark) >= least:
             return None
         if b'"' in texts[end]:
             row = b"".join(texts[at : end + 1]).rstrip(b"\r\n")
-            if _SPANNING_ROW.fullmatch(row):
+            if _spanning_row(layout.delimiter).fullmatch(row):
                 return end + 1
     return None
 
 
-def _parsed(body: bytes, lines: np.ndarray, width: int, columns: list[int]) -> CsvRows | None:
+def _parsed(
+    body: bytes, lines: np.ndarray, layout: CsvLayout, columns: list[int]
+) -> FileRows | None:
     """Return the rows that Arrow parses from some lines; None unless each line is one row."""
     wanted = [str(position) for position in columns]
     if not body:
         schema = pa.schema([(name, pa.string()) for name in wanted])
-        return CsvRows(schema.empty_table(), np.empty(0, dtype=np.int64), [])
+        return FileRows(schema.empty_table(), np.empty(0, dtype=np.int64), [])
     misshapen: dict[int, UnusableRow] = {}
 
     def skip(row: pa_csv.InvalidRow) -> str:
@@ -184,11 +264,14 @@ def _parsed(body: bytes, lines: np.ndarray, width: int, columns: list[int]) -> C
         # In one thread, because only then Arrow reports the numbers of invalid rows.
         read_options=pa_csv.ReadOptions(
             use_threads=False,
-            column_names=[str(position) for position in range(width)],
+            column_names=[str(position) for position in range(len(layout.names))],
             block_size=min(len(body) + 1, _BLOCK_BYTES),
         ),
         parse_options=pa_csv.ParseOptions(
-            newlines_in_values=True, ignore_empty_lines=False, invalid_row_handler=skip
+            delimiter=layout.delimiter,
+            newlines_in_values=True,
+            ignore_empty_lines=False,
+            invalid_row_handler=skip,
         ),
         convert_options=pa_csv.ConvertOptions(
             include_columns=wanted,
@@ -200,11 +283,11 @@ def _parsed(body: bytes, lines: np.ndarray, width: int, columns: list[int]) -> C
     if table.num_rows + len(misshapen) != len(lines):
         return None
     shaped = np.delete(lines, list(misshapen)) if misshapen else lines
-    return CsvRows(table, shaped, list(misshapen.values()))
+    return FileRows(table, shaped, list(misshapen.values()))
 
 
-def _is_closed(line: bytes) -> bool:
-    return b'"' not in line or _CLOSED_LINE.fullmatch(line.rstrip(b"\r\n")) is not None
+def _is_closed(line: bytes, delimiter: str) -> bool:
+    return b'"' not in line or _closed_line(delimiter).fullmatch(line.rstrip(b"\r\n")) is not None
 
 
 def _last_line(body: bytes) -> bytes:

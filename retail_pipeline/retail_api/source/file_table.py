@@ -1,22 +1,29 @@
-"""A Parquet or CSV file as a table of its known columns, in the few types that `values` parses.
+"""A file as a table of its known columns, in the few types that `values` parses.
 
-The module handles file formats and column names; `values` and `lines` interpret the values.
+`formats` opens the file, `column_names` finds its columns, `order_rules` applies its profile;
+`values` and `lines` interpret the values.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
+import pyarrow.compute as pc
 
 from retail_pipeline.errors import UsageError
-from retail_pipeline.retail_api.source.csv_rows import UnusableRow, read_header, read_rows
+from retail_pipeline.reading_options import DEFAULT_READING, ReadingOptions
+from retail_pipeline.retail_api.source.column_names import REQUIRED, choose_columns, count_known
+from retail_pipeline.retail_api.source.csv_rows import FileRows, UnusableRow
+from retail_pipeline.retail_api.source.formats import OpenedFile, open_file
+from retail_pipeline.retail_api.source.order_rules import LeftOut, apply_rules
+from retail_pipeline.retail_api.source.profiles import JoinedFile, Profile, profile_of
 
-REQUIRED = ("customer_id", "ts", "amount")
-ORDER_ID_NAMES = ("order_id", "invoice")
-OPTIONAL = ("product_id", "quantity", "unit_price", "country", "currency", "is_return")
+_FIRST_DAY, _LAST_SERIAL = np.datetime64("1899-12-30", "us"), 2_958_466
+"""Day 0 of spreadsheets, and the serial number after that of 9999-12-31."""
+
+_MICROSECONDS_A_DAY = 86_400_000_000
 
 
 @dataclass(frozen=True)
@@ -27,86 +34,144 @@ class FileTable:
         path: The file.
         table: The columns that have values, by their standard names: text (UTF-8), numbers,
             booleans, and times in `ts`.
-        lines: The line number of each row, 1-based without the header.
-        unusable: Rows of a CSV file that cannot be split into values.
+        lines: The line number of each row, 1-based after the header.
+        unusable: Rows that cannot be split into values.
+        left_out: Lines that a rule of the profile does not count as sales; not in the table.
+        refunds: The number of rows that no line has: the returns of refunded orders.
+        words: How the file is read, such as "CSV, values separated by semicolons".
+        columns: The file's name of each column, by its standard name.
     """
 
     path: Path
     table: pa.Table
     lines: np.ndarray
     unusable: list[UnusableRow]
+    left_out: list[LeftOut] = field(default_factory=list)
+    refunds: int = 0
+    words: str = ""
+    columns: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def count(self) -> int:
+        """The number of lines of the file."""
+        gone = sum(len(each.lines) for each in self.left_out)
+        return self.table.num_rows - self.refunds + gone + len(self.unusable)
 
     def column(self, name: str) -> pa.ChunkedArray | None:
         """Return a column; None if the file has no such column or the column is empty."""
         return self.table[name] if name in self.table.column_names else None
 
 
-def read_table(path: Path, columns: Sequence[str] | None = None) -> FileTable:
-    """Return the known columns of a Parquet or CSV file, or some of them.
+def read_table(
+    path: Path,
+    options: ReadingOptions = DEFAULT_READING,
+    columns: Sequence[str] | None = None,
+) -> FileTable:
+    """Return the known columns of a file.
+
+    Args:
+        path: The file, or a folder of files.
+        options: How it is read.
+        columns: The standard names of the columns that are needed; by default all. Lines of a
+            profile with rules need all.
 
     Raises:
         UsageError: The file is missing, unreadable or not UTF-8, or a required column is missing,
             is empty or has an unsupported type.
     """
-    if not path.exists():
-        raise UsageError(f"the transactions file {path} does not exist; check its path")
-    if not path.is_file():
-        raise UsageError(f"{path} is not a file; give a Parquet or CSV file of order lines")
+    profile = profile_of(options)
     try:
-        with path.open("rb") as file:
-            is_parquet = file.read(4) == b"PAR1"
-        return _parquet(path, columns) if is_parquet else _csv(path, columns)
+        opened = _opened(path, profile, options.sheet)
+        given = [name for name, _ in options.columns]
+        wanted = choose_columns(opened.names, profile, path, given=given)
+        is_part = columns is not None and not (profile.carry_down or profile.left_out)
+        if is_part:
+            wanted = {name: at for name, at in wanted.items() if name in (columns or ())}
+        rows = opened.read(list(wanted.values()))
     except (pa.ArrowException, OSError) as error:
-        reason = next(iter(str(error).splitlines()), type(error).__name__)
-        raise UsageError(
-            f"the transactions file {path} cannot be read as Parquet or UTF-8 CSV: {reason}"
-        ) from error
+        reason = next(iter(str(error).splitlines()), type(error).__name__)[:200]
+        raise UsageError(f"the transactions file {path} cannot be read: {reason}") from error
+    table = _simplified(rows, wanted, opened, path)
+    names = {name: opened.names[at].strip() for name, at in wanted.items()}
+    if is_part:
+        return FileTable(path, table, rows.lines, rows.unusable, words=opened.words, columns=names)
+    ruled = apply_rules(table, rows.lines, profile, path)
+    return FileTable(
+        path,
+        ruled.table,
+        ruled.lines,
+        rows.unusable,
+        ruled.left_out,
+        ruled.refunds,
+        opened.words,
+        names,
+    )
 
 
-def _csv(path: Path, columns: Sequence[str] | None) -> FileTable:
-    header = read_header(path)
-    wanted = _wanted_columns(header, path, columns)
-    rows = read_rows(path, [header.index(given) for given in wanted.values()])
-    return FileTable(path, rows.table.rename_columns(list(wanted)), rows.lines, rows.unusable)
+def _opened(path: Path, profile: Profile, sheet: str | None) -> OpenedFile:
+    def known(names: Sequence[str]) -> int:
+        return count_known(names, profile)
+
+    if path.is_dir() and profile.join and (path / profile.join[0].file).exists():
+        files = [open_file(path / each.file, known) for each in profile.join]
+        return _joined_files(files, profile.join, path)
+    return open_file(path, known, sheet)
 
 
-def _parquet(path: Path, columns: Sequence[str] | None) -> FileTable:
-    wanted = _wanted_columns(pq.read_schema(path).names, path, columns)
-    table = pq.read_table(path, columns=list(wanted.values())).select(list(wanted.values()))
-    held = {}
-    for name, given in wanted.items():
-        column = _simple(table[given], name, path)
+def _joined_files(
+    files: Sequence[OpenedFile], joins: Sequence[JoinedFile], path: Path
+) -> OpenedFile:
+    """Return files as one, in which the rows of each next file are added by a column's value."""
+    names, rows = files[0].names, files[0].read(list(range(len(files[0].names))))
+    table = rows.table.rename_columns(names)
+    for file, join in zip(files[1:], joins[1:], strict=True):
+        by = str(join.by)
+        if by not in file.names or by not in table.column_names:
+            raise UsageError(f"{path / join.file} cannot be joined: there is no column {by}")
+        other = file.read(list(range(len(file.names)))).table.rename_columns(file.names)
+        if len(pc.unique(other[by])) != other.num_rows:
+            raise UsageError(f"{path / join.file} has a {by} twice; each may have one row")
+        at = pc.index_in(table[by], other[by])
+        for name in file.names:
+            if name not in table.column_names:
+                table = table.append_column(name, other[name].take(at))
+    table_names = table.column_names
+    joined = table.rename_columns(list(map(str, range(len(table_names)))))
+    words = f"{files[0].words}, {len(files)} files joined"
+
+    def read(columns: list[int]) -> FileRows:
+        return FileRows(joined.select(list(map(str, columns))), rows.lines, rows.unusable)
+
+    return OpenedFile(table_names, words, read)
+
+
+def _simplified(rows: FileRows, wanted: dict[str, int], opened: OpenedFile, path: Path) -> pa.Table:
+    """Return rows as a table by standard names, in simple types, without columns of no value."""
+    table, held = rows.table, {}
+    for name, at in wanted.items():
+        column = table[str(at)]
+        if opened.is_spreadsheet and name == "ts":
+            column = _days_of_serials(column)
+        column = _simple(column, name, path)
         if not pa.types.is_null(column.type):
             held[name] = column
         elif name in REQUIRED and table.num_rows:
             raise UsageError(f"the column {name} of {path} holds no value at all; fill it")
     if not table.num_rows:
         held = {name: pa.chunked_array([], pa.string()) for name in wanted}
-    return FileTable(path, pa.table(held), np.arange(1, table.num_rows + 1), [])
+    return pa.table(held)
 
 
-def _wanted_columns(names: list[str], path: Path, columns: Sequence[str] | None) -> dict[str, str]:
-    """Return the file's spelling of each column that is used, by the column's standard name."""
-    plain = [name.strip().removeprefix("\ufeff") for name in names]
-    missing = [name for name in REQUIRED if name not in plain]
-    if missing:
-        found = ", ".join(names) or "none"
-        raise UsageError(
-            f"the transactions file {path} has no column {' and no column '.join(missing)}; "
-            f"it needs {', '.join(REQUIRED)} (its columns: {found}); rename or add it"
-        )
-    order_id = next((name for name in ORDER_ID_NAMES if name in plain), "order_id")
-    used = {name: name for name in (*REQUIRED, *OPTIONAL)} | {"order_id": order_id}
-    twice = [name for name in used.values() if plain.count(name) > 1]
-    if twice:
-        raise UsageError(
-            f"the transactions file {path} has the column {twice[0]} twice; remove or rename one"
-        )
-    return {
-        name: names[plain.index(given)]
-        for name, given in used.items()
-        if given in plain and (columns is None or name in columns)
-    }
+def _days_of_serials(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Return a spreadsheet's numbers of days since 1899-12-30 as times; others unchanged."""
+    if not (pa.types.is_floating(column.type) or pa.types.is_integer(column.type)):
+        return column
+    days = column.cast(pa.float64()).to_numpy()
+    if not np.all(np.isnan(days) | ((days >= 1) & (days < _LAST_SERIAL))):
+        return column
+    passed = np.rint(np.nan_to_num(days) * _MICROSECONDS_A_DAY / 1e3) * 1e3  # to the millisecond
+    times = _FIRST_DAY + passed.astype("timedelta64[us]")
+    return pa.chunked_array([pa.array(times, mask=np.isnan(days))])
 
 
 def _simple(column: pa.ChunkedArray, name: str, path: Path) -> pa.ChunkedArray:

@@ -21,6 +21,7 @@ from retail_pipeline.reading_options import ReadingOptions
 from retail_pipeline.retail_api.records import REJECTED_COLUMNS, categorical
 from retail_pipeline.retail_api.source import values
 from retail_pipeline.retail_api.source.file_table import FileTable, read_table
+from retail_pipeline.retail_api.source.profiles import with_profile
 
 IDS = ("customer_id", "order_id", "product_id")
 
@@ -76,8 +77,9 @@ def read_lines(path: Path, options: ReadingOptions) -> FileLines:
         UsageError: The file is missing, unreadable or empty, lacks a required column, has no usable
             line, or holds more than one currency.
     """
-    file = read_table(path)
-    count = file.table.num_rows + len(file.unusable)
+    options = with_profile(options)
+    file = read_table(path, options)
+    count = file.count
     if not count:
         raise UsageError(f"the transactions file {path} has no lines")
     ids = {name: _text(file, name) for name in IDS}
@@ -118,7 +120,9 @@ def last_day(path: Path, options: ReadingOptions) -> date:
     Raises:
         UsageError: As for `read_lines`, or no timestamp is valid.
     """
-    time = values.times(read_table(path, columns=("ts",)).table["ts"], path, options.time_zone)
+    options = with_profile(options)
+    table = read_table(path, options, columns=("ts",)).table
+    time = values.times(table["ts"], path, options.time_zone)
     known = time[~np.isnat(time)]
     if not len(known):
         raise UsageError(f"the column ts of {path} has no valid time; use 2011-06-01 12:30:00")
