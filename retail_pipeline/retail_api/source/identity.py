@@ -6,6 +6,8 @@ from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
 from retail_pipeline.errors import UsageError
+from retail_pipeline.reading_options import ReadingOptions
+from retail_pipeline.retail_api.source.profiles import profile_text
 from retail_pipeline.settings import ApiSource, FileSource, SimulatorSource, Source
 
 
@@ -20,9 +22,16 @@ def source_id(source: Source) -> str:
             return f"simulator:customers={customers}&seed={seed}"
         case FileSource(path=path, options=options):
             content = f"file:sha256:{_content_hash(path, file_stamp(path))[:16]}"
-            return f"{content}?{options.identity}" if options.identity else content
+            return f"{content}?{_reading(options)}" if options.identity else content
         case ApiSource(url=url):
             return without_credentials(url)
+
+
+def _reading(options: ReadingOptions) -> str:
+    """Return the profile's name and a digest of all that says how a file is read."""
+    text = options.identity + (profile_text(options.profile) if options.profile else "")
+    digest = f"reading={hashlib.sha256(text.encode()).hexdigest()[:8]}"
+    return f"profile={Path(options.profile).stem}&{digest}" if options.profile else digest
 
 
 def without_credentials(url: str) -> str:
@@ -33,19 +42,31 @@ def without_credentials(url: str) -> str:
 
 
 def file_stamp(path: Path) -> tuple[int, int]:
-    """Return a file's size and modification time, which identify a version of the file.
+    """Return the size and the latest modification time of a file, or of a folder's files.
+
+    They identify a version of the file.
 
     Raises:
         UsageError: The file is missing.
     """
     try:
-        state = path.stat()
+        states = [file.stat() for file in _files(path)]
     except OSError:
         raise UsageError(f"the transactions file {path} does not exist; check its path") from None
-    return state.st_size, state.st_mtime_ns
+    return sum(each.st_size for each in states), max(each.st_mtime_ns for each in states)
+
+
+def _files(path: Path) -> list[Path]:
+    """Return the file, or a folder and all in it."""
+    return [path, *sorted(path.rglob("*"))] if path.is_dir() else [path]
 
 
 @lru_cache(maxsize=8)
 def _content_hash(path: Path, _stamp: tuple[int, int]) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    if not path.is_dir():
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    total = hashlib.sha256()
+    for each in (one for one in _files(path) if one.is_file()):
+        total.update(f"{each.relative_to(path)} {_content_hash(each, file_stamp(each))} ".encode())
+    return total.hexdigest()
