@@ -126,6 +126,17 @@ def api() -> Iterator[AnyApi]:
         yield served
 
 
+def test_a_guests_transaction_lands_without_a_user(api: AnyApi, database: Database) -> None:
+    guest, unknown = api.streams["transactions"][:2]
+    guest["user_id"] = None
+    del unknown["user_id"]
+    with engine_for(database, api.address) as engine:
+        job = sync_all(engine)["transactions"]
+    assert (job.status, job.counts.rows_inserted, job.counts.rows_rejected) == ("succeeded", 45, 0)
+    found = {row["user_id"] for row in landed(database, "transactions").values()}
+    assert found == {None, "U1"}
+
+
 def test_check_and_discover(api: AnyApi, tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-c", IN_ONE_PROCESS, str(MANIFEST), api.address, KEY],

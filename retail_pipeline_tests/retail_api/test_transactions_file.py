@@ -141,6 +141,28 @@ def test_an_order_of_mixed_signs_is_a_sale_with_its_id_and_a_return(tmp_path: Pa
     assert kinds.to_dict() == {"1": "sale", "1-return": "return", "2": "return"}
 
 
+@pytest.mark.parametrize(
+    ("lines", "expected"),
+    [
+        ([("100", "1"), ("-10", "1")], {"1": [100, -10]}),
+        ([("100", "1"), ("-60", "1"), ("-40", "2")], {"1": [100, -60, -40]}),
+        ([("100", "1"), ("-10", "")], {"1": [100], "1-return": [-10]}),
+        ([("100", "1"), ("-10", "-1")], {"1": [100], "1-return": [-10]}),
+        ([("100", "1"), ("-101", "1")], {"1": [100], "1-return": [-101]}),
+        ([("-10", "1")], {"1": [-10]}),
+    ],
+)
+def test_a_voucher_stays_in_its_sale(
+    tmp_path: Path, lines: list[tuple[str, str]], expected: dict[str, list[float]]
+) -> None:
+    rows = [line(order_id="1", amount=amount, quantity=quantity) for amount, quantity in lines]
+    file = read_transactions_file(write(tmp_path, rows))
+    assert lines_by_transaction(file) == expected
+    kinds = file.records.transactions.set_index("transaction_id")["type"]
+    is_return = {"1": lines == [("-10", "1")], "1-return": True}
+    assert kinds.to_dict() == {name: "return" if is_return[name] else "sale" for name in expected}
+
+
 def test_an_order_that_is_named_like_a_return_keeps_a_place_of_its_own(tmp_path: Path) -> None:
     rows = [
         line(order_id="1", amount="10"),

@@ -75,7 +75,7 @@ class Transaction(Exact):
     """A sale or a return with its lines."""
 
     transaction_id: str
-    user_id: str
+    user_id: Annotated[str | None, Field(description="Null for a guest.")]
     transacted_at: datetime
     recorded_at: RecordedAt
     updated_at: UpdatedAt

@@ -113,7 +113,8 @@ def _orders(lines: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
     day = time.astype("datetime64[D]")
     order = _grouped(id_, customer, np.where(id_ < 0, time, day))
     first = _first_positions(order, int(order.max()) + 1)
-    given, names = lines["order_id"].cat.categories, lines["customer_id"].cat.categories
+    given = lines["order_id"].cat.categories
+    names = np.array([*lines["customer_id"].cat.categories, ""], dtype=object)  # "": no customer
     by_time = np.argsort(time, kind="stable")
     by_time = by_time[id_[by_time] >= 0]
     keeper = order[by_time[_first_positions(id_[by_time], len(given))]]
@@ -148,11 +149,16 @@ def _signed(lines: pd.DataFrame, order: np.ndarray, orders: int) -> pd.DataFrame
 
     A line is a return if the file marks it as one or if its amount is negative; for an amount of
     zero the quantity decides. Other lines with amount zero are returns if their order has returns
-    and no sales.
+    and no sales. A voucher is no return: units above zero for a negative amount, in an order whose
+    other sales are at least as large.
     """
     amount, quantity = lines["amount"].to_numpy(), lines["quantity"].to_numpy()
-    is_return = lines["is_return"] | (amount < 0) | ((amount == 0) & (quantity < 0))
-    is_return = is_return.to_numpy()
+    is_marked = lines["is_return"].to_numpy()
+    is_voucher = ~is_marked & (amount < 0) & (quantity > 0)
+    sold = np.bincount(order, np.where(~is_marked & (amount > 0), amount, 0), minlength=orders)
+    off = np.bincount(order, np.where(is_voucher, -amount, 0), minlength=orders)
+    is_voucher &= (off <= sold)[order]
+    is_return = is_marked | ((amount < 0) & ~is_voucher) | ((amount == 0) & (quantity < 0))
     sells = ~is_return & (amount != 0)
     has_sale = np.bincount(order, sells, minlength=orders) > 0
     has_return = np.bincount(order, is_return, minlength=orders) > 0
@@ -185,7 +191,9 @@ def _transaction_columns(lines: pd.DataFrame, currency: str | None) -> pd.DataFr
     time = lines["time"].to_numpy()
     return pd.DataFrame(
         {
-            "user_id": lines["customer_id"].to_numpy(),
+            "user_id": np.array(
+                [None if pd.isna(id_) else id_ for id_ in lines["customer_id"]], object
+            ),
             "transacted_at": time,
             "recorded_at": time,
             "updated_at": time,
@@ -198,7 +206,7 @@ def _transaction_columns(lines: pd.DataFrame, currency: str | None) -> pd.DataFr
 
 def _users(transactions: pd.DataFrame) -> pd.DataFrame:
     """Return the users, recorded at their first transaction; a file has no other data of them."""
-    first = transactions.drop_duplicates("user_id")
+    first = transactions.dropna(subset=["user_id"]).drop_duplicates("user_id")
     frame = pd.DataFrame(
         {
             "user_id": first["user_id"],
