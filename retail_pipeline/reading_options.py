@@ -10,7 +10,10 @@ from dataclasses import dataclass, fields, replace
 from typing import Any, Literal, get_args
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-MISSING_CUSTOMER_WORDS = ("na", "n/a", "#n/a", "nan", "null", "none", "nil", "empty", "<na>", "-")
+MISSING_CUSTOMER_WORDS = (
+    *("na", "n/a", "n.a.", "#n/a", "<na>", "nan", "null", "(null)", r"\n", "none", "nil", "empty"),
+    *("-", "undefined", "not set", "(not set)", "(blank)", "guest", "anonymous", "unknown"),
+)
 """Words in lower case that mean "no customer" in a column of customer ids; blank text always does.
 
 They are what R, pandas, SQL, Excel and shop systems write for a missing value.

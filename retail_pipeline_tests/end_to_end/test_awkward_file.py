@@ -8,6 +8,7 @@ import pandas as pd
 
 from retail_pipeline.clv.models.registry import MODELS
 from retail_pipeline.evaluation import evaluate_file
+from retail_pipeline.reading_options import ReadingOptions
 from retail_pipeline.settings import FileSource, Settings
 from retail_pipeline_tests.clv import world
 
@@ -69,7 +70,8 @@ def test_a_few_one_timers_are_expected_to_spend_nothing(settings: Settings, tmp_
     good = pd.DataFrame({"customer_id": names, "order_id": names, "ts": days, "amount": "100"})
     bad = good.tail(2).assign(amount="much", ts=[days[-1], pd.Timestamp("2021-04-01")])
     pd.concat([good, bad]).to_csv(path, index=False)
-    found = evaluate_file(settings, FileSource(path), cutoff=CUTOFF, horizon_days=180)
+    source = FileSource(path, ReadingOptions(accept_loss=0.1))
+    found = evaluate_file(settings, source, cutoff=CUTOFF, horizon_days=180)
     assert found.rejected_lines == 2  # before the cut-off and in the outcome
     assert (found.valuation.decision.model_name, len(found.predictions)) == ("mean", 20)
     numbers = ["predicted_value", "lower_80", "upper_80", "expected_orders", "probability_active"]

@@ -26,6 +26,7 @@ from retail_pipeline.generation import (
 from retail_pipeline.ingestion import build_ingestion
 from retail_pipeline.ingestion.assets import first_run_id
 from retail_pipeline.postgres import Database
+from retail_pipeline.reading_options import ReadingOptions
 from retail_pipeline.settings import (
     PROJECT_ROOT,
     AirbyteMode,
@@ -149,7 +150,7 @@ def test_bad_lines_of_a_file_are_rejected_and_counts_add_up(
 ) -> None:
     path = tmp_path / "lines.csv"
     path.write_text(LINES)
-    settings = Settings(source=FileSource(path))
+    settings = Settings(source=FileSource(path, ReadingOptions(accept_loss=0.5)))
     result = run(database, settings, streams=["transactions"], as_of="2020-02-01")
     assert result.success
     shown = metadata(result, "transactions")
@@ -177,7 +178,8 @@ def test_a_line_without_columns_leaves_with_its_person_and_stays_away(
     theirs = ["C123,2020-01-01,5,o", 'o,"C123",2020-01-01', "C9;C123;5", '"C123,2020-01-01,5,o']
     lines = [*theirs, *others, "C123,Z,never,1,p,1", "C123,Z,2020-01-03,1,p,1"]
     path.write_text(LINES + "\n".join(lines) + "\n")
-    settings = Settings(source=FileSource(path), database_url=database.url, home=tmp_path / "home")
+    source = FileSource(path, ReadingOptions(accept_loss=1))
+    settings = Settings(source=source, database_url=database.url, home=tmp_path / "home")
     first = run(database, settings, streams=["transactions"])
     shown = metadata(first, "transactions")
     assert (shown["dagster/row_count"], shown["rejected_file_lines"]) == (4, 9)

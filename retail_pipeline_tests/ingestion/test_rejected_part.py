@@ -7,13 +7,15 @@ from retail_pipeline.postgres import Database
 from retail_pipeline.settings import FileSource, Settings
 from retail_pipeline_tests.ingestion.test_ingestion import checks, run
 
-TOO_LONG_FOR_A_KEY = "k" * 601
-SERVED = [("A", "12.30"), (TOO_LONG_FOR_A_KEY, "7.001"), ("B", "-2")]
+LONG, OTHER = "k" * 500, "c" * 110
+"""The order of the other customer becomes `LONG-OTHER@2020-01-02`, which is too long for a key."""
+
+SERVED = [("1", LONG, "12.30"), (OTHER, LONG, "7.001"), ("1", "B", "-2")]
 
 
 def test_rows_and_money_with_the_rejected_part_add_up(database: Database, tmp_path: Path) -> None:
     path = tmp_path / "lines.csv"
-    lines = [f"1,{order},2020-01-0{day},{amount}" for day, (order, amount) in enumerate(SERVED, 1)]
+    lines = [f"{row[0]},{row[1]},2020-01-0{day},{row[2]}" for day, row in enumerate(SERVED, 1)]
     path.write_text("customer_id,order_id,ts,amount\n" + "\n".join(lines) + "\n")
     settings = Settings(source=FileSource(path), home=tmp_path / "home")
     result = run(database, settings, streams=["transactions"])
@@ -39,9 +41,9 @@ def test_rows_and_money_with_the_rejected_part_add_up(database: Database, tmp_pa
             "jsonb_array_elements(record -> 'items') as line"
         ).fetchall()
     assert (landed, rejected) == (Decimal("10.30"), Decimal("7.001"))
-    assert landed + rejected == sum(Decimal(amount) for _, amount in SERVED)
+    assert landed + rejected == sum(Decimal(amount) for *_, amount in SERVED)
 
-    database.execute("delete from transactional.transactions where transaction_id = 'A'")
+    database.execute(f"delete from transactional.transactions where transaction_id = '{LONG}'")
     lost = checks(run(database, settings, streams=["transactions"]))
     assert not lost["transactions", "rows_equal_the_api"].passed
     assert not lost["transactions", "money_equals_the_api"].passed

@@ -21,6 +21,7 @@ from hypothesis import strategies as st
 from starlette.types import ASGIApp
 
 from retail_pipeline.errors import UsageError
+from retail_pipeline.reading_options import ReadingOptions
 from retail_pipeline.retail_api import (
     default_as_of,
     open_dataset,
@@ -247,9 +248,10 @@ def test_a_file_is_served_up_to_the_as_of_date_with_its_bad_lines(tmp_path: Path
     path.write_text(
         "customer_id,ts,amount\na,2024-01-01,1\na,2024-02-01,x\na,2024-03-01,x\na,,2\nb,2024-03-01,4\n"
     )
-    early = open_dataset(FileSource(path), date(2024, 3, 1))
+    source = FileSource(path, ReadingOptions(accept_loss=1))
+    early = open_dataset(source, date(2024, 3, 1))
     assert (len(early.records.transactions), len(early.rejected)) == (1, 2)
-    late = open_dataset(FileSource(path))
+    late = open_dataset(source)
     assert (late.as_of, len(late.records.items), len(late.rejected)) == (date(2024, 3, 2), 2, 3)
 
 

@@ -13,12 +13,16 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from retail_pipeline.errors import UsageError
+from retail_pipeline.reading_options import ReadingOptions
 from retail_pipeline.retail_api import default_as_of
 from retail_pipeline.retail_api.records import exact_sum, totals_of
 from retail_pipeline.retail_api.source.orders import TransactionsFile, read_transactions_file
 from retail_pipeline.settings import FileSource
 
 Row = dict[str, object]
+
+LENIENT = ReadingOptions(accept_loss=1.0)
+"""For tiny files, in which a bad line is a large share."""
 
 
 def write(folder: Path, rows: list[Row], *, parquet: bool = False) -> Path:
@@ -253,7 +257,7 @@ def test_ids_are_text_whatever_type_they_are_stored_in(
 )
 def test_a_line_with_a_time_out_of_range_is_rejected(tmp_path: Path, times: pa.Array) -> None:
     path = parquet(tmp_path, ts=times)
-    file = read_transactions_file(path)
+    file = read_transactions_file(path, LENIENT)
     assert file.rejected["reason"].str.contains("ts is not a date").tolist() == [True]
     assert file.records.transactions["transacted_at"].tolist() == [pd.Timestamp("2024-01-01")]
     assert default_as_of(FileSource(path)) == date(2024, 1, 2)
@@ -277,7 +281,7 @@ def test_ids_that_are_no_text_are_one_clear_message(tmp_path: Path, ids: pa.Arra
 @pytest.mark.parametrize("name", ["customer_id", "order_id", "product_id"])
 def test_a_line_with_a_nul_character_in_an_id_is_rejected(tmp_path: Path, name: str) -> None:
     rows = [line(**{name: "a\0b"}), line(**{name: "c"})]
-    file = read_transactions_file(write(tmp_path, rows))
+    file = read_transactions_file(write(tmp_path, rows), LENIENT)
     assert file.rejected["line"].tolist() == [1]
     assert file.rejected["reason"][0].startswith(f"{name} holds a NUL character")
 
@@ -331,7 +335,7 @@ def test_ids_of_a_bad_line_are_spelled_as_those_of_a_good_one(tmp_path: Path) ->
         line(customer_id=13085.0, order_id=7.0, amount=None),
         line(customer_id=13085.0, order_id=None, amount=1.0),
     ]
-    file = read_transactions_file(write(tmp_path, rows, parquet=True))
+    file = read_transactions_file(write(tmp_path, rows, parquet=True), LENIENT)
     assert file.records.transactions["user_id"].tolist() == ["13085"]
     (record,) = file.rejected["record"]
     assert (record["customer_id"], record["order_id"]) == ("13085", "7")
@@ -342,17 +346,17 @@ def test_a_bad_line_is_rejected_alone_with_its_reason(tmp_path: Path) -> None:
         line(order_id="1", amount="1.10"),
         line(order_id="1", amount="ten"),
         line(order_id="1", ts="31/02/2024"),
-        line(order_id="1", customer_id="  "),
+        line(order_id="2", customer_id="  "),
         line(order_id="1", amount="inf", ts=""),
         line(order_id="1", amount="2.20"),
     ]
-    file = read_transactions_file(write(tmp_path, rows))
+    file = read_transactions_file(write(tmp_path, rows), LENIENT)
     assert lines_by_transaction(file) == {"1": [1.1, 2.2]}
     assert file.rejected[["line", "reason"]].to_numpy().tolist() == [
-        [2, "amount is not a finite number: 'ten'"],
+        [2, "amount is not a number: 'ten'"],
         [3, "ts is not a date: '31/02/2024'"],
         [4, "customer_id is missing"],
-        [5, "ts is missing; amount is not a finite number: 'inf'"],
+        [5, "ts is missing; amount is not a number: 'inf'"],
     ]
     assert file.rejected["record"][0]["amount"] == "ten"
     assert file.lines == len(file.records.items) + len(file.rejected) == 6
@@ -363,25 +367,28 @@ def test_a_csv_row_of_another_shape_is_rejected(tmp_path: Path) -> None:
     path.write_text(
         "customer_id,ts,amount\nc1,2024-01-01,1\nc2,2024-01-01,1,2,3\nc3,2024-01-01,x\n"
     )
-    file = read_transactions_file(path)
+    file = read_transactions_file(path, LENIENT)
     assert file.rejected["line"].tolist() == [2, 3]
     assert "5 values where 3 are expected" in file.rejected["reason"][0]
     assert file.lines == 3
 
 
 def test_equal_bad_lines_are_distinct_records(tmp_path: Path) -> None:
-    file = read_transactions_file(write(tmp_path, [line(), line(amount="x"), line(amount="x")]))
+    file = read_transactions_file(
+        write(tmp_path, [line(), line(amount="x"), line(amount="x")]), LENIENT
+    )
     assert file.rejected["record_hash"].nunique() == 2
 
 
 def test_unreadable_optional_values_are_dropped_and_counted(tmp_path: Path) -> None:
     rows = [
-        line(quantity="two", unit_price="2.5", is_return="maybe"),
-        line(quantity="2", unit_price="", is_return=""),
+        line(quantity="two", unit_price="2.5"),
+        line(quantity="2", unit_price=""),
+        line(quantity="1e16", unit_price="1"),
     ]
-    file = read_transactions_file(write(tmp_path, rows))
-    assert file.nulled == {"quantity": 1, "is_return": 1}
-    assert file.records.items["quantity"].isna().tolist() == [True, False]
+    file = read_transactions_file(write(tmp_path, rows), LENIENT)
+    assert file.nulled == {"quantity": 2}
+    assert file.records.items["quantity"].isna().tolist() == [True, False, True]
 
 
 @pytest.mark.parametrize(
@@ -395,11 +402,6 @@ def test_a_return_is_marked_by_numbers_as_well(
     file = read_transactions_file(write(tmp_path, rows, parquet=parquet))
     assert file.records.transactions["type"].tolist() == ["return", "sale"]
     assert not file.nulled
-
-
-def test_a_count_beyond_integers_stays_what_it_is(tmp_path: Path) -> None:
-    items = read_transactions_file(write(tmp_path, [line(quantity="1e30")])).records.items
-    assert items["quantity"].tolist() == [1e30]
 
 
 @given(
@@ -424,9 +426,9 @@ def test_every_line_is_served_once_or_rejected_and_no_penny_is_lost(
     path = write(tmp_path_factory.mktemp("file"), rows)
     if not good:
         with pytest.raises(UsageError, match="none of the"):
-            read_transactions_file(path)
+            read_transactions_file(path, LENIENT)
         return
-    file = read_transactions_file(path)
+    file = read_transactions_file(path, LENIENT)
     totals = totals_of(file.records.transactions, file.records.items)
     assert totals.lines == len(good)
     assert len(file.rejected) == len(rows) - len(good)
@@ -456,7 +458,7 @@ def test_a_user_is_known_since_the_first_transaction(tmp_path: Path) -> None:
 
 
 def test_the_default_as_of_date_is_the_day_after_the_last_timestamp(tmp_path: Path) -> None:
-    rows = [line(ts="2024-05-01 00:00:00"), line(ts="2024-04-01"), line(ts="9/9/2029")]
+    rows = [line(ts="2024-05-01 00:00:00"), line(ts="2024-04-01"), line(ts="9/9/29")]
     assert default_as_of(FileSource(write(tmp_path, rows))) == date(2024, 5, 2)
 
 

@@ -18,7 +18,7 @@ from retail_pipeline.retail_api.source.column_names import REQUIRED, choose_colu
 from retail_pipeline.retail_api.source.csv_rows import FileRows, UnusableRow
 from retail_pipeline.retail_api.source.formats import OpenedFile, open_file
 from retail_pipeline.retail_api.source.order_rules import LeftOut, apply_rules
-from retail_pipeline.retail_api.source.profiles import JoinedFile, Profile, profile_of
+from retail_pipeline.retail_api.source.profiles import JoinedFile, Profile, profile_of, with_profile
 
 _FIRST_DAY, _LAST_SERIAL = np.datetime64("1899-12-30", "us"), 2_958_466
 """Day 0 of spreadsheets, and the serial number after that of 9999-12-31."""
@@ -95,7 +95,7 @@ def read_table(
     names = {name: opened.names[at].strip() for name, at in wanted.items()}
     if is_part:
         return FileTable(path, table, rows.lines, rows.unusable, words=opened.words, columns=names)
-    ruled = apply_rules(table, rows.lines, profile, path)
+    ruled = apply_rules(table, rows.lines, profile, path, with_profile(options).decimal)
     return FileTable(
         path,
         ruled.table,

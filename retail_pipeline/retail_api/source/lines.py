@@ -1,11 +1,11 @@
 """The lines of a transactions file: a frame of the valid ones, and the rejected with reasons.
 
-`values` parses the values of a column; `orders` groups lines into orders.
+`values`, `times` and `numbers` parse columns, `faults` finds invalid lines, `losses` sums them up;
+`orders` groups the valid ones.
 """
 
 import hashlib
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -17,13 +17,32 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from retail_pipeline.errors import UsageError
-from retail_pipeline.reading_options import ReadingOptions
+from retail_pipeline.reading_options import DecimalMark, ReadingOptions
 from retail_pipeline.retail_api.records import REJECTED_COLUMNS, categorical
 from retail_pipeline.retail_api.source import values
+from retail_pipeline.retail_api.source.faults import (
+    Fault,
+    NoCustomer,
+    find_faults,
+    refuse_unknown_marks,
+)
 from retail_pipeline.retail_api.source.file_table import FileTable, read_table
+from retail_pipeline.retail_api.source.losses import (
+    USUAL_LIMIT,
+    Facts,
+    Loss,
+    losses_by_reason,
+    refuse_nulled_column,
+    refuse_systematic_loss,
+)
+from retail_pipeline.retail_api.source.numbers import LARGEST, Numbers, read_numbers
 from retail_pipeline.retail_api.source.profiles import with_profile
+from retail_pipeline.retail_api.source.times import read_times
 
 IDS = ("customer_id", "order_id", "product_id")
+NUMBERS = ("amount", "quantity", "unit_price")
+
+_EXAMPLES = 3
 
 
 @dataclass(frozen=True)
@@ -39,6 +58,8 @@ class FileLines:
         count: The number of lines in the file, valid and rejected.
         nulled: The number of invalid optional values by column; their lines are served without
             them.
+        losses: The lines that are not used, and the values that are not, by reason.
+        decimal_marks: The decimal mark of each column of numbers that is text.
     """
 
     good: pd.DataFrame
@@ -46,72 +67,76 @@ class FileLines:
     rejected: pd.DataFrame
     count: int
     nulled: dict[str, int]
+    losses: tuple[Loss, ...]
+    decimal_marks: dict[str, DecimalMark]
 
 
 @dataclass(frozen=True)
-class _Fault:
-    """One reason for rejection, and the lines that it applies to.
+class _Parsed:
+    """The rows of a file.
 
     Attributes:
-        column: The column with the invalid value.
-        lines: A mask of the rejected lines.
-        words: The end of the reason's sentence, in which `{!r}` stands for the value. If the value
-            is blank, the reason is that the column is missing.
+        file: The file.
+        ids: The columns of ids.
+        time: UTC; NaT if invalid.
+        numbers: The columns of numbers.
+        amount: The amount, negative for marked returns; NaN if invalid.
+        is_return: As marked.
+        faults: The reasons for which rows are not used.
     """
 
-    column: str
-    lines: np.ndarray
-    words: str
-
-    def reason(self, record: dict[str, Any]) -> str:
-        value = record[self.column]
-        if value is None or not str(value).strip():
-            return f"{self.column} is missing"
-        return f"{self.column} {self.words.format(value)}"
+    file: FileTable
+    ids: dict[str, pa.Array]
+    time: np.ndarray
+    numbers: Numbers
+    amount: np.ndarray
+    is_return: np.ndarray
+    faults: list[Fault]
 
 
 def read_lines(path: Path, options: ReadingOptions) -> FileLines:
-    """Return the valid and the rejected lines of a Parquet or CSV file.
+    """Return the valid and the rejected lines of a transactions file.
 
     Raises:
         UsageError: The file is missing, unreadable or empty, lacks a required column, has no usable
-            line, or holds more than one currency.
+            line, holds more than one currency, can be read in two ways, or loses more than stray
+            lines.
     """
     options = with_profile(options)
     file = read_table(path, options)
-    count = file.count
-    if not count:
+    if not file.count:
         raise UsageError(f"the transactions file {path} has no lines")
-    ids = {name: _text(file, name) for name in IDS}
-    time = values.times(file.table["ts"], path, options.time_zone)
-    amount = values.numbers(file.table["amount"], "amount", path)
-    faults = [
-        *(_nul_characters(name, id_) for name, id_ in ids.items()),
-        _Fault("customer_id", values.mask(ids["customer_id"].is_null()), ""),
-        _Fault("ts", np.isnat(time), "is not a date: {!r}"),
-        _Fault("amount", ~np.isfinite(amount), "is not a finite number: {!r}"),
-    ]
-    good = ~np.any([fault.lines for fault in faults], axis=0)
-    rejected = _rejected(file, ids, time, faults)
+    parsed = _parsed(file, options)
+    good = ~np.any([fault.lines for fault in parsed.faults], axis=0)
+    rejected = _rejected(parsed)
     if not good.any():
+        first = rejected.iloc[0]
         raise UsageError(
-            f"none of the {count} lines of {path} can be used; "
-            f"line {rejected['line'].iloc[0]}: {rejected['reason'].iloc[0]}"
+            f"none of the {file.count:,} lines of {path} can be used; line {first['line']:,}: "
+            f"{first['reason']}"
         )
+    nulls = {name: good & _nulled(parsed, name) for name in NUMBERS[1:]}
+    _refuse_losses(parsed, rejected, nulls, options.accept_loss)
     kept = pa.array(good)
-    file = file if good.all() else replace(file, table=file.table.filter(kept))
-    nulled: dict[str, int] = {}
     lines = pd.DataFrame(
         {
-            **{name: _categories(id_.filter(kept)) for name, id_ in ids.items()},
-            "country": _categories(_text(file, "country")),
-            "time": time[good],
-            "amount": amount[good],
-            **{name: _number(file, name, nulled) for name in ("quantity", "unit_price")},
-            "is_return": _is_return(file, nulled),
+            **{name: _categories(id_.filter(kept)) for name, id_ in parsed.ids.items()},
+            "country": _categories(_text(file, "country").filter(kept)),
+            "time": parsed.time[good],
+            "amount": parsed.numbers.columns["amount"][good],
+            **{name: _number(parsed, name)[good] for name in NUMBERS[1:]},
+            "is_return": parsed.is_return[good],
         }
     )
-    return FileLines(lines, _one_currency(file), rejected, count, nulled)
+    return FileLines(
+        lines,
+        _one_currency(file, kept),
+        rejected[list(REJECTED_COLUMNS)],
+        file.count,
+        {name: int(lost.sum()) for name, lost in nulls.items() if lost.any()},
+        tuple(_losses(parsed, rejected, nulls)),
+        parsed.numbers.marks,
+    )
 
 
 def last_day(path: Path, options: ReadingOptions) -> date:
@@ -121,44 +146,157 @@ def last_day(path: Path, options: ReadingOptions) -> date:
         UsageError: As for `read_lines`, or no timestamp is valid.
     """
     options = with_profile(options)
-    table = read_table(path, options, columns=("ts",)).table
-    time = values.times(table["ts"], path, options.time_zone)
+    time = _times(read_table(path, options, columns=("ts",)), options)
     known = time[~np.isnat(time)]
     if not len(known):
         raise UsageError(f"the column ts of {path} has no valid time; use 2011-06-01 12:30:00")
     return known.max().astype("datetime64[D]").item()
 
 
-def _nul_characters(name: str, ids: pa.Array) -> _Fault:
-    found = values.mask(pc.match_substring(ids, "\0").fill_null(False))
-    return _Fault(name, found, "holds a NUL character, which the database cannot store")
+def _parsed(file: FileTable, options: ReadingOptions) -> _Parsed:
+    ids = {name: _text(file, name) for name in IDS}
+    time = _times(file, options)
+    given = {name: file.table[name] for name in NUMBERS if name in file.table.column_names}
+    numbers = read_numbers(given, file.path, options.decimal)
+    is_return, unmarked = np.zeros((2, file.table.num_rows), dtype=bool)
+    if (marks := file.column("is_return")) is not None:
+        is_return, unmarked = values.flags(marks)
+        if options.accept_loss is None:
+            refuse_unknown_marks(file.path, marks, unmarked)
+    amount = numbers.columns["amount"]
+    faults = find_faults(ids, time, amount, unmarked, options.missing_customer_words)
+    with np.errstate(invalid="ignore"):
+        amount = np.where(np.abs(amount) <= LARGEST, amount, np.nan)
+    signed = np.where(is_return, -np.abs(amount), amount)
+    return _Parsed(file, ids, time, numbers, signed, is_return, faults)
 
 
-def _rejected(
-    file: FileTable, ids: dict[str, pa.Array], time: np.ndarray, faults: Sequence[_Fault]
-) -> pd.DataFrame:
-    """Return the rejected lines in the file's order; line numbers make equal lines distinct."""
-    rows: list[tuple[int, dict[str, Any], str, Any]] = [
-        (row.line, {"text": row.text}, row.reason, values.NEVER) for row in file.unusable
+def _times(file: FileTable, options: ReadingOptions) -> np.ndarray:
+    zone, order = options.time_zone, options.date_order
+    return read_times(file.table["ts"], file.path, zone=zone, date_order=order)
+
+
+def _rejected(parsed: _Parsed) -> pd.DataFrame:
+    """Return the rejected lines in the file's order; line numbers make equal lines distinct.
+
+    Beside the columns of rejected records the frame has `kind` (the reason without the value),
+    `amount` and `is_guest`.
+    """
+    file, faults = parsed.file, parsed.faults
+    rows: list[dict[str, Any]] = [
+        {"line": row.line, "record": {"text": row.text}, "reason": row.reason, "kind": row.reason}
+        for row in file.unusable
     ]
     bad = np.flatnonzero(np.any([fault.lines for fault in faults], axis=0))
     for at, record in zip(bad.tolist(), _records(file.table.take(pa.array(bad))), strict=True):
-        for name, id_ in ids.items():  # the served form, by which forget finds it: not 13085.0
+        for name, id_ in parsed.ids.items():  # the served form, by which forget finds it: not 7.0
             if record.get(name) is not None:
                 record[name] = id_[at].as_py()
-        reasons = [fault.reason(record) for fault in faults if fault.lines[at]]
-        rows.append((int(file.lines[at]), record, "; ".join(reasons), time[at]))
-    rows.sort(key=lambda row: row[0])
-    records = [{"line": line, **record} for line, record, _, _ in rows]
-    dumped = (orjson.dumps(record, option=orjson.OPT_SORT_KEYS) for record in records)
-    columns: dict[str, Any] = {
-        "record_hash": [hashlib.sha256(text).hexdigest() for text in dumped],
-        "record": records,
-        "reason": [reason for _, _, reason, _ in rows],
-        "line": np.array([line for line, *_ in rows], dtype=np.int64),
-        "transacted_at": np.array([time for *_, time in rows], dtype="datetime64[us]"),
-    }
-    return pd.DataFrame(columns)[list(REJECTED_COLUMNS)]
+        found = [fault for fault in faults if fault.lines[at]]
+        reasons = [fault.reason(record) for fault in found]
+        rows.append(
+            {
+                "line": int(file.lines[at]),
+                "record": record,
+                "reason": "; ".join(reason for _, reason in reasons),
+                "kind": reasons[0][0],
+                "transacted_at": parsed.time[at],
+                "amount": parsed.amount[at],
+                "is_guest": isinstance(found[0], NoCustomer),
+            }
+        )
+    rows.sort(key=lambda row: row["line"])
+    for row in rows:
+        row["record"] = {"line": row["line"], **row["record"]}
+        text = orjson.dumps(row["record"], option=orjson.OPT_SORT_KEYS)
+        row["record_hash"] = hashlib.sha256(text).hexdigest()
+    frame = pd.DataFrame(rows, columns=[*REJECTED_COLUMNS, "kind", "amount", "is_guest"])
+    return frame.astype(
+        {"line": "int64", "transacted_at": "datetime64[us]", "amount": float}
+    ).assign(is_guest=frame["is_guest"].eq(True))
+
+
+def _losses(parsed: _Parsed, rejected: pd.DataFrame, nulls: dict[str, np.ndarray]) -> list[Loss]:
+    """Return what is not used of a file, by reason."""
+    is_guest = rejected["is_guest"]
+    return [
+        *losses_by_reason("rejected", rejected[~is_guest]),
+        *losses_by_reason("no customer", rejected[is_guest]),
+        *(
+            Loss("left out", rule.reason, len(rule.lines), rule.amount, 0, int(rule.lines.min()))
+            for rule in parsed.file.left_out
+        ),
+        *(
+            loss
+            for name, nulled in nulls.items()
+            for loss in losses_by_reason(
+                "nulled",
+                pd.DataFrame(
+                    {
+                        "kind": f"{name} is not a number, or beyond {LARGEST:,.0f}",
+                        "line": parsed.file.lines[nulled],
+                        "amount": parsed.amount[nulled],
+                    }
+                ),
+            )
+        ),
+    ]
+
+
+def _refuse_losses(
+    parsed: _Parsed, rejected: pd.DataFrame, nulls: dict[str, np.ndarray], limit: float | None
+) -> None:
+    """Raise a UsageError if more than stray lines, or values of a column, would be lost."""
+    file = parsed.file
+    lost = np.any([f.lines for f in parsed.faults if not isinstance(f, NoCustomer)], axis=0)
+    lost = np.append(lost, np.ones(len(file.unusable), dtype=bool))
+    if lost.any():
+        rows = rejected[~rejected["is_guest"]].head(_EXAMPLES)
+        examples = [f"line {row.line:,}: {row.reason}" for row in rows.itertuples()]
+        refuse_systematic_loss(file.path, _facts(parsed), lost, examples, limit)
+    for name, nulled in nulls.items():
+        if nulled.any():
+            some = file.table[name].filter(pa.array(nulled)).slice(0, _EXAMPLES).to_pylist()
+            refuse_nulled_column(
+                file.path,
+                name,
+                nulled,
+                ~values.missing(file.table[name]),
+                [values.shown(value) for value in some],
+                USUAL_LIMIT if limit is None else limit,
+            )
+
+
+def _facts(parsed: _Parsed) -> Facts:
+    """Return what is known of all rows; of those that cannot be split into values, nothing."""
+    file, amount = parsed.file, parsed.amount
+    texts = values.texts(file.table["amount"]).fill_null("")
+    sizes = np.char.str_len(
+        np.array(
+            pc.replace_substring_regex(
+                pc.replace_substring_regex(texts, r"[.,]\d{1,2}$", ""), r"\D", ""
+            ).to_pylist(),
+            dtype=str,
+        )
+    )
+    known = np.isfinite(amount)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        digits = np.where(known, np.floor(np.log10(np.maximum(np.abs(amount), 1))) + 1, sizes)
+    minus = values.mask(pc.match_substring_regex(texts, r"^\s*[(\x{2212}-]|-$"))
+    is_return = parsed.is_return | np.where(known, amount < 0, minus)
+    country = pd.Series(_text(file, "country").to_pandas())
+    none = len(file.unusable)
+    return Facts(
+        np.append(amount, np.full(none, np.nan)),
+        np.append(digits, np.zeros(none)).astype(int),
+        {
+            "{}": pd.Series([*np.where(is_return, "returns", "sales"), *[None] * none]),
+            "lines of {:%Y-%m}": pd.Series(parsed.time.astype("datetime64[M]")).reindex(
+                range(len(amount) + none)
+            ),
+            "lines of the country {}": country.reindex(range(len(amount) + none)),
+        },
+    )
 
 
 def _records(table: pa.Table) -> list[dict[str, Any]]:
@@ -194,36 +332,28 @@ def _categories(texts: pa.Array) -> pd.Categorical:
     return categorical(codes, encoded.dictionary.to_pylist())
 
 
-def _number(file: FileTable, name: str, nulled: dict[str, int]) -> np.ndarray:
-    column = file.column(name)
+def _number(parsed: _Parsed, name: str) -> np.ndarray:
+    found = parsed.numbers.columns.get(name)
+    if found is None:
+        return np.full(len(parsed.time), np.nan)
+    with np.errstate(invalid="ignore"):
+        return np.where(np.abs(found) <= LARGEST, found, np.nan)
+
+
+def _nulled(parsed: _Parsed, name: str) -> np.ndarray:
+    """Return a mask of the rows with a value that is no number."""
+    column = parsed.file.column(name)
     if column is None:
-        return np.full(file.table.num_rows, np.nan)
-    found = values.numbers(column, name, file.path)
-    found = np.where(np.isfinite(found), found, np.nan)
-    _count(nulled, name, np.isnan(found) & ~values.missing(column))
-    return found
+        return np.zeros(len(parsed.time), dtype=bool)
+    return np.isnan(_number(parsed, name)) & ~values.missing(column)
 
 
-def _is_return(file: FileTable, nulled: dict[str, int]) -> np.ndarray:
-    column = file.column("is_return")
-    if column is None:
-        return np.zeros(file.table.num_rows, dtype=bool)
-    yes, unreadable = values.flags(column)
-    _count(nulled, "is_return", unreadable)
-    return yes
-
-
-def _count(nulled: dict[str, int], name: str, lost: np.ndarray) -> None:
-    if lost.any():
-        nulled[name] = int(lost.sum())
-
-
-def _one_currency(file: FileTable) -> str | None:
-    given = _text(file, "currency")
-    found = pc.unique(pc.utf8_trim_whitespace(given)).drop_null().to_pylist()
+def _one_currency(file: FileTable, kept: pa.Array) -> str | None:
+    given = pc.unique(_text(file, "currency").filter(kept)).drop_null().to_pylist()
+    found = {name.upper(): name for name in given}
     if len(found) > 1:
         raise UsageError(
             f"the transactions file {file.path} holds several currencies "
-            f"({', '.join(sorted(found)[:5])}); convert its amounts to one or split it"
+            f"({', '.join(sorted(found.values())[:5])}); convert its amounts to one or split it"
         )
-    return found[0] if found else None
+    return next(iter(found.values()), None)

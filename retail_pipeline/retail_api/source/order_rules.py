@@ -13,8 +13,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from retail_pipeline.reading_options import DecimalMark
 from retail_pipeline.retail_api.records import exact_sum
 from retail_pipeline.retail_api.source import values
+from retail_pipeline.retail_api.source.numbers import read_numbers
 from retail_pipeline.retail_api.source.profiles import ANY, Profile
 
 _OF_THE_ORDER = ("customer_id", "ts", "country", "currency", "status", "cancelled")
@@ -54,7 +56,13 @@ class RuledRows:
     refunds: int
 
 
-def apply_rules(table: pa.Table, lines: np.ndarray, profile: Profile, path: Path) -> RuledRows:
+def apply_rules(
+    table: pa.Table,
+    lines: np.ndarray,
+    profile: Profile,
+    path: Path,
+    decimal: DecimalMark | None = None,
+) -> RuledRows:
     """Return the rows of a file after the rules of a profile.
 
     Raises:
@@ -66,13 +74,13 @@ def apply_rules(table: pa.Table, lines: np.ndarray, profile: Profile, path: Path
     if profile.carry_down:
         table = _carried_down(table)
     if "amount" not in table.column_names:
-        table = table.append_column("amount", pa.array(_line_totals(table, path)))
+        table = table.append_column("amount", pa.array(_line_totals(table, path, decimal)))
     if profile.return_orders is not None and "order_id" in table.column_names:
         ids = pc.utf8_trim_whitespace(values.texts(table["order_id"]))
         returned = pc.starts_with(ids, profile.return_orders).fill_null(False)
         table = _marked_as_returns(table, values.mask(returned))
-    table, lines, left_out = _left_out(table, lines, profile, path)
-    table, lines, refunds = _with_refunds(table, lines, profile, path)
+    table, lines, left_out = _left_out(table, lines, profile, path, decimal)
+    table, lines, refunds = _with_refunds(table, lines, profile, path, decimal)
     return RuledRows(table, lines, left_out, refunds)
 
 
@@ -97,22 +105,24 @@ def _carried_down(table: pa.Table) -> pa.Table:
     return table
 
 
-def _line_totals(table: pa.Table, path: Path) -> np.ndarray:
+def _line_totals(table: pa.Table, path: Path, decimal: DecimalMark | None) -> np.ndarray:
     """Return quantity times unit price less the discount of the line."""
-    total = _numbers(table, "quantity", path) * _numbers(table, "unit_price", path)
-    if "discount" in table.column_names:
-        total -= np.abs(np.nan_to_num(_numbers(table, "discount", path)))
+    names = ("quantity", "unit_price", "discount")
+    given = {name: table[name] for name in names if name in table.column_names}
+    found = read_numbers(given, path, decimal).columns
+    unknown = np.full(table.num_rows, np.nan)
+    total = found.get("quantity", unknown) * found.get("unit_price", unknown)
+    if "discount" in found:
+        total -= np.abs(np.nan_to_num(found["discount"]))
     return np.round(total, _DIGITS) + 0.0
 
 
-def _numbers(table: pa.Table, name: str, path: Path) -> np.ndarray:
-    if name not in table.column_names:
-        return np.full(table.num_rows, np.nan)
-    return values.numbers(table[name], name, path)
+def _numbers(table: pa.Table, name: str, path: Path, decimal: DecimalMark | None) -> np.ndarray:
+    return read_numbers({name: table[name]}, path, decimal).columns[name]
 
 
 def _left_out(
-    table: pa.Table, lines: np.ndarray, profile: Profile, path: Path
+    table: pa.Table, lines: np.ndarray, profile: Profile, path: Path, decimal: DecimalMark | None
 ) -> tuple[pa.Table, np.ndarray, list[LeftOut]]:
     gone, left_out = np.zeros(table.num_rows, dtype=bool), []
     for name, words in profile.left_out.items():
@@ -124,7 +134,7 @@ def _left_out(
             hit = ~values.missing(table[name]) if is_any else values.mask(pc.equal(found, word))
             hit &= ~gone
             if hit.any():
-                amounts = _numbers(table, "amount", path)[hit]
+                amounts = _numbers(table, "amount", path, decimal)[hit]
                 money = exact_sum(amounts[np.isfinite(amounts)])
                 reason = f"{name} is filled" if is_any else f"{name} is {word}"
                 left_out.append(LeftOut(reason, lines[hit], money))
@@ -133,7 +143,7 @@ def _left_out(
 
 
 def _with_refunds(
-    table: pa.Table, lines: np.ndarray, profile: Profile, path: Path
+    table: pa.Table, lines: np.ndarray, profile: Profile, path: Path, decimal: DecimalMark | None
 ) -> tuple[pa.Table, np.ndarray, int]:
     """Return the rows and, after them, the returns of what was refunded.
 
@@ -142,10 +152,10 @@ def _with_refunds(
     """
     if "status" not in table.column_names:
         return table, lines, 0
-    whole = _is_one_of(table, profile.refunded) & ~(_numbers(table, "amount", path) <= 0)
+    whole = _is_one_of(table, profile.refunded) & ~(_numbers(table, "amount", path, decimal) <= 0)
     returns, numbers = [table.filter(pa.array(whole))], [lines[whole]]
     if profile.partly_refunded and "refunded_amount" in table.column_names:
-        amount = _numbers(table, "refunded_amount", path)
+        amount = _numbers(table, "refunded_amount", path, decimal)
         part = _is_one_of(table, profile.partly_refunded) & (np.abs(amount) > 0)
         returns.append(_of_amount(table.filter(pa.array(part)), amount[part]))
         numbers.append(lines[part])

@@ -22,11 +22,10 @@ from retail_pipeline.retail_api.records import (
     ordered,
 )
 from retail_pipeline.retail_api.source.lines import read_lines
+from retail_pipeline.retail_api.source.losses import Loss
 
 RETURN_SUFFIX = "-return"
 """Suffix of the return's id if an order has both sales and returns."""
-
-_LARGEST_COUNT = 2.0**53
 
 
 @dataclass(frozen=True)
@@ -41,12 +40,14 @@ class TransactionsFile:
             `transacted_at` (NaT if invalid).
         nulled: The number of invalid optional values by column; their lines are served without
             them.
+        losses: The lines that are not used, and the values that are not, by reason.
     """
 
     lines: int
     records: RetailRecords
     rejected: pd.DataFrame
     nulled: dict[str, int]
+    losses: tuple[Loss, ...]
 
 
 def read_transactions_file(
@@ -65,7 +66,7 @@ def read_transactions_file(
     """
     lines = read_lines(path, options)
     records = _records(lines.good, lines.currency)
-    return TransactionsFile(lines.count, records, lines.rejected, lines.nulled)
+    return TransactionsFile(lines.count, records, lines.rejected, lines.nulled, lines.losses)
 
 
 def _records(lines: pd.DataFrame, currency: str | None) -> RetailRecords:
@@ -240,6 +241,5 @@ def _first_positions(group: np.ndarray, groups: int) -> np.ndarray:
 
 
 def _whole(values: np.ndarray) -> np.ndarray:
-    """Return numbers as integers if all are whole and small enough for floats to be exact."""
-    are_whole = np.all((values == np.rint(values)) & (np.abs(values) < _LARGEST_COUNT))
-    return values.astype(np.int64) if are_whole else values
+    """Return numbers as integers if all are whole."""
+    return values.astype(np.int64) if np.all(values == np.rint(values)) else values

@@ -6,33 +6,40 @@ decides whether that rejects the line.
 
 import math
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from retail_pipeline.errors import UsageError
+_LONGEST_SHOWN = 76
 
-NEVER = np.datetime64("NaT", "us")
+RETURN_WORDS = (
+    *("true", "t", "yes", "y", "1", "-1", "x"),
+    *("return", "returned", "refund", "refunded", "credit", "credited", "credit note"),
+    *("chargeback", "charged back"),
+)
+"""Words in a column of returns for a line that is one, in lower case."""
 
-_NUMBER = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,3})?$"
-_DATE = r"^\s*\d{4}-?\d{2}-?\d{2}"
-_ZONED = r"[T ].*([Zz]|[+-]\d{2}(:?\d{2})?)$"
+SALE_WORDS = (
+    *("false", "f", "no", "n", "0", "sale", "sold", "order", "purchase", "paid", "complete"),
+    *("completed", "fulfilled", "shipped", "delivered", "na", "n/a", "nan", "null", "none", "-"),
+)
+"""Words in a column of returns for a line that is none; a blank value is none either."""
 
-_FIRST_TIME, _LAST_TIME = np.datetime64("1678-01-01", "us"), np.datetime64("2262-01-01", "us")
-"""The range of pandas' nanosecond timestamps."""
-
-_YES = ("true", "t", "yes", "y", "1")
-_NO = ("false", "f", "no", "n", "0")
+_FLAG_SPELLINGS = (
+    (r"^(-?[01])\.0*$", r"\1"),
+    ("^\u2212", "-"),
+    (r"([a-z])[_ -]+([a-z])", r"\1 \2"),
+)
+_DECIMAL_ID = r"^\d+\.\d*[1-9]\d*$"
+_WHOLE_ID = r"^(\d+)\.0+$"
 
 
 def texts(column: pa.ChunkedArray) -> pa.Array:
-    """Return a column as unchanged text; blank text, NaN and infinity are null.
+    """Return a column as trimmed text; blank text, NaN and infinity are null.
 
     Whole numbers are written without a decimal point: ids with gaps arrive as floats or decimals,
-    and 13085.0 means 13085.
+    in text files too, and 13085.0 means 13085. Leading zeros stay.
     """
     values = column.combine_chunks()
     if pa.types.is_floating(values.type):
@@ -41,8 +48,18 @@ def texts(column: pa.ChunkedArray) -> pa.Array:
         values = pc.replace_substring_regex(values.cast(pa.string()), r"\.0+$", "")
     elif not pa.types.is_string(values.type):
         values = values.cast(pa.string())
-    blank = pc.equal(pc.binary_length(pc.utf8_trim_whitespace(values)), 0)
-    return pc.if_else(blank, pa.scalar(None, pa.string()), values)
+    else:
+        values = _whole_ids(pc.utf8_trim_whitespace(values))
+    return pc.if_else(pc.equal(pc.binary_length(values), 0), pa.scalar(None, pa.string()), values)
+
+
+def _whole_ids(values: pa.Array) -> pa.Array:
+    """Return texts in which whole numbers have no decimals, unless other numbers have some."""
+    if not pc.any(pc.match_substring_regex(values, _WHOLE_ID)).as_py():
+        return values
+    if pc.any(pc.match_substring_regex(values, _DECIMAL_ID)).as_py():
+        return values
+    return pc.replace_substring_regex(values, _WHOLE_ID, r"\1")
 
 
 def _float_texts(values: pa.Array) -> pa.Array:
@@ -57,97 +74,24 @@ def _float_texts(values: pa.Array) -> pa.Array:
     return pa.array(written, pa.string()).take(encoded.indices)
 
 
-def times(column: pa.ChunkedArray, path: Path, zone: str) -> np.ndarray:
-    """Return a column as UTC times; missing and invalid ones are NaT.
-
-    Args:
-        column: Times, dates or text.
-        path: The file, for messages.
-        zone: The IANA name of the zone of times without a zone.
-
-    Raises:
-        UsageError: The column has numbers or flags.
-    """
-    kind = column.type
-    if pa.types.is_timestamp(kind) or pa.types.is_date(kind):
-        found = _typed_times(column)
-        return found if getattr(kind, "tz", None) else _localized(found, zone)
-    if not pa.types.is_string(kind):
-        raise UsageError(f"the column ts of {path} holds {kind}; it must hold times or text")
-    return _by_distinct_value(column, lambda texts: _parsed_times(texts, zone))
-
-
-def _localized(times: np.ndarray, zone: str) -> np.ndarray:
-    """Return a zone's local times in UTC: of two possible times the first, of none the next."""
-    if zone == "UTC":
-        return times
-    local = pd.DatetimeIndex(times).tz_localize(
-        zone, ambiguous=np.ones(len(times), dtype=bool), nonexistent="shift_forward"
-    )
-    return local.tz_convert(None).to_numpy().astype("datetime64[us]")
-
-
-def _typed_times(column: pa.ChunkedArray) -> np.ndarray:
-    """Return a column of timestamps or dates as times; outside pandas' range they are NaT."""
-    kind = column.type
-    unit = kind.unit if pa.types.is_timestamp(kind) else "D" if kind.bit_width == 32 else "ms"
-    counts = column.cast(pa.int32() if unit == "D" else pa.int64()).cast(pa.int64())
-    first, last = (time.astype(f"datetime64[{unit}]") for time in (_FIRST_TIME, _LAST_TIME))
-    values = counts.fill_null(0).to_numpy()
-    bad = mask(column.is_null())
-    bad |= (values < first.astype(np.int64)) | (values >= last.astype(np.int64))
-    found = np.where(bad, 0, values).view(f"datetime64[{unit}]").astype("datetime64[us]")
-    found[bad] = NEVER
-    return found
-
-
-def _parsed_times(values: pa.Array, zone: str) -> np.ndarray:
-    dated = pc.if_else(pc.match_substring_regex(values, _DATE), values, None)
-    trimmed = pc.utf8_trim_whitespace(dated)
-    zoned = mask(pc.match_substring_regex(trimmed, _ZONED).fill_null(False))
-    found = np.full(len(trimmed), NEVER, "datetime64[us]")
-    for part in (zoned, ~zoned):  # together, pandas applies one text's zone to those without
-        some = trimmed.filter(pa.array(part)).to_pandas()
-        read = pd.to_datetime(some, format="ISO8601", utc=True, errors="coerce")
-        found[part] = read.dt.tz_localize(None).to_numpy().astype("datetime64[us]")
-    found[~zoned] = _localized(found[~zoned], zone)
-    return found
-
-
-def numbers(column: pa.ChunkedArray, name: str, path: Path) -> np.ndarray:
-    """Return a column as float64; missing and invalid values are NaN.
-
-    A number keeps its shortest text: 0.1 in a float32 column becomes 0.1, not 0.10000000149.
-
-    Raises:
-        UsageError: The column has times or flags.
-    """
-    kind = column.type
-    if pa.types.is_float64(kind) or pa.types.is_integer(kind):
-        return column.cast(pa.float64(), safe=False).to_numpy()
-    if pa.types.is_floating(kind) or pa.types.is_decimal(kind):
-        column = column.cast(pa.string())
-    if not pa.types.is_string(column.type):
-        raise UsageError(f"the column {name} of {path} holds {kind}; it must hold numbers")
-    return _by_distinct_value(column, _parsed_numbers)
-
-
-def _parsed_numbers(values: pa.Array) -> np.ndarray:
-    trimmed = pc.utf8_trim_whitespace(values)
-    valid = pc.match_substring_regex(trimmed, _NUMBER)
-    plain = pc.replace_substring_regex(trimmed, r"^\+", "")
-    return pc.if_else(valid, plain, None).cast(pa.float64()).to_numpy(zero_copy_only=False)
-
-
 def flags(column: pa.ChunkedArray) -> tuple[np.ndarray, np.ndarray]:
-    """Return two masks: where a flag is yes, and where it is neither yes nor no; missing is no."""
+    """Return two masks: where a flag is yes, and where it is neither yes nor no; missing is no.
+
+    Where a column has both 1 and -1, neither can be read: they may be yes and no, or two signs.
+    """
     if pa.types.is_boolean(column.type):
         yes = mask(column.fill_null(False))
         return yes, np.zeros_like(yes)
-    trimmed = pc.utf8_lower(pc.utf8_trim_whitespace(texts(column)))
-    plain = pc.replace_substring_regex(trimmed, r"^([01])\.0*$", r"\1")
-    yes, no = (mask(pc.is_in(plain, pa.array(words))) for words in (_YES, _NO))
-    return yes, ~yes & ~no & ~missing(column)
+    distinct, at = distinct_values(pa.chunked_array([texts(column)]))
+    words = pc.utf8_lower(distinct)
+    for pattern, replacement in _FLAG_SPELLINGS:
+        words = pc.replace_substring_regex(words, pattern, replacement)
+    yes, no = (mask(pc.is_in(words, pa.array(known))) for known in (RETURN_WORDS, SALE_WORDS))
+    one, minus = (mask(pc.equal(words, text).fill_null(False)) for text in ("1", "-1"))
+    if one.any() and minus.any():
+        yes &= ~(one | minus)
+    unreadable = ~yes & ~no & ~mask(words.is_null())
+    return yes[at], unreadable[at]
 
 
 def missing(column: pa.ChunkedArray) -> np.ndarray:
@@ -164,11 +108,22 @@ def mask(values: pa.Array | pa.ChunkedArray) -> np.ndarray:
     return values.to_numpy(zero_copy_only=False)
 
 
-def _by_distinct_value(
+def by_distinct_value(
     column: pa.ChunkedArray, parse: Callable[[pa.Array], np.ndarray]
 ) -> np.ndarray:
     """Return the parsed values of a column, with each distinct text parsed once."""
+    distinct, codes = distinct_values(column)
+    return parse(distinct)[codes]
+
+
+def distinct_values(column: pa.ChunkedArray) -> tuple[pa.Array, np.ndarray]:
+    """Return a column's distinct values, of which the last is null, and each line's index."""
     encoded = column.combine_chunks().dictionary_encode()
     distinct = pa.concat_arrays([encoded.dictionary, pa.nulls(1, encoded.dictionary.type)])
-    codes = encoded.indices.fill_null(len(distinct) - 1).to_numpy()
-    return parse(distinct)[codes]
+    return distinct, encoded.indices.fill_null(len(distinct) - 1).to_numpy()
+
+
+def shown(value: object) -> str:
+    """Return a value of the file for a message, in quotes and at most 80 characters long."""
+    text = str(value)
+    return repr(text if len(text) <= _LONGEST_SHOWN else text[: _LONGEST_SHOWN - 1] + "…")

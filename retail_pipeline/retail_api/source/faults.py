@@ -1,0 +1,158 @@
+"""The reasons for which a line of a file is not used, each with a mask of its lines."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from retail_pipeline.errors import UsageError
+from retail_pipeline.retail_api.source.numbers import LARGEST
+from retail_pipeline.retail_api.source.values import distinct_values, mask, shown
+
+_LONGEST_ID = 512
+"""Bytes of the longest id: a row of a PostgreSQL index has 2,704, and some have several ids."""
+
+_LOST_DIGITS = r"^\d(\.\d+)?E\+\d+$"
+"""A long number as spreadsheets save it: numbers with other last digits have the same text."""
+
+_ZEROS = ("0", "-1")
+_GUESTS_SHARE, _GUESTS_MULTIPLE, _GUESTS_ANY_MULTIPLE = 0.05, 3, 10
+_SHOWN_WORDS = 5
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One reason, and the lines that it applies to.
+
+    Attributes:
+        column: The column with the invalid value.
+        lines: A mask of the lines.
+        words: The end of the reason's sentence, before the value. If the value is blank, the reason
+            is that the column is missing.
+        shows: Whether the reason has the value.
+    """
+
+    column: str
+    lines: np.ndarray
+    words: str
+    shows: bool = True
+
+    def reason(self, record: Mapping[str, Any]) -> tuple[str, str]:
+        """Return the reason of a line without and with its value."""
+        value = record.get(self.column)
+        if value is None or not str(value).strip():
+            words = f"{self.column} is missing"
+            if self.column == "customer_id":
+                words += ", but another line of its order has one"
+            return words, words
+        words = f"{self.column} {self.words}"
+        return words, f"{words}: {shown(value)}" if self.shows else words
+
+
+class NoCustomer(Fault):
+    """The reason of lines without a customer; it names the word that stands for one."""
+
+    def reason(self, record: Mapping[str, Any]) -> tuple[str, str]:
+        """Return the reason twice."""
+        value = record.get(self.column)
+        blank = value is None or not str(value).strip()
+        return (f"{self.column} is missing" if blank else f"no customer ({str(value)[:40]})",) * 2
+
+
+def find_faults(
+    ids: Mapping[str, pa.Array],
+    time: np.ndarray,
+    amount: np.ndarray,
+    unmarked: np.ndarray,
+    missing_customer_words: Sequence[str],
+) -> list[Fault]:
+    """Return the reasons for which lines are not used; the last is that of guests.
+
+    Args:
+        ids: The columns of ids.
+        time: The times; NaT if invalid.
+        amount: The amounts; NaN if invalid.
+        unmarked: A mask of lines whose `is_return` is neither yes nor no.
+        missing_customer_words: See `ReadingOptions`.
+    """
+    guests = _guests(ids["customer_id"], missing_customer_words)
+    nameless = _carried_down(ids["order_id"], time, guests)
+    with np.errstate(invalid="ignore"):
+        large = np.abs(amount) > LARGEST
+    faults = [
+        *(fault for name, id_ in ids.items() for fault in _id_faults(name, id_)),
+        Fault("ts", np.isnat(time), "is not a date"),
+        Fault("amount", np.isnan(amount), "is not a number"),
+        Fault("amount", large, f"is beyond {LARGEST:,.0f}"),
+        Fault("is_return", unmarked, "is neither yes nor no"),
+        Fault("customer_id", nameless, "is no customer, but another line of its order has one"),
+    ]
+    lost = np.any([fault.lines for fault in faults], axis=0)
+    return [*faults, NoCustomer("customer_id", guests & ~lost, "")]
+
+
+def _id_faults(name: str, ids: pa.Array) -> Iterator[Fault]:
+    """Yield the faults of a column of ids."""
+    distinct, at = distinct_values(pa.chunked_array([ids]))
+    nul = mask(pc.match_substring(distinct, "\0").fill_null(False))
+    yield Fault(name, nul[at], "holds a NUL character, which the database cannot store")
+    long = mask(pc.greater(pc.binary_length(distinct), _LONGEST_ID).fill_null(False))
+    yield Fault(name, long[at], f"is longer than {_LONGEST_ID} bytes")
+    if name != "product_id":
+        lost = mask(pc.match_substring_regex(distinct, _LOST_DIGITS).fill_null(False))
+        yield Fault(name, lost[at], "has lost its last digits in a spreadsheet")
+
+
+def _guests(ids: pa.Array, words: Sequence[str]) -> np.ndarray:
+    """Return a mask of lines without a customer: a blank id, or one of the words.
+
+    With any word, the ids 0 and -1 are those of guests where their lines are more than 10 times
+    those of the next customer, or more than 5 % of all and more than 3 times.
+    """
+    distinct, at = distinct_values(pa.chunked_array([ids]))
+    missing = mask(pc.is_in(pc.utf8_lower(distinct), pa.array(list(words), pa.string())))
+    missing |= mask(distinct.is_null())
+    zeros = mask(pc.is_in(distinct, pa.array(_ZEROS)))
+    if words and zeros.any():
+        lines = np.bincount(at, minlength=len(distinct))
+        next_customer = lines[~missing & ~zeros].max(initial=1)
+        many = lines > _GUESTS_ANY_MULTIPLE * next_customer
+        many |= (lines > _GUESTS_SHARE * len(at)) & (lines > _GUESTS_MULTIPLE * next_customer)
+        missing |= zeros & many
+    return missing[at]
+
+
+def _carried_down(order_ids: pa.Array, time: np.ndarray, guests: np.ndarray) -> np.ndarray:
+    """Return a mask of lines without a customer in orders of which other lines have one.
+
+    They are no guests' lines: the file names the customer on one line of each order.
+    """
+    if not guests.any() or order_ids.null_count == len(order_ids):
+        return np.zeros(len(guests), dtype=bool)
+    encoded = order_ids.dictionary_encode().indices.fill_null(-1).to_numpy()
+    orders = pd.DataFrame({"order": encoded, "day": time.astype("datetime64[D]"), "has": ~guests})
+    has = orders.groupby(["order", "day"], dropna=False)["has"].transform("any").to_numpy()
+    return guests & has & (encoded >= 0)
+
+
+def refuse_unknown_marks(path: Path, marks: pa.ChunkedArray, unreadable: np.ndarray) -> None:
+    """Raise an error if a file has values in `is_return` that are neither yes nor no.
+
+    Raises:
+        UsageError: There are some; they decide the sign of money.
+    """
+    if not unreadable.any():
+        return
+    texts = pd.Series(marks.filter(pa.array(unreadable)).to_pylist()).astype(str)
+    counts = texts.value_counts().head(_SHOWN_WORDS)
+    examples = ", ".join(f"{shown(word)} ({lines:,})" for word, lines in counts.items())
+    raise UsageError(
+        f"the column is_return of {path} has {int(unreadable.sum()):,} values that mean neither a "
+        f"sale nor a return: {examples}. They decide the sign of money: write true or false, or "
+        "leave the column out if returns have negative amounts"
+    )

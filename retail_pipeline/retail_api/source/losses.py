@@ -1,0 +1,200 @@
+"""The lines of a file that are not used: lines, money and reasons; too many of them stop the run.
+
+A stray line is rejected alone. A loss that is a rule (a share of lines or of money, or all lines of
+one kind) would give wrong numbers, so it is refused before anything is stored.
+"""
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from decimal import Decimal
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+
+from retail_pipeline.errors import UsageError
+from retail_pipeline.retail_api.records import exact_sum
+from retail_pipeline.wording import counted, share
+
+USUAL_LIMIT = 0.01
+"""The largest share of lines or money that stray lines have: models and totals are not nearer."""
+
+_STRAY_LINES = 1
+_STRAY_MONEY = 0.1
+"""A single line is stray in a file of any size, unless it has this share of the money."""
+
+_FEW = 3
+"""All lines of one kind are lost by a rule if they are at least so many."""
+
+_MOST_REASONS = 8
+
+Treatment = Literal["rejected", "no customer", "left out", "nulled"]
+
+
+@dataclass(frozen=True)
+class Loss:
+    """Lines that are not used for one reason.
+
+    Attributes:
+        treatment: `rejected` (the line), `no customer`, `left out` (by a rule of the profile) or
+            `nulled` (only a value of the line).
+        reason: The reason in words, without the file's values.
+        lines: The number of lines.
+        net_amount: The sum of their readable amounts, returns negative.
+        unknown_amounts: The number of lines whose amount cannot be read.
+        first_line: The number of the first line in the file.
+    """
+
+    treatment: Treatment
+    reason: str
+    lines: int
+    net_amount: Decimal
+    unknown_amounts: int
+    first_line: int
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the loss as JSON values."""
+        return {**asdict(self), "net_amount": float(self.net_amount)}
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What is known of each line of a file, as arrays of one length.
+
+    Attributes:
+        amount: Its amount, returns negative; NaN if it cannot be read.
+        digits: The number of digits of the amount before the decimal mark.
+        splits: Its kind in several ways, by the words for a kind: labels, missing if unknown.
+    """
+
+    amount: np.ndarray
+    digits: np.ndarray
+    splits: Mapping[str, pd.Series]
+
+
+def losses_by_reason(treatment: Treatment, lost: pd.DataFrame) -> Iterator[Loss]:
+    """Yield the loss of each reason, the most frequent first; rare ones of many together.
+
+    Args:
+        treatment: What is done with the lines.
+        lost: The lines: `kind` (the reason), `line` and `amount` (NaN if unknown).
+    """
+    reasons = lost["kind"].value_counts().index[:_MOST_REASONS]
+    kinds = lost["kind"].where(lost["kind"].isin(reasons), "other reasons")
+    for kind, rows in lost.groupby(kinds, sort=False):
+        amount = rows["amount"].to_numpy()
+        known = amount[np.isfinite(amount)]
+        unknown = len(amount) - len(known)
+        first = int(rows["line"].min())
+        yield Loss(treatment, str(kind), len(rows), exact_sum(known), unknown, first)
+
+
+def in_words(losses: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return a line of text for each loss (`Loss.as_json`)."""
+    return [_sentence(loss) for loss in losses]
+
+
+def _sentence(loss: Mapping[str, Any]) -> str:
+    text = f"{loss['reason']}: {counted(loss['lines'], 'line')} {_TREATED[loss['treatment']]}"
+    known = loss["lines"] - loss["unknown_amounts"]
+    if loss["treatment"] == "nulled":
+        return f"{text}, the first is line {loss['first_line']:,}"
+    money = f"{loss['net_amount']:,.2f}" if known else "an unknown amount"
+    if known and loss["unknown_amounts"]:
+        money += f" and {loss['unknown_amounts']:,} unknown amounts"
+    return f"{text} with {money}, the first is line {loss['first_line']:,}"
+
+
+_TREATED: Mapping[str, str] = {
+    "rejected": "rejected",
+    "no customer": "without a customer not used",
+    "left out": "left out",
+    "nulled": "used without the value",
+}
+
+
+def refuse_systematic_loss(
+    path: Path, facts: Facts, lost: np.ndarray, examples: Sequence[str], limit: float | None
+) -> None:
+    """Raise an error if the lost lines of a file are more than stray ones.
+
+    Args:
+        path: The file, for the message.
+        facts: What is known of all lines.
+        lost: A mask of the lost lines.
+        examples: Three of them with their reasons.
+        limit: The largest accepted share of lines and of money; None is the usual limit, with
+            which no kind of lines may be lost as a whole either.
+
+    Raises:
+        UsageError: The loss is larger; the message has its share, the examples and the remedy.
+    """
+    lines = int(lost.sum())
+    if not lines:
+        return
+    of_lines, of_money = lines / len(lost), _share_of_money(facts.amount, lost)
+    largest = max(of_lines, of_money)
+    kind = _lost_kind(facts, lost) if limit is None else None
+    is_stray = limit is None and lines <= _STRAY_LINES and of_money <= _STRAY_MONEY
+    if kind is None and (is_stray or largest <= (USUAL_LIMIT if limit is None else limit)):
+        return
+    unknown = int(np.isnan(facts.amount[lost]).sum())
+    money = f"{share(of_money, digits=1)} of the money that can be read"
+    money += f"; {counted(unknown, 'amount')} cannot be read" if unknown else ""
+    whole = f", among them {kind}" if kind else ""
+    raise UsageError(
+        f"{lines:,} of {len(lost):,} lines of {path} would be lost{whole} "
+        f"({share(of_lines, digits=1)} of the lines, {money}): {'; '.join(examples)}. Correct the "
+        "file, say how it is read (--columns, --profile, --date-order, --decimal), or go on "
+        f"without these lines with --accept-loss {_accepted(largest)}"
+    )
+
+
+def refuse_nulled_column(
+    path: Path, name: str, nulled: np.ndarray, given: np.ndarray, texts: Sequence[str], limit: float
+) -> None:
+    """Raise an error if more than stray values of an optional column cannot be read.
+
+    Args:
+        path: The file, for the message.
+        name: The column.
+        nulled: A mask of the lines with a value that cannot be read.
+        given: A mask of the lines with a value.
+        texts: Three such values.
+        limit: The largest accepted share of them.
+
+    Raises:
+        UsageError: The share is larger.
+    """
+    count, values = int(nulled.sum()), int(given.sum())
+    if count > _STRAY_LINES and count / values > limit:
+        raise UsageError(
+            f"{count:,} of {values:,} values of the column {name} of {path} are no numbers: "
+            f"{', '.join(texts)}. Correct or leave out the column, say how it is read "
+            "(--columns, --decimal), or go on without these values with --accept-loss "
+            f"{_accepted(count / values)}"
+        )
+
+
+def _accepted(lost: float) -> str:
+    return f"{math.ceil(lost * 1000) / 1000:g}"
+
+
+def _share_of_money(amount: np.ndarray, lost: np.ndarray) -> float:
+    sizes = np.nan_to_num(np.abs(amount))
+    total = float(sizes.sum())
+    return float(sizes[lost].sum()) / total if total else 0.0
+
+
+def _lost_kind(facts: Facts, lost: np.ndarray) -> str | None:
+    """Return the words for a kind of which all lines are lost; None if there is none."""
+    for name, labels in facts.splits.items():
+        found = pd.Series(lost).groupby(labels).agg(["sum", "size"])
+        whole = found[(found["sum"] == found["size"]) & (found["size"] >= _FEW)]
+        if len(whole) and len(found) > 1:
+            return f"all {whole['size'].iloc[0]:,} {name.format(whole.index[0])}"
+    largest_used = facts.digits[~lost].max(initial=0)
+    larger = int((facts.digits[lost] > largest_used).sum())
+    return f"all {larger:,} of more than {largest_used} digits" if larger >= _FEW else None
