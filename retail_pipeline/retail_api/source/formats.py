@@ -319,8 +319,11 @@ def _column(values: Sequence[Any]) -> pa.Array:
             return pa.array(values, pa.int64() if kinds == {int} else pa.float64())
         except (pa.ArrowException, OverflowError):
             pass  # a whole number beyond 64 bits
-    elif kinds <= {datetime, date}:
-        return pa.array(values, pa.timestamp("us"))
+    elif kinds <= {datetime, date}:  # a spreadsheet's midnight is a date
+        return pa.array(
+            [datetime(v.year, v.month, v.day) if type(v) is date else v for v in values],
+            pa.timestamp("us"),
+        )
     return pa.array([_text(value) for value in values], pa.string())
 
 
