@@ -451,3 +451,34 @@ def test_tables_and_frames_hand_models_the_same_customers(database: Database) ->
         entries, four.chosen(tables.entries(database, AS_OF, TrainingSample(1)))
     )
     assert 0 < len(features) < len(everything) / 2
+
+
+def test_the_purchase_model_is_tracked_from_the_latest_cutoff_on(ran: Database) -> None:
+    ran.execute(
+        "create table warehouse.customer_days as select customer_id, date_day, "
+        "sum(net_amount) > 0 as is_purchase from warehouse.customer_day_entries "
+        "where date_day < '2021-03-01' and known_date < '2021-03-01' group by 1, 2"
+    )
+    assert run(ran, selection=AssetSelection.assets("clv/purchase_tracking")).success
+    weeks = ran.read("clv.purchase_tracking", where="true order by week_start")
+    days = ran.read("warehouse.customer_days", where="is_purchase")
+    first = days.groupby("customer_id")["date_day"].transform("min")
+    cutoff = pd.Timestamp("2020-12-01")
+    known = days[(first < cutoff) & (days["date_day"] > first)]
+    end = weeks["week_start"].max() + pd.Timedelta(days=7)
+    assert set(weeks["cutoff_date"]) == {cutoff}
+    assert set(weeks["customers"]) == {days.loc[first < cutoff, "customer_id"].nunique()}
+    assert weeks["actual_orders"].sum() == (known["date_day"] < end).sum()
+    fitted = weeks[weeks["week_start"] < cutoff]
+    assert fitted["expected_orders"].sum() == pytest.approx(fitted["actual_orders"].sum(), rel=0.1)
+    histories = ran.read("clv.recency_frequency")
+    assert histories["probability_alive"].between(0, 1).all() and len(histories) > 50
+
+
+def test_without_a_repeat_purchase_no_model_is_tracked(database: Database) -> None:
+    once = ENTRIES.drop_duplicates("customer_id")
+    fill(database, once, world.features(once, world.month_starts(AS_OF, months=8)))
+    ran = run(database, selection=SERVED | AssetSelection.assets("clv/purchase_tracking"))
+    assert ran.success
+    assert database.read("clv.purchase_tracking").empty
+    assert database.read("clv.recency_frequency").empty

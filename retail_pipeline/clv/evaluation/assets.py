@@ -128,6 +128,35 @@ def model(step: Step) -> tuple[int, dict[str, Any]]:
     }
 
 
+@clv_asset("clv/candidates", "warehouse/customer_features", "warehouse/customer_days")
+def purchase_tracking(step: Step) -> tuple[int, dict[str, Any]]:
+    """A week: repeat purchases, actual and expected by Pareto/NBD as fitted at a past cut-off.
+
+    It fills `clv.recency_frequency`, too: probabilities by purchase history as fitted last.
+    """
+    import pandas as pd
+
+    from retail_pipeline.clv.evaluation import tracking
+
+    database, as_of, horizon_days = step.database, step.as_of, step.horizon_days
+    rows = {}
+    for table, key, frame in (
+        ("purchase_tracking", ["week_start"], tracking.weeks(database, as_of, horizon_days)),
+        (
+            "recency_frequency",
+            ["purchases", "days_since_last"],
+            tracking.cells(database, as_of, horizon_days),
+        ),
+    ):
+        rows[table] = database.publish(
+            f"clv.{table}",
+            frame.assign(as_of_date=pd.Timestamp(as_of), horizon_days=horizon_days),
+            ["as_of_date", "horizon_days", *key],
+            replace_where=step.at,
+        )
+    return rows["purchase_tracking"], {"histories": rows["recency_frequency"]}
+
+
 def _report_partitions(
     held: set[date], done: "Progress", metrics: "pd.DataFrame", horizon_days: int
 ) -> None:
