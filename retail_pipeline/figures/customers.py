@@ -5,6 +5,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from retail_pipeline.figures.colors import (
     ACCENT,
@@ -28,6 +29,7 @@ _ROWS_TO_ONE_OF_ALL = 25
 below hundreds of cohorts."""
 
 _MOST_BARS = 60
+_MOST_QUARTERS = 10
 _QUIET_TITLE: Look = {"size": 9.5, "weight": "normal", "color": QUIET_INK}
 
 
@@ -67,6 +69,54 @@ def cohort_retention(retention: pd.DataFrame, context: Context) -> Plot:
         cohorts=len(rates),
         customers=int(sizes.sum()),
         **{f"retention_month_{m}": float(average[m]) for m in (1, 3, 6, 12) if m in average},
+    )
+
+
+@in_house_style
+def cohort_value(retention: pd.DataFrame, context: Context) -> Plot:
+    """Draw the cumulative net revenue per acquired customer, by quarter or year of acquisition.
+
+    A cohort's curve ends with its last month that is over for all of its customers.
+    """
+    source = source_of(context, "warehouse.cohort_retention", money=True) + (
+        " Cohort: customers by the date of their first purchase in the data; the first cohort may "
+        "have bought before the data begin. Month 0 is the rest of the month of that purchase."
+    )
+    curves, sizes, period = _cumulative_values(retention, context)
+    if curves.empty:
+        return words(
+            "No cohort is a full month old yet",
+            "The value of a cohort is shown from its first full month on.",
+            source,
+        )
+    figure = page(
+        _cohort_value_title(curves, context.currency),
+        f"Cumulative net revenue per acquired customer, by {period} of the first purchase: "
+        f"{counted(len(curves), 'cohort')}, {counted(sizes.sum(), 'customer')}",
+        source,
+    )
+    axes = figure.subplots()
+    shades = np.linspace(0.35, 1.0, len(curves))
+    for cohort, size, shade in zip(curves.index, sizes[curves.index], shades, strict=True):
+        known = curves.loc[cohort].dropna()
+        look: Look = {"color": SEQUENCE(shade), "label": f"{cohort}  ({size:,.0f})"}
+        axes.plot(known.index, known, marker="o", markersize=3, **look)
+    axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), title="Cohort (customers)")
+    axes.set_title("Net revenue per acquired customer")
+    axes.set_xlabel("Months after the month of the first purchase")
+    axes.set_ylim(bottom=min(0.0, float(curves.min().min())))
+    axes.xaxis.set_major_locator(MaxNLocator(12, integer=True))
+    number_axis(axes.yaxis, context.currency)
+    return plot(
+        figure,
+        len(retention),
+        cohorts=len(curves),
+        customers=int(sizes.sum()),
+        **{
+            f"value_after_{m}_months": float(curves[m].dropna().iloc[-1])
+            for m in (3, 6, 12)
+            if m in curves
+        },
     )
 
 
@@ -166,6 +216,44 @@ def _rates(retention: pd.DataFrame, context: Context) -> tuple[pd.DataFrame, pd.
     buyers = buyers.reindex(index=sizes.index, columns=months).fillna(0.0)
     is_over = months < np.asarray(ages)[:, None]
     return buyers.div(sizes, axis=0).where(is_over).dropna(how="all"), sizes
+
+
+def _cumulative_values(
+    retention: pd.DataFrame, context: Context
+) -> tuple[pd.DataFrame, pd.Series, str]:
+    """Return cumulative value per customer by cohort and month, the cohorts' sizes, their period.
+
+    The cohorts are quarters, or years if there are more than `_MOST_QUARTERS`.
+    """
+    frame = retention.assign(cohort_month=pd.to_datetime(retention["cohort_month"]))
+    first = frame["cohort_month"].dt
+    frame["age"] = 12 * (context.as_of.year - first.year) + context.as_of.month - first.month
+    frame = frame[frame["age"] > 0]
+    quarters = frame["cohort_month"].dt.to_period("Q")
+    period = "quarter" if quarters.nunique() <= _MOST_QUARTERS else "year"
+    names = quarters if period == "quarter" else frame["cohort_month"].dt.to_period("Y")
+    frame["cohort"] = names.astype(str).str.replace("Q", " Q")
+    months = frame.drop_duplicates("cohort_month").groupby("cohort")
+    sizes, ends = months["cohort_customers"].sum().astype(float), months["age"].min()
+    sums = frame.pivot_table(
+        index="cohort", columns="months_since", values="net_amount", aggfunc="sum"
+    )
+    sums = sums.reindex(columns=range(int(ends.max()) if len(ends) else 0)).astype(float)
+    values = sums.fillna(0.0).cumsum(axis=1).div(sizes, axis=0)
+    is_over = values.columns.to_numpy()[None, :] < ends.to_numpy()[:, None]
+    return values.where(is_over).dropna(how="all"), sizes, period
+
+
+def _cohort_value_title(curves: pd.DataFrame, currency: str) -> str:
+    """Return a title that compares the first and the latest cohort after as many months."""
+    month = next((m for m in (12, 6, 3, 1, 0) if m in curves), 0)
+    known = curves[month].dropna()
+    values = [number(known.iloc[place], currency) for place in (0, -1)]
+    time = counted(month, "month")
+    title = f"A customer acquired in {known.index[0]} has brought {values[0]} after {time}"
+    if len(known) == 1:
+        return title
+    return f"{title}, one of {known.index[-1]} {values[1]}"
 
 
 def _weighted(rates: pd.DataFrame, sizes: pd.Series) -> pd.Series:

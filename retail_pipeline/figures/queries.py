@@ -95,6 +95,36 @@ class Changes(NamedTuple):
     order: tuple[str, ...]
 
 
+class Totals(NamedTuple):
+    """The totals of this run by group, and totals at past cut-offs.
+
+    `groups` has the columns `grouping, group_value, customers, predicted_value, lower_80,
+    upper_80`; `past` has `model_name, cutoff_date, predicted_value, actual_value` for the served
+    model and for the model that stands in where that one could not be tested.
+    """
+
+    groups: "pd.DataFrame"
+    past: "pd.DataFrame"
+
+    @property
+    def present(self) -> dict[str, float]:
+        """The predicted total of all customers with its range; empty without predictions."""
+        everyone = self.groups[self.groups["grouping"] == "all"]
+        columns = ("customers", "predicted_value", "lower_80", "upper_80")
+        return {name: float(everyone[name].iloc[0]) for name in columns if len(everyone)}
+
+
+class Purchasing(NamedTuple):
+    """The purchase model against the data, and the probabilities that it gives.
+
+    `weeks` has the columns `week_start, cutoff_date, actual_orders, expected_orders, customers`;
+    `cells` has `purchases, days_since_last, age_days, probability_alive, expected_orders`.
+    """
+
+    weeks: "pd.DataFrame"
+    cells: "pd.DataFrame"
+
+
 class Realised(NamedTuple):
     """Predicted totals of earlier dates beside the actual totals.
 
@@ -177,11 +207,60 @@ class Tables:
         columns = ["date_day", "sales_amount", "returns_amount", "net_amount", "orders"]
         return self.database.read("warehouse.revenue_daily", columns)
 
-    @property
+    @cached_property
     def cohort_retention(self) -> "pd.DataFrame":
         """`warehouse.cohort_retention`: one row per cohort and month."""
         columns = ["cohort_month", "months_since", "cohort_customers", "active_customers"]
-        return self.database.read("warehouse.cohort_retention", columns)
+        return self.database.read("warehouse.cohort_retention", [*columns, "net_amount"])
+
+    @property
+    def revenue_by_category(self) -> "pd.DataFrame":
+        """Net revenue by product category: `category, amount, amount_before, first_day`.
+
+        The amounts are those of the last 365 days and of the 365 days before.
+        """
+        days = "items.transacted_at < %(as_of)s::date - 365"
+        return self._query(
+            "select products.product_category as category, "
+            f"sum(items.net_amount) filter (where not {days})::float8 as amount, "
+            f"sum(items.net_amount) filter (where {days} and items.transacted_at >= "
+            "%(as_of)s::date - 730)::float8 as amount_before, "
+            "min(items.transacted_at)::date as first_day "
+            "from warehouse.fct_transaction_items as items "
+            "left join warehouse.dim_products as products using (product_id) "
+            "where not items.is_excluded group by 1"
+        )
+
+    @cached_property
+    def totals(self) -> Totals:
+        """The totals of this run and of its past cut-offs; read once for all figures."""
+        groups = self._query(
+            "select grouping, group_value, customers, predicted_value, lower_80, upper_80, "
+            f"model_year_ago from clv.totals where {_OF_THIS_RUN}"
+        )
+        past = self._query(
+            "select model_name, cutoff_date, "
+            "sum(predicted_value * one_customer_in) as predicted_value, "
+            "sum(actual_value * one_customer_in) as actual_value "
+            "from clv.backtest_predictions join clv.backtest_metrics "
+            f"using (model_name, cutoff_date, horizon_days) where {PAST_CUTOFFS} "
+            "and model_name = any(%(models)s) and actual_value is not null group by 1, 2",
+            models=[self.context.served_model, *groups["model_year_ago"].dropna().unique()],
+        )
+        return Totals(groups, past)
+
+    @cached_property
+    def purchasing(self) -> Purchasing:
+        """The purchase model's weeks and probabilities of this run; read once for two figures."""
+        weeks = self._query(
+            "select week_start, cutoff_date, actual_orders, expected_orders, customers "
+            f"from clv.purchase_tracking where {_OF_THIS_RUN} order by week_start"
+        )
+        cells = self._query(
+            "select purchases, days_since_last, age_days, probability_alive, expected_orders "
+            f"from clv.recency_frequency where {_OF_THIS_RUN}"
+        )
+        return Purchasing(weeks, cells)
 
     @property
     def purchase_gaps(self) -> Gaps:

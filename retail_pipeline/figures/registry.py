@@ -19,6 +19,7 @@ _MADE_BY = {
     "clv.backtest_predictions": "clv.backtest_summary",
     "clv.backtest_metrics": "clv.backtest_summary",
     "clv.model_terms": "clv.candidates",
+    "clv.recency_frequency": "clv.purchase_tracking",
 }
 """Tables that are filled by an asset of another name."""
 
@@ -53,7 +54,8 @@ class Figure:
     @property
     def after(self) -> list[str]:
         """The assets that fill its tables, `group/name`."""
-        return [_MADE_BY.get(table, table).replace(".", "/") for table in self.sources]
+        made_by = [_MADE_BY.get(table, table).replace(".", "/") for table in self.sources]
+        return list(dict.fromkeys(made_by))
 
     @property
     def module(self) -> Path:
@@ -89,6 +91,16 @@ FIGURES = (
         ),
     ),
     Figure(
+        "revenue_by_category",
+        "revenue",
+        "Net revenue of the last 365 days by product category, against the year before.",
+        ("warehouse.fct_transaction_items", "warehouse.dim_products", _MONEY),
+        how_to_read=(
+            "A bar is the net revenue of a category in the last 365 days. An orange line is the "
+            "amount of the year before, and the last column the change since."
+        ),
+    ),
+    Figure(
         "cohort_retention",
         "customers",
         "The share of each monthly cohort of customers that buys again, month by month.",
@@ -97,6 +109,18 @@ FIGURES = (
             "A row is a cohort by month of first purchase, a cell the percentage that buys so "
             "many months later. The scale is at its right. Compare a column downwards to see "
             "whether newer cohorts come back more."
+        ),
+    ),
+    Figure(
+        "cohort_value",
+        "customers",
+        "Cumulative net revenue per acquired customer, by cohort of the first purchase.",
+        ("warehouse.cohort_retention", _MONEY),
+        "cohort_retention",
+        how_to_read=(
+            "A curve is a cohort, the darker the newer: what one of its customers has brought so "
+            "many months after the first purchase, those who left included. Newer curves below "
+            "older ones at the same month say that new customers are worth less."
         ),
     ),
     Figure(
@@ -143,6 +167,17 @@ FIGURES = (
         ),
     ),
     Figure(
+        "total_with_range",
+        "totals",
+        "The present prediction of the total with its 80 % range, after past totals.",
+        ("clv.totals", "clv.backtest_predictions", _SERVED, _MONEY),
+        "totals",
+        how_to_read=(
+            "Orange is the net revenue of the days after each date, blue the prediction made "
+            "there. The fan ends in the range that holds the coming total in eight of ten cases."
+        ),
+    ),
+    Figure(
         "segments",
         "segments",
         "Each segment's number of customers beside its predicted value.",
@@ -150,6 +185,17 @@ FIGURES = (
         how_to_read=(
             "Each segment's customers beside what they are predicted to spend. The last column "
             "divides the two."
+        ),
+    ),
+    Figure(
+        "value_by_group",
+        "totals",
+        "Predicted totals with their 80 % ranges, by country and by channel.",
+        ("clv.totals", _SERVED, _MONEY),
+        "totals",
+        how_to_read=(
+            "A dot is the predicted total of a group, the gray line the range that holds it in "
+            "eight of ten cases. Groups whose lines overlap may change places."
         ),
     ),
     Figure(
@@ -172,6 +218,17 @@ FIGURES = (
         how_to_read=(
             "Customers in ten groups by their prediction; the bars of a pair should be equal, "
             "the ratio below them 1. Whiskers are the 95 % interval of the mean actual value."
+        ),
+    ),
+    Figure(
+        "bias_by_cutoff",
+        "totals",
+        "Predicted over actual total at each past cut-off, with the same season marked.",
+        ("clv.totals", *_METRICS, "clv.backtest_predictions"),
+        "totals",
+        how_to_read=(
+            "A dot above 1 is a date from which too much was predicted. The orange band marks the "
+            "date a year before the present prediction: an error there is the likeliest to return."
         ),
     ),
     Figure(
@@ -229,6 +286,30 @@ FIGURES = (
             "For each earlier date whose horizon is over: the predicted and the actual total; "
             "hollow dots are predictions of the model now in use. To its right the ratio of "
             "both, and the share of outcomes inside their interval."
+        ),
+    ),
+    Figure(
+        "purchase_tracking",
+        "purchases",
+        "Weekly and cumulative repeat purchases, actual and expected by the purchase model.",
+        ("clv.purchase_tracking",),
+        "purchasing",
+        how_to_read=(
+            "Orange is what customers did, blue what the model expects of them; it was fitted "
+            "without the shaded weeks. Curves that part there say that customers changed, or that"
+            " there is a season."
+        ),
+    ),
+    Figure(
+        "recency_frequency",
+        "purchases",
+        "The probability to buy again and expected orders, by number and recency of purchases.",
+        ("clv.recency_frequency",),
+        "purchasing",
+        how_to_read=(
+            "A cell is a customer with so many purchases, the last one so many days ago; darker "
+            "is more. The orange line is where such a customer is as likely to have left as to "
+            "buy again: frequent customers reach it sooner."
         ),
     ),
     Figure(

@@ -10,13 +10,24 @@ from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
 from numpy.typing import NDArray
 
 from retail_pipeline.figures.colors import ACCENT, ACCENT_INK, INK, MAIN, NEUTRAL, QUIET_INK
-from retail_pipeline.figures.marks import EVEN, Curve, draw_bars, draw_shares, label, number_axis
+from retail_pipeline.figures.marks import (
+    EVEN,
+    Curve,
+    draw_bars,
+    draw_shares,
+    hide_scale,
+    label,
+    name_rows,
+    number_axis,
+    write_column,
+)
 from retail_pipeline.figures.queries import STEPS_PER_DECADE, Context
 from retail_pipeline.figures.style import Plot, in_house_style, page, plot, source_of, words
-from retail_pipeline.figures.writing import counted, day, number
+from retail_pipeline.figures.writing import counted, day, number, shortened
 
 _DAILY_UP_TO_DAYS, _WEEKLY_UP_TO_DAYS = 45, 800
 _YEAR = 365
+_MOST_CATEGORIES = 20
 _GIANT = 4.0
 """A bar more than this many times as high as the next one is cut off at the edge of the scale."""
 
@@ -172,6 +183,58 @@ def revenue_concentration(groups: pd.DataFrame, context: Context) -> Plot:
         customers=int(past["customers"].sum()),
         **{f"{kind}_share_of_top_20_percent": top for kind, top in tops.items()},
         **{f"{kind}_gini": _gini(curve) for kind, curve in drawn.items()},
+    )
+
+
+@in_house_style
+def revenue_by_category(categories: pd.DataFrame, context: Context) -> Plot:
+    """Draw net revenue of the last 365 days by product category, beside that of the year before."""
+    source = source_of(
+        context, "warehouse.fct_transaction_items and warehouse.dim_products", money=True
+    )
+    amounts = ["amount", "amount_before"]
+    frame = categories.assign(**categories[amounts].apply(pd.to_numeric).fillna(0.0).astype(float))
+    if frame["category"].isna().all():
+        return words(
+            "The data have no product categories",
+            "Revenue is shown by category if the products have one.",
+            source,
+        )
+    frame = frame.assign(category=frame["category"].fillna("(no category)"))
+    frame = frame.sort_values("amount", ascending=False, ignore_index=True)
+    covered = (pd.Timestamp(context.as_of) - pd.to_datetime(frame["first_day"]).min()).days
+    shown, total = frame.head(_MOST_CATEGORIES), float(frame["amount"].sum())
+    rest = len(frame) - len(shown)
+    top, share = shown.iloc[0], shown["amount"].iloc[0] / total if total > 0 else float("nan")
+    figure = page(
+        f"“{top['category']}” brings {number(top['amount'], context.currency)}, "
+        f"{number(share, '%')} of net revenue",
+        f"Net revenue of the {counted(min(covered, _YEAR), 'day')} before {day(context.as_of)} by "
+        f"product category: {number(total, context.currency)}",
+        source + (f" Not drawn: {counted(rest, 'smaller one')}." if rest else ""),
+        height=2.1 + 0.33 * max(2, len(shown)),
+    )
+    axes = figure.subplots()
+    name_rows(axes, [shortened(str(name)) for name in shown["category"]])
+    bars = axes.barh(range(len(shown)), shown["amount"], height=0.68, color=MAIN)
+    texts = [number(amount, context.currency) for amount in shown["amount"]]
+    axes.bar_label(bars, texts, padding=4, size=9.5, color=INK)
+    if covered >= 2 * _YEAR:
+        before = shown["amount_before"]
+        change = (shown["amount"] / before.where(before > 0) - 1).astype(float)
+        rows = np.arange(len(shown))
+        axes.vlines(before, rows - 0.34, rows + 0.34, color=ACCENT)
+        texts = [number(each, "%", signed=True) for each in change]
+        write_column(axes, 1.1, texts, "against the\nyear before")
+    hide_scale(axes)
+    axes.margins(x=0.12)
+    return plot(
+        figure,
+        len(frame),
+        categories=len(frame),
+        net_revenue=total,
+        top_category=str(top["category"]),
+        top_category_share=float(share) if np.isfinite(share) else "no revenue",
     )
 
 

@@ -14,7 +14,9 @@ from retail_pipeline.figures.queries import (
     Fit,
     Gaps,
     Outcomes,
+    Purchasing,
     Realised,
+    Totals,
 )
 
 AS_OF = date(2011, 6, 1)
@@ -30,7 +32,9 @@ def revenue(sales: list[float], returns: list[float], end: str = "2011-05-31") -
 
 def retention(rows: list[tuple[str, int, int, int]]) -> pd.DataFrame:
     columns = ["cohort_month", "months_since", "cohort_customers", "active_customers"]
-    return pd.DataFrame(rows, columns=columns)
+    return pd.DataFrame(rows, columns=columns).assign(
+        net_amount=lambda frame: 10.0 * frame["active_customers"]
+    )
 
 
 def gaps(days: list[int], customers: int = 30, single: int = 10) -> Gaps:
@@ -93,6 +97,48 @@ def outcomes(customers: int, cutoffs: int = 1, **columns: Any) -> Outcomes:
         }
     )
     return Outcomes(frame.assign(**columns))
+
+
+def categories(amounts: dict[str | None, float], first_day: str = "2009-01-01") -> pd.DataFrame:
+    frame = pd.DataFrame({"category": list(amounts), "amount": list(amounts.values())})
+    return frame.assign(amount_before=0.8 * frame["amount"], first_day=pd.Timestamp(first_day))
+
+
+def totals(
+    groups: dict[str, dict[str, float]], ratios: list[float], model: str = CONTEXT.served
+) -> Totals:
+    """Return group totals by grouping, and past totals with these ratios up to 1 Dec 2010."""
+    rows = [
+        (grouping, name, 20, value, 0.8 * value, 1.3 * value)
+        for grouping, values in groups.items()
+        for name, value in values.items()
+    ]
+    columns = ["grouping", "group_value", "customers", "predicted_value", "lower_80", "upper_80"]
+    past = pd.DataFrame({"predicted_value": 900.0 * np.array(ratios), "actual_value": 900.0})
+    past = past.assign(
+        cutoff_date=pd.date_range(end="2010-12-01", periods=len(ratios), freq="MS"),
+        model_name=model,
+    )
+    return Totals(pd.DataFrame(rows, columns=columns), past)
+
+
+def purchasing(weeks: int, purchases: int, most: int = 40) -> Purchasing:
+    """Return as many weeks, the last half after the cut-off, and a grid of histories."""
+    starts = pd.date_range("2010-06-01", periods=weeks, freq="7D")
+    expected = most * (1 - 0.9 ** np.arange(1.0, weeks + 1))
+    of_weeks = pd.DataFrame({"week_start": starts, "expected_orders": expected})
+    of_weeks = of_weeks.assign(
+        actual_orders=(expected * 1.1).astype(int),
+        cutoff_date=starts[weeks // 2] if weeks else pd.NaT,
+        customers=20,
+    )
+    rows = [
+        (count, since, 360, 1 / (1 + since * count / 400), count * most / (since + 100))
+        for count in range(2, purchases + 1)
+        for since in range(0, 360, 9)
+    ]
+    columns = ["purchases", "days_since_last", "age_days", "probability_alive", "expected_orders"]
+    return Purchasing(of_weeks, pd.DataFrame(rows, columns=columns))
 
 
 def realised(rows: list[tuple[str, str, int, float, float, int]]) -> Realised:
@@ -158,6 +204,13 @@ COHORTS = [
 ]
 
 EMPTY: dict[str, Callable[[], Any]] = {
+    "revenue_by_category": lambda: categories({None: 5.0}),
+    "cohort_value": lambda: retention([]),
+    "total_with_range": lambda: totals({}, []),
+    "value_by_group": lambda: totals({"all": {"all": 5.0}}, []),
+    "bias_by_cutoff": lambda: totals({"all": {"all": 5.0}}, []),
+    "purchase_tracking": lambda: purchasing(0, 0),
+    "recency_frequency": lambda: purchasing(0, 0),
     "revenue_over_time": lambda: revenue([], []),
     "cohort_retention": lambda: retention([]),
     "purchase_gaps": lambda: gaps([]),
@@ -182,6 +235,13 @@ EMPTY: dict[str, Callable[[], Any]] = {
 """Return empty data."""
 
 ONE: dict[str, Callable[[], Any]] = {
+    "revenue_by_category": lambda: categories({"a": 5.0}, "2011-05-31"),
+    "cohort_value": lambda: retention([("2011-04-01", 0, 1, 1), ("2011-04-01", 1, 1, 0)]),
+    "total_with_range": lambda: totals({"all": {"all": 5.0}}, []),
+    "value_by_group": lambda: totals({"country": {"France": 5.0}}, []),
+    "bias_by_cutoff": lambda: totals({}, [1.0]),
+    "purchase_tracking": lambda: purchasing(1, 2, 0),
+    "recency_frequency": lambda: purchasing(1, 2, 1),
     "revenue_over_time": lambda: revenue([12.5], [0.0]),
     "cohort_retention": lambda: retention([("2011-04-01", 0, 1, 1), ("2011-04-01", 1, 1, 0)]),
     "purchase_gaps": lambda: gaps([1], customers=1, single=0),
@@ -206,6 +266,13 @@ ONE: dict[str, Callable[[], Any]] = {
 """Return data of one customer, day, model or group."""
 
 FEW: dict[str, Callable[[], Any]] = {
+    "revenue_by_category": lambda: categories({"a": 5.0, None: 2.0, "b": -1.0}),
+    "cohort_value": lambda: retention(COHORTS),
+    "total_with_range": lambda: totals({"all": {"all": 700.0}}, [1.3, 0.9, 1.0]),
+    "value_by_group": lambda: totals({"channel": {"web": 9.0, "shop": 3.0}}, []),
+    "bias_by_cutoff": lambda: totals({"all": {"all": 700.0}}, [1.3, 0.9, 1.0]),
+    "purchase_tracking": lambda: purchasing(30, 5),
+    "recency_frequency": lambda: purchasing(30, 5),
     "revenue_over_time": lambda: revenue([9.0, 0.0, 1.0] * 7, [0.0] * 20 + [50.0]),
     "cohort_retention": lambda: retention(COHORTS),
     "purchase_gaps": lambda: gaps(list(range(1, 400, 20))),
@@ -234,6 +301,30 @@ FEW: dict[str, Callable[[], Any]] = {
 """Return data of 20 customers."""
 
 CROWDED: dict[str, Callable[[], Any]] = {
+    "revenue_by_category": lambda: categories(
+        {f"a category with a very long name {i}": 1e9 / (i + 1) for i in range(40)}
+    ),
+    "cohort_value": lambda: retention(
+        [
+            (f"{month}-01", since, 10**6, 10**6)
+            for month in pd.period_range("1999-05", "2011-05", freq="M")
+            for since in range(145)
+        ]
+    ),
+    **{
+        name: lambda: totals(
+            {
+                "all": {"all": 1.23e9},
+                "country": {f"a country of a long name {i}": 1e9 / (i + 1) for i in range(40)},
+                "channel": {f"a channel of a long name {i}": 1e9 / (i + 1) for i in range(30)},
+            },
+            [0.2, 5.0, *[1.49] * 10],
+            "model_number_3",
+        )
+        for name in ("total_with_range", "value_by_group", "bias_by_cutoff")
+    },
+    "purchase_tracking": lambda: purchasing(600, 20, 10**6),
+    "recency_frequency": lambda: purchasing(600, 20, 10**6),
     "revenue_over_time": lambda: revenue([1e6] * 700, [1e4] * 699 + [1e7]),
     "cohort_retention": lambda: retention(
         [
