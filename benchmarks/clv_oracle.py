@@ -12,8 +12,8 @@ from typing import Any, Final
 
 import pandas as pd
 
-from benchmarks.clv_quality import marts
 from benchmarks.ground_truth import GroundTruth
+from benchmarks.valued import marts
 from retail_pipeline.clv.data import dataset
 from retail_pipeline.clv.evaluation import metrics
 from retail_pipeline.clv.models.registry import MODELS

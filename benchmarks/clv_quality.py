@@ -1,16 +1,18 @@
-"""Quality of the customer values: each model, the selection rule (policy), and intervals.
+"""Quality of the customer values on a file: each model, the selection rule (policy), intervals.
 
-`judge_file` builds the pipeline's marts from a transactions file and compares predictions with
-outcomes at several origins (a cut-off and a horizon with a complete outcome). Table A has the
-metrics of each model, Table B those of the models that the policy would have served; further
-tables are on the intervals.
+The pipeline's marts are built from a transactions file, and predictions are compared with outcomes
+at several origins (a cut-off and a horizon with a complete outcome). Table A has the metrics of
+each model, Table B those of the models that the policy would have served; further tables are on the
+intervals, on the next order, and against an earlier checkout.
 
 Sources of the metrics: `clv.evaluation.metrics`; Winkler (1972) for the interval score.
 """
 
+import argparse
+import json
 import sys
+import tempfile
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 from typing import Any, Final
@@ -19,18 +21,16 @@ import numpy as np
 import pandas as pd
 from sklearn.ensemble import HistGradientBoostingRegressor
 
-from retail_pipeline.clv.data import dataset, features
-from retail_pipeline.clv.evaluation import intervals, metrics
+from benchmarks import valued
+from benchmarks.valued import Origin
+from retail_pipeline.clv.data import features
+from retail_pipeline.clv.evaluation import intervals, metrics, next_order
 from retail_pipeline.clv.evaluation.selection import INCUMBENT
 from retail_pipeline.clv.models.base import Array
-from retail_pipeline.clv.models.registry import MODELS
 from retail_pipeline.clv.models.trees import matrix
-from retail_pipeline.clv.serving.valuation import Valuation, value_customers
-from retail_pipeline.direct_landing import land_records
-from retail_pipeline.postgres.scratch import scratch_database
-from retail_pipeline.retail_api import RetailRecords, default_as_of, open_dataset
+from retail_pipeline.clv.serving.valuation import Valuation
+from retail_pipeline.retail_api import default_as_of, open_dataset
 from retail_pipeline.settings import FileSource, Settings
-from retail_pipeline.warehouse.run import dbt_build
 
 CHALLENGER: Final = "boosted_pareto_nbd"
 COMPARED: Final = ("mae", "mae_one_total", "normalized_gini", "r2", "tweedie_deviance", "log_bias")
@@ -38,103 +38,59 @@ _DRAWS = 200
 _SEED = 20_231
 
 
-@dataclass(frozen=True)
-class Origin:
-    """A cut-off and a horizon, at which predictions are compared with outcomes."""
-
-    cutoff: date
-    horizon_days: int
+KEYS: Final = ["method", "horizon_days", "cutoff"]
 
 
-@dataclass(frozen=True)
-class Report:
-    """The results of the benchmark.
-
-    Attributes:
-        models: Table A: one row per origin and model with all metrics, the Brier score, the
-            reliability of `probability_active`, and the MAE after scaling to the actual total.
-        differences: Challenger against incumbent per origin, with 95 % bootstrap intervals.
-        policy: Table B: one row per origin with the served model, the reason, and its metrics
-            relative to the incumbent's.
-        intervals: One row per origin, method and stratum (predicted deciles).
-    """
-
-    models: pd.DataFrame
-    differences: pd.DataFrame
-    policy: pd.DataFrame
-    intervals: pd.DataFrame
+def model_metrics(customers: pd.DataFrame) -> pd.DataFrame:
+    """Return a row of metrics per origin and method."""
+    rows = {key: _measured(frame) for key, frame in customers.groupby(KEYS)}
+    table = pd.DataFrame.from_dict(rows, orient="index")
+    table.index = pd.MultiIndex.from_tuples(table.index, names=KEYS)
+    return table.reset_index()
 
 
-def judge_file(transactions: Path, origins: Sequence[Origin], settings: Settings) -> Report:
-    """Return the quality of models, policy and intervals on a transactions file.
+def challenger(customers: pd.DataFrame) -> pd.DataFrame:
+    """Return the challenger against the incumbent per origin, with 95 % bootstrap intervals."""
+    rows = []
+    for (days, cutoff), frame in customers.groupby(KEYS[1:]):
+        of = {name: frame[frame["method"] == name] for name in (CHALLENGER, INCUMBENT)}
+        if all(map(len, of.values())):
+            rows.append({"cutoff": cutoff, "horizon_days": days, **_difference(of)})
+    return pd.DataFrame(rows)
+
+
+def policy(folder: Path, origins: Iterable[Origin], table: pd.DataFrame) -> pd.DataFrame:
+    """Return the served model of each origin, with its metrics relative to the incumbent's.
 
     Args:
-        transactions: A Parquet or CSV file of order lines.
-        origins: Cut-offs and horizons; their outcomes must be complete.
-        settings: Settings with the PostgreSQL server of the scratch database.
+        folder: The folder of the valuations.
+        origins: The origins.
+        table: Result of `model_metrics`.
     """
-    source = FileSource(transactions)
-    features, entries = marts(open_dataset(source).records, default_as_of(source), settings)
-    return judge(features, entries, origins)
-
-
-def marts(
-    records: RetailRecords, as_of: date, settings: Settings
-) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Return the features at all month starts and the customer-day entries, built by dbt.
-
-    Args:
-        records: Records as served by the retail API.
-        as_of: The as-of date of the records.
-        settings: Settings with the PostgreSQL server of the scratch database.
-    """
-    with scratch_database(settings) as scratch:
-        land_records(scratch, records)
-        names = ("customer_features", "customer_day_entries")
-        dbt_build(
-            scratch.url,
-            select=[f"+{name}" for name in names],
-            variables={"with_outcomes": True},
-            as_of=as_of,
-        )
-        features, entries = (scratch.read(f"warehouse.{name}") for name in names)
-    return features, entries
-
-
-def judge(features: pd.DataFrame, entries: pd.DataFrame, origins: Iterable[Origin]) -> Report:
-    """Return the quality of models, policy and intervals on prepared marts.
-
-    Args:
-        features: Rows of `warehouse.customer_features`, at least at the origins and at the month
-            starts before them.
-        entries: Rows of `warehouse.customer_day_entries`, including those of the outcomes.
-        origins: Cut-offs and horizons.
-    """
-    features, entries = dataset.prepare_features(features), dataset.prepare_entries(entries)
-    models, differences, policy, strata = [], [], [], []
+    rows = []
     for origin in origins:
-        known = features[features["as_of_date"] <= pd.Timestamp(origin.cutoff)]
-        valuation = value_customers(known, entries, origin.cutoff, origin.horizon_days)
-        outcome = dataset.outcomes(
-            entries, valuation.population["customer_id"], origin.cutoff, origin.horizon_days
+        facts = valued.facts_of(folder, origin)
+        here = table[(table["cutoff"] == origin.cutoff)]
+        here = here[here["horizon_days"] == origin.horizon_days].set_index("method")
+        served, old = here.loc[facts["served"]], here.loc[INCUMBENT]
+        rows.append(
+            {
+                "origin": origin.name,
+                **{name: facts[name] for name in ("served", "validated", "past_cutoffs")},
+                **{name: served[name] / old[name] - 1 for name in ("mae", "tweedie_deviance")},
+                **{name: served[name] - old[name] for name in ("r2", "normalized_gini")},
+                "bias": served["bias"],
+                "incumbent_bias": old["bias"],
+                "reason": facts["reason"],
+            }
         )
-        key = {"cutoff": origin.cutoff, "horizon_days": origin.horizon_days}
-        predicted = {
-            name: frame for name in MODELS if (frame := valuation.predictions_of(name)) is not None
-        }
-        rows = {name: _measured(frame, outcome) for name, frame in predicted.items()}
-        models += [{**key, "model": name, **row} for name, row in rows.items()]
-        if {CHALLENGER, INCUMBENT} <= set(predicted):
-            differences.append({**key, **_difference(predicted, outcome)})
-        policy.append({**key, **_policy(valuation, rows)})
-        strata += [{**key, **row} for row in _strata(valuation, outcome, predicted)]
-    return Report(*(pd.DataFrame(table) for table in (models, differences, policy, strata)))
+    return pd.DataFrame(rows)
 
 
-def _measured(frame: pd.DataFrame, outcome: pd.DataFrame) -> dict[str, Any]:
-    actual = outcome["future_value"].to_numpy(float)
-    predicted = frame["predicted_value"].to_numpy(float)
-    orders = outcome["future_orders"].to_numpy(float)
+def _measured(frame: pd.DataFrame) -> dict[str, Any]:
+    actual, predicted, orders = (
+        frame[name].to_numpy(float) for name in ("actual_value", "predicted_value", "actual_orders")
+    )
     return {
         "customers": len(frame),
         **metrics.evaluate(frame, actual, orders),
@@ -155,12 +111,12 @@ def _compared(predicted: Array, actual: Array) -> dict[str, float]:
         }
 
 
-def _difference(predicted: dict[str, pd.DataFrame], outcome: pd.DataFrame) -> dict[str, float]:
+def _difference(predicted: dict[str, pd.DataFrame]) -> dict[str, float]:
     """Return challenger against incumbent, with paired bootstrap intervals over customers.
 
     MAE and deviance are relative changes, the other metrics differences.
     """
-    actual = outcome["future_value"].to_numpy(float)
+    actual = predicted[INCUMBENT]["actual_value"].to_numpy(float)
     new, old = (predicted[name]["predicted_value"].to_numpy() for name in (CHALLENGER, INCUMBENT))
 
     def change(rows: np.ndarray) -> dict[str, float]:
@@ -178,57 +134,10 @@ def _difference(predicted: dict[str, pd.DataFrame], outcome: pd.DataFrame) -> di
     return row
 
 
-def _policy(valuation: Valuation, rows: dict[str, dict[str, Any]]) -> dict[str, Any]:
-    decision = valuation.decision
-    served, old = rows[decision.model_name], rows.get(INCUMBENT)
-    row = {"served": decision.model_name, "validated": decision.validated}
-    row |= {"past_cutoffs": len(decision.cutoffs), "reason": decision.reason}
-    if old is not None:
-        row |= {name: served[name] / old[name] - 1 for name in ("mae", "tweedie_deviance")}
-    return row
-
-
-def _strata(
-    valuation: Valuation,
-    outcome: pd.DataFrame,
-    predicted: dict[str, pd.DataFrame],
-) -> list[dict[str, Any]]:
-    """Return coverage, width and Winkler score of intervals per method and predicted decile.
-
-    Methods are the models and two simple references (`_yardsticks`).
-    """
-    actual = outcome["future_value"].to_numpy(float)
-    methods = {
-        name: (f["lower_80"].to_numpy(float), f["upper_80"].to_numpy(float))
-        for name, f in predicted.items()
-    }
+def yardsticks(valuation: Valuation, predicted: dict[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
+    """Return two reference intervals: a constant per predicted decile, and quantile boosting."""
     reference = predicted.get(INCUMBENT, predicted["mean"])
     value = reference["predicted_value"].to_numpy(float)
-    methods |= _yardsticks(valuation, value)
-    rows = []
-    for name, (low, high) in methods.items():
-        own = predicted.get(name, reference)["predicted_value"].to_numpy(float)
-        score = metrics.winkler_score(low, high, actual)
-        deciles = metrics.groups_by_rank(own)
-        for decile in np.unique(deciles):
-            of = deciles == decile
-            rows.append(
-                {
-                    "method": name,
-                    "decile": int(decile),
-                    "customers": int(of.sum()),
-                    "zeros": float((actual[of] == 0).mean()),
-                    "coverage": metrics.coverage(low[of], high[of], actual[of]),
-                    "width": float((high - low)[of].mean()),
-                    "winkler": float(score[of].mean()),
-                    "mean_value": float(actual.mean()),
-                }
-            )
-    return rows
-
-
-def _yardsticks(valuation: Valuation, value: Array) -> dict[str, tuple[Array, Array]]:
-    """Return two reference intervals: a constant per predicted decile, and quantile boosting."""
     past = valuation.backtest.predictions
     past = past[past["model_name"] == INCUMBENT]
     found = {}
@@ -254,63 +163,145 @@ def _yardsticks(valuation: Valuation, value: Array) -> dict[str, tuple[Array, Ar
             quantile = model.predict(matrix(valuation.population, features.TREES))
             quantiles.append(np.maximum(quantile, 0.0))
         found["quantile boosting"] = (np.minimum(*quantiles), np.maximum(*quantiles))
-    return found
+    return {
+        name: reference.assign(lower_80=low, upper_80=high) for name, (low, high) in found.items()
+    }
 
 
 def _by_cutoff(past: pd.DataFrame) -> Iterable[tuple[Any, pd.DataFrame]]:
     return past.groupby("cutoff_date")
 
 
-def as_text(report: Report) -> str:
-    """Return the report's tables in the form of docs/methodology.md."""
-    shown = ["mae_over_mean", "mae_one_total_over_mean", "r2", "normalized_gini"]
-    shown += ["tweedie_deviance", "bias", "coverage_80", "brier_score", "reliability_gap"]
-    models = report.models.assign(
+def interval_table(customers: pd.DataFrame, by: list[str]) -> pd.DataFrame:
+    """Return coverage, one-sided misses, width and Winkler score, as means over the origins."""
+    actual, low, high = (
+        customers[name].to_numpy(float) for name in ("actual_value", "lower_80", "upper_80")
+    )
+    level = customers.groupby(KEYS)["actual_value"].transform("mean").to_numpy()
+    sure = customers["probability_active"] > 1 - intervals.LOW
+    keys = list(dict.fromkeys([*by, *KEYS[1:]]))
+    rows = customers[keys].assign(
+        customers=1 / customers.groupby(KEYS)["customer_id"].transform("size"),
+        zeros=actual == 0,
+        coverage_80=(low <= actual) & (actual <= high),
+        below_80=actual < low,
+        above_80=actual > high,
+        width_over_mean=(high - low) / level,
+        winkler_over_mean=metrics.winkler_score(low, high, actual) / level,
+        lower_above_0_if_sure=(low > 0).astype(float),
+    )
+    rows["lower_above_0_if_sure"] = rows["lower_above_0_if_sure"].where(sure)
+    grouped = rows.groupby(keys, observed=True)
+    found = grouped.mean().assign(customers=grouped["customers"].sum())
+    return found.groupby(by, observed=True).mean()
+
+
+def next_orders(folder: Path, origins: Iterable[Origin]) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return losses and errors of the next order per origin and model, and the mean histograms."""
+    rows, histograms = [], []
+    for origin in origins:
+        facts = valued.facts_of(folder, origin)
+        by_model = facts["next_order"]
+        if facts["served"] in by_model:
+            by_model = {**by_model, "the policy": by_model[facts["served"]]}
+        for name, found in by_model.items():
+            key = {"model": name, "horizon_days": origin.horizon_days, "cutoff": origin.cutoff}
+            rows.append({**key, **found})
+            histograms.append({**key, **_numbered(found["next_order_pit"])})
+    losses = pd.DataFrame(rows).groupby(["model", "horizon_days"])
+    pit = pd.DataFrame(histograms).drop(columns="cutoff").groupby(["model", "horizon_days"])
+    return losses[[*next_order.LOSSES, *next_order.ERRORS]].mean(), pit.mean()
+
+
+def _numbered(histogram: str) -> dict[str, float]:
+    return {str(bin_): share for bin_, share in enumerate(json.loads(histogram), 1)}
+
+
+def against_earlier(folder: Path, origins: Iterable[Origin]) -> pd.DataFrame:
+    """Return the metrics of the served predictions and those of an earlier checkout per origin."""
+    rows = []
+    for origin in origins:
+        before = valued.earlier_of(folder, origin)
+        if before is None:
+            continue
+        now = valued.customers_of(folder, [origin])
+        now = now[now["is_served"]].set_index("customer_id")
+        known = before.set_index("customer_id").reindex(now.index)
+        outcome = now[["actual_value", "actual_orders"]]
+        both = {"now": now, "before": known.assign(**outcome)}
+        measured = {
+            f"{name}_{when}": row[name]
+            for when, row in ((when, _measured(frame)) for when, frame in both.items())
+            for name in ("log_bias", "mae", "r2", "normalized_gini", "tweedie_deviance")
+        }
+        served = {
+            f"served_{when}": frame["method" if when == "now" else "model_name"].iloc[0]
+            for when, frame in both.items()
+        }
+        with_year = "seasonal_pareto_nbd" in valued.facts_of(folder, origin)["totals"]
+        key = {"horizon_days": origin.horizon_days, "cutoff": origin.cutoff}
+        rows.append({**key, "year_before": with_year, **served, **measured})
+    return pd.DataFrame(rows)
+
+
+def as_text(folder: Path, origins: Sequence[Origin]) -> str:
+    """Return the tables of docs/methodology.md."""
+    customers = valued.customers_of(folder, origins)
+    served = customers[customers["is_served"]].assign(method="the policy")
+    everyone = pd.concat([customers, served], ignore_index=True)
+    everyone["decile"] = everyone.groupby(KEYS)["predicted_value"].transform(
+        lambda value: metrics.groups_by_rank(value.to_numpy(float))
+    )
+    bands = [-1, 0.1, 0.5, 0.9, 0.99, 1]
+    everyone["P(active) to"] = pd.cut(everyone["probability_active"], bands, labels=bands[1:])
+    table = model_metrics(customers).assign(
         mae_one_total_over_mean=lambda t: t["mae_one_total"] * t["mae_over_mean"] / t["mae"]
     )
-    by_model = models.groupby(["horizon_days", "model"])[shown].agg(["mean", "std"])
-    intervals_of = report.intervals.assign(under_80=lambda t: t["zeros"] < _MOSTLY_ZERO)
+    shown = ["mae_over_mean", "mae_one_total_over_mean", "r2", "normalized_gini"]
+    shown += ["tweedie_deviance", "bias", "log_bias", "coverage_80", "brier_score"]
+    of = everyone[everyone["method"] == "the policy"]
+    losses, histograms = next_orders(folder, origins)
     parts = {
-        "Table A: mean and standard deviation over the origins": by_model,
-        "Challenger over incumbent, with 95 % bootstrap intervals": report.differences,
-        "Table B: the policy over the incumbent": report.policy,
-        "Intervals by origin": _interval_table(intervals_of, ["method", "horizon_days", "cutoff"]),
-        "Intervals over the origins": _interval_table(intervals_of, ["method"]),
-        "Strata over the origins": intervals_of.groupby(["method", "decile"])[
-            ["coverage", "zeros"]
-        ].mean(),
+        "Table A: mean and standard deviation over the origins": table.groupby(
+            ["horizon_days", "method"]
+        )[[*shown, "reliability_gap"]].agg(["mean", "std", "size"]),
+        "Challenger over incumbent, with 95 % bootstrap intervals": challenger(customers),
+        "Table B: the policy over the incumbent": policy(folder, origins, table),
+        "Intervals over the origins": interval_table(everyone, ["method"]),
+        "Intervals of the policy by origin": interval_table(of, ["horizon_days", "cutoff"]),
+        "Intervals of the policy by predicted decile": interval_table(of, ["decile"]),
+        "Intervals of the policy by P(active)": interval_table(of, ["P(active) to"]),
+        "Next order: pinball losses and errors in days": losses,
+        "Next order: probability integral transform in tenths": histograms,
     }
-    with pd.option_context("display.width", 250, "display.max_columns", None):
+    return _text(parts)
+
+
+def compared_as_text(folder: Path, origins: Sequence[Origin]) -> str:
+    """Return the served model against the earlier checkout's at all origins, and the means."""
+    table = against_earlier(folder, origins)
+    ratios = table.assign(
+        **{
+            name: table[f"{name}_now"] / table[f"{name}_before"] - 1
+            for name in ("mae", "r2", "normalized_gini", "tweedie_deviance")
+        }
+    )
+    shown = ["log_bias_before", "log_bias_now", "mae", "r2", "normalized_gini", "tweedie_deviance"]
+    means = ratios.groupby(["horizon_days", "year_before"])[shown].agg("mean")
+    sizes = ratios.groupby(["horizon_days", "year_before"]).size().rename("origins")
+    parts = {
+        "Served now and before, by origin": table,
+        "Means: |log bias|, and relative changes": means.join(sizes),
+        "Over all": ratios.groupby("horizon_days")[shown].mean(),
+    }
+    return _text(parts)
+
+
+def _text(parts: dict[str, pd.DataFrame]) -> str:
+    with pd.option_context("display.width", 300, "display.max_columns", None):
         return "\n\n".join(
             f"{title}\n{table.round(4).to_string()}" for title, table in parts.items()
         )
-
-
-_MOSTLY_ZERO = 0.8
-
-
-def _interval_table(strata: pd.DataFrame, by: list[str]) -> pd.DataFrame:
-    """Return coverage and scores, with equal weights for the customers of an origin."""
-
-    def measures(rows: pd.DataFrame) -> pd.Series:
-        def mean(column: str, of: pd.DataFrame) -> float:
-            return float(np.average(of[column], weights=of["customers"])) if len(of) else np.nan
-
-        level = float(rows["mean_value"].mean())
-        return pd.Series(
-            {
-                "coverage": mean("coverage", rows),
-                "coverage_under_80_zeros": mean("coverage", rows[rows["under_80"]]),
-                "coverage_top": mean("coverage", rows[rows["decile"] == rows["decile"].max()]),
-                "width_over_mean": mean("width", rows) / level,
-                "winkler_over_mean": mean("winkler", rows) / level,
-            }
-        )
-
-    keys = ["method", "horizon_days", "cutoff"]
-    origins = pd.DataFrame({key: measures(rows) for key, rows in strata.groupby(keys)}).T
-    origins.index.names = keys
-    return origins.groupby(by).mean()
 
 
 ORIGINS: Final = tuple(
@@ -324,15 +315,41 @@ ORIGINS: Final = tuple(
 """Origins of the tables in docs/methodology.md, for the dataset Online Retail II."""
 
 
+def month_starts(folder: Path, last: date) -> list[Origin]:
+    """Return all month starts with features and an outcome of 60, 90 or 180 days."""
+    dates = pd.read_parquet(folder / "features.parquet", columns=["as_of_date"])["as_of_date"]
+    days = sorted({pd.Timestamp(day).date() for day in dates.unique()})
+    found = [Origin(day, horizon) for horizon in (60, 90, 180) for day in days if day.day == 1]
+    return [origin for origin in found if origin.end <= last]
+
+
 def main() -> None:
     """Print the report of a file: `python -m benchmarks.clv_quality FILE [DATE:DAYS ...]`."""
-    file, *origins = sys.argv[1:]
-    wanted = [
-        Origin(date.fromisoformat(day), int(days))
-        for day, days in (text.split(":") for text in origins)
-    ]
-    report = judge_file(Path(file), wanted or ORIGINS, Settings.from_environment())
-    sys.stdout.write(as_text(report) + "\n")
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("file", type=Path)
+    parser.add_argument("origins", nargs="*", type=Origin.of, metavar="DATE:DAYS")
+    parser.add_argument("--folder", type=Path, help="where results are kept, to go on later")
+    parser.add_argument("--against", type=Path, help="an earlier checkout with its .venv")
+    parser.add_argument(
+        "--all", action="store_true", help="compare with it at all month starts, h = 60, 90, 180"
+    )
+    given = parser.parse_args()
+    folder = given.folder or Path(tempfile.mkdtemp(prefix="clv-quality-"))
+    source = FileSource(given.file)
+    last = default_as_of(source)
+    valued.keep_marts(
+        folder, lambda: open_dataset(source).records, last, Settings.from_environment()
+    )
+    origins = given.origins or (month_starts(folder, last) if given.all else list(ORIGINS))
+    if given.against:
+        valued.earlier(folder, origins, given.against)
+    for origin in origins:
+        valued.value(folder, origin, yardsticks)
+        sys.stderr.write(f"{origin.name}\n")
+    text = as_text(folder, origins)
+    if given.against:
+        text += "\n\n" + compared_as_text(folder, origins)
+    sys.stdout.write(text + "\n")
 
 
 if __name__ == "__main__":
