@@ -171,8 +171,12 @@ def _marts_in(folder: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
     )
 
 
-def _total_range(found: Valuation, entries: pd.DataFrame) -> dict[str, float]:
-    """Return the interval of the served total, as `clv.totals` has it."""
+def _total_range(found: Valuation, entries: pd.DataFrame) -> dict[str, Any]:
+    """Return the interval of the served total as `clv.totals` has it, and what it follows from.
+
+    `lower_alone` and `upper_alone` are its ends without an error of the level; `tests` has the
+    cut-off, bias and days of history of each past test.
+    """
     name = found.decision.model_name
     past = found.backtest.predictions
     sums = (
@@ -189,14 +193,20 @@ def _total_range(found: Valuation, entries: pd.DataFrame) -> dict[str, float]:
     served = next(c.model for c in found.candidates if c.model_name == name)
     assert served is not None
     customers = served.predict(found.population).assign(actual_before=0.0)
-    table = totals.group_totals(customers.assign(**dict.fromkeys(totals.GROUPINGS[1:])), levels)
-    whole = table[table["grouping"] == "all"].iloc[0]
-    errors = np.log(tests["bias"])
+    customers = customers.assign(**dict.fromkeys(totals.GROUPINGS[1:]))
+    low, high, low_alone, high_alone = (
+        float(totals.group_totals(customers, factors).iloc[0][end])
+        for factors in (levels, np.ones(totals.DRAWS))
+        for end in ("lower_80", "upper_80")
+    )
     return {
-        "lower_80": float(whole["lower_80"]),
-        "upper_80": float(whole["upper_80"]),
-        "tests": len(tests),
-        "level_spread": float(np.std(np.log(levels))),
+        **{"lower_80": low, "upper_80": high, "lower_alone": low_alone, "upper_alone": high_alone},
         "level_center": float(np.mean(np.log(levels))),
-        "past_errors_rms": float(np.sqrt(np.mean(errors**2))) if len(errors) else float("nan"),
+        "level_spread": float(np.std(np.log(levels))),
+        "tests": [
+            [str(day.date()), float(bias), int(days)]
+            for day, bias, days in zip(
+                tests["cutoff_date"], tests["bias"], tests["history_days"], strict=True
+            )
+        ],
     }
