@@ -1,11 +1,15 @@
 """Queries that several stages share."""
 
 import json
-from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from collections.abc import Collection, Mapping, Sequence
+from datetime import date
+from typing import TYPE_CHECKING, Any, Final
 
 from retail_pipeline.postgres import Database
 from retail_pipeline.wording import counted, money, share
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 PAST_CUTOFFS: Final = (
     "horizon_days = %(horizon)s and cutoff_date + horizon_days <= %(as_of)s "
@@ -63,3 +67,23 @@ def excluded_in_words(reasons: Sequence[Mapping[str, Any]], currency: str = "") 
         f"{counted(lines, 'line')} ({share(of_lines, digits=1)} of the lines, "
         f"{share(of_money, digits=1)} of the money): {parts}"
     )
+
+
+def bias_by_cutoff(
+    database: Database, as_of: date, horizon_days: int, models: Collection[str]
+) -> "pd.DataFrame":
+    """Return predicted over actual total of some models at the past cut-offs, oldest first.
+
+    Returns:
+        `cutoff` (ISO date), `same_season` (whether it is about a year before the date), and a
+        column per tested model, missing at cut-offs where it was not tested.
+    """
+    found = database.query(
+        "select cutoff_date::text as cutoff, model_name, bias, "
+        "abs(cutoff_date - (%(as_of)s::date - interval '1 year')::date) <= 16 as same_season "
+        f"from clv.backtest_metrics where {PAST_CUTOFFS} and model_name = any(%(models)s)",
+        {"as_of": as_of, "horizon": horizon_days, "models": list(models)},
+    )
+    table = found.pivot(index=["cutoff", "same_season"], columns="model_name", values="bias")
+    shown = [model for model in models if model in table]
+    return table[shown].sort_index().rename_axis(columns=None).reset_index()

@@ -26,6 +26,27 @@ def share(value: float | None, *, digits: int = 0, sign: str = "") -> str:
     return MISSING if _is_missing(value) else f"{value:{sign}z.{digits}%}"
 
 
+def span(lower: float, value: float, upper: float, most: float, *, width: int = 30) -> str:
+    """Return a value and its range as a line of marks: `····├──●────┤······`.
+
+    Args:
+        lower: Lower end of the range.
+        value: The value; it may lie outside.
+        upper: Upper end.
+        most: The amount at the right end of the line; its left end is 0.
+        width: Number of marks.
+    """
+    if _is_missing(lower) or _is_missing(upper) or not most > 0:
+        return MISSING
+    low, at, high = (
+        round(max(0.0, min(1.0, amount / most)) * (width - 1)) for amount in (lower, value, upper)
+    )
+    marks = ["─" if low < place < high else "·" for place in range(width)]
+    marks[low], marks[high] = "├", "┤"
+    marks[at] = "●"
+    return "".join(marks)
+
+
 def counted(value: int, noun: str) -> str:
     """Return a count with its noun: `1 check`, `12,345 customers`."""
     return f"{value:,} {noun}{'' if value == 1 else 's'}"

@@ -1,6 +1,6 @@
 """The summary of a run on one screen: rows, leaderboard, champion, value, segments, files."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.console import Console
@@ -40,6 +40,8 @@ def print_summary(
     else:
         _line(console, "Leaderboard", "empty: no past cut-off has a complete outcome yet")
     print_champion(summary["champion"], console)
+    if summary["bias_by_cutoff"]:
+        _line(console, "Bias", *_biases(summary["bias_by_cutoff"]))
     if summary["total"]:
         _print_value(summary["total"], console)
     if summary["segments"]:
@@ -82,6 +84,24 @@ def _shown(row: Mapping[str, Any]) -> dict[str, Any]:
     cells = {_HEADINGS.get(name, name): row[name] for name in row if name != "is_champion"}
     mark = " (champion)" if row["is_champion"] else ""
     return {**cells, "model_name": f"{row['model_name']}{mark}"}
+
+
+def _biases(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return a line per model with its bias at each cut-off, the same season's in brackets."""
+    models = [name for name in rows[0] if name not in ("cutoff", "same_season")]
+    first, last = rows[0]["cutoff"], rows[-1]["cutoff"]
+    lines = [
+        f"predicted over actual total at the cut-offs {first} to {last}, 1 is right; the same "
+        "season as now in (brackets)"
+    ]
+    for model in models:
+        shown = ["-" if row[model] is None else f"{row[model]:.2f}" for row in rows]
+        marked = [
+            f"({bias})" if row["same_season"] else bias
+            for row, bias in zip(rows, shown, strict=True)
+        ]
+        lines.append(f"{' '.join(marked)}  {model}")
+    return lines
 
 
 def _print_value(value: Mapping[str, Any], console: Console) -> None:

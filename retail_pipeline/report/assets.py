@@ -162,15 +162,17 @@ def _make_report(
 ) -> dict[str, Any]:
     """Write the report as the run's and as the latest one, and remove old reports."""
     from retail_pipeline.report import card, check_results, glance, page
-    from retail_pipeline.report.document import Section, in_words
+    from retail_pipeline.report.document import Section, as_markdown, in_words
 
     metadata = _metadata(context.instance, list(graph.groups))
     results = _check_results(context.instance, graph.checks, context.run_id)
     figures = _figures(graph, metadata)
+    title = f"Retail pipeline: report as of {in_words(facts.as_of)}"
+    first_page = glance.sections(facts, results)
     text = page.html(
-        title=f"Retail pipeline: report as of {in_words(facts.as_of)}",
+        title=title,
         subtitle=glance.subtitle(facts),
-        glance=glance.sections(facts, results),
+        glance=first_page,
         figures=figures,
         card_title=card.title(facts),
         card=card.sections(facts),
@@ -188,6 +190,7 @@ def _make_report(
     for old in oldest_first[:-KEPT_REPORTS]:
         old.unlink(missing_ok=True)
     return {
+        "first_page": dg.MetadataValue.md(as_markdown(title, first_page)),
         "report": dg.MetadataValue.path(latest),
         "path": dg.MetadataValue.path(path),
         "figures": len(figures),

@@ -9,10 +9,19 @@ from typing import Any, Final
 
 import pandas as pd
 
-from retail_pipeline.report.document import Block, Facts, Section, as_markdown, in_words, table
+from retail_pipeline.report.document import (
+    Block,
+    Facts,
+    Section,
+    Write,
+    as_markdown,
+    as_marks,
+    in_words,
+    table,
+)
 from retail_pipeline.report.facts import METRICS, NEXT_ORDER, RunFacts
 from retail_pipeline.shared_queries import excluded_in_words
-from retail_pipeline.wording import MISSING, counted, number, share
+from retail_pipeline.wording import MISSING, counted, number, share, span
 
 MEANINGS: Final = {
     "normalized_gini": ("Gini", "ranking, 1 is perfect"),
@@ -163,6 +172,8 @@ def _quality(facts: RunFacts) -> list[Block]:
                 },
             )
         )
+    if len(facts.bias):
+        blocks += _bias(facts)
     if len(facts.leaderboard):
         shown = [name for name in METRICS if name in facts.leaderboard]
         columns = {names[name]: (name, number) for name in shown}
@@ -189,6 +200,26 @@ def _next_order(facts: RunFacts) -> list[Block]:
     ]
 
 
+def _bias(facts: RunFacts) -> list[Block]:
+    season = facts.bias["same_season"].map({True: "same season a year before", False: ""})
+    models: dict[str, tuple[str, Write]] = {
+        str(name): (str(name), _two_digits) for name in facts.bias.columns[2:]
+    }
+    return [
+        table(
+            "Predicted over actual total at each cut-off; 1 is right",
+            facts.bias.assign(season=season),
+            {"Cut-off": ("cutoff", str), **models, "Season": ("season", str)},
+        ),
+        "Errors of seasons cancel out in the mean, so look at the cut-off of the same season: "
+        "without a correction, the total of today errs like it.",
+    ]
+
+
+def _two_digits(value: float) -> str:
+    return MISSING if pd.isna(value) else f"{value:.2f}"
+
+
 _EXTRAPOLATED: Final = (
     "The horizon is longer than any complete outcome in the data. Values and intervals are "
     "extrapolated by the model: the intervals include chance in purchases and their values, but "
@@ -205,6 +236,9 @@ def _segments(facts: RunFacts) -> list[Block]:
         amounts["Margin"] = "predicted_margin"
     if facts.discount_rate and facts.has_margin:
         amounts["Margin, discounted"] = "discounted_margin"
+    ranges = facts.segments[["lower_80", "predicted_value", "upper_80"]].astype(float)
+    most = float(ranges.to_numpy().max(initial=0))
+    lines = [span(*ends, most) for ends in ranges.itertuples(index=False)]
     return [
         "A segment combines value, by decile of predicted value (high 9-10, medium 5-8, low 1-4), "
         "and activity, by probability of a purchase within half a year (active from .5, fading "
@@ -218,6 +252,17 @@ def _segments(facts: RunFacts) -> list[Block]:
                 **{heading: (name, facts.money) for heading, name in amounts.items()},
                 "Share": ("share_of_value", share),
                 "Past net revenue on average": ("past_mean_value", facts.money),
+            },
+        ),
+        table(
+            f"Predicted totals and their 80 % ranges, from 0 to {facts.money(most)}",
+            facts.segments.assign(range=lines),
+            {
+                "Segment": ("segment", str),
+                "Total": ("predicted_value", facts.money),
+                "From": ("lower_80", facts.money),
+                "To": ("upper_80", facts.money),
+                "Range": ("range", as_marks),
             },
         ),
     ]

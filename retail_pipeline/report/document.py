@@ -23,12 +23,14 @@ class Table:
         headers: Headings of the columns.
         rows: Texts of the cells.
         numeric: Positions of the columns of numbers.
+        marks: Positions of the columns of `wording.span`, which need letters of one width.
     """
 
     caption: str
     headers: Sequence[str]
     rows: Sequence[Sequence[str]]
     numeric: frozenset[int] = frozenset()
+    marks: frozenset[int] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -38,8 +40,15 @@ class Facts:
     items: Sequence[tuple[str, str]]
 
 
-Block = str | Facts | Table
-"""A paragraph, a list of facts or a table."""
+@dataclass(frozen=True)
+class Code:
+    """Commands to copy."""
+
+    text: str
+
+
+Block = str | Facts | Table | Code
+"""A paragraph, a list of facts, a table or commands."""
 
 
 @dataclass(frozen=True)
@@ -57,13 +66,20 @@ def table(caption: str, frame: pd.DataFrame, columns: Mapping[str, tuple[str, Wr
         caption: Title of the table.
         frame: The rows.
         columns: For each heading, the column's name and the function that writes its values;
-            columns not written by `str` are numbers.
+            columns not written by `str` or `as_marks` are numbers.
     """
     rows = [
         [write(row[name]) for name, write in columns.values()] for row in frame.to_dict("records")
     ]
-    numeric = {position for position, (_, write) in enumerate(columns.values()) if write is not str}
-    return Table(caption, list(columns), rows, frozenset(numeric))
+    writers = [write for _, write in columns.values()]
+    marks = {position for position, write in enumerate(writers) if write is as_marks}
+    numeric = {position for position, write in enumerate(writers) if write is not str} - marks
+    return Table(caption, list(columns), rows, frozenset(numeric), frozenset(marks))
+
+
+def as_marks(line: str) -> str:
+    """Return a line of marks as it is; `table` gives its column letters of one width."""
+    return line
 
 
 def in_words(day: date) -> str:
@@ -80,7 +96,7 @@ def as_markdown(title: str, sections: Sequence[Section]) -> str:
     """
     lines = [f"# {title}"]
     for section in sections:
-        lines += ["", f"## {section.title}"]
+        lines += ["", f"## {section.title}"] if section.title else []
         for block in section.blocks:
             lines += ["", *_markdown(block)]
     return "\n".join(lines) + "\n"
@@ -89,13 +105,19 @@ def as_markdown(title: str, sections: Sequence[Section]) -> str:
 def _markdown(block: Block) -> list[str]:
     if isinstance(block, str):
         return [block]
+    if isinstance(block, Code):
+        return [f"    {line}" for line in block.text.splitlines()]
     if isinstance(block, Facts):
         return [f"- **{name}**: {value}" for name, value in block.items]
     rule = [
         "---:" if position in block.numeric else "---" for position in range(len(block.headers))
     ]
+    rows = [
+        [f"`{cell}`" if place in block.marks else cell for place, cell in enumerate(row)]
+        for row in block.rows
+    ]
     lines = [
         "| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |"
-        for row in (block.headers, rule, *block.rows)
+        for row in (block.headers, rule, *rows)
     ]
     return [f"{block.caption}:", "", *lines]

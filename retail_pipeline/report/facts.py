@@ -38,14 +38,22 @@ class RunFacts:
         spread: Mean, lowest and highest value of each metric of the served model over the cut-offs
             of the latest twelve months with an outcome.
         uncertainty: Value and interval of each metric at the latest cut-off, with `cutoff_date`.
-        predictions: `customers`, `expected_active`, `discount_rate`, `is_extrapolated`, and the
-            sums of `predicted_value`, `discounted_value`, `predicted_margin` and
-            `discounted_margin` (None if no product cost is known).
+        bias: Predicted over actual total by cut-off (`shared_queries.bias_by_cutoff`), of the
+            served model and of the one that the total's test a year before is of.
+        predictions: `customers`, `expected_active`, `repeat_customers` (of high value, who ordered
+            on two days or more), `discount_rate`, `is_extrapolated`, and the sums of
+            `predicted_value`, `discounted_value`, `predicted_margin` and `discounted_margin` (None
+            if no product cost is known).
         total: The row of `clv.totals` for everybody; empty if there is none.
-        late: `customers`, `predicted_value` of customers of high value who are overdue, and
-            `repeat_customers`: those of high value of whom it is known.
+        late: `late_by`, `customers`, `predicted_value` of the customers of high value who are
+            overdue, the latest first.
         segments: The segments, the most valuable first, with `lower_80` and `upper_80` of their
             totals (null if there are none).
+        earlier: `as_of_date`, `segment`, `customers`, `predicted_value` of the prediction before
+            over the same horizon; empty if there is none.
+        moves: `since_date`, `label_before`, `label_after`, `customers`,
+            `customers_without_purchase` of the largest moves between segments, those into or out of
+            high value first.
         importance: Feature groups by importance for the served type of model.
         drift: Quantities by stability index, the largest first.
         realised: Past predictions beside actual net revenue, by date and origin, the latest first.
@@ -61,10 +69,13 @@ class RunFacts:
     leaderboard: pd.DataFrame
     spread: pd.DataFrame
     uncertainty: pd.DataFrame
+    bias: pd.DataFrame
     predictions: dict[str, Any]
     total: dict[str, Any]
-    late: dict[str, Any]
+    late: pd.DataFrame
     segments: pd.DataFrame
+    earlier: pd.DataFrame
+    moves: pd.DataFrame
     importance: pd.DataFrame
     drift: pd.DataFrame
     realised: pd.DataFrame
@@ -122,17 +133,42 @@ select count(*) as customers, sum(predicted_value) as predicted_value,
     sum(discounted_margin) as discounted_margin,
     coalesce(max(discount_rate), 0) as discount_rate,
     coalesce(bool_or(is_extrapolated), false) as is_extrapolated,
-    sum(probability_active) as expected_active
+    sum(probability_active) as expected_active,
+    count(days_overdue) filter (where starts_with(segment, 'high value')) as repeat_customers
 from clv.predictions where {_HERE}
 """
 
 _TOTAL = f"select * from clv.totals where {_HERE} and grouping = 'all'"
 
 _LATE = f"""
-select count(*) filter (where days_overdue > 0) as customers,
-    coalesce(sum(predicted_value) filter (where days_overdue > 0), 0) as predicted_value,
-    count(days_overdue) as repeat_customers
-from clv.predictions where {_HERE} and starts_with(segment, 'high value')
+select
+    case
+        when days_overdue > 90 then 'more than 90 days'
+        when days_overdue > 30 then '31 to 90 days'
+        when days_overdue > 7 then '8 to 30 days'
+        else '1 to 7 days'
+    end as late_by,
+    count(*) as customers,
+    sum(predicted_value) as predicted_value
+from clv.predictions
+where {_HERE} and days_overdue > 0 and starts_with(segment, 'high value')
+group by 1 order by max(days_overdue) desc
+"""
+
+_EARLIER = """
+select as_of_date, segment, customers, predicted_value from clv.segments
+where horizon_days = %(horizon)s and as_of_date = (
+    select max(as_of_date) from clv.segments
+    where horizon_days = %(horizon)s and as_of_date < %(as_of)s
+)
+"""
+
+_MOVES = f"""
+select since_date, label_before, label_after, customers, customers_without_purchase
+from clv.segment_changes
+where {_HERE} and scheme = 'decision' and label_before <> label_after
+order by 'high' in (left(label_before, 4), left(label_after, 4)) desc, customers desc, 2, 3
+limit 6
 """
 
 _SEGMENTS = f"""
@@ -194,6 +230,8 @@ def read_facts(database: Database, source: str, as_of: date, horizon_days: int) 
             "materialize clv/predictions first"
         )
     params |= {"model": decision["model_name"], "metrics": [*METRICS, *NEXT_ORDER]}
+    total = _row(database, _TOTAL, params)
+    models = dict.fromkeys([decision["model_name"], total.get("model_year_ago") or ""])
     return RunFacts(
         as_of=as_of,
         horizon_days=horizon_days,
@@ -205,10 +243,13 @@ def read_facts(database: Database, source: str, as_of: date, horizon_days: int) 
         leaderboard=pd.DataFrame(json.loads(decision["numbers"])["leaderboard"]),
         spread=database.query(_SPREAD, params),
         uncertainty=_uncertainty(database, params),
+        bias=shared_queries.bias_by_cutoff(database, as_of, horizon_days, models),
         predictions=predictions,
-        total=_row(database, _TOTAL, params),
-        late=_row(database, _LATE, params),
+        total=total,
+        late=database.query(_LATE, params),
         segments=database.query(_SEGMENTS, params),
+        earlier=database.query(_EARLIER, params),
+        moves=database.query(_MOVES, params),
         importance=database.query(_IMPORTANCE, params),
         drift=database.read("clv.drift", None, f"{_HERE} order by stability_index desc", params),
         realised=database.query(_REALISED, params),

@@ -1,123 +1,194 @@
-"""The first page of the report: the total, the segments, who is late, what not to trust."""
+"""The first page of the report: total, segments, who is late, what moved, what not to trust.
 
-from collections.abc import Sequence
+Customers are counted, never named, so that the page can be mailed.
+"""
+
+from collections.abc import Mapping, Sequence
 from textwrap import shorten
 from typing import Final
 
 import pandas as pd
 
-from retail_pipeline.report.check_results import OUTCOMES, CheckResult
-from retail_pipeline.report.document import Facts, Section, Table, table
+from retail_pipeline.report.check_results import OUTCOMES, CheckResult, summary
+from retail_pipeline.report.document import Block, Code, Facts, Section, Write, in_words, table
 from retail_pipeline.report.facts import RunFacts
 from retail_pipeline.report.totals import outside, year_before
 from retail_pipeline.wording import MISSING, counted, number, share
 
+ACTIONS: Final[Mapping[str, str]] = {
+    "high value, active": "Keep them: good service and early access rather than discounts.",
+    "high value, fading": "Win them back first: a personal contact while they still buy.",
+    "high value, dormant": "Ask why they left; one personal offer is worth its cost.",
+    "medium value, active": "Suggest what goes with their last order.",
+    "medium value, fading": "Remind them, with an offer that ends.",
+    "medium value, dormant": "Send one inexpensive reminder, and stop without an answer.",
+    "low value, active": "Make the second order easy.",
+    "low value, fading": "Send automatic messages only.",
+    "low value, dormant": "Spend nothing on them.",
+}
+"""A suggestion for each segment of `clv.segments`."""
+
 MOST_DOUBTS: Final = 6
 """Checks that the first page names; the section on data checks has all of them."""
 
-LONGEST_DOUBT: Final = 200
+LONGEST_DOUBT: Final = 320
 """Characters of a check's description on the first page."""
+
+_BY_NAME: Final = """\
+psql "$(retail-pipeline db-url --role reader)" -c "
+  select customer_id, predicted_value, days_overdue from clv.current_predictions
+  where days_overdue > 0 order by predicted_value desc limit 20"
+retail-pipeline customer CUSTOMER_ID"""
 
 
 def subtitle(run: RunFacts) -> str:
-    """Return the subtitle of the report: its period and source."""
+    """Return the subtitle of the report: its period, source and model."""
+    model = run.model_name + (", extrapolated" if run.is_extrapolated else "")
     return (
         f"Transactions to {run.data['last_day']:%Y-%m-%d}, and the value predicted for "
-        f"{counted(run.horizon_days, 'day')} after {run.as_of}. Source: {run.source}."
+        f"{counted(run.horizon_days, 'day')} after {run.as_of}. Source: {run.source}. "
+        f"Model: {model}."
     )
 
 
 def sections(run: RunFacts, results: Sequence[CheckResult]) -> list[Section]:
-    """Return the first page: the total, segments, who is late, and what not to trust.
+    """Return the first page: the total, segments, who is late, what moved, what not to trust.
 
     Args:
         run: Facts of the run.
         results: Results of the checks.
     """
     return [
-        Section("", [_key_numbers(run, results), *_outside(run)]),
-        Section("Segments", [_segments(run)]),
-        Section("Who is late", [_late(run)]),
+        Section("", _total(run)),
+        Section("Segments", _segments(run)),
+        Section("Who is late", _late(run)),
+        Section("What moved", _moved(run)),
         Section("What not to trust", _doubts(run, results)),
     ]
 
 
-def _key_numbers(run: RunFacts, results: Sequence[CheckResult]) -> Facts:
-    means = run.spread.set_index("metric")["mean"]
-    passed = sum(each.outcome == "passed" for each in results)
-    buyers, customers = round(run.predictions["expected_active"]), run.predictions["customers"]
-    return Facts(
-        [
-            ("Predicted value", run.money(run.predictions["predicted_value"])),
-            *_range(run),
-            ("Expected to buy", f"{number(buyers)} of {counted(int(customers), 'customer')}"),
-            ("Served model", run.model_name + (", extrapolated" if run.is_extrapolated else "")),
-            ("Ranking (normalized Gini, past)", number(means.get("normalized_gini"))),
-            ("Past outcomes inside the 80 % interval", share(means.get("coverage_80"))),
-            ("Checks passed", f"{passed} of {len(results)}"),
+def _total(run: RunFacts) -> list[Block]:
+    buyers, customers = round(run.predictions["expected_active"]), int(run.predictions["customers"])
+    days, total = counted(run.horizon_days, "day"), run.total
+    facts = [("Predicted value", run.money(run.predictions["predicted_value"]))]
+    plan = ""
+    if total:
+        then = year_before(total["predicted_year_ago"], total["actual_year_ago"], run.money)
+        facts += [
+            ("8 times in 10 it lies in", _ends(run, total["lower_80"], total["upper_80"])),
+            (f"They spent in the {days} before", run.money(total["actual_before"])),
+            ("A year before", then.removeprefix("a year before ")),
         ]
-    )
-
-
-def _range(run: RunFacts) -> list[tuple[str, str]]:
-    """Return the range of the total and the same date a year before; nothing without totals."""
-    total = run.total
-    if not total:
-        return []
-    then = year_before(total["predicted_year_ago"], total["actual_year_ago"], run.money)
+        names = ("predicted_value", "lower_80", "upper_80", "expected_buyers")
+        why = outside(*(float(total[name]) for name in names))
+        plan = f" About the predicted value: {why}." if why else " Plan with the range."
+        if total["model_year_ago"] not in (None, run.model_name):
+            plan += f" The test a year before is of {total['model_year_ago']}, without the season."
+    facts.append(("Expected to buy", f"{number(buyers)} of {counted(customers, 'customer')}"))
     return [
-        ("8 times in 10 it lies in", _ends(run, total["lower_80"], total["upper_80"])),
-        ("A year before", then.removeprefix("a year before ")),
+        Facts(facts),
+        f"The total is what the {counted(customers, 'customer')} of today are expected to spend in "
+        f"the next {days}, returns deducted. Customers who are new by then come on top, whereas "
+        f"the days before hold many first purchases, so the two differ.{plan}",
     ]
-
-
-def _outside(run: RunFacts) -> list[str]:
-    total = run.total
-    if not total:
-        return []
-    names = ("predicted_value", "lower_80", "upper_80", "expected_buyers")
-    why = outside(*(float(total[name]) for name in names))
-    return [f"About the predicted value: {why}."] if why else []
 
 
 def _ends(run: RunFacts, lower: float, upper: float) -> str:
     return MISSING if pd.isna(lower) else f"{number(lower)} to {run.money(upper)}"
 
 
-def _segments(run: RunFacts) -> Table:
-    return table(
-        "The segments, most valuable first; ranges hold 8 times in 10",
-        run.segments.assign(
-            ends=[
-                _ends(run, *ends)
-                for ends in zip(run.segments["lower_80"], run.segments["upper_80"], strict=True)
-            ]
+def _segments(run: RunFacts) -> list[Block]:
+    before = run.earlier.set_index("segment")["predicted_value"].astype(float)
+    frame = run.segments.assign(
+        ends=[
+            _ends(run, *ends)
+            for ends in zip(run.segments["lower_80"], run.segments["upper_80"], strict=True)
+        ],
+        change=[
+            share(float(value) / before[name] - 1, sign="+") if before.get(name, 0) else "new"
+            for name, value in zip(
+                run.segments["segment"], run.segments["predicted_value"], strict=True
+            )
+        ],
+        action=run.segments["segment"].map(ACTIONS).fillna(MISSING),
+    )
+    columns: dict[str, tuple[str, Write]] = {
+        "Segment": ("segment", str),
+        "Customers": ("customers", number),
+        "Predicted value": ("predicted_value", run.money),
+        "Share": ("share_of_value", share),
+        "Range": ("ends", "{}".format),
+    }
+    caption = "The segments, most valuable first; ranges hold 8 times in 10"
+    if len(before):
+        columns["Change"] = ("change", "{}".format)
+        caption += f"; change of the value since {in_words(run.earlier['as_of_date'].iloc[0])}"
+    return [
+        table(
+            caption,
+            frame,
+            columns | {"What to do": ("action", str)},
         ),
-        {
-            "Segment": ("segment", str),
-            "Customers": ("customers", number),
-            "Predicted value": ("predicted_value", run.money),
-            "Share": ("share_of_value", share),
-            "Range": ("ends", "{}".format),
-        },
-    )
+        "High value are the two tenths of customers with the highest predicted value, medium the "
+        "next four, low the rest. Active customers are more likely than not to buy within half a "
+        "year, dormant ones with less than one chance in five. The suggestions follow from the "
+        "segment alone.",
+    ]
 
 
-def _late(run: RunFacts) -> str:
-    late = run.late
-    if not late["repeat_customers"]:
-        return "No customer of high value has ordered on more than one day: nobody has a rhythm."
-    if not late["customers"]:
-        return "No customer of high value is late."
-    are = "customer of high value is" if late["customers"] == 1 else "customers of high value are"
-    return (
-        f"{late['customers']:,} {are} late: longer without an order than usual for the customer. "
-        f"They are worth {run.money(late['predicted_value'])} of the predicted value. "
-        "By name: clv.predictions where days_overdue is above 0."
-    )
+def _late(run: RunFacts) -> list[Block]:
+    if not run.predictions["repeat_customers"]:
+        return ["No customer of high value has ordered on more than one day: nobody has a rhythm."]
+    if run.late.empty:
+        return ["No customer of high value is late."]
+    return [
+        table(
+            "Customers of high value who have not ordered for longer than usual for them",
+            run.late,
+            {
+                "Late by": ("late_by", str),
+                "Customers": ("customers", number),
+                "Predicted value": ("predicted_value", run.money),
+            },
+        ),
+        "Usual is the median time between the customer's own orders. The predicted value already "
+        "counts with the delay: it is what a contact may still save. The most valuable of them by "
+        "name, and one of them in full:",
+        Code(_BY_NAME),
+    ]
 
 
-def _doubts(run: RunFacts, results: Sequence[CheckResult]) -> list[str]:
+def _moved(run: RunFacts) -> list[Block]:
+    blocks: list[Block] = ["There is no earlier prediction over this horizon to compare with."]
+    if len(run.earlier):
+        before, after = run.earlier["predicted_value"].sum(), run.predictions["predicted_value"]
+        change = share(float(after) / float(before) - 1, sign="+") if before else MISSING
+        blocks = [
+            f"Since the prediction of {in_words(run.earlier['as_of_date'].iloc[0])} the total went "
+            f"from {run.money(before)} to {run.money(after)} ({change}), and the customers from "
+            f"{number(run.earlier['customers'].sum())} to {number(run.predictions['customers'])}."
+        ]
+    if run.moves.empty:
+        return blocks
+    return [
+        *blocks,
+        table(
+            f"Largest moves between segments since {in_words(run.moves['since_date'].iloc[0])}, "
+            "those of high value first",
+            run.moves,
+            {
+                "From": ("label_before", str),
+                "To": ("label_after", str),
+                "Customers": ("customers", number),
+                "Without a purchase": ("customers_without_purchase", number),
+            },
+        ),
+        "The model of today scores both dates, so a move is a change of the customer, not of the "
+        "model. Those without a purchase moved because time went by.",
+    ]
+
+
+def _doubts(run: RunFacts, results: Sequence[CheckResult]) -> list[Block]:
     """Return what speaks against the numbers: an untested model, and checks that did not pass."""
     words = []
     if run.is_extrapolated:
@@ -127,10 +198,11 @@ def _doubts(run: RunFacts, results: Sequence[CheckResult]) -> list[str]:
     doubted = [each for each in results if each.outcome in ("failed", "warned")]
     doubted.sort(key=lambda each: OUTCOMES.index(each.outcome), reverse=True)
     for each in doubted[:MOST_DOUBTS]:
-        told = shorten(each.description or "no description", LONGEST_DOUBT, placeholder=" …")
-        words.append(f"{told} ({each.outcome}: {each.asset}, {each.check})")
+        finding = shorten(each.description or "no description", LONGEST_DOUBT, placeholder=" …")
+        name = f"{each.asset}, {each.check}"
+        words.append(f"{finding[0].upper()}{finding[1:]} ({each.outcome}: {name})")
     if len(doubted) > MOST_DOUBTS:
         words.append(f"{len(doubted) - MOST_DOUBTS} more are under Data checks.")
-    if not results:
-        words.append("No check was evaluated.")
-    return words or ["Every check that ran has passed."]
+    if not words:
+        words.append("Nothing speaks against the numbers.")
+    return [*words, summary(results) if results else "No check was evaluated."]

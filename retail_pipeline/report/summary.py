@@ -5,8 +5,10 @@
 
 import json
 from collections.abc import Mapping
+from datetime import date
 from typing import Any
 
+from retail_pipeline import shared_queries
 from retail_pipeline.postgres import Database
 from retail_pipeline.shared_queries import excluded_lines
 
@@ -78,12 +80,14 @@ def read_summary(database: Database) -> dict[str, Any]:
         database: The migrated warehouse.
     """
     value = read_rows(database, _VALUE)
+    champion = read_champion(database)
     return {
         "rows": read_row_counts(database),
         "excluded": excluded_lines(database),
         # Means over the cut-offs that all models share; `tests` counts those of a seasonal model.
         "leaderboard": read_rows(database, _LEADERBOARD),
-        "champion": read_champion(database),
+        "bias_by_cutoff": _biases(database, champion, value[0]["model_year_ago"] if value else ""),
+        "champion": champion,
         "total": value[0] if value else None,
         "segments": read_rows(database, _SEGMENTS),
     }
@@ -93,6 +97,21 @@ def read_champion(database: Database) -> dict[str, Any] | None:
     """Return the latest decision on the served model; None if there is none yet."""
     decisions = read_rows(database, _CHAMPION)
     return decisions[0] if decisions else None
+
+
+def _biases(
+    database: Database, champion: Mapping[str, Any] | None, year_ago: str | None
+) -> list[dict[str, Any]]:
+    """Return the bias at each cut-off of the champion and of the model of the test a year ago."""
+    if champion is None:
+        return []
+    found = shared_queries.bias_by_cutoff(
+        database,
+        date.fromisoformat(champion["as_of_date"][:10]),
+        champion["horizon_days"],
+        dict.fromkeys([champion["model_name"], year_ago or ""]),
+    )
+    return list(json.loads(found.to_json(orient="records")))
 
 
 def read_row_counts(database: Database) -> dict[str, dict[str, int]]:

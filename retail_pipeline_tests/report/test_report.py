@@ -25,6 +25,7 @@ from PIL import Image as Pillow
 
 from retail_pipeline import wording
 from retail_pipeline.clv.evaluation import metrics
+from retail_pipeline.clv.serving.segments import SEGMENTS
 from retail_pipeline.dagster_support.run_window import RunWindow
 from retail_pipeline.errors import PipelineError
 from retail_pipeline.generation import begin
@@ -164,6 +165,9 @@ def test_the_report_is_one_complete_and_well_formed_page(
 
     assert "1,000 EUR" in text and "12,345" in text
     assert "&lt;no&gt; past" in text and "only &lt;few&gt; rows" in text
+    assert metadata["first_page"].startswith("# Retail pipeline: report as of 1")
+    assert "## What not to trust" in metadata["first_page"]
+    assert page.tags["details"] == page.tags["summary"] == 2
     assert metadata["checks"] == "Of 2 checks: 1 passed, 1 warned."
     card = (tmp_path / "report" / "model_card.md").read_text()
     assert "No past outcome has confirmed this model" in card and "1,000 EUR" in card
@@ -391,7 +395,8 @@ def test_the_first_page_tells_the_range_last_year_and_who_is_late(served: Databa
     text = first_page(served, [])
     assert "- **8 times in 10 it lies in**: 700 to 990 EUR" in text
     assert "- **A year before**: 1,100 EUR were predicted and 800 EUR came" in text
-    assert "| high value, active | 10 | 1,000 EUR | 100% | 600 to 1,600 EUR |" in text
+    assert "| high value, active | 10 | 1,000 EUR | 100% | 600 to 1,600 EUR | Keep them" in text
+    assert "The test a year before is of mean" not in text
     assert "it lies above its range: few purchases" in text
     assert "No customer of high value is late." in text
     served.execute("update clv.predictions set days_overdue = 5 where clv_decile > 7")
@@ -399,9 +404,42 @@ def test_the_first_page_tells_the_range_last_year_and_who_is_late(served: Databa
         "update clv.predictions set segment = 'low value, active' where customer_id = 'c10'"
     )
     text = first_page(served, [])
-    assert "2 customers of high value are late" in text and "worth 200 EUR of" in text
+    assert "| 1 to 7 days | 2 | 200 EUR |" in text and "days_overdue > 0" in text
+    assert "c9" not in text  # the page can be mailed
     served.execute("update clv.totals set predicted_year_ago = null")
     assert "no cut-off a year before was tested" in first_page(served, [])
+    served.execute("update clv.totals set model_year_ago = 'other'")
+    assert "The test a year before is of other, without the season." in first_page(served, [])
+
+
+def test_the_first_page_says_what_moved_since_the_last_prediction(served: Database) -> None:
+    text = first_page(served, [])
+    assert "There is no earlier prediction over this horizon" in text and "Change" not in text
+    served.execute(
+        "insert into clv.segments values "
+        "('2024-06-01', 30, 'high value, active', 8, 800, 0.8, 1, 100, 0.5), "
+        "('2024-06-01', 30, 'low value, active', 4, 450, 0.2, 1, 100, 0.5), "
+        "('2024-05-01', 30, 'high value, active', 1, 1, 1, 1, 1, 0.5), "
+        "('2024-06-01', 90, 'high value, active', 1, 1, 1, 1, 1, 0.5)"
+    )
+    served.execute(
+        "insert into clv.segment_changes values "
+        "('2024-07-01', 30, 'decision', '2024-06-01', 'low value, active', 'low', 9, 1), "
+        "('2024-07-01', 30, 'decision', '2024-06-01', 'low', 'high value, active', 2, 0), "
+        "('2024-07-01', 30, 'decision', '2024-06-01', 'stayed', 'stayed', 99, 1), "
+        "('2024-07-01', 30, 'rfm', '2024-06-01', 'a name', 'another', 50, 1)"
+    )
+    text = first_page(served, [])
+    assert "from 1,250 EUR to 1,000 EUR (-20%), and the customers from 12 to 10." in text
+    assert "| high value, active | 10 | 1,000 EUR | 100% | \N{EN DASH} | +25% | Keep" in text
+    high, low = "| low | high value, active | 2 | 0 |", "| low value, active | low | 9 | 1 |"
+    assert text.index(high) < text.index(low)
+    assert "stayed" not in text and "a name" not in text
+
+
+def test_each_segment_has_its_own_suggestion() -> None:
+    assert set(glance.ACTIONS) == set(SEGMENTS)
+    assert len(set(glance.ACTIONS.values())) == len(SEGMENTS)
 
 
 def test_the_first_page_says_what_not_to_trust(served: Database) -> None:
@@ -411,12 +449,40 @@ def test_the_first_page_says_what_not_to_trust(served: Database) -> None:
     text = first_page(served, [result("passed", 1)])
     assert "No past outcome has confirmed the model" in text
     served.execute("update clv.model_decisions set validated = true")
-    assert "Every check that ran has passed." in first_page(served, [result("passed", 1)])
+    text = first_page(served, [result("passed", 1)])
+    assert "Nothing speaks against the numbers." in text and "Of 1 check: 1 passed." in text
     many = [result("passed", 0), *(result("warned", n) for n in range(1, 8)), result("failed", 8)]
     text = first_page(served, many)
-    assert "Every check" not in text and "is_0" not in text
-    assert text.index("words (failed: a, is_8)") < text.index("words (warned: a, is_1)")
+    assert "Nothing speaks" not in text and "is_0" not in text
+    assert text.index("Words (failed: a, is_8)") < text.index("Words (warned: a, is_1)")
     assert "2 more are under Data checks." in text and "is_7" not in text
+
+
+def test_the_card_shows_the_bias_at_each_cutoff_and_marks_the_season(served: Database) -> None:
+    served.execute(
+        "insert into clv.backtest_metrics (model_name, cutoff_date, horizon_days, customers, bias, "
+        "as_of_date) values ('mean', '2023-07-01', 30, 10, 1.5, '2024-07-01'), "
+        "('mean', '2024-01-01', 30, 10, 0.8, '2024-07-01'), "
+        "('other', '2024-01-01', 30, 10, 9, '2024-07-01')"
+    )
+    text = card.markdown(read_facts(served, "test", AS_OF, 30))
+    assert "| Cut-off | mean | Season |" in text
+    assert "| 2023-07-01 | 1.50 | same season a year before |" in text
+    assert "| 2024-01-01 | 0.80 |  |" in text
+
+
+@pytest.mark.parametrize(
+    ("ends", "line"),
+    [
+        ((0, 4, 9), "├───●────┤"),
+        ((3, 3, 9), "···●─────┤"),
+        ((3, 1, 6), "·●·├──┤···"),
+        ((0, 0, 0), "●·········"),
+        ((np.nan, 1, 6), wording.MISSING),
+    ],
+)
+def test_a_range_is_drawn_to_scale(ends: tuple[float, float, float], line: str) -> None:
+    assert wording.span(*ends, 9, width=10) == line
 
 
 def test_markdown_escapes_any_cell() -> None:

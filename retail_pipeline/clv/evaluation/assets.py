@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
+from retail_pipeline import shared_queries
 from retail_pipeline.clv.steps import Step, clv_asset
 from retail_pipeline.dagster_support.asset_results import markdown
 
@@ -124,6 +125,7 @@ def model(step: Step) -> tuple[int, dict[str, Any]]:
         "reason": served.decision.reason,
         "incumbent": selection.INCUMBENT,
         "leaderboard": markdown(_rounded(decision.leaderboard)),
+        "bias_by_cutoff": markdown(_biases(step, served.decision.model_name)),
         **_numbers_of(decision, served.decision.model_name),
     }
 
@@ -203,6 +205,15 @@ def _numbers_of(decision: "Decision", model_name: str) -> dict[str, float]:
         for name, value in row.items()
         if isinstance(value, int | float)
     }
+
+
+def _biases(step: Step, model_name: str) -> "pd.DataFrame":
+    """Return a model's bias at each cut-off beside that of the one without season."""
+    from retail_pipeline.clv.models.seasonal import WITHOUT_SEASON
+
+    models = dict.fromkeys([model_name, WITHOUT_SEASON.get(model_name, model_name)])
+    found = shared_queries.bias_by_cutoff(step.database, step.as_of, step.horizon_days, models)
+    return found.round(3).replace({"same_season": {True: "a year before", False: ""}})
 
 
 def _rounded(board: "pd.DataFrame") -> "pd.DataFrame":

@@ -102,9 +102,21 @@ def totals(step: Step) -> tuple[int, dict[str, Any]]:
     return rows, {
         **{name: float(whole[name]) for name in ("predicted_value", "lower_80", "upper_80")},
         **{f"{name}": float(value) for name, value in year_ago.items()},
+        "segments": markdown(_spans(table[table["grouping"] == "segment"])),
         "totals": markdown(shown),
         "model_version": version,
     }
+
+
+def _spans(table: "pd.DataFrame") -> "pd.DataFrame":
+    """Return groups, the largest first, with their totals and ranges as numbers and as marks."""
+    from retail_pipeline.wording import span
+
+    numbers = ["lower_80", "predicted_value", "upper_80"]
+    shown = table.sort_values("predicted_value", ascending=False)[["group_value", *numbers]]
+    most = float(shown["upper_80"].max())
+    lines = [f"`{span(*ends, most)}`" for ends in shown[numbers].itertuples(index=False)]
+    return shown.round(0).assign(range=lines)
 
 
 @clv_asset("clv/predictions")
