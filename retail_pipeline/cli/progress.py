@@ -39,6 +39,7 @@ class RunProgress:
         assets: The finished assets in order.
         seconds: Duration of each stage's steps in seconds.
         failures: Reasons of the failed steps, or of the run's failure if no step failed.
+        findings: What each check described in its latest evaluation, by its name; may be empty.
     """
 
     def __init__(self, console: Console, total: int) -> None:
@@ -55,6 +56,7 @@ class RunProgress:
             transient=True,
             disable=not console.is_terminal,
         )
+        self.findings: dict[str, str] = {}
         self._check_results: dict[str, CheckResult] = {}
         self._task = self.bar.add_task("assets", total=total)
         self._total = total
@@ -107,6 +109,7 @@ class RunProgress:
         name = f"{check.asset_key.to_user_string()}: {check.check_name}"
         failed: CheckResult = "warned" if check.severity.value == "WARN" else "failed"
         self._check_results[name] = "passed" if check.passed else failed
+        self.findings[name] = check.description or ""
 
 
 def _step_failure(event: "DagsterEvent") -> PipelineError:

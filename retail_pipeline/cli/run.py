@@ -163,6 +163,7 @@ def _conclude(settings: Settings, progress: RunProgress, total: float, console: 
         raise first
     print_summary(settings, progress.seconds, total, console)
     for name in progress.checks("warned"):
-        print_line(console, f"[yellow]warning[/] check {escape(name)}")
+        finding = ": ".join(filter(None, [name, progress.findings[name]]))
+        print_line(console, f"[yellow]warning[/] {escape(finding)}")
     if failed := progress.checks("failed"):
         raise PipelineError("checks failed: " + "; ".join(failed))

@@ -91,8 +91,8 @@ def _biases(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     models = [name for name in rows[0] if name not in ("cutoff", "same_season")]
     first, last = rows[0]["cutoff"], rows[-1]["cutoff"]
     lines = [
-        f"predicted over actual total at the cut-offs {first} to {last}, 1 is right; the same "
-        "season as now in (brackets)"
+        f"predicted over actual total at the cut-offs {first} to {last}, 1 is right; "
+        "(the same season)"
     ]
     for model in models:
         shown = ["-" if row[model] is None else f"{row[model]:.2f}" for row in rows]

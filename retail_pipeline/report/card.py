@@ -238,7 +238,7 @@ def _segments(facts: RunFacts) -> list[Block]:
         amounts["Margin, discounted"] = "discounted_margin"
     ranges = facts.segments[["lower_80", "predicted_value", "upper_80"]].astype(float)
     most = float(ranges.to_numpy().max(initial=0))
-    lines = [span(*ends, most) for ends in ranges.itertuples(index=False)]
+    lines = [span(low, value, high, most) for low, value, high in ranges.to_numpy()]
     return [
         "A segment combines value, by decile of predicted value (high 9-10, medium 5-8, low 1-4), "
         "and activity, by probability of a purchase within half a year (active from .5, fading "

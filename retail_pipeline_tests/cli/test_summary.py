@@ -20,6 +20,8 @@ def served(database: Database) -> Database:
     begin(database, source_id="test", as_of=date(2024, 7, 1), run_id="a run")
     board = '[{"model_name": "best", "bias": 1.25}, {"model_name": "other", "bias": 0.5}]'
     for statement in (
+        "create table warehouse.fct_transaction_items as select null::text as exclusion_reason, "
+        "10.5 as net_amount",
         "insert into clv.model_decisions values ('2024-07-01', 180, now(), 'best', 'best-1', true, "
         f"'best serves', '{{\"leaderboard\": {board}}}')",
         "insert into clv.predictions select 'c' || n, '2024-07-01', 180, 100, 0, 200, 1, 0.5, n, "
@@ -83,4 +85,24 @@ def test_the_leaderboard_names_the_bias_and_marks_the_champion(
     assert best[:2] == ["best", "(champion)"] and "1.250" in best
     assert other[1] != "(champion)" and "0.500" in other
     assert "bias: total" in text and "over actual" in text
+    assert "predicted over actual" not in text  # without a tested cut-off
     assert [row["is_champion"] for row in read_summary(served)["leaderboard"]] == [True, False]
+
+
+def test_the_bias_is_that_of_each_cutoff_with_the_same_season_in_brackets(
+    served: Database, tmp_path: Path
+) -> None:
+    served.execute("update clv.totals set model_year_ago = 'plain' where grouping = 'all'")
+    served.execute(
+        "insert into clv.backtest_metrics (model_name, cutoff_date, horizon_days, customers, bias, "
+        "as_of_date) values ('plain', '2023-07-01', 180, 10, 1.5, '2024-07-01'), "
+        "('plain', '2023-12-01', 180, 10, 0.9, '2024-07-01'), "
+        "('best', '2023-12-01', 180, 10, 0.98, '2024-07-01')"
+    )
+    text = printed(served, tmp_path)
+    assert "at the cut-offs 2023-07-01 to 2023-12-01, 1 is right" in text
+    lines = [line.split() for line in text.splitlines()]
+    assert ["(-)", "0.98", "best"] in lines and ["(1.50)", "0.90", "plain"] in lines
+    assert read_summary(served)["bias_by_cutoff"][0] == {
+        **{"cutoff": "2023-07-01", "same_season": True, "best": None, "plain": 1.5}
+    }

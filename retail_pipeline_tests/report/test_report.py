@@ -86,6 +86,8 @@ def served(database: Database) -> Database:
         "10.5 as net_amount, 0.0 as excluded_net_amount, false as is_excluded "
         "from generate_series(1, 10) n",
         "create table warehouse.revenue_daily as select 'EUR' as currency",
+        "create table warehouse.fct_transaction_items as select null::text as exclusion_reason, "
+        "10.5 as net_amount",
         "insert into clv.model_decisions values ('2024-07-01', 30, now(), 'mean', 'mean-1', false, "
         "'mean serves unvalidated: <no> past', '{\"leaderboard\": []}')",
         "insert into clv.predictions select 'c' || n, '2024-07-01', 30, 100, 0, 200, 1, 0.5, n, "

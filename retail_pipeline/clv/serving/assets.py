@@ -115,7 +115,9 @@ def _spans(table: "pd.DataFrame") -> "pd.DataFrame":
     numbers = ["lower_80", "predicted_value", "upper_80"]
     shown = table.sort_values("predicted_value", ascending=False)[["group_value", *numbers]]
     most = float(shown["upper_80"].max())
-    lines = [f"`{span(*ends, most)}`" for ends in shown[numbers].itertuples(index=False)]
+    lines = [
+        f"`{span(low, value, high, most)}`" for low, value, high in shown[numbers].to_numpy(float)
+    ]
     return shown.round(0).assign(range=lines)
 
 
