@@ -78,7 +78,8 @@ grant update on quality.landed_streams to retail_loader;
 -- A lock on the row needs the right to update a column; this column can only be `true`.
 grant update (is_only_row) on quality.source_state to retail_loader;
 grant select, insert, update, delete on quality.sync_jobs, quality.sync_states,
-    quality.rejected_records, quality.suppressed_records to retail_loader;
+    quality.rejected_records, quality.suppressed_records, quality.file_losses to retail_loader;
+grant select on quality.file_losses to retail_scientist;
 grant select on quality.suppressed_customers to retail_loader;
 
 -- Tables that are created later have the same rights.

@@ -52,6 +52,7 @@ class Evaluation:
         metrics: One row per model: `model_name`, `is_served`, `predicted_total`, `actual_total` and
             the metrics; empty if the file ends before the outcome does.
         rejected_lines: Number of rejected lines in the whole file, including the outcome's.
+        losses: What is not used of the whole file, by reason (`shared_queries.file_losses`).
         excluded: The file's lines that do not count, by reason (`shared_queries.excluded_lines`).
     """
 
@@ -59,6 +60,7 @@ class Evaluation:
     predictions: pd.DataFrame
     metrics: pd.DataFrame
     rejected_lines: int
+    losses: list[dict[str, Any]]
     excluded: list[dict[str, Any]]
 
     def draw(self, path: Path, file_name: str) -> None:
@@ -130,6 +132,7 @@ def evaluate_file(
             else pd.DataFrame()
         ),
         rejected_lines=len(file.rejected),
+        losses=[loss.as_json() for loss in file.losses],
         excluded=excluded,
     )
 

@@ -16,7 +16,7 @@ from retail_pipeline.errors import PipelineError
 from retail_pipeline.postgres import Database
 
 _LAYERS = ("transactional", "staging", "intermediate", "warehouse", "clv")
-_REJECTED = ("rejected_records", "suppressed_records", "sync_states")
+_REJECTED = ("rejected_records", "suppressed_records", "file_losses", "sync_states")
 """Tables of the schema `quality` that belong to the source and are emptied with the layers."""
 
 _LOCK_TIMEOUT = "30s"

@@ -1,7 +1,7 @@
 """Queries that several stages share."""
 
 import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import date
 from typing import TYPE_CHECKING, Any, Final
 
@@ -87,3 +87,31 @@ def bias_by_cutoff(
     table = found.pivot(index=["cutoff", "same_season"], columns="model_name", values="bias")
     shown = [model for model in models if model in table]
     return table[shown].sort_index().rename_axis(columns=None).reset_index()
+
+
+def file_losses(database: Database) -> list[dict[str, Any]]:
+    """Return the lines of the transactions file that are not used, by reason."""
+    statement = "select * from quality.file_losses order by treatment desc, lines desc, reason"
+    return list(json.loads(database.query(statement).to_json(orient="records")))
+
+
+def losses_in_words(losses: Sequence[Mapping[str, Any]], currency: str = "") -> Iterator[str]:
+    """Yield a line of text for each row of `file_losses`, with the money that can be read."""
+    for loss in losses:
+        known = loss["lines"] - loss["unknown_amounts"]
+        amounts = [money(loss["net_amount"], currency)] if known else []
+        if loss["unknown_amounts"]:
+            amounts.append(f"{counted(loss['unknown_amounts'], 'amount')} that cannot be read")
+        treated = _TREATED[loss["treatment"]].format(" and ".join(amounts))
+        yield (
+            f"{counted(loss['lines'], 'line')} {treated}: {loss['reason']} "
+            f"(the first is line {loss['first_line']:,})"
+        )
+
+
+_TREATED: Final = {
+    "rejected": "rejected, with {}",
+    "left out": "left out by the profile, with {}",
+    "no customer": "of no customer rejected, with {}",
+    "nulled": "used without a value",
+}

@@ -13,7 +13,7 @@ from retail_pipeline.postgres import open_database
 from retail_pipeline.report.summary import read_summary
 from retail_pipeline.report.totals import outside, year_before
 from retail_pipeline.settings import Settings
-from retail_pipeline.shared_queries import excluded_in_words
+from retail_pipeline.shared_queries import excluded_in_words, losses_in_words
 from retail_pipeline.wording import counted
 
 _HEADINGS = {
@@ -33,6 +33,8 @@ def print_summary(
     state, summary = read_state(database), read_summary(database)
     console.rule(f"{escape(state.source_id)}, as of {state.as_of}")
     print_row_counts(summary["rows"], console)
+    if summary["losses"]:
+        _line(console, "Of the file", *map(escape, losses_in_words(summary["losses"])))
     if summary["excluded"]:
         _line(console, "Excluded", escape(excluded_in_words(summary["excluded"])))
     if summary["leaderboard"]:

@@ -63,6 +63,12 @@ RETRIES, RETRY_SECONDS = 1, 3.0
 The step requests the retry if it may help. A retry policy would also retry terminated runs.
 """
 
+_STORE_LOSS = (
+    "insert into quality.file_losses (treatment, reason, lines, net_amount, unknown_amounts, "
+    "first_line) values (%(treatment)s, %(reason)s, %(lines)s, %(net_amount)s, "
+    "%(unknown_amounts)s, %(first_line)s)"
+)
+
 # Dagster's tags of a run that continues another one; Dagster exports no constants for them.
 _CONTINUES = {"dagster/is_resume_retry", "dagster/is_asset_resume_retry"}
 
@@ -212,10 +218,11 @@ def _reject_file_lines(
     source: FileSource,
     state: PipelineState,
 ) -> dict[str, Any]:
-    """Store a file's invalid lines as rejected records; return metadata about the file.
+    """Store a file's invalid lines as rejected records, and what they come to by reason.
 
-    The metadata has the number of rejected lines, and by column the number of optional values that
-    became null.
+    Returns:
+        Metadata: the number of rejected lines, the number of optional values that became null by
+        column, and the losses by reason.
     """
     from retail_pipeline.airbyte_engine.destination import reject
     from retail_pipeline.retail_api import open_dataset
@@ -230,9 +237,13 @@ def _reject_file_lines(
     ]
     with database.connect() as connection:
         reject(connection, FILE_LINES, records)
+        connection.execute("delete from quality.file_losses")
+        for loss in dataset.losses:
+            connection.execute(_STORE_LOSS, loss.as_json())
     return {
         "rejected_file_lines": count_rejected(database, FILE_LINES),
         "nulled_values": dg.MetadataValue.json(dataset.nulled),
+        "losses": dg.MetadataValue.json([loss.as_json() for loss in dataset.losses]),
     }
 
 

@@ -20,7 +20,7 @@ from retail_pipeline.report.document import (
     table,
 )
 from retail_pipeline.report.facts import METRICS, NEXT_ORDER, RunFacts
-from retail_pipeline.shared_queries import excluded_in_words
+from retail_pipeline.shared_queries import excluded_in_words, losses_in_words
 from retail_pipeline.wording import MISSING, counted, number, share, span
 
 MEANINGS: Final = {
@@ -117,6 +117,7 @@ def _data(facts: RunFacts) -> Facts:
         ("Transactions", number(data["transactions"])),
         ("Customers with a transaction", number(data["customers"])),
         ("Net amount", facts.money(data["net_amount"])),
+        *(("Of the file", text) for text in losses_in_words(facts.losses, facts.currency)),
         ("Lines that do not count", _excluded(facts)),
         ("Customers predicted", number(found["customers"])),
         ("Predicted value in total", facts.money(found["predicted_value"])),

@@ -10,11 +10,12 @@ from typing import Any
 
 from retail_pipeline import shared_queries
 from retail_pipeline.postgres import Database
-from retail_pipeline.shared_queries import excluded_lines
+from retail_pipeline.shared_queries import excluded_lines, file_losses
 
 LAYERS = ("transactional", "warehouse", "clv", "quality")
 _UNCOUNTED = (
     "default_horizon",
+    "file_losses",
     "landed_streams",
     "migrations",
     "source_state",
@@ -83,6 +84,7 @@ def read_summary(database: Database) -> dict[str, Any]:
     champion = read_champion(database)
     return {
         "rows": read_row_counts(database),
+        "losses": file_losses(database),
         "excluded": excluded_lines(database),
         # Means over the cut-offs that all models share; `tests` counts those of a seasonal model.
         "leaderboard": read_rows(database, _LEADERBOARD),

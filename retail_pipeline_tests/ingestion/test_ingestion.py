@@ -36,6 +36,7 @@ from retail_pipeline.settings import (
     Settings,
     SimulatorSource,
 )
+from retail_pipeline.shared_queries import file_losses, losses_in_words
 
 SIMULATOR = Settings(source=SimulatorSource(customers=60, seed=5))
 LINES = (
@@ -162,6 +163,11 @@ def test_bad_lines_of_a_file_are_rejected_and_counts_add_up(
     assert money.metadata["net_amount_difference"].value == 0
     [row] = database.query("select stream, reason from quality.rejected_records").itertuples()
     assert (row.stream, row.reason) == ("transactions_file", "ts is not a date: 'not a date'")
+    assert list(losses_in_words(file_losses(database))) == [
+        "1 line rejected, with 5: ts is not a date (the first is line 3)",
+        "1 line used without a value: quantity is not a number, or beyond 1,000,000,000,000,000 "
+        "(the first is line 2)",
+    ]
 
     again = run(database, settings, streams=["transactions"])  # the day after the last line
     assert metadata(again, "transactions")["dagster/row_count"] == 3

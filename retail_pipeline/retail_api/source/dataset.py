@@ -19,6 +19,7 @@ from retail_pipeline.retail_api.records import REJECTED_COLUMNS, RetailRecords, 
 from retail_pipeline.retail_api.simulator import DEFAULT_AS_OF, HISTORY_START, simulate
 from retail_pipeline.retail_api.source.identity import file_stamp, without_credentials
 from retail_pipeline.retail_api.source.lines import last_day
+from retail_pipeline.retail_api.source.losses import Loss
 from retail_pipeline.retail_api.source.orders import read_transactions_file
 from retail_pipeline.settings import ApiSource, FileSource, SimulatorSource, Source
 
@@ -39,6 +40,7 @@ class RetailDataset:
             line, transacted_at`. A line without a valid time is always included. Empty for the
             simulator.
         nulled: The number of invalid optional values by column, over the whole file.
+        losses: What is not used of the whole file, by reason.
     """
 
     source: Source
@@ -46,6 +48,7 @@ class RetailDataset:
     records: RetailRecords
     rejected: pd.DataFrame
     nulled: dict[str, int]
+    losses: tuple[Loss, ...] = ()
 
     @cached_property
     def totals(self) -> Totals:
@@ -122,7 +125,9 @@ def _opened(source: Source, as_of: date) -> RetailDataset:
             return RetailDataset(source, as_of, records, nothing, {})
         case FileSource(path=path, options=options):
             file = read_transactions_file(path, options)
-            whole = RetailDataset(source, as_of, file.records, file.rejected, file.nulled)
+            whole = RetailDataset(
+                source, as_of, file.records, file.rejected, file.nulled, file.losses
+            )
             return whole.before(as_of)
         case ApiSource(url=url):
             raise UsageError(

@@ -91,30 +91,6 @@ def losses_by_reason(treatment: Treatment, lost: pd.DataFrame) -> Iterator[Loss]
         yield Loss(treatment, str(kind), len(rows), exact_sum(known), unknown, first)
 
 
-def in_words(losses: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Return a line of text for each loss (`Loss.as_json`)."""
-    return [_sentence(loss) for loss in losses]
-
-
-def _sentence(loss: Mapping[str, Any]) -> str:
-    text = f"{loss['reason']}: {counted(loss['lines'], 'line')} {_TREATED[loss['treatment']]}"
-    known = loss["lines"] - loss["unknown_amounts"]
-    if loss["treatment"] == "nulled":
-        return f"{text}, the first is line {loss['first_line']:,}"
-    money = f"{loss['net_amount']:,.2f}" if known else "an unknown amount"
-    if known and loss["unknown_amounts"]:
-        money += f" and {loss['unknown_amounts']:,} unknown amounts"
-    return f"{text} with {money}, the first is line {loss['first_line']:,}"
-
-
-_TREATED: Mapping[str, str] = {
-    "rejected": "rejected",
-    "no customer": "without a customer not used",
-    "left out": "left out",
-    "nulled": "used without the value",
-}
-
-
 def refuse_systematic_loss(
     path: Path, facts: Facts, lost: np.ndarray, examples: Sequence[str], limit: float | None
 ) -> None:
