@@ -111,6 +111,7 @@ def evaluate_file(
         raise UsageError(f"there is no model {model!r}; the models are {', '.join(MODELS)}, all")
     file = open_dataset(source)
     file.before(cutoff)  # raises an error for a date before the file's first line
+    settings = settings.model_copy(update={"source": source})
     with scratch_database(settings) as scratch:
         # Lines after the cut-off are the outcome, and no feature uses them.
         land_records(scratch, file.records)

@@ -357,6 +357,11 @@ def parse_discount_rate(value: str | float, name: str) -> float:
     return _parsed(DiscountRate, value, name)
 
 
+def parse_code_list(text: str, name: str) -> str:
+    """Return the name of a list of product codes; a UsageError begins with `name`."""
+    return _parsed(CodeList, text, name)
+
+
 def _parsed(kind: Any, value: object, name: str) -> Any:
     try:
         return TypeAdapter(kind).validate_python(value)

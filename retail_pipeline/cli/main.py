@@ -14,6 +14,7 @@ import typer
 from retail_pipeline.cli import (
     airbyte,
     bench,
+    check,
     customer,
     database,
     doctor,
@@ -61,6 +62,7 @@ def options(
 
 
 app.command("run")(run.run)
+app.command("check")(check.check)
 app.command("evaluate")(evaluate.evaluate)
 app.command("status")(status.status)
 app.command("customer")(customer.customer)

@@ -24,7 +24,7 @@ from retail_pipeline.errors import PipelineError
 from retail_pipeline.postgres import address
 from retail_pipeline.postgres.open import expected_url
 from retail_pipeline.postgres.session import dbt_options
-from retail_pipeline.settings import PROJECT_ROOT, Settings
+from retail_pipeline.settings import PROJECT_ROOT, FileSource, Settings
 
 PROJECT_FOLDER = PROJECT_ROOT / "dbt_project"
 PREPARED = ".prepared"
@@ -113,7 +113,7 @@ def dbt_environment(
         "RETAIL_DBT_PASSWORD": parts.get("password"),
         "RETAIL_DBT_DBNAME": parts.get("dbname"),
         "RETAIL_DBT_AS_OF_DATE": as_of,
-        "RETAIL_DBT_NON_PRODUCT_CODES": settings.non_product_codes,
+        "RETAIL_DBT_NON_PRODUCT_CODES": _code_list(settings),
     }
     # dbt's sessions use UTC, as all other sessions do.
     return {
@@ -126,6 +126,15 @@ def dbt_environment(
         "PGTZ": "UTC",
         "PGOPTIONS": " ".join(filter(None, [parts.get("options"), dbt_options()])),
     }
+
+
+def _code_list(settings: Settings) -> str:
+    if not (isinstance(settings.source, FileSource) and settings.source.options.profile):
+        return settings.non_product_codes
+    # A local import, because the libraries that read files would slow down each load of the code.
+    from retail_pipeline.retail_api.source.profiles import code_list
+
+    return code_list(settings)
 
 
 def _libpq_variables(url: str) -> dict[str, str]:

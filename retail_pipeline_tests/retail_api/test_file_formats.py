@@ -109,10 +109,10 @@ SHAPES: dict[str, tuple[Callable[[Path], Path], str]] = {
             f / "o.xlsx",
             {"A": [NAMES, *([*row[:2], serial(row[2]), *row[3:]] for row in LINES)], "B": []},  # type: ignore[arg-type]
         ),
-        "spreadsheet, sheet A (also: B; name one as o.xlsx#B)",
+        "spreadsheet, sheet A (not B: name one as o.xlsx#B, or all as o.xlsx#*)",
     ),
-    "a folder of CSV": (folder_of_csv, "2 files, the first: CSV"),
-    "a folder of Parquet": (folder_of_parquet, "2 files, the first: Parquet"),
+    "a folder of CSV": (folder_of_csv, "2 parts, the first: CSV"),
+    "a folder of Parquet": (folder_of_parquet, "2 parts, the first: Parquet"),
 }
 
 
@@ -143,6 +143,12 @@ def test_a_sheet_is_named_after_the_path(tmp_path: Path) -> None:
     assert read_transactions_file(source.path, source.options).lines == 4
     with pytest.raises(UsageError, match=r"no sheet 'B'; its sheets are A, My sales"):
         read_transactions_file(path, parse_file(f"{path}#B", "--transactions").options)
+
+
+def test_all_sheets_are_read_as_one(tmp_path: Path) -> None:
+    halves = {"2024": [NAMES, *LINES[:2]], "2025": [["Sales"], NAMES, *LINES[2:]]}
+    source = parse_file(f"{write_xlsx(tmp_path / 'o.xlsx', halves)}#*", "--transactions")
+    assert len(served(read_transactions_file(source.path, source.options))) == len(LINES)
 
 
 def test_lines_of_parts_are_counted_on(tmp_path: Path) -> None:

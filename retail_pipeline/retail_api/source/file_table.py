@@ -87,7 +87,7 @@ def read_table(
         is_part = columns is not None and not (profile.carry_down or profile.left_out)
         if is_part:
             wanted = {name: at for name, at in wanted.items() if name in (columns or ())}
-        rows = opened.read(list(wanted.values()))
+        rows = opened.read(list(dict.fromkeys(wanted.values())))
     except (pa.ArrowException, OSError) as error:
         reason = next(iter(str(error).splitlines()), type(error).__name__)[:200]
         raise UsageError(f"the transactions file {path} cannot be read: {reason}") from error

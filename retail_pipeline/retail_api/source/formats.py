@@ -9,7 +9,7 @@ import io
 import zipfile
 import zlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime
 from pathlib import Path
 from typing import Any
@@ -37,6 +37,10 @@ _PARQUET, _GZIP, _ZIP, _OLD_EXCEL = b"PAR1", b"\x1f\x8b", b"PK\x03\x04", b"\xd0\
 _UTF16 = (b"\xff\xfe", b"\xfe\xff")
 _SPREADSHEET_PARTS = ("xl/workbook.xml", "xl/workbook.bin", "content.xml")
 _MOST_TITLE_ROWS = 20
+
+ALL_SHEETS = "*"
+"""In place of a sheet's name: all sheets, which have the same columns."""
+
 _NO_PART = ("_", ".")
 """First characters of files in a folder that are no data, such as `_SUCCESS`."""
 
@@ -64,7 +68,7 @@ def open_file(path: Path, known: Known, sheet: str | None = None) -> OpenedFile:
     Args:
         path: The file or folder.
         known: See `Known`.
-        sheet: The name of a spreadsheet's sheet; by default the first.
+        sheet: The name of a spreadsheet's sheet, or `ALL_SHEETS`; by default the first.
 
     Raises:
         UsageError: The file is missing, cannot be read, or is not UTF-8.
@@ -163,15 +167,23 @@ def _spreadsheet(data: bytes, path: Path, known: Known, sheet: str | None) -> Op
     try:
         book = CalamineWorkbook.from_filelike(io.BytesIO(data))
         names = book.sheet_names
-        if sheet is not None and sheet not in names:
+        if sheet not in (None, ALL_SHEETS, *names):
             raise UsageError(f"{path} has no sheet {sheet!r}; its sheets are {_few(names)}")
-        chosen = names[0] if sheet is None else sheet
-        cells = book.get_sheet_by_name(chosen).to_python(skip_empty_area=False)
+        chosen = names if sheet == ALL_SHEETS else [sheet or names[0]]
+        cells = [book.get_sheet_by_name(name).to_python(skip_empty_area=False) for name in chosen]
     except (CalamineError, OSError) as error:
         raise UsageError(f"{path} cannot be read as a spreadsheet: {_line(error)}") from None
-    others = [name for name in names if name != chosen]
-    words = f"spreadsheet, sheet {chosen}"
-    words += f" (also: {_few(others)}; name one as {path.name}#{others[0]})" if others else ""
+    parts = [_sheet(rows, name, known) for rows, name in zip(cells, chosen, strict=True)]
+    others = [name for name in names if name not in chosen]
+    opened = _as_one(parts, chosen, path)
+    if not others or sheet is not None:
+        return opened
+    words = f"not {_few(others)}: name one as {path.name}#{others[0]}, or all as {path.name}#*"
+    return replace(opened, words=f"{opened.words} ({words})")
+
+
+def _sheet(cells: list[list[Any]], name: str, known: Known) -> OpenedFile:
+    words = f"spreadsheet, sheet {name}"
     filled = [at for at, row in enumerate(cells) if any(_is_filled(cell) for cell in row)]
     if not filled:
         return OpenedFile([], words, lambda _: _rows(pa.table({}), 0), is_spreadsheet=True)
@@ -182,16 +194,14 @@ def _spreadsheet(data: bytes, path: Path, known: Known, sheet: str | None) -> Op
 
     def read(columns: list[int]) -> FileRows:
         table = {
-            str(at): _column(
-                [cells[row][at] if _is_filled(cells[row][at]) else None for row in rows]
-            )
+            str(at): _column([cells[r][at] if _is_filled(cells[r][at]) else None for r in rows])
             for at in columns
         }
         return FileRows(pa.table(table), lines, [])
 
     line = filled[position] + 1
     words += "" if line == 1 else f", header in row {line}"
-    return OpenedFile([name.strip() for name in headers[position][0]], words, read, True)
+    return OpenedFile([text.strip() for text in headers[position][0]], words, read, True)
 
 
 def _json(data: bytes, path: Path) -> OpenedFile:
@@ -262,25 +272,36 @@ def _folder(path: Path, known: Known) -> OpenedFile:
     if not files:
         raise UsageError(f"the folder {path} has no files")
     parts = [open_file(file, known) for file in files]
+    return _as_one(parts, [file.name for file in files], path)
+
+
+def _as_one(parts: Sequence[OpenedFile], titles: Sequence[str], path: Path) -> OpenedFile:
+    """Return parts with the same columns as one file.
+
+    Raises:
+        UsageError: The parts have different columns.
+    """
+    if len(parts) == 1:
+        return parts[0]
     names = parts[0].names
-    for file, part in zip(files, parts, strict=True):
+    for title, part in zip(titles, parts, strict=True):
         if sorted(part.names) != sorted(names):
-            missing = set(names) ^ set(part.names)
+            differing = sorted(set(names) ^ set(part.names))
             raise UsageError(
-                f"the files of {path} have different columns: {files[0].name} and {file.name} "
-                f"differ in {_few(sorted(missing))}; give a folder of like files, or one file"
+                f"the parts of {path} have different columns: {titles[0]} and {title} differ in "
+                f"{_few(differing) or 'a column that is there twice'}; give like parts, or one file"
             )
 
     def read(columns: list[int]) -> FileRows:
         found = [part.read([part.names.index(names[at]) for at in columns]) for part in parts]
         return _joined(found, list(map(str, columns)))
 
-    words = f"{len(parts)} files, the first: {parts[0].words}"
+    words = f"{len(parts)} parts, the first: {parts[0].words}"
     return OpenedFile(names, words, read, any(part.is_spreadsheet for part in parts))
 
 
 def _joined(parts: Sequence[FileRows], names: list[str]) -> FileRows:
-    """Return rows of several files as one file's; lines are counted on."""
+    """Return rows of several parts as one file's; lines are counted on."""
     tables = [part.table.rename_columns(names) for part in parts]
     for name in names:
         kinds = {table.schema.field(name).type for table in tables if table.num_rows}

@@ -60,6 +60,7 @@ class FileLines:
             them.
         losses: The lines that are not used, and the values that are not, by reason.
         decimal_marks: The decimal mark of each column of numbers that is text.
+        file: The file, with the way it was read.
     """
 
     good: pd.DataFrame
@@ -69,6 +70,7 @@ class FileLines:
     nulled: dict[str, int]
     losses: tuple[Loss, ...]
     decimal_marks: dict[str, DecimalMark]
+    file: FileTable
 
 
 @dataclass(frozen=True)
@@ -136,6 +138,7 @@ def read_lines(path: Path, options: ReadingOptions) -> FileLines:
         {name: int(lost.sum()) for name, lost in nulls.items() if lost.any()},
         tuple(_losses(parsed, rejected, nulls)),
         parsed.numbers.marks,
+        file,
     )
 
 

@@ -69,6 +69,12 @@ def read_transactions_file(
     return TransactionsFile(lines.count, records, lines.rejected, lines.nulled, lines.losses)
 
 
+def settled_lines(lines: pd.DataFrame) -> pd.DataFrame:
+    """Return valid lines with the number of their `order`, and the signs that are served."""
+    order, ids = _orders(lines)
+    return _signed(lines, order, len(ids)).assign(order=order)
+
+
 def _records(lines: pd.DataFrame, currency: str | None) -> RetailRecords:
     order, order_ids = _orders(lines)
     first_line = _first_positions(order, len(order_ids))

@@ -23,6 +23,7 @@ from retail_pipeline.reading_options import (
     DecimalMark,
     ReadingOptions,
 )
+from retail_pipeline.settings import NO_CODES, FileSource, Settings, parse_code_list
 
 FOLDER: Final = Path(__file__).resolve().parent.parent / "profiles"
 GENERIC: Final = "generic-orders"
@@ -151,6 +152,19 @@ def profile_text(name: str) -> str:
         return path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError):
         raise UsageError(f"the profile {path} cannot be read as UTF-8 text") from None
+
+
+def code_list(settings: Settings) -> str:
+    """Return the list of codes that are no products: of the settings, or of the file's profile.
+
+    Raises:
+        UsageError: The profile is invalid, or names a list that does not exist.
+    """
+    given, source = settings.non_product_codes, settings.source
+    if given != NO_CODES or not isinstance(source, FileSource):
+        return given
+    own = profile_of(source.options).non_product_codes
+    return parse_code_list(own, "non_product_codes of the profile") if own else given
 
 
 def load_profile(name: str) -> Profile:
