@@ -19,6 +19,7 @@ from retail_pipeline.settings import (
     parse_as_of,
     parse_file,
 )
+from retail_pipeline.shared_queries import losses_in_words
 from retail_pipeline.wording import counted
 
 if TYPE_CHECKING:
@@ -138,9 +139,8 @@ def _print(
     months = months.round(0).astype(dict.fromkeys(("sales", "returns", "net_amount"), int))
     rows = [dict(zip(months.columns, row, strict=True)) for row in months.itertuples(index=False)]
     print_table(console, rows, str(months.columns[0]).capitalize())
-    from retail_pipeline.retail_api.source.losses import in_words
-
-    for sentence in in_words([loss.as_json() for loss in found.losses]):
+    losses = [loss.as_json() for loss in found.losses]
+    for sentence in losses_in_words(losses, found.currency or ""):
         _line(console, "Not used", sentence)
     for line, reason in found.examples:
         _line(console, "", f"line {line:,}: {reason}")
