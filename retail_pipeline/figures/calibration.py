@@ -8,6 +8,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from retail_pipeline.figures.backtests import (
+    METRICS,
     by_rank,
     group_axis,
     group_in_words,
@@ -19,7 +20,7 @@ from retail_pipeline.figures.backtests import (
 from retail_pipeline.figures.colors import ACCENT, INK, MAIN, NEUTRAL
 from retail_pipeline.figures.marks import EVEN, label, legend_above, number_axis
 from retail_pipeline.figures.queries import Context
-from retail_pipeline.figures.style import Plot, page, plot
+from retail_pipeline.figures.style import Plot, in_house_style, page, plot, source_of, words
 from retail_pipeline.figures.writing import counted, number
 
 _QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
@@ -132,6 +133,63 @@ def activity_reliability(known: pd.DataFrame, context: Context, source: str) -> 
         mean_probability=given,
         share_who_bought=bought,
         brier_score=float(((known["probability_active"] - known["bought"]) ** 2).mean()),
+    )
+
+
+@in_house_style
+def next_order_calibration(tenths: pd.DataFrame, context: Context) -> Plot:
+    """Draw how customers spread over the tenths of the predicted time until their next order.
+
+    It is the histogram of the probability integral transform: even if the distributions are right.
+
+    Source:
+        Czado, Gneiting, Held (2009), Predictive Model Assessment for Count Data, Biometrics 65(4).
+    """
+    source = source_of(context, METRICS)
+    if tenths.empty:
+        return words(
+            "No predicted date of a next order can be checked yet",
+            "A check needs a served model that predicts such dates, and a past cut-off with a "
+            f"complete outcome of {counted(context.horizon_days, 'day')}.",
+            source,
+        )
+    frame = tenths.assign(share=tenths["share"].astype(float))
+    weighted = frame["share"] * frame["customers"]
+    mean = weighted.groupby(frame["tenth"]).sum() / frame.groupby("tenth")["customers"].sum()
+    early = float(mean.iloc[:5].sum())
+    figure = page(
+        f"{number(early, '%')} of customers fall into the earlier half of the predicted times of "
+        "their next order; half should",
+        "Customers by the predicted probability of an order up to the time of the actual one. "
+        f"{model_and_cutoffs(context, frame)}",
+        f"{source} Dots: single cut-offs. Customers without an order in the "
+        f"{counted(context.horizon_days, 'day')} are spread over the probabilities beyond.",
+        height=4.6,
+    )
+    axes = figure.subplots()
+    axes.bar(mean.index, mean, width=0.86, color=MAIN)
+    axes.scatter(frame["tenth"] + 0.3, frame["share"], s=10, color=ACCENT, zorder=3)
+    highest = frame.groupby("tenth")["share"].max()
+    for tenth, share, top in zip(mean.index, mean, np.maximum(highest, mean), strict=True):
+        label(axes, number(share, "%"), (tenth, top), "above", bbox=None)
+    axes.axhline(0.1, color=INK, linewidth=1.0)
+    axes.set_title("Share of customers (line: as predicted)")
+    axes.set_xticks(
+        mean.index, [f"{10 * tenth - 10}\N{EN DASH}{10 * tenth}%" for tenth in mean.index]
+    )
+    axes.set_xlabel(
+        "Predicted probability of an order up to the actual one: early left, late right"
+    )
+    axes.margins(y=0.12)
+    number_axis(axes.yaxis, "%")
+    return plot(
+        figure,
+        len(frame),
+        model_name=context.served_model,
+        cutoffs=int(frame["cutoff_date"].nunique()),
+        share_in_earlier_half=early,
+        largest_share=float(mean.max()),
+        smallest_share=float(mean.min()),
     )
 
 

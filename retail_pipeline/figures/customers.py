@@ -374,23 +374,26 @@ def _draw_cells(axes: Axes, cells: pd.DataFrame, currency: str) -> None:
     each = cells.assign(value=(cells["monetary"] / cells["customers"]).clip(lower=0.0))
     grid = each.pivot_table(index="f_score", columns="r_score", values="value")
     values = grid.reindex(index=scores[0], columns=scores[1]).to_numpy(float)
-    # Not the maximum: one big spender in an almost empty cell would make all others pale.
+    # Not the maximum: one big spender in an almost empty cell would make all others pale. The
+    # square root keeps the cells apart, as a few of them are worth many times the others.
     ceiling = max(float(np.nanpercentile(values, 98)), 1e-9)
-    mesh = heat_map(axes, values, ceiling, None)
+    mesh = heat_map(axes, np.sqrt(values), np.sqrt(ceiling), None)
     names = {}
     for cell in each.to_dict("records"):
         at = scores[0].index(cell["f_score"]), scores[1].index(cell["r_score"])
         names[at] = cell["rfm_segment"]
     for cell in each.to_dict("records"):
         row, column = scores[0].index(cell["f_score"]), scores[1].index(cell["r_score"])
-        ink, name = ink_on(SEQUENCE(min(cell["value"] / ceiling, 1.0))), cell["rfm_segment"]
+        shade = min(np.sqrt(cell["value"] / ceiling), 1.0)
+        ink, name = ink_on(SEQUENCE(shade)), cell["rfm_segment"]
         if name not in (names.get((row, column - 1)), names.get((row - 1, column))):
             place = (column + 0.06, row + 0.3)
             axes.text(*place, shortened(name, 19), color=ink, weight="bold", size=9.5)
         text = f"{counted(cell['customers'], 'customer')}\n{number(cell['monetary'], currency)}"
         axes.text(column + 0.06, row + 0.86, text, color=ink, size=8.5, linespacing=1.4)
     _draw_borders(axes, names)
-    color_scale(mesh, axes, [number(0, currency), f"{number(ceiling, currency)}\nor more"])
+    ends = [number(part * ceiling, currency) for part in (0.0, 0.25, 1.0)]
+    color_scale(mesh, axes, [*ends[:2], f"{ends[2]}\nor more"])
     rows = [_range(cells[cells["f_score"] == s], "frequency", "purchase") for s in scores[0]]
     columns = [_range(cells[cells["r_score"] == s], "recency", "day") for s in scores[1]]
     axes.set_yticks(np.arange(len(rows)) + 0.5, rows)

@@ -249,6 +249,19 @@ class Tables:
         )
         return Totals(groups, past)
 
+    @property
+    def next_order_calibration(self) -> "pd.DataFrame":
+        """Shares of customers by tenth of the predicted time until the next order.
+
+        `cutoff_date, customers, tenth, share`: ten rows per cut-off of the served model.
+        """
+        return self._query(
+            "select cutoff_date, customers, tenth, share::float8 as share "
+            "from clv.backtest_metrics cross join lateral jsonb_array_elements_text(next_order_pit)"
+            f" with ordinality as t (share, tenth) where {PAST_CUTOFFS} and model_name = %(model)s",
+            model=self.context.served_model,
+        )
+
     @cached_property
     def purchasing(self) -> Purchasing:
         """The purchase model's weeks and probabilities of this run; read once for two figures."""

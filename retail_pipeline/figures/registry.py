@@ -278,6 +278,17 @@ FIGURES = (
         ),
     ),
     Figure(
+        "next_order_calibration",
+        "calibration",
+        "Customers by tenth of the predicted time until their next order, out-of-time.",
+        _METRICS,
+        how_to_read=(
+            "If the predicted dates are right, each bar is at 10 %. Higher bars on the left say "
+            "that orders come earlier than predicted, on the right later or not at all, on both "
+            "sides that the predicted times are too narrow."
+        ),
+    ),
+    Figure(
         "realised_against_predicted",
         "accuracy",
         "Predictions of earlier dates against actual net revenue, once the horizon is over.",

@@ -67,23 +67,22 @@ def bias_by_cutoff(totals: Totals, context: Context) -> Plot:
     past = _past(totals, context)
     if past.empty:
         return no_outcome(context, source)
-    ratios = past["predicted_value"] / past["actual_value"]
-    error = float(np.expm1(np.abs(np.log(ratios)).mean()))
+    past = past.assign(ratio=past["predicted_value"] / past["actual_value"])
     season = _same_season(past, context)
     figure = page(
-        _bias_title(error, ratios, season, context),
+        _bias_title(past, season, context),
         f"Predicted ÷ actual net revenue of all customers over "
         f"{counted(context.horizon_days, 'day')}. {_tested(past, context)}",
         f"{source} At 1 the total was right; the scale has equal distances for equal ratios.",
         height=4.6,
     )
-    _draw_bias(figure.subplots(), past.assign(ratio=ratios), season)
-    same = {} if season is None else {"bias_same_season": float(ratios[season])}
+    _draw_bias(figure.subplots(), past, season)
+    same = {} if season is None else {"bias_same_season": float(past["ratio"][season])}
     return plot(
         figure,
         len(past),
         cutoffs=len(past),
-        mean_absolute_log_bias=float(np.log1p(error)),
+        mean_bias=float(past["ratio"].mean()),
         **same,
     )
 
@@ -178,7 +177,7 @@ def _draw_fan(axes: Axes, past: pd.DataFrame, now: dict[str, float], context: Co
     axes.scatter([end], [now["predicted_value"]], color=MAIN, s=80, zorder=4, label="predicted")
     for name, side in (("upper_80", "above"), ("lower_80", "below")):
         label(axes, number(now[name], context.currency), (end, now[name]), side, color=MAIN)
-    value = number(now["predicted_value"], context.currency)
+    value = f" {number(now['predicted_value'], context.currency)}"
     label(axes, value, (end, now["predicted_value"]), color=MAIN, weight="bold", size=10)
     axes.set_title("Net revenue by date of the prediction")
     legend_above(axes)
@@ -207,19 +206,23 @@ def _date_axis(axes: Axes, days: Sequence[pd.Timestamp]) -> None:
     axes.xaxis.set_major_formatter(mdates.ConciseDateFormatter(locator, show_offset=False))
 
 
-def _bias_title(error: float, ratios: pd.Series, season: int | None, context: Context) -> str:
-    title = f"Past totals were off by {number(error, '%')} on average"
+def _bias_title(past: pd.DataFrame, season: int | None, context: Context) -> str:
+    """Return a title on the served model where it was tested, and on the season a year before."""
+    own = past[past["is_served"]] if past["is_served"].any() else past
+    error = float(np.expm1(np.abs(np.log(own["ratio"])).mean()))
+    title = f"Totals were off by {number(error, '%')} on average at {counted(len(own), 'cut-off')}"
     if season is None:
-        return f"{title}; no cut-off of the same season a year before was tested"
-    ratio = float(ratios[season])
-    high = "too high" if ratio > 1 else "too low"
-    off = f"{number(abs(ratio - 1), '%')} {high}" if abs(ratio - 1) >= 0.005 else "right"
-    return f"{title}; a year before {day(context.as_of)}, the total was {off}"
+        return f"{title}; none is of the same season a year before"
+    ratio = float(past["ratio"][season])
+    off = f"{number(abs(ratio - 1), '%')} too {'high' if ratio > 1 else 'low'}"
+    off = off if abs(ratio - 1) >= 0.005 else "right"
+    by = "" if past["is_served"][season] else f" by {model_in_words(past['model_name'][season])}"
+    return f"{title}; a year before {day(context.as_of)}, the total{by} was {off}"
 
 
 def _draw_bias(axes: Axes, past: pd.DataFrame, season: int | None) -> None:
     axes.set_yscale("log")
-    low, high = min(0.85, past["ratio"].min() / 1.15), max(1.2, past["ratio"].max() * 1.35)
+    low, high = min(0.85, past["ratio"].min() / 1.3), max(1.2, past["ratio"].max() * 1.35)
     axes.set_ylim(low, high)
     ticks = [tick for tick in (_FINE_TICKS if high / low < 6 else _TICKS) if low <= tick <= high]
     axes.yaxis.set_major_locator(FixedLocator(ticks))

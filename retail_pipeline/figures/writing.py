@@ -39,6 +39,7 @@ _FEATURES = {
     "mean_purchase_value": "mean purchase",
     "max_purchase_value": "largest purchase",
     "sd_purchase_value": "spread of purchase values",
+    "purchase_value_sum": "sum of purchase values",
     "first_purchase_value": "first purchase's value",
     "last_purchase_value": "last purchase's value",
     "gap_mean_days": "mean days between purchases",

@@ -259,7 +259,7 @@ def _figures(graph: Inventory, metadata: Metadata) -> list["Image"]:
 
 
 def _as_words(name: str) -> str:
-    return name.replace("_", " ").capitalize().replace("Rfm", "RFM")
+    return name.replace("_", " ").replace("cutoff", "cut-off").capitalize().replace("Rfm", "RFM")
 
 
 def _layers(graph: Inventory, metadata: Metadata) -> list["Layer"]:

@@ -122,6 +122,12 @@ def totals(
     return Totals(pd.DataFrame(rows, columns=columns), past)
 
 
+def tenths(shares: list[float], cutoffs: int = 1) -> pd.DataFrame:
+    days = pd.date_range("2010-03-01", periods=cutoffs, freq="MS")
+    rows = [(day, 20, n, share) for day in days for n, share in enumerate(shares, start=1)]
+    return pd.DataFrame(rows, columns=["cutoff_date", "customers", "tenth", "share"])
+
+
 def purchasing(weeks: int, purchases: int, most: int = 40) -> Purchasing:
     """Return as many weeks, the last half after the cut-off, and a grid of histories."""
     starts = pd.date_range("2010-06-01", periods=weeks, freq="7D")
@@ -204,6 +210,7 @@ COHORTS = [
 ]
 
 EMPTY: dict[str, Callable[[], Any]] = {
+    "next_order_calibration": lambda: tenths([]),
     "revenue_by_category": lambda: categories({None: 5.0}),
     "cohort_value": lambda: retention([]),
     "total_with_range": lambda: totals({}, []),
@@ -235,6 +242,7 @@ EMPTY: dict[str, Callable[[], Any]] = {
 """Return empty data."""
 
 ONE: dict[str, Callable[[], Any]] = {
+    "next_order_calibration": lambda: tenths([1.0, *[0.0] * 9]),
     "revenue_by_category": lambda: categories({"a": 5.0}, "2011-05-31"),
     "cohort_value": lambda: retention([("2011-04-01", 0, 1, 1), ("2011-04-01", 1, 1, 0)]),
     "total_with_range": lambda: totals({"all": {"all": 5.0}}, []),
@@ -266,6 +274,7 @@ ONE: dict[str, Callable[[], Any]] = {
 """Return data of one customer, day, model or group."""
 
 FEW: dict[str, Callable[[], Any]] = {
+    "next_order_calibration": lambda: tenths([0.19, 0.01] * 5, 2),
     "revenue_by_category": lambda: categories({"a": 5.0, None: 2.0, "b": -1.0}),
     "cohort_value": lambda: retention(COHORTS),
     "total_with_range": lambda: totals({"all": {"all": 700.0}}, [1.3, 0.9, 1.0]),
@@ -301,6 +310,7 @@ FEW: dict[str, Callable[[], Any]] = {
 """Return data of 20 customers."""
 
 CROWDED: dict[str, Callable[[], Any]] = {
+    "next_order_calibration": lambda: tenths([0.1] * 10, 12),
     "revenue_by_category": lambda: categories(
         {f"a category with a very long name {i}": 1e9 / (i + 1) for i in range(40)}
     ),

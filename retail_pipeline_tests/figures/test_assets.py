@@ -32,6 +32,7 @@ OF_PAST_OUTCOMES = {
     "interval_coverage",
     "activity_reliability",
     "bias_by_cutoff",
+    "next_order_calibration",
     "model_comparison",
     "model_differences",
 }
@@ -146,6 +147,7 @@ def add_backtest(database: Database, cutoff: date) -> None:
             "normalized_gini": [0.8, None],
             "tweedie_deviance": [2.0, 9.0],
             "bias": [1.0, 1.1],
+            "next_order_pit": [[0.2, 0.0] * 5, None],
             "as_of_date": AS_OF,
         }
     )
@@ -192,8 +194,9 @@ def test_every_figure_is_kept_and_shown_even_without_a_past_outcome(
     assert shown["segments"]["predicted_value"] == 190.0
     assert shown["total_with_range"]["upper_80"] == 240.0
     assert shown["value_by_group"]["top_group"] == "France"
-    for name in OF_PAST_OUTCOMES:
+    for name in OF_PAST_OUTCOMES - {"next_order_calibration"}:
         assert "No past prediction" in shown[name]["drawn"]
+    assert "No predicted date" in shown["next_order_calibration"]["drawn"]
     assert "No served prediction" in shown["realised_against_predicted"]["drawn"]
     assert "no earlier month" in shown["segment_movement"]["drawn"]
 
@@ -210,6 +213,8 @@ def test_the_backtest_of_the_served_model_over_the_runs_cutoffs_is_drawn(
     assert shown["model_comparison"]["validated"] == "yes"
     assert shown["model_comparison"]["best_by_deviance"] == "last_window"
     assert shown["gain_curve"]["cutoffs"] == 2
+    assert shown["next_order_calibration"]["share_in_earlier_half"] == pytest.approx(0.6)
+    assert shown["bias_by_cutoff"]["mean_bias"] == 1.0
     assert all("drawn" not in shown[name] for name in OF_PAST_OUTCOMES)
 
 

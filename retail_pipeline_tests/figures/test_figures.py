@@ -244,6 +244,42 @@ SENTENCES = [
     ),
     ("drift", frames.drift({"a": 0.05, "b": 0.4}), {}, "1 of 2 distributions has changed much"),
     (
+        "bias_by_cutoff",  # the season's cut-off, 1 Jun 2010, is the first of seven
+        frames.totals({}, [1.5, *[1.0] * 6]),
+        {},
+        "off by 6% on average at 7 cut-offs; a year before 1 Jun 2011, the total was 50% too high",
+    ),
+    (
+        "bias_by_cutoff",
+        frames.totals({}, [1.0] * 6),
+        {},
+        "off by 0% on average at 6 cut-offs; none is of the same season a year before",
+    ),
+    (
+        "value_by_group",
+        frames.totals({"country": {"France": 60.0, "Spain": 20.0}}, []),
+        {},
+        "“France” are predicted to spend £60, 75% of the total",
+    ),
+    (
+        "value_by_group",
+        frames.totals({"channel": {"web": 0.0}}, []),
+        {},
+        "The data have no country",
+    ),
+    (
+        "revenue_by_category",
+        frames.categories({"a": 10.0}, "2011-03-01"),
+        {},
+        "Net revenue of the 92 days before 1 Jun 2011",
+    ),
+    (
+        "purchase_tracking",
+        frames.purchasing(2, 2, 100),
+        {},
+        "In the 1 week after 8 Jun 2010, customers bought 20 times again; Pareto/NBD expected 19",
+    ),
+    (
         "drift",
         frames.drift({"a": 0.6}, chance=0.8),
         {},
@@ -339,6 +375,26 @@ NUMBERS = [
         frames.metrics({"pareto_nbd_gamma_gamma": 20.0, "b": 30.0, "c": 5.0}),
         {"reference": "pareto_nbd_gamma_gamma", "closest": "b", "closest_mean_difference": 0.5},
     ),
+    (
+        "total_with_range",
+        frames.totals({"all": {"all": 700.0}, "country": {"France": 9.0}}, [1.2, 0.9]),
+        {"predicted_value": 700, "lower_80": 560, "upper_80": 910, "past_cutoffs": 2},
+    ),
+    (
+        "bias_by_cutoff",
+        frames.totals({}, [1.5, *[1.0] * 6]),
+        {"cutoffs": 7, "mean_bias": 7.5 / 7, "bias_same_season": 1.5},
+    ),
+    (
+        "revenue_by_category",
+        frames.categories({"a": 10.0, None: 30.0}),
+        {"categories": 2, "top_category": "(no category)", "top_category_share": 0.75},
+    ),
+    (
+        "next_order_calibration",
+        frames.tenths([0.2, 0.1, 0.1, 0.1, 0.1, 0.0, 0.1, 0.1, 0.1, 0.1], 2),
+        {"share_in_earlier_half": 0.6, "largest_share": 0.2, "smallest_share": 0.0, "cutoffs": 2},
+    ),
     ("coefficients", frames.terms({"a": 0.5, "b": -2.0}), {"largest": "b", "features": 2}),
     ("decision_tree", frames.tree(2), {"groups": 4, "best_group_share_of_customers": 0.25}),
     ("feature_importance", frames.importance({"a": 0.1, "b": 0.4}), {"most_important": "b"}),
@@ -382,6 +438,38 @@ def test_retention_leaves_out_months_that_are_not_over_and_draws_none_as_zero():
     )
     np.testing.assert_allclose(upper, [[0.0, 0.1], [0.1, np.nan]])
     np.testing.assert_allclose(lower, [[3 / 40, 0.1]])
+
+
+def test_a_cohorts_value_ends_with_the_month_that_is_over_for_all_of_its_customers():
+    lines = {
+        line.get_label(): line.get_xydata()
+        for line in draw("cohort_value", frames.retention(frames.COHORTS)).figure.axes[0].lines
+    }
+    assert set(lines) == {"2011 Q1  (10)", "2011 Q2  (37)"}
+    np.testing.assert_allclose(lines["2011 Q1  (10)"], [(0, 10), (1, 15), (2, 16)])
+    np.testing.assert_allclose(lines["2011 Q2  (37)"], [(0, 10)])
+
+
+def test_where_a_seasonal_model_was_not_tested_the_one_without_season_stands_in_hollow():
+    other = frames.totals({"all": {"all": 9.0}}, [1.5] * 7, "boosted_pareto_nbd")
+    served = frames.totals({}, [1.1] * 2, "seasonal_boosted_pareto_nbd").past
+    data = other._replace(past=pd.concat([other.past, served]))
+    context = replace(CONTEXT, served="seasonal_boosted_pareto_nbd")
+    drawn = draw("bias_by_cutoff", data, context)
+    assert drawn.numbers["mean_bias"] == pytest.approx((5 * 1.5 + 2 * 1.1) / 7)
+    words = words_in(drawn.figure)
+    assert "off by 10% on average at 2 cut-offs" in words
+    assert "(hollow: Boosted Pareto/NBD)" in words
+    assert "the total by Boosted Pareto/NBD was 50% too high" in words
+    faces = drawn.figure.axes[0].collections[1].get_facecolors()
+    assert [to_hex(face).upper() for face in faces] == ["#FFFFFF"] * 5 + [MAIN] * 2
+
+
+def test_the_border_of_even_odds_parts_the_cells_below_one_half():
+    data = frames.purchasing(2, 5)
+    border = draw("recency_frequency", data).figure.axes[0].lines[0].get_xdata()[:-1]
+    alive = data.cells.pivot(index="purchases", columns="days_since_last")["probability_alive"]
+    assert border.tolist() == (alive >= 0.5).sum(axis=1).tolist()[::-1]
 
 
 def test_of_many_cohorts_the_row_of_all_is_seen():
