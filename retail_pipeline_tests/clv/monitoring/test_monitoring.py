@@ -234,7 +234,7 @@ def served(server_url: str, migrated_template: str) -> Iterator[Database]:
     with fresh_database(server_url, migrated_template) as database:
         fill(database, ENTRIES, FEATURES)
         database.execute("create table warehouse.revenue_daily as select 'GBP' as currency")
-        run(database, AssetSelection.groups("clv") - only("backtest"))
+        run(database, AssetSelection.groups("clv") - only("backtest", "purchase_tracking"))
         yield database
 
 
@@ -285,7 +285,11 @@ def test_where_nothing_has_come_due_rows_of_before_go(
     first = date(2020, 4, 1)
     fill(database, ENTRIES, world.features(ENTRIES, [first]))
     database.execute("create table warehouse.revenue_daily as select null::text as currency")
-    run(database, AssetSelection.groups("clv") - only("backtest", *ASSETS), first)
+    run(
+        database,
+        AssetSelection.groups("clv") - only("backtest", "purchase_tracking", *ASSETS),
+        first,
+    )
     database.execute(
         "insert into clv.feature_importance values "
         f"('{first}', {HORIZON}, 'recency', 'mean', '2020-01-01', 70, 3, 0.4, 0.01, 0.2)"
