@@ -164,7 +164,7 @@ def _quality(facts: RunFacts) -> list[Block]:
         latest = facts.uncertainty
         blocks.append(
             table(
-                f"The same at the latest cut-off, {latest['cutoff_date'].iloc[0]:%Y-%m-%d}, with "
+                f"Metrics at the latest cut-off, {latest['cutoff_date'].iloc[0]:%Y-%m-%d}, with "
                 "95 % intervals (bootstrap over customers)",
                 latest.assign(name=latest["metric"].map(names)),
                 {

@@ -96,9 +96,8 @@ def totals(step: Step) -> tuple[int, dict[str, Any]]:
         replace_where=step.at,
     )
     whole = table[everyone].iloc[0]
-    shown = table.drop(
-        columns=["as_of_date", "horizon_days", "model_version", "model_year_ago"]
-    ).round(0)
+    dated = ["as_of_date", "horizon_days", "model_version", "model_year_ago"]
+    shown = table.drop(columns=dated).round(0).convert_dtypes()
     return rows, {
         **{name: float(whole[name]) for name in ("predicted_value", "lower_80", "upper_80")},
         **{f"{name}": float(value) for name, value in year_ago.items()},
@@ -108,17 +107,19 @@ def totals(step: Step) -> tuple[int, dict[str, Any]]:
     }
 
 
-def _spans(table: "pd.DataFrame") -> "pd.DataFrame":
-    """Return groups, the largest first, with their totals and ranges as numbers and as marks."""
+def _spans(groups: "pd.DataFrame") -> "pd.DataFrame":
+    """Return groups, the largest first, with their totals, and these and their ranges as marks."""
     from retail_pipeline.wording import span
 
     numbers = ["lower_80", "predicted_value", "upper_80"]
-    shown = table.sort_values("predicted_value", ascending=False)[["group_value", *numbers]]
+    shown = groups.sort_values("predicted_value", ascending=False)[["group_value", *numbers]]
     most = float(shown["upper_80"].max())
-    lines = [
-        f"`{span(low, value, high, most)}`" for low, value, high in shown[numbers].to_numpy(float)
+    marks = [
+        f"`{span(low, value, high, most, width=20)}`"
+        for low, value, high in shown[numbers].to_numpy(float)
     ]
-    return shown.round(0).assign(range=lines)
+    shown.insert(1, "total and 80 % range", marks)
+    return shown.drop(columns=["lower_80", "upper_80"]).round(0).convert_dtypes()
 
 
 @clv_asset("clv/predictions")
