@@ -200,7 +200,9 @@ def _doubts(run: RunFacts, results: Sequence[CheckResult]) -> list[Block]:
     for each in doubted[:MOST_DOUBTS]:
         finding = shorten(each.description or "no description", LONGEST_DOUBT, placeholder=" …")
         name = f"{each.asset}, {each.check}"
-        words.append(f"{finding[0].upper()}{finding[1:]} ({each.outcome}: {name})")
+        if finding.split()[0].isalpha():  # not a name such as pareto_nbd
+            finding = finding[0].upper() + finding[1:]
+        words.append(f"{finding} ({each.outcome}: {name})")
     if len(doubted) > MOST_DOUBTS:
         words.append(f"{len(doubted) - MOST_DOUBTS} more are under Data checks.")
     if not words:
