@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from retail_pipeline.errors import UsageError
 from retail_pipeline.reading_options import ReadingOptions
@@ -13,7 +15,11 @@ from retail_pipeline.retail_api import source_id
 from retail_pipeline.retail_api.records import exact_sum
 from retail_pipeline.retail_api.source.column_names import fitting_profile
 from retail_pipeline.retail_api.source.lines import read_lines
-from retail_pipeline.retail_api.source.orders import TransactionsFile, read_transactions_file
+from retail_pipeline.retail_api.source.orders import (
+    TransactionsFile,
+    read_transactions_file,
+    settled_lines,
+)
 from retail_pipeline.retail_api.source.profiles import FOLDER, load_profile, shipped
 from retail_pipeline.settings import FileSource, parse_file
 
@@ -138,6 +144,60 @@ def test_a_profile_reads_its_export(tmp_path: Path, name: str) -> None:
     assert file.records.transactions["transacted_at"].dt.year.eq(2024).all()
     [guest] = [loss for loss in file.losses if loss.treatment == "no customer"]
     assert (guest.lines, guest.net_amount) == (1, 20)
+
+
+@pytest.mark.parametrize("name", shipped())
+@given(data=st.data())
+@settings(
+    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+def test_lines_and_money_of_a_dirty_export_are_used_or_told(
+    tmp_path: Path, name: str, data: st.DataObject
+) -> None:
+    profile = load_profile(name)
+    words = (*profile.left_out.get("status", ()), *profile.refunded, "paid")
+    rows = data.draw(st.lists(dirty_lines(words), min_size=1, max_size=8))
+    columns = {at: profile.columns[at][0] for at in rows[0] if at in profile.columns}
+    if profile.line_total is None:
+        columns["amount"] = profile.columns["amount"][0]
+    frame = pd.DataFrame(rows)
+    frame["amount"] = [
+        format(value, "f") if value is not None else "?" for value in map(worth, rows)
+    ]
+    frame[list(columns)].rename(columns=columns).to_csv(tmp_path / "export.csv", index=False)
+    options = ReadingOptions(profile=name, accept_loss=1.0)
+    try:
+        found = read_lines(tmp_path / "export.csv", options)
+    except UsageError as error:
+        assert "can be used" in str(error) or "has no lines" in str(error)
+        return
+    used = settled_lines(found.good)
+    lost = [loss for loss in found.losses if loss.treatment != "nulled"]
+    assert found.count == len(rows)
+    assert len(used) - found.file.refunds + sum(loss.lines for loss in lost) == len(rows)
+    refunded = exact_sum(used["amount"].to_numpy()[len(used) - found.file.refunds :])
+    told = exact_sum(used["amount"].to_numpy()) - refunded + sum(loss.net_amount for loss in lost)
+    assert refunded <= 0
+    assert told == sum(filter(None, map(worth, rows)))
+
+
+def dirty_lines(statuses: tuple[str, ...]) -> st.SearchStrategy[dict[str, str]]:
+    """Lines by standard column names; each value may be missing or unreadable."""
+    return st.fixed_dictionaries(
+        {
+            "order_id": st.sampled_from(["1", "2", ""]),
+            "customer_id": st.sampled_from(["a", "b", "NA", ""]),
+            "ts": st.sampled_from(["2024-01-13 10:00:00", "2024-02-28", "never", ""]),
+            "quantity": st.sampled_from(["1", "3", "some", ""]),
+            "unit_price": st.sampled_from(["4.1", "10.25", "much", ""]),
+            "status": st.sampled_from([*statuses, ""]),
+        }
+    )
+
+
+def worth(line: dict[str, str]) -> Decimal | None:
+    known = line["quantity"].isdigit() and line["unit_price"][-1:].isdigit()
+    return Decimal(line["quantity"]) * Decimal(line["unit_price"]) if known else None
 
 
 def test_every_shipped_profile_is_tried_and_its_export_suggests_it(tmp_path: Path) -> None:

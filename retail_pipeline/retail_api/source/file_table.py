@@ -5,8 +5,9 @@
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 import pyarrow as pa
@@ -37,7 +38,7 @@ class FileTable:
         lines: The line number of each row, 1-based after the header.
         unusable: Rows that cannot be split into values.
         left_out: Lines that a rule of the profile does not count as sales; not in the table.
-        refunds: The number of rows that no line has: the returns of refunded orders.
+        refunds: The number of rows that no line has, the last ones: the returns of refunded lines.
         words: How the file is read, such as "CSV, values separated by semicolons".
         columns: The file's name of each column, by its standard name.
     """
@@ -56,6 +57,16 @@ class FileTable:
         """The number of lines of the file."""
         gone = sum(len(each.lines) for each in self.left_out)
         return self.table.num_rows - self.refunds + gone + len(self.unusable)
+
+    def with_refunds(self, kept: np.ndarray) -> Self:
+        """Return the file with some of its refunds, by a mask of them."""
+        rows = np.append(np.ones(self.table.num_rows - self.refunds, dtype=bool), kept)
+        return replace(
+            self,
+            table=self.table.filter(pa.array(rows)),
+            lines=self.lines[rows],
+            refunds=int(kept.sum()),
+        )
 
     def column(self, name: str) -> pa.ChunkedArray | None:
         """Return a column; None if the file has no such column or the column is empty."""

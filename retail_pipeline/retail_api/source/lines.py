@@ -108,14 +108,17 @@ def read_lines(path: Path, options: ReadingOptions) -> FileLines:
     file = read_table(path, options)
     if not file.count:
         raise UsageError(f"the transactions file {path} has no lines")
-    parsed = _parsed(file, options)
-    good = ~np.any([fault.lines for fault in parsed.faults], axis=0)
+    parsed, good = _validated(file, options)
+    refunds = good[len(good) - file.refunds :]
+    if not refunds.all():  # their lines are rejected, and without a sale there is no refund
+        file = file.with_refunds(refunds)
+        parsed, good = _validated(file, options)
     rejected = _rejected(parsed)
     if not good.any():
-        first = rejected.iloc[0]
+        told = [f"line {row.line:,}: {row.reason}" for row in rejected.head(1).itertuples()]
+        told += [f"{len(rule.lines):,} are left out: {rule.reason}" for rule in file.left_out[:3]]
         raise UsageError(
-            f"none of the {file.count:,} lines of {path} can be used; line {first['line']:,}: "
-            f"{first['reason']}"
+            f"none of the {file.count:,} lines of {path} can be used; {'; '.join(told)}"
         )
     nulls = {name: good & _nulled(parsed, name) for name in NUMBERS[1:]}
     _refuse_losses(parsed, rejected, nulls, options.accept_loss)
@@ -154,6 +157,12 @@ def last_day(path: Path, options: ReadingOptions) -> date:
     if not len(known):
         raise UsageError(f"the column ts of {path} has no valid time; use 2011-06-01 12:30:00")
     return known.max().astype("datetime64[D]").item()
+
+
+def _validated(file: FileTable, options: ReadingOptions) -> tuple[_Parsed, np.ndarray]:
+    """Return the parsed rows of a file, and a mask of the valid ones."""
+    parsed = _parsed(file, options)
+    return parsed, ~np.any([fault.lines for fault in parsed.faults], axis=0)
 
 
 def _parsed(file: FileTable, options: ReadingOptions) -> _Parsed:
@@ -226,7 +235,14 @@ def _losses(parsed: _Parsed, rejected: pd.DataFrame, nulls: dict[str, np.ndarray
         *losses_by_reason("rejected", rejected[~is_guest]),
         *losses_by_reason("no customer", rejected[is_guest]),
         *(
-            Loss("left out", rule.reason, len(rule.lines), rule.amount, 0, int(rule.lines.min()))
+            Loss(
+                "left out",
+                rule.reason,
+                len(rule.lines),
+                rule.amount,
+                rule.unknown_amounts,
+                int(rule.lines.min()),
+            )
             for rule in parsed.file.left_out
         ),
         *(

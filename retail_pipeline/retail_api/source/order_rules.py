@@ -32,11 +32,13 @@ class LeftOut:
         reason: The column and its value, such as "status is pending".
         lines: Their line numbers in the file.
         amount: The sum of their readable amounts.
+        unknown_amounts: The number of lines whose amount cannot be read.
     """
 
     reason: str
     lines: np.ndarray
     amount: Decimal
+    unknown_amounts: int
 
 
 @dataclass(frozen=True)
@@ -135,9 +137,11 @@ def _left_out(
             hit &= ~gone
             if hit.any():
                 amounts = _numbers(table, "amount", path, decimal)[hit]
-                money = exact_sum(amounts[np.isfinite(amounts)])
+                known = np.isfinite(amounts)
                 reason = f"{name} is filled" if is_any else f"{name} is {word}"
-                left_out.append(LeftOut(reason, lines[hit], money))
+                left_out.append(
+                    LeftOut(reason, lines[hit], exact_sum(amounts[known]), int((~known).sum()))
+                )
                 gone |= hit
     return table.filter(pa.array(~gone)), lines[~gone], left_out
 
