@@ -21,25 +21,28 @@ _COMPARED = (
 
 @clv_check("drift")
 def predictions_are_stable(step: Step) -> dg.AssetCheckResult:
-    """Predicted values are distributed as in the backtest and as served before (index < .25)."""
+    """Predicted values are distributed as those served before (stability index below .25).
+
+    The index against the backtest's latest cut-off is only listed: that cut-off lies a horizon
+    back, in another season and a younger shop, so it differs with nothing wrong.
+    """
     from retail_pipeline.clv.monitoring.stability import CHANGED
 
     found = step.row(
-        "select count(*) as compared, count(*) filter (where is_changed) as changed, "
-        "max(stability_index) filter (where reference = 'training') as training, "
-        "max(stability_index) filter (where reference = 'previous') as previous "
+        "select max(stability_index) filter (where reference = 'training') as training, "
+        "max(stability_index) filter (where reference = 'previous') as previous, "
+        "bool_or(is_changed) filter (where reference = 'previous') as is_changed "
         f"from {_COMPARED} where quantity = 'predicted_value'",
         bar=CHANGED,
     )
-    if not found["compared"]:
+    if found["previous"] is None:
         return passed(found, NOTHING_YET)
-    if found["changed"]:
-        index = max(found[name] or 0.0 for name in ("training", "previous"))
+    if found["is_changed"]:
         return warned(
             found,
-            f"predicted values are distributed otherwise than before (stability index {index:.2f}, "
-            f"limit {CHANGED}): look in the figure drift which features moved, and check that the "
-            "latest sales are complete",
+            "predicted values are distributed otherwise than those served before (stability index "
+            f"{found['previous']:.2f}, limit {CHANGED}): look in the figure drift which features "
+            "moved, and check that the latest sales are complete",
         )
     return passed(found)
 

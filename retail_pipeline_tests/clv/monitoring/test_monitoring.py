@@ -259,6 +259,9 @@ def test_a_run_explains_weighs_and_compares(served: Database) -> None:
     moved = served.read("clv.drift")
     assert set(moved["reference"]) == {"training", "previous"}
     assert {"predicted_value", "recency_days", "country"} <= set(moved["quantity"])
+    served.execute("update clv.drift set stability_index = 9 where quantity = 'predicted_value'")
+    stable = results(run(served, MONITORING_CHECKS))["predictions_are_stable"]
+    assert (stable.passed, stable.description) == (True, NOTHING_YET)  # a first run
 
     run(served, only(*ASSETS))
     pd.testing.assert_frame_equal(
@@ -348,7 +351,8 @@ def results(result: ExecuteInProcessResult) -> dict[str, AssetCheckEvaluation]:
 
 def test_the_checks_see_harm(served: Database) -> None:
     for check, harm in {
-        "predictions_are_stable": "update clv.drift set stability_index = 9 where is_prediction",
+        "predictions_are_stable": "update clv.drift set stability_index = 9, "
+        "reference = 'previous' where is_prediction",
         "features_are_stable": "update clv.drift set stability_index = 9 "
         "where quantity = 'mean_purchase_value' and reference = 'previous'",
         "what_was_predicted_came": "update clv.realised_predictions set realised_value = 0",
