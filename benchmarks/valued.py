@@ -187,7 +187,7 @@ def _total_range(found: Valuation, entries: pd.DataFrame) -> dict[str, Any]:
     sums = sums[(sums > 0).all(axis=1)].reset_index().sort_values("cutoff_date", ascending=False)
     tests = sums.assign(
         bias=sums["predicted_value"] / sums["actual_value"],
-        history_days=(sums["cutoff_date"] - entries["date_day"].min()).dt.days,
+        history_days=(pd.to_datetime(sums["cutoff_date"]) - entries["date_day"].min()).dt.days,
     )
     levels = totals.level_draws(tests, pd.Timestamp(found.as_of), name in WITHOUT_SEASON)
     served = next(c.model for c in found.candidates if c.model_name == name)

@@ -24,7 +24,8 @@ DRAWS: Final = 400
 _SEED = 20_231
 _CUSTOMERS_AT_ONCE = 4_000
 _USUAL_SPREAD = 0.10
-"""Standard deviation of the logarithm of a level without past cut-offs."""
+_USUAL_SEASONAL_SPREAD = 0.05
+"""Standard deviations of the logarithm of a level without past cut-offs."""
 
 _USUAL_COUNTS_AS = 2.0
 """Number of cut-offs that the usual spread counts as."""
@@ -71,8 +72,9 @@ def level_draws(tests: pd.DataFrame, as_of: pd.Timestamp, is_seasonal: bool) -> 
     """Return `DRAWS` levels: random ratios of actual to predicted total, shared by all groups.
 
     Levels are lognormal around the mean error of the tests, shrunk toward 0 if they are few. For a
-    model without season, tests of the same season have a higher weight. A seasonal model estimates
-    the season better with a longer history, so its past errors are scaled to the present history.
+    model without season, tests of the same season have a higher weight. A seasonal model takes the
+    season from the cut-off a year before, and the less history that one had, the larger the error:
+    so past errors are multiplied by the history before it then over that of today.
 
     Args:
         tests: `cutoff_date`, `bias` (predicted over actual total) and `history_days` (days of
@@ -82,16 +84,17 @@ def level_draws(tests: pd.DataFrame, as_of: pd.Timestamp, is_seasonal: bool) -> 
     """
     errors = -np.log(tests["bias"].to_numpy(float))
     weights = np.ones(len(errors))
+    usual = _USUAL_SEASONAL_SPREAD if is_seasonal else _USUAL_SPREAD
     if is_seasonal and len(errors):
         then = tests["history_days"].to_numpy(float)
         now = then + (as_of - tests["cutoff_date"]).dt.days.to_numpy(float)
-        errors = errors * np.sqrt(np.maximum(then - 365, 30) / np.maximum(now - 365, 30))
+        errors = errors * np.maximum(then - 365, 30) / np.maximum(now - 365, 30)
     elif len(errors):
         apart = np.abs((tests["cutoff_date"].dt.month.to_numpy() - as_of.month + 6) % 12 - 6)
         weights = 1 + _SAME_SEASON * np.exp(-(apart.astype(float) ** 2))
     counted = weights.sum() + _USUAL_COUNTS_AS
     center = float(weights @ errors) / counted
-    spread = weights @ np.square(errors - center) + _USUAL_COUNTS_AS * _USUAL_SPREAD**2
+    spread = weights @ np.square(errors - center) + _USUAL_COUNTS_AS * usual**2
     deviation = float(np.sqrt(spread / counted))
     normal = np.random.default_rng(_SEED + 1).standard_normal(DRAWS)
     return np.exp(center + deviation * normal)

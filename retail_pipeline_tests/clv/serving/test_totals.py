@@ -85,7 +85,18 @@ def test_levels_follow_the_tests_of_the_season() -> None:
     assert rough.std() > 2 * flat.std()
     untested = totals.level_draws(past_tests([]), DAY, is_seasonal=False)
     assert untested.std() == pytest.approx(0.1, rel=0.2)
+    seasonal = totals.level_draws(past_tests([]), DAY, is_seasonal=True)
+    assert seasonal.std() == pytest.approx(0.05, rel=0.2)
     assert np.array_equal(flat, totals.level_draws(past_tests([1.0] * 8), DAY, is_seasonal=True))
+
+
+def test_errors_of_a_season_known_from_little_history_count_less() -> None:
+    """The same errors, made with two years of history more, are the errors of today."""
+    early, late = (
+        past_tests([1.2, 0.8, 1.2]).assign(history_days=days) for days in (400, 400 + 730)
+    )
+    spreads = [totals.level_draws(tests, DAY, is_seasonal=True).std() for tests in (early, late)]
+    assert spreads[0] < 0.6 * spreads[1]
 
 
 def test_a_year_before_is_the_nearest_tested_cutoff() -> None:
