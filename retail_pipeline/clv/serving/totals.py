@@ -24,7 +24,7 @@ DRAWS: Final = 400
 _SEED = 20_231
 _CUSTOMERS_AT_ONCE = 4_000
 _USUAL_SPREAD = 0.10
-_USUAL_SEASONAL_SPREAD = 0.05
+_USUAL_SEASONAL_SPREAD = 0.06
 """Standard deviations of the logarithm of a level without past cut-offs."""
 
 _USUAL_COUNTS_AS = 2.0
