@@ -112,6 +112,6 @@ def losses_in_words(losses: Sequence[Mapping[str, Any]], currency: str = "") -> 
 _TREATED: Final = {
     "rejected": "rejected, with {}",
     "left out": "left out by the profile, with {}",
-    "no customer": "of no customer rejected, with {}",
+    "no customer": "without a customer, counted as revenue only, with {}",
     "nulled": "used without a value",
 }

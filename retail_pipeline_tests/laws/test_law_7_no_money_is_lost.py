@@ -88,7 +88,11 @@ def _lines_that_count(path: Path) -> pd.DataFrame:
     lines = pd.read_csv(path, dtype=ids) if path.suffix == ".csv" else pd.read_parquet(path)
     lines = lines.rename(columns={"invoice": "order_id"})
     lines["ts"] = pd.to_datetime(lines["ts"])
-    lines = lines[lines["customer_id"].notna()]
+    order = lines["order_id"] + lines["ts"].dt.strftime("@%Y-%m-%d")  # an order has one day
+    lines = lines.assign(order_id=order)
+    # A line without a customer is a guest's, unless its order has one: then it is rejected.
+    named = lines["customer_id"].notna()
+    lines = lines[named | ~named.groupby(order).transform("any")]
     codes = pd.read_csv(CODE_LISTS).query("code_list == @CODE_LIST")["product_code"]
     products = lines["product_id"].str.upper()
     lines = lines.assign(
@@ -97,7 +101,6 @@ def _lines_that_count(path: Path) -> pd.DataFrame:
         is_excluded=products.isin(codes),
         country=lines["country"].fillna(""),
     )
-    lines["order_id"] += lines["ts"].dt.strftime("@%Y-%m-%d")  # an order has one day
     first = lines.groupby("order_id", sort=False)
     lines["ordered_at"] = first["ts"].transform("first")
     lines["country"] = first["country"].transform("first")

@@ -169,10 +169,11 @@ def test_lines_and_money_of_a_dirty_export_are_used_or_told(
     try:
         found = read_lines(tmp_path / "export.csv", options)
     except UsageError as error:
-        assert "can be used" in str(error) or "has no lines" in str(error)
+        known = ("can be used", "has no lines", "has a customer")
+        assert any(words in str(error) for words in known)
         return
     used = settled_lines(found.good)
-    lost = [loss for loss in found.losses if loss.treatment != "nulled"]
+    lost = [loss for loss in found.losses if loss.treatment in ("rejected", "left out")]
     assert found.count == len(rows)
     assert len(used) - found.file.refunds + sum(loss.lines for loss in lost) == len(rows)
     refunded = exact_sum(used["amount"].to_numpy()[len(used) - found.file.refunds :])

@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 
 from retail_pipeline.errors import UsageError
 from retail_pipeline.retail_api.source.numbers import LARGEST
-from retail_pipeline.retail_api.source.values import distinct_values, mask, shown
+from retail_pipeline.retail_api.source.values import mask, shown
 
 _LONGEST_ID = 512
 """Bytes of the longest id: a row of a PostgreSQL index has 2,704, and some have several ids."""
@@ -54,24 +54,14 @@ class Fault:
         return words, f"{words}: {shown(value)}" if self.shows else words
 
 
-class NoCustomer(Fault):
-    """The reason of lines without a customer; it names the word that stands for one."""
-
-    def reason(self, record: Mapping[str, Any]) -> tuple[str, str]:
-        """Return the reason twice."""
-        value = record.get(self.column)
-        blank = value is None or not str(value).strip()
-        return (f"{self.column} is missing" if blank else f"no customer ({str(value)[:40]})",) * 2
-
-
 def find_faults(
-    ids: Mapping[str, pa.Array],
+    ids: Mapping[str, pa.DictionaryArray],
     time: np.ndarray,
     amount: np.ndarray,
     unmarked: np.ndarray,
     missing_customer_words: Sequence[str],
-) -> list[Fault]:
-    """Return the reasons for which lines are not used; the last is that of guests.
+) -> tuple[list[Fault], np.ndarray]:
+    """Return the reasons for which lines are not used, and a mask of guests' lines.
 
     Args:
         ids: The columns of ids.
@@ -92,49 +82,56 @@ def find_faults(
         Fault("is_return", unmarked, "is neither yes nor no"),
         Fault("customer_id", nameless, "is no customer, but another line of its order has one"),
     ]
-    lost = np.any([fault.lines for fault in faults], axis=0)
-    return [*faults, NoCustomer("customer_id", guests & ~lost, "")]
+    faults = [fault for fault in faults if fault.lines.any()]
+    for fault in faults:
+        guests = guests & ~fault.lines
+    return faults, guests
 
 
-def _id_faults(name: str, ids: pa.Array) -> Iterator[Fault]:
+def _id_faults(name: str, ids: pa.DictionaryArray) -> Iterator[Fault]:
     """Yield the faults of a column of ids."""
-    distinct, at = distinct_values(pa.chunked_array([ids]))
-    nul = mask(pc.match_substring(distinct, "\0").fill_null(False))
-    yield Fault(name, nul[at], "holds a NUL character, which the database cannot store")
-    long = mask(pc.greater(pc.binary_length(distinct), _LONGEST_ID).fill_null(False))
-    yield Fault(name, long[at], f"is longer than {_LONGEST_ID} bytes")
+    distinct = ids.dictionary
+    bad = {
+        "has a NUL character, which no database stores": pc.match_substring(distinct, "\0"),
+        f"is longer than {_LONGEST_ID} bytes": pc.greater(pc.binary_length(distinct), _LONGEST_ID),
+    }
     if name != "product_id":
-        lost = mask(pc.match_substring_regex(distinct, _LOST_DIGITS).fill_null(False))
-        yield Fault(name, lost[at], "has lost its last digits in a spreadsheet")
+        lost = pc.match_substring_regex(distinct, _LOST_DIGITS)
+        bad["has lost its last digits in a spreadsheet"] = lost
+    for words, found in bad.items():
+        if pc.any(found).as_py():
+            yield Fault(name, mask(found.take(ids.indices).fill_null(False)), words)
 
 
-def _guests(ids: pa.Array, words: Sequence[str]) -> np.ndarray:
+def _guests(ids: pa.DictionaryArray, words: Sequence[str]) -> np.ndarray:
     """Return a mask of lines without a customer: a blank id, or one of the words.
 
     With any word, the ids 0 and -1 are those of guests where their lines are more than 10 times
     those of the next customer, or more than 5 % of all and more than 3 times.
     """
-    distinct, at = distinct_values(pa.chunked_array([ids]))
+    distinct = ids.dictionary
+    at = ids.indices.fill_null(len(distinct)).to_numpy()
     missing = mask(pc.is_in(pc.utf8_lower(distinct), pa.array(list(words), pa.string())))
-    missing |= mask(distinct.is_null())
     zeros = mask(pc.is_in(distinct, pa.array(_ZEROS)))
     if words and zeros.any():
-        lines = np.bincount(at, minlength=len(distinct))
+        lines = np.bincount(at, minlength=len(distinct))[: len(distinct)]
         next_customer = lines[~missing & ~zeros].max(initial=1)
         many = lines > _GUESTS_ANY_MULTIPLE * next_customer
         many |= (lines > _GUESTS_SHARE * len(at)) & (lines > _GUESTS_MULTIPLE * next_customer)
         missing |= zeros & many
-    return missing[at]
+    return np.append(missing, True)[at]
 
 
-def _carried_down(order_ids: pa.Array, time: np.ndarray, guests: np.ndarray) -> np.ndarray:
+def _carried_down(
+    order_ids: pa.DictionaryArray, time: np.ndarray, guests: np.ndarray
+) -> np.ndarray:
     """Return a mask of lines without a customer in orders of which other lines have one.
 
     They are no guests' lines: the file names the customer on one line of each order.
     """
     if not guests.any() or order_ids.null_count == len(order_ids):
         return np.zeros(len(guests), dtype=bool)
-    encoded = order_ids.dictionary_encode().indices.fill_null(-1).to_numpy()
+    encoded = order_ids.indices.fill_null(-1).to_numpy()
     orders = pd.DataFrame({"order": encoded, "day": time.astype("datetime64[D]"), "has": ~guests})
     has = orders.groupby(["order", "day"], dropna=False)["has"].transform("any").to_numpy()
     return guests & has & (encoded >= 0)

@@ -22,7 +22,6 @@ from retail_pipeline.retail_api.records import REJECTED_COLUMNS, categorical
 from retail_pipeline.retail_api.source import values
 from retail_pipeline.retail_api.source.faults import (
     Fault,
-    NoCustomer,
     find_faults,
     refuse_unknown_marks,
 )
@@ -31,6 +30,7 @@ from retail_pipeline.retail_api.source.losses import (
     USUAL_LIMIT,
     Facts,
     Loss,
+    Treatment,
     losses_by_reason,
     refuse_nulled_column,
     refuse_systematic_loss,
@@ -43,6 +43,7 @@ IDS = ("customer_id", "order_id", "product_id")
 NUMBERS = ("amount", "quantity", "unit_price")
 
 _EXAMPLES = 3
+_LONGEST_WORD = 40
 
 
 @dataclass(frozen=True)
@@ -50,9 +51,9 @@ class FileLines:
     """The valid and the rejected lines of a file.
 
     Attributes:
-        good: The valid lines in the file's order: `customer_id, order_id, product_id, country`
-            (categories of text), `time` (UTC), `amount` (net, finite), `quantity, unit_price` (NaN
-            if unknown), `is_return` (as marked in the file).
+        good: The valid lines in the file's order: `customer_id` (missing for guests), `order_id,
+            product_id, country` (categories of text), `time` (UTC), `amount` (net, finite),
+            `quantity, unit_price` (NaN if unknown), `is_return` (as marked in the file).
         currency: The only currency of the file, or None.
         rejected: The rejected lines: `record_hash, record, reason, line, transacted_at`.
         count: The number of lines in the file, valid and rejected.
@@ -84,15 +85,17 @@ class _Parsed:
         numbers: The columns of numbers.
         amount: The amount, negative for marked returns; NaN if invalid.
         is_return: As marked.
+        guests: A mask of the valid rows without a customer.
         faults: The reasons for which rows are not used.
     """
 
     file: FileTable
-    ids: dict[str, pa.Array]
+    ids: dict[str, pa.DictionaryArray]
     time: np.ndarray
     numbers: Numbers
     amount: np.ndarray
     is_return: np.ndarray
+    guests: np.ndarray
     faults: list[Fault]
 
 
@@ -114,19 +117,13 @@ def read_lines(path: Path, options: ReadingOptions) -> FileLines:
         file = file.with_refunds(refunds)
         parsed, good = _validated(file, options)
     rejected = _rejected(parsed)
-    if not good.any():
-        told = [f"line {row.line:,}: {row.reason}" for row in rejected.head(1).itertuples()]
-        told += [f"{len(rule.lines):,} are left out: {rule.reason}" for rule in file.left_out[:3]]
-        raise UsageError(
-            f"none of the {file.count:,} lines of {path} can be used; {'; '.join(told)}"
-        )
+    _refuse_nothing(parsed, good, rejected)
     nulls = {name: good & _nulled(parsed, name) for name in NUMBERS[1:]}
     _refuse_losses(parsed, rejected, nulls, options.accept_loss)
-    kept = pa.array(good)
     lines = pd.DataFrame(
         {
-            **{name: _categories(id_.filter(kept)) for name, id_ in parsed.ids.items()},
-            "country": _categories(_text(file, "country").filter(kept)),
+            **{name: _categories(id_, good) for name, id_ in _served_ids(parsed).items()},
+            "country": _categories(_text(file, "country"), good),
             "time": parsed.time[good],
             "amount": parsed.numbers.columns["amount"][good],
             **{name: _number(parsed, name)[good] for name in NUMBERS[1:]},
@@ -135,7 +132,7 @@ def read_lines(path: Path, options: ReadingOptions) -> FileLines:
     )
     return FileLines(
         lines,
-        _one_currency(file, kept),
+        _one_currency(file, pa.array(good)),
         rejected[list(REJECTED_COLUMNS)],
         file.count,
         {name: int(lost.sum()) for name, lost in nulls.items() if lost.any()},
@@ -159,14 +156,30 @@ def last_day(path: Path, options: ReadingOptions) -> date:
     return known.max().astype("datetime64[D]").item()
 
 
+def _refuse_nothing(parsed: _Parsed, good: np.ndarray, rejected: pd.DataFrame) -> None:
+    """Raise a UsageError if no row can be used, or none has a customer."""
+    file = parsed.file
+    if not good.any():
+        told = [f"line {row.line:,}: {row.reason}" for row in rejected.head(1).itertuples()]
+        told += [f"{len(rule.lines):,} are left out: {rule.reason}" for rule in file.left_out[:3]]
+        raise UsageError(
+            f"none of the {file.count:,} lines of {file.path} can be used; {'; '.join(told)}"
+        )
+    if not (good & ~parsed.guests).any():
+        raise UsageError(
+            f"no line of {file.path} has a customer: customer_id is {_guest_words(parsed)[0]}; use "
+            "another column (--columns), or --missing-customer-words none"
+        )
+
+
 def _validated(file: FileTable, options: ReadingOptions) -> tuple[_Parsed, np.ndarray]:
     """Return the parsed rows of a file, and a mask of the valid ones."""
     parsed = _parsed(file, options)
-    return parsed, ~np.any([fault.lines for fault in parsed.faults], axis=0)
+    return parsed, ~_lost(parsed)
 
 
 def _parsed(file: FileTable, options: ReadingOptions) -> _Parsed:
-    ids = {name: _text(file, name) for name in IDS}
+    ids = {name: _text(file, name).dictionary_encode() for name in IDS}
     time = _times(file, options)
     given = {name: file.table[name] for name in NUMBERS if name in file.table.column_names}
     numbers = read_numbers(given, file.path, options.decimal)
@@ -176,11 +189,11 @@ def _parsed(file: FileTable, options: ReadingOptions) -> _Parsed:
         if options.accept_loss is None:
             refuse_unknown_marks(file.path, marks, unmarked)
     amount = numbers.columns["amount"]
-    faults = find_faults(ids, time, amount, unmarked, options.missing_customer_words)
+    faults, guests = find_faults(ids, time, amount, unmarked, options.missing_customer_words)
     with np.errstate(invalid="ignore"):
         amount = np.where(np.abs(amount) <= LARGEST, amount, np.nan)
     signed = np.where(is_return, -np.abs(amount), amount)
-    return _Parsed(file, ids, time, numbers, signed, is_return, faults)
+    return _Parsed(file, ids, time, numbers, signed, is_return, guests, faults)
 
 
 def _times(file: FileTable, options: ReadingOptions) -> np.ndarray:
@@ -191,21 +204,20 @@ def _times(file: FileTable, options: ReadingOptions) -> np.ndarray:
 def _rejected(parsed: _Parsed) -> pd.DataFrame:
     """Return the rejected lines in the file's order; line numbers make equal lines distinct.
 
-    Beside the columns of rejected records the frame has `kind` (the reason without the value),
-    `amount` and `is_guest`.
+    Beside the columns of rejected records the frame has `kind`, the reason without the value, and
+    `amount`.
     """
     file, faults = parsed.file, parsed.faults
     rows: list[dict[str, Any]] = [
         {"line": row.line, "record": {"text": row.text}, "reason": row.reason, "kind": row.reason}
         for row in file.unusable
     ]
-    bad = np.flatnonzero(np.any([fault.lines for fault in faults], axis=0))
+    bad = np.flatnonzero(_lost(parsed))
     for at, record in zip(bad.tolist(), _records(file.table.take(pa.array(bad))), strict=True):
         for name, id_ in parsed.ids.items():  # the served form, by which forget finds it: not 7.0
             if record.get(name) is not None:
                 record[name] = id_[at].as_py()
-        found = [fault for fault in faults if fault.lines[at]]
-        reasons = [fault.reason(record) for fault in found]
+        reasons = [fault.reason(record) for fault in faults if fault.lines[at]]
         rows.append(
             {
                 "line": int(file.lines[at]),
@@ -214,7 +226,6 @@ def _rejected(parsed: _Parsed) -> pd.DataFrame:
                 "kind": reasons[0][0],
                 "transacted_at": parsed.time[at],
                 "amount": parsed.amount[at],
-                "is_guest": isinstance(found[0], NoCustomer),
             }
         )
     rows.sort(key=lambda row: row["line"])
@@ -222,18 +233,47 @@ def _rejected(parsed: _Parsed) -> pd.DataFrame:
         row["record"] = {"line": row["line"], **row["record"]}
         text = orjson.dumps(row["record"], option=orjson.OPT_SORT_KEYS)
         row["record_hash"] = hashlib.sha256(text).hexdigest()
-    frame = pd.DataFrame(rows, columns=[*REJECTED_COLUMNS, "kind", "amount", "is_guest"])
-    return frame.astype(
-        {"line": "int64", "transacted_at": "datetime64[us]", "amount": float}
-    ).assign(is_guest=frame["is_guest"].eq(True))
+    frame = pd.DataFrame(rows, columns=[*REJECTED_COLUMNS, "kind", "amount"])
+    return frame.astype({"line": "int64", "transacted_at": "datetime64[us]", "amount": float})
+
+
+def _lost(parsed: _Parsed) -> np.ndarray:
+    """Return a mask of the rows that are not used."""
+    lost = np.zeros(len(parsed.time), dtype=bool)
+    for fault in parsed.faults:
+        lost |= fault.lines
+    return lost
+
+
+def _served_ids(parsed: _Parsed) -> dict[str, pa.DictionaryArray]:
+    """Return the ids, without those that stand for no customer."""
+    customers = parsed.ids["customer_id"]
+    if not parsed.guests.any():
+        return parsed.ids
+    indices = pc.if_else(pa.array(parsed.guests), None, customers.indices)
+    named = pa.DictionaryArray.from_arrays(indices, customers.dictionary)
+    return {**parsed.ids, "customer_id": named}
+
+
+def _guest_words(parsed: _Parsed) -> list[str]:
+    """Return what stands for the customer on the lines without one."""
+    words = parsed.ids["customer_id"].filter(pa.array(parsed.guests)).cast(pa.string())
+    return [word[:_LONGEST_WORD] for word in words.fill_null("blank").to_pylist()]
 
 
 def _losses(parsed: _Parsed, rejected: pd.DataFrame, nulls: dict[str, np.ndarray]) -> list[Loss]:
     """Return what is not used of a file, by reason."""
-    is_guest = rejected["is_guest"]
+    file, guests, amount = parsed.file, parsed.guests, parsed.amount
+    lost: list[tuple[Treatment, pd.DataFrame]] = [("rejected", rejected)]
+    if guests.any():
+        kinds = [f"customer_id is {word}" for word in _guest_words(parsed)]
+        lost.append(("no customer", _rows(kinds, file.lines[guests], amount[guests])))
+    for name, nulled in nulls.items():
+        kind = f"{name} is not a number, or beyond {LARGEST:,.0f}"
+        lost.append(("nulled", _rows(kind, file.lines[nulled], amount[nulled])))
+    losses = [loss for treatment, rows in lost for loss in losses_by_reason(treatment, rows)]
     return [
-        *losses_by_reason("rejected", rejected[~is_guest]),
-        *losses_by_reason("no customer", rejected[is_guest]),
+        *losses,
         *(
             Loss(
                 "left out",
@@ -243,23 +283,13 @@ def _losses(parsed: _Parsed, rejected: pd.DataFrame, nulls: dict[str, np.ndarray
                 rule.unknown_amounts,
                 int(rule.lines.min()),
             )
-            for rule in parsed.file.left_out
-        ),
-        *(
-            loss
-            for name, nulled in nulls.items()
-            for loss in losses_by_reason(
-                "nulled",
-                pd.DataFrame(
-                    {
-                        "kind": f"{name} is not a number, or beyond {LARGEST:,.0f}",
-                        "line": parsed.file.lines[nulled],
-                        "amount": parsed.amount[nulled],
-                    }
-                ),
-            )
+            for rule in file.left_out
         ),
     ]
+
+
+def _rows(kind: str | list[str], line: np.ndarray, amount: np.ndarray) -> pd.DataFrame:
+    return pd.DataFrame({"kind": kind, "line": line, "amount": amount})
 
 
 def _refuse_losses(
@@ -267,11 +297,11 @@ def _refuse_losses(
 ) -> None:
     """Raise a UsageError if more than stray lines, or values of a column, would be lost."""
     file = parsed.file
-    lost = np.any([f.lines for f in parsed.faults if not isinstance(f, NoCustomer)], axis=0)
+    lost = _lost(parsed)
     lost = np.append(lost, np.ones(len(file.unusable), dtype=bool))
     if lost.any():
-        rows = rejected[~rejected["is_guest"]].head(_EXAMPLES)
-        examples = [f"line {row.line:,}: {row.reason}" for row in rows.itertuples()]
+        rows = rejected.head(_EXAMPLES).itertuples()
+        examples = [f"line {row.line:,}: {row.reason}" for row in rows]
         refuse_systematic_loss(file.path, _facts(parsed), lost, examples, limit)
     for name, nulled in nulls.items():
         if nulled.any():
@@ -290,14 +320,8 @@ def _facts(parsed: _Parsed) -> Facts:
     """Return what is known of all rows; of those that cannot be split into values, nothing."""
     file, amount = parsed.file, parsed.amount
     texts = values.texts(file.table["amount"]).fill_null("")
-    sizes = np.char.str_len(
-        np.array(
-            pc.replace_substring_regex(
-                pc.replace_substring_regex(texts, r"[.,]\d{1,2}$", ""), r"\D", ""
-            ).to_pylist(),
-            dtype=str,
-        )
-    )
+    whole = pc.replace_substring_regex(texts, r"[.,]\d{1,2}$|\D", "")
+    sizes = pc.utf8_length(whole).to_numpy(zero_copy_only=False)
     known = np.isfinite(amount)
     with np.errstate(divide="ignore", invalid="ignore"):
         digits = np.where(known, np.floor(np.log10(np.maximum(np.abs(amount), 1))) + 1, sizes)
@@ -344,8 +368,10 @@ def _text(file: FileTable, name: str) -> pa.Array:
     return pa.nulls(file.table.num_rows, pa.string()) if column is None else values.texts(column)
 
 
-def _categories(texts: pa.Array) -> pd.Categorical:
-    """Return texts as a categorical with its categories in order of first appearance."""
+def _categories(texts: pa.Array | pa.DictionaryArray, kept: np.ndarray) -> pd.Categorical:
+    """Return the kept texts as a categorical, its categories in order of first appearance."""
+    if not kept.all() or texts.null_count:
+        texts = texts.filter(pa.array(kept)).cast(pa.string())
     encoded = texts.dictionary_encode()
     codes = encoded.indices.fill_null(-1).to_numpy()
     return categorical(codes, encoded.dictionary.to_pylist())

@@ -1,4 +1,4 @@
-"""The lines of a file that are not used: lines, money and reasons; too many of them stop the run.
+"""The lines of a file that are not used, or not fully: lines, money and reasons; many stop the run.
 
 A stray line is rejected alone. A loss that is a rule (a share of lines or of money, or all lines of
 one kind) would give wrong numbers, so it is refused before anything is stored.
@@ -35,11 +35,11 @@ Treatment = Literal["rejected", "no customer", "left out", "nulled"]
 
 @dataclass(frozen=True)
 class Loss:
-    """Lines that are not used for one reason.
+    """Lines that are not used, or not fully, for one reason.
 
     Attributes:
-        treatment: `rejected` (the line), `no customer`, `left out` (by a rule of the profile) or
-            `nulled` (only a value of the line).
+        treatment: `rejected` (the line), `no customer` (counted only as revenue), `left out` (by a
+            rule of the profile) or `nulled` (only a value of the line).
         reason: The reason in words, without the file's values.
         lines: The number of lines.
         net_amount: The sum of their readable amounts, returns negative.

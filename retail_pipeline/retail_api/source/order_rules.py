@@ -143,6 +143,8 @@ def _left_out(
                     LeftOut(reason, lines[hit], exact_sum(amounts[known]), int((~known).sum()))
                 )
                 gone |= hit
+    if not left_out:
+        return table, lines, []
     return table.filter(pa.array(~gone)), lines[~gone], left_out
 
 

@@ -146,9 +146,10 @@ def _usual(texts: pa.Array, zone: str) -> np.ndarray:
 
 def _counted(texts: pa.Array) -> np.ndarray:
     """Return numbers of one unit since 1970 as times; all NaT if they are no such numbers."""
+    filled = int(mask(pc.greater(pc.binary_length(texts), 0)).sum())
     for pattern, unit in _EPOCHS:
         fits = mask(pc.match_substring_regex(texts, pattern))
-        if fits.mean() >= 1 - _MOST_STRAY:
+        if fits.sum() >= (1 - _MOST_STRAY) * filled > 0:
             number = pc.if_else(pa.array(fits), texts, None).cast(pa.float64())
             count = number.to_numpy(zero_copy_only=False) * unit
             known = fits & (count < 9e15)

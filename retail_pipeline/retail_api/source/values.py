@@ -49,7 +49,11 @@ def texts(column: pa.ChunkedArray) -> pa.Array:
     elif not pa.types.is_string(values.type):
         values = values.cast(pa.string())
     else:
-        values = _whole_ids(pc.utf8_trim_whitespace(values))
+        encoded = values.dictionary_encode()
+        distinct = encoded.dictionary
+        plain = _whole_ids(pc.utf8_trim_whitespace(distinct))
+        plain = pc.if_else(pc.equal(pc.binary_length(plain), 0), None, plain)
+        return values if plain.equals(distinct) else plain.take(encoded.indices)
     return pc.if_else(pc.equal(pc.binary_length(values), 0), pa.scalar(None, pa.string()), values)
 
 
