@@ -162,7 +162,7 @@ def _make_report(
 ) -> dict[str, Any]:
     """Write the report as the run's and as the latest one, and remove old reports."""
     from retail_pipeline.report import card, check_results, glance, page
-    from retail_pipeline.report.document import Section, as_markdown, in_words
+    from retail_pipeline.report.document import Code, Section, as_markdown, in_words
 
     metadata = _metadata(context.instance, list(graph.groups))
     results = _check_results(context.instance, graph.checks, context.run_id)
@@ -186,11 +186,18 @@ def _make_report(
     latest = folder / "report.html"
     for place in (path, latest):
         _write(place, text)
+    whole = Section(
+        "The whole report",
+        [
+            "Figures, model card and checks are in this file of the pipeline's machine:",
+            Code(str(latest)),
+        ],
+    )
     oldest_first = sorted(path.parent.glob("*.html"), key=lambda each: each.stat().st_mtime)
     for old in oldest_first[:-KEPT_REPORTS]:
         old.unlink(missing_ok=True)
     return {
-        "first_page": dg.MetadataValue.md(as_markdown(title, first_page)),
+        "first_page": dg.MetadataValue.md(as_markdown(title, [*first_page, whole])),
         "report": dg.MetadataValue.path(latest),
         "path": dg.MetadataValue.path(path),
         "figures": len(figures),

@@ -169,6 +169,7 @@ def test_the_report_is_one_complete_and_well_formed_page(
     assert "&lt;no&gt; past" in text and "only &lt;few&gt; rows" in text
     assert metadata["first_page"].startswith("# Retail pipeline: report as of 1")
     assert "## What not to trust" in metadata["first_page"]
+    assert metadata["first_page"].endswith(f"    {metadata['report']}\n")
     assert page.tags["details"] == page.tags["summary"] == 2
     assert metadata["checks"] == "Of 2 checks: 1 passed, 1 warned."
     card = (tmp_path / "report" / "model_card.md").read_text()
