@@ -12,7 +12,7 @@ import pandas as pd
 from retail_pipeline.report.check_results import OUTCOMES, CheckResult, summary
 from retail_pipeline.report.document import Block, Code, Facts, Section, Write, in_words, table
 from retail_pipeline.report.facts import RunFacts
-from retail_pipeline.report.totals import outside, year_before
+from retail_pipeline.report.totals import NOT_TESTED, outside, year_before
 from retail_pipeline.wording import MISSING, counted, number, share
 
 ACTIONS: Final[Mapping[str, str]] = {
@@ -77,7 +77,10 @@ def _total(run: RunFacts) -> list[Block]:
         facts += [
             ("8 times in 10 it lies in", _ends(run, total["lower_80"], total["upper_80"])),
             (f"They spent in the {days} before", run.money(total["actual_before"])),
-            ("A year before", then.removeprefix("a year before ")),
+            (
+                "A year before",
+                "not tested" if then == NOT_TESTED else then.removeprefix("a year before "),
+            ),
         ]
         names = ("predicted_value", "lower_80", "upper_80", "expected_buyers")
         why = outside(*(float(total[name]) for name in names))

@@ -410,7 +410,7 @@ def test_the_first_page_tells_the_range_last_year_and_who_is_late(served: Databa
     assert "| 1 to 7 days | 2 | 200 EUR |" in text and "days_overdue > 0" in text
     assert "c9" not in text  # the page can be mailed
     served.execute("update clv.totals set predicted_year_ago = null")
-    assert "no cut-off a year before was tested" in first_page(served, [])
+    assert "- **A year before**: not tested" in first_page(served, [])
     served.execute("update clv.totals set model_year_ago = 'other'")
     assert "The test a year before is of other, without the season." in first_page(served, [])
 
