@@ -171,7 +171,7 @@ def next_order_calibration(tenths: pd.DataFrame, context: Context) -> Plot:
     axes.scatter(frame["tenth"] + 0.3, frame["share"], s=10, color=ACCENT, zorder=3)
     highest = frame.groupby("tenth")["share"].max()
     for tenth, share, top in zip(mean.index, mean, np.maximum(highest, mean), strict=True):
-        label(axes, number(share, "%"), (tenth, top), "above", bbox=None)
+        label(axes, number(share, "%"), (tenth, top), "above")
     axes.axhline(0.1, color=INK, linewidth=1.0)
     axes.set_title("Share of customers (line: as predicted)")
     axes.set_xticks(

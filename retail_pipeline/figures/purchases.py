@@ -156,9 +156,9 @@ def _alive_title(alive: pd.DataFrame) -> str:
     who = f"With {counted(float(row.name), 'purchase')}"  # type: ignore[arg-type]
     below = known[known < 0.5]
     if below.empty:
-        last = number(float(known.iloc[-1]), "%")
         days = counted(float(known.index[-1]), "day")
-        return f"{who}, a customer is alive with {last} even {days} after the last one"
+        last = number(float(known.iloc[-1]), "%")
+        return f"{who}, a customer is still alive {days} after the last one with {last} probability"
     days = counted(float(below.index[0]), "day")
     return f"{who}, a customer has more likely left than not {days} after the last one"
 

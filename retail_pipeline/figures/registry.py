@@ -228,7 +228,8 @@ FIGURES = (
         "totals",
         how_to_read=(
             "A dot above 1 is a date from which too much was predicted. The orange band marks the "
-            "date a year before the present prediction: an error there is the likeliest to return."
+            "date a year before the present prediction: an error there is the likeliest to return. "
+            "Hollow dots are the model without season, whose errors the seasonal one corrects."
         ),
     ),
     Figure(

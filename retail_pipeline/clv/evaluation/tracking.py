@@ -39,11 +39,11 @@ def weeks(database: Database, as_of: date, horizon_days: int) -> pd.DataFrame:
         return pd.DataFrame(columns=["week_start"])
     cutoff = rows["as_of_date"].iloc[0].date()
     days = database.query(
-        "select date_day, count(*) filter (where date_day = first_day) as acquired, "
-        "count(*) filter (where date_day > first_day) as repeats from ("
-        "select date_day, min(date_day) over (partition by customer_id) as first_day "
-        "from warehouse.customer_days where is_purchase) as purchases "
-        "where first_day < %(cutoff)s and date_day < %(as_of)s group by date_day order by date_day",
+        "select date_day, count(*) filter (where date_day = first_purchase_date) as acquired, "
+        "count(*) filter (where date_day > first_purchase_date) as repeats "
+        "from warehouse.customer_features join warehouse.customer_days using (customer_id) "
+        "where as_of_date = %(as_of)s and first_purchase_date < %(cutoff)s and is_purchase "
+        "group by date_day order by date_day",
         {"cutoff": cutoff, "as_of": as_of},
     )
     return weekly_purchases(process, days, cutoff, as_of).assign(cutoff_date=pd.Timestamp(cutoff))
