@@ -1,6 +1,6 @@
-"""The options with which a transactions file is read: what its columns, dates and numbers mean.
+"""The options for reading a transactions file: the meaning of its columns, dates and numbers.
 
-The options belong to the source: other options are another source, except `accept_loss`.
+The options are part of the source, so other options make another source, except `accept_loss`.
 """
 
 import difflib
@@ -15,8 +15,7 @@ MISSING_CUSTOMER_WORDS = (
     *("-", "undefined", "not set", "(not set)", "(blank)", "guest", "anonymous", "unknown"),
 )
 """Words in lower case that mean "no customer" in a column of customer ids; blank text always does.
-
-They are what R, pandas, SQL, Excel and shop systems write for a missing value.
+R, pandas, SQL, Excel and shop systems write them for a missing value.
 """
 
 STANDARD_COLUMNS = (
@@ -34,17 +33,17 @@ DecimalMark = Literal[".", ","]
 
 @dataclass(frozen=True)
 class ReadingOptions:
-    """How a file is read; what is not given is recognized from the file, or refused as ambiguous.
+    """The options for reading a file; others are inferred from it, or required if it is ambiguous.
 
     Attributes:
         columns: Pairs of a column's standard name and its name in the file.
         profile: The name of a profile, or the path of a profile's YAML file.
         date_order: The order of day and month in dates like 12/1/2010.
         decimal: The decimal mark of numbers like 1,234.
-        accept_loss: The largest share of lines or money that may be lost, 0 to 1; None is the
-            usual limit.
-        missing_customer_words: Words that mean "no customer", in lower case. An id 0 counts as
-            one of them if it is the id of guests and any word is given.
+        accept_loss: The largest share of lines or money that may be lost, 0 to 1; None is the usual
+            limit.
+        missing_customer_words: Words that mean "no customer", in lower case. Unless there are none,
+            an id 0 with very many lines counts as one of them.
         sheet: The name of a spreadsheet's sheet; by default the first.
         time_zone: The IANA name of the zone of times without a zone.
     """
@@ -82,7 +81,7 @@ def parse_reading(texts: Mapping[str, str]) -> ReadingOptions:
     known = [field.name for field in fields(ReadingOptions)]
     for name, text in texts.items():
         if name not in known:
-            raise ValueError(f"{name!r} is not an option of reading; they are {', '.join(known)}")
+            raise ValueError(f"{name!r} is no reading option; they are {', '.join(known)}")
         given[name] = _PARSERS.get(name, str)(text)
     return ReadingOptions(**given)
 

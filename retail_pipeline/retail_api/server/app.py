@@ -135,7 +135,7 @@ async def _answer_refusal(request: Request, error: Exception) -> Response:
             "unauthorized",
             "the key is missing or wrong: send the header 'Authorization: Bearer KEY'",
         ),
-        404: ("not_found", f"there is no {request.url.path}; /openapi.json lists what there is"),
+        404: ("not_found", f"there is no {request.url.path}; /openapi.json lists all paths"),
         405: ("method_not_allowed", f"{request.method} is not served here: only GET is"),
     }.get(error.status_code, ("refused", error.detail))
     detail = {"code": code, "message": message, "parameter": None}

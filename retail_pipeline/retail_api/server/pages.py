@@ -45,7 +45,7 @@ class Cursor:
         except (binascii.Error, TypeError, ValueError):
             updated_at = id_ = None
         if not (isinstance(updated_at, int) and isinstance(id_, str)):
-            raise ValueError("must be the next_cursor of an answer before")
+            raise ValueError("must be the next_cursor of an earlier answer")
         return cls(updated_at, id_)
 
 

@@ -217,7 +217,7 @@ def _discount_rates(draws: Draws, orders: Orders) -> Floats:
 
 
 def returns_of(draws: Draws, orders: Orders) -> Returns:
-    """Return the returns of the orders: their times, recording delays, and whether all lines.
+    """Return the returns of the orders, with time, recording delay, and whether of all lines.
 
     A reversal is a return of all lines some minutes after the order, on the same day.
     """

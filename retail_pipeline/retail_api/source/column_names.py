@@ -1,6 +1,6 @@
-"""The columns of a file that are used, by the names of a profile; for others, what may be meant.
+"""The columns of a file, found by the names of a profile, and suggestions for missing ones.
 
-All faults of a header are told in one message, with the options that would read the file.
+One message lists all faults of a header, with the options that would read the file.
 """
 
 import difflib
@@ -32,11 +32,11 @@ def choose_columns(
         names: The names in the file.
         profile: The profile.
         path: The file, for messages.
-        given: The standard names of columns that the user has named, which must be there.
+        given: The standard names of columns that the user has named; each must be in the file.
 
     Raises:
-        UsageError: A required column is missing, or a used one is there twice; all such faults are
-            named, with the names that may be meant and the profile that fits.
+        UsageError: A required column is missing, or a used one occurs twice. The message lists all
+            such faults, with likely columns and a fitting profile.
     """
     found = find_columns(names, profile)
     faults = []
@@ -67,8 +67,8 @@ def choose_columns(
 def find_columns(names: Sequence[str], profile: Profile) -> dict[str, int]:
     """Return the index of each column of a profile that a file has, by its standard name.
 
-    Names are compared without regard to case, spaces and signs where none is exactly the same,
-    except for the standard names.
+    If no column has exactly a name of the profile, case, spaces and punctuation are ignored.
+    Standard names must match exactly.
     """
     exact = {_plain(name): at for at, name in reversed(list(enumerate(names)))}
     alike = {_key(name): at for at, name in reversed(list(enumerate(names)))}
@@ -83,14 +83,14 @@ def find_columns(names: Sequence[str], profile: Profile) -> dict[str, int]:
 
 
 def count_known(names: Sequence[str], profile: Profile) -> int:
-    """Return how many names of a file may be a column of a profile or a usual name of one."""
+    """Return the number of names in a file that name a column in a profile or in common use."""
     keys = {_key(name) for name in names}
     known = (column for each in (profile, load_profile(GENERIC)) for column in _all(each))
     return len(keys & {_key(column) for column in known})
 
 
 def fitting_profile(names: Sequence[str]) -> str | None:
-    """Return the shipped profile that reads a file with the most of its columns, if one does."""
+    """Return the shipped profile that finds most columns of a file; None if none can read it."""
     merits = {}
     for name in shipped():
         profile = load_profile(name)
@@ -108,7 +108,7 @@ def _missing(found: Mapping[str, int], profile: Profile) -> Iterator[str]:
 
 
 def _remedies(names: Sequence[str], missing: Sequence[str]) -> list[str]:
-    """Return the options that may read the file."""
+    """Return the options with which the file may be readable."""
     usual = load_profile(GENERIC).columns
     meant = {}
     for name in missing:

@@ -138,7 +138,7 @@ def find_header(
     no line has a known name, it is the first one with three values or more, or else the first.
 
     Args:
-        splits: For each line the values of each way to split it; there is at least one line.
+        splits: The values of each line, for each way to split it; there is at least one line.
         known: Returns how many of some column names have a meaning.
     """
     found = most = None
@@ -201,7 +201,7 @@ def read_rows(data: bytes, layout: CsvLayout, columns: list[int], path: Path) ->
 
 
 def _read_closely(body: bytes, layout: CsvLayout, columns: list[int], path: Path) -> FileRows:
-    """Return the rows of a file in which some lines are empty, or belong to one row."""
+    """Return the rows of a file that has empty lines, or rows of several lines."""
     texts = body.splitlines(keepends=True)
     rows, lines, unclosed = [], [], []
     at = 0

@@ -40,7 +40,7 @@ class RetailDataset:
             line, transacted_at`. A line without a valid time is always included. Empty for the
             simulator.
         nulled: The number of invalid optional values by column, over the whole file.
-        losses: What is not used of the whole file, by reason.
+        losses: The lines and values of the whole file that are not used, by reason.
     """
 
     source: Source

@@ -15,7 +15,7 @@ from retail_pipeline.retail_api.source.numbers import LARGEST
 from retail_pipeline.retail_api.source.values import mask, shown
 
 _LONGEST_ID = 512
-"""Bytes of the longest id: a row of a PostgreSQL index has 2,704, and some have several ids."""
+"""Most bytes of an id: a row of a PostgreSQL index holds 2,704, and some hold several ids."""
 
 _LOST_DIGITS = r"^\d(\.\d+)?E\+\d+$"
 """A long number as spreadsheets save it: numbers with other last digits have the same text."""
@@ -34,7 +34,7 @@ class Fault:
         lines: A mask of the lines.
         words: The end of the reason's sentence, before the value. If the value is blank, the reason
             is that the column is missing.
-        shows: Whether the reason has the value.
+        shows: Whether the reason includes the value.
     """
 
     column: str
@@ -106,8 +106,8 @@ def _id_faults(name: str, ids: pa.DictionaryArray) -> Iterator[Fault]:
 def _guests(ids: pa.DictionaryArray, words: Sequence[str]) -> np.ndarray:
     """Return a mask of lines without a customer: a blank id, or one of the words.
 
-    With any word, the ids 0 and -1 are those of guests where their lines are more than 10 times
-    those of the next customer, or more than 5 % of all and more than 3 times.
+    Unless `words` is empty, the id 0 or -1 also means a guest if it has more than 10 times the
+    lines of the next customer, or more than 3 times and more than 5 % of all lines.
     """
     distinct = ids.dictionary
     at = ids.indices.fill_null(len(distinct)).to_numpy()
@@ -127,7 +127,7 @@ def _carried_down(
 ) -> np.ndarray:
     """Return a mask of lines without a customer in orders of which other lines have one.
 
-    They are no guests' lines: the file names the customer on one line of each order.
+    They are not purchases of guests: the file has the customer on one line of each order only.
     """
     if not guests.any() or order_ids.null_count == len(order_ids):
         return np.zeros(len(guests), dtype=bool)
@@ -141,7 +141,7 @@ def refuse_unknown_marks(path: Path, marks: pa.ChunkedArray, unreadable: np.ndar
     """Raise an error if a file has values in `is_return` that are neither yes nor no.
 
     Raises:
-        UsageError: There are some; they decide the sign of money.
+        UsageError: There are such values, which leave the sign of amounts unknown.
     """
     if not unreadable.any():
         return

@@ -1,4 +1,4 @@
-"""What is in a transactions file, before anything is stored: the numbers that `check` prints."""
+"""The content of a transactions file in numbers, which `check` prints before anything is stored."""
 
 import csv
 from dataclasses import dataclass, replace
@@ -26,7 +26,7 @@ _MOST_EXAMPLES = 3
 
 @dataclass(frozen=True)
 class FileCheck:
-    """The content of a file, as it would be served.
+    """The content of a file in numbers, as a run would load it.
 
     Attributes:
         words: How the file is read, such as "CSV, values separated by semicolons".
@@ -34,14 +34,14 @@ class FileCheck:
         options: How the file is read, with the profile's settings.
         decimal_marks: The decimal mark of each column of numbers that is text.
         lines: The number of lines of the file.
-        used: The number of these that are used.
+        used: The number of lines that are used.
         refunds: The number of returns that were added for refunded lines.
         orders: The number of orders.
-        currency: The currency, if the file says it.
+        currency: The currency; empty if the file has none.
         months: A row per month: `month, lines, orders, customers, sales, returns, net_amount`.
         losses: What is not used, by reason.
-        excluded: The lines of codes that are no products, which are used and do not count: reason,
-            lines and net amount.
+        excluded: The lines whose code is not a product, by reason: their number and net amount.
+            They are loaded but not counted as revenue.
         examples: Up to three rejected lines: number and reason.
         refusal: Why a run would stop, or None.
         doubts: The names of plausibility rules and their sentences.
@@ -82,7 +82,7 @@ def check_file(
     codes: str = NO_CODES,
     today: date | None = None,
 ) -> FileCheck:
-    """Return what is in a file.
+    """Return the content of a file in numbers, with its losses and doubts.
 
     Args:
         path: The file.
@@ -152,7 +152,7 @@ def _purchases(lines: pd.DataFrame) -> pd.DataFrame:
 
 
 def _months(lines: pd.DataFrame) -> pd.DataFrame:
-    """Return the lines, orders, customers and money of each month; months without lines too."""
+    """Return lines, orders, customers and money by month, months without lines included."""
     month = lines["day"].dt.to_period("M")
     returned = lines["amount"].where(lines["is_return"], 0.0)
     sold = lines["amount"] - returned
@@ -172,7 +172,7 @@ def _months(lines: pd.DataFrame) -> pd.DataFrame:
 
 
 def sales_facts(file: FileLines, lines: pd.DataFrame, today: date, as_of: date) -> SalesFacts:
-    """Return the numbers of a file's lines that the rules of plausibility look at."""
+    """Return the numbers of a file's lines that the rules of plausibility need."""
     by_customer = lines["customer_id"].value_counts()
     before = lines.loc[lines["time"] < pd.Timestamp(as_of), "day"]
     last = before.max() if len(before) else lines["day"].max()
@@ -229,7 +229,10 @@ def _equal(one: np.ndarray, other: np.ndarray) -> np.ndarray:
 def _rank_correlation(
     quantity: np.ndarray, amount: np.ndarray, several: np.ndarray
 ) -> float | None:
-    """Return the rank correlation; None unless a fifth of 50 lines or more has several pieces."""
+    """Return the rank correlation of quantity and amount; None with too few lines.
+
+    It takes 50 lines with a quantity, a fifth of them of several pieces.
+    """
     known = np.isfinite(quantity)
     if known.sum() < 50 or several.sum() < 0.2 * known.sum():
         return None

@@ -38,7 +38,7 @@ class FileTable:
         lines: The line number of each row, 1-based after the header.
         unusable: Rows that cannot be split into values.
         left_out: Lines that a rule of the profile does not count as sales; not in the table.
-        refunds: The number of rows that no line has, the last ones: the returns of refunded lines.
+        refunds: The number of added rows, which come last: the returns of refunded lines.
         words: How the file is read, such as "CSV, values separated by semicolons".
         columns: The file's name of each column, by its standard name.
     """
@@ -83,8 +83,8 @@ def read_table(
     Args:
         path: The file, or a folder of files.
         options: How it is read.
-        columns: The standard names of the columns that are needed; by default all. Lines of a
-            profile with rules need all.
+        columns: The standard names of the columns that are needed; by default all. A profile with
+            rules needs all.
 
     Raises:
         UsageError: The file is missing, unreadable or not UTF-8, or a required column is missing,
@@ -132,7 +132,7 @@ def _opened(path: Path, profile: Profile, sheet: str | None) -> OpenedFile:
 def _joined_files(
     files: Sequence[OpenedFile], joins: Sequence[JoinedFile], path: Path
 ) -> OpenedFile:
-    """Return files as one, in which the rows of each next file are added by a column's value."""
+    """Return files as one table, joined by the values of a column."""
     names, rows = files[0].names, files[0].read(list(range(len(files[0].names))))
     table = rows.table.rename_columns(names)
     for file, join in zip(files[1:], joins[1:], strict=True):
@@ -157,7 +157,7 @@ def _joined_files(
 
 
 def _simplified(rows: FileRows, wanted: dict[str, int], opened: OpenedFile, path: Path) -> pa.Table:
-    """Return rows as a table by standard names, in simple types, without columns of no value."""
+    """Return rows as a table by standard names, in simple types, without empty columns."""
     table, held = rows.table, {}
     for name, at in wanted.items():
         column = table[str(at)]

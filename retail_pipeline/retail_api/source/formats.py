@@ -1,7 +1,7 @@
 """Files opened by their content: CSV, JSON, Parquet, Excel, compressed, or a folder of such parts.
 
-A name's ending decides nothing. An opened file has the names of its columns, reads some of them,
-and says in words how it is read.
+The ending of a file's name does not matter. An opened file has the names of its columns, a function
+that reads them, and a description of how it is read.
 """
 
 import gzip
@@ -31,7 +31,7 @@ from retail_pipeline.retail_api.source.csv_rows import (
 )
 
 Known = Callable[[Sequence[str]], int]
-"""Returns how many of some column names have a meaning, by which headers are found."""
+"""A function that returns how many of some column names are known; it serves to find the header."""
 
 _PARQUET, _GZIP, _ZIP, _OLD_EXCEL = b"PAR1", b"\x1f\x8b", b"PK\x03\x04", b"\xd0\xcf\x11\xe0"
 _UTF16 = (b"\xff\xfe", b"\xfe\xff")
@@ -39,10 +39,10 @@ _SPREADSHEET_PARTS = ("xl/workbook.xml", "xl/workbook.bin", "content.xml")
 _MOST_TITLE_ROWS = 20
 
 ALL_SHEETS = "*"
-"""In place of a sheet's name: all sheets, which have the same columns."""
+"""Stands for all sheets of a spreadsheet, which must have the same columns."""
 
 _NO_PART = ("_", ".")
-"""First characters of files in a folder that are no data, such as `_SUCCESS`."""
+"""First characters of the names of files that hold no data, such as `_SUCCESS`."""
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ def open_file(path: Path, known: Known, sheet: str | None = None) -> OpenedFile:
         return _parquet(path)
     opened = _opened(path.read_bytes(), path, known, sheet)
     if sheet is not None and not opened.is_spreadsheet:
-        raise UsageError(f"{path} has no sheets, and its sheet {sheet!r} was asked for")
+        raise UsageError(f"{path} is not a spreadsheet; leave out #{sheet}")
     return opened
 
 
@@ -119,7 +119,7 @@ def _utf8(data: bytes, path: Path) -> bytes:
     try:
         return data.decode("utf-16").encode()
     except UnicodeDecodeError:
-        raise UsageError(f"{path} begins like UTF-16 and is not; save it as UTF-8") from None
+        raise UsageError(f"{path} is damaged UTF-16; save it as UTF-8") from None
 
 
 def _zip(data: bytes, path: Path, known: Known, sheet: str | None) -> OpenedFile:
@@ -228,7 +228,7 @@ def _json(data: bytes, path: Path) -> OpenedFile:
 def _json_records(
     data: bytes, path: Path
 ) -> tuple[list[dict[str, Any]], np.ndarray, list[UnusableRow]]:
-    """Return the objects, their lines (in an array, their positions), and what is no object."""
+    """Return the objects, their lines (or positions), and the values that are not objects."""
     texts = data.removeprefix(b"\xef\xbb\xbf").splitlines()
     if data.lstrip()[:1] == b"[":
         try:
@@ -289,7 +289,8 @@ def _as_one(parts: Sequence[OpenedFile], titles: Sequence[str], path: Path) -> O
             differing = sorted(set(names) ^ set(part.names))
             raise UsageError(
                 f"the parts of {path} have different columns: {titles[0]} and {title} differ in "
-                f"{_few(differing) or 'a column that is there twice'}; give like parts, or one file"
+                f"{_few(differing) or 'a column that occurs twice'}; give parts with "
+                f"the same columns, or one file"
             )
 
     def read(columns: list[int]) -> FileRows:
@@ -301,7 +302,7 @@ def _as_one(parts: Sequence[OpenedFile], titles: Sequence[str], path: Path) -> O
 
 
 def _joined(parts: Sequence[FileRows], names: list[str]) -> FileRows:
-    """Return rows of several parts as one file's; lines are counted on."""
+    """Return the rows of several parts as one file's, with line numbers that continue."""
     tables = [part.table.rename_columns(names) for part in parts]
     for name in names:
         kinds = {table.schema.field(name).type for table in tables if table.num_rows}

@@ -28,7 +28,7 @@ def source_id(source: Source) -> str:
 
 
 def _reading(options: ReadingOptions) -> str:
-    """Return the profile's name and a digest of all that says how a file is read."""
+    """Return the profile's name and a digest of all options that change how a file is read."""
     text = options.identity + (profile_text(options.profile) if options.profile else "")
     digest = f"reading={hashlib.sha256(text.encode()).hexdigest()[:8]}"
     return f"profile={Path(options.profile).stem}&{digest}" if options.profile else digest

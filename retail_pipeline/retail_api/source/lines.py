@@ -59,7 +59,7 @@ class FileLines:
         count: The number of lines in the file, valid and rejected.
         nulled: The number of invalid optional values by column; their lines are served without
             them.
-        losses: The lines that are not used, and the values that are not, by reason.
+        losses: The lines and the values that are not used, by reason.
         decimal_marks: The decimal mark of each column of numbers that is text.
         file: The file, with the way it was read.
     """
@@ -104,8 +104,8 @@ def read_lines(path: Path, options: ReadingOptions) -> FileLines:
 
     Raises:
         UsageError: The file is missing, unreadable or empty, lacks a required column, has no usable
-            line, holds more than one currency, can be read in two ways, or loses more than stray
-            lines.
+            line, holds more than one currency, can be read in two ways, or loses more than a few
+            stray lines.
     """
     options = with_profile(options)
     file = read_table(path, options)
@@ -214,7 +214,7 @@ def _rejected(parsed: _Parsed) -> pd.DataFrame:
     ]
     bad = np.flatnonzero(_lost(parsed))
     for at, record in zip(bad.tolist(), _records(file.table.take(pa.array(bad))), strict=True):
-        for name, id_ in parsed.ids.items():  # the served form, by which forget finds it: not 7.0
+        for name, id_ in parsed.ids.items():  # as served, so that forget finds it: 7, not 7.0
             if record.get(name) is not None:
                 record[name] = id_[at].as_py()
         reasons = [fault.reason(record) for fault in faults if fault.lines[at]]
@@ -295,7 +295,7 @@ def _rows(kind: str | list[str], line: np.ndarray, amount: np.ndarray) -> pd.Dat
 def _refuse_losses(
     parsed: _Parsed, rejected: pd.DataFrame, nulls: dict[str, np.ndarray], limit: float | None
 ) -> None:
-    """Raise a UsageError if more than stray lines, or values of a column, would be lost."""
+    """Raise a UsageError if more than a few stray lines, or values of a column, would be lost."""
     file = parsed.file
     lost = _lost(parsed)
     lost = np.append(lost, np.ones(len(file.unusable), dtype=bool))
@@ -317,7 +317,7 @@ def _refuse_losses(
 
 
 def _facts(parsed: _Parsed) -> Facts:
-    """Return what is known of all rows; of those that cannot be split into values, nothing."""
+    """Return amount and kinds of all rows, missing for rows that cannot be split into values."""
     file, amount = parsed.file, parsed.amount
     texts = values.texts(file.table["amount"]).fill_null("")
     whole = pc.replace_substring_regex(texts, r"[.,]\d{1,2}$|\D", "")

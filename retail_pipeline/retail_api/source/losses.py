@@ -1,7 +1,7 @@
 """The lines of a file that are not used, or not fully: lines, money and reasons; many stop the run.
 
-A stray line is rejected alone. A loss that is a rule (a share of lines or of money, or all lines of
-one kind) would give wrong numbers, so it is refused before anything is stored.
+A few stray lines are rejected. A systematic loss (a larger share of lines or of money, or all lines
+of one kind) would make all totals wrong, so it stops the run before anything is stored.
 """
 
 import math
@@ -19,14 +19,14 @@ from retail_pipeline.retail_api.records import exact_sum
 from retail_pipeline.wording import counted, share
 
 USUAL_LIMIT = 0.01
-"""The largest share of lines or money that stray lines have: models and totals are not nearer."""
+"""The largest share of lines or money of stray lines: models and totals are less exact anyway."""
 
 _STRAY_LINES = 1
 _STRAY_MONEY = 0.1
-"""A single line is stray in a file of any size, unless it has this share of the money."""
+"""A single lost line is always stray, unless it has this share of the money."""
 
 _FEW = 3
-"""All lines of one kind are lost by a rule if they are at least so many."""
+"""The loss of all lines of one kind is systematic from this number of lines on."""
 
 _MOST_REASONS = 8
 
@@ -61,12 +61,13 @@ class Loss:
 
 @dataclass(frozen=True)
 class Facts:
-    """What is known of each line of a file, as arrays of one length.
+    """Amount and kinds of each line of a file, as arrays of one length.
 
     Attributes:
         amount: Its amount, returns negative; NaN if it cannot be read.
         digits: The number of digits of the amount before the decimal mark.
-        splits: Its kind in several ways, by the words for a kind: labels, missing if unknown.
+        splits: Groupings of the lines, by a text such as `lines of the country {}`: the label of
+            each line, missing if unknown.
     """
 
     amount: np.ndarray
@@ -75,7 +76,7 @@ class Facts:
 
 
 def losses_by_reason(treatment: Treatment, lost: pd.DataFrame) -> Iterator[Loss]:
-    """Yield the loss of each reason, the most frequent first; rare ones of many together.
+    """Yield the loss of each reason, the most frequent first; the rarest of many are combined.
 
     Args:
         treatment: What is done with the lines.
@@ -94,15 +95,15 @@ def losses_by_reason(treatment: Treatment, lost: pd.DataFrame) -> Iterator[Loss]
 def refuse_systematic_loss(
     path: Path, facts: Facts, lost: np.ndarray, examples: Sequence[str], limit: float | None
 ) -> None:
-    """Raise an error if the lost lines of a file are more than stray ones.
+    """Raise an error if a file loses more than a few stray lines.
 
     Args:
         path: The file, for the message.
         facts: What is known of all lines.
         lost: A mask of the lost lines.
         examples: Three of them with their reasons.
-        limit: The largest accepted share of lines and of money; None is the usual limit, with
-            which no kind of lines may be lost as a whole either.
+        limit: The largest accepted share of lines and of money; with None, the usual limit holds,
+            and no kind of lines may be lost as a whole.
 
     Raises:
         UsageError: The loss is larger; the message has its share, the examples and the remedy.
@@ -131,7 +132,7 @@ def refuse_systematic_loss(
 def refuse_nulled_column(
     path: Path, name: str, nulled: np.ndarray, given: np.ndarray, texts: Sequence[str], limit: float
 ) -> None:
-    """Raise an error if more than stray values of an optional column cannot be read.
+    """Raise an error if more than a few values of an optional column cannot be read.
 
     Args:
         path: The file, for the message.
@@ -165,7 +166,7 @@ def _share_of_money(amount: np.ndarray, lost: np.ndarray) -> float:
 
 
 def _lost_kind(facts: Facts, lost: np.ndarray) -> str | None:
-    """Return the words for a kind of which all lines are lost; None if there is none."""
+    """Return a description of a kind whose lines are all lost; None if there is none."""
     for name, labels in facts.splits.items():
         found = pd.Series(lost).groupby(labels).agg(["sum", "size"])
         whole = found[(found["sum"] == found["size"]) & (found["size"] >= _FEW)]

@@ -1,6 +1,6 @@
-"""Numbers as people write them: each column has one reading on which its values agree.
+"""Numbers as people write them, parsed with one decimal mark per column.
 
-The reading is the decimal mark. It also settles the separator of thousands, which is another one.
+The values of a column must agree on the mark. Any other mark separates thousands.
 """
 
 from collections.abc import Mapping
@@ -25,7 +25,7 @@ LARGEST = 1e15
 
 _PLAIN = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,3})?$"
 _NO_THOUSANDS = r"\.(\d{0,2}|\d{4,})([eE].*)?$|\d{4}\.|^[+-]?0?\.|^[+-]?0+\d*\.|[eE]"
-"""What shows that the point in a plain number is no separator of thousands."""
+"""Parts of a plain number whose point cannot be a separator of thousands."""
 
 _RESPELLED = (
     ("[\u00a0\u202f\u2009\u2007]", " "),
@@ -57,7 +57,7 @@ _BODIES: Mapping[DecimalMark, str] = {
 """The digits of a number, by decimal mark."""
 
 _MOST_STRAY = 0.01
-"""The largest share of a column's values that may contradict its reading; they are unreadable."""
+"""The largest share of a column's values that may contradict its decimal mark; they are invalid."""
 
 
 @dataclass(frozen=True)
@@ -107,7 +107,7 @@ def read_numbers(
 
 
 class _Texts:
-    """A column of text as numbers, in each reading that its values allow.
+    """A column of text as numbers, under each decimal mark that its values allow.
 
     Attributes:
         mark: The decimal mark; None if both are possible and give different numbers.
@@ -151,7 +151,7 @@ class _Texts:
         """Set the mark.
 
         Raises:
-            UsageError: Some values allow only the one mark, and many others only the other one.
+            UsageError: Some values allow only one mark, and many others only the other.
         """
         point, comma = self._readings["."], self._readings[","]
         lines = np.bincount(self._codes, minlength=len(self._texts))
@@ -166,7 +166,7 @@ class _Texts:
             raise UsageError(
                 f"the column {self._name} of {self._path} has the decimal mark . in "
                 f"{self._shown(one)} and , in {self._shown(other)}; give --decimal . or "
-                "--decimal , and the values of the other one are unreadable"
+                "--decimal , which makes values with the other mark invalid"
             )
         if self.is_settled:
             self.mark = "." if points > commas else ","

@@ -1,4 +1,4 @@
-"""The rules of a profile, applied to a file's rows: what an order's fields mean for its lines.
+"""The rules of a profile, applied to the rows of a file.
 
 Blank fields are carried down within an order, amounts are computed, lines that are no sales are
 left out and counted, and refunds become returns. `lines` then checks each line.
@@ -21,7 +21,7 @@ from retail_pipeline.retail_api.source.profiles import ANY, Profile
 
 _OF_THE_ORDER = ("customer_id", "ts", "country", "currency", "status", "cancelled")
 _DIGITS = 9
-"""Decimals of computed amounts: 3 times 4.1 is 12.3, not 12.299999999999999."""
+"""Computed amounts are rounded to so many decimals: 3 times 4.1 is 12.3, not 12.299999999999999."""
 
 
 @dataclass(frozen=True)
@@ -151,7 +151,7 @@ def _left_out(
 def _with_refunds(
     table: pa.Table, lines: np.ndarray, profile: Profile, path: Path, decimal: DecimalMark | None
 ) -> tuple[pa.Table, np.ndarray, int]:
-    """Return the rows and, after them, the returns of what was refunded.
+    """Return the rows and, after them, a return for each refund.
 
     The line of a refunded order stays a sale, and its return is added, because the file has one row
     for both. Where only a part was refunded, the return has the refunded amount and no product.
@@ -174,7 +174,7 @@ def _with_refunds(
 
 
 def _of_amount(table: pa.Table, amount: np.ndarray) -> pa.Table:
-    """Return rows with other amounts, of no product."""
+    """Return rows with other amounts and without products."""
     for name in ("product_id", "quantity", "unit_price"):
         if name in table.column_names:
             position, kind = table.column_names.index(name), table[name].type

@@ -40,7 +40,7 @@ class TransactionsFile:
             `transacted_at` (NaT if invalid).
         nulled: The number of invalid optional values by column; their lines are served without
             them.
-        losses: The lines that are not used, and the values that are not, by reason.
+        losses: The lines and the values that are not used, by reason.
     """
 
     lines: int
@@ -70,7 +70,7 @@ def read_transactions_file(
 
 
 def settled_lines(lines: pd.DataFrame) -> pd.DataFrame:
-    """Return valid lines with the number of their `order`, and the signs that are served."""
+    """Return valid lines with the number of their `order`, and with their final signs."""
     order, ids = _orders(lines)
     return _signed(lines, order, len(ids)).assign(order=order)
 
@@ -156,8 +156,8 @@ def _signed(lines: pd.DataFrame, order: np.ndarray, orders: int) -> pd.DataFrame
 
     A line is a return if the file marks it as one or if its amount is negative; for an amount of
     zero the quantity decides. Other lines with amount zero are returns if their order has returns
-    and no sales. A voucher is no return: units above zero for a negative amount, in an order whose
-    other sales are at least as large.
+    and no sales. A voucher is part of its sale: a line with a negative amount and a positive
+    quantity, in an order whose other sales are at least as large.
     """
     amount, quantity = lines["amount"].to_numpy(), lines["quantity"].to_numpy()
     is_marked = lines["is_return"].to_numpy()
@@ -178,7 +178,7 @@ def _signed(lines: pd.DataFrame, order: np.ndarray, orders: int) -> pd.DataFrame
 
 
 def _transaction_ids(order_ids: np.ndarray, order: np.ndarray, is_return: np.ndarray) -> np.ndarray:
-    """Return the transactions' ids: the order's id, with a suffix where another one has it.
+    """Return the transactions' ids: the order's id, with a suffix if another one has it.
 
     If an order has a sale and a return, the return gets the suffix.
     """

@@ -1,8 +1,8 @@
-"""Doubts about sales that can all be read and yet are hardly what they seem.
+"""Rules of plausibility: sales that can all be read but are probably wrong.
 
-Each rule looks at a few numbers, which come from a file's lines or from the marts, and returns a
-sentence with the numbers and the remedy, or None. The command `check` and Dagster's checks show the
-same sentences. Thin data has its own warnings, in `clv.data.thin_data`.
+Each rule gets a few numbers, computed from a file's lines or from the marts, and returns a sentence
+with the numbers and the remedy, or None. The command `check` and Dagster's checks show the same
+sentences. Thin data has its own warnings, in `clv.data.thin_data`.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -21,7 +21,7 @@ _SIGNS = {"€": "eur", "$": "usd", "us$": "usd", "£": "gbp", "¥": "jpy"}
 
 @dataclass(frozen=True)
 class SalesFacts:
-    """Numbers of order lines; what is not known is 0 or None.
+    """Numbers of order lines; unknown ones are 0 or None.
 
     Attributes:
         lines: The number of lines with a customer.

@@ -28,7 +28,7 @@ from retail_pipeline.settings import NO_CODES, FileSource, Settings, parse_code_
 FOLDER: Final = Path(__file__).resolve().parent.parent / "profiles"
 GENERIC: Final = "generic-orders"
 ANY: Final = "*"
-"""In `left_out`, every value."""
+"""Stands for every value in `left_out`."""
 
 
 def _listed(value: Any) -> Any:
@@ -50,23 +50,24 @@ class JoinedFile(_Rules):
 
 
 class Profile(_Rules):
-    """What the columns and values of an export mean.
+    """The meaning of an export's columns and values.
 
     Attributes:
-        about: What the export is, in a few words.
-        columns: The file's names of each column; of several the first that the file has.
+        about: The export's name, for messages.
+        columns: The possible names of each column in the file; the first one that the file has is
+            used.
         line_total: How a line's amount is computed where the file has none.
-        carry_down: Whether a blank field of an order's line is that of the order's first line.
+        carry_down: Whether a blank field of a line takes the value of the order's first line.
         left_out: Values, by column, of lines that are no sales; `*` is every value.
         refunded: Values of `status` of lines that were sold and taken back.
         partly_refunded: Values of `status` of orders of which `refunded_amount` was taken back.
-        return_orders: What the order ids of returns begin with.
+        return_orders: The beginning of the order ids of returns.
         currency: The currency of a file without such a column.
         date_order: See `ReadingOptions`.
         decimal: See `ReadingOptions`.
         time_zone: See `ReadingOptions`.
         missing_customer_words: See `ReadingOptions`.
-        non_product_codes: The list of codes that are no products, of the seed of that name.
+        non_product_codes: The list, in the seed `non_product_codes`, of codes that are no products.
         join: The files of a folder that are read as one table; the first has the lines.
     """
 

@@ -1,7 +1,7 @@
-"""Times of a column of any spelling, in UTC; each line is read alone.
+"""A column of times in any usual spelling, parsed to UTC.
 
-Only two things are decided for the whole column: the order of day and month in dates like
-12/1/2010, and whether numbers count seconds or milliseconds since 1970.
+Each value is parsed alone, except that two things are decided for the whole column: the order of
+day and month in dates like 12/1/2010, and whether numbers count seconds or milliseconds since 1970.
 """
 
 from pathlib import Path
@@ -32,7 +32,7 @@ _RESPELLED = (
     (r"(:\d{2}(?:\.\d+)?) ([+-]\d{2}):?(\d{2})$", r"\1\2:\3"),
     (r"(:\d{2}(?:\.\d+)?) (?:UTC|GMT)$", r"\1Z"),
 )
-"""Replacements for what the usual spelling lacks only little: other blanks and minus signs, times
+"""Replacements that give ISO 8601 from spellings close to it: other blanks and minus signs, times
 without colons, a blank before the zone, UTC for Z."""
 
 _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
@@ -51,10 +51,10 @@ _ANY = (
     r" ?(?:(?P<zero>z|utc|gmt)|(?:utc|gmt)?(?P<sign>[+-])(?P<zh>\d{1,2})(?::?(?P<zm>\d{2}))?"
     r"(?::?(?P<zs>\d{2}))?)?(?P<tail>(?: ?(?:\([^()]*\)|\[[^\[\]]*\]|[a-z]{1,5}))*)$"
 )
-"""A date, a time and a zone; what follows an offset, as in `+02:00 (CEST)`, only names it."""
+"""A date, a time and a zone; a name after an offset, as in `+02:00 (CEST)`, is ignored."""
 
 _EPOCHS = ((r"^\d{9,10}(\.\d+)?$", 1e6), (r"^\d{13}$", 1e3), (r"^\d{16}$", 1), (r"^\d{19}$", 1e-3))
-"""Numbers since 1970 by their digits, and the microseconds of their unit."""
+"""Units of numbers since 1970: the pattern of such numbers, and the unit in microseconds."""
 
 _MOST_STRAY = 0.01
 """The largest share of distinct texts that may be no numbers in a column of numbers."""
@@ -104,7 +104,7 @@ def _typed_times(column: pa.ChunkedArray) -> np.ndarray:
 
 
 def _localized(times: np.ndarray, zone: str) -> np.ndarray:
-    """Return a zone's local times in UTC: of two possible times the first, of none the next."""
+    """Return local times in UTC: the first if two are possible, the next if none is."""
     if zone == "UTC":
         return times
     local = pd.DatetimeIndex(times).tz_localize(

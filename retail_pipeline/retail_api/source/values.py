@@ -18,13 +18,13 @@ RETURN_WORDS = (
     *("return", "returned", "refund", "refunded", "credit", "credited", "credit note"),
     *("chargeback", "charged back"),
 )
-"""Words in a column of returns for a line that is one, in lower case."""
+"""Values of `is_return` that mark a return, in lower case."""
 
 SALE_WORDS = (
     *("false", "f", "no", "n", "0", "sale", "sold", "order", "purchase", "paid", "complete"),
     *("completed", "fulfilled", "shipped", "delivered", "na", "n/a", "nan", "null", "none", "-"),
 )
-"""Words in a column of returns for a line that is none; a blank value is none either."""
+"""Values of `is_return` that mark a sale, as does a blank value."""
 
 _FLAG_SPELLINGS = (
     (r"^(-?[01])\.0*$", r"\1"),
@@ -58,7 +58,7 @@ def texts(column: pa.ChunkedArray) -> pa.Array:
 
 
 def _whole_ids(values: pa.Array) -> pa.Array:
-    """Return texts in which whole numbers have no decimals, unless other numbers have some."""
+    """Return texts, with whole numbers written without decimals unless others have decimals."""
     if not pc.any(pc.match_substring_regex(values, _WHOLE_ID)).as_py():
         return values
     if pc.any(pc.match_substring_regex(values, _DECIMAL_ID)).as_py():
@@ -81,7 +81,7 @@ def _float_texts(values: pa.Array) -> pa.Array:
 def flags(column: pa.ChunkedArray) -> tuple[np.ndarray, np.ndarray]:
     """Return two masks: where a flag is yes, and where it is neither yes nor no; missing is no.
 
-    Where a column has both 1 and -1, neither can be read: they may be yes and no, or two signs.
+    If a column has both 1 and -1, both are neither: they may be yes and no, or two signs.
     """
     if pa.types.is_boolean(column.type):
         yes = mask(column.fill_null(False))
