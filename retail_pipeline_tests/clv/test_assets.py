@@ -207,10 +207,14 @@ def test_the_assets_equal_the_plain_functions(database: Database) -> None:
         columns = metadata["dagster/column_schema"].value.columns
         described = [c for c in columns if name != "training_set" or "future" in c.name]
         assert all(column.description for column in described)
-    assert (
-        "| pareto_nbd_gamma_gamma |"
-        in materialization(result, "model").metadata["leaderboard"].value
-    )
+    decided = materialization(result, "model").metadata
+    assert "| pareto_nbd_gamma_gamma |" in decided["leaderboard"].value
+    served = metrics[metrics["model_name"] == decided["champion"].value]
+    for cutoff, bias in zip(served["cutoff_date"], served["bias"], strict=True):
+        assert f"| {cutoff:%Y-%m-%d} |" in decided["bias_by_cutoff"].value
+        assert str(round(bias, 3)) in decided["bias_by_cutoff"].value
+    groups = database.read("clv.totals", where="grouping = 'segment'")
+    assert materialization(result, "totals").metadata["segments"].value.count("●") == len(groups)
 
 
 def test_an_asset_is_a_function_that_a_test_can_call(database: Database) -> None:
