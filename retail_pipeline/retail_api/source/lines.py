@@ -32,6 +32,7 @@ from retail_pipeline.retail_api.source.losses import (
     Loss,
     Treatment,
     losses_by_reason,
+    refuse_exchanged_signs,
     refuse_nulled_column,
     refuse_systematic_loss,
 )
@@ -303,6 +304,8 @@ def _refuse_losses(
         rows = rejected.head(_EXAMPLES).itertuples()
         examples = [f"line {row.line:,}: {row.reason}" for row in rows]
         refuse_systematic_loss(file.path, _facts(parsed), lost, examples, limit)
+    if limit is None:
+        refuse_exchanged_signs(file.path, parsed.amount[~lost[: len(parsed.amount)]])
     for name, nulled in nulls.items():
         if nulled.any():
             some = file.table[name].filter(pa.array(nulled)).slice(0, _EXAMPLES).to_pylist()

@@ -25,9 +25,10 @@ _STRAY_LINES = 1
 _STRAY_MONEY = 0.1
 """A single lost line is always stray, unless it has this share of the money."""
 
-_FEW = 3
+_FEW = 2
 """The loss of all lines of one kind is systematic from this number of lines on."""
 
+_FEWEST_FOR_SIGNS = 20
 _MOST_REASONS = 8
 
 Treatment = Literal["rejected", "no customer", "left out", "nulled"]
@@ -152,6 +153,26 @@ def refuse_nulled_column(
             f"{', '.join(texts)}. Correct or leave out the column, say how it is read "
             "(--columns, --decimal), or go on without these values with --accept-loss "
             f"{_accepted(count / values)}"
+        )
+
+
+def refuse_exchanged_signs(path: Path, amount: np.ndarray) -> None:
+    """Raise an error if a file has more money in returns than in sales.
+
+    Args:
+        path: The file, for the message.
+        amount: The amounts of the used lines, returns negative.
+
+    Raises:
+        UsageError: It has; sales were then taken for returns.
+    """
+    sold, returned = float(amount[amount > 0].sum()), -float(amount[amount < 0].sum())
+    if len(amount) >= _FEWEST_FOR_SIGNS and returned > sold:
+        sales, returns = int((amount > 0).sum()), int((amount < 0).sum())
+        raise UsageError(
+            f"{path} has more returns than sales: {returns:,} lines with {returned:,.2f} against "
+            f"{sales:,} lines with {sold:,.2f}. Sales have positive amounts and is_return false: "
+            "exchange the signs, or go on with --accept-loss 1"
         )
 
 
