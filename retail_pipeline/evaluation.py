@@ -31,7 +31,7 @@ from retail_pipeline.settings import (
     FileSource,
     Settings,
 )
-from retail_pipeline.shared_queries import excluded_lines
+from retail_pipeline.shared_queries import excluded_lines, guest_sales
 from retail_pipeline.warehouse.run import dbt_build
 
 ALL_MODELS = "all"
@@ -53,6 +53,7 @@ class Evaluation:
             the metrics; empty if the file ends before the outcome does.
         rejected_lines: Number of rejected lines in the whole file, including the outcome's.
         losses: What is not used of the whole file, by reason (`shared_queries.file_losses`).
+        guests: The file's transactions without a customer (`shared_queries.guest_sales`).
         excluded: The file's lines that do not count, by reason (`shared_queries.excluded_lines`).
     """
 
@@ -61,6 +62,7 @@ class Evaluation:
     metrics: pd.DataFrame
     rejected_lines: int
     losses: list[dict[str, Any]]
+    guests: dict[str, Any]
     excluded: list[dict[str, Any]]
 
     def draw(self, path: Path, file_name: str) -> None:
@@ -116,7 +118,8 @@ def evaluate_file(
         # Lines after the cut-off are the outcome, and no feature uses them.
         land_records(scratch, file.records)
         features, entries = _features(scratch, cutoff, settings)
-        excluded = excluded_lines(scratch.as_role(Role.SCIENTIST))
+        scientist = scratch.as_role(Role.SCIENTIST)
+        guests, excluded = guest_sales(scientist), excluded_lines(scientist)
     valuation = value_customers(features, entries, cutoff, horizon_days)
     predictions = _predictions(valuation, model)
     complete = default_as_of(source) >= cutoff + timedelta(days=horizon_days)
@@ -134,6 +137,7 @@ def evaluate_file(
         ),
         rejected_lines=len(file.rejected),
         losses=[loss.as_json() for loss in file.losses],
+        guests=guests,
         excluded=excluded,
     )
 

@@ -32,9 +32,13 @@ select * from (
     select exclusion_reason as reason, count(*) as lines,
         coalesce(sum(net_amount), 0)::float8 as net_amount,
         (count(*) / sum(count(*)) over ())::float8 as share_of_lines,
-        (sum(abs(net_amount)) / nullif(sum(sum(abs(net_amount))) over (), 0))::float8
+        (coalesce(sum(abs(net_amount)), 0) / nullif(sum(sum(abs(net_amount))) over (), 0))::float8
             as share_of_money
-    from warehouse.fct_transaction_items group by 1
+    from (
+        select exclusion_reason, net_amount from warehouse.fct_transaction_items
+        union all
+        select exclusion_reason, 0 from warehouse.fct_transactions where line_count = 0
+    ) as lines group by 1
 ) as reasons
 where reason is not null order by lines desc, reason
 """
@@ -43,7 +47,8 @@ where reason is not null order by lines desc, reason
 def excluded_lines(database: Database) -> list[dict[str, Any]]:
     """Return the lines that do not count, by reason: their number, money, and shares of all lines.
 
-    Returns and sales both add to a share of money, so that they do not cancel out.
+    A transaction without a list of lines counts as a line of no money. Returns and sales both add
+    to a share of money, so that they do not cancel out.
     """
     return list(json.loads(database.query(_EXCLUDED).to_json(orient="records")))
 
@@ -115,3 +120,35 @@ _TREATED: Final = {
     "no customer": "without a customer, counted as revenue only, with {}",
     "nulled": "used without a value",
 }
+_GUESTS: Final = """
+select count(*) filter (where customer_id is null) as transactions,
+    coalesce(sum(net_amount) filter (where customer_id is null), 0)::float8 as net_amount,
+    coalesce((count(*) filter (where customer_id is null))::float8 / nullif(count(*), 0), 0)
+        as share_of_transactions,
+    coalesce(sum(abs(net_amount)) filter (where customer_id is null)
+        / nullif(sum(abs(net_amount)), 0), 0)::float8 as share_of_money
+from (
+    select customer_id, net_amount - excluded_net_amount as net_amount
+    from warehouse.fct_transactions where not is_excluded
+) as counted
+"""
+
+
+def guest_sales(database: Database) -> dict[str, Any]:
+    """Return the transactions without a customer: their number, money, and shares of all."""
+    (row,) = json.loads(database.query(_GUESTS).to_json(orient="records"))
+    return dict(row)
+
+
+def guests_in_words(guests: Mapping[str, Any], currency: str = "") -> str:
+    """Return a sentence about the transactions without a customer.
+
+    Args:
+        guests: The result of `guest_sales`.
+        currency: The currency of the amounts.
+    """
+    return (
+        f"{counted(guests['transactions'], 'transaction')} of "
+        f"{money(guests['net_amount'], currency)} ({share(guests['share_of_money'], digits=1)} of "
+        "the money) have no customer: they are revenue, and no part of customer value"
+    )

@@ -21,7 +21,7 @@ from retail_pipeline.cli.terminal import (
 )
 from retail_pipeline.files import replaced_whole
 from retail_pipeline.settings import LONGEST_HORIZON_DAYS, Settings, parse_as_of, parse_file
-from retail_pipeline.shared_queries import excluded_in_words, losses_in_words
+from retail_pipeline.shared_queries import excluded_in_words, guests_in_words, losses_in_words
 
 if TYPE_CHECKING:
     from retail_pipeline.evaluation import Evaluation
@@ -149,6 +149,7 @@ def _outcome(result: "Evaluation") -> dict[str, Any]:
         "customers": int(result.predictions["customer_id"].nunique()),
         "rejected_lines": result.rejected_lines,
         "losses": result.losses,
+        "guests": result.guests,
         "excluded": result.excluded,
         "served": decision.model_name,
         "validated": decision.validated,
@@ -173,6 +174,8 @@ def _print(outcome: Mapping[str, Any], written: Mapping[str, Path | None]) -> No
     )
     for loss in losses_in_words(outcome["losses"]):
         print_line(console, f"of the file: {escape(loss)}")
+    if outcome["guests"]["transactions"]:
+        print_line(console, f"guests: {guests_in_words(outcome['guests'])}")
     if outcome["excluded"]:
         print_line(console, f"not counted: {escape(excluded_in_words(outcome['excluded']))}")
     for warning in outcome["warnings"]:

@@ -13,7 +13,7 @@ from retail_pipeline.postgres import open_database
 from retail_pipeline.report.summary import read_summary
 from retail_pipeline.report.totals import outside, year_before
 from retail_pipeline.settings import Settings
-from retail_pipeline.shared_queries import excluded_in_words, losses_in_words
+from retail_pipeline.shared_queries import excluded_in_words, guests_in_words, losses_in_words
 from retail_pipeline.wording import counted
 
 _HEADINGS = {
@@ -37,6 +37,8 @@ def print_summary(
         _line(console, "Of the file", *map(escape, losses_in_words(summary["losses"])))
     if summary["excluded"]:
         _line(console, "Excluded", escape(excluded_in_words(summary["excluded"])))
+    if summary["guests"] and summary["guests"]["transactions"]:
+        _line(console, "Guests", guests_in_words(summary["guests"]))
     if summary["leaderboard"]:
         print_table(console, [_shown(row) for row in summary["leaderboard"]], "Leaderboard")
     else:

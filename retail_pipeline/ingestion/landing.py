@@ -92,8 +92,9 @@ def sum_transactions(database: Database) -> Money:
     statement = sql.SQL(
         "select count(*)::numeric, coalesce(sum(amount) filter (where type = 'sale'), 0), "
         "coalesce(-sum(amount) filter (where type = 'return'), 0), coalesce(sum(amount), 0) "
-        "from {}, lateral (select (line ->> 'amount')::numeric "
-        "from jsonb_array_elements(items) as line) as lines(amount)"
+        "from {}, lateral (select case when jsonb_typeof(line -> 'amount') = 'number' "
+        "then (line -> 'amount')::numeric end from jsonb_array_elements(case when "
+        "jsonb_typeof(items) = 'array' then items else '[]' end) as line) as lines(amount)"
     )
     return Money(*_row(database, statement.format(sql.Identifier(LANDING_LAYER, MONEY_STREAM))))
 

@@ -20,7 +20,7 @@ from retail_pipeline.report.document import (
     table,
 )
 from retail_pipeline.report.facts import METRICS, NEXT_ORDER, RunFacts
-from retail_pipeline.shared_queries import excluded_in_words, losses_in_words
+from retail_pipeline.shared_queries import excluded_in_words, guests_in_words, losses_in_words
 from retail_pipeline.wording import MISSING, counted, number, share, span
 
 MEANINGS: Final = {
@@ -118,6 +118,7 @@ def _data(facts: RunFacts) -> Facts:
         ("Customers with a transaction", number(data["customers"])),
         ("Net amount", facts.money(data["net_amount"])),
         *(("Of the file", text) for text in losses_in_words(facts.losses, facts.currency)),
+        ("Transactions without a customer", _guests(facts)),
         ("Lines that do not count", _excluded(facts)),
         ("Customers predicted", number(found["customers"])),
         ("Predicted value in total", facts.money(found["predicted_value"])),
@@ -130,6 +131,11 @@ def _data(facts: RunFacts) -> Facts:
     if rate:
         items.append((f"The margin, {at_rate}", facts.money(found["discounted_margin"])))
     return Facts(items)
+
+
+def _guests(facts: RunFacts) -> str:
+    guests = facts.guests
+    return guests_in_words(guests, facts.currency) if guests["transactions"] else "none"
 
 
 def _excluded(facts: RunFacts) -> str:

@@ -32,6 +32,7 @@ class RunFacts:
         data: `first_day`, `last_day`, `transactions`, `customers`, `net_amount` of the transactions
             that count and were recorded before the date, without their excluded lines.
         losses: What is not used of a transactions file (`shared_queries.file_losses`).
+        guests: The transactions without a customer (`shared_queries.guest_sales`).
         excluded: The lines that do not count, by reason (`shared_queries.excluded_lines`).
         decision: `model_name`, `model_version`, `validated`, `reason`, `training_rows`,
             `one_customer_in` (of the training sample), `trained_at`.
@@ -66,6 +67,7 @@ class RunFacts:
     currency: str
     data: dict[str, Any]
     losses: list[dict[str, Any]]
+    guests: dict[str, Any]
     excluded: list[dict[str, Any]]
     decision: dict[str, Any]
     leaderboard: pd.DataFrame
@@ -241,6 +243,7 @@ def read_facts(database: Database, source: str, as_of: date, horizon_days: int) 
         currency=shared_queries.currency(database),
         data=_row(database, _DATA, params),
         losses=shared_queries.file_losses(database),
+        guests=shared_queries.guest_sales(database),
         excluded=shared_queries.excluded_lines(database),
         decision=decision,
         leaderboard=pd.DataFrame(json.loads(decision["numbers"])["leaderboard"]),

@@ -10,7 +10,7 @@ from typing import Any
 
 from retail_pipeline import shared_queries
 from retail_pipeline.postgres import Database
-from retail_pipeline.shared_queries import excluded_lines, file_losses
+from retail_pipeline.shared_queries import excluded_lines, file_losses, guest_sales
 
 LAYERS = ("transactional", "warehouse", "clv", "quality")
 _UNCOUNTED = (
@@ -83,11 +83,12 @@ def read_summary(database: Database) -> dict[str, Any]:
     value = read_rows(database, _VALUE)
     champion = read_champion(database)
     rows = read_row_counts(database)
-    has_lines = "fct_transaction_items" in rows["warehouse"]
+    is_built = {"fct_transactions", "fct_transaction_items"} <= rows["warehouse"].keys()
     return {
         "rows": rows,
         "losses": file_losses(database),
-        "excluded": excluded_lines(database) if has_lines else [],
+        "excluded": excluded_lines(database) if is_built else [],
+        "guests": guest_sales(database) if is_built else None,
         # Means over the cut-offs that all models share; `tests` counts those of a seasonal model.
         "leaderboard": read_rows(database, _LEADERBOARD),
         "bias_by_cutoff": _biases(database, champion, value[0]["model_year_ago"] if value else ""),

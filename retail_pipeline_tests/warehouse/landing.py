@@ -35,9 +35,9 @@ def land(database: Database, stream: str, records: Iterable[Mapping[str, Any]]) 
 
 def transaction(
     transaction_id: str,
-    customer_id: str,
+    customer_id: str | None,
     transacted_at: str,
-    lines: list[dict[str, Any]],
+    lines: list[Any],
     **changes: Any,
 ) -> dict[str, Any]:
     """Return a transaction of the API: a sale in GBP, recorded when it happened."""

@@ -174,7 +174,7 @@ def test_a_failing_test_stops_what_is_downstream_and_says_why(
     (failure,) = result.get_step_failure_events()
     words = failure.step_failure_data.user_failure_data
     assert words is not None
-    assert "test money_is_in_one_currency of staging.stg_retail__transactions" in words.description
+    assert "test money_is_in_one_currency of warehouse.fct_transaction_items" in words.description
     assert "cannot be added" in words.description
     (name,) = words.metadata[FAILED_ASSETS].value
     assert name == "staging/stg_retail__products"

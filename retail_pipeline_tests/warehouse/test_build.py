@@ -191,7 +191,7 @@ def test_every_product_code_counts_unless_a_list_is_named(
     codes = ["C2", "SHIPPING", "TESTER-EDP", "POST", "test001"]
     lines = [line(10.0**power, product_id=code) for power, code in enumerate(codes)]
     land(database, "transactions", [transaction("T1", "K1", "2024-01-01T10:00:00Z", lines)])
-    selected = "+fct_transaction_items"
+    selected = "+fct_transactions"
     dbt.build(AS_OF, "--select", selected)
     assert shared_queries.excluded_lines(database) == []
     dbt.build(AS_OF, "--select", selected, non_product_codes="uci_online_retail")
@@ -225,8 +225,10 @@ def test_a_second_currency_is_refused_by_name(database: Database) -> None:
             transaction("T2", "K1", at, [line(1)], currency="EUR"),
         ],
     )
-    with pytest.raises(PipelineError, match=r"money_is_in_one_currency of staging.stg_retail__tra"):
-        dbt_build(database.url, "+stg_retail__transactions", as_of=AS_OF)
+    with pytest.raises(
+        PipelineError, match=r"money_is_in_one_currency of warehouse.fct_transaction_items"
+    ):
+        dbt_build(database.url, "+fct_transactions", as_of=AS_OF)
 
 
 def test_an_unreachable_database_is_one_message() -> None:

@@ -23,8 +23,8 @@ items_by_transaction as (
     select
         transaction_id,
         count(*) as lines,
-        count(unit_price) as priced_lines,
-        coalesce(sum(unit_price), 0) as unit_prices,
+        count(*) filter (where unit_price >= 0) as priced_lines,
+        coalesce(sum(unit_price) filter (where unit_price >= 0), 0) as unit_prices,
         coalesce(sum(quantity), 0) as quantity,
         sum(net_amount) as net_amount
     from items

@@ -36,9 +36,9 @@ matched as (
         where sold_items.customer_id = returned_items.customer_id
             and sold_items.product_id = returned_items.product_id
             and sold_items.transacted_at <= returned_items.transacted_at
+            and sold_items.quantity >= coalesce(-returned_items.quantity, 0)
+            and sold_items.net_amount >= -returned_items.net_amount
         order by
-            -- A sale smaller than the return is matched only if there is no larger one.
-            sold_items.quantity >= -returned_items.quantity desc,
             sold_items.transacted_at desc,
             sold_items.transaction_id desc,
             sold_items.line_number desc

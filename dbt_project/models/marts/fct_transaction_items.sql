@@ -4,6 +4,10 @@
     {'columns': ['customer_id', 'product_id', 'transacted_at']},
 ]) }}
 
+{#- A line of a sale with a negative amount takes money off the other lines. -#}
+{%- set is_voucher = "transactions.transaction_type = 'sale' and items.net_amount < 0
+                and items.discount_amount = 0 and coalesce(items.quantity, 0) >= 0" -%}
+
 with
 
 transactions as (
@@ -30,7 +34,8 @@ marked_items as (
 
     select
         items.*,
-        non_product_codes.exclusion_reason
+        coalesce(items.exclusion_reason, non_product_codes.exclusion_reason)
+            as line_exclusion_reason
     from items
     left join non_product_codes
         on upper(items.product_id) = non_product_codes.product_code
@@ -54,13 +59,20 @@ final as (
         ---------- numerics
         items.quantity,
         items.unit_price,
-        items.net_amount + items.discount_amount as gross_amount,
-        items.discount_amount,
+        case
+            when {{ is_voucher }} then 0
+            else items.net_amount + items.discount_amount
+        end as gross_amount,
+        case
+            when {{ is_voucher }} then -items.net_amount
+            else items.discount_amount
+        end as discount_amount,
         items.net_amount,
 
         ---------- booleans
-        items.exclusion_reason is not null as is_excluded,
-        items.exclusion_reason,
+        coalesce(transactions.exclusion_reason, items.line_exclusion_reason) is not null
+            as is_excluded,
+        coalesce(transactions.exclusion_reason, items.line_exclusion_reason) as exclusion_reason,
 
         ---------- timestamps
         transactions.transacted_at,

@@ -64,7 +64,8 @@ final as (
         ---------- booleans
         coalesce(items_by_transaction.is_excluded, true) as is_excluded,
         case
-            when items_by_transaction.transaction_id is null then 'no lines'
+            when items_by_transaction.transaction_id is null
+                then coalesce(transactions.exclusion_reason, 'no lines')
             when items_by_transaction.is_excluded then items_by_transaction.exclusion_reason
         end as exclusion_reason,
 

@@ -4,16 +4,16 @@ currencies as (
 
     select
         currency,
-        count(*) as transactions,
+        count(*) as lines_that_count,
         count(*) over () as currencies
-    from {{ ref('stg_retail__transactions') }}
-    where currency is not null
+    from {{ ref('fct_transaction_items') }}
+    where not is_excluded and currency is not null
     group by currency
 
 )
 
 select
     currency,
-    transactions
+    lines_that_count
 from currencies
 where currencies > 1

@@ -19,8 +19,8 @@ renamed as (
         cast(currency as text) as currency,
 
         ---------- numerics
-        cast(price as numeric) as price,
-        cast(cost as numeric) as cost,
+        {{ finite('cast(price as numeric)') }} as price,
+        {{ finite('cast(cost as numeric)') }} as cost,
 
         ---------- timestamps
         cast(recorded_at as timestamptz) as recorded_at,

@@ -12,13 +12,18 @@ renamed as (
 
         ---------- ids
         cast(transaction_id as text) as transaction_id,
-        cast(user_id as text) as customer_id,
+        nullif(cast(user_id as text), '') as customer_id,
 
         ---------- text
         cast(type as text) as transaction_type,
-        cast(currency as text) as currency,
+        nullif(upper(trim(cast(currency as text))), '') as currency,
         cast(country as text) as country,
         cast(channel as text) as channel,
+        case
+            when transacted_at is null then 'no time'
+            when coalesce(type, '') not in ('sale', 'return') then 'neither sale nor return'
+            when not {{ is_array('items') }} then 'lines are no list'
+        end as exclusion_reason,
 
         ---------- timestamps
         cast(transacted_at as timestamptz) as transacted_at,
