@@ -101,7 +101,7 @@ def evaluate_file(
     Args:
         settings: Settings with the PostgreSQL server of the scratch database.
         source: A transactions file.
-        cutoff: The as-of date, 00:00 UTC; the models use only lines before it.
+        cutoff: The as-of date, 00:00 in RETAIL_TIME_ZONE; the models use only lines before it.
         horizon_days: Days of the outcome, 1 to 1095.
         model: The name of a model, `all`, or None for the model that the pipeline would serve.
 
@@ -111,7 +111,7 @@ def evaluate_file(
     """
     if model not in (None, ALL_MODELS, *MODELS):
         raise UsageError(f"there is no model {model!r}; the models are {', '.join(MODELS)}, all")
-    file = open_dataset(source)
+    file = open_dataset(source, time_zone=settings.time_zone)
     file.before(cutoff)  # raises an error for a date before the file's first line
     settings = settings.model_copy(update={"source": source})
     with scratch_database(settings) as scratch:
@@ -122,7 +122,7 @@ def evaluate_file(
         guests, excluded = guest_sales(scientist), excluded_lines(scientist)
     valuation = value_customers(features, entries, cutoff, horizon_days)
     predictions = _predictions(valuation, model)
-    complete = default_as_of(source) >= cutoff + timedelta(days=horizon_days)
+    complete = default_as_of(source, settings.time_zone) >= cutoff + timedelta(days=horizon_days)
     outcomes = dataset.outcomes(
         dataset.prepare_entries(entries), predictions["customer_id"], cutoff, horizon_days
     )

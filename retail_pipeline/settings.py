@@ -10,11 +10,12 @@ import os
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import date
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 from urllib.parse import parse_qsl, quote, urlsplit
+from zoneinfo import available_timezones
 
 import psycopg
 from psycopg import conninfo
@@ -26,8 +27,10 @@ from pydantic import (
     Field,
     TypeAdapter,
     ValidationError,
+    ValidationInfo,
 )
 
+from retail_pipeline.business_day import today
 from retail_pipeline.errors import UsageError
 from retail_pipeline.reading_options import (
     DEFAULT_READING,
@@ -172,11 +175,12 @@ def _simulator_source(text: str) -> SimulatorSource:
     return source
 
 
-def _as_of(text: Any) -> Any:
+def _as_of(text: Any, info: ValidationInfo) -> Any:
+    """Return a date; today is the day in the time zone of the other settings or of the context."""
     if not isinstance(text, str):
         return text
     if text == TODAY:
-        return datetime.now(UTC).date()
+        return today((info.data or info.context or {}).get("time_zone", "UTC"))
     try:
         return date.fromisoformat(text)
     except ValueError:
@@ -251,6 +255,13 @@ def _must(be: Callable[[str], bool], reason: str) -> AfterValidator:
     return AfterValidator(validate)
 
 
+def _time_zone(name: str) -> str:
+    """Return the name of a time zone unchanged; raise ValueError if there is no such zone."""
+    if name not in available_timezones():
+        raise ValueError(f"must be a time zone like Europe/Berlin or UTC; got {name!r}")
+    return name
+
+
 def _code_list(name: str) -> str:
     """Return the name of a list of codes unchanged; raise ValueError if there is no such list."""
     if name != NO_CODES:
@@ -280,6 +291,7 @@ def _is_smtp_address(url: str) -> bool:
 AsOf = Annotated[date, BeforeValidator(_as_of)]
 Horizon = Annotated[int, Field(ge=1, le=LONGEST_HORIZON_DAYS)]
 DiscountRate = Annotated[float, Field(ge=0, lt=1)]
+TimeZone = Annotated[str, AfterValidator(_time_zone)]
 CodeList = Annotated[str, AfterValidator(_code_list)]
 DatabaseUrl = Annotated[str, AfterValidator(_database_url)]
 SourceText = Annotated[Source, BeforeValidator(_source)]
@@ -347,9 +359,9 @@ def with_reading(source: FileSource, **options: str | None) -> FileSource:
     return FileSource(source.path, parsed)
 
 
-def parse_as_of(text: str, name: str) -> date:
-    """Return the date of `YYYY-MM-DD` or `today` (in UTC); a UsageError begins with `name`."""
-    return _parsed(AsOf, text, name)
+def parse_as_of(text: str, name: str, time_zone: str = "UTC") -> date:
+    """Return the date of `YYYY-MM-DD` or `today` in the zone; a UsageError begins with `name`."""
+    return _parsed(AsOf, text, name, time_zone=time_zone)
 
 
 def parse_discount_rate(value: str | float, name: str) -> float:
@@ -362,9 +374,9 @@ def parse_code_list(text: str, name: str) -> str:
     return _parsed(CodeList, text, name)
 
 
-def _parsed(kind: Any, value: object, name: str) -> Any:
+def _parsed(kind: Any, value: object, name: str, **context: str) -> Any:
     try:
-        return TypeAdapter(kind).validate_python(value)
+        return TypeAdapter(kind).validate_python(value, context=context)
     except ValidationError as error:
         raise UsageError(f"{name} {_reason(error.errors()[0])}") from None
 
@@ -415,6 +427,7 @@ class Settings(BaseModel):
     database_url: DatabaseUrl | None = Field(default=None, repr=False)
     source: SourceText = SimulatorSource()
     api_key: ApiKey = Field(default=DEFAULT_API_KEY, repr=False)
+    time_zone: TimeZone = "UTC"
     as_of: AsOf | None = None
     horizon_days: Horizon = DEFAULT_HORIZON_DAYS
     discount_rate: DiscountRate = 0.0

@@ -29,6 +29,7 @@ EVERYTHING = {
     "RETAIL_AS_OF": "2024-05-01",
     "RETAIL_HORIZON_DAYS": "90",
     "RETAIL_DISCOUNT_RATE": "0.08",
+    "RETAIL_TIME_ZONE": "Europe/Berlin",
     "RETAIL_NON_PRODUCT_CODES": "uci_online_retail",
     "RETAIL_ALERT_WEBHOOK": "https://hooks.example/x",
     "AIRBYTE_MODE": "server",
@@ -49,6 +50,7 @@ def test_every_variable_reaches_its_setting() -> None:
         as_of=date(2024, 5, 1),
         horizon_days=90,
         discount_rate=0.08,
+        time_zone="Europe/Berlin",
         non_product_codes="uci_online_retail",
         alert_webhook={"": ("https://hooks.example/x",)},
         airbyte=AirbyteSettings(
@@ -78,6 +80,7 @@ def test_no_secret_is_in_the_printed_form() -> None:
     [
         ("RETAIL_ENV", "prod"),
         ("RETAIL_SOURCE", "ftp://x"),
+        ("RETAIL_TIME_ZONE", "Berlin"),
         ("RETAIL_NON_PRODUCT_CODES", "uci"),
         ("RETAIL_SOURCE", "http://localhost:80a"),
         ("RETAIL_SOURCE", "http://localhost:65536"),

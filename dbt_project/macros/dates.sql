@@ -1,10 +1,22 @@
-{#- The UTC day of a timestamp, in any time zone of the session. -#}
-{% macro utc_date(timestamp) -%}
-    {{ return(adapter.dispatch('utc_date')(timestamp)) }}
+{#- The shop's time zone, in which days and months begin and as-of dates are meant. -#}
+{% macro time_zone() -%}
+    {{ return(var('time_zone') or env_var('RETAIL_DBT_TIME_ZONE', 'UTC')) }}
 {%- endmacro %}
 
-{% macro postgres__utc_date(timestamp) -%}
-    cast(({{ timestamp }} at time zone 'UTC') as date)
+
+{#- The local time of a timestamp in the shop's time zone. -#}
+{% macro local_time(timestamp) -%}
+    {{ return(adapter.dispatch('local_time')(timestamp)) }}
+{%- endmacro %}
+
+{% macro postgres__local_time(timestamp) -%}
+    ({{ timestamp }} at time zone '{{ time_zone() }}')
+{%- endmacro %}
+
+
+{#- The day of a timestamp in the shop's time zone, in any time zone of the session. -#}
+{% macro business_date(timestamp) -%}
+    cast({{ local_time(timestamp) }} as date)
 {%- endmacro %}
 
 
@@ -21,7 +33,7 @@
 {#- The day on which a transaction became known: the later of the days on which it happened and was recorded.
     A line counts for as-of date D if this day is before D. -#}
 {% macro known_date(transacted_at, recorded_at) -%}
-    {{ utc_date('greatest(' ~ transacted_at ~ ', ' ~ recorded_at ~ ')') }}
+    {{ business_date('greatest(' ~ transacted_at ~ ', ' ~ recorded_at ~ ')') }}
 {%- endmacro %}
 
 
@@ -42,10 +54,11 @@
 {#- The condition of rows of the marts: they are before the as-of date.
 
     Args:
-        times: Columns of times; the latest one that is not null must be before the as-of date, 00:00 UTC. -#}
+        times: Columns of times; the day of the latest one that is not null must be before the as-of date. Days are
+            compared, so that this rule and known_date are one where clocks change at midnight. -#}
 {% macro is_before_as_of_date(times) -%}
     {%- if as_of_day() and not var('with_outcomes') -%}
-        coalesce(greatest({{ times | join(', ') }}) < cast('{{ as_of_day() }} 00:00:00+00' as timestamptz), true)
+        coalesce({{ business_date('greatest(' ~ times | join(', ') ~ ')') }} < {{ as_of_date() }}, true)
     {%- else -%} true
     {%- endif -%}
 {%- endmacro %}

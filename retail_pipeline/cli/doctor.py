@@ -177,7 +177,7 @@ def _source(settings: Settings) -> str:
         case FileSource(path=path):
             from retail_pipeline.retail_api import open_dataset
 
-            open_dataset(settings.source, settings.as_of)
+            open_dataset(settings.source, settings.as_of, settings.time_zone)
             return f"{path} can be read"
         case ApiSource(url=url):
             return _served(settings, url)

@@ -108,7 +108,7 @@ def evaluate(
     check_output("--output", output, _WRITERS)
     check_output("--figure", figure, _FIGURES)
     settings = Settings.from_environment()
-    day = parse_as_of(cutoff, "--cutoff")
+    day = parse_as_of(cutoff, "--cutoff", settings.time_zone)
     horizon = horizon_days or settings.horizon_days
 
     source = parse_file(

@@ -86,7 +86,7 @@ def run(
     )
     window: dict[str, Any] = {"full_refresh": full_refresh}
     if as_of is not None:
-        window["as_of"] = parse_as_of(as_of, "--as-of").isoformat()
+        window["as_of"] = parse_as_of(as_of, "--as-of", settings.time_zone).isoformat()
     if horizon_days is not None:
         window["horizon_days"] = horizon_days
     if discount_rate is not None:
@@ -130,8 +130,8 @@ def _check_source(settings: Settings, as_of: str | None) -> None:
     from retail_pipeline.retail_api import open_dataset
 
     if isinstance(settings.source, FileSource):
-        day = parse_as_of(as_of, "--as-of") if as_of else settings.as_of
-        open_dataset(settings.source, day)
+        day = parse_as_of(as_of, "--as-of", settings.time_zone) if as_of else settings.as_of
+        open_dataset(settings.source, day, settings.time_zone)
 
 
 def _outcome(settings: Settings, progress: RunProgress) -> dict[str, Any]:

@@ -134,10 +134,11 @@ def serve_api(
     from retail_pipeline.retail_api import serve_forever
 
     settings = Settings.from_environment()
-    day = parse_as_of(as_of, "--as-of") if as_of else settings.as_of
+    day = parse_as_of(as_of, "--as-of", settings.time_zone) if as_of else settings.as_of
     serve_forever(
         parse_source(source) if source else settings.source,
         TODAY if as_of == TODAY else day,
         settings.api_key,
         port=port,
+        time_zone=settings.time_zone,
     )

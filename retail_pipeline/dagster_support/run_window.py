@@ -27,7 +27,8 @@ class RunWindow(dg.ConfigurableResource):
     # No default, because later stages check the date only if the run's configuration sets one.
     as_of: str | None = Field(
         default=None,
-        description="Only data before this date is used (00:00 UTC, YYYY-MM-DD or today). "
+        description="Only data before this date is used (YYYY-MM-DD or today; 00:00 in the "
+        "time zone of RETAIL_TIME_ZONE). "
         "Default: RETAIL_AS_OF, else the source's default date.",
     )
     horizon_days: Horizon = Field(
@@ -66,8 +67,8 @@ class RunWindow(dg.ConfigurableResource):
         if self.as_of is None:
             return landed
         given = parse_as_of(self.as_of, "as_of")
-        if self.as_of == TODAY and given == landed + timedelta(days=1):
-            return landed  # the run's syncs were before midnight
+        if self.as_of == TODAY and abs(given - landed) <= timedelta(days=1):
+            return landed  # the run's syncs were before midnight, or today is another day in UTC
         if given != landed:
             raise PipelineError(
                 f"this run has the as-of date {given}, but the ingested data is as of "

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime
 
 from retail_pipeline.airbyte_engine.files import AirbyteFolder, ConnectionFile
+from retail_pipeline.business_day import midnight
 from retail_pipeline.dagster_support.run_window import RunWindow
 from retail_pipeline.errors import PipelineError
 from retail_pipeline.generation import PipelineState, begin, landed_as_of
@@ -73,10 +74,11 @@ def open_api(
     source, on_server = settings.source, settings.airbyte.mode is AirbyteMode.SERVER
     if on_server and not isinstance(source, ApiSource):
         raise PipelineError(_NEEDS_ADDRESS)
-    given = parse_as_of(window.as_of, "as_of") if window.as_of else settings.as_of
-    as_of = landed_as_of(database, run_id) or given or default_as_of(source)
+    zone = settings.time_zone
+    given = parse_as_of(window.as_of, "as_of", zone) if window.as_of else settings.as_of
+    as_of = landed_as_of(database, run_id) or given or default_as_of(source, zone)
     # The source is opened first: an unusable one must not empty the layers.
-    with serving(source, as_of, settings.api_key) as url:
+    with serving(source, as_of, settings.api_key, zone) as url:
         end = _end(settings, as_of)
         totals = fetch_totals(folder, connection, source_values(settings, url, end))
         transition = begin(
@@ -101,4 +103,4 @@ def _end(settings: Settings, as_of: date) -> str:
     """Return the instant before which records are read: the as-of date, or now for an address."""
     if isinstance(settings.source, ApiSource):
         return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-    return f"{as_of}T00:00:00Z"
+    return f"{midnight(as_of, settings.time_zone):%Y-%m-%dT%H:%M:%SZ}"

@@ -227,7 +227,7 @@ def _reject_file_lines(
     from retail_pipeline.airbyte_engine.destination import reject
     from retail_pipeline.retail_api import open_dataset
 
-    dataset = open_dataset(source, state.as_of)
+    dataset = open_dataset(source, state.as_of, settings.time_zone)
     bad = dataset.rejected
     suppression = read_suppression(settings, database, folder)
     records = [

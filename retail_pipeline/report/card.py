@@ -113,7 +113,7 @@ def _data(facts: RunFacts) -> Facts:
     items = [
         ("Source", facts.source),
         ("Period", f"{data['first_day']:%Y-%m-%d} to {data['last_day']:%Y-%m-%d}"),
-        ("Recorded before", f"{facts.as_of}, 00:00 UTC"),
+        ("Recorded before", f"the start of {facts.as_of}"),
         ("Transactions", number(data["transactions"])),
         ("Customers with a transaction", number(data["customers"])),
         ("Net amount", facts.money(data["net_amount"])),

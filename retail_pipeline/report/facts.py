@@ -124,11 +124,11 @@ limit 1
 
 # The rows that count in revenue and customer-days, as the models use them.
 _DATA = """
-select min(transacted_at)::date as first_day, max(transacted_at)::date as last_day,
+select min(transaction_date) as first_day, max(transaction_date) as last_day,
     count(*) as transactions, count(distinct customer_id) as customers,
     sum(net_amount - excluded_net_amount) as net_amount
 from warehouse.fct_transactions
-where not is_excluded and greatest(transacted_at, recorded_at) < %(as_of)s
+where not is_excluded and transaction_date < %(as_of)s
 """
 
 _PREDICTIONS = f"""

@@ -14,6 +14,8 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from retail_pipeline.business_day import midnight
+
 PRODUCT_COLUMNS = (
     *("product_id", "name", "category", "price", "cost", "currency"),
     *("recorded_at", "updated_at"),
@@ -44,12 +46,13 @@ class RetailRecords:
     transactions: pd.DataFrame
     items: pd.DataFrame
 
-    def before(self, as_of: date) -> "RetailRecords":
-        """Return the records with `recorded_at < as_of` (00:00 UTC)."""
-        transactions, items = transactions_before(self.transactions, self.items, as_of)
+    def before(self, as_of: date, time_zone: str = "UTC") -> "RetailRecords":
+        """Return the records with `recorded_at < as_of` (00:00 in the time zone)."""
+        end = pd.Timestamp(midnight(as_of, time_zone))
+        transactions, items = transactions_before(self.transactions, self.items, end)
         return RetailRecords(
-            products=_before(self.products, as_of),
-            users=_before(self.users, as_of),
+            products=_before(self.products, end),
+            users=_before(self.users, end),
             transactions=transactions,
             items=items,
         )
@@ -119,16 +122,16 @@ def line_positions(starts: np.ndarray, counts: np.ndarray) -> np.ndarray:
     return np.repeat(starts - (ends - counts), counts) + np.arange(ends[-1] if len(ends) else 0)
 
 
-def _before(frame: pd.DataFrame, as_of: date) -> pd.DataFrame:
-    known = frame["recorded_at"] < pd.Timestamp(as_of)
+def _before(frame: pd.DataFrame, end: pd.Timestamp) -> pd.DataFrame:
+    known = frame["recorded_at"] < end
     return frame if known.all() else frame[known].reset_index(drop=True)
 
 
 def transactions_before(
-    transactions: pd.DataFrame, items: pd.DataFrame, as_of: date
+    transactions: pd.DataFrame, items: pd.DataFrame, end: date | pd.Timestamp
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Return the transactions with `recorded_at < as_of` (00:00 UTC), and their lines."""
-    known = (transactions["recorded_at"] < pd.Timestamp(as_of)).to_numpy()
+    """Return the transactions with `recorded_at < end` (UTC; a date is 00:00), and their lines."""
+    known = (transactions["recorded_at"] < pd.Timestamp(end)).to_numpy()
     if known.all():
         return transactions, items
     known_lines = np.repeat(known, transactions["line_count"].to_numpy())

@@ -102,8 +102,8 @@ def dbt_environment(
 
     Args:
         url: The owner's `postgresql://` address; dbt sets its own role.
-        as_of: Only data before 00:00 UTC of this day count; with None, all data.
-        settings: The settings with the shop's rules: codes that are not products.
+        as_of: Only data before 00:00 of this day count; with None, all data.
+        settings: The settings with the shop's rules: time zone, codes that are not products.
     """
     parts = address.read(url)
     given = {
@@ -113,6 +113,7 @@ def dbt_environment(
         "RETAIL_DBT_PASSWORD": parts.get("password"),
         "RETAIL_DBT_DBNAME": parts.get("dbname"),
         "RETAIL_DBT_AS_OF_DATE": as_of,
+        "RETAIL_DBT_TIME_ZONE": settings.time_zone,
         "RETAIL_DBT_NON_PRODUCT_CODES": _code_list(settings),
     }
     # dbt's sessions use UTC, as all other sessions do.

@@ -54,7 +54,7 @@ def dbt_build(
         variables: dbt variables: `as_of_dates` (a list of days that replaces the month starts and
             the as-of date), `with_outcomes` (the marts also hold rows of the as-of date and later,
             as an evaluation needs them).
-        as_of: The as-of date: only data before 00:00 UTC of this day count; with None, all data.
+        as_of: The as-of date: only data before 00:00 of this day count; with None, all data.
         settings: The settings with the shop's rules; by default the defaults.
         target: The folder of dbt's artifacts; a second build with the same folder does not parse
             the project again. A temporary folder by default.

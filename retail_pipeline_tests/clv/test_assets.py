@@ -59,7 +59,11 @@ def fill(database: Database, entries: pd.DataFrame, features: pd.DataFrame) -> N
     database.execute(
         "create table if not exists warehouse.fct_transaction_items (customer_id text, "
         "product_id text, quantity numeric, net_amount numeric, is_excluded boolean, "
-        "transacted_at timestamptz, recorded_at timestamptz)"
+        "transacted_at timestamptz, recorded_at timestamptz, "
+        "transaction_date date generated always as ((transacted_at at time zone 'UTC')::date) "
+        "stored, "
+        "known_date date generated always as "
+        "((greatest(transacted_at, recorded_at) at time zone 'UTC')::date) stored)"
     )
     database.execute(
         "create table if not exists warehouse.product_costs (product_id text, cost numeric, "

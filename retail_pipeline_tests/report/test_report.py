@@ -82,7 +82,7 @@ def served(database: Database) -> Database:
     begin(database, source_id="test", as_of=AS_OF, run_id="a run")
     for statement in (
         "create table warehouse.fct_transactions as select timestamptz '2024-06-30' "
-        "as transacted_at, timestamptz '2024-06-30' as recorded_at, 'c' || n as customer_id, "
+        "as transacted_at, date '2024-06-30' as transaction_date, 'c' || n as customer_id, "
         "10.5 as net_amount, 0.0 as excluded_net_amount, false as is_excluded, "
         "1 as line_count, null::text as exclusion_reason "
         "from generate_series(1, 10) n",

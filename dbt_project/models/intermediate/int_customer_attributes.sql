@@ -21,7 +21,7 @@ final as (
 
         ---------- attributes
         country,
-        {{ utc_date('registered_at') }} as registered_date
+        {{ business_date('registered_at') }} as registered_date
 
     from versions
 

@@ -52,12 +52,12 @@ counted as (
         items_by_transaction.unit_prices,
         items_by_transaction.quantity,
         items_by_transaction.net_amount,
-        extract(hour from transactions.transacted_at at time zone 'UTC')
-        + extract(minute from transactions.transacted_at at time zone 'UTC') / 60 as hour_of_day,
+        extract(hour from {{ local_time('transactions.transacted_at') }})
+        + extract(minute from {{ local_time('transactions.transacted_at') }}) / 60 as hour_of_day,
 
         ---------- timestamps
         transactions.transacted_at,
-        {{ utc_date('transactions.transacted_at') }} as date_day,
+        {{ business_date('transactions.transacted_at') }} as date_day,
         {{ known_date('transactions.transacted_at', 'transactions.recorded_at') }} as known_date
 
     from items_by_transaction

@@ -3,7 +3,7 @@
     {'columns': ['as_of_date']},
 ]) }}
 
-{#- The rule: a line counts for as-of date D if it happened and was recorded before D, 00:00 UTC.
+{#- The rule: a line counts for as-of date D if it happened and was recorded before D, 00:00.
     Each entry has the day on which its lines became known (known_date, never before date_day), so
     the rule is known_date < D. A customer-day has one version per known_date, valid from the next
     day until the next version. Joining versions by validity gives each day as it was known at D.

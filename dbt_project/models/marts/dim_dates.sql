@@ -11,8 +11,8 @@ transactions as (
 bounds as (
 
     select
-        {{ utc_date('min(transacted_at)') }} as first_day,
-        greatest({{ utc_date('max(transacted_at)') }}, {{ as_of_date() }} - 1) as last_day
+        {{ business_date('min(transacted_at)') }} as first_day,
+        greatest({{ business_date('max(transacted_at)') }}, {{ as_of_date() }} - 1) as last_day
     from transactions
 
 ),

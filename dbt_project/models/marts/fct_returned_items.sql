@@ -63,7 +63,7 @@ final as (
         -quantity as returned_quantity,
         -net_amount as returned_amount,
         sold_at_unit_amount,
-        {{ utc_date('transacted_at') }} - {{ utc_date('sold_at') }} as days_to_return,
+        {{ business_date('transacted_at') }} - {{ business_date('sold_at') }} as days_to_return,
 
         ---------- booleans
         sale_transaction_id is not null as is_matched,

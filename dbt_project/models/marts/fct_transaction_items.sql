@@ -74,6 +74,10 @@ final as (
             as is_excluded,
         coalesce(transactions.exclusion_reason, items.line_exclusion_reason) as exclusion_reason,
 
+        ---------- dates
+        {{ business_date('transactions.transacted_at') }} as transaction_date,
+        {{ known_date('transactions.transacted_at', 'transactions.recorded_at') }} as known_date,
+
         ---------- timestamps
         transactions.transacted_at,
         transactions.recorded_at,

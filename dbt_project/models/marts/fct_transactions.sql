@@ -71,7 +71,7 @@ final as (
 
         ---------- timestamps
         transactions.transacted_at,
-        {{ utc_date('transactions.transacted_at') }} as transaction_date,
+        {{ business_date('transactions.transacted_at') }} as transaction_date,
         transactions.recorded_at,
         transactions.updated_at
 

@@ -1,9 +1,9 @@
 {{ config(meta={'dagster': {'ref': {'name': 'revenue_daily'}}}) }}
 
 {%- set latest_days = {
-    'fct_transactions': utc_date('greatest(transacted_at, recorded_at)'),
-    'fct_transaction_items': utc_date('greatest(transacted_at, recorded_at)'),
-    'fct_returned_items': utc_date('returned_at'),
+    'fct_transactions': business_date('greatest(transacted_at, recorded_at)'),
+    'fct_transaction_items': business_date('greatest(transacted_at, recorded_at)'),
+    'fct_returned_items': business_date('returned_at'),
     'dim_dates': 'date_day',
     'revenue_daily': 'date_day',
     'customer_day_entries': 'known_date',

@@ -165,11 +165,10 @@ with costed_lines as (
     from warehouse.fct_transaction_items as items
     inner join warehouse.product_costs as costs on items.product_id = costs.product_id
         and costs.known_from < %(as_of)s
-        and coalesce((items.transacted_at at time zone 'UTC')::date >= costs.sold_from, true)
-        and coalesce((items.transacted_at at time zone 'UTC')::date < costs.sold_until, true)
+        and coalesce(items.transaction_date >= costs.sold_from, true)
+        and coalesce(items.transaction_date < costs.sold_until, true)
     where {range}
-        and greatest(items.transacted_at, items.recorded_at)
-        < %(as_of)s::timestamp at time zone 'UTC'
+        and items.known_date < %(as_of)s
         and not items.is_excluded
         and items.customer_id is not null
         and items.quantity is not null

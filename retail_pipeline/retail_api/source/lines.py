@@ -6,7 +6,7 @@
 
 import hashlib
 from dataclasses import dataclass
-from datetime import date
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -143,8 +143,8 @@ def read_lines(path: Path, options: ReadingOptions) -> FileLines:
     )
 
 
-def last_day(path: Path, options: ReadingOptions) -> date:
-    """Return the day of the last valid timestamp in a file; only that column is read.
+def last_time(path: Path, options: ReadingOptions) -> datetime:
+    """Return the last valid timestamp in a file, in UTC; only that column is read.
 
     Raises:
         UsageError: As for `read_lines`, or no timestamp is valid.
@@ -154,7 +154,7 @@ def last_day(path: Path, options: ReadingOptions) -> date:
     known = time[~np.isnat(time)]
     if not len(known):
         raise UsageError(f"the column ts of {path} has no valid time; use 2011-06-01 12:30:00")
-    return known.max().astype("datetime64[D]").item()
+    return known.max().astype("datetime64[us]").item()
 
 
 def _refuse_nothing(parsed: _Parsed, good: np.ndarray, rejected: pd.DataFrame) -> None:
