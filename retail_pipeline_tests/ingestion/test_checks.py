@@ -85,6 +85,9 @@ def test_an_odd_week_is_noticed(database: Database) -> None:
     assert later == Volume(20, 70.0)
     stalled = check_volume("products", later)
     assert (stalled.passed, stalled.severity.value) == (False, "WARN")
+    assert str(stalled.description).startswith(
+        "the last week has 20 products, a usual week 70: check that the source"
+    )
     assert not check_volume("products", Volume(211, 70)).passed
     assert check_volume("products", Volume(0, 19)).passed, "too few to tell"
     assert check_volume("products", None).passed
