@@ -11,7 +11,7 @@ create table if not exists clv.purchase_tracking (
     primary key (as_of_date, horizon_days, week_start)
 );
 comment on table clv.purchase_tracking is
-    'A week: repeat purchases of the customers known at a past cut-off, actual and expected by Pareto/NBD as fitted there.';
+    'A week: repeat purchases of the customers known at a past cut-off, actual and expected by Pareto/NBD as fitted there. Only the latest as-of date of a horizon stays.';
 comment on column clv.purchase_tracking.as_of_date is 'The date of the run.';
 comment on column clv.purchase_tracking.horizon_days is 'The horizon, which the cut-off follows from.';
 comment on column clv.purchase_tracking.week_start is
@@ -34,7 +34,7 @@ create table if not exists clv.recency_frequency (
     primary key (as_of_date, horizon_days, purchases, days_since_last)
 );
 comment on table clv.recency_frequency is
-    'A purchase history: how likely Pareto/NBD thinks that such a customer buys again, and how often.';
+    'A purchase history: how likely Pareto/NBD thinks that such a customer buys again, and how often. Only the latest as-of date of a horizon stays.';
 comment on column clv.recency_frequency.as_of_date is 'The date of the run.';
 comment on column clv.recency_frequency.horizon_days is 'Days ahead.';
 comment on column clv.recency_frequency.purchases is 'Purchase days so far.';

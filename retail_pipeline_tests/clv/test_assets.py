@@ -481,6 +481,13 @@ def test_the_purchase_model_is_tracked_from_the_latest_cutoff_on(ran: Database) 
     assert fitted["expected_orders"].sum() == pytest.approx(fitted["actual_orders"].sum(), rel=0.1)
     histories = ran.read("clv.recency_frequency")
     assert histories["probability_alive"].between(0, 1).all() and len(histories) > 50
+    for table in ("purchase_tracking", "recency_frequency"):
+        ran.execute(f"update clv.{table} set as_of_date = as_of_date - 30")
+    assert run(ran, selection=AssetSelection.assets("clv/purchase_tracking")).success
+    pd.testing.assert_frame_equal(
+        weeks, ran.read("clv.purchase_tracking", where="true order by week_start")
+    )
+    assert len(ran.read("clv.recency_frequency")) == len(histories), "none of an earlier date"
 
 
 def test_without_a_repeat_purchase_no_model_is_tracked(database: Database) -> None:

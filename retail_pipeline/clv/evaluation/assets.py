@@ -135,26 +135,23 @@ def purchase_tracking(step: Step) -> tuple[int, dict[str, Any]]:
     """A week: repeat purchases, actual and expected by Pareto/NBD as fitted at a past cut-off.
 
     It fills `clv.recency_frequency`, too: probabilities by purchase history as fitted last.
+    Only the latest as-of date of a horizon stays in both.
     """
     import pandas as pd
 
     from retail_pipeline.clv.evaluation import tracking
 
-    database, as_of, horizon_days = step.database, step.as_of, step.horizon_days
+    inputs = (step.database, step.as_of, step.horizon_days)
     rows = {}
-    for table, key, frame in (
-        ("purchase_tracking", ["week_start"], tracking.weeks(database, as_of, horizon_days)),
-        (
-            "recency_frequency",
-            ["purchases", "days_since_last"],
-            tracking.cells(database, as_of, horizon_days),
-        ),
+    for table, frame, key in (
+        ("purchase_tracking", tracking.weeks(*inputs), ["week_start"]),
+        ("recency_frequency", tracking.cells(*inputs), ["purchases", "days_since_last"]),
     ):
-        rows[table] = database.publish(
+        rows[table] = step.database.publish(
             f"clv.{table}",
-            frame.assign(as_of_date=pd.Timestamp(as_of), horizon_days=horizon_days),
+            frame.assign(as_of_date=pd.Timestamp(step.as_of), horizon_days=step.horizon_days),
             ["as_of_date", "horizon_days", *key],
-            replace_where=step.at,
+            replace_where=f"horizon_days = {step.horizon_days}",
         )
     return rows["purchase_tracking"], {"histories": rows["recency_frequency"]}
 
