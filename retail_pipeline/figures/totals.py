@@ -41,7 +41,7 @@ def total_with_range(totals: Totals, context: Context) -> Plot:
         f"{day(context.as_of)}, with an 80% range from {low} to {high}",
         f"Net revenue over {counted(context.horizon_days, 'day')} of the customers known at each "
         f"date. {_tested(past, context)}",
-        f"{source} Periods of neighboring dates overlap.",
+        f"{source} Periods of neighboring dates overlap.{_why_outside(now)}",
         height=5.0,
     )
     axes = figure.subplots()
@@ -133,6 +133,18 @@ def value_by_group(totals: Totals, context: Context) -> Plot:
     )
 
 
+def _why_outside(now: dict[str, float]) -> str:
+    """Return the reason why a prediction lies outside its range; empty if it lies inside."""
+    if now["lower_80"] <= now["predicted_value"] <= now["upper_80"]:
+        return ""
+    is_high = now["predicted_value"] > now["upper_80"]
+    high, below = ("high", "below") if is_high else ("low", "above")
+    return (
+        f" The range lies {below} the prediction, as past totals were predicted too {high}; the "
+        "prediction itself is not corrected for that."
+    )
+
+
 def _past(totals: Totals, context: Context) -> pd.DataFrame:
     """Return totals by cut-off: of the served model, or of its stand-in where it was not tested."""
     frame = totals.past[(totals.past["predicted_value"] > 0) & (totals.past["actual_value"] > 0)]
@@ -175,14 +187,16 @@ def _draw_fan(axes: Axes, past: pd.DataFrame, now: dict[str, float], context: Co
         axes.fill_between([days[-1], end], low, high, color=MAIN, alpha=0.15, linewidth=0)
     axes.vlines([end], now["lower_80"], now["upper_80"], color=MAIN, linewidth=3)
     axes.scatter([end], [now["predicted_value"]], color=MAIN, s=80, zorder=4, label="predicted")
-    for name, side in (("upper_80", "above"), ("lower_80", "below")):
+    for name, side in (("upper_80", "above left"), ("lower_80", "below left")):
         label(axes, number(now[name], context.currency), (end, now[name]), side, color=MAIN)
     value = f" {number(now['predicted_value'], context.currency)}"
     label(axes, value, (end, now["predicted_value"]), color=MAIN, weight="bold", size=10)
     axes.set_title("Net revenue by date of the prediction")
     legend_above(axes)
     number_axis(axes.yaxis, context.currency)
-    highest = max([now["upper_80"], *past["actual_value"], *past["predicted_value"]])
+    highest = max(
+        [now["upper_80"], now["predicted_value"], *past["actual_value"], *past["predicted_value"]]
+    )
     axes.set_ylim(0, 1.15 * highest)
     _date_axis(axes, [*past["cutoff_date"], pd.Timestamp(context.as_of)])
 
@@ -264,11 +278,11 @@ def _draw_groups(axes: Axes, groups: pd.DataFrame, title: str, currency: str) ->
     axes.hlines(rows, groups["lower_80"], groups["upper_80"], color=NEUTRAL, linewidth=5)
     axes.scatter(groups["predicted_value"], rows, color=MAIN, s=46, zorder=3)
     for row, end, value in zip(rows, groups["upper_80"], groups["predicted_value"], strict=True):
-        label(axes, number(value, currency), (end, row), bbox=None)
+        label(axes, number(value, currency), (max(end, value), row), bbox=None)
     names = zip(groups["group_value"], groups["customers"], strict=True)
     name_rows(axes, [f"{shortened(str(name), 20)}  {count:,.0f}" for name, count in names])
     axes.set_title(f"{title} and its customers")
     axes.grid(visible=True, axis="x")
-    axes.set_xlim(0, 1.3 * (float(groups["upper_80"].max()) or 1.0))
+    axes.set_xlim(0, 1.3 * (float(groups[["upper_80", "predicted_value"]].max().max()) or 1.0))
     axes.locator_params(axis="x", nbins=4)
     number_axis(axes.xaxis, currency)

@@ -465,6 +465,14 @@ def test_where_a_seasonal_model_was_not_tested_the_one_without_season_stands_in_
     assert [to_hex(face).upper() for face in faces] == ["#FFFFFF"] * 5 + [MAIN] * 2
 
 
+def test_a_prediction_outside_its_range_says_why():
+    data = frames.totals({"all": {"all": 700.0}}, [1.5] * 3)
+    inside, outside = data.groups, data.groups.assign(upper_80=650.0)
+    why = "The range lies below the prediction, as past totals were predicted too high"
+    assert why not in words_in(draw("total_with_range", data._replace(groups=inside)).figure)
+    assert why in words_in(draw("total_with_range", data._replace(groups=outside)).figure)
+
+
 def test_the_border_of_even_odds_parts_the_cells_below_one_half():
     data = frames.purchasing(2, 5)
     border = draw("recency_frequency", data).figure.axes[0].lines[0].get_xdata()[:-1]
