@@ -199,7 +199,7 @@ def _next_order(facts: RunFacts) -> list[Block]:
     errors = facts.spread.set_index("metric")["mean"].reindex(NEXT_ORDER)
     if errors.isna().any():
         return []
-    model, own, usual = (number(days) for days in errors)
+    model, own, usual = (number(round(days)) for days in errors)
     return [
         "Where an order within the horizon was likely, the date of the next one was off by "
         f"{model} days on average, counted up to the horizon. The customer's own mean gap after "
