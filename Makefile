@@ -28,7 +28,7 @@ lint: .venv
 	@.venv/bin/check-jsonschema -q --builtin-schema vendor.github-workflows .github/workflows/*.yml
 	@.venv/bin/check-jsonschema -q --builtin-schema vendor.dependabot .github/dependabot.yml
 	@.venv/bin/sqlfluff lint --disable-progress-bar dbt_project/models dbt_project/tests/marts database \
-		examples/open_shop/dbt_project
+		examples/open_shop/dbt_project examples/shopify_tables/dbt_project
 
 # The tests with the share of lines that they reach; fails below the floor in pyproject.toml.
 coverage: .venv

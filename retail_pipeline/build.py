@@ -15,7 +15,7 @@ from retail_pipeline.figures.assets import build_figures
 from retail_pipeline.ingestion import build_ingestion
 from retail_pipeline.postgres import open_database
 from retail_pipeline.report.assets import build_report, inventory
-from retail_pipeline.settings import Settings
+from retail_pipeline.settings import Settings, TablesSource
 from retail_pipeline.warehouse.assets import build_warehouse
 
 
@@ -37,7 +37,8 @@ def build_definitions(settings: Settings | None = None, **overrides: Any) -> dg.
         **overrides,
     }
     parts = [
-        build_ingestion(),
+        # Tables that another Airbyte fills are read by dbt; nothing is synced.
+        *([] if isinstance(settings.source, TablesSource) else [build_ingestion()]),
         build_warehouse(),
         build_clv(),
         build_figures(),

@@ -53,6 +53,9 @@ TODAY: Final[Literal["today"]] = "today"
 TEAMS: Final = ("data-platform", "analytics-engineering", "data-science")
 """The teams that own assets; each can have its own address for alerts."""
 
+_OWN_SCHEMAS: Final = (
+    *("transactional", "staging", "intermediate", "warehouse", "clv", "quality", "public"),
+)
 _OWN_PREFIXES: Final = ("RETAIL_DBT_", "RETAIL_TEST_")
 """Prefixes of variables that the project sets for child processes and tests; not settings."""
 _ROUTE: Final = re.compile(r"(?:(?P<team>[a-z][a-z0-9-]*)=)?(?P<address>\S+)")
@@ -102,7 +105,14 @@ class ApiSource:
     url: str
 
 
-Source = SimulatorSource | FileSource | ApiSource
+@dataclass(frozen=True)
+class TablesSource:
+    """Tables of the database that another Airbyte fills: `tables:SCHEMA`. Nothing is synced."""
+
+    schema: str
+
+
+Source = SimulatorSource | FileSource | ApiSource | TablesSource
 
 Routes = Mapping[str, tuple[str, ...]]
 """Addresses by team; those under the empty name are for teams without their own address."""
@@ -130,11 +140,15 @@ def _source(text: Any) -> Source:
         return _simulator_source(text)
     if text.startswith("file:") and len(text) > len("file:"):
         return _file_source(text.removeprefix("file:"))
+    if schema := re.fullmatch("tables:([a-z_][a-z0-9_]*)", text):
+        if schema[1] in _OWN_SCHEMAS:
+            raise ValueError(f"names {schema[1]}, a schema of the pipeline, which it may empty")
+        return TablesSource(schema[1])
     if _is_web_address(text):
         return ApiSource(text.rstrip("/"))
     raise ValueError(
         f"{text.rpartition('@')[2]!r} is not known: use 'simulator:?customers=10000&seed=7', "
-        "'file:PATH' or an address with a host like https://api.example:8443"
+        "'file:PATH', 'tables:SCHEMA' or an address with a host like https://api.example:8443"
     )
 
 

@@ -80,6 +80,8 @@ def test_no_secret_is_in_the_printed_form() -> None:
     [
         ("RETAIL_ENV", "prod"),
         ("RETAIL_SOURCE", "ftp://x"),
+        ("RETAIL_SOURCE", "tables:warehouse"),
+        ("RETAIL_SOURCE", "tables:a; drop"),
         ("RETAIL_TIME_ZONE", "Berlin"),
         ("RETAIL_NON_PRODUCT_CODES", "uci"),
         ("RETAIL_SOURCE", "http://localhost:80a"),

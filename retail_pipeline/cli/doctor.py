@@ -24,7 +24,14 @@ from retail_pipeline.postgres import Database
 from retail_pipeline.postgres.migrate import refuse_old_server
 from retail_pipeline.postgres.open import embedded_server
 from retail_pipeline.postgres.server import check_machine
-from retail_pipeline.settings import AirbyteMode, ApiSource, FileSource, Settings, SimulatorSource
+from retail_pipeline.settings import (
+    AirbyteMode,
+    ApiSource,
+    FileSource,
+    Settings,
+    SimulatorSource,
+    TablesSource,
+)
 
 MEMORY, MEMORY_LIMIT = Path("/proc/meminfo"), Path("/sys/fs/cgroup/memory.max")
 
@@ -179,6 +186,8 @@ def _source(settings: Settings) -> str:
 
             open_dataset(settings.source, settings.as_of, settings.time_zone)
             return f"{path} can be read"
+        case TablesSource(schema=schema):
+            return f"dbt reads the tables of the schema {schema}"
         case ApiSource(url=url):
             return _served(settings, url)
         case SimulatorSource(customers=customers):

@@ -14,7 +14,7 @@ from retail_pipeline.cli.terminal import open_console, quiet_output
 from retail_pipeline.errors import PipelineError, UsageError
 from retail_pipeline.generation import read_state
 from retail_pipeline.postgres import open_database
-from retail_pipeline.settings import Settings
+from retail_pipeline.settings import Settings, TablesSource
 
 if TYPE_CHECKING:
     from dagster import AssetKey, Definitions
@@ -26,6 +26,11 @@ _FROM_THE_DECISION = 'key:"clv/model"+'
 def log_file(settings: Settings) -> Path:
     """Return the path of the log with the output of libraries during the last run."""
     return settings.home / "logs" / "run.log"
+
+
+_LANDING = ("transactional",)
+_DBT = ("staging", "intermediate", "warehouse")
+"""The layers that read the source, if another Airbyte fills its tables."""
 
 
 def execute(
@@ -47,7 +52,8 @@ def execute(
     with console.status("starting …"):
         definitions = _prepare(settings)
         selected = _selected(definitions, select)
-        if selected is not None and not any(key.path[0] == "transactional" for key in selected):
+        reads_source = _DBT if isinstance(settings.source, TablesSource) else _LANDING
+        if selected is not None and not any(key.path[0] in reads_source for key in selected):
             _refuse_new_data(settings, window)
     return _run_job(definitions, settings, window, selected, console, started)
 

@@ -16,14 +16,15 @@ from dagster_dbt import DbtCliInvocation, DbtProject, dbt_assets
 from dagster_dbt.asset_utils import get_updated_cli_invocation_params_for_context
 from packaging.version import Version
 
+from retail_pipeline.business_day import today
 from retail_pipeline.dagster_support.asset_results import columns_of
 from retail_pipeline.dagster_support.retrying import retry
 from retail_pipeline.dagster_support.run_window import RunWindow
 from retail_pipeline.errors import FAILED_ASSETS
-from retail_pipeline.generation import read_state
+from retail_pipeline.generation import begin, read_state
 from retail_pipeline.postgres import Database, Role
 from retail_pipeline.postgres.lost import says_lost_connection
-from retail_pipeline.settings import Settings
+from retail_pipeline.settings import Settings, TablesSource, parse_as_of
 from retail_pipeline.warehouse import checks
 from retail_pipeline.warehouse.metadata import (
     Sources,
@@ -69,6 +70,7 @@ def build_warehouse() -> dg.Definitions:
         settings: dg.ResourceParam[Settings],
         run_window: RunWindow,
     ) -> Iterator[Any]:
+        _enter_tables(context.run_id, database, settings, run_window)
         as_of = run_window.landed_as_of(database)
         made_from = {"as_of": as_of.isoformat(), "generation": read_state(database).generation}
         artifacts = recall(settings.home / "dbt" / "target")
@@ -84,6 +86,24 @@ def build_warehouse() -> dg.Definitions:
     return dg.Definitions(
         assets=[dbt_build], asset_checks=dg.load_asset_checks_from_modules([checks])
     )
+
+
+def _enter_tables(run_id: str, database: Database, settings: Settings, window: RunWindow) -> None:
+    """Enter the run into the pipeline's state if another Airbyte fills the tables: no sync does."""
+    source = settings.source
+    if not isinstance(source, TablesSource):
+        return
+    zone = settings.time_zone
+    given = parse_as_of(window.as_of, "as_of", zone) if window.as_of else settings.as_of
+    begin(
+        database,
+        source_id=f"tables:{source.schema}",
+        as_of=given or today(zone),
+        run_id=run_id,
+        full_refresh=window.full_refresh,
+    )
+    # Streams that an earlier source synced; later stages would wait for them.
+    database.execute("delete from quality.landed_streams")
 
 
 def _started(

@@ -18,7 +18,7 @@ from retail_pipeline.settings import PROJECT_ROOT
 from retail_pipeline_tests.ingestion import shop_api
 from retail_pipeline_tests.ingestion.shop_api import ShopApi, generated
 
-MARTS = ("fct_transactions", "dim_customers", "dim_products", "customer_features")
+MARTS = ("revenue_daily", "fct_transactions", "dim_customers", "dim_products", "customer_features")
 EXAMPLE = PROJECT_ROOT / "examples" / "open_shop"
 
 
@@ -31,17 +31,47 @@ def shop() -> Iterator[ShopApi]:
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
     """The path of a copy of the project with the example applied as in its README."""
-    root = tmp_path / "project"
+    return copied_project(
+        tmp_path / "project", EXAMPLE, "records_of: open_shop", "open_shop_cart_time: date"
+    )
+
+
+def run_marts(
+    project: Path, database: Database, folder: Path, *options: str, **environment: str
+) -> subprocess.CompletedProcess[str]:
+    """Return the result of `run` in a copy of the project, up to the marts."""
+    return subprocess.run(
+        [
+            *(sys.executable, "-m", "retail_pipeline.cli", "run", *options),
+            *("--select", " or ".join(f'+key:"warehouse/{mart}"' for mart in MARTS)),
+        ],
+        cwd=project,
+        env={
+            **os.environ,
+            "PYTHONPATH": str(project),
+            "RETAIL_HOME": str(folder / "home"),
+            "RETAIL_DATABASE_URL": database.url,
+            **environment,
+        },
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=900,
+    )
+
+
+def copied_project(root: Path, example: Path, *variables: str) -> Path:
+    """Return a copy of the project with an example applied as in its README."""
     leave = shutil.ignore_patterns("target", "__pycache__", "logs")
     for name in ("retail_pipeline", "airbyte", "dbt_project", "database", "deploy"):
         shutil.copytree(PROJECT_ROOT / name, root / name, ignore=leave)
-    for path in (root / "airbyte" / "connections").iterdir():
-        path.unlink()
-    for name in ("airbyte", "dbt_project"):
-        shutil.copytree(EXAMPLE / name, root / name, dirs_exist_ok=True)
+    if (example / "airbyte").exists():
+        for path in (root / "airbyte" / "connections").iterdir():
+            path.unlink()
+        shutil.copytree(example / "airbyte", root / "airbyte", dirs_exist_ok=True)
+    shutil.copytree(example / "dbt_project", root / "dbt_project", dirs_exist_ok=True)
     settings = root / "dbt_project" / "dbt_project.yml"
-    chosen = "records_of: open_shop\n  open_shop_cart_time: date"
-    settings.write_text(settings.read_text().replace("records_of: null", chosen))
+    settings.write_text(settings.read_text().replace("records_of: null", "\n  ".join(variables)))
     return root
 
 
@@ -60,23 +90,8 @@ def net_amount(cart: dict) -> Decimal:
 def test_a_shop_comes_through_to_the_marts(
     shop: ShopApi, project: Path, database: Database, tmp_path: Path
 ) -> None:
-    done = subprocess.run(
-        [
-            *(sys.executable, "-m", "retail_pipeline.cli", "run", "--as-of", "2025-06-01"),
-            *("--select", " or ".join(f'+key:"warehouse/{mart}"' for mart in MARTS)),
-        ],
-        cwd=project,
-        env={
-            **os.environ,
-            "PYTHONPATH": str(project),
-            "RETAIL_HOME": str(tmp_path / "home"),
-            "RETAIL_DATABASE_URL": database.url,
-            "RETAIL_SOURCE": shop.address,
-        },
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=900,
+    done = run_marts(
+        project, database, tmp_path, "--as-of", "2025-06-01", RETAIL_SOURCE=shop.address
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert {key for *_, key in shop.requests} == {None}  # not sent to the shop
@@ -107,6 +122,23 @@ def test_a_shop_comes_through_to_the_marts(
         for cart in shop.carts
     )
     assert readers == [("page loop",)]
+
+
+def test_without_its_optional_variable_all_carts_count_today(
+    shop: ShopApi, project: Path, database: Database, tmp_path: Path
+) -> None:
+    settings = project / "dbt_project" / "dbt_project.yml"
+    settings.write_text(settings.read_text().replace("  open_shop_cart_time: date\n", ""))
+    done = run_marts(project, database, tmp_path, RETAIL_SOURCE=shop.address)
+    assert done.returncode == 0, done.stdout + done.stderr
+    with database.connect() as session:
+        row = session.execute(
+            "select count(*), sum(net_amount), count(distinct transaction_date) "
+            "from warehouse.fct_transactions"
+        ).fetchone()
+        features = session.execute("select count(*) from warehouse.customer_features").fetchone()
+    assert row == (len(shop.carts), sum(net_amount(cart) for cart in shop.carts), 1)
+    assert features == (len({cart["userId"] for cart in shop.carts}),)
 
 
 def test_each_sync_replaces_the_table(shop: ShopApi, database: Database, tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ from retail_pipeline.retail_api.source.identity import file_stamp, without_crede
 from retail_pipeline.retail_api.source.lines import last_time
 from retail_pipeline.retail_api.source.losses import Loss
 from retail_pipeline.retail_api.source.orders import read_transactions_file
-from retail_pipeline.settings import ApiSource, FileSource, SimulatorSource, Source
+from retail_pipeline.settings import ApiSource, FileSource, SimulatorSource, Source, TablesSource
 
 KEPT_SECONDS: Final = 60.0
 """Time that a dataset stays in memory after its last use: long enough for the three syncs of a run;
@@ -120,7 +120,7 @@ def default_as_of(source: Source, time_zone: str = "UTC") -> date:
             return DEFAULT_AS_OF
         case FileSource(path=path, options=options):
             return local_day(last_time(path, options), time_zone) + timedelta(days=1)
-        case ApiSource():
+        case ApiSource() | TablesSource():
             return today(time_zone)
 
 
@@ -141,6 +141,8 @@ def _opened(source: Source, as_of: date, time_zone: str) -> RetailDataset:
                 source, as_of, file.records, file.rejected, file.nulled, file.losses, time_zone
             )
             return whole.before(as_of)
+        case TablesSource(schema=schema):
+            raise UsageError(f"the tables of {schema} are read by dbt, not from here")
         case ApiSource(url=url):
             raise UsageError(
                 f"the records of {without_credentials(url)} are read through its API; "

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit, urlunsplit
 from retail_pipeline.errors import UsageError
 from retail_pipeline.reading_options import ReadingOptions
 from retail_pipeline.retail_api.source.profiles import profile_text
-from retail_pipeline.settings import ApiSource, FileSource, SimulatorSource, Source
+from retail_pipeline.settings import ApiSource, FileSource, SimulatorSource, Source, TablesSource
 
 
 def source_id(source: Source) -> str:
@@ -23,6 +23,8 @@ def source_id(source: Source) -> str:
         case FileSource(path=path, options=options):
             content = f"file:sha256:{_content_hash(path, file_stamp(path))[:16]}"
             return f"{content}?{_reading(options)}" if options.identity else content
+        case TablesSource(schema=schema):
+            return f"tables:{schema}"
         case ApiSource(url=url):
             return without_credentials(url)
 

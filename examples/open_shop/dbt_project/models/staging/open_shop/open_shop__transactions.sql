@@ -1,9 +1,11 @@
 {#- A cart is a sale. Its time is the column that the variable `open_shop_cart_time` names; where
-    the API tells none, the sync's time has to stand for it: all carts happen at the latest sync.
+    the API tells none, the day before the sync has to stand for it: all carts happen then, and an
+    as-of date of today counts them.
 
     A line's discount is given in percent; amounts are not rounded. -#}
 
-{%- set cart_time = var('open_shop_cart_time', none) or '_airbyte_extracted_at' -%}
+{%- set cart_time = var('open_shop_cart_time', none)
+    or "(_airbyte_extracted_at - interval '1 day')" -%}
 
 select
 
