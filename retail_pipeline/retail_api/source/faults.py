@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 from retail_pipeline.errors import UsageError
 from retail_pipeline.retail_api.source.numbers import LARGEST
 from retail_pipeline.retail_api.source.values import mask, shown
+from retail_pipeline.wording import counted
 
 _LONGEST_ID = 512
 """Most bytes of an id: a row of a PostgreSQL index holds 2,704, and some hold several ids."""
@@ -149,7 +150,7 @@ def refuse_unknown_marks(path: Path, marks: pa.ChunkedArray, unreadable: np.ndar
     counts = texts.value_counts().head(_SHOWN_WORDS)
     examples = ", ".join(f"{shown(word)} ({lines:,})" for word, lines in counts.items())
     raise UsageError(
-        f"the column is_return of {path} has {int(unreadable.sum()):,} values that mean neither a "
-        f"sale nor a return: {examples}. They decide the sign of money: write true or false, or "
+        f"the column is_return of {path} has {counted(int(unreadable.sum()), 'value')} of unknown "
+        f"meaning: {examples}. They decide the sign of money: write true or false, or "
         "leave the column out if returns have negative amounts"
     )

@@ -117,10 +117,11 @@ def read_lines(path: Path, options: ReadingOptions) -> FileLines:
     if not refunds.all():  # their lines are rejected, and without a sale there is no refund
         file = file.with_refunds(refunds)
         parsed, good = _validated(file, options)
-    rejected = _rejected(parsed)
-    _refuse_nothing(parsed, good, rejected)
+    examples = _rejected(parsed, most=_EXAMPLES)
+    _refuse_nothing(parsed, good, examples)
     nulls = {name: good & _nulled(parsed, name) for name in NUMBERS[1:]}
-    _refuse_losses(parsed, rejected, nulls, options.accept_loss)
+    _refuse_losses(parsed, examples, nulls, options.accept_loss)
+    rejected = _rejected(parsed)
     lines = pd.DataFrame(
         {
             **{name: _categories(id_, good) for name, id_ in _served_ids(parsed).items()},
@@ -202,18 +203,18 @@ def _times(file: FileTable, options: ReadingOptions) -> np.ndarray:
     return read_times(file.table["ts"], file.path, zone=zone, date_order=order)
 
 
-def _rejected(parsed: _Parsed) -> pd.DataFrame:
+def _rejected(parsed: _Parsed, most: int | None = None) -> pd.DataFrame:
     """Return the rejected lines in the file's order; line numbers make equal lines distinct.
 
     Beside the columns of rejected records the frame has `kind`, the reason without the value, and
-    `amount`.
+    `amount`. With `most`, a few lines are enough.
     """
     file, faults = parsed.file, parsed.faults
     rows: list[dict[str, Any]] = [
         {"line": row.line, "record": {"text": row.text}, "reason": row.reason, "kind": row.reason}
-        for row in file.unusable
+        for row in file.unusable[:most]
     ]
-    bad = np.flatnonzero(_lost(parsed))
+    bad = np.flatnonzero(_lost(parsed))[:most]
     for at, record in zip(bad.tolist(), _records(file.table.take(pa.array(bad))), strict=True):
         for name, id_ in parsed.ids.items():  # as served, so that forget finds it: 7, not 7.0
             if record.get(name) is not None:

@@ -195,4 +195,5 @@ def _lost_kind(facts: Facts, lost: np.ndarray) -> str | None:
             return f"all {whole['size'].iloc[0]:,} {name.format(whole.index[0])}"
     largest_used = facts.digits[~lost].max(initial=0)
     larger = int((facts.digits[lost] > largest_used).sum())
-    return f"all {larger:,} of more than {largest_used} digits" if larger >= _FEW else None
+    digits = counted(largest_used, "digit")
+    return f"all {larger:,} amounts of more than {digits}" if larger >= _FEW else None

@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 from retail_pipeline.errors import UsageError
 from retail_pipeline.reading_options import DateOrder
 from retail_pipeline.retail_api.source.values import by_distinct_value, mask, shown
+from retail_pipeline.retail_api.source.values import texts as texts_of
 
 NEVER = np.datetime64("NaT", "us")
 
@@ -83,7 +84,7 @@ def read_times(
         found = _typed_times(column)
         return found if getattr(kind, "tz", None) else _localized(found, zone)
     if pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind):
-        column = pc.replace_substring_regex(column.cast(pa.string()), r"\.0*$", "")
+        column = pa.chunked_array([texts_of(column)])
     if not pa.types.is_string(column.type):
         raise UsageError(f"the column ts of {path} holds {kind}; it must hold times or text")
     return by_distinct_value(column, lambda texts: _parsed(texts, path, zone, date_order))
