@@ -230,6 +230,19 @@ def test_several_currencies_are_refused_unless_they_are_left_out(tmp_path: Path)
         read_transactions_file(written(text)(tmp_path), options)
 
 
+def test_fields_that_only_the_first_line_of_an_order_has_are_told(tmp_path: Path) -> None:
+    rows = "1,a,2024-01-01,5\n1,,,6\n2,b,2024-01-02,5\n2,b,,7\n"
+    path = written("order_id,customer_id,ts,amount\n" + rows)(tmp_path)
+    with pytest.raises(UsageError, match="lack what another line of their order has"):
+        read_transactions_file(path)
+    file = read_transactions_file(path, ReadingOptions(profile="generic-orders"))
+    assert money(file) == {"a": 11, "b": 12}
+    alone = written("order_id,customer_id,ts,amount\n1,a,2024-01-01,5\n2,,,6\n3,,,6\n")(tmp_path)
+    with pytest.raises(UsageError) as caught:
+        read_transactions_file(alone)
+    assert "carry_down" not in str(caught.value)
+
+
 def test_columns_on_the_command_line_replace_those_of_the_profile(tmp_path: Path) -> None:
     path = written(GENERIC)(tmp_path)
     source = parse_file(

@@ -304,7 +304,15 @@ def _refuse_losses(
     if lost.any():
         rows = rejected.head(_EXAMPLES).itertuples()
         examples = [f"line {row.line:,}: {row.reason}" for row in rows]
-        refuse_systematic_loss(file.path, _facts(parsed), lost, examples, limit)
+        try:
+            refuse_systematic_loss(file.path, _facts(parsed), lost, examples, limit)
+        except UsageError as error:
+            if not _lacks_order_fields(parsed, lost[: len(parsed.time)]):
+                raise
+            raise UsageError(
+                f"{error}. Most of these lines lack what another line of their order has: a "
+                "profile with carry_down fills it, such as --profile generic-orders"
+            ) from None
     if limit is None:
         refuse_exchanged_signs(file.path, parsed.amount[~lost[: len(parsed.amount)]])
     for name, nulled in nulls.items():
@@ -318,6 +326,16 @@ def _refuse_losses(
                 [values.shown(value) for value in some],
                 USUAL_LIMIT if limit is None else limit,
             )
+
+
+def _lacks_order_fields(parsed: _Parsed, lost: np.ndarray) -> bool:
+    """Return whether most lost rows have no time or customer, and an order that another row has."""
+    orders = parsed.ids["order_id"]
+    known = pc.is_in(orders, orders.filter(pa.array(~lost)).drop_null())
+    blank = values.missing(parsed.file.table["ts"]) | values.mask(
+        parsed.ids["customer_id"].is_null()
+    )
+    return 2 * int((lost & blank & values.mask(known)).sum()) > int(lost.sum())
 
 
 def _facts(parsed: _Parsed) -> Facts:
