@@ -119,6 +119,8 @@ _TREATED: Final = {
     "left out": "left out by the profile, with {}",
     "no customer": "without a customer, counted as revenue only, with {}",
     "nulled": "used without a value",
+    "sold": "used as sales, with {}",
+    "refunded": "sold and taken back, with {}",
 }
 _GUESTS: Final = """
 select count(*) filter (where customer_id is null) as transactions,

@@ -17,7 +17,8 @@ HEADER = "customer_id,ts,amount,product_id,note\n"
 
 def read(folder: Path, rows: str | bytes, columns: tuple[int, ...] = (0, 1, 2)) -> FileRows:
     data = b"a,b,c\n" + (rows.encode() if isinstance(rows, str) else rows)
-    return read_rows(data, find_layout(data, folder, len), list(columns), folder)
+    layout = find_layout(data, folder, {"a", "b", "c"}.issubset)
+    return read_rows(data, layout, list(columns), folder)
 
 
 def values(rows: FileRows) -> list[list[str]]:

@@ -15,11 +15,23 @@ import pyarrow.compute as pc
 
 from retail_pipeline.errors import UsageError
 from retail_pipeline.reading_options import DEFAULT_READING, ReadingOptions
-from retail_pipeline.retail_api.source.column_names import REQUIRED, choose_columns, count_known
+from retail_pipeline.retail_api.source.column_names import (
+    REQUIRED,
+    choose_columns,
+    count_known,
+    find_columns,
+)
 from retail_pipeline.retail_api.source.csv_rows import FileRows, UnusableRow
 from retail_pipeline.retail_api.source.formats import OpenedFile, open_file
-from retail_pipeline.retail_api.source.order_rules import LeftOut, apply_rules
-from retail_pipeline.retail_api.source.profiles import JoinedFile, Profile, profile_of, with_profile
+from retail_pipeline.retail_api.source.order_rules import LeftOut, apply_rules, sold_despite_status
+from retail_pipeline.retail_api.source.profiles import (
+    GENERIC,
+    JoinedFile,
+    Profile,
+    load_profile,
+    profile_of,
+    with_profile,
+)
 
 _FIRST_DAY, _LAST_SERIAL = np.datetime64("1899-12-30", "us"), 2_958_466
 """Day 0 of spreadsheets, and the serial number after that of 9999-12-31."""
@@ -38,7 +50,8 @@ class FileTable:
         lines: The line number of each row, 1-based after the header.
         unusable: Rows that cannot be split into values.
         left_out: Lines that a rule of the profile does not count as sales; not in the table.
-        refunds: The number of added rows, which come last: the returns of refunded lines.
+        sold: Lines that are sales although an unused status says that they are none.
+        refunds: The number of rows that no line has, the last ones: the returns of refunded lines.
         words: How the file is read, such as "CSV, values separated by semicolons".
         columns: The file's name of each column, by its standard name.
     """
@@ -48,6 +61,7 @@ class FileTable:
     lines: np.ndarray
     unusable: list[UnusableRow]
     left_out: list[LeftOut] = field(default_factory=list)
+    sold: list[LeftOut] = field(default_factory=list)
     refunds: int = 0
     words: str = ""
     columns: dict[str, str] = field(default_factory=dict)
@@ -98,25 +112,42 @@ def read_table(
         is_part = columns is not None and not (profile.carry_down or profile.left_out)
         if is_part:
             wanted = {name: at for name, at in wanted.items() if name in (columns or ())}
-        rows = opened.read(list(dict.fromkeys(wanted.values())))
+        status = None if is_part else _unused_status(opened.names, wanted, profile)
+        read = wanted if status is None else {**wanted, "status": status}
+        rows = opened.read(list(dict.fromkeys(read.values())))
     except (pa.ArrowException, OSError) as error:
         reason = next(iter(str(error).splitlines()), type(error).__name__)[:200]
         raise UsageError(f"the transactions file {path} cannot be read: {reason}") from error
-    table = _simplified(rows, wanted, opened, path)
+    table = _simplified(rows, read, opened, path)
     names = {name: opened.names[at].strip() for name, at in wanted.items()}
     if is_part:
         return FileTable(path, table, rows.lines, rows.unusable, words=opened.words, columns=names)
-    ruled = apply_rules(table, rows.lines, profile, path, with_profile(options).decimal)
+    decimal = with_profile(options).decimal
+    ruled = apply_rules(table, rows.lines, profile, path, decimal)
+    table, sold = ruled.table, list[LeftOut]()
+    if status is not None and "status" in table.column_names:
+        name = opened.names[status].strip()
+        sold = sold_despite_status(table, ruled.lines, name, path, decimal)
+        table = table.drop_columns(["status"])
     return FileTable(
-        path,
-        ruled.table,
-        ruled.lines,
-        rows.unusable,
-        ruled.left_out,
-        ruled.refunds,
-        opened.words,
-        names,
+        path=path,
+        table=table,
+        lines=ruled.lines,
+        unusable=rows.unusable,
+        left_out=ruled.left_out,
+        sold=sold,
+        refunds=ruled.refunds,
+        words=opened.words,
+        columns=names,
     )
+
+
+def _unused_status(names: Sequence[str], wanted: dict[str, int], profile: Profile) -> int | None:
+    """Return the index of a column of statuses for which the profile has no rule."""
+    if profile.refunded or profile.partly_refunded or "status" in profile.left_out:
+        return None
+    usual = find_columns(names, load_profile(GENERIC)).get("status")
+    return None if usual in wanted.values() else usual
 
 
 def _opened(path: Path, profile: Profile, sheet: str | None) -> OpenedFile:

@@ -5,6 +5,7 @@
 """
 
 import hashlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -18,7 +19,7 @@ import pyarrow.compute as pc
 
 from retail_pipeline.errors import UsageError
 from retail_pipeline.reading_options import DecimalMark, ReadingOptions
-from retail_pipeline.retail_api.records import REJECTED_COLUMNS, categorical
+from retail_pipeline.retail_api.records import REJECTED_COLUMNS, categorical, exact_sum
 from retail_pipeline.retail_api.source import values
 from retail_pipeline.retail_api.source.faults import (
     Fault,
@@ -37,6 +38,7 @@ from retail_pipeline.retail_api.source.losses import (
     refuse_systematic_loss,
 )
 from retail_pipeline.retail_api.source.numbers import LARGEST, Numbers, read_numbers
+from retail_pipeline.retail_api.source.order_rules import LeftOut
 from retail_pipeline.retail_api.source.profiles import with_profile
 from retail_pipeline.retail_api.source.times import read_times
 
@@ -276,22 +278,28 @@ def _losses(parsed: _Parsed, rejected: pd.DataFrame, nulls: dict[str, np.ndarray
     losses = [loss for treatment, rows in lost for loss in losses_by_reason(treatment, rows)]
     return [
         *losses,
-        *(
-            Loss(
-                "left out",
-                rule.reason,
-                len(rule.lines),
-                rule.amount,
-                rule.unknown_amounts,
-                int(rule.lines.min()),
-            )
-            for rule in file.left_out
-        ),
+        *(_loss("left out", rule) for rule in file.left_out),
+        *(_loss("sold", rule) for rule in file.sold),
+        *_refunds(parsed),
     ]
 
 
 def _rows(kind: str | list[str], line: np.ndarray, amount: np.ndarray) -> pd.DataFrame:
     return pd.DataFrame({"kind": kind, "line": line, "amount": amount})
+
+
+def _loss(treatment: Treatment, rule: LeftOut) -> Loss:
+    unknown, first = rule.unknown_amounts, int(rule.lines.min())
+    return Loss(treatment, rule.reason, len(rule.lines), rule.amount, unknown, first)
+
+
+def _refunds(parsed: _Parsed) -> Iterator[Loss]:
+    """Yield the money of lines that count as sales and as returns."""
+    file = parsed.file
+    if file.refunds:
+        amount = exact_sum(-parsed.amount[-file.refunds :])
+        first = int(file.lines[-file.refunds :].min())
+        yield Loss("refunded", "the file has one line for both", file.refunds, amount, 0, first)
 
 
 def _refuse_losses(
@@ -330,7 +338,7 @@ def _refuse_losses(
 
 def _lacks_order_fields(parsed: _Parsed, lost: np.ndarray) -> bool:
     """Return whether most lost rows have no time or customer, and an order that another row has."""
-    orders = parsed.ids["order_id"]
+    orders = parsed.ids["order_id"].cast(pa.string())
     known = pc.is_in(orders, orders.filter(pa.array(~lost)).drop_null())
     blank = values.missing(parsed.file.table["ts"]) | values.mask(
         parsed.ids["customer_id"].is_null()

@@ -31,7 +31,7 @@ _FEW = 2
 _FEWEST_FOR_SIGNS = 20
 _MOST_REASONS = 8
 
-Treatment = Literal["rejected", "no customer", "left out", "nulled"]
+Treatment = Literal["rejected", "no customer", "left out", "nulled", "sold", "refunded"]
 
 
 @dataclass(frozen=True)
@@ -39,8 +39,9 @@ class Loss:
     """Lines that are not used, or not fully, for one reason.
 
     Attributes:
-        treatment: `rejected` (the line), `no customer` (counted only as revenue), `left out` (by a
-            rule of the profile) or `nulled` (only a value of the line).
+        treatment: `rejected` (the line), `left out` (by a rule of the profile), `no customer`
+            (counted only as revenue), `nulled` (only a value of the line), `sold` (against the
+            status of the line) or `refunded` (a sale and a return). Only the first two are lost.
         reason: The reason in words, without the file's values.
         lines: The number of lines.
         net_amount: The sum of their readable amounts, returns negative.

@@ -17,7 +17,7 @@ from retail_pipeline.reading_options import DecimalMark
 from retail_pipeline.retail_api.records import exact_sum
 from retail_pipeline.retail_api.source import values
 from retail_pipeline.retail_api.source.numbers import read_numbers
-from retail_pipeline.retail_api.source.profiles import ANY, Profile
+from retail_pipeline.retail_api.source.profiles import ANY, GENERIC, Profile, load_profile
 
 _OF_THE_ORDER = ("customer_id", "ts", "country", "currency", "status", "cancelled")
 _DIGITS = 9
@@ -26,7 +26,7 @@ _DIGITS = 9
 
 @dataclass(frozen=True)
 class LeftOut:
-    """Lines of a file that a profile's rule does not count as sales.
+    """Lines of a file that are no sales by their status, for one reason.
 
     Attributes:
         reason: The column and its value, such as "status is pending".
@@ -156,14 +156,14 @@ def _with_refunds(
     The line of a refunded order stays a sale, and its return is added, because the file has one row
     for both. Where only a part was refunded, the return has the refunded amount and no product.
     """
-    if "status" not in table.column_names:
+    if "status" not in table.column_names or not (profile.refunded or profile.partly_refunded):
         return table, lines, 0
     whole = _is_one_of(table, profile.refunded) & ~(_numbers(table, "amount", path, decimal) <= 0)
     returns, numbers = [table.filter(pa.array(whole))], [lines[whole]]
     if profile.partly_refunded and "refunded_amount" in table.column_names:
         amount = _numbers(table, "refunded_amount", path, decimal)
         part = _is_one_of(table, profile.partly_refunded) & (np.abs(amount) > 0)
-        returns.append(_of_amount(table.filter(pa.array(part)), amount[part]))
+        returns.append(_of_refunds(table.filter(pa.array(part)), amount[part]))
         numbers.append(lines[part])
     added = pa.concat_tables(returns)
     if not added.num_rows:
@@ -173,14 +173,43 @@ def _with_refunds(
     return pa.concat_tables([table, added]), np.concatenate([lines, *numbers]), added.num_rows
 
 
-def _of_amount(table: pa.Table, amount: np.ndarray) -> pa.Table:
-    """Return rows with other amounts and without products."""
+def _of_refunds(table: pa.Table, refunded: np.ndarray) -> pa.Table:
+    """Return rows whose amounts are those that were refunded, of no product."""
     for name in ("product_id", "quantity", "unit_price"):
         if name in table.column_names:
             position, kind = table.column_names.index(name), table[name].type
             table = table.set_column(position, name, pa.nulls(table.num_rows, kind))
-    position, kind = table.column_names.index("amount"), table["amount"].type
-    return table.set_column(position, "amount", pa.array(np.abs(amount)).cast(kind))
+    position, is_text = table.column_names.index("amount"), pa.types.is_string(table["amount"].type)
+    amount = values.texts(table["refunded_amount"]) if is_text else pa.array(refunded)
+    return table.set_column(position, "amount", amount.cast(table["amount"].type))
+
+
+def sold_despite_status(
+    table: pa.Table, lines: np.ndarray, name: str, path: Path, decimal: DecimalMark | None
+) -> list[LeftOut]:
+    """Return the sales whose status, which no rule uses, says that they are none.
+
+    Args:
+        table: The rows by standard column names, with `status`.
+        lines: The line number of each row.
+        name: The file's name of the status.
+        path: The file, for messages.
+        decimal: The decimal mark; None if it is to be recognized.
+    """
+    generic = load_profile(GENERIC)
+    words = list(generic.left_out["status"])
+    words += [] if "is_return" in table.column_names else generic.refunded
+    found = _words(table, "status")
+    hit = values.mask(pc.is_in(found, pa.array(words)))
+    if not hit.any():
+        return []
+    amounts = _numbers(table, "amount", path, decimal)
+    hit &= ~(amounts <= 0)
+    known = amounts[hit & np.isfinite(amounts)]
+    said = sorted(pc.unique(found.filter(pa.array(hit))).to_pylist())
+    reason = f"{name[:40]}, for which there is no rule, says {', '.join(said)}: use a profile"
+    unknown = int(hit.sum()) - len(known)
+    return [LeftOut(reason, lines[hit], exact_sum(known), unknown)] if hit.any() else []
 
 
 def _marked_as_returns(table: pa.Table, is_return: np.ndarray) -> pa.Table:
