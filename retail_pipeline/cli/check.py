@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from retail_pipeline.retail_api.source.file_check import FileCheck
 
 _MOST_MONTHS = 24
+_LOST = ("rejected", "left out")
 _SUMS = ("lines", "orders", "sales", "returns", "net_amount")
 
 
@@ -140,8 +141,8 @@ def _print(
     rows = [dict(zip(months.columns, row, strict=True)) for row in months.itertuples(index=False)]
     print_table(console, rows, str(months.columns[0]).capitalize())
     losses = [loss.as_json() for loss in found.losses]
-    for sentence in losses_in_words(losses, found.currency or ""):
-        _line(console, "Not used", sentence)
+    for loss, sentence in zip(losses, losses_in_words(losses, found.currency or ""), strict=True):
+        _line(console, "Not used" if loss["treatment"] in _LOST else "Note", sentence)
     for line, reason in found.examples:
         _line(console, "", f"line {line:,}: {reason}")
     for reason, lines, amount in found.excluded:
