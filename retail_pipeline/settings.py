@@ -83,6 +83,10 @@ class SimulatorSource:
     customers: int = 10_000
     seed: int = 7
 
+    def __str__(self) -> str:
+        """The text of this source in RETAIL_SOURCE."""
+        return f"simulator:?customers={self.customers}&seed={self.seed}"
+
 
 @dataclass(frozen=True)
 class FileSource:
@@ -103,6 +107,10 @@ class ApiSource:
     """A retail API at an address: `https://…`."""
 
     url: str
+
+    def __str__(self) -> str:
+        """The text of this source in RETAIL_SOURCE, without user, password and query."""
+        return _shown(self.url)
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from retail_pipeline.settings import (
     FileSource,
     Settings,
     SimulatorSource,
+    parse_file,
     parse_source,
 )
 
@@ -193,6 +194,31 @@ def test_sources_are_read_as_they_are_spelled() -> None:
     assert parse_source("simulator:?customers=50&seed=3") == SimulatorSource(50, 3)
     assert parse_source("simulator:") == SimulatorSource()
     assert parse_source("file:/data/x.csv") == FileSource(Path("/data/x.csv"))
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"profile": "shopify"},
+        {"columns": 'customer_id="E-mail, address",ts=Created & at,amount=a=b', "decimal": ","},
+        {"accept_loss": "5%", "date_order": "dmy", "time_zone": "Europe/Berlin"},
+        {"missing_customer_words": "till 1,Gäste", "sheet": "Q1 50%?"},
+        {"missing_customer_words": "none"},
+    ],
+)
+def test_a_file_and_how_it_is_read_are_one_text(options: dict[str, str]) -> None:
+    source = parse_file("/data/x #1?.csv", "--transactions", **options)
+    assert source != parse_source("file:/data/x #1?.csv")
+    assert parse_source(str(source)) == source
+
+
+def test_a_faulty_option_of_a_file_is_named_as_it_is_written() -> None:
+    with pytest.raises(UsageError, match=r"--accept-loss must be a share .* got 'much'"):
+        parse_file("x.csv", "--transactions", accept_loss="much")
+    with pytest.raises(UsageError, match=r"gives 'customer', .* is customer_id meant\?"):
+        parse_file("x.csv", "--transactions", columns="customer=a")
+    with pytest.raises(UsageError, match="'profil' is no reading option"):
+        parse_source("file:x.csv?profil=shopify")
 
 
 def test_a_secret_may_come_from_a_file(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """The summary of a run on one screen: rows, leaderboard, champion, value, segments, files."""
 
+import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -59,10 +60,17 @@ def print_summary(
         "Predictions",
         "views clv.current_predictions and clv.customer_360: "
         'psql "$(retail-pipeline db-url --role reader)"',
-        "as a file: retail-pipeline export --output customers.csv; the graph: make dev",
+        f"as a file: retail-pipeline export --output customers.csv; the graph: {_dev(settings)}",
     )
     stages = " · ".join(f"{stage} {spent:.1f}" for stage, spent in seconds.items())
     _line(console, "Seconds", f"{total:.1f} in total: {stages}")
+
+
+def _dev(settings: Settings) -> str:
+    """Return the command that starts the UI with the source of the run."""
+    if settings.source == Settings.from_environment().source:
+        return "make dev"
+    return escape(f"RETAIL_SOURCE={shlex.quote(str(settings.source))} make dev")
 
 
 def print_row_counts(rows: Mapping[str, Mapping[str, int]], console: Console) -> None:
