@@ -275,3 +275,12 @@ def _assert_population(database: Database, lines: pd.DataFrame) -> None:
     features = database.read("warehouse.customer_features", where="as_of_date = '2011-06-01'")
     assert set(features["customer_id"]) == set(bought["customer_id"])
     assert features["purchase_days"].sum() == len(bought)
+
+
+def test_a_seed_of_an_earlier_version_gets_its_new_columns(
+    database: Database, dbt: DbtWorker
+) -> None:
+    dbt.build(AS_OF, "--select", "non_product_codes")
+    database.execute("alter table intermediate.non_product_codes drop column code_list")
+    dbt.build(AS_OF, "--select", "non_product_codes")
+    assert "code_list" in database.read("intermediate.non_product_codes")
