@@ -52,7 +52,8 @@ class Evaluation:
         metrics: One row per model: `model_name`, `is_served`, `predicted_total`, `actual_total` and
             the metrics; empty if the file ends before the outcome does.
         rejected_lines: Number of rejected lines in the whole file, including the outcome's.
-        losses: What is not used of the whole file, by reason (`shared_queries.file_losses`).
+        losses: The lines and values of the whole file that are not used, by reason
+            (`shared_queries.file_losses`).
         guests: The file's transactions without a customer (`shared_queries.guest_sales`).
         excluded: The file's lines that do not count, by reason (`shared_queries.excluded_lines`).
     """

@@ -1,4 +1,4 @@
-"""The command `check`: how a transactions file is read and what is in it, before anything runs."""
+"""The command `check`: shows how a transactions file is read and what it contains."""
 
 import shlex
 from collections.abc import Iterator
@@ -52,7 +52,7 @@ def check(
     missing_customer_words: file_options.MissingCustomerWords = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON for machines.")] = False,
 ) -> None:
-    """Say how a file is read and what is in it: in seconds, without a database, changing nothing.
+    """Show how a file is read and what it contains; no database is needed, nothing is changed.
 
     Your own file: `retail-pipeline check sales.csv`
 
@@ -86,7 +86,7 @@ def check(
 
 
 def _history(found: "FileCheck", horizon_days: int) -> dict[str, Any]:
-    """Return whether the history before the cut-off carries a horizon, in words."""
+    """Return whether the history before the cut-off is long enough for a horizon, in words."""
     from retail_pipeline.clv.data.thin_data import History
 
     history = History(found.customers, found.repeat_customers, found.history_days)

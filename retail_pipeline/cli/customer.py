@@ -32,7 +32,7 @@ def customer(
 
 
 def _lines(found: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Return titles and what is said under each; a title is empty where the one before goes on."""
+    """Return pairs of a title and a text; an empty title continues the one before."""
     lines = [
         ("Customer", f"{found['customer_id']}, as of {found['as_of_date']}"),
         ("Purchases", _purchases(found["purchases"])),
@@ -88,7 +88,7 @@ def _prediction(found: Mapping[str, Any], row: Mapping[str, Any]) -> list[tuple[
 
 def _next_order(row: Mapping[str, Any]) -> str:
     if row["is_older_than_next_orders"]:
-        return "unknown: this prediction is older than the column; the next run predicts it"
+        return "unknown: an earlier version made this prediction; the next run adds it"
     if row["probability_alive"] is None:
         return f"unknown: {row['model_name']} does not predict it"
     day, late = row["next_order_median_date"], row["days_overdue"]

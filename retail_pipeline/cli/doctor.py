@@ -195,7 +195,7 @@ def _source(settings: Settings) -> str:
 
 
 def _served(settings: Settings, url: str) -> str:
-    """Return how many records of each stream an API serves, without its credentials."""
+    """Return the number of records of each stream of an API, as text without credentials."""
     from retail_pipeline.ingestion.specs import load_folder
     from retail_pipeline.ingestion.totals import fetch_totals
     from retail_pipeline.ingestion.workspace import source_values

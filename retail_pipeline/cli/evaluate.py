@@ -50,7 +50,7 @@ _TABLES = {
         "P(active)_error": "reliability_gap",
     },
 }
-"""Each table's columns: the heading and the metric. Each fits on 80 columns."""
+"""The columns of each table, as heading and metric; a table is at most 80 characters wide."""
 
 _FIGURES = (".png", ".svg", ".pdf")
 _WRITERS = {".parquet": "to_parquet", ".csv": "to_csv"}

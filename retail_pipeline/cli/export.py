@@ -56,7 +56,7 @@ def _format(output: Path | None, wanted: Format | None) -> Format:
     """Return the format of the export.
 
     Raises:
-        UsageError: The file's name does not tell the format, or there is no file for Parquet.
+        UsageError: The file's name has no known ending, or there is no file for Parquet.
     """
     if output is None and wanted is Format.PARQUET:
         raise UsageError("--format parquet needs a file: --output customers.parquet")

@@ -30,9 +30,11 @@ Decimal = Annotated[
 ]
 AcceptLoss = Annotated[
     str | None,
-    typer.Option(help="Go on if this share of lines or money would be lost, such as 0.05."),
+    typer.Option(help="Accept the loss of this share of lines or money, such as 0.05."),
 ]
 MissingCustomerWords = Annotated[
     str | None,
-    typer.Option(help="Words that mean no customer, such as 'guest,n/a'; none for no word."),
+    typer.Option(
+        help="Words that mean no customer, such as 'guest,n/a'; 'none' for an empty list."
+    ),
 ]

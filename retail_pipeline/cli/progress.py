@@ -39,7 +39,7 @@ class RunProgress:
         assets: The finished assets in order.
         seconds: Duration of each stage's steps in seconds.
         failures: Reasons of the failed steps, or of the run's failure if no step failed.
-        findings: What each check described in its latest evaluation, by its name; may be empty.
+        findings: The description of each check's latest evaluation, by its name; may be empty.
     """
 
     def __init__(self, console: Console, total: int) -> None:

@@ -121,7 +121,7 @@ def _settings(transactions: str | None, source: str | None, **reading: str | Non
     if isinstance(chosen, FileSource):
         chosen = with_reading(chosen, **reading)
     elif given:
-        raise UsageError(f"{', '.join(given)} says how a file is read: give --transactions FILE")
+        raise UsageError(f"{', '.join(given)} is about reading a file: give --transactions FILE")
     return settings.model_copy(update={"source": chosen})
 
 

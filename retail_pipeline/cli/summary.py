@@ -141,7 +141,7 @@ def _print_value(value: Mapping[str, Any], console: Console) -> None:
 
 
 def _total(value: Mapping[str, Any]) -> str:
-    """Return the total, its range, and what was predicted a year before against what came."""
+    """Return the total, its range, and the predicted and actual total a year before."""
     total = f"{value['predicted_value']:,.0f} over {counted(value['horizon_days'], 'day')}"
     if value["lower_80"] is None:
         return total

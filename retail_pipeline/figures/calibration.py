@@ -140,7 +140,8 @@ def activity_reliability(known: pd.DataFrame, context: Context, source: str) -> 
 def next_order_calibration(tenths: pd.DataFrame, context: Context) -> Plot:
     """Draw how customers spread over the tenths of the predicted time until their next order.
 
-    It is the histogram of the probability integral transform: even if the distributions are right.
+    It is the histogram of the probability integral transform; if the predicted distributions are
+    right, all bars have the same height.
 
     Source:
         Czado, Gneiting, Held (2009), Predictive Model Assessment for Count Data, Biometrics 65(4).

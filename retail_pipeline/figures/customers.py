@@ -250,7 +250,7 @@ def _cohort_value_title(curves: pd.DataFrame, currency: str) -> str:
     known = curves[month].dropna()
     values = [number(known.iloc[place], currency) for place in (0, -1)]
     time = counted(month, "month")
-    title = f"A customer acquired in {known.index[0]} has brought {values[0]} after {time}"
+    title = f"A customer acquired in {known.index[0]} has spent {values[0]} after {time}"
     if len(known) == 1:
         return title
     return f"{title}, one of {known.index[-1]} {values[1]}"

@@ -118,9 +118,9 @@ FIGURES = (
         ("warehouse.cohort_retention", _MONEY),
         "cohort_retention",
         how_to_read=(
-            "A curve is a cohort, the darker the newer: what one of its customers has brought so "
-            "many months after the first purchase, those who left included. Newer curves below "
-            "older ones at the same month say that new customers are worth less."
+            "A curve is a cohort, darker for newer ones: the mean net revenue of its customers, "
+            "those who left included, by months since the first purchase. If newer curves lie "
+            "below older ones at the same month, new customers spend less."
         ),
     ),
     Figure(
@@ -129,8 +129,8 @@ FIGURES = (
         "The distribution of the days between two purchases of a customer.",
         ("warehouse.customer_days", _RFM),
         how_to_read=(
-            "Bars count the days between two purchases, the curve sums them. Beyond the day of "
-            "the 90 % mark, a customer is later than nine in ten repeat purchases were."
+            "Bars count the days between two purchases, the curve sums them. A customer beyond "
+            "the 90 % mark is later than nine in ten repeat purchases were."
         ),
     ),
     Figure(
@@ -139,9 +139,9 @@ FIGURES = (
         "The distribution of order sizes, and the share of revenue of each size.",
         ("warehouse.fct_transactions", _MONEY),
         how_to_read=(
-            "Both panels share a scale of equal ratios; the upper counts orders, the lower adds "
-            "up their value. The farther apart the two lines, the more depends on few large "
-            "orders."
+            "Both panels share a scale on which equal distances are equal ratios; the upper "
+            "counts orders, the lower adds up their value. The farther apart the two lines, the "
+            "more depends on few large orders."
         ),
     ),
     Figure(
@@ -151,8 +151,8 @@ FIGURES = (
         (_RFM, _SERVED, _MONEY),
         how_to_read=(
             "Customers from the most valuable to the least; the curve adds up their share of "
-            "value, past and predicted (a Lorenz curve from its rich end). On the dotted line "
-            "all would be equal."
+            "value, past and predicted (a Lorenz curve that starts with the largest). On the "
+            "dotted line all customers would have the same value."
         ),
     ),
     Figure(
@@ -228,8 +228,9 @@ FIGURES = (
         "totals",
         how_to_read=(
             "A dot above 1 is a date from which too much was predicted. The orange band marks the "
-            "date a year before the present prediction: an error there is the likeliest to return. "
-            "Hollow dots are the model without season, whose errors the seasonal one corrects."
+            "date a year before the present prediction: an error there is the most likely to be "
+            "repeated. Hollow dots are the model without season, whose errors the seasonal one "
+            "corrects."
         ),
     ),
     Figure(
@@ -262,9 +263,8 @@ FIGURES = (
         _PAST,
         "outcomes",
         how_to_read=(
-            "A dot is the share of outcomes inside their interval, by tenth and by cut-off. "
-            "Whiskers that miss the line say that the intervals are too wide (above) or too "
-            "narrow."
+            "A dot is the share of outcomes inside their interval, by tenth and by cut-off. If "
+            "whiskers miss the line, the intervals are too wide (above) or too narrow (below)."
         ),
     ),
     Figure(
@@ -284,9 +284,9 @@ FIGURES = (
         "Customers by tenth of the predicted time until their next order, out-of-time.",
         _METRICS,
         how_to_read=(
-            "If the predicted dates are right, each bar is at 10 %. Higher bars on the left say "
-            "that orders come earlier than predicted, on the right later or not at all, on both "
-            "sides that the predicted times are too narrow."
+            "If the predicted dates are right, each bar is at 10 %. Higher bars on the left mean "
+            "that orders come earlier than predicted; on the right, later or not at all; on both "
+            "sides, that the predicted distributions are too narrow."
         ),
     ),
     Figure(
@@ -307,9 +307,9 @@ FIGURES = (
         ("clv.purchase_tracking",),
         "purchasing",
         how_to_read=(
-            "Orange is what customers did, blue what the model expects of them; it was fitted "
-            "without the shaded weeks. Curves that part there say that customers changed, or that"
-            " there is a season."
+            "Orange are actual purchases, blue those that the model expects; it was fitted "
+            "without the shaded weeks. If the curves part there, customers have changed or there "
+            "is a season."
         ),
     ),
     Figure(
@@ -344,7 +344,7 @@ FIGURES = (
         "metrics",
         how_to_read=(
             "Each model's deviance against the served model's at the same cut-off; left of zero "
-            "is better. Dots on one side at all cut-offs say more than the mean."
+            "is better. Dots on one side at all cut-offs are stronger evidence than the mean."
         ),
     ),
     Figure(

@@ -207,7 +207,7 @@ def revenue_by_category(categories: pd.DataFrame, context: Context) -> Plot:
     rest = len(frame) - len(shown)
     top, share = shown.iloc[0], shown["amount"].iloc[0] / total if total > 0 else float("nan")
     figure = page(
-        f"“{top['category']}” brings {number(top['amount'], context.currency)}, "
+        f"“{top['category']}” accounts for {number(top['amount'], context.currency)}, "
         f"{number(share, '%')} of net revenue",
         f"Net revenue of the {counted(min(covered, _YEAR), 'day')} before {day(context.as_of)} by "
         f"product category: {number(total, context.currency)}",

@@ -202,8 +202,8 @@ def _next_order(facts: RunFacts) -> list[Block]:
     model, own, usual = (number(round(days)) for days in errors)
     return [
         "Where an order within the horizon was likely, the date of the next one was off by "
-        f"{model} days on average, counted up to the horizon. The customer's own mean gap after "
-        f"the last order would have been off by {own} days, the median gap of all by {usual}."
+        f"{model} days on average, counted up to the horizon. Dates expected by the customer's own "
+        f"mean gap were off by {own} days, by the median gap of all by {usual}."
     ]
 
 
@@ -218,8 +218,8 @@ def _bias(facts: RunFacts) -> list[Block]:
             facts.bias.assign(season=season),
             {"Cut-off": ("cutoff", str), **models, "Season": ("season", str)},
         ),
-        "Errors of seasons cancel out in the mean, so look at the cut-off of the same season: "
-        "without a correction, the total of today errs like it.",
+        "Seasonal errors cancel out in the mean, so the cut-off of the same season matters most: "
+        "without a correction, the total of today has a similar error.",
     ]
 
 

@@ -42,7 +42,7 @@ order by reason_rank
 
 
 def read_customer(database: Database, customer_id: str) -> dict[str, Any]:
-    """Return what is known of a customer and was predicted at the latest served date.
+    """Return a customer's purchases, latest served prediction and reasons.
 
     Args:
         database: The warehouse, as the role scientist or reader.
@@ -57,7 +57,7 @@ def read_customer(database: Database, customer_id: str) -> dict[str, Any]:
     """
     served = read_rows(database, _SERVED)
     if not served:
-        raise PipelineError("nothing was predicted yet: `retail-pipeline run` does it")
+        raise PipelineError("nothing was predicted yet: run `retail-pipeline run`")
     params = {
         "customer": customer_id,
         "as_of": served[0]["as_of_date"],

@@ -23,7 +23,7 @@ class Table:
         headers: Headings of the columns.
         rows: Texts of the cells.
         numeric: Positions of the columns of numbers.
-        marks: Positions of the columns of `wording.span`, which need letters of one width.
+        marks: Positions of the columns of `wording.span`, which need a font of fixed width.
     """
 
     caption: str
@@ -78,7 +78,7 @@ def table(caption: str, frame: pd.DataFrame, columns: Mapping[str, tuple[str, Wr
 
 
 def as_marks(line: str) -> str:
-    """Return a line of marks as it is; `table` gives its column letters of one width."""
+    """Return a line of marks as it is; `table` gives its column a font of fixed width."""
     return line
 
 

@@ -34,7 +34,7 @@ def read_export(database: Database) -> tuple[pd.DataFrame, str]:
     """
     frame = database.query(_EXPORT)
     if frame.empty:
-        raise PipelineError("nothing was predicted yet: `retail-pipeline run` does it")
+        raise PipelineError("nothing was predicted yet: run `retail-pipeline run`")
     as_of, horizon = frame["as_of_date"].iloc[0], frame["horizon_days"].iloc[0]
     words = f"as of {as_of:%Y-%m-%d}, over {horizon} days"
     return frame.drop(columns=["as_of_date", "horizon_days"]), words

@@ -31,7 +31,8 @@ class RunFacts:
         currency: Currency of the amounts; empty if there is none or more than one.
         data: `first_day`, `last_day`, `transactions`, `customers`, `net_amount` of the transactions
             that count and were recorded before the date, without their excluded lines.
-        losses: What is not used of a transactions file (`shared_queries.file_losses`).
+        losses: The lines and values of a transactions file that are not used, by reason
+            (`shared_queries.file_losses`).
         guests: The transactions without a customer (`shared_queries.guest_sales`).
         excluded: The lines that do not count, by reason (`shared_queries.excluded_lines`).
         decision: `model_name`, `model_version`, `validated`, `reason`, `training_rows`,
@@ -41,7 +42,7 @@ class RunFacts:
             of the latest twelve months with an outcome.
         uncertainty: Value and interval of each metric at the latest cut-off, with `cutoff_date`.
         bias: Predicted over actual total by cut-off (`shared_queries.bias_by_cutoff`), of the
-            served model and of the one that the total's test a year before is of.
+            served model and of the model that was tested a year before.
         predictions: `customers`, `expected_active`, `repeat_customers` (of high value, who ordered
             on two days or more), `discount_rate`, `is_extrapolated`, and the sums of
             `predicted_value`, `discounted_value`, `predicted_margin` and `discounted_margin` (None
@@ -51,7 +52,7 @@ class RunFacts:
             overdue, the latest first.
         segments: The segments, the most valuable first, with `lower_80` and `upper_80` of their
             totals (null if there are none).
-        earlier: `as_of_date`, `segment`, `customers`, `predicted_value` of the prediction before
+        earlier: `as_of_date`, `segment`, `customers`, `predicted_value` of the previous prediction
             over the same horizon; empty if there is none.
         moves: `since_date`, `label_before`, `label_after`, `customers`,
             `customers_without_purchase` of the largest moves between segments, those into or out of

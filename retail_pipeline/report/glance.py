@@ -1,4 +1,4 @@
-"""The first page of the report: total, segments, who is late, what moved, what not to trust.
+"""The first page of the report: total, segments, late customers, moves between segments, doubts.
 
 Customers are counted, never named, so that the page can be mailed.
 """
@@ -52,7 +52,7 @@ def subtitle(run: RunFacts) -> str:
 
 
 def sections(run: RunFacts, results: Sequence[CheckResult]) -> list[Section]:
-    """Return the first page: the total, segments, who is late, what moved, what not to trust.
+    """Return the first page: total, segments, late customers, moves between segments, doubts.
 
     Args:
         run: Facts of the run.
@@ -86,13 +86,13 @@ def _total(run: RunFacts) -> list[Block]:
         why = outside(*(float(total[name]) for name in names))
         plan = f" About the predicted value: {why}." if why else " Plan with the range."
         if total["model_year_ago"] not in (None, run.model_name):
-            plan += f" The test a year before is of {total['model_year_ago']}, without the season."
+            plan += f" A year before, {total['model_year_ago']} was tested, which has no season."
     facts.append(("Expected to buy", f"{number(buyers)} of {counted(customers, 'customer')}"))
     return [
         Facts(facts),
-        f"The total is what the {counted(customers, 'customer')} of today are expected to spend in "
-        f"the next {days}, returns deducted. Customers who are new by then come on top, whereas "
-        f"the days before hold many first purchases, so the two differ.{plan}",
+        f"The total is what the {counted(customers, 'customer')} of today are expected to spend "
+        f"in the next {days}, returns deducted. Purchases of new customers come on top. The days "
+        f"before include many first purchases, so the two amounts differ.{plan}",
     ]
 
 
@@ -141,7 +141,7 @@ def _segments(run: RunFacts) -> list[Block]:
 
 def _late(run: RunFacts) -> list[Block]:
     if not run.predictions["repeat_customers"]:
-        return ["No customer of high value has ordered on more than one day: nobody has a rhythm."]
+        return ["No customer of high value has ordered on two days, so nobody has a usual gap."]
     if run.late.empty:
         return ["No customer of high value is late."]
     return [
@@ -155,8 +155,8 @@ def _late(run: RunFacts) -> list[Block]:
             },
         ),
         "Usual is the median time between the customer's own orders. The predicted value already "
-        "counts with the delay: it is what a contact may still save. The most valuable of them by "
-        "name, and one of them in full:",
+        "allows for the delay: it is the amount that a contact may still save. The most valuable "
+        "of them by name, and one of them in full:",
         Code(_BY_NAME),
     ]
 
@@ -192,7 +192,7 @@ def _moved(run: RunFacts) -> list[Block]:
 
 
 def _doubts(run: RunFacts, results: Sequence[CheckResult]) -> list[Block]:
-    """Return what speaks against the numbers: an untested model, and checks that did not pass."""
+    """Return the reasons to doubt the numbers: an untested model, and checks that did not pass."""
     words = []
     if run.is_extrapolated:
         words.append("No past outcome is as long as the horizon: nothing has tested the numbers.")
@@ -209,5 +209,5 @@ def _doubts(run: RunFacts, results: Sequence[CheckResult]) -> list[Block]:
     if len(doubted) > MOST_DOUBTS:
         words.append(f"{len(doubted) - MOST_DOUBTS} more are under Data checks.")
     if not words:
-        words.append("Nothing speaks against the numbers.")
+        words.append("No reason to doubt the numbers is known.")
     return [*words, summary(results) if results else "No check was evaluated."]

@@ -107,7 +107,7 @@ def read_champion(database: Database) -> dict[str, Any] | None:
 def _biases(
     database: Database, champion: Mapping[str, Any] | None, year_ago: str | None
 ) -> list[dict[str, Any]]:
-    """Return the bias at each cut-off of the champion and of the model of the test a year ago."""
+    """Return the bias at each cut-off of the champion and of the model tested a year ago."""
     if champion is None:
         return []
     found = shared_queries.bias_by_cutoff(

@@ -61,7 +61,7 @@ def test_what_is_missing_or_odd_is_said_in_words(cli: Cli, served: Database) -> 
     assert "not overdue, 1 day left" in above and "reasons are kept for" in above
     older = cli("customer", "c1").stdout
     assert "ever buying again not predicted" in older
-    assert "unknown: this prediction is older than the column" in older
+    assert "unknown: an earlier version made this prediction" in older
     served.execute("update clv.predictions set value_shape = 1")
     assert "unknown: best does not predict it" in cli("customer", "c1").stdout
     served.execute("update clv.predictions set probability_alive = 0.4")

@@ -46,7 +46,7 @@ def test_the_value_has_its_range_and_what_came_a_year_before(
 ) -> None:
     assert (
         "1,000 over 180 days, 80 % range 700 to 1,400; "
-        "a year before 1,100 were predicted and 800 came\n"
+        "a year before 1,100 were predicted and 800 were spent\n"
     ) in printed(served, tmp_path)
     total = read_summary(served)["total"]
     assert (total["lower_80"], total["upper_80"], total["actual_before"]) == (700, 1400, 900)

@@ -388,7 +388,7 @@ def first_page(database: Database, results: list[check_results.CheckResult]) -> 
 def test_the_first_page_tells_the_range_last_year_and_who_is_late(served: Database) -> None:
     text = first_page(served, [])
     assert "80 %" not in text.split("## Segments")[0].replace("inside the 80 % interval", "")
-    assert "nobody has a rhythm" in text
+    assert "nobody has a usual gap" in text
     served.execute(
         "insert into clv.totals values "
         "('2024-07-01', 30, 'all', 'all', 10, 1000, 700, 990, 12, 5, 9, 1100, 800, 'mean', 'm'), "
@@ -398,9 +398,9 @@ def test_the_first_page_tells_the_range_last_year_and_who_is_late(served: Databa
     served.execute("update clv.predictions set days_overdue = -1")
     text = first_page(served, [])
     assert "- **8 times in 10 it lies in**: 700 to 990 EUR" in text
-    assert "- **A year before**: 1,100 EUR were predicted and 800 EUR came" in text
+    assert "- **A year before**: 1,100 EUR were predicted and 800 EUR were spent" in text
     assert "| high value, active | 10 | 1,000 EUR | 100% | 600 to 1,600 EUR | Keep them" in text
-    assert "The test a year before is of mean" not in text
+    assert "A year before, mean was tested" not in text
     assert "it lies above its range: few purchases" in text
     assert "No customer of high value is late." in text
     served.execute("update clv.predictions set days_overdue = 5 where clv_decile > 7")
@@ -413,7 +413,7 @@ def test_the_first_page_tells_the_range_last_year_and_who_is_late(served: Databa
     served.execute("update clv.totals set predicted_year_ago = null")
     assert "- **A year before**: not tested" in first_page(served, [])
     served.execute("update clv.totals set model_year_ago = 'other'")
-    assert "The test a year before is of other, without the season." in first_page(served, [])
+    assert "A year before, other was tested, which has no season." in first_page(served, [])
 
 
 def test_the_first_page_says_what_moved_since_the_last_prediction(served: Database) -> None:
@@ -454,10 +454,10 @@ def test_the_first_page_says_what_not_to_trust(served: Database) -> None:
     assert "No past outcome has confirmed the model" in text
     served.execute("update clv.model_decisions set validated = true")
     text = first_page(served, [result("passed", 1)])
-    assert "Nothing speaks against the numbers." in text and "Of 1 check: 1 passed." in text
+    assert "No reason to doubt the numbers is known." in text and "Of 1 check: 1 passed." in text
     many = [result("passed", 0), *(result("warned", n) for n in range(1, 8)), result("failed", 8)]
     text = first_page(served, many)
-    assert "Nothing speaks" not in text and "is_0" not in text
+    assert "No reason to doubt" not in text and "is_0" not in text
     assert text.index("Words (failed: a, is_8)") < text.index("Words (warned: a, is_1)")
     assert "2 more are under Data checks." in text and "is_7" not in text
 
