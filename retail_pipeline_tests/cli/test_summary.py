@@ -59,9 +59,9 @@ def test_the_value_has_its_range_and_what_came_a_year_before(
 @pytest.mark.parametrize(
     ("lower", "upper", "buyers", "words"),
     [
-        (1001, 1400, 50, "below its range: past cut-offs were predicted too little"),
-        (100, 999, 50, "above its range: past cut-offs were predicted too much"),
-        (100, 999, 3, "above its range: few purchases decide it"),
+        (1001, 1400, 50, "below its range: too little was predicted at past cut-offs"),
+        (100, 999, 50, "above its range: too much was predicted at past cut-offs"),
+        (100, 999, 3, "above its range: it depends on few purchases"),
     ],
 )
 def test_a_value_outside_its_range_is_explained(
