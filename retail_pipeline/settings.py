@@ -164,7 +164,7 @@ def _file_source(text: str) -> FileSource:
     """Return the file of `PATH`, `PATH?option=value&…` or `PATH#Sheet`; options are as in a URL."""
     if re.match(r"[A-Za-z][A-Za-z0-9+.-]+:/", text):
         raise ValueError(
-            f"must be a file of this machine, and {_shown(text)} is an address: download it and "
+            f"must be a file on this machine, but {_shown(text)} is an address: download it and "
             "give the file, or give a retail API with --source"
         )
     name, _, query = text.rpartition("?")

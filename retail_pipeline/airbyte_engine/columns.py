@@ -30,8 +30,8 @@ class Column:
         name: The name of the column and of the field.
         sql_type: The PostgreSQL type.
         text: Returns the text of a value; raises `MisfitError` if the value does not fit.
-        required: Whether a record without a valid value is rejected. So it is if the schema
-            requires the field and does not allow null, and for the key and the cursor.
+        required: Whether a record without a valid value is rejected: true for the key and the
+            cursor, and if the schema requires the field and does not allow null.
         plain_types: Python types whose values fit without a call of `text`.
     """
 

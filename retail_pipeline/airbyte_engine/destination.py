@@ -150,7 +150,9 @@ class Loader:
             digest = suppression.record_digest(record.stream, key, record.data)
             suppressed[digest] = [record.data[name] for name in key]
             return True
-        if suppressed or suppression.kept_out:  # a suppressed record may have changed its person
+        if (
+            suppressed or suppression.kept_out
+        ):  # a suppressed record may now belong to another person
             digest = suppression.record_digest(record.stream, key, record.data)
             if suppressed.pop(digest, None) is not None or digest in suppression.kept_out:
                 self._returned.append((record.stream, digest))

@@ -131,7 +131,9 @@ def deliver(memory: Memory, settings: Settings, seconds: float = _DELIVERY_SECON
     for waiting in memory.waiting:
         recipient = known.get(waiting.to)
         if recipient is None:
-            _LOG.error("not sent, its address was taken out: %s", waiting.alert["title"])
+            _LOG.error(
+                "not sent, its address was removed from the settings: %s", waiting.alert["title"]
+            )
         elif waiting.to in failed or time.monotonic() >= until:
             left.append(waiting)
         elif reason := _refusal(recipient, waiting.alert, settings):
@@ -167,7 +169,7 @@ def _notify(recipient: Recipient, alert: dict[str, Any], settings: Settings) -> 
     title = f"[retail-pipeline] {alert['title']}"
     text = apprise.NotifyFormat.TEXT
     taken = service.add(target) and service.notify(alert["text"], title=title, body_format=text)
-    return "" if taken else "it did not take the alert (the log of apprise says more)"
+    return "" if taken else "it did not accept the alert (apprise's log has the details)"
 
 
 def _mail_target(address: str, settings: Settings) -> dict[str, Any]:

@@ -24,7 +24,7 @@ class Starter(StrEnum):
     ALERTS = "alerts"
 
 
-RUNS_UNASKED: Mapping[Environment, frozenset[Starter]] = MappingProxyType(
+ON_BY_DEFAULT: Mapping[Environment, frozenset[Starter]] = MappingProxyType(
     {
         # A laptop starts nothing by itself; each starter can be switched on in the UI.
         Environment.LOCAL: frozenset(),
@@ -40,6 +40,6 @@ def status(starter: Starter, environment: Environment) -> Literal["RUNNING", "ST
     """Return the name of a starter's default status in Dagster.
 
     Raises:
-        KeyError: The environment has no entry in `RUNS_UNASKED`.
+        KeyError: The environment has no entry in `ON_BY_DEFAULT`.
     """
-    return "RUNNING" if starter in RUNS_UNASKED[environment] else "STOPPED"
+    return "RUNNING" if starter in ON_BY_DEFAULT[environment] else "STOPPED"

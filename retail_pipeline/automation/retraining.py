@@ -1,4 +1,4 @@
-"""The decisions of two sensors: what to run after new features, and after passed horizons.
+"""The decisions of two sensors: the runs after new features, and after passed horizons.
 
 New features lead to a new model, to new predictions or to no run. A passed horizon leads to a
 comparison of its predictions with the actual values. The decisions use the metadata of Dagster's
@@ -63,7 +63,7 @@ def runs_for_new_features(instance: dg.DagsterInstance, cursor: str | None) -> d
         return _nothing("there are no features yet", cursor)
     run = instance.get_run_by_id(latest.run_id) if latest.run_id else None
     if run is not None and not run.is_success:
-        state = "failed" if run.is_finished else "is at work: its tests may still fail"
+        state = "failed" if run.is_finished else "is unfinished: its tests may still fail"
         return _nothing(f"the run with the latest features {state}", cursor)
     version = _version(latest)
     if version == cursor:

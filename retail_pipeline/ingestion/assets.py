@@ -218,7 +218,7 @@ def _reject_file_lines(
     source: FileSource,
     state: PipelineState,
 ) -> dict[str, Any]:
-    """Store a file's invalid lines as rejected records, and what they come to by reason.
+    """Store a file's invalid lines as rejected records, and their number and money by reason.
 
     Returns:
         Metadata: the number of rejected lines, the number of optional values that became null by

@@ -230,8 +230,8 @@ def _refuse_while_running(dagster: Database) -> None:
         ).fetchone()
     if row is not None:
         raise PipelineError(
-            f"the run {row[0]} is at work and could write the person again: wait for its end, "
-            "or, if its process has died, use --while-running"
+            f"the run {row[0]} is unfinished and could store the person's data again: wait for "
+            "its end, or, if its process has died, use --while-running"
         )
 
 

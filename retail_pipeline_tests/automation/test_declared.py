@@ -14,7 +14,7 @@ from dagster import (
 )
 
 from retail_pipeline.automation import build_automation
-from retail_pipeline.automation.environments import RUNS_UNASKED, Starter
+from retail_pipeline.automation.environments import ON_BY_DEFAULT, Starter
 from retail_pipeline.automation.jobs import LONGEST_HOURS
 from retail_pipeline.build import build_definitions
 from retail_pipeline.settings import (
@@ -35,12 +35,12 @@ def unasked(environment: Environment) -> set[str]:
 
 @pytest.mark.parametrize("environment", list(Environment))
 def test_every_environment_is_decided_and_declared_so(environment: Environment) -> None:
-    assert unasked(environment) == RUNS_UNASKED[environment]
+    assert unasked(environment) == ON_BY_DEFAULT[environment]
 
 
 def test_a_laptop_starts_nothing_and_only_production_ingests_by_itself() -> None:
-    assert RUNS_UNASKED[Environment.LOCAL] == frozenset()
-    ingesting = [env for env, names in RUNS_UNASKED.items() if Starter.DAILY_INGESTION in names]
+    assert ON_BY_DEFAULT[Environment.LOCAL] == frozenset()
+    ingesting = [env for env, names in ON_BY_DEFAULT.items() if Starter.DAILY_INGESTION in names]
     assert ingesting == [Environment.PRODUCTION]
 
 
@@ -53,7 +53,8 @@ def test_the_docs_show_the_same_table() -> None:
             environments = zip(Environment, cells[-len(Environment) :], strict=True)
             shown[cells[0].strip("`")] = {env for env, cell in environments if cell == "yes"}
     declared = {
-        name: {env for env, names in RUNS_UNASKED.items() if name in names} for name in set(Starter)
+        name: {env for env, names in ON_BY_DEFAULT.items() if name in names}
+        for name in set(Starter)
     }
     assert shown == declared
 

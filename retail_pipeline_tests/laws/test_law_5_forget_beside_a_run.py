@@ -46,7 +46,7 @@ def test_a_person_forgotten_while_a_sync_reads_them_does_not_come_back(
 
 def _forget_while_it_reads(settings: Settings, reading: subprocess.Popen[str]) -> None:
     assert reading.poll() is None
-    with pytest.raises(PipelineError, match="is at work"):
+    with pytest.raises(PipelineError, match="is unfinished"):
         forget(settings, PERSON)
     forget(settings, PERSON, while_running=True)
     assert reading.poll() is None

@@ -32,11 +32,12 @@ _MOST_CUSTOMERS = 2_000
 def evaluate(model: ValueModel, today: pd.DataFrame, first_order: Array) -> dict[str, Any]:
     """Return the losses of a model and of its rivals, and the histogram, by name (`COLUMNS`).
 
-    `own_gap` expects the next order the customer's mean gap after the last one, and `usual_gap`
-    the population's median of these gaps, which also stands for those of customers with one order.
-    Neither expects it before the cut-off. At .8 both gaps are multiplied by the population's 80th
-    percentile over its median. Errors are mean absolute errors over the customers for whom the
-    model names a date, losses those over all.
+    The rival `own_gap` predicts the next order at the last one plus the customer's mean gap, and
+    `usual_gap` at the last one plus the population's median gap. Customers with one order have the
+    median gap in both. A date before the cut-off is moved to the cut-off. For the loss at .8, both
+    gaps are multiplied by the ratio of the population's 80th percentile to its median. Errors are
+    mean absolute errors over the customers with a date predicted by the model; losses are over all
+    customers.
 
     Args:
         model: The model, fitted at the cut-off.
@@ -86,9 +87,9 @@ def pinball_losses(due: Array, actual: Array, share: float, horizon: float) -> A
 def pit(waiting: Waiting, actual: Array) -> Array:
     """Return the share of customers in each tenth of the probability integral transform.
 
-    An order within a day has all levels between the probabilities at the day's start and end, and
-    no order within the horizon all levels above that of the horizon, so each customer is spread
-    evenly over these levels. All shares are .1 for a perfect model.
+    An order on a day can have any level between the probabilities at the day's start and end.
+    Without an order within the horizon, the level can be any above that of the horizon. Each
+    customer is spread evenly over the possible levels. All shares are .1 for a perfect model.
 
     Args:
         waiting: The predicted distributions.

@@ -124,7 +124,7 @@ def choose(backtest_metrics: pd.DataFrame, fitted: Collection[str], as_of: date)
 
 
 def _totals_with_season(usable: pd.DataFrame, name: str) -> str:
-    """Return why the winner's seasonal version serves in its place; empty if it does not."""
+    """Return the reason why the winner's seasonal version serves instead; empty if it does not."""
     other = WITH_SEASON.get(name, "")
     biases, deviances = (
         usable.pivot(index="cutoff_date", columns="model_name", values=metric)

@@ -81,8 +81,8 @@ def weekly_purchases(
 ) -> pd.DataFrame:
     """Return actual and expected repeat purchases by complete week before the as-of date.
 
-    The expectation is that at the first purchase of each customer: it knows neither a customer's
-    later purchases nor the season.
+    The expectation is taken at each customer's first purchase, so it includes neither the
+    customer's later purchases nor the season.
 
     Args:
         process: The purchase process fitted at the cut-off.

@@ -38,7 +38,7 @@ class Waiting:
         return _interpolated(self.days, self.probability, np.minimum(days, self.days[:, -1]))
 
     def quantile(self, share: float) -> Array:
-        """Return the days within which an order has a probability; null beyond the horizon."""
+        """Return the days after which an order has this probability; null beyond the horizon."""
         return _interpolated(self.probability, self.days, np.full(len(self.days), share))
 
 

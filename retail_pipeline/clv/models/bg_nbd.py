@@ -69,7 +69,7 @@ class BGNBD(PurchaseProcess):
         return -np.expm1(-none)
 
     def log_no_dropout(self, history: Purchases, times: Array) -> Array:
-        """Return 0: dropout follows a purchase."""
+        """Return 0, as dropout comes only right after a purchase."""
         return np.zeros((len(history), times.shape[1]))
 
     @staticmethod

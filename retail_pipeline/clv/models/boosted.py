@@ -95,7 +95,7 @@ class BoostedParetoNBD(ValueModel):
 
     @property
     def dates(self) -> ParetoNBDGammaGamma:
-        """Pareto/NBD: the correction changes values alone."""
+        """The Pareto/NBD part, as the correction changes only values."""
         return self.base_
 
     def correction(self, frame: pd.DataFrame) -> Array:

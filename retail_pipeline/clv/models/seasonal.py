@@ -144,7 +144,7 @@ class SeasonalBoosted(ValueModel):
 
     @property
     def dates(self) -> SeasonalParetoNBD:
-        """The seasonal Pareto/NBD."""
+        """The seasonal Pareto/NBD part."""
         return self.seasonal_
 
     def parameters(self) -> dict[str, Any]:

@@ -164,10 +164,10 @@ def explain(
 
 
 def _misleading(features: pd.DataFrame, against: Reference, moved: Array) -> NDArray[np.bool_]:
-    """Return the effects that get no sentence: more returns that raise a prediction.
+    """Return a mask of misleading effects: more returns that raise a prediction, and the reverse.
 
-    A model can read it so, because those who buy often also return more. The sentence would say
-    that a return brings money. The same holds for fewer returns that lower a prediction.
+    A model can infer this effect, because those who buy often also return more. These effects get
+    no sentence, because it would mean that a return increases revenue.
     """
     found = np.zeros(moved.shape, dtype=bool)
     for position, group in enumerate(against.groups):

@@ -108,7 +108,7 @@ def totals(step: Step) -> tuple[int, dict[str, Any]]:
 
 
 def _spans(groups: "pd.DataFrame") -> "pd.DataFrame":
-    """Return groups, the largest first, with their totals, and these and their ranges as marks."""
+    """Return the groups, the largest first, with total and range as numbers and as marks."""
     from retail_pipeline.wording import span
 
     numbers = ["lower_80", "predicted_value", "upper_80"]
