@@ -89,7 +89,7 @@ def build_warehouse() -> dg.Definitions:
 
 
 def _enter_tables(run_id: str, database: Database, settings: Settings, window: RunWindow) -> None:
-    """Enter the run into the pipeline's state if another Airbyte fills the tables: no sync does."""
+    """Enter the run into the pipeline's state if another Airbyte fills the tables."""
     source = settings.source
     if not isinstance(source, TablesSource):
         return

@@ -16,7 +16,7 @@ _MOST_EXCLUDED = 0.05
 """Share of lines or money: postage and fees of a usual shop stay below it."""
 
 _MOST_OF_GUESTS = 0.5
-"""Share of money: with more, customer value is about the smaller part of the shop."""
+"""Above this share of money, customer value describes only the smaller part of the shop."""
 
 
 @dg.asset_check(asset=["warehouse", "fct_transactions"])
@@ -76,7 +76,7 @@ PLAUSIBLE = {
 def plausibility(
     database: dg.ResourceParam[Database], settings: dg.ResourceParam[Settings]
 ) -> Iterator[dg.AssetCheckResult]:
-    """Sales that can all be read are also what they seem: each rule warns with numbers."""
+    """No rule of plausibility doubts the sales; a warning has the numbers and the remedy."""
     from retail_pipeline.warehouse.plausibility import doubts
 
     scientist = database.as_role(Role.SCIENTIST)

@@ -1,4 +1,4 @@
-"""The numbers of the marts that the rules of plausibility look at."""
+"""The numbers of the marts that the rules of plausibility need."""
 
 from datetime import date
 from typing import Any, Final

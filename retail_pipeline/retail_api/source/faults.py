@@ -151,6 +151,6 @@ def refuse_unknown_marks(path: Path, marks: pa.ChunkedArray, unreadable: np.ndar
     examples = ", ".join(f"{shown(word)} ({lines:,})" for word, lines in counts.items())
     raise UsageError(
         f"the column is_return of {path} has {counted(int(unreadable.sum()), 'value')} of unknown "
-        f"meaning: {examples}. They decide the sign of money: write true or false, or "
+        f"meaning: {examples}. The sign of the amount is unknown: write true or false, or "
         "leave the column out if returns have negative amounts"
     )

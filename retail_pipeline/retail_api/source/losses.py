@@ -165,7 +165,7 @@ def refuse_exchanged_signs(path: Path, amount: np.ndarray) -> None:
         amount: The amounts of the used lines, returns negative.
 
     Raises:
-        UsageError: It has; sales were then taken for returns.
+        UsageError: Returns have more money, so the signs are probably exchanged.
     """
     sold, returned = float(amount[amount > 0].sum()), -float(amount[amount < 0].sum())
     if len(amount) >= _FEWEST_FOR_SIGNS and returned > sold:

@@ -174,7 +174,7 @@ def _with_refunds(
 
 
 def _of_refunds(table: pa.Table, refunded: np.ndarray) -> pa.Table:
-    """Return rows whose amounts are those that were refunded, of no product."""
+    """Return rows with the refunded amounts and without products."""
     for name in ("product_id", "quantity", "unit_price"):
         if name in table.column_names:
             position, kind = table.column_names.index(name), table[name].type
@@ -187,7 +187,7 @@ def _of_refunds(table: pa.Table, refunded: np.ndarray) -> pa.Table:
 def sold_despite_status(
     table: pa.Table, lines: np.ndarray, name: str, path: Path, decimal: DecimalMark | None
 ) -> list[LeftOut]:
-    """Return the sales whose status, which no rule uses, says that they are none.
+    """Return the sales with a status of no sale, for which the profile has no rule.
 
     Args:
         table: The rows by standard column names, with `status`.
