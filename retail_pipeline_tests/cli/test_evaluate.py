@@ -17,7 +17,7 @@ def outcome(unit: float) -> dict[str, Any]:
     return {
         **{"validated": True, "extrapolated": False, "reason": "it is best", "warnings": []},
         **{"customers": 10, "as_of_date": "2024-01-01", "horizon_days": 90, "rejected_lines": 0},
-        **{"losses": [], "excluded": []},
+        **{"losses": [], "excluded": [], "guests": {"transactions": 0}},
         "served": list(MODELS)[1],
         "metrics": [
             {"model_name": name, "is_served": place == 1, **totals, **metrics}
