@@ -1,9 +1,11 @@
 """`run` and `evaluate` give the same predictions, to the bit."""
 
+import functools
 from datetime import date
 from pathlib import Path
 
 import pandas as pd
+import pytest
 
 from retail_pipeline.evaluation import evaluate_file
 from retail_pipeline.postgres import Database
@@ -16,11 +18,14 @@ TO_PREDICTIONS = '+key:"clv/predictions"'
 TO_CUSTOMER_DAYS = 'group:transactional or +key:"warehouse/customer_days"'
 
 
+@pytest.mark.parametrize("zone", ["UTC", "Asia/Tokyo"])
 def test_run_and_evaluate_predict_the_same(
-    run: Run, database: Database, settings: Settings, lines_file: Path
+    run: Run, database: Database, settings: Settings, lines_file: Path, zone: str
 ) -> None:
     source, horizon = FileSource(lines_file), 60
-    run(as_of=AS_OF, horizon_days=horizon, source=source, select=TO_PREDICTIONS)
+    settings = settings.model_copy(update={"time_zone": zone})
+    run = functools.partial(run, time_zone=zone, horizon_days=horizon, source=source)
+    run(as_of=AS_OF, select=TO_PREDICTIONS)
     served = database.read("clv.predictions").set_index("customer_id").sort_index()
 
     evaluated = evaluate_file(settings, FileSource(lines_file), cutoff=AS_OF, horizon_days=horizon)
@@ -31,7 +36,7 @@ def test_run_and_evaluate_predict_the_same(
     assert served["model_name"].unique().tolist() == offline["model_name"].unique().tolist()
     pd.testing.assert_frame_equal(served[columns], offline[columns], check_exact=True)
 
-    run(as_of=LATER, horizon_days=horizon, source=source, select=TO_CUSTOMER_DAYS)
+    run(as_of=LATER, select=TO_CUSTOMER_DAYS)
     later = database.query(
         "select customer_id, greatest(sum(net_amount), 0) as value from warehouse.customer_days "
         f"where date_day >= '{AS_OF}' group by 1"
