@@ -27,6 +27,6 @@ def build_automation(settings: Settings) -> dg.Definitions:
     jobs = build_jobs()
     return dg.Definitions(
         jobs=jobs,
-        schedules=build_schedules(settings.environment),
+        schedules=build_schedules(settings),
         sensors=[*build_condition_sensors(settings.environment), *build_sensors(settings, jobs)],
     )

@@ -1,14 +1,16 @@
-"""The schedules, in UTC."""
+"""The schedules, in the shop's time zone."""
 
 import dagster as dg
 
 from retail_pipeline.automation.environments import Starter, status
-from retail_pipeline.automation.jobs import INGESTION, UPKEEP
-from retail_pipeline.settings import Environment
+from retail_pipeline.automation.jobs import INGESTION, REFRESH, UPKEEP
+from retail_pipeline.settings import Settings, TablesSource
 
 
-def build_schedules(environment: Environment) -> list[dg.ScheduleDefinition]:
+def build_schedules(settings: Settings) -> list[dg.ScheduleDefinition]:
     """Return the schedules with their default status in the environment.
+
+    Where another Airbyte fills the tables, the nightly job builds the warehouse, as nothing syncs.
 
     After a downtime Dagster starts only the latest missed tick: one run, not one for each night.
     """
@@ -18,16 +20,16 @@ def build_schedules(environment: Environment) -> list[dg.ScheduleDefinition]:
             name=name.value,
             job_name=job,
             cron_schedule=cron,
-            execution_timezone="UTC",
-            default_status=dg.DefaultScheduleStatus[status(name, environment)],
+            execution_timezone=settings.time_zone,
+            default_status=dg.DefaultScheduleStatus[status(name, settings.environment)],
             description=description,
         )
 
     return [
         schedule(
             Starter.DAILY_INGESTION,
-            INGESTION,
-            "30 2 * * *",  # after the European business day, when the database is idle
+            REFRESH if isinstance(settings.source, TablesSource) else INGESTION,
+            "30 2 * * *",  # after the business day, when the database is idle
             "Syncs the retail API once a night; sensors then start the later stages.",
         ),
         schedule(
