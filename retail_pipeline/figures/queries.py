@@ -219,13 +219,13 @@ class Tables:
 
         The amounts are those of the last 365 days and of the 365 days before.
         """
-        days = "items.transaction_date < %(as_of)s::date - 365"
+        days = "items.date_day < %(as_of)s::date - 365"
         return self._query(
             "select products.product_category as category, "
             f"sum(items.net_amount) filter (where not {days})::float8 as amount, "
-            f"sum(items.net_amount) filter (where {days} and items.transaction_date >= "
+            f"sum(items.net_amount) filter (where {days} and items.date_day >= "
             "%(as_of)s::date - 730)::float8 as amount_before, "
-            "min(items.transaction_date) as first_day "
+            "min(items.date_day) as first_day "
             "from warehouse.fct_transaction_items as items "
             "left join warehouse.dim_products as products using (product_id) "
             "where not items.is_excluded group by 1"

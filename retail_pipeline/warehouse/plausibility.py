@@ -11,8 +11,8 @@ _LINES: Final = "from warehouse.fct_transaction_items where not is_excluded"
 
 _FACTS: Final = f"""
 select count(customer_id) as lines, count(distinct customer_id) as customers,
-    max(transaction_date) as last_day,
-    count(*) filter (where transaction_date > %(today)s) as future_lines,
+    max(date_day) as last_day,
+    count(*) filter (where date_day > %(today)s) as future_lines,
     count(*) filter (where is_priced) as priced_lines,
     count(*) filter (
         where is_priced and abs(amount - pieces * price) > 0.01 + 1e-6 * pieces * price
@@ -22,11 +22,11 @@ select count(customer_id) as lines, count(distinct customer_id) as customers,
     count(*) filter (where has_several and abs(amount - price) <= 0.01 + 1e-6 * price)
         as unit_amounts
 from (
-    select customer_id, transaction_date, amount, pieces, price,
+    select customer_id, date_day, amount, pieces, price,
         pieces * price is not null as is_priced,
         pieces * price is not null and pieces not in (0, 1) and price > 0 as has_several
     from (
-        select customer_id, transaction_date, abs(gross_amount) as amount,
+        select customer_id, date_day, abs(gross_amount) as amount,
             abs(quantity) as pieces, abs(unit_price) as price {_LINES}
     ) as counted
 ) as lines
@@ -41,7 +41,7 @@ _GAP: Final = f"""
 select previous, day, lines_before from (
     select day, lag(day) over days as previous,
         (sum(lines) over days - lines)::bigint as lines_before
-    from (select transaction_date as day, count(*) as lines {_LINES} group by 1) as counts
+    from (select date_day as day, count(*) as lines {_LINES} group by 1) as counts
     window days as (order by day)
 ) as gaps where previous is not null order by day - previous desc, day limit 1
 """

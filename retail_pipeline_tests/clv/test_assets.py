@@ -60,7 +60,7 @@ def fill(database: Database, entries: pd.DataFrame, features: pd.DataFrame) -> N
         "create table if not exists warehouse.fct_transaction_items (customer_id text, "
         "product_id text, quantity numeric, net_amount numeric, is_excluded boolean, "
         "transacted_at timestamptz, recorded_at timestamptz, "
-        "transaction_date date generated always as ((transacted_at at time zone 'UTC')::date) "
+        "date_day date generated always as ((transacted_at at time zone 'UTC')::date) "
         "stored, "
         "known_date date generated always as "
         "((greatest(transacted_at, recorded_at) at time zone 'UTC')::date) stored)"

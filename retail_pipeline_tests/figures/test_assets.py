@@ -60,7 +60,7 @@ def served(database: Database) -> Iterator[Database]:
     )
     database.execute(
         "create table warehouse.fct_transaction_items as select 'p' as product_id, "
-        "cast(d as date) as transaction_date, 9::numeric as net_amount, false as is_excluded "
+        "cast(d as date) as date_day, 9::numeric as net_amount, false as is_excluded "
         "from generate_series(timestamptz '2009-06-01', '2011-05-31', '1 day') d"
     )
     add_customers(database)

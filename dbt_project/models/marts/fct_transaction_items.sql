@@ -75,7 +75,7 @@ final as (
         coalesce(transactions.exclusion_reason, items.line_exclusion_reason) as exclusion_reason,
 
         ---------- dates
-        {{ business_date('transactions.transacted_at') }} as transaction_date,
+        {{ business_date('transactions.transacted_at') }} as date_day,
         {{ known_date('transactions.transacted_at', 'transactions.recorded_at') }} as known_date,
 
         ---------- timestamps

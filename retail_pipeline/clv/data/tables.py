@@ -165,8 +165,8 @@ with costed_lines as (
     from warehouse.fct_transaction_items as items
     inner join warehouse.product_costs as costs on items.product_id = costs.product_id
         and costs.known_from < %(as_of)s
-        and coalesce(items.transaction_date >= costs.sold_from, true)
-        and coalesce(items.transaction_date < costs.sold_until, true)
+        and coalesce(items.date_day >= costs.sold_from, true)
+        and coalesce(items.date_day < costs.sold_until, true)
     where {range}
         and items.known_date < %(as_of)s
         and not items.is_excluded

@@ -45,7 +45,7 @@ def test_a_cost_or_a_line_known_on_the_as_of_date_does_not_count(
             "create table warehouse.fct_transaction_items as select 'K1' as customer_id, "
             "'cup' as product_id, 1::numeric as quantity, 20::numeric as net_amount, "
             "false as is_excluded, '2024-06-01 10:00+00'::timestamptz as transacted_at, "
-            "date '2024-06-01' as transaction_date, (greatest('2024-06-01 10:00+00'::timestamptz, "
+            "date '2024-06-01' as date_day, (greatest('2024-06-01 10:00+00'::timestamptz, "
             "%s::timestamptz) at time zone 'UTC')::date as known_date",
             [recorded_at],
         )
