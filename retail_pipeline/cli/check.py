@@ -70,12 +70,18 @@ def check(
     )
     settings = Settings.from_environment().model_copy(update={"source": source})
     horizon = horizon_days or settings.horizon_days
-    day = parse_as_of(cutoff, "--cutoff") if cutoff else None
+    day = parse_as_of(cutoff, "--cutoff", settings.time_zone) if cutoff else None
 
     from retail_pipeline.retail_api.source.file_check import check_file
     from retail_pipeline.retail_api.source.profiles import code_list
 
-    found = check_file(source.path, source.options, cutoff=day, codes=code_list(settings))
+    found = check_file(
+        source.path,
+        source.options,
+        cutoff=day,
+        codes=code_list(settings),
+        time_zone=settings.time_zone,
+    )
     history = _history(found, horizon)
     if as_json:
         print_json(_outcome(found, history))

@@ -108,7 +108,7 @@ DOUBTFUL: dict[str, list[Row]] = {
 @pytest.mark.parametrize("rule", DOUBTFUL)
 def test_each_rule_doubts_its_file_alone(tmp_path: Path, rule: str) -> None:
     path = write(tmp_path, DOUBTFUL[rule])
-    found = check_file(path, ReadingOptions(), today=date(2024, 6, 1))
+    found = check_file(path, ReadingOptions(), day=date(2024, 6, 1))
     assert [name for name, _ in found.doubts] == [rule]
 
 
@@ -116,9 +116,16 @@ def test_a_plain_file_leaves_no_doubt_before_its_as_of_date_is_far_away(tmp_path
     path = write(
         tmp_path, [{**row, "quantity": 2, "unit_price": 0.5 * row["amount"]} for row in sales()]
     )  # type: ignore[operator]
-    assert check_file(path, ReadingOptions(), today=date(2024, 6, 1)).doubts == []
-    far = check_file(path, ReadingOptions(), today=date(2024, 6, 1), cutoff=date(2024, 9, 1))
+    assert check_file(path, ReadingOptions(), day=date(2024, 6, 1)).doubts == []
+    far = check_file(path, ReadingOptions(), day=date(2024, 6, 1), cutoff=date(2024, 9, 1))
     assert [name for name, _ in far.doubts] == ["as_of_far_after_sales"]
+
+
+def test_days_and_months_are_those_of_the_shops_time_zone(tmp_path: Path) -> None:
+    rows = [{**sales()[0], "ts": "2024-02-01 04:00"}, {**sales()[0], "ts": "2024-02-01 06:00"}]
+    found = check_file(write(tmp_path, rows), ReadingOptions(), time_zone="America/New_York")
+    assert found.months["month"].tolist() == ["2024-01", "2024-02"]
+    assert (found.days[0], found.repeat_customers) == (date(2024, 1, 31), 1)
 
 
 def test_lines_of_excluded_codes_are_counted(tmp_path: Path) -> None:

@@ -2,7 +2,7 @@
 
 import csv
 from dataclasses import dataclass, replace
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
+from retail_pipeline.business_day import today
 from retail_pipeline.errors import UsageError
 from retail_pipeline.reading_options import ReadingOptions
 from retail_pipeline.retail_api.source import values
@@ -80,7 +81,8 @@ def check_file(
     *,
     cutoff: date | None = None,
     codes: str = NO_CODES,
-    today: date | None = None,
+    time_zone: str = "UTC",
+    day: date | None = None,
 ) -> FileCheck:
     """Return the content of a file in numbers, with its losses and doubts.
 
@@ -89,7 +91,8 @@ def check_file(
         options: How it is read.
         cutoff: The date before which the history counts; by default the day after the last line.
         codes: The list of codes that are no products.
-        today: The day of the check; by default the current one.
+        time_zone: The zone of days and of the cut-off (`RETAIL_TIME_ZONE`).
+        day: The day of the check; by default the current one.
 
     Raises:
         UsageError: The file cannot be read, or no line can be used.
@@ -101,7 +104,8 @@ def check_file(
             read_lines(path, options)
         except UsageError as error:
             refusal = str(error)
-    lines = settled_lines(file.good).assign(day=file.good["time"].dt.normalize())
+    local = file.good["time"].dt.tz_localize("UTC").dt.tz_convert(time_zone).dt.tz_localize(None)
+    lines = settled_lines(file.good).assign(time=local, day=local.dt.normalize())
     days = lines["day"].min().date(), lines["day"].max().date()
     cutoff = cutoff or days[1] + timedelta(days=1)
     purchases = _purchases(lines[lines["time"] < pd.Timestamp(cutoff)])
@@ -123,9 +127,7 @@ def check_file(
         excluded=_excluded(lines, codes),
         examples=[(int(line), str(reason)) for line, reason in rejected][:_MOST_EXAMPLES],
         refusal=refusal,
-        doubts=list(
-            find_doubts(sales_facts(file, lines, today or datetime.now(UTC).date(), cutoff))
-        ),
+        doubts=list(find_doubts(sales_facts(file, lines, day or today(time_zone), cutoff))),
         days=days,
         customers=len(by_customer),
         repeat_customers=int((by_customer > 1).sum()),
@@ -171,7 +173,7 @@ def _months(lines: pd.DataFrame) -> pd.DataFrame:
     return table.rename_axis("month").reset_index().astype({"month": str})
 
 
-def sales_facts(file: FileLines, lines: pd.DataFrame, today: date, as_of: date) -> SalesFacts:
+def sales_facts(file: FileLines, lines: pd.DataFrame, day: date, as_of: date) -> SalesFacts:
     """Return the numbers of a file's lines that the rules of plausibility need."""
     by_customer = lines["customer_id"].value_counts()
     before = lines.loc[lines["time"] < pd.Timestamp(as_of), "day"]
@@ -183,9 +185,9 @@ def sales_facts(file: FileLines, lines: pd.DataFrame, today: date, as_of: date) 
         top_customer=str(by_customer.index[0]),
         top_customer_lines=int(by_customer.iloc[0]),
         last_day=last.date(),
-        today=today,
+        today=day,
         as_of=as_of,
-        future_lines=int((lines["day"] > pd.Timestamp(today)).sum()),
+        future_lines=int((lines["day"] > pd.Timestamp(day)).sum()),
         currencies=() if currencies is None else _distinct(currencies),
         **_gap(lines["day"]),
         **_prices(lines),
