@@ -229,7 +229,7 @@ def test_a_run_that_passes_midnight_keeps_its_as_of_date(
         def now(cls, tz: tzinfo | None = None) -> datetime:
             return next(evening, datetime(2024, 6, 2, tzinfo=UTC))
 
-    monkeypatch.setattr("retail_pipeline.settings.datetime", Midnight)
+    monkeypatch.setattr("retail_pipeline.business_day.datetime", Midnight)
     assert run(database, SIMULATOR, as_of="today").success
     assert landed_state(database).as_of == date(2024, 6, 1)
     assert RunWindow(as_of="today").landed_as_of(database) == date(2024, 6, 1)
