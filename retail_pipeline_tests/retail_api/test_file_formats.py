@@ -95,7 +95,11 @@ SHAPES: dict[str, tuple[Callable[[Path], Path], str]] = {
     "gzip": (lambda f: content(f / "o.csv.gz", gzip.compress(text().encode())), "gzip, CSV"),
     "zip": (lambda f: zipped(f, {"a/": "", "a/o.csv": text(), "__MACOSX/._o": "x"}), "zip of a/o"),
     "JSON": (lambda f: content(f / "o.json", json.dumps(records(), indent=1)), "JSON"),
-    "JSON lines": (json_lines, "JSON, one object per line"),
+    "JSON in an object": (
+        lambda f: content(f / "o.json", json.dumps({"count": 4, "orders": records()}, indent=1)),
+        "JSON",
+    ),
+    "JSON lines": (json_lines, "JSON"),
     "Parquet": (
         lambda f: [pd.DataFrame(LINES, columns=NAMES).to_parquet(f / "o.pq"), f / "o.pq"][1],
         "Parquet",
@@ -173,6 +177,7 @@ def test_a_changed_part_is_another_source(tmp_path: Path) -> None:
         ("a.csv.gz", gzip.compress(text().encode())[:-9], "damaged gzip file"),
         ("a.zip", b"PK\x03\x04 nothing", "damaged or locked zip"),
         ("a.json", "[1, 2", "not proper JSON"),
+        ("a.csv", '"customer_id,ts,amount"\n"a,2024-01-01,5"\n', "in quotes as a whole"),
         ("a.json", "[1, 2]", "neither an array of objects"),
         ("a.json", '[{"customer_id": {"a": 1}, "ts": 1, "amount": 1}]', "customer_id .* objects"),
         ("a.xlsx", b"\xd0\xcf\x11\xe0 old", "cannot be read as a spreadsheet"),

@@ -126,7 +126,10 @@ def find_layout(data: bytes, path: Path, known: Callable[[Sequence[str]], int]) 
     number, text, end = opening[at]
     if not _closed_line(separators[which]).fullmatch(text.encode()):
         raise UsageError(f"the header of {path} has a quote that is not closed; close or remove it")
-    return CsvLayout(splits[at][which], separators[which], end, number)
+    names = splits[at][which]
+    if len(names) == 1 and any(mark in names[0] for mark in separators):
+        raise UsageError(f"each line of {path} is in quotes as a whole; write it without these")
+    return CsvLayout(names, separators[which], end, number)
 
 
 def find_header(

@@ -221,20 +221,23 @@ def _json(data: bytes, path: Path) -> OpenedFile:
             held[str(at)] = _column(values)
         return FileRows(pa.table(held), lines, unusable)
 
-    words = "JSON" if data.lstrip()[:1] == b"[" else "JSON, one object per line"
-    return OpenedFile(names, words, read)
+    return OpenedFile(names, "JSON", read)
 
 
 def _json_records(
     data: bytes, path: Path
 ) -> tuple[list[dict[str, Any]], np.ndarray, list[UnusableRow]]:
-    """Return the objects, their lines (or positions), and the values that are not objects."""
-    texts = data.removeprefix(b"\xef\xbb\xbf").splitlines()
-    if data.lstrip()[:1] == b"[":
-        try:
-            values = orjson.loads(data)
-        except orjson.JSONDecodeError as error:
+    """Return the objects, their lines (in an array, their positions), and what is no object."""
+    plain = data.removeprefix(b"\xef\xbb\xbf")
+    texts = plain.splitlines()
+    try:
+        whole = orjson.loads(plain)
+    except orjson.JSONDecodeError as error:
+        whole = None
+        if plain.lstrip()[:1] == b"[":
             raise UsageError(f"{path} is not proper JSON: {_line(error)}") from None
+    values = _objects(whole)
+    if is_array := values is not None:
         texts = [b""] * len(values)
     else:
         values = [_loaded(text) if text.strip() else None for text in texts]
@@ -244,13 +247,20 @@ def _json_records(
             f"{path} holds JSON, but neither an array of objects nor an object on each line; "
             "write one object per order line"
         )
-    is_array = data.lstrip()[:1] == b"["
     unusable = [
         UnusableRow(at + 1, "not a JSON object", texts[at].decode())
         for at, value in enumerate(values)
         if not isinstance(value, dict) and (is_array or texts[at].strip())
     ]
     return [values[at] for at in good], np.array(good, dtype=np.int64) + 1, unusable
+
+
+def _objects(whole: Any) -> list[Any] | None:
+    """Return the values of an array, or of an object whose only list of objects they are."""
+    if isinstance(whole, dict):
+        lists = [each for each in whole.values() if isinstance(each, list)]
+        return lists[0] if len(lists) == 1 and lists[0] and isinstance(lists[0][0], dict) else None
+    return whole if isinstance(whole, list) else None
 
 
 def _loaded(text: bytes) -> Any:
