@@ -90,6 +90,8 @@ def test_the_database_url_becomes_dbt_variables() -> None:
         "RETAIL_DBT_USER": "me",
         "RETAIL_DBT_PASSWORD": "p@ss",
         "RETAIL_DBT_DBNAME": "shop",
+        "RETAIL_DBT_NON_PRODUCT_CODES": "none",
+        "RETAIL_DBT_TIME_ZONE": "UTC",
     }
     assert {k: v for k, v in environment.items() if k.startswith(("PGSSL", "PGCH", "PGPASS"))} == {
         "PGSSLMODE": "verify-full",
