@@ -53,7 +53,7 @@ class TransactionsFile:
 def read_transactions_file(
     path: Path, options: ReadingOptions = DEFAULT_READING
 ) -> TransactionsFile:
-    """Return the records of a Parquet or CSV file of order lines.
+    """Return the records of a file of order lines.
 
     Required columns: `customer_id, ts, amount`. Optional: `order_id` (or `invoice`), `product_id,
     quantity, unit_price, country, currency, is_return`. Ids are unchanged text. If a line is
