@@ -132,9 +132,9 @@ def _money_of_marts(database: Database) -> Iterator[tuple[tuple[str, str], Money
         rows = connection.execute(
             """
             select
-                case when grouping(to_char(items.transaction_date, 'YYYY-MM')) = 0 then 'month'
+                case when grouping(to_char(items.date_day, 'YYYY-MM')) = 0 then 'month'
                     when grouping(coalesce(country, '')) = 0 then 'country' else 'total' end,
-                coalesce(to_char(items.transaction_date, 'YYYY-MM'), coalesce(country, ''), ''),
+                coalesce(to_char(items.date_day, 'YYYY-MM'), coalesce(country, ''), ''),
                 coalesce(sum(items.net_amount) filter (where is_sale), 0),
                 coalesce(-sum(items.net_amount) filter (where not is_sale), 0),
                 count(distinct transaction_id) filter (where is_sale),
@@ -146,7 +146,7 @@ def _money_of_marts(database: Database) -> Iterator[tuple[tuple[str, str], Money
             cross join lateral (select items.transaction_type = 'sale' as is_sale)
             where not items.is_excluded
             group by grouping sets (
-                (), (to_char(items.transaction_date, 'YYYY-MM')), (coalesce(country, ''))
+                (), (to_char(items.date_day, 'YYYY-MM')), (coalesce(country, ''))
             )
             """
         ).fetchall()
