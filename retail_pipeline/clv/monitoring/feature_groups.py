@@ -148,7 +148,7 @@ def typical(parts: pd.DataFrame) -> pd.Series:
     for name in parts.columns:
         column = parts[name]
         if pd.api.types.is_numeric_dtype(column):
-            values[name] = float(column.median())
+            values[name] = float(column.dropna().median())
         else:
             modes = column.mode()
             values[name] = modes.iloc[0] if len(modes) else None
