@@ -133,7 +133,7 @@ def _zip(data: bytes, path: Path, known: Known, sheet: str | None) -> OpenedFile
                 found = f"{len(names)} files ({_few(names)})" if names else "no file"
                 raise UsageError(f"{path} holds {found}; unpack it and give one file")
             content = archive.read(names[0])
-    except (zipfile.BadZipFile, zlib.error, RuntimeError, NotImplementedError):
+    except (zipfile.BadZipFile, zlib.error, RuntimeError):
         raise UsageError(f"{path} is a damaged or locked zip file; unpack it first") from None
     return _within(f"zip of {names[0]}", content, path, known, sheet)
 
