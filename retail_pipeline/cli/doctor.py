@@ -21,9 +21,9 @@ from retail_pipeline.cli.terminal import open_console, print_json
 from retail_pipeline.errors import PipelineError, UsageError
 from retail_pipeline.loopback import listener
 from retail_pipeline.postgres import Database
+from retail_pipeline.postgres.account import IN_USER_NAMESPACE
 from retail_pipeline.postgres.migrate import refuse_old_server
 from retail_pipeline.postgres.open import embedded_server
-from retail_pipeline.postgres.server import check_machine
 from retail_pipeline.settings import (
     AirbyteMode,
     ApiSource,
@@ -158,16 +158,21 @@ def _port(port: int) -> str:
 
 
 def _postgres(settings: Settings) -> str:
-    url = settings.database_url
+    url, account = settings.database_url, ""
     if url is None:
-        check_machine()
-        url = embedded_server(settings).running_url()
+        server = embedded_server(settings)
+        account = server.account()
+        url = server.running_url()
     if url is None:
-        return "embedded, not running: the first command that needs it starts it"
-    with Database(url).connect() as connection:
-        version = connection.info.server_version
-    refuse_old_server(version)
-    return f"{version // 10_000}.{version % 10_000} at {Database(url).location}"
+        found = "embedded, not running: the first command that needs it starts it"
+    else:
+        with Database(url).connect() as connection:
+            version = connection.info.server_version
+        refuse_old_server(version)
+        found = f"{version // 10_000}.{version % 10_000} at {Database(url).location}"
+    if account == IN_USER_NAMESPACE:
+        raise DoubtfulError(f"{found}; {account}")
+    return "; ".join(filter(None, [found, account]))
 
 
 def _airbyte(settings: Settings) -> str:

@@ -8,7 +8,6 @@ loopback only; its random password is in a file of mode 0600.
 import fcntl
 import json
 import os
-import pwd
 import secrets
 import shutil
 import socket
@@ -20,12 +19,19 @@ from dataclasses import asdict, dataclass
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
+from typing import IO
 from zlib import crc32
 
 import psycopg
 
 from retail_pipeline.errors import PipelineError
 from retail_pipeline.files import replaced_whole
+from retail_pipeline.postgres.account import (
+    IN_USER_NAMESPACE,
+    Account,
+    choose_account,
+    hand_over,
+)
 
 USER = "retail"
 DATABASE = "retail"
@@ -45,6 +51,7 @@ _SETTINGS = {
     "maintenance_work_mem": "256MB",
 }
 _MIB = 2**20
+_PASSED_ON = ("PATH", "LD_LIBRARY_PATH")
 
 
 @dataclass(frozen=True)
@@ -66,7 +73,7 @@ class EmbeddedServer:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self._data = folder / "data"
+        self._data = folder.resolve() / "data"
         self._log = folder / "server.log"
         self._credentials_file = folder / "credentials.json"
 
@@ -104,11 +111,28 @@ class EmbeddedServer:
         """
         if self.running_url() is None:
             return False
+        account = choose_account(self._data, _binaries(), running=True)
         with self._locked():
-            done = self._pg_ctl("-m", "fast", "-t", str(STOP_PATIENCE_SECONDS), "stop")
+            done = self._pg_ctl(account, "-m", "fast", "-t", str(STOP_PATIENCE_SECONDS), "stop")
         if done.returncode != 0:
             raise PipelineError(f"the embedded PostgreSQL did not stop: {done.stdout.strip()}")
         return True
+
+    def account(self) -> str:
+        """Return a sentence about the account that runs the server; empty for the current one.
+
+        Raises:
+            PipelineError: The server cannot run on this machine or under this account.
+        """
+        program = _binaries() / "postgres"
+        if not os.access(program, os.X_OK):
+            raise PipelineError(f"{program} cannot be executed: run `make .venv`")
+        account = choose_account(self._data, _binaries())
+        with suppress(OSError, ValueError):  # not running, or not on Linux
+            pid = int((self._data / "postmaster.pid").read_text().split()[0])
+            if account.owner and Path("/proc", str(pid)).stat().st_uid == 0:
+                return IN_USER_NAMESPACE
+        return account.description
 
     def remove(self) -> None:
         """Stop the server and delete its folder."""
@@ -148,11 +172,13 @@ class EmbeddedServer:
             credentials = self._initialize()
         elif credentials is None or not (self._data / "PG_VERSION").exists():
             raise PipelineError(self._incomplete())
+        account = choose_account(self._data, _binaries())
+        hand_over(account, self._data)
         deadline = time.monotonic() + START_PATIENCE_SECONDS
         while True:
             port = _free_port(credentials.port)
             credentials = _Credentials(port=port, password=credentials.password)
-            started = self._pg_ctl("-w", "-l", str(self._log), "-o", _options(credentials), "start")
+            started = self._pg_ctl(account, "-w", "-o", _options(credentials), "start")
             if started.returncode == 0:
                 break
             # After `kill -9` of the server, its pid file and backends stay for a second or two. If
@@ -163,7 +189,7 @@ class EmbeddedServer:
             if time.monotonic() > deadline:
                 raise PipelineError(
                     f"the embedded PostgreSQL does not start; its log is {self._log}:\n"
-                    + self._last_words(started.stdout)
+                    + "\n".join(started.stdout.strip().splitlines()[-5:])
                 )
             time.sleep(0.5)
         self._write_credentials(credentials)
@@ -190,51 +216,53 @@ class EmbeddedServer:
         credentials = _Credentials(
             port=_usual_port(self.folder), password=secrets.token_urlsafe(24)
         )
-        password_file = self.folder / "password.draft"
         draft.mkdir(mode=0o700)
-        with os.fdopen(os.open(password_file, os.O_WRONLY | os.O_CREAT, 0o600), "w") as file:
-            file.write(credentials.password)
-        _hand_over(self.folder)
-        try:
+        account = choose_account(draft, _binaries())
+        hand_over(account, draft)
+        reader, writer = os.pipe()
+        os.write(writer, credentials.password.encode())
+        os.close(writer)
+        if account.owner is not None:
+            os.fchown(reader, *account.owner)  # initdb opens it by the name of its standard input
+        with os.fdopen(reader) as password:
             done = self._run(
+                account,
                 "initdb",
                 *("-D", str(draft), "-U", USER, "-A", "scram-sha-256"),
-                *("--pwfile", str(password_file), "-E", "UTF8", "--locale=C"),
+                *("--pwfile", "/dev/stdin", "-E", "UTF8", "--locale=C"),
                 "--no-data-checksums",  # with checksums, the first read of a table logs its pages
+                stdin=password,
             )
-        finally:
-            password_file.unlink(missing_ok=True)
         if done.returncode != 0:
             raise PipelineError(f"the embedded PostgreSQL cannot be set up: {done.stdout.strip()}")
         self._write_credentials(credentials)
         draft.replace(self._data)
         return credentials
 
-    def _pg_ctl(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        return self._run("pg_ctl", "-D", str(self._data), *arguments)
+    def _pg_ctl(self, account: Account, *arguments: str) -> subprocess.CompletedProcess[str]:
+        return self._run(account, "pg_ctl", "-D", str(self._data), *arguments)
 
-    def _run(self, program: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-        # Output goes to a file, because the server would inherit a pipe and never close it.
-        output = self.folder / f"{program}.out"
-        with output.open("w") as file:
+    def _run(
+        self, account: Account, program: str, *arguments: str, stdin: IO[str] | None = None
+    ) -> subprocess.CompletedProcess[str]:
+        # Output goes to a file, because the server would inherit a pipe and never close it. The
+        # server needs none of the environment, which has secrets of other programs.
+        self._log.touch(mode=0o600)
+        with self._log.open("a") as log:
+            before = log.tell()
             done = subprocess.run(
-                [*_unprivileged(), str(_binaries() / program), *arguments],
-                stdin=subprocess.DEVNULL,
-                stdout=file,
+                [*account.prefix, str(_binaries() / program), *arguments],
+                stdin=stdin or subprocess.DEVNULL,
+                stdout=log,
                 stderr=subprocess.STDOUT,
-                env={k: v for k, v in os.environ.items() if not k.startswith("PG")},
-                cwd=self.folder,
+                env={name: os.environ[name] for name in _PASSED_ON if name in os.environ},
+                cwd="/",  # the account may not be able to enter the current folder
                 start_new_session=True,
                 check=False,
-                user=_identity()[0],
-                group=_identity()[1],
             )
-        return subprocess.CompletedProcess(done.args, done.returncode, output.read_text())
-
-    def _last_words(self, otherwise: str) -> str:
-        """Return the last lines of the log, or of another text if there is no log."""
-        text = self._log.read_text(errors="replace") if self._log.exists() else ""
-        return "\n".join((text or otherwise).strip().splitlines()[-5:])
+        with self._log.open(errors="replace") as log:
+            log.seek(before)
+            return subprocess.CompletedProcess(done.args, done.returncode, log.read())
 
 
 def _options(credentials: _Credentials) -> str:
@@ -293,58 +321,4 @@ def _binaries() -> Path:
         raise PipelineError(
             "the embedded PostgreSQL is not installed: run `make .venv`, or set RETAIL_DATABASE_URL"
         )
-    return Path(spec.origin).parent / "pginstall18" / "bin"
-
-
-def check_machine() -> None:
-    """Raise PipelineError if the server cannot run on this machine or under this account."""
-    if os.geteuid() == 0 and not _unprivileged() and _fallback_account() is None:
-        raise PipelineError(
-            "root may not run PostgreSQL, and here are neither user namespaces nor another "
-            "account: run as an ordinary user, or set RETAIL_DATABASE_URL"
-        )
-    program = _binaries() / "postgres"
-    if not os.access(program, os.X_OK):
-        raise PipelineError(f"{program} cannot be executed: run `make .venv`")
-
-
-@cache
-def _unprivileged() -> tuple[str, ...]:
-    """Return the command prefix that runs PostgreSQL as nobody, as it refuses to run as root."""
-    if os.geteuid() != 0:
-        return ()
-    prefix = ("unshare", "--user", "--map-user=65534", "--map-group=65534")
-    try:
-        probe = subprocess.run([*prefix, "true"], capture_output=True, check=False)
-    except FileNotFoundError:
-        return ()
-    return prefix if probe.returncode == 0 else ()
-
-
-@cache
-def _fallback_account() -> pwd.struct_passwd | None:
-    """Return the account that runs the server if root cannot use user namespaces, else None."""
-    if os.geteuid() != 0:
-        return None
-    for name in ("postgres", "nobody"):
-        try:
-            return pwd.getpwnam(name)
-        except KeyError:
-            continue
-    return None
-
-
-def _identity() -> tuple[int | None, int | None]:
-    """Return the user and group for a child process that cannot use `_unprivileged`, else None."""
-    account = _fallback_account()
-    if account is None or _unprivileged():
-        return None, None
-    return account.pw_uid, account.pw_gid
-
-
-def _hand_over(folder: Path) -> None:
-    """Give the folder to the account that runs the server, if it is not the current one."""
-    user, group = _identity()
-    if user is not None and group is not None:
-        for path in (folder, *folder.iterdir()):
-            os.chown(path, user, group)
+    return Path(spec.origin).resolve().parent / "pginstall18" / "bin"

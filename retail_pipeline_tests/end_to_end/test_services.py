@@ -20,11 +20,11 @@ from typing import Any
 import pytest
 import yaml
 
+from retail_pipeline.postgres.account import choose_account
 from retail_pipeline.postgres.server import (
     EmbeddedServer,
     _binaries,
     _free_port,
-    _unprivileged,
 )
 from retail_pipeline.settings import PROJECT_ROOT
 from retail_pipeline_tests.laws.test_law_8_golden_graph import GOLDEN
@@ -207,7 +207,8 @@ def test_postgresql_takes_the_options_of_its_command(tmp_path: Path) -> None:
     command = services()["postgres"]["command"]
     options = [*("-D", str(server.folder / "data"), "-c", "listen_addresses=127.0.0.1")]
     options += ["-c", f"port={_free_port(0)}", "-c", "unix_socket_directories="]
-    program = [*_unprivileged(), str(_binaries() / command[0])]
+    account = choose_account(server.folder / "data", _binaries())
+    program = [*account.prefix, str(_binaries() / command[0])]
     done = _run(*program, *options, *command[1:], "-C", "port")
     assert done.returncode == 0, done.stderr
 

@@ -7,16 +7,24 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from shutil import copy2, which
+from subprocess import run
+from tempfile import TemporaryDirectory
 
 import psycopg
 import pytest
 
 from retail_pipeline.errors import PipelineError
-from retail_pipeline.postgres.server import EmbeddedServer
+from retail_pipeline.postgres.account import choose_account
+from retail_pipeline.postgres.server import EmbeddedServer, _binaries
+
+AS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="root starts it as another account")
 
 START = """
 import sys
 from pathlib import Path
+from shutil import copy2, which
+from subprocess import run
 from retail_pipeline.postgres.server import EmbeddedServer
 print(EmbeddedServer(Path(sys.argv[1])).start())
 """
@@ -138,3 +146,72 @@ def test_a_new_server_of_a_folder_has_the_address_of_the_old_one_but_for_the_pas
     after = psycopg.conninfo.conninfo_to_dict(server.start())
     assert before.pop("password") != after.pop("password")
     assert before == after
+
+
+@AS_ROOT
+def test_code_in_the_database_cannot_write_files_of_root(server: EmbeddedServer) -> None:
+    url = server.start()
+    with TemporaryDirectory(dir="/tmp") as text, psycopg.connect(url) as connection:
+        roots, shared = Path(text), Path(text) / "shared"
+        shared.mkdir()
+        shared.chmod(0o777)
+        roots.chmod(0o755)
+        connection.execute(f"copy (select 1) to program 'cat > {shared}/file'")
+        writer = (shared / "file").stat().st_uid
+        with pytest.raises(psycopg.errors.ExternalRoutineException):
+            connection.execute(f"copy (select 1) to program 'cat > {roots}/file'")
+        assert not (roots / "file").exists()
+    assert writer != 0
+    status = Path("/proc", str(postmaster_pid(server)), "status").read_text()
+    fields = dict(line.split(":\t", 1) for line in status.splitlines() if ":\t" in line)
+    assert fields["Uid"].split() == [str(writer)] * 4
+    assert fields["NoNewPrivs"] == "1"
+    assert int(fields["CapBnd"], 16) == 0
+    assert fields["Groups"].strip() == ""
+
+
+@AS_ROOT
+@pytest.mark.parametrize(
+    ("refused", "is_root"), [(("--mount",), False), (("--mount", "--reuid"), True)]
+)
+def test_where_a_machine_forbids_namespaces_the_account_is_told_and_the_data_move_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, refused: tuple[str, ...], is_root: bool
+) -> None:
+    """Root without `refused` options; afterwards the same folder on a machine that has them."""
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    for name in ("unshare", "setpriv"):
+        tests = "\n".join(f'case " $* " in *" {each} "*) exit 1;; esac' for each in refused)
+        (programs / name).write_text(f'#!/bin/sh\n{tests}\nexec {which(name)} "$@"\n')
+        (programs / name).chmod(0o755)
+    with TemporaryDirectory(dir="/tmp") as home:
+        Path(home).chmod(0o711)
+        server = EmbeddedServer(Path(home) / "home" / "postgres")
+        with monkeypatch.context() as patch:
+            patch.setenv("PATH", f"{programs}:{os.environ['PATH']}")
+            with psycopg.connect(server.start()) as connection:
+                connection.execute("create table kept as select 1 as n")
+            assert ("as root in a user namespace" in server.account()) is is_root
+            assert ((server.folder / "data").stat().st_uid == 0) is is_root
+        assert server.stop()
+        with psycopg.connect(server.start()) as connection:
+            assert connection.execute("select n from kept").fetchone() == (1,)
+        assert server.account() in {"the server runs as postgres", "the server runs as nobody"}
+        assert 0 not in {each.stat().st_uid for each in (server.folder / "data").rglob("*")}
+        assert {each.stat().st_uid for each in server.folder.iterdir() if each.is_file()} == {0}
+        server.remove()
+        assert not server.folder.exists()
+
+
+@AS_ROOT
+def test_programs_in_a_closed_folder_with_an_odd_name_can_be_run(tmp_path: Path) -> None:
+    """Root's clone may lie in `/root`; the copied program runs with no library of the wheel."""
+    programs = tmp_path / "it's a $(b) ü" / "site" / "wheel" / "install" / "bin"
+    programs.mkdir(parents=True)
+    copy2(_binaries() / "postgres", programs)
+    account = choose_account(tmp_path / "home" / "postgres" / "data", programs)
+    assert "--mount" in account.prefix
+    command = [*account.prefix, "sh", "-c", 'id -u; exec "$0" --version', programs / "postgres"]
+    done = run(command, capture_output=True, text=True, check=True)
+    assert done.stdout.split()[:2] == [str(account.owner and account.owner[0]), "postgres"]
+    assert stat.S_IMODE(tmp_path.stat().st_mode) == 0o700
