@@ -7,6 +7,7 @@ from contextlib import contextmanager
 
 from starlette.types import ASGIApp
 
+from retail_pipeline.browsers import own_pages_only
 from retail_pipeline.errors import UsageError
 
 _STOP_SECONDS = 10.0
@@ -15,6 +16,8 @@ _STOP_SECONDS = 10.0
 @contextmanager
 def served(app: ASGIApp, *, port: int = 0) -> Iterator[str]:
     """Serve an application until the block ends; yield its address without a slash at the end.
+
+    Web pages of other sites are refused.
 
     Args:
         app: The application.
@@ -26,7 +29,11 @@ def served(app: ASGIApp, *, port: int = 0) -> Iterator[str]:
     import uvicorn
 
     config = uvicorn.Config(
-        app, log_level="error", access_log=False, lifespan="off", timeout_graceful_shutdown=1
+        own_pages_only(app),
+        log_level="error",
+        access_log=False,
+        lifespan="off",
+        timeout_graceful_shutdown=1,
     )
     server = uvicorn.Server(config)
     with listener(port) as listening:
@@ -40,8 +47,8 @@ def served(app: ASGIApp, *, port: int = 0) -> Iterator[str]:
             thread.join(_STOP_SECONDS)
 
 
-def listener(port: int) -> socket.socket:
-    """Return a socket that is bound to a port of 127.0.0.1; 0 takes a free one.
+def listener(port: int, host: str = "127.0.0.1") -> socket.socket:
+    """Return a socket that is bound to a port of a host; 0 takes a free one.
 
     Raises:
         UsageError: The port cannot be used.
@@ -49,10 +56,10 @@ def listener(port: int) -> socket.socket:
     found = socket.socket()
     found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
-        found.bind(("127.0.0.1", port))
+        found.bind((host, port))
     except OSError as error:
         found.close()
         raise UsageError(
-            f"port {port} on 127.0.0.1 cannot be used ({error.strerror}); choose another"
+            f"port {port} on {host} cannot be used ({error.strerror}); choose another"
         ) from error
     return found

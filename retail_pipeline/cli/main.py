@@ -71,6 +71,7 @@ app.command("doctor")(doctor.doctor)
 app.command("up")(services.up)
 app.command("down")(services.down)
 app.command("dev")(services.dev)
+app.command("webserver")(services.webserver)
 app.command(
     "exec",
     # Everything after the program's name belongs to the program, including --help.

@@ -1,20 +1,28 @@
-"""Commands for services and state: `up`, `down`, `dev`, `exec`, `reset`, `api serve`."""
+"""Commands for services and state: `up`, `down`, `dev`, `webserver`, `exec`, `reset`, `api`."""
 
 import os
 import shutil
 import signal
+import subprocess
 import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Annotated
+from socket import socket
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from retail_pipeline.cli.instance import dagster_environment, open_instance
 from retail_pipeline.cli.terminal import confirm
-from retail_pipeline.errors import UsageError
+from retail_pipeline.errors import PipelineError, UsageError
 from retail_pipeline.postgres import open_database
 from retail_pipeline.postgres.open import embedded_server
 from retail_pipeline.settings import PROJECT_ROOT, TODAY, Settings, parse_as_of, parse_source
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp
 
 api = typer.Typer(help="Serve the bundled retail API.", no_args_is_help=True)
 
@@ -78,8 +86,88 @@ def dev(
 
     If port 3000 is in use: `retail-pipeline dev --port 3001`
     """
+    from retail_pipeline.dagster_support.webserver import code_servers, open_webserver
+    from retail_pipeline.loopback import listener
+
+    settings = Settings.from_environment()
     os.chdir(PROJECT_ROOT)
-    execute(["dagster", "dev", "--host", "127.0.0.1", "--port", str(port)])
+    os.environ["DAGSTER_IS_DEV_CLI"] = "1"  # as `dagster dev` does: code servers log errors once
+    with (
+        listener(port) as listening,
+        open_instance(settings) as instance,
+        code_servers(instance, PROJECT_ROOT / "workspace.yaml") as workspace,
+        _daemon(workspace) as daemon,
+        open_webserver(instance, workspace, public_url=settings.dagster_url) as app,
+    ):
+        _serve(app, listening, daemon)
+
+
+def webserver(
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port of the Dagster UI.")] = UI_PORT,
+    workspace: Annotated[
+        Path, typer.Option(help="File that names the code locations.")
+    ] = PROJECT_ROOT / "deploy" / "workspace.yaml",
+    path_prefix: Annotated[str, typer.Option(help="Path behind a proxy, such as /dagster.")] = "",
+    read_only: Annotated[
+        bool, typer.Option("--read-only", help="Nothing can be started, stopped or changed.")
+    ] = False,
+) -> None:
+    """Serve Dagster's UI alone, for the services; only its own pages can read or start anything.
+
+    For people who start nothing: `retail-pipeline webserver --read-only --port 3001`
+    """
+    from retail_pipeline.dagster_support.webserver import open_webserver
+    from retail_pipeline.loopback import listener
+
+    settings = Settings.from_environment()
+    with (
+        listener(port, host) as listening,
+        open_instance(settings) as instance,
+        open_webserver(
+            instance,
+            workspace,
+            public_url=settings.dagster_url,
+            path_prefix=path_prefix,
+            read_only=read_only,
+        ) as app,
+    ):
+        _serve(app, listening)
+
+
+@contextmanager
+def _daemon(workspace: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """Run Dagster's daemon until the block ends; yield its process."""
+    command = [_program("dagster-daemon"), "run", "--workspace", str(workspace)]
+    process = subprocess.Popen(command)
+    try:
+        yield process
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def _serve(
+    app: "ASGIApp", listening: socket, daemon: subprocess.Popen[bytes] | None = None
+) -> None:
+    """Serve an application until a signal, or until the daemon ends, which is an error."""
+    import uvicorn
+
+    server = uvicorn.Server(uvicorn.Config(app, log_level="warning", lifespan="off"))
+
+    def end_with(process: subprocess.Popen[bytes]) -> None:
+        process.wait()
+        server.should_exit = True
+
+    if daemon is not None:
+        threading.Thread(target=end_with, args=[daemon], daemon=True).start()
+    host, port = listening.getsockname()[:2]
+    listening.listen()  # from now on connections wait until the server has started
+    typer.echo(f"Dagster's UI is at http://{host}:{port} (Ctrl-C stops it)", err=True)
+    with suppress(KeyboardInterrupt):
+        server.run(sockets=[listening])
+    if daemon is not None and daemon.poll() not in (None, 0):
+        raise PipelineError("Dagster's daemon has ended; its messages are above")
 
 
 def execute(
@@ -88,7 +176,7 @@ def execute(
     """Run a program with the environment of this pipeline's Dagster instance.
 
     DAGSTER_HOME and the address of the storage are set, and the database is started and migrated.
-    The services run Dagster's webserver and daemon in this way.
+    The services run Dagster's daemon and code location in this way.
 
     A command of Dagster: `retail-pipeline exec dagster run list --limit 5`
     """
@@ -96,13 +184,23 @@ def execute(
     os.environ.update(dagster_environment(settings))
     if command[:3] == _CODE_LOCATION and "--port" in command[:-1]:
         _end_its_runs(settings, int(command[command.index("--port") + 1]))
-    beside = Path(sys.executable).parent
-    program = shutil.which(command[0], path=str(beside)) or shutil.which(command[0])
-    if program is None:
-        raise UsageError(f"the program {command[0]!r} was not found")
+    if command[0] == "dagster-webserver":
+        raise UsageError(
+            "dagster-webserver answers pages of all sites: use `retail-pipeline webserver`"
+        )
+    program = _program(command[0])
     # Background jobs of a shell ignore SIGINT, but it is the signal that stops Dagster's programs.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     os.execv(program, [program, *command[1:]])
+
+
+def _program(name: str) -> str:
+    """Return the path of a program of this environment, or else of the system."""
+    beside = Path(sys.executable).parent
+    program = shutil.which(name, path=str(beside)) or shutil.which(name)
+    if program is None:
+        raise UsageError(f"the program {name!r} was not found")
+    return program
 
 
 def _end_its_runs(settings: Settings, port: int) -> None:

@@ -8,12 +8,14 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +33,7 @@ from retail_pipeline_tests.laws.test_law_8_golden_graph import GOLDEN
 
 COMPOSE = PROJECT_ROOT / "docker-compose.yml"
 PATIENCE_SECONDS = 240
+PUBLIC_URL = "https://dagster.example.org"
 PORTS = {"3000": "webserver", "4000": "code-location", "8080": "retail-api"}
 
 GRAPH = "{assetNodes{assetKey{path} groupName dependencyKeys{path}}}"
@@ -86,7 +89,8 @@ class Host:
         self.server = EmbeddedServer(folder / "postgres")
         secrets = folder / "secrets"
         secrets.mkdir()
-        (secrets / "database_url").write_text(self.server.start())
+        self.url = self.server.start()
+        (secrets / "database_url").write_text(self.url)
         (secrets / "api_key").write_text("key-of-the-test")
         (secrets / "suppression_key").write_text("s" * 32)
 
@@ -95,6 +99,7 @@ class Host:
         given = {
             "BIND_HOST": "127.0.0.1",
             "CODE_LOCATION_HOST": "127.0.0.1",
+            "RETAIL_DAGSTER_URL": PUBLIC_URL,
             "RETAIL_SOURCE": f"http://127.0.0.1:{self.ports['8080']}",
         }
         text = re.sub(r"\$\{(\w+):-([^}]*)\}", lambda m: given.get(m[1], m[2]), text)
@@ -198,6 +203,45 @@ def reviewed() -> dict[str, Any]:
 def test_each_command_gets_healthy_and_shows_the_reviewed_graph(host: Host) -> None:
     with host.running("code-location"), host.running("retail-api", "webserver", "daemon"):
         assert host.graph() == reviewed()
+
+
+def test_dev_is_protected_and_leaves_nothing_running(host: Host) -> None:
+    port = host.ports["3000"]
+    command = [str(Path(sys.executable).with_name("retail-pipeline")), "dev", "--port", port]
+    environment = {**host.environment({"environment": {}}), "RETAIL_DATABASE_URL": host.url}
+    process = subprocess.Popen(
+        command, env=environment, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+    try:
+        assert process.stderr is not None
+        line = process.stderr.readline()
+        assert f"http://127.0.0.1:{port}" in line, line + process.stderr.read()
+        assert host.graph() == reviewed()
+        foreign = urllib.request.Request(
+            f"http://127.0.0.1:{port}/", headers={"Host": "evil.example"}
+        )
+        with pytest.raises(urllib.error.HTTPError, match="400"):
+            urllib.request.urlopen(foreign, timeout=60)
+        second = subprocess.run(
+            command, env=environment, capture_output=True, text=True, check=False, timeout=60
+        )
+        assert (second.returncode, f"port {port} on 127.0.0.1" in second.stderr) == (2, True)
+        process.send_signal(signal.SIGINT)
+        assert process.wait(60) == 0
+        _wait_for_end_of_group(process.pid)
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+
+
+def _wait_for_end_of_group(leader: int) -> None:
+    """Wait until no process of a process group is left, at most a minute."""
+    deadline = time.monotonic() + 60
+    with suppress(ProcessLookupError):
+        while time.monotonic() < deadline:
+            os.killpg(leader, 0)
+            time.sleep(0.5)
+        pytest.fail(_run("ps", "-g", str(leader)).stdout)
 
 
 def test_postgresql_takes_the_options_of_its_command(tmp_path: Path) -> None:

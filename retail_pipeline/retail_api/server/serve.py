@@ -13,6 +13,7 @@ from zoneinfo import ZoneInfo
 import uvicorn
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from retail_pipeline.browsers import own_pages_only
 from retail_pipeline.loopback import listener, served
 from retail_pipeline.retail_api.server.app import create_app
 from retail_pipeline.retail_api.source.dataset import keep_dataset, open_dataset
@@ -72,7 +73,7 @@ def serve_forever(
         return create_app(open_dataset(source, day, time_zone), api_key=api_key)
 
     app = FollowingToday(app_at, time_zone) if isinstance(as_of, str) else app_at(as_of)
-    server = uvicorn.Server(uvicorn.Config(app, log_level="info", access_log=False))
+    server = uvicorn.Server(uvicorn.Config(own_pages_only(app), log_level="info", access_log=False))
     with listener(port) as listening, suppress(KeyboardInterrupt):
         server.run(sockets=[listening])
 
