@@ -106,6 +106,11 @@ def test_no_secret_is_in_the_printed_form() -> None:
         ("RETAIL_DATABASE_URL", "mysql://x/y"),
         ("AIRBYTE_MODE", "cloud"),
         ("RETAIL_HORIZON", "90"),
+        ("AIRBYTE_URLS", "https://airbyte.example"),
+        ("RETAIL_HOME", "/srv/two\nlines"),
+        ("RETAIL_HOME", "/srv/bell\a"),
+        ("RETAIL_HOME", "~no-such-account/retail"),
+        ("RETAIL_HOME", "/dev/null"),
     ],
 )
 def test_a_wrong_value_is_refused(name: str, value: str) -> None:
@@ -221,10 +226,30 @@ def test_a_faulty_option_of_a_file_is_named_as_it_is_written() -> None:
         parse_source("file:x.csv?profil=shopify")
 
 
-def test_a_secret_may_come_from_a_file(tmp_path: Path) -> None:
-    (tmp_path / "key").write_text("from-a-file\n")
-    settings = Settings.from_environment({"RETAIL_API_KEY_FILE": str(tmp_path / "key")})
-    assert settings.api_key == "from-a-file"
+SECRETS = {
+    "RETAIL_DATABASE_URL": f"postgresql://me:{'hidden'}@db.example/shop",
+    "RETAIL_API_KEY": "hidden-key",
+    "RETAIL_ALERT_WEBHOOK": "https://hooks.example/hidden",
+    "RETAIL_SMTP_URL": f"smtp://me:{'hidden'}@mail.example:587?from=a@b.example",
+    "RETAIL_SUPPRESSION_KEY": "hidden" * 6,
+    "AIRBYTE_CLIENT_SECRET": "hidden-secret",
+    "AIRBYTE_DATABASE_URL": f"postgresql://me:{'hidden'}@db.example/shop",
+}
+
+
+@pytest.mark.parametrize("name", Settings.variables(secret=True))
+def test_every_secret_may_come_from_a_file_and_none_is_printed(name: str, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text(f"{SECRETS[name]}\n")
+    of_file = {f"{name}_FILE": str(tmp_path / "file")}
+    settings = Settings.from_environment(of_file)
+    assert settings == Settings.from_environment({name: SECRETS[name]})
+    assert "hidden" not in repr(settings)
+
+    with pytest.raises(UsageError, match="both set") as refused:
+        Settings.from_environment({**of_file, name: SECRETS[name]})
+    assert "hidden" not in str(refused.value)
+    with pytest.raises(UsageError, match=f"is {name}_FILE meant?"):
+        Settings.from_environment({f"{name}_FIL": str(tmp_path / "file")})
 
 
 @pytest.mark.parametrize(

@@ -107,8 +107,9 @@ class Settings(BaseModel):
             environ: The variables; by default those of the process.
 
         Raises:
-            UsageError: Values are invalid, a variable with the prefix `RETAIL_` is unknown, or a
-                required one is missing. The message lists all problems, without secret values.
+            UsageError: Values are invalid, a variable with the prefix `RETAIL_` or `AIRBYTE_` is
+                unknown, or a required one is missing. The message lists all problems, without
+                secret values.
         """
         texts = (os.environ if environ is None else environ).items()
         given = {name: text.strip() for name, text in texts if text.strip()}
@@ -149,12 +150,14 @@ def _secrets_from_files(given: dict[str, str]) -> Iterator[str]:
 
 def _unknown(given: Mapping[str, str]) -> Iterator[str]:
     known = Settings.variables()
+    files = [f"{name}_FILE" for name in Settings.variables(secret=True)]
     for name in sorted(given):
-        if not name.startswith("RETAIL_") or name in known or name.startswith(_OWN_PREFIXES):
+        if not name.startswith(("RETAIL_", "AIRBYTE_")) or name.startswith(_OWN_PREFIXES):
             continue
-        near = difflib.get_close_matches(name, known, n=1)
-        remedy = f"is {near[0]} meant?" if near else f"the settings are {', '.join(known)}"
-        yield f"{name} is not a setting of this project; {remedy}"
+        if name not in known:
+            near = difflib.get_close_matches(name, [*known, *files], n=1)
+            remedy = f"is {near[0]} meant?" if near else f"the settings are {', '.join(known)}"
+            yield f"{name} is not a setting of this project; {remedy}"
 
 
 def _missing(given: Mapping[str, str]) -> Iterator[str]:

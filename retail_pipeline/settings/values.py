@@ -166,6 +166,19 @@ def _code_list(name: str) -> str:
     return name
 
 
+def _home(path: Path) -> Path:
+    """Return the absolute path of a folder, which may not exist; raise ValueError if it cannot."""
+    if not str(path).isprintable():
+        raise ValueError(f"must be a path of printable characters; got {str(path)!r}")
+    try:
+        path = path.expanduser().absolute()
+    except RuntimeError:
+        raise ValueError(f"must be a path; the account of {str(path)!r} is unknown") from None
+    if path.exists() and not path.is_dir():
+        raise ValueError(f"must be a folder, and {path} is none")
+    return path
+
+
 def _takes_alerts(address: str) -> bool:
     """Return whether alerts can be sent to a web address, or to one of apprise, like `slack://…`."""
     import apprise
@@ -186,7 +199,7 @@ TimeZone = Annotated[str, AfterValidator(_time_zone)]
 CodeList = Annotated[str, AfterValidator(_code_list)]
 DatabaseUrl = Annotated[str, AfterValidator(_database_url)]
 SourceText = Annotated[Source, BeforeValidator(read_source)]
-Home = Annotated[Path, AfterValidator(lambda path: path.expanduser().absolute())]
+Home = Annotated[Path, AfterValidator(_home)]
 ApiKey = Annotated[
     str,
     _must(
