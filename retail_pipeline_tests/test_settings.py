@@ -109,6 +109,7 @@ def test_no_secret_is_in_the_printed_form() -> None:
         ("AIRBYTE_URLS", "https://airbyte.example"),
         ("RETAIL_HOME", "/srv/two\nlines"),
         ("RETAIL_HOME", "/srv/bell\a"),
+        ("RETAIL_HOME", "/srv/shop [copy]"),
         ("RETAIL_HOME", "~no-such-account/retail"),
         ("RETAIL_HOME", "/dev/null"),
     ],

@@ -240,7 +240,9 @@ class EmbeddedServer:
         return credentials
 
     def _pg_ctl(self, account: Account, *arguments: str) -> subprocess.CompletedProcess[str]:
-        return self._run(account, "pg_ctl", "-D", str(self._data), *arguments)
+        # The data folder is in the environment (PGDATA), because pg_ctl would put it into a command
+        # of a shell, which reads $ and quotes in it.
+        return self._run(account, "pg_ctl", *arguments)
 
     def _run(
         self, account: Account, program: str, *arguments: str, stdin: IO[str] | None = None
@@ -255,7 +257,10 @@ class EmbeddedServer:
                 stdin=stdin or subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                env={name: os.environ[name] for name in _PASSED_ON if name in os.environ},
+                env={
+                    **{name: os.environ[name] for name in _PASSED_ON if name in os.environ},
+                    "PGDATA": str(self._data),
+                },
                 cwd="/",  # the account may not be able to enter the current folder
                 start_new_session=True,
                 check=False,

@@ -35,6 +35,7 @@ from retail_pipeline.settings.values import (
 
 DEFAULT_API_KEY: Final = "local-api-key"
 
+_DEFAULT_HOME: Final = PROJECT_ROOT / ".retail"
 _OWN_PREFIXES: Final = ("RETAIL_DBT_", "RETAIL_TEST_")
 """Prefixes of variables that the project sets for child processes and tests; not settings."""
 
@@ -74,7 +75,7 @@ class Settings(BaseModel):
     )
 
     environment: Environment = Field(default=Environment.LOCAL, validation_alias="RETAIL_ENV")
-    home: Home = PROJECT_ROOT / ".retail"
+    home: Home = _DEFAULT_HOME
     database_url: DatabaseUrl | None = Field(default=None, repr=False)
     source: SourceText = SimulatorSource()
     api_key: ApiKey = Field(default=DEFAULT_API_KEY, repr=False)
@@ -114,6 +115,7 @@ class Settings(BaseModel):
         texts = (os.environ if environ is None else environ).items()
         given = {name: text.strip() for name, text in texts if text.strip()}
         problems = [*_secrets_from_files(given), *_unknown(given), *_missing(given)]
+        given.setdefault("RETAIL_HOME", str(_DEFAULT_HOME))  # so that its path is validated, too
         known = {name: given[name] for name in cls.variables() if name in given}
         try:
             settings = cls.model_validate({**known, "airbyte": known})

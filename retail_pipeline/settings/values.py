@@ -45,6 +45,7 @@ TODAY: Final[Literal["today"]] = "today"
 TEAMS: Final = ("data-platform", "analytics-engineering", "data-science")
 """The teams that own assets; each can have its own address for alerts."""
 
+_PATTERN: Final = set("*?[]")
 _ROUTE: Final = re.compile(r"(?:(?P<team>[a-z][a-z0-9-]*)=)?(?P<address>\S+)")
 
 Routes = Mapping[str, tuple[str, ...]]
@@ -168,8 +169,11 @@ def _code_list(name: str) -> str:
 
 def _home(path: Path) -> Path:
     """Return the absolute path of a folder, which may not exist; raise ValueError if it cannot."""
-    if not str(path).isprintable():
-        raise ValueError(f"must be a path of printable characters; got {str(path)!r}")
+    if not str(path).isprintable() or _PATTERN & set(str(path)):
+        raise ValueError(
+            "must be a path of printable characters without * ? [ ], which Dagster takes for a "
+            f"pattern; got {str(path)!r}"
+        )
     try:
         path = path.expanduser().absolute()
     except RuntimeError:

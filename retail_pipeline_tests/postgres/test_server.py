@@ -61,6 +61,18 @@ def test_a_killed_server_comes_back_with_every_committed_row(server: EmbeddedSer
         assert connection.execute("select count(*) from kept").fetchone() == (1000,)
 
 
+def test_a_folder_with_characters_of_a_shell_is_a_folder(tmp_path: Path) -> None:
+    run = tmp_path / "code-of-the-name-ran"
+    name = f"""ä b'c"d$(touch {run.name})`touch {run.name}`$HOME%e#f;g&h\\i(j)|k~l!"""
+    server = EmbeddedServer(tmp_path / name)
+    try:
+        assert server.start() == server.running_url()
+        assert server.stop()
+    finally:
+        server.remove()
+    assert list(tmp_path.rglob(run.name)) == []
+
+
 def test_a_new_table_is_written_once(server: EmbeddedServer) -> None:
     url = server.start()
     with psycopg.connect(url) as connection:
