@@ -7,10 +7,12 @@ import os
 import secrets
 import shutil
 import signal
+import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import hypothesis
 import psycopg
 import pytest
 
@@ -18,6 +20,12 @@ from retail_pipeline.postgres import Database
 from retail_pipeline.postgres.server import EmbeddedServer
 from retail_pipeline.settings import PROJECT_ROOT
 from retail_pipeline.warehouse.project import PARTIAL_PARSE
+
+# On a busy machine neither an example nor its data are made in hypothesis' time.
+hypothesis.settings.register_profile(
+    "busy", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("busy")
 
 TEMPLATE = "template_migrated"
 DATABASE = "test"
@@ -114,6 +122,17 @@ def online_retail_ii() -> Path:
     if not path.exists():
         pytest.skip(f"{path.name} is not here (set RETAIL_TEST_TRANSACTIONS to its path)")
     return path
+
+
+def end(process: subprocess.Popen, *, seconds: float = 30) -> None:
+    """End a process that a test has started: politely, after `seconds` by force."""
+    process.terminate()
+    try:
+        process.wait(seconds)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait(seconds)
+        raise
 
 
 def sibling(url: str, database: str) -> str:

@@ -121,7 +121,7 @@ def test_two_syncs_started_at_once_are_one(database: Database) -> None:
 
     def start() -> None:
         with engine_for(database, api.address) as engine:
-            together.wait()
+            together.wait(60)
             outcomes[sync(engine).status] += 1
 
     with serving(api):
@@ -129,7 +129,7 @@ def test_two_syncs_started_at_once_are_one(database: Database) -> None:
         for each in threads:
             each.start()
         for each in threads:
-            each.join()
+            each.join(120)
     assert outcomes == {"succeeded": 1, "failed": 1}
     assert_equal_to_the_dump(database, api)
 

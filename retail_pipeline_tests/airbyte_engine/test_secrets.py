@@ -49,7 +49,7 @@ def reading(database: Database, api: PagedApi, folder: Path) -> Iterator[subproc
         yield worker
     finally:
         worker.send_signal(signal.SIGKILL)
-        worker.wait()
+        worker.wait(30)
 
 
 def containing(folder: Path, text: str) -> list[Path]:

@@ -122,7 +122,7 @@ def test_a_killed_worker_leaves_no_reader_and_the_next_sync_heals(
         [folder] = tmp_path.glob("airbyte-source-*")
         assert folder.stat().st_mode & 0o777 == 0o700
         worker.send_signal(signal.SIGKILL)
-        worker.wait()
+        worker.wait(30)
         wait_until(lambda: not Path(f"/proc/{source}").exists())
         api.hold.set()
         api.hold = None

@@ -70,5 +70,5 @@ def _serving(server: socketserver.BaseServer) -> Iterator[int]:
         yield server.server_address[1]
     finally:
         server.shutdown()
-        thread.join()
+        thread.join(30)
         server.server_close()

@@ -18,6 +18,7 @@ from starlette.responses import JSONResponse, Response
 from retail_pipeline.postgres import Database
 from retail_pipeline_tests.airbyte_engine.paged_api import KEY, PagedApi, serving, transactions
 from retail_pipeline_tests.airbyte_engine.test_sync import wait_until
+from retail_pipeline_tests.conftest import end
 
 SECONDS = 10
 LOCATION = """
@@ -90,8 +91,7 @@ def webserver(folder: Path, environment: dict[str, str]) -> Iterator[str]:
             wait_until(lambda: answers(port), seconds=60)
             yield f"http://127.0.0.1:{port}"
         finally:
-            server.terminate()
-            server.wait()
+            end(server)
 
 
 def answers(port: int) -> bool:

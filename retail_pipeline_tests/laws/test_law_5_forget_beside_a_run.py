@@ -36,7 +36,7 @@ def test_a_person_forgotten_while_a_sync_reads_them_does_not_come_back(
             assert reading.wait(timeout=120) in (DONE, FAILED)
         finally:
             reading.kill()
-            reading.communicate()
+            reading.communicate(timeout=30)
         assert PERSON not in customers(database)
 
         again = cli(*run, **environment)

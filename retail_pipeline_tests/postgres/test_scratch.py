@@ -49,13 +49,13 @@ def test_databases_of_killed_processes_are_dropped_and_those_of_live_ones_stay(
     ):
         assert {abandoned, held} == scratch_databases(database)
         killed.kill()
-        killed.wait()
+        killed.wait(30)
         deadline = time.monotonic() + 30  # until the server has ended its sessions
         while abandoned in scratch_databases(database):
             assert time.monotonic() < deadline
             with scratch_database(Settings(database_url=database.url)) as scratch:
                 assert scratch_databases(database) - {abandoned} == {held, scratch.name}
-        live.communicate("")
+        live.communicate("", timeout=60)
         assert (live.returncode, scratch_databases(database)) == (0, set())
 
 

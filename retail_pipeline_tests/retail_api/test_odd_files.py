@@ -355,7 +355,9 @@ SIGNS = {"1.10": "1.10", "-0.30": "-0.30", "1,000.50": "1000.50", "(2.20)": "-2.
 
 @given(rows=st.lists(st.fixed_dictionaries(ODD), min_size=1, max_size=15))
 @settings(
-    max_examples=120, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=120,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 def test_lines_and_money_in_are_those_used_and_lost_as_printed(
     tmp_path: Path, rows: list[dict[str, str]]

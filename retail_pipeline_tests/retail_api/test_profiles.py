@@ -149,7 +149,9 @@ def test_a_profile_reads_its_export(tmp_path: Path, name: str) -> None:
 @pytest.mark.parametrize("name", shipped())
 @given(data=st.data())
 @settings(
-    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=40,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 def test_lines_and_money_of_a_dirty_export_are_used_or_told(
     tmp_path: Path, name: str, data: st.DataObject

@@ -109,7 +109,9 @@ LINES = st.builds(
 
 
 @given(lines=st.lists(LINES, min_size=1, max_size=12), day=st.integers(2, 4))
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow], deadline=None
+)
 def test_records_as_of_a_date_follow_from_the_lines_before_it(
     tmp_path: Path, lines: list[dict], day: int
 ) -> None:
@@ -319,7 +321,9 @@ TIMES = {
 
 
 @given(order=st.permutations(list(TIMES)))
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow], deadline=None
+)
 def test_times_are_utc_unless_they_say_otherwise_whatever_stands_before_them(
     tmp_path: Path, order: list[str]
 ) -> None:

@@ -65,7 +65,7 @@ class DbtWorker:
         """End the process."""
         assert self._process.stdin is not None
         self._process.stdin.close()
-        self._process.wait()
+        self._process.wait(60)
 
     def _answer(self) -> str:
         assert self._process.stdout is not None

@@ -254,7 +254,7 @@ any_day = st.dates(date(2024, 1, 1), date(2025, 1, 1))
 @settings(
     max_examples=25,
     deadline=None,
-    suppress_health_check=[HealthCheck.function_scoped_fixture],
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(
     customer=st.sampled_from(["a", "b", "new"]),
