@@ -2,10 +2,11 @@
 # (3.11 to 3.13); PYTHON=python3.12 selects another Python.
 
 PYTHON ?= python3
+BY_HASH = install --quiet --disable-pip-version-check --no-deps --only-binary :all: --require-hashes
 export DBT_SEND_ANONYMOUS_USAGE_STATS = false
 export DAGSTER_DISABLE_TELEMETRY = true
 .DEFAULT_GOAL := run
-.PHONY: run test dev bench lint coverage docs clean
+.PHONY: run test dev bench lint coverage docs sbom audit clean
 
 run: .venv
 	@.venv/bin/retail-pipeline run
@@ -41,13 +42,29 @@ docs: .venv-docs/.installed
 
 .venv-docs/.installed: .ci/docs.txt
 	@"$(PYTHON)" -m venv .venv-docs
-	@.venv-docs/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r .ci/docs.txt
+	@.venv-docs/bin/python -m pip $(BY_HASH) -r .ci/docs.txt
+	@touch $@
+
+# What the image installs, as a bill of materials: equal locks give equal files.
+sbom: .venv-audit/.installed
+	@.venv-audit/bin/cyclonedx-py requirements --pyproject pyproject.toml --output-reproducible \
+		--output-file sbom.cdx.json requirements-runtime.lock
+	@echo sbom.cdx.json
+
+# Known vulnerabilities of everything that a lock installs; fails if there is one.
+audit: .venv-audit/.installed
+	@.venv-audit/bin/pip-audit --strict --disable-pip --require-hashes --progress-spinner off \
+		$(foreach lock,$(wildcard *.lock */*.lock */*/*.lock .ci/*.txt),-r $(lock))
+
+.venv-audit/.installed: .ci/audit.txt
+	@"$(PYTHON)" -m venv .venv-audit
+	@.venv-audit/bin/python -m pip $(BY_HASH) -r .ci/audit.txt
 	@touch $@
 
 # Stops the checkout's PostgreSQL and removes all state, then the environment and caches.
 clean:
 	@if [ -x .venv/bin/retail-pipeline ]; then .venv/bin/retail-pipeline reset --yes; fi
-	rm -rf .venv .venv-docs site .coverage coverage.xml .pytest_cache .hypothesis .mypy_cache .ruff_cache dbt_project/target dbt_project/.prepared dbt_project/logs
+	rm -rf .venv .venv-docs .venv-audit sbom.cdx.json site .coverage coverage.xml .pytest_cache .hypothesis .mypy_cache .ruff_cache dbt_project/target dbt_project/.prepared dbt_project/logs
 
 .venv: .venv/.installed
 
