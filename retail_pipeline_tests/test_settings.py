@@ -278,7 +278,8 @@ def test_the_example_the_services_and_the_docs_know_every_setting() -> None:
     assert Settings.from_environment(plain) == Settings(), "an example is not the default"
 
     services = yaml.safe_load((PROJECT_ROOT / "docker-compose.yml").read_text())
-    passed = {name.removesuffix("_FILE") for name in services["x-pipeline"]["environment"]}
+    location = services["services"]["code-location"]
+    passed = {name.removesuffix("_FILE") for name in location["environment"]}
     in_the_image = {"RETAIL_HOME"}
     assert set(Settings.variables()) - passed == in_the_image
     assert {name for name in passed if name.startswith("RETAIL_")} <= set(example)

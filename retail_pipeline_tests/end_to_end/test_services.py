@@ -1,7 +1,8 @@
-"""docker-compose.yml without Docker: each command starts on loopback and becomes healthy.
+"""docker-compose.yml without Docker: each command runs confined as in its container.
 
-Commands, variables and health checks are those of the file. Folders and loopback addresses stand in
-for secret files, the volume and host names. The webserver has to show the reviewed asset graph.
+Commands, variables, secrets, names of hosts, ports and health checks are those of the file. Linux
+namespaces stand in for containers: only what the image has is there, and it cannot be written; the
+user is the image's, without capabilities. The webserver has to show the reviewed asset graph.
 """
 
 import json
@@ -23,20 +24,47 @@ import pytest
 import yaml
 
 from retail_pipeline.postgres.account import choose_account
-from retail_pipeline.postgres.server import (
-    EmbeddedServer,
-    _binaries,
-    _free_port,
-)
-from retail_pipeline.settings import PROJECT_ROOT
+from retail_pipeline.postgres.server import EmbeddedServer, _binaries, _free_port
+from retail_pipeline.settings import PROJECT_ROOT, Settings
+from retail_pipeline.warehouse.project import prepare_manifest
 from retail_pipeline_tests.laws.test_law_8_golden_graph import GOLDEN
 
 COMPOSE = PROJECT_ROOT / "docker-compose.yml"
 PATIENCE_SECONDS = 240
 PUBLIC_URL = "https://dagster.example.org"
-PORTS = {"3000": "webserver", "4000": "code-location", "8080": "retail-api"}
+DOCKERFILE = PROJECT_ROOT / "Dockerfile"
+USERS = {"postgres": 999}
+"""The user of each image, by service; all others have the one of the Dockerfile."""
 
-GRAPH = "{assetNodes{assetKey{path} groupName dependencyKeys{path}}}"
+GRAPH = """
+import json, urllib.request as r
+query = "{assetNodes{assetKey{path} groupName dependencyKeys{path}}}"
+print(r.urlopen(r.Request("http://127.0.0.1:3000/graphql", json.dumps({"query": query}).encode(),
+                          {"content-type": "application/json"}), timeout=120).read().decode())
+"""
+
+CONTAINER = """
+set -eu
+IFS=';'
+root=$1; state=$2; shift 2
+mount --make-rprivate /
+mkdir -p "$root" && mount -t tmpfs tmpfs "$root"
+for link in /bin /sbin /lib /lib64; do [ ! -L $link ] || cp -P $link "$root"; done
+show() {  # a file or a folder of this machine, at a path of the container
+    if [ -d "$1" ]; then mkdir -p "$root$2"
+    elif [ ! -e "$root$2" ]; then mkdir -p "$(dirname "$root$2")"; : > "$root$2"; fi
+    mount --bind "$1" "$root$2"
+}
+for each in $SHOWN; do show "$each" "$each" && mount -o remount,bind,ro "$root$each"; done
+mkdir -p "$root/proc" "$root/dev" "$root/tmp" && mount --rbind /dev "$root/dev"
+mount -t proc proc "$root/proc" && mount -t tmpfs tmpfs "$root/tmp"
+show "$state/hosts" /etc/hosts && show "$state/passwd" /etc/passwd
+for secret in $SECRETS; do show "$state/secrets/$secret" "/run/secrets/$secret"; done
+show "$state/$VOLUME" "$HELD" && mount -o remount,ro "$root" && cd "$root$FOLDER"
+exec chroot "$root" setpriv --reuid "$ACCOUNT" --regid "$ACCOUNT" --clear-groups --no-new-privs \\
+    --bounding-set=-all --inh-caps=-all env -i -C "$FOLDER" "$@"
+"""
+"""Runs a command with a root of its own, as Compose's read_only, cap_drop and security_opt do."""
 
 
 def services() -> dict[str, Any]:
@@ -52,7 +80,7 @@ def test_every_service_is_confined_and_watched() -> None:
         assert "privileged" not in service, name
     published = {name: each["ports"] for name, each in services().items() if "ports" in each}
     assert published == {"webserver": ["127.0.0.1:3000:3000"]}
-    assert "\nUSER retail\n" in (PROJECT_ROOT / "Dockerfile").read_text()
+    assert "\nUSER retail\n" in DOCKERFILE.read_text()
 
 
 def test_no_secret_is_in_the_file_or_can_get_into_the_image() -> None:
@@ -60,17 +88,27 @@ def test_no_secret_is_in_the_file_or_can_get_into_the_image() -> None:
         for name, value in service.get("environment", {}).items():
             if re.search("PASSWORD|KEY|SECRET|DATABASE_URL|WEBHOOK|SMTP", name):
                 assert name.endswith("_FILE") or re.fullmatch(r"\$\{\w+:-\}", value), name
-    everything, *allowed = [
-        line
-        for line in (PROJECT_ROOT / ".dockerignore").read_text().splitlines()
-        if not line.startswith("#")
-    ]
-    assert everything == "*"
-    let_in = {line[1:] for line in allowed if line.startswith("!")}
     tracked = _run("git", "-C", str(PROJECT_ROOT), "ls-files").stdout.splitlines()
     if tracked:  # no files where the checkout has no git history
-        assert let_in <= {path.partition("/")[0] for path in tracked}
-    assert not let_in & {"secrets", ".env", ".retail"}
+        assert set(let_in()) <= {path.partition("/")[0] for path in tracked} | set(tracked)
+    assert not set(let_in()) & {"secrets", ".env", ".retail"}
+
+
+def test_a_service_is_given_only_the_secrets_that_it_needs() -> None:
+    given = {name: set(each.get("secrets", ())) for name, each in services().items()}
+    assert given == {
+        "postgres": {"postgres_password", "owner_password"},
+        "network": set(),
+        "retail-api": {"api_key"},
+        "code-location": {"database_url", "api_key", "suppression_key"},
+        "webserver": {"database_url", "api_key"},
+        "daemon": {"database_url", "api_key"},
+    }
+    alerts_and_airbyte = {name for name in Settings.variables(secret=True) if name[-3:] != "KEY"}
+    for name in ("webserver", "daemon"):
+        assert not (alerts_and_airbyte - {"RETAIL_DATABASE_URL"}) & set(
+            services()[name]["environment"]
+        )
 
 
 def test_the_code_location_and_the_bundled_api_outlive_each_others_restarts() -> None:
@@ -80,49 +118,78 @@ def test_the_code_location_and_the_bundled_api_outlive_each_others_restarts() ->
     assert services()["network"]["networks"]["default"]["aliases"] == ["code-location"]
 
 
+def namespaces() -> bool:
+    """Return whether this machine lets a test make its own network and mounts, as root only can."""
+    return os.geteuid() == 0 and not _run("unshare", "--net", "--mount", "true").returncode
+
+
 class Host:
-    """A stand-in of Compose and Docker: variables, secrets, a volume, ports."""
+    """A stand-in of Docker: one network of its own, and for each service a root of its own."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.ports = {port: str(_free_port(0)) for port in PORTS}
-        self.server = EmbeddedServer(folder / "postgres")
-        secrets = folder / "secrets"
-        secrets.mkdir()
-        self.url = self.server.start()
-        (secrets / "database_url").write_text(self.url)
-        (secrets / "api_key").write_text("key-of-the-test")
-        (secrets / "suppression_key").write_text("s" * 32)
+        for volume, user in (("home", 10001), ("postgres", 999), ("ready", 0), ("deploy", 0)):
+            (folder / volume).mkdir()
+            os.chown(folder / volume, user, user)
+        script = shutil.copy(PROJECT_ROOT / "deploy" / "make-secrets", folder / "deploy")
+        subprocess.run([script], check=True)
+        (folder / "hosts").write_text("127.0.0.1 localhost postgres code-location\n")
+        (folder / "passwd").write_text("postgres:x:999:999::/:\nretail:x:10001:10001::/:\n")
+        prepare_manifest()
+        self.network = subprocess.Popen(
+            ["unshare", "--net", sys.executable, "-c", NETWORK], stdout=subprocess.PIPE
+        )
+        assert self.network.stdout is not None
+        assert self.network.stdout.readline() == b"up\n"
 
-    def words(self, text: str) -> str:
-        """Return a value with Compose's variables, this machine's folders and ports in it."""
-        given = {
-            "BIND_HOST": "127.0.0.1",
-            "CODE_LOCATION_HOST": "127.0.0.1",
-            "RETAIL_DAGSTER_URL": PUBLIC_URL,
-            "RETAIL_SOURCE": f"http://127.0.0.1:{self.ports['8080']}",
+    def container(self, name: str, *command: str) -> list[str]:
+        """Return the words that run a command as in the container of a service."""
+        service = services()[name]
+        is_database = name == "postgres"
+        variables = {
+            "SHOWN": ";".join(str(path) for path in _shown(is_database)),
+            "SECRETS": ";".join(service.get("secrets", ())),
+            "VOLUME": "postgres" if is_database else "home",
+            "HELD": "/var/lib/postgresql" if is_database else "/var/lib/retail",
+            "FOLDER": "/" if is_database else str(PROJECT_ROOT),
+            "ACCOUNT": str(USERS.get(name, 10001)),
         }
-        text = re.sub(r"\$\{(\w+):-([^}]*)\}", lambda m: given.get(m[1], m[2]), text)
-        text = text.replace("/run/secrets/", f"{self.folder}/secrets/")
-        return re.sub(r"\b(3000|4000|8080)\b", lambda m: self.ports[m[1]], text)
+        own = {} if is_database else _image_variables()
+        own |= {key: _given(value) for key, value in service.get("environment", {}).items()}
+        return [
+            *("env", *(f"{key}={value}" for key, value in variables.items())),
+            *("nsenter", f"--net=/proc/{self.network.pid}/ns/net", "unshare", "--mount"),
+            *("sh", "-c", CONTAINER, "sh", f"{self.folder}/ready/{name}", str(self.folder)),
+            *(f"{key}={value}" for key, value in own.items()),
+            *(_given(word) for word in command),
+        ]
 
-    def environment(self, service: dict[str, Any]) -> dict[str, str]:
-        """Return the service's variables, with only those of this machine that an image has."""
-        own = {name: self.words(str(value)) for name, value in service["environment"].items()}
-        return {
-            "PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin",
-            "HOME": str(self.folder),
-            "RETAIL_HOME": str(self.folder / "home"),
-            **own,
-        }
+    def create_database(self) -> None:
+        """Do what the entry point of PostgreSQL's image does with an empty volume."""
+        service = services()["postgres"]
+        scripts = [each for each in service["volumes"] if each.endswith(":ro")]
+        assert scripts == ["./deploy/postgres:/docker-entrypoint-initdb.d:ro"]
+        run = f"""
+set -eu
+cd /tmp
+initdb -D /var/lib/postgresql/data -U "$POSTGRES_USER" --pwfile="$POSTGRES_PASSWORD_FILE" \\
+    $POSTGRES_INITDB_ARGS
+pg_ctl -D /var/lib/postgresql/data -o "-c unix_socket_directories=/tmp" -w start
+for script in {PROJECT_ROOT}/deploy/postgres/*; do
+    PGPASSWORD=$(cat "$POSTGRES_PASSWORD_FILE") psql -v ON_ERROR_STOP=1 --no-password --no-psqlrc \\
+        --username "$POSTGRES_USER" --dbname "$POSTGRES_USER" --host /tmp -f "$script"
+done
+pg_ctl -D /var/lib/postgresql/data -m fast -w stop
+"""
+        done = self.run("postgres", f"PATH={_binaries()}:/usr/bin:/bin", "sh", "-c", run)
+        assert done.returncode == 0, done.stdout + done.stderr
 
-    def command(self, words: list[str]) -> list[str]:
-        """Return the command of the file, with a workspace for this machine's port."""
-        workspace = self.folder / "workspace.yaml"
-        text = (PROJECT_ROOT / "deploy" / "workspace.yaml").read_text()
-        workspace.write_text(self.words(text))
-        replaced = [self.words(word) for word in words]
-        return [str(workspace) if word == "deploy/workspace.yaml" else word for word in replaced]
+    def run(self, name: str, *command: str) -> subprocess.CompletedProcess[str]:
+        """Return what a command in the container of a service ended with."""
+        words = self.container(name, *command)
+        return subprocess.run(
+            words, capture_output=True, text=True, check=False, timeout=PATIENCE_SECONDS
+        )
 
     @contextmanager
     def running(self, *names: str) -> Iterator[None]:
@@ -130,66 +197,112 @@ class Host:
         started = {name: self._start(name) for name in names}
         try:
             for name, process in started.items():
-                self._wait(services()[name], process, self.folder / f"{name}.log")
+                self._wait(name, process)
             yield
         finally:
             for process in started.values():
-                process.terminate()
+                process.send_signal(signal.SIGINT if process is started.get("postgres") else 15)
             for process in started.values():
                 process.wait(60)
 
     def _start(self, name: str) -> subprocess.Popen[bytes]:
-        service = services()[name]
         with (self.folder / f"{name}.log").open("w") as file:
             return subprocess.Popen(
-                # Background jobs of a shell ignore SIGINT.
-                ["sh", "-c", "trap '' INT; exec \"$@\"", "sh", *self.command(service["command"])],
-                cwd=PROJECT_ROOT,
-                env=self.environment(service),
-                stdout=file,
-                stderr=subprocess.STDOUT,
+                self.container(name, *self.command(name)), stdout=file, stderr=subprocess.STDOUT
             )
 
-    def _wait(self, service: dict[str, Any], process: subprocess.Popen[bytes], log: Path) -> None:
+    def command(self, name: str) -> list[str]:
+        """Return the command of the file, with what the image of PostgreSQL adds."""
+        words = services()[name]["command"]
+        if name != "postgres":
+            return list(words)
+        data = ("-D", "/var/lib/postgresql/data", "-c", "unix_socket_directories=/tmp")
+        return [f"PATH={_binaries()}:/usr/bin:/bin", *words, *data]
+
+    def _wait(self, name: str, process: subprocess.Popen[bytes]) -> None:
         deadline = time.monotonic() + PATIENCE_SECONDS
-        check = self.command(service["healthcheck"]["test"][1:])
-        while True:
-            done = subprocess.run(
-                check,
-                env=self.environment(service),
-                cwd=PROJECT_ROOT,
-                capture_output=True,
-                check=False,
-            )
-            if done.returncode == 0:
-                return
+        check = services()[name]["healthcheck"]["test"][1:]
+        if name == "postgres":
+            check = [f"PATH={_binaries()}:/usr/bin:/bin", *check]
+        log = self.folder / f"{name}.log"
+        while (done := self.run(name, *check)).returncode:
             assert process.poll() is None, log.read_text()
-            assert time.monotonic() < deadline, done.stderr.decode() + log.read_text()
+            assert time.monotonic() < deadline, done.stderr + log.read_text()
             time.sleep(1)
 
     def graph(self) -> dict[str, Any]:
         """Return the asset graph that the webserver shows."""
-        request = urllib.request.Request(
-            f"http://127.0.0.1:{self.ports['3000']}/graphql",
-            json.dumps({"query": GRAPH}).encode(),
-            {"content-type": "application/json"},
-        )
-        with urllib.request.urlopen(request, timeout=60) as answer:
-            nodes = json.load(answer)["data"]["assetNodes"]
-        return {
-            "/".join(node["assetKey"]["path"]): {
-                "upstream": sorted("/".join(key["path"]) for key in node["dependencyKeys"]),
-                "group": node["groupName"],
-            }
-            for node in nodes
+        done = self.run("webserver", "python", "-c", GRAPH)
+        assert done.returncode == 0, done.stderr
+        return shown(done.stdout)
+
+
+def shown(answer: str) -> dict[str, Any]:
+    """Return the asset graph of an answer of the webserver."""
+    return {
+        "/".join(node["assetKey"]["path"]): {
+            "upstream": sorted("/".join(key["path"]) for key in node["dependencyKeys"]),
+            "group": node["groupName"],
         }
+        for node in json.loads(answer)["data"]["assetNodes"]
+    }
+
+
+NETWORK = """
+import fcntl, socket, struct, time
+up = struct.pack("16sh22x", b"lo", 1)  # SIOCSIFFLAGS with IFF_UP
+fcntl.ioctl(socket.socket(), 0x8914, up)
+print("up", flush=True)
+time.sleep(3600)
+"""
+"""Holds a network that has loopback only, as the service `network` holds that of the others."""
+
+
+def _given(text: str) -> str:
+    """Return a value with its variables: the address of a proxy, and else their defaults."""
+    own = {"RETAIL_DAGSTER_URL": PUBLIC_URL}
+    return re.sub(r"\$\{(\w+):-([^}]*)\}", lambda m: own.get(m[1], m[2]), str(text))
+
+
+def _image_variables() -> dict[str, str]:
+    """Return the variables of the Dockerfile's last stage, for this checkout's environment."""
+    [block] = re.findall(r"^ENV (PATH=.*?[^\\])$", DOCKERFILE.read_text(), re.MULTILINE | re.DOTALL)
+    own = dict(word.split("=", 1) for word in block.replace("\\\n", " ").split())
+    bin_folder = str(Path(sys.executable).parent)
+    path = own["PATH"].replace("/opt/venv/bin", bin_folder).replace("$PATH", "/usr/bin:/bin")
+    return {**own, "PATH": path, "HOME": own["RETAIL_HOME"]}
+
+
+def let_in() -> list[str]:
+    """Return the files and folders of the checkout that get into the image."""
+    lines = (PROJECT_ROOT / ".dockerignore").read_text().splitlines()
+    everything, *rest = [line for line in lines if not line.startswith("#")]
+    assert everything == "*"
+    return [line[1:] for line in rest if line.startswith("!")]
+
+
+def _shown(is_database: bool) -> list[Path]:
+    """Return what a container shows of this machine: its programs and what the image would have."""
+    system = [Path(path) for path in ("/usr", "/etc") if Path(path).exists()]
+    system += [path for path in map(Path, ("/bin", "/lib", "/lib64")) if not path.is_symlink()]
+    python = [Path(sys.prefix), Path(sys.base_prefix)]
+    checkout = [PROJECT_ROOT / "deploy" / "postgres"] if is_database else []
+    if not is_database:
+        checkout = [PROJECT_ROOT / name for name in let_in() if not name.startswith(".ci")]
+    return [*system, *python, *checkout]
 
 
 @pytest.fixture
 def host(tmp_path: Path) -> Iterator[Host]:
+    if not namespaces():
+        pytest.skip("needs root and Linux namespaces; CI's image job starts real containers")
     host = Host(tmp_path)
-    yield host
-    host.server.remove()
+    try:
+        host.create_database()
+        yield host
+    finally:
+        host.network.kill()
+        host.network.wait(10)
 
 
 def reviewed() -> dict[str, Any]:
@@ -201,14 +314,52 @@ def reviewed() -> dict[str, Any]:
 
 
 def test_each_command_gets_healthy_and_shows_the_reviewed_graph(host: Host) -> None:
-    with host.running("code-location"), host.running("retail-api", "webserver", "daemon"):
-        assert host.graph() == reviewed()
+    with host.running("postgres"), host.running("code-location"):
+        with host.running("retail-api", "webserver", "daemon"):
+            assert host.graph() == reviewed()
+        owner = "select rolsuper, rolcreaterole, rolcreatedb from pg_roles where rolname = 'retail'"
+        url = (host.folder / "secrets" / "database_url").read_text()
+        done = host.run("code-location", "python", "-c", SELECT.format(url=url, statement=owner))
+        assert done.stdout == "(False, True, True)\n", done.stderr
 
 
-def test_dev_is_protected_and_leaves_nothing_running(host: Host) -> None:
-    port = host.ports["3000"]
+SELECT = """
+import psycopg
+print(psycopg.connect({url!r}).execute({statement!r}).fetchone())
+"""
+
+
+def test_a_container_is_the_user_of_the_image_without_rights_on_a_disk_it_cannot_write(
+    host: Host,
+) -> None:
+    status = host.run(
+        "webserver", "grep", "-E", "^(Uid|CapBnd|CapEff|NoNewPrivs)", "/proc/self/status"
+    )
+    read = dict(line.split(":\t") for line in status.stdout.splitlines())
+    assert read["Uid"].split()[0] == "10001"
+    assert read["NoNewPrivs"] == "1"
+    assert int(read["CapBnd"], 16) == int(read["CapEff"], 16) == 0
+    for place in (
+        PROJECT_ROOT,
+        PROJECT_ROOT / "dbt_project" / ".prepared",
+        sys.prefix,
+        "/",
+        "/run",
+    ):
+        assert host.run("webserver", "touch", f"{place}/x").returncode, place
+    for place in ("/tmp", "/var/lib/retail"):
+        assert host.run("webserver", "touch", f"{place}/x").returncode == 0, place
+
+
+def test_dev_is_protected_and_leaves_nothing_running(tmp_path: Path) -> None:
+    server, port = EmbeddedServer(tmp_path / "postgres"), str(_free_port(0))
+    environment = {
+        "PATH": os.environ["PATH"],
+        "HOME": str(tmp_path),
+        "RETAIL_HOME": str(tmp_path / "home"),
+        "RETAIL_DATABASE_URL": server.start(),
+    }
     command = [str(Path(sys.executable).with_name("retail-pipeline")), "dev", "--port", port]
-    environment = {**host.environment({"environment": {}}), "RETAIL_DATABASE_URL": host.url}
     process = subprocess.Popen(
         command, env=environment, stderr=subprocess.PIPE, text=True, start_new_session=True
     )
@@ -216,7 +367,8 @@ def test_dev_is_protected_and_leaves_nothing_running(host: Host) -> None:
         assert process.stderr is not None
         line = process.stderr.readline()
         assert f"http://127.0.0.1:{port}" in line, line + process.stderr.read()
-        assert host.graph() == reviewed()
+        script = GRAPH.replace("3000", port)
+        assert shown(_run(sys.executable, "-c", script).stdout) == reviewed()
         foreign = urllib.request.Request(
             f"http://127.0.0.1:{port}/", headers={"Host": "evil.example"}
         )
@@ -232,6 +384,7 @@ def test_dev_is_protected_and_leaves_nothing_running(host: Host) -> None:
     finally:
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
+        server.remove()
 
 
 def _wait_for_end_of_group(leader: int) -> None:
