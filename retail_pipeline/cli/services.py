@@ -1,6 +1,7 @@
 """Commands for services and state: `up`, `down`, `dev`, `webserver`, `exec`, `reset`, `api`."""
 
 import os
+import shlex
 import shutil
 import signal
 import subprocess
@@ -17,9 +18,18 @@ import typer
 from retail_pipeline.cli.instance import dagster_environment, open_instance
 from retail_pipeline.cli.terminal import confirm
 from retail_pipeline.errors import PipelineError, UsageError
+from retail_pipeline.files import replaced_whole
+from retail_pipeline.loopback import listener
 from retail_pipeline.postgres import open_database
 from retail_pipeline.postgres.open import embedded_server
-from retail_pipeline.settings import PROJECT_ROOT, TODAY, Settings, parse_as_of, parse_source
+from retail_pipeline.settings import (
+    KEY_OF_PROCESS,
+    PROJECT_ROOT,
+    TODAY,
+    Settings,
+    parse_as_of,
+    parse_source,
+)
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp
@@ -28,7 +38,7 @@ api = typer.Typer(help="Serve the bundled retail API.", no_args_is_help=True)
 
 UI_PORT = 3000
 _CODE_LOCATION = ["dagster", "api", "grpc"]
-_STATE = ("postgres", "dagster", "figures", "report", "dbt", "logs", "alerts")
+_STATE = ("postgres", "dagster", "figures", "report", "dbt", "logs", "api", "alerts")
 """Folders of state under RETAIL_HOME; only earlier versions wrote the last one (alerts)."""
 
 
@@ -225,7 +235,9 @@ def serve_api(
     ] = None,
     port: Annotated[int, typer.Option(help="Port on 127.0.0.1.")] = 8080,
 ) -> None:
-    """Serve the bundled retail API until Ctrl-C; its key is RETAIL_API_KEY.
+    """Serve the bundled retail API until Ctrl-C, with the key of RETAIL_API_KEY.
+
+    Without it the key is random, in a file that only you can read; its path is printed.
 
     The records of a file: `retail-pipeline api serve --source file:sales.csv --port 8081`
     """
@@ -233,10 +245,29 @@ def serve_api(
 
     settings = Settings.from_environment()
     day = parse_as_of(as_of, "--as-of", settings.time_zone) if as_of else settings.as_of
-    serve_forever(
-        parse_source(source) if source else settings.source,
-        TODAY if as_of == TODAY else day,
-        settings.api_key,
-        port=port,
-        time_zone=settings.time_zone,
-    )
+    with _key_told(settings, port):
+        serve_forever(
+            parse_source(source) if source else settings.source,
+            TODAY if as_of == TODAY else day,
+            settings.api_key,
+            port=port,
+            time_zone=settings.time_zone,
+        )
+
+
+@contextmanager
+def _key_told(settings: Settings, port: int) -> Iterator[None]:
+    """Print where a client finds the key; the file of a random key is removed at the end."""
+    if settings.api_key != KEY_OF_PROCESS:
+        yield
+        return
+    listener(port).close()  # another server of this port has the file
+    file = settings.home / "api" / f"{port}.key"
+    with replaced_whole(file, mode=0o600) as draft:
+        draft.write_text(settings.api_key)
+    client = f"RETAIL_SOURCE=http://127.0.0.1:{port} RETAIL_API_KEY_FILE={shlex.quote(str(file))}"
+    typer.echo(f"the key is in a file until the API stops; to use it: {client} retail-pipeline run")
+    try:
+        yield
+    finally:
+        file.unlink(missing_ok=True)

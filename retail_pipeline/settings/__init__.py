@@ -5,7 +5,7 @@ are defaults, which a run can override (`dagster_support.run_window`).
 """
 
 from retail_pipeline.settings.model import (
-    DEFAULT_API_KEY,
+    KEY_OF_PROCESS,
     AirbyteSettings,
     Settings,
 )
@@ -40,8 +40,8 @@ from retail_pipeline.settings.values import (
 
 __all__ = [
     "CODE_LISTS",
-    "DEFAULT_API_KEY",
     "DEFAULT_HORIZON_DAYS",
+    "KEY_OF_PROCESS",
     "LONGEST_HORIZON_DAYS",
     "NO_CODES",
     "PROJECT_ROOT",

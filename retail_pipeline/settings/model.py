@@ -2,6 +2,7 @@
 
 import difflib
 import os
+import secrets
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Final
@@ -33,7 +34,8 @@ from retail_pipeline.settings.values import (
     reason_of,
 )
 
-DEFAULT_API_KEY: Final = "local-api-key"
+KEY_OF_PROCESS: Final = secrets.token_urlsafe(32)
+"""The key of the bundled API if RETAIL_API_KEY is not set; other processes have other ones."""
 
 _DEFAULT_HOME: Final = PROJECT_ROOT / ".retail"
 _OWN_PREFIXES: Final = ("RETAIL_DBT_", "RETAIL_TEST_")
@@ -78,7 +80,7 @@ class Settings(BaseModel):
     home: Home = _DEFAULT_HOME
     database_url: DatabaseUrl | None = Field(default=None, repr=False)
     source: SourceText = SimulatorSource()
-    api_key: ApiKey = Field(default=DEFAULT_API_KEY, repr=False)
+    api_key: ApiKey = Field(default=KEY_OF_PROCESS, repr=False)
     time_zone: TimeZone = "UTC"
     as_of: AsOf | None = None
     horizon_days: Horizon = DEFAULT_HORIZON_DAYS

@@ -3,16 +3,20 @@
 import json
 import re
 import signal
+import stat
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
+import httpx
 import pandas as pd
 import psycopg
 import pytest
 
+from retail_pipeline.loopback import listener
 from retail_pipeline.postgres import Database
 from retail_pipeline.settings import PROJECT_ROOT
 from retail_pipeline_tests.cli.command import DONE, FAILED, STOPPED, WRONG_USE, Cli
@@ -219,6 +223,35 @@ def test_db_url_prints_one_line_that_works(cli: Cli, server_url: str) -> None:
     with psycopg.connect(server_url, autocommit=True) as connection:
         connection.execute(f"drop database {database.name} with (force)")
     assert cli("db-url", "--dagster", "--role", "reader").returncode == WRONG_USE
+
+
+def test_the_key_of_a_served_api_is_in_a_closed_file_until_it_stops(cli: Cli) -> None:
+    with listener(0) as probe:
+        port = probe.getsockname()[1]
+    serve = ("api", "serve", "--source", "simulator:?customers=5&seed=1", "--port", str(port))
+    process = cli.start(*serve)
+    assert process.stdout is not None
+    try:
+        client = dict(re.findall(r"(RETAIL_\w+)=(\S+)", process.stdout.readline()))
+        file = Path(client["RETAIL_API_KEY_FILE"])
+        assert stat.S_IMODE(file.stat().st_mode) == 0o600
+        answer = _answer_of(f"{client['RETAIL_SOURCE']}/v1/users", file.read_text())
+        assert answer == httpx.codes.OK
+        second = cli.run(*serve)
+        assert second.returncode == WRONG_USE and "cannot be used" in second.stderr
+        assert file.exists()
+    finally:
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=60)
+    assert not file.exists()
+
+
+def _answer_of(address: str, key: str) -> int:
+    for _ in range(300):
+        with suppress(httpx.ConnectError):
+            return httpx.get(address, headers={"Authorization": f"Bearer {key}"}).status_code
+        time.sleep(0.1)
+    raise AssertionError(f"{address} does not answer")
 
 
 def test_reset_removes_all_state_in_the_docs(cli: Cli, tmp_path: Path) -> None:

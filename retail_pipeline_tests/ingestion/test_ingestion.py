@@ -7,6 +7,7 @@ from datetime import UTC, date, datetime, tzinfo
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from dagster import (
     AssetKey,
@@ -24,7 +25,9 @@ from retail_pipeline.generation import (
     read_state,
 )
 from retail_pipeline.ingestion import build_ingestion
+from retail_pipeline.ingestion.api import open_api
 from retail_pipeline.ingestion.assets import first_run_id
+from retail_pipeline.ingestion.specs import load_folder
 from retail_pipeline.postgres import Database
 from retail_pipeline.reading_options import ReadingOptions
 from retail_pipeline.settings import (
@@ -279,6 +282,32 @@ def test_failures_carry_their_reason_and_leave_the_state_alone(
     assert database.query("select from quality.source_state").empty
 
 
+def test_while_a_file_is_synced_other_processes_have_no_key_for_it(
+    database: Database, tmp_path: Path
+) -> None:
+    path = tmp_path / "orders.csv"
+    path.write_text("customer_id,ts,amount\na,2024-01-01,1\n")
+    settings, folder = Settings(source=FileSource(path)), load_folder()
+    published = "-".join(["local", "api", "key"])  # the default of earlier versions
+    another = subprocess.run(
+        [sys.executable, "-c", "from retail_pipeline.settings import *; print(Settings().api_key)"],
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout.strip()
+    keys = {"published": published, "another": another, "own": settings.api_key}
+    connection = next(iter(folder.connections.values()))
+    with open_api(
+        settings, database, RunWindow(), folder, connection, run_id="r", warn=print
+    ) as api:
+        answers = {
+            name: httpx.get(f"{api.url}/v1/users", headers={"Authorization": f"Bearer {key}"})
+            for name, key in keys.items()
+        }
+    codes = {name: answer.status_code for name, answer in answers.items()}
+    assert codes == {"published": 401, "another": 401, "own": 200}
+
+
 def test_a_failed_sync_has_airbytes_reason(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -307,7 +336,6 @@ def test_a_server_is_used_by_the_names_of_its_connections(
     from retail_pipeline.airbyte_engine import api
     from retail_pipeline.airbyte_engine.engine import Engine
     from retail_pipeline.ingestion import workspace
-    from retail_pipeline.ingestion.specs import load_folder
     from retail_pipeline.privacy.forgetting import forget
     from retail_pipeline.retail_api import (
         open_dataset,
