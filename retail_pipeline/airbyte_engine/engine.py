@@ -24,6 +24,7 @@ from retail_pipeline.airbyte_engine.messages import Record, RenderedPage, Stream
 from retail_pipeline.airbyte_engine.source import Reading
 from retail_pipeline.airbyte_engine.suppression import Suppression
 from retail_pipeline.errors import PipelineError
+from retail_pipeline.files import private_folder, usable_file
 from retail_pipeline.postgres import Database
 
 LOGS_KEPT = 200
@@ -253,12 +254,27 @@ class _Sync(threading.Thread):
             manifest=str(folder.manifest_path(self._connection)),
             config=self._configuration,
             catalog=configured_catalog(folder, self._connection),
-            state=stored_states(self._session, self._connection.name),
+            state=self._states(),
             # With a suppression list, the loader checks each record, so none are rendered here.
             streams={} if self._engine.suppression is not None else rendering,
             page_loop=self._engine.page_loop,
             log="" if logs is None else str(log_path(logs, self.job.job_id)),
         )
+
+    def _states(self) -> list[dict[str, Any]]:
+        """Return the stored states; a stream whose state is damaged is read in full."""
+        cursors = {each.name: each.cursor_field for each in self._connection.streams}
+        sound = []
+        for message in stored_states(self._session, self._connection.name):
+            name = message["stream"]["stream_descriptor"]["name"]
+            state = message["stream"]["stream_state"]
+            if isinstance(state, dict) and all(
+                isinstance(state.get(field, ""), str) for field in cursors.get(name) or ()
+            ):
+                sound.append(message)
+            else:
+                self._log(f"the stored state of {name} is damaged: the stream is read in full")
+        return sound
 
     def _masked(self, text: str) -> str:
         """Return a text with the values of the source's secret properties masked."""
@@ -304,10 +320,10 @@ def _sweep_logs(logs: Path, job_id: int) -> None:
 
     A log with this job's number is deleted too: it belongs to an earlier database.
     """
-    logs.mkdir(mode=0o700, parents=True, exist_ok=True)
-    by_age = sorted(logs.glob("sync-*.log"), key=lambda path: path.stat().st_mtime)
+    private_folder(logs)
+    by_age = sorted(logs.glob("sync-*.log"), key=lambda path: path.lstat().st_mtime)
     for path in (*by_age[: -LOGS_KEPT + 1], log_path(logs, job_id)):
-        path.unlink(missing_ok=True)
+        usable_file(path).unlink(missing_ok=True)
 
 
 def _reason(error: Exception) -> str:

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from retail_pipeline.files import replaced_whole
+from retail_pipeline.files import private_folder, replaced_whole, usable_folder
 from retail_pipeline.postgres.open import dagster_database_url
 from retail_pipeline.settings import PROJECT_ROOT, Settings
 
@@ -20,13 +20,16 @@ def dagster_environment(settings: Settings) -> dict[str, str]:
 
     The server of the database is started if needed.
     """
-    home = settings.home / "dagster"
-    home.mkdir(parents=True, exist_ok=True)
-    configuration = home / "dagster.yaml"
-    wanted = _CONFIGURATION.read_text()
-    if not configuration.exists() or configuration.read_text() != wanted:
+    home = private_folder(settings.home / "dagster")
+    usable_folder(home / "storage")
+    configuration, wanted = home / "dagster.yaml", _CONFIGURATION.read_bytes()
+    try:
+        found = configuration.read_bytes()
+    except OSError:
+        found = b""
+    if found != wanted:
         with replaced_whole(configuration) as draft:  # several services start at once
-            draft.write_text(wanted)
+            draft.write_bytes(wanted)
     return {"DAGSTER_HOME": str(home), "DAGSTER_POSTGRES_URL": dagster_database_url(settings)}
 
 

@@ -3,6 +3,7 @@
 Exit codes: 0 done, 1 the work failed, 2 wrong use or settings, 130 stopped by Ctrl-C.
 """
 
+import errno
 import os
 import sys
 from collections.abc import Sequence
@@ -98,14 +99,19 @@ def main() -> None:
     except Exception as error:
         if debug:
             raise
-        # Only the type of other errors: a driver's message may contain an address with password.
-        words = (
-            str(error)
-            if isinstance(error, PipelineError)
-            else f"unexpected error ({type(error).__name__}); --debug shows the traceback"
-        )
-        typer.echo(f"error: {words}", err=True)
+        typer.echo(f"error: {_words(error)}", err=True)
         sys.exit(next((code for kind, code in _CODES.items() if isinstance(error, kind)), FAILED))
+
+
+def _words(error: Exception) -> str:
+    if isinstance(error, PipelineError):
+        return str(error)
+    if isinstance(error, OSError) and error.filename and error.strerror:
+        return f"{error.filename}: {error.strerror}; its permissions or its folder have to be set"
+    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+        return "no space is left on the disk: make room, then repeat the command"
+    # Only the type of other errors: a driver's message may contain an address with password.
+    return f"unexpected error ({type(error).__name__}); --debug shows the traceback"
 
 
 def _without_debug(arguments: Sequence[str]) -> tuple[list[str], bool]:

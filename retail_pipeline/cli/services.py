@@ -18,7 +18,7 @@ import typer
 from retail_pipeline.cli.instance import dagster_environment, open_instance
 from retail_pipeline.cli.terminal import confirm
 from retail_pipeline.errors import PipelineError, UsageError
-from retail_pipeline.files import replaced_whole
+from retail_pipeline.files import ASIDE, remove, replaced_whole
 from retail_pipeline.loopback import listener
 from retail_pipeline.postgres import open_database
 from retail_pipeline.postgres.open import embedded_server
@@ -38,8 +38,12 @@ api = typer.Typer(help="Serve the bundled retail API.", no_args_is_help=True)
 
 UI_PORT = 3000
 _CODE_LOCATION = ["dagster", "api", "grpc"]
-_STATE = ("postgres", "dagster", "figures", "report", "dbt", "logs", "api", "alerts")
-"""Folders of state under RETAIL_HOME; only earlier versions wrote the last one (alerts)."""
+_STATE = (
+    *("postgres", "dagster", "figures", "report", "dbt", "logs", "api", "alerts"),
+    "suppression.key",
+)
+"""State under RETAIL_HOME; only earlier versions wrote `alerts`. The key is that of the suppression
+list, which is removed with the database."""
 
 
 def up() -> None:
@@ -81,9 +85,9 @@ def reset(yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] 
         )
     embedded_server(settings).remove()
     for name in _STATE:
-        shutil.rmtree(settings.home / name, ignore_errors=True)
-    # The key of the suppression list, which was removed with the database.
-    (settings.home / "suppression.key").unlink(missing_ok=True)
+        remove(settings.home / name)
+    for damaged in settings.home.glob(f"*{ASIDE}"):
+        remove(damaged)
     if settings.home.is_dir() and not any(settings.home.iterdir()):
         settings.home.rmdir()
     typer.echo(f"removed the state under {settings.home}")

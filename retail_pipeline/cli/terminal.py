@@ -19,6 +19,7 @@ from rich.measure import Measurement
 from rich.table import Table
 
 from retail_pipeline.errors import UsageError
+from retail_pipeline.files import private_folder, usable_file
 
 _WIDTH_WITHOUT_TERMINAL = 120
 _WIDEST = 1_000
@@ -116,11 +117,14 @@ def _cell(value: Any) -> str:
 @contextmanager
 def quiet_output(log: Path, *, to_stderr: bool = False) -> Iterator[TextIO]:
     """Redirect output of libraries and child processes to a log; yield the real terminal."""
-    log.parent.mkdir(parents=True, exist_ok=True)
+    private_folder(log.parent)
     sys.stdout.flush()
     sys.stderr.flush()
     terminals = os.dup(1), os.dup(2)
-    with log.open("w") as file, os.fdopen(os.dup(2 if to_stderr else 1), "w") as terminal:
+    with (
+        usable_file(log).open("w") as file,
+        os.fdopen(os.dup(2 if to_stderr else 1), "w") as terminal,
+    ):
         os.dup2(file.fileno(), 1)
         os.dup2(file.fileno(), 2)
         try:

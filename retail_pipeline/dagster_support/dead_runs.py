@@ -11,6 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from retail_pipeline.files import usable_file, usable_folder
+
 if TYPE_CHECKING:
     from dagster import DagsterInstance
 
@@ -29,9 +31,9 @@ def held_by_this_process(instance: "DagsterInstance", folder: Path, run_id: str)
         folder: The folder of the lock files, created if missing.
         run_id: The run of this process.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    usable_folder(folder)
     for path in folder.glob("*.lock"):
-        _end_if_dead(instance, path)
+        _end_if_dead(instance, usable_file(path))
     own = folder / f"{run_id}.lock"
     with own.open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)

@@ -12,7 +12,7 @@ from retail_pipeline.figures import registry
 from retail_pipeline.figures.drawing import Drawn, draw_all
 from retail_pipeline.figures.queries import Tables
 from retail_pipeline.figures.registry import FIGURES, Figure
-from retail_pipeline.files import replaced_whole
+from retail_pipeline.files import private_folder, replaced_whole
 from retail_pipeline.postgres import Database, Role
 from retail_pipeline.settings import Settings
 
@@ -82,7 +82,7 @@ def _tables(database: Database, run_window: RunWindow) -> Tables:
 
 def _kept(drawn: Drawn, as_of_date: str, settings: Settings) -> dg.MaterializeResult:
     """Write the image to its file; return the asset's result with image and numbers."""
-    path = settings.home / GROUP / f"{drawn.name}.png"
+    path = private_folder(settings.home / GROUP) / f"{drawn.name}.png"
     with replaced_whole(path) as draft:
         draft.write_bytes(drawn.image)
     figure = registry.figure(drawn.name)

@@ -5,7 +5,6 @@ so that Ctrl-C in a terminal does not end it, and stays up until `stop`. It list
 loopback only; its random password is in a file of mode 0600.
 """
 
-import fcntl
 import json
 import os
 import secrets
@@ -13,8 +12,7 @@ import shutil
 import socket
 import subprocess
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from functools import cache
 from importlib.util import find_spec
@@ -25,7 +23,7 @@ from zlib import crc32
 import psycopg
 
 from retail_pipeline.errors import PipelineError
-from retail_pipeline.files import replaced_whole
+from retail_pipeline.files import locked, private_folder, replaced_whole, usable_file
 from retail_pipeline.postgres.account import (
     IN_USER_NAMESPACE,
     Account,
@@ -74,7 +72,7 @@ class EmbeddedServer:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._data = folder.resolve() / "data"
-        self._log = folder / "server.log"
+        self._log, self._lock = folder / "server.log", folder / "start.lock"
         self._credentials_file = folder / "credentials.json"
 
     def start(self) -> str:
@@ -86,8 +84,8 @@ class EmbeddedServer:
         url = self.running_url()
         if url is not None:
             return url
-        self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        with self._locked():
+        private_folder(self.folder)
+        with locked(self._lock):
             return self.running_url() or self._start()
 
     def running_url(self) -> str | None:
@@ -112,7 +110,7 @@ class EmbeddedServer:
         if self.running_url() is None:
             return False
         account = choose_account(self._data, _binaries(), running=True)
-        with self._locked():
+        with locked(self._lock):
             done = self._pg_ctl(account, "-m", "fast", "-t", str(STOP_PATIENCE_SECONDS), "stop")
         if done.returncode != 0:
             raise PipelineError(f"the embedded PostgreSQL did not stop: {done.stdout.strip()}")
@@ -138,12 +136,6 @@ class EmbeddedServer:
         """Stop the server and delete its folder."""
         self.stop()
         shutil.rmtree(self.folder, ignore_errors=True)
-
-    @contextmanager
-    def _locked(self) -> Iterator[None]:
-        with (self.folder / "start.lock").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            yield
 
     def _credentials(self) -> _Credentials | None:
         """Return port and password; None if their file is missing or invalid."""
@@ -249,7 +241,7 @@ class EmbeddedServer:
     ) -> subprocess.CompletedProcess[str]:
         # Output goes to a file, because the server would inherit a pipe and never close it. The
         # server needs none of the environment, which has secrets of other programs.
-        self._log.touch(mode=0o600)
+        usable_file(self._log).touch(mode=0o600)
         with self._log.open("a") as log:
             before = log.tell()
             done = subprocess.run(

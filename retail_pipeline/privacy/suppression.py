@@ -67,6 +67,11 @@ class SuppressionKey:
                     file.write(secrets.token_hex(SHORTEST_SUPPRESSION_KEY))
         try:
             key = path.read_text().strip()
+        except (IsADirectoryError, PermissionError, UnicodeDecodeError):
+            raise PipelineError(
+                f"the suppression key in {path} cannot be read: restore the file from a backup; "
+                "with another key forgotten customers would come back"
+            ) from None
         except FileNotFoundError:
             raise PipelineError(
                 f"the database lists forgotten customers, but their key is missing: set "

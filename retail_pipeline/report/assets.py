@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 
 from retail_pipeline.dagster_support.run_window import RunWindow
-from retail_pipeline.files import replaced_whole
+from retail_pipeline.files import private_folder, replaced_whole
 from retail_pipeline.generation import read_state
 from retail_pipeline.postgres import Database, Role
 from retail_pipeline.settings import Settings
@@ -135,7 +135,7 @@ def build_report(graph: Inventory) -> dg.Definitions:
             metadata |= {"as_of": facts.as_of.isoformat(), "seconds": seconds}
             return dg.MaterializeResult(asset_key=key, metadata=metadata)
 
-        folder, wanted = settings.home / GROUP, context.selected_asset_keys
+        folder, wanted = private_folder(settings.home / GROUP), context.selected_asset_keys
         if _CARD in wanted:
             yield result(_CARD, **_make_card(facts, folder))
         if _REPORT in wanted:

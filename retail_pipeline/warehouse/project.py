@@ -3,7 +3,6 @@
 Only this module prepares the manifest. It does not import Dagster.
 """
 
-import fcntl
 import hashlib
 import importlib.metadata
 import json
@@ -12,8 +11,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -21,6 +19,7 @@ from typing import Any
 import psycopg
 
 from retail_pipeline.errors import PipelineError
+from retail_pipeline.files import locked, private_folder, usable_file, usable_folder
 from retail_pipeline.postgres import address
 from retail_pipeline.postgres.open import expected_url
 from retail_pipeline.postgres.session import dbt_options
@@ -33,6 +32,9 @@ never reads its drafts or interrupted writes."""
 
 PARTIAL_PARSE = "partial_parse.msgpack"
 """dbt's file of the parsed project; builds of the same database and variables can reuse it."""
+
+_WRITTEN = ("dbt.log", "graph.gpickle", "manifest.json", PARTIAL_PARSE, "run_results.json")
+"""The files that a build writes beside the compiled SQL."""
 
 _DEFAULTS = Settings()
 _NOT_SOURCE = {PREPARED, "target", "logs", "dbt_packages"}
@@ -54,8 +56,8 @@ def prepare_manifest(
 ) -> Path:
     """Return the path of an up-to-date `.prepared/manifest.json`, parsing the project if needed.
 
-    The project is parsed if the manifest is missing, or was made from other files or by another
-    version of dbt. If several processes call this at once, one parses and the others wait.
+    The project is parsed if the manifest is missing or damaged, or was made from other files or by
+    another version of dbt. If several processes call this at once, one parses and the others wait.
 
     Args:
         project: The folder with `dbt_project.yml` and `profiles.yml`.
@@ -69,11 +71,12 @@ def prepare_manifest(
     digest = project_digest(project)
     if _is_fresh(target, digest):
         return target / "manifest.json"
-    target.mkdir(exist_ok=True)
-    with _locked(target / "prepare.lock"):
+    usable_folder(target)
+    with locked(target / "prepare.lock"):
         if not _is_fresh(target, digest):
             _parse(project, target, environment or {})
-            (target / "manifest.digest").write_text(digest)
+            made = f"{digest} {_digest_of(target / 'manifest.json')}"
+            usable_file(target / "manifest.digest").write_text(made)
     return target / "manifest.json"
 
 
@@ -149,9 +152,12 @@ def _libpq_variables(url: str) -> dict[str, str]:
 
 def recall(target: Path) -> Path:
     """Return a folder for dbt's artifacts, after copying the parsed project if it has none."""
-    target.mkdir(parents=True, exist_ok=True)
+    private_folder(target.parent)
+    usable_folder(target)
+    for name in _WRITTEN:
+        usable_file(target / name)
     source = PROJECT_FOLDER / PREPARED / PARTIAL_PARSE
-    if source.exists() and not (target / PARTIAL_PARSE).exists():
+    if source.is_file() and not (target / PARTIAL_PARSE).exists():
         shutil.copyfile(source, target / PARTIAL_PARSE)
     # Failure messages are read from this file, so the one of an earlier build is removed.
     (target / "run_results.json").unlink(missing_ok=True)
@@ -182,18 +188,14 @@ def project_digest(project: Path = PROJECT_FOLDER) -> str:
 
 def _is_fresh(target: Path, digest: str) -> bool:
     try:
-        return (target / "manifest.json").exists() and (
-            target / "manifest.digest"
-        ).read_text() == digest
-    except FileNotFoundError:
+        found = (target / "manifest.digest").read_bytes()
+        return found == f"{digest} {_digest_of(target / 'manifest.json')}".encode()
+    except OSError:
         return False
 
 
-@contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    with path.open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
+def _digest_of(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def _parse(project: Path, target: Path, environment: Mapping[str, str]) -> None:
@@ -210,7 +212,7 @@ def _parse(project: Path, target: Path, environment: Mapping[str, str]) -> None:
         if done.returncode != 0:
             raise PipelineError(f"dbt cannot parse {project.name}: {_words(done.stdout)}")
         for name in (PARTIAL_PARSE, "manifest.json"):
-            (Path(aside) / name).replace(target / name)
+            (Path(aside) / name).replace(usable_file(target / name))
 
 
 def _words(output: str) -> str:
