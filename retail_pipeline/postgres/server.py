@@ -46,6 +46,7 @@ _SETTINGS = {
     "wal_level": "minimal",
     "max_wal_senders": "0",
     "max_wal_size": "4GB",
+    "wal_recycle": "off",  # a recycled segment keeps the bytes of a forgotten customer
     "maintenance_work_mem": "256MB",
 }
 _MIB = 2**20
@@ -309,6 +310,9 @@ def _create_database(url: str) -> None:
         exists = connection.execute("select 1 from pg_database where datname = %s", [DATABASE])
         if exists.fetchone() is None:
             connection.execute(f"create database {DATABASE}")
+        # `forget` empties the write-ahead log in the database `postgres`.
+        connection.execute(f"grant pg_checkpoint to {USER}")
+        connection.execute(f"grant execute on function pg_switch_wal() to {USER}")
 
 
 @cache

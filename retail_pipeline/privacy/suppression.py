@@ -11,6 +11,7 @@ import secrets
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 import psycopg
@@ -122,11 +123,11 @@ def read_suppression(
     """
     with database.connect() as connection:
         customers = _column(connection, "select customer_hash from quality.suppressed_customers")
-        if not customers:
+        records = _column(connection, "select record_hash from quality.suppressed_records")
+        if not (customers or records):  # records stay after the last customer was taken back
             return None
         key = SuppressionKey.of(settings)
         key.check_list(connection)
-        records = _column(connection, "select record_hash from quality.suppressed_records")
     streams = [each for one in folder.connections.values() for each in one.streams]
     fields = {stream.name: stream.person_field for stream in streams if stream.person_field}
     fields[FILE_LINES] = _FILE_LINES_FIELD
@@ -135,6 +136,33 @@ def read_suppression(
 
 def _column(connection: psycopg.Connection, query: str) -> frozenset[str]:
     return frozenset(each for (each,) in connection.execute(query).fetchall())
+
+
+def list_suppressed(database: Database) -> list[tuple[str, datetime]]:
+    """Return the keyed hash and the time of each forgotten customer, the oldest first."""
+    with database.connect() as connection:
+        return connection.execute(
+            "select customer_hash, suppressed_at from quality.suppressed_customers order by 2, 1"
+        ).fetchall()
+
+
+def take_back(settings: Settings, database: Database, customer_id: str) -> bool:
+    """Remove a customer from the suppression list; return whether they were on it.
+
+    Their records land when the source serves them again. Raises PipelineError as
+    `read_suppression`.
+    """
+    with database.connect() as connection:
+        connection.execute("lock table quality.source_state in exclusive mode")
+        if not list_suppressed(database):
+            return False
+        key = SuppressionKey.of(settings)
+        key.check_list(connection)
+        done = connection.execute(
+            "delete from quality.suppressed_customers where customer_hash = %s",
+            [key.digest(customer_id)],
+        )
+    return done.rowcount > 0
 
 
 def suppresses_line(suppression: Suppression, line: Mapping[str, Any]) -> bool:
