@@ -45,7 +45,8 @@ def detail_pattern(detail: str) -> str:
     """Return the pattern of a detail: e-mails in any case, numbers with any separators."""
     if _PHONE.fullmatch(detail) and len(re.sub(r"\D", "", detail)) >= _SHORTEST_NUMBER:
         return f"{re.escape(detail)}|{_phone(detail)}"
-    forms = {unicodedata.normalize(form, detail) for form in ("NFC", "NFD")} | {detail}
+    normalize = unicodedata.normalize
+    forms = {detail, normalize("NFC", detail), normalize("NFD", detail)}
     return "|".join(sorted({each for form in forms for each in _alternatives(form)}))
 
 
@@ -74,15 +75,11 @@ def _phone(number: str) -> str:
     if len(digits) < _SHORTEST_NUMBER - 1:
         return spelled(number)
     first = digits[0]
-    before = [
-        "0",
-        *(
-            [code.group(1)]
-            if code
-            else [each + r"\d" * n for each in (r"\+", "00") for n in (1, 2, 3)]
-        ),
-    ]
-    starts = "|".join([rf"(?<!\d{first})", *(f"(?<={each}{first})" for each in before)])
+    codes = [each + r"\d" * n for each in (r"\+", "00") for n in (1, 2, 3)]
+    before = ["0", "%2[0-9A-Fa-f]", *([code[1], code[1] + r"\."] if code else codes)]
+    starts = "|".join(
+        [rf"(?<!\d{first})(?<!\d\.{first})", *(f"(?<={each}{first})" for each in before)]
+    )
     return f"{first}(?:{starts}){_SEPARATOR}{_SEPARATOR.join(digits[1:])}(?!\\d)"
 
 

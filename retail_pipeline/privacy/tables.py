@@ -109,7 +109,7 @@ def remove_rows(
         rows = connection.execute(_THEIR_TRANSACTIONS, [person.customer_id]).fetchall()
     transactions = [transaction for (transaction,) in rows]
     layers = [each for each in tables if each.schema not in _LANDED and not each.is_view]
-    removed = []
+    removed: list[Removed] = []
     for role, group in groupby(sorted(layers, key=_deleting), key=_deleting):
         with _changed(database, role, dry_run) as connection:
             for table in group:

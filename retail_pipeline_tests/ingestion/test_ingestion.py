@@ -193,7 +193,7 @@ def test_a_line_without_columns_leaves_with_its_person_and_stays_away(
     shown = metadata(first, "transactions")
     assert (shown["dagster/row_count"], shown["rejected_file_lines"]) == (4, 9)
 
-    removed = {each.place: each.count for each in forget(settings, "C123")}
+    removed = {each.place: each.count for each in forget(settings, "C123").removed}
 
     assert removed["quality.rejected_records"] == len(theirs) + 1
     for window in ({}, {"full_refresh": True}):

@@ -24,8 +24,9 @@ from retail_pipeline.postgres import (
 )
 from retail_pipeline.postgres.open import sibling_url
 from retail_pipeline.postgres.session import SESSION
-from retail_pipeline.privacy.forgetting import Removed, forget
+from retail_pipeline.privacy.forgetting import forget
 from retail_pipeline.privacy.mentions import Person
+from retail_pipeline.privacy.tables import Removed
 from retail_pipeline.settings import (
     Settings,
     SimulatorSource,
@@ -119,7 +120,7 @@ def test_a_forgotten_person_is_nowhere_and_stays_away(
     promised = forget(settings, customer_id, dry_run=True)
     assert everywhere(settings, database, words) == found
 
-    removed = {each.place: each.count for each in forget(settings, customer_id)}
+    removed = {each.place: each.count for each in forget(settings, customer_id).removed}
 
     assert everywhere(settings, database, words) == []
     assert removed["transactional.users"] == removed["warehouse.dim_customers"] == 1
@@ -127,8 +128,8 @@ def test_a_forgotten_person_is_nowhere_and_stays_away(
     assert removed["clv.backtest_predictions"] > 0
     assert removed["clv.prediction_reasons"] == 1
     assert removed["dagster: event_logs.event"] >= 1
-    assert {each.place: each.count for each in promised} == removed
-    assert forget(settings, customer_id) == []
+    assert {each.place: each.count for each in promised.removed} == removed
+    assert forget(settings, customer_id).removed == []
     key = settings.home / "suppression.key"
     assert stat.S_IMODE(key.stat().st_mode) == 0o600
     assert instance.get_runs()[0].is_success  # redacted events can still be loaded
@@ -236,7 +237,7 @@ def test_files_of_state_stay_readable_and_keep_their_numbers(
         (settings.home / path).parent.mkdir(parents=True, exist_ok=True)
         (settings.home / path).write_text(text)
 
-    removed = {each.place: each.count for each in forget(settings, "24187")}
+    removed = {each.place: each.count for each in forget(settings, "24187").removed}
 
     for path, text in state.items():
         assert (settings.home / path).read_text() == text
@@ -251,7 +252,7 @@ def test_databases_of_killed_evaluations_are_dropped_too(
     name = f"scratch_{0:012x}"
     with database.connect(autocommit=True) as connection:
         connection.execute(f"create database {name}")
-    assert forget(settings, "nobody") == [Removed(name, "database", 1)]
+    assert forget(settings, "nobody").removed == [Removed(name, "database", 1)]
     assert query(database, f"select from pg_database where datname = '{name}'") == []
 
 
@@ -288,7 +289,7 @@ def test_the_next_call_finishes_an_interrupted_one(
         assert everywhere(settings, database, list(user.values())) == []
         assert b"ada@quill" in bytes_of(held, table)
 
-    assert forget(settings, "K17") == []
+    assert forget(settings, "K17").removed == []
     for each in written:
         assert b"ada@quill" not in bytes_of(*each)
     assert query(database, "select name from transactional.users") == [("Somebody Else",)]
@@ -312,7 +313,7 @@ def test_a_call_that_is_blocked_before_rows_are_deleted_starts_over(
     instance.report_runless_asset_event(
         AssetObservation(["clv", "model"], metadata={"who": "Ada Quill"})
     )
-    assert len(forget(settings, "K17")) == 3
+    assert len(forget(settings, "K17").removed) == 3
     assert everywhere(settings, database, ["K17", "Ada Quill"]) == []
 
 
@@ -334,7 +335,7 @@ def test_another_key_is_refused_before_anybody_could_come_back(
     from retail_pipeline.privacy.suppression import read_suppression
 
     assert read_suppression(settings, database, load_folder()) is None
-    assert forget(settings, "nobody") == []
+    assert forget(settings, "nobody").removed == []
     assert not mentions(database, ["nobody"])
     (settings.home / "suppression.key").write_text("another key altogether, as long as keys are")
     with pytest.raises(PipelineError, match="is not the one"):
