@@ -210,6 +210,26 @@ def test_a_line_without_columns_leaves_with_its_person_and_stays_away(
         assert (rows.passed, counted) == (True, {"rows": 3, "rejected": 0, "suppressed": 1})
 
 
+def test_a_customer_who_was_taken_back_lands_again(database: Database, tmp_path: Path) -> None:
+    from retail_pipeline.privacy.forgetting import forget
+    from retail_pipeline.privacy.suppression import take_back
+
+    path = tmp_path / "lines.csv"
+    days = {"C1,2019-01-01", "C1,2020-01-01", "C2,2020-01-01"}
+    path.write_text("customer_id,ts,amount\n" + "".join(f"{each},5\n" for each in sorted(days)))
+    source = FileSource(path)
+    settings = Settings(source=source, database_url=database.url, home=tmp_path / "home")
+    run(database, settings, streams=["transactions"])
+    forget(settings, "C1")
+    run(database, settings, streams=["transactions"], full_refresh=True)
+    assert take_back(settings, database, "C1") and not take_back(settings, database, "C1")
+    for window, customers in (({}, ["C1", "C2"]), ({"full_refresh": True}, ["C1", "C1", "C2"])):
+        result = run(database, settings, streams=["transactions"], **window)
+        assert checks(result)["transactions", "rows_equal_the_api"].passed
+        landed = database.query("select user_id from transactional.transactions order by 1")
+        assert landed["user_id"].tolist() == customers
+
+
 def test_a_difference_blocks_what_is_downstream(database: Database) -> None:
     run(database, SIMULATOR, streams=["users"])
     database.execute(
