@@ -21,6 +21,15 @@ create table if not exists quality.source_state (
 );
 comment on table quality.source_state is 'The source and the as-of date that all layers share.';
 
+create table if not exists quality.run_states (
+    run_id text primary key,
+    source_id text not null,
+    as_of date not null,
+    generation bigint not null,
+    entered_at timestamptz not null default now()
+);
+comment on table quality.run_states is 'A run that has begun, with the state that all of its steps use.';
+
 create table if not exists quality.landed_streams (
     stream text primary key,
     as_of date,

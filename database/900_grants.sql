@@ -72,7 +72,7 @@ grant select on all tables in schema warehouse to retail_scientist, retail_reade
 grant select, insert, update, delete on all tables in schema clv to retail_scientist;
 grant select on all tables in schema clv to retail_reader;
 
-grant select on quality.source_state, quality.landed_streams
+grant select on quality.source_state, quality.landed_streams, quality.run_states
     to retail_loader, retail_transformer, retail_scientist;
 grant update on quality.landed_streams to retail_loader;
 -- A lock on the row needs the right to update a column; this column can only be `true`.

@@ -2,7 +2,7 @@
 
 A run with another source, or with an as-of date before the stored one, empties every layer and
 starts a new generation. A later date continues with the stored layers. Data of two sources is never
-mixed.
+mixed: a run whose state another run has changed fails at its next step.
 """
 
 from collections.abc import Sequence
@@ -20,6 +20,7 @@ _REJECTED = ("rejected_records", "suppressed_records", "file_losses", "sync_stat
 """Tables of the schema `quality` that belong to the source and are emptied with the layers."""
 
 _LOCK_TIMEOUT = "30s"
+_RUNS_KEPT = "90 days"
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,10 @@ class PipelineState:
     source_id: str
     as_of: date
     generation: int
+
+    def __str__(self) -> str:
+        """The state in words, for messages."""
+        return f"{self.source_id} as of {self.as_of}, generation {self.generation}"
 
     @property
     def data_version(self) -> str:
@@ -63,14 +68,20 @@ def read_state(database: Database) -> PipelineState:
     return row
 
 
-def landed_state(database: Database) -> PipelineState:
+def landed_state(database: Database, run_id: str | None = None) -> PipelineState:
     """Return the stored state, which all landing tables must have reached.
 
+    Args:
+        database: The warehouse.
+        run_id: The run that goes on with this state; None if it has no syncs.
+
     Raises:
-        PipelineError: Nothing was ingested yet, or a stream lags behind the others.
+        PipelineError: Nothing was ingested yet, a stream lags behind the others, or another run
+            has changed the state since this one began.
     """
     state = read_state(database)
     with database.connect() as connection:
+        _refuse_overtaken(_own_state(connection, run_id), state)
         behind = connection.execute(
             "select stream from quality.landed_streams "
             "where (as_of, generation) is distinct from (%s::date, %s::bigint) order by 1",
@@ -101,21 +112,17 @@ def note_landed(database: Database, *, stream: str, state: PipelineState, run_id
 
 
 def landed_as_of(database: Database, run_id: str) -> date | None:
-    """Return the as-of date at which a run has landed streams; None if it has landed none.
+    """Return the as-of date with which a run has begun; None if it has not.
 
     With it, a run that passes midnight or continues another run keeps its as-of date.
 
     Args:
         database: The warehouse.
-        run_id: The run id passed to `note_landed`.
+        run_id: The run id passed to `begin`.
     """
     with database.connect() as connection:
-        row = connection.execute(
-            "select as_of from quality.landed_streams join quality.source_state "
-            "using (as_of, generation) where run_id = %s limit 1",
-            [run_id],
-        ).fetchone()
-    return row[0] if row else None
+        own = _own_state(connection, run_id)
+    return own.as_of if own else None
 
 
 def begin(
@@ -141,7 +148,7 @@ def begin(
         streams: All streams of the source.
 
     Raises:
-        PipelineError: Another run changed source or as-of date while this one was at work.
+        PipelineError: Another run has changed the state since this one began.
     """
     with database.connect() as connection:
         connection.execute(f"set local lock_timeout = '{_LOCK_TIMEOUT}'")
@@ -155,20 +162,16 @@ def begin(
             connection.execute(
                 "delete from quality.landed_streams where stream <> all(%s)", [list(streams)]
             )
-        stored = _stored(connection)
+        stored, own = _stored(connection), _own_state(connection, run_id)
+        _refuse_overtaken(own, stored)
         if stored is None:
             return _enter(connection, PipelineState(source_id, as_of, 1), run_id, None)
         reason = _reason_to_rebuild(stored, source_id, as_of)
-        if reason is not None and _has_landed(connection, run_id):
-            raise PipelineError(
-                f"another run changed source or as-of date while this one was at work ({reason}): "
-                "run again when no other run is at work"
-            )
-        if reason is None and full_refresh and _rebuilt_by(connection) != run_id:
+        if reason is None and full_refresh and own is None:
             reason = "a full refresh was requested"
         if reason is None:
-            connection.execute("update quality.source_state set as_of = %s", [as_of])
-            return Transition(PipelineState(source_id, as_of, stored.generation), False, None)
+            state = PipelineState(source_id, as_of, stored.generation)
+            return _enter(connection, state, run_id, None)
         _empty_layers(connection)
         state = PipelineState(source_id, as_of, stored.generation + 1)
         return _enter(connection, state, run_id, f"{reason}: every layer is rebuilt")
@@ -189,16 +192,20 @@ def _stored(connection: psycopg.Connection) -> PipelineState | None:
     return PipelineState(*row) if row else None
 
 
-def _has_landed(connection: psycopg.Connection, run_id: str) -> bool:
-    found = connection.execute(
-        "select 1 from quality.landed_streams where run_id = %s limit 1", [run_id]
-    )
-    return found.fetchone() is not None
+def _own_state(connection: psycopg.Connection, run_id: str | None) -> PipelineState | None:
+    """Return the state with which a run has begun, None if it has not."""
+    row = connection.execute(
+        "select source_id, as_of, generation from quality.run_states where run_id = %s", [run_id]
+    ).fetchone()
+    return PipelineState(*row) if row else None
 
 
-def _rebuilt_by(connection: psycopg.Connection) -> str | None:
-    row = connection.execute("select rebuilt_by from quality.source_state").fetchone()
-    return row[0] if row else None
+def _refuse_overtaken(own: PipelineState | None, stored: PipelineState | None) -> None:
+    if own is not None and own != stored:
+        raise PipelineError(
+            f"another run changed source or as-of date while this one was at work (from {own} to "
+            f"{stored}): run again when no other run is at work"
+        )
 
 
 def _enter(
@@ -210,6 +217,14 @@ def _enter(
         "source_id = excluded.source_id, as_of = excluded.as_of, "
         "generation = excluded.generation, rebuilt_by = excluded.rebuilt_by, updated_at = now()",
         [state.source_id, state.as_of, state.generation, run_id],
+    )
+    connection.execute(
+        "delete from quality.run_states where entered_at < now() - %s::interval", [_RUNS_KEPT]
+    )
+    connection.execute(
+        "insert into quality.run_states (run_id, source_id, as_of, generation) "
+        "values (%s, %s, %s, %s) on conflict do nothing",
+        [run_id, state.source_id, state.as_of, state.generation],
     )
     return Transition(state, message is not None, message)
 

@@ -93,22 +93,42 @@ def test_a_date_that_not_all_streams_have_reached_is_not_handed_on(database: Dat
     assert landed_state(database) == second
 
 
-def test_a_run_keeps_the_as_of_date_of_its_landing(database: Database) -> None:
-    state = enter_streams(database, 1, "run-1")
+def test_a_run_keeps_the_as_of_date_with_which_it_began(database: Database) -> None:
     assert landed_as_of(database, "run-1") is None
-    note_landed(database, stream="users", state=state, run_id="run-1")
+    enter_streams(database, 1, "run-1")
     assert landed_as_of(database, "run-1") == date(2024, 1, 1)
-    assert landed_as_of(database, "run-2") is None
     enter_streams(database, 2, "run-2")
-    assert landed_as_of(database, "run-1") is None  # another run has changed it
+    assert landed_as_of(database, "run-1") == date(2024, 1, 1)
 
 
-def test_a_run_whose_as_of_date_another_changed_fails_instead_of_rebuilding(
-    database: Database,
+OTHERS = {
+    "an earlier date": {"day": 5},
+    "a later date": {"day": 20},
+    "another source": {"source": "file:b"},
+    "a full refresh": {"full_refresh": True},
+}
+
+
+@pytest.mark.parametrize("lands_too", [True, False], ids=["and lands", "and lands nothing yet"])
+@pytest.mark.parametrize("other", OTHERS)
+def test_a_run_whose_state_another_changed_between_two_syncs_fails_at_once(
+    database: Database, other: str, lands_too: bool
 ) -> None:
-    state = enter_streams(database, 1, "run-1")
-    note_landed(database, stream="users", state=state, run_id="run-1")
-    enter_streams(database, 31, "run-2")
-    with pytest.raises(PipelineError, match="another run changed"):
-        enter_streams(database, 1, "run-1")
-    assert read_state(database).as_of == date(2024, 1, 31)
+    def start(run: str, source: str = "file:a", day: int = 10, **options: bool) -> PipelineState:
+        streams = ["users", "orders"]
+        as_of = date(2024, 1, day)
+        return begin(
+            database, source_id=source, as_of=as_of, run_id=run, streams=streams, **options
+        ).state
+
+    note_landed(database, stream="users", state=start("run-1"), run_id="run-1")
+    state = start("run-2", **OTHERS[other])
+    for stream in ("users", "orders") if lands_too else ():
+        note_landed(database, stream=stream, state=state, run_id="run-2")
+
+    with pytest.raises(PipelineError, match="another run changed source or as-of date"):
+        start("run-1")
+    with pytest.raises(PipelineError, match="another run changed source or as-of date"):
+        landed_state(database, "run-1")
+    assert read_state(database) == state, "the run that was refused has changed the state"
+    assert start("run-2", **OTHERS[other]) == state

@@ -7,7 +7,7 @@ and discount rate as defaults. The rules for source and as-of date are in `gener
 from datetime import date, timedelta
 
 import dagster as dg
-from pydantic import Field
+from pydantic import Field, PrivateAttr
 
 from retail_pipeline.errors import PipelineError
 from retail_pipeline.generation import landed_state
@@ -41,6 +41,12 @@ class RunWindow(dg.ConfigurableResource):
     )
     full_refresh: bool = Field(default=False, description="Rebuild every layer from the source.")
 
+    _run_id: str | None = PrivateAttr(default=None)
+
+    def setup_for_execution(self, context: dg.InitResourceContext) -> None:
+        """Remember the run, whose state no other run may change."""
+        self._run_id = context.run_id
+
     @property
     def default_horizon_days(self) -> int:
         """The horizon of a run whose configuration sets none (`RETAIL_HORIZON_DAYS`)."""
@@ -60,10 +66,10 @@ class RunWindow(dg.ConfigurableResource):
         Only syncs use the environment's date (`RETAIL_AS_OF`).
 
         Raises:
-            PipelineError: Nothing was ingested, a stream lags behind the others, or the run's
-                configuration sets another date.
+            PipelineError: Nothing was ingested, a stream lags behind the others, the run's
+                configuration sets another date, or another run has changed the state.
         """
-        landed = landed_state(database).as_of
+        landed = landed_state(database, self._run_id).as_of
         if self.as_of is None:
             return landed
         given = parse_as_of(self.as_of, "as_of")

@@ -18,6 +18,7 @@ _UNCOUNTED = (
     "file_losses",
     "landed_streams",
     "migrations",
+    "run_states",
     "source_state",
     "sync_jobs",
     "sync_states",
