@@ -6,7 +6,7 @@ BY_HASH = install --quiet --disable-pip-version-check --no-deps --only-binary :a
 export DBT_SEND_ANONYMOUS_USAGE_STATS = false
 export DAGSTER_DISABLE_TELEMETRY = true
 .DEFAULT_GOAL := run
-.PHONY: run test dev bench lint coverage docs sbom audit clean
+.PHONY: run test dev dashboards bench lint coverage docs sbom audit clean
 
 run: .venv
 	@.venv/bin/retail-pipeline run
@@ -16,6 +16,10 @@ test: .venv
 
 dev: .venv
 	@.venv/bin/retail-pipeline dev
+
+# Superset with the dashboards; the first time it is installed in an environment of its own.
+dashboards: .venv
+	@.venv/bin/retail-pipeline bi up
 
 bench: .venv
 	@.venv/bin/retail-pipeline bench

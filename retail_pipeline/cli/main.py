@@ -15,6 +15,7 @@ import typer
 from retail_pipeline.cli import (
     airbyte,
     bench,
+    bi,
     check,
     customer,
     database,
@@ -84,6 +85,7 @@ app.command("psql", context_settings=_ARGUMENTS_OF_ANOTHER)(database.psql)
 app.command("dbt-env")(database.dbt_env)
 app.add_typer(airbyte.app, name="airbyte")
 app.add_typer(services.api, name="api")
+app.add_typer(bi.app, name="bi")
 app.add_typer(database.app, name="db")
 app.add_typer(model.app, name="model")
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
+from retail_pipeline.bi.superset import Superset
 from retail_pipeline.cli.instance import dagster_environment, open_instance
 from retail_pipeline.cli.terminal import confirm
 from retail_pipeline.errors import PipelineError, UsageError
@@ -40,7 +41,18 @@ api = typer.Typer(help="Serve the bundled retail API.", no_args_is_help=True)
 UI_PORT = 3000
 _CODE_LOCATION = ["dagster", "api", "grpc"]
 _STATE = (
-    *("postgres", "dagster", "figures", "report", "dbt", "logs", "pgpass", "api", "alerts"),
+    *(
+        "postgres",
+        "dagster",
+        "figures",
+        "report",
+        "dbt",
+        "logs",
+        "pgpass",
+        "api",
+        "superset",
+        "alerts",
+    ),
     "suppression.key",
 )
 """State under RETAIL_HOME; only earlier versions wrote `alerts`. The key is that of the suppression
@@ -84,6 +96,7 @@ def reset(yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] 
             f"Permanently remove the database and all other state under {settings.home}?",
             "reset permanently removes the database and all other state: confirm with --yes",
         )
+    Superset(settings.home / "superset").stop()
     embedded_server(settings).remove()
     for name in _STATE:
         remove(settings.home / name)
