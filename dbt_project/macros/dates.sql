@@ -30,6 +30,12 @@
 {%- endmacro %}
 
 
+{#- The first day of the month after a date's. -#}
+{% macro next_month(date) -%}
+    cast({{ month_start(date) }} + interval '1 month' as date)
+{%- endmacro %}
+
+
 {#- The day on which a transaction became known: the later of the days on which it happened and was recorded.
     A line counts for as-of date D if this day is before D. -#}
 {% macro known_date(transacted_at, recorded_at) -%}

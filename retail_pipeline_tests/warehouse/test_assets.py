@@ -163,7 +163,7 @@ def test_a_failing_test_stops_what_is_downstream_and_says_why(
             transaction("T2", "K1", AT, [line(1)], currency="EUR"),
         ],
     )
-    database.execute("create type staging.stg_retail__products as (in_the_way integer)")
+    database.execute("create type staging.stg_retail__users as (in_the_way integer)")
     result = _run(database, home)
     assert not result.success
     made = {e.asset_key.path[-1] for e in result.asset_materializations_for_node("dbt_build")}
@@ -177,5 +177,5 @@ def test_a_failing_test_stops_what_is_downstream_and_says_why(
     assert "test money_is_in_one_currency of warehouse.fct_transaction_items" in words.description
     assert "cannot be added" in words.description
     (name,) = words.metadata[FAILED_ASSETS].value
-    assert name == "staging/stg_retail__products"
+    assert name == "staging/stg_retail__users"
     assert "already exists" in words.metadata[FAILED_ASSETS].value[name]

@@ -22,11 +22,13 @@ items_by_transaction as (
 
     select
         transaction_id,
+        min(line_number) as first_line_number,
         count(*) as lines,
         count(*) filter (where unit_price >= 0) as priced_lines,
         coalesce(sum(unit_price) filter (where unit_price >= 0), 0) as unit_prices,
         coalesce(sum(quantity), 0) as quantity,
-        sum(net_amount) as net_amount
+        sum(net_amount) as net_amount,
+        sum(net_amount - cost_amount) as margin_amount
     from items
     group by transaction_id
 
@@ -47,11 +49,13 @@ counted as (
         transactions.channel,
 
         ---------- numerics
+        items_by_transaction.first_line_number,
         items_by_transaction.lines,
         items_by_transaction.priced_lines,
         items_by_transaction.unit_prices,
         items_by_transaction.quantity,
         items_by_transaction.net_amount,
+        items_by_transaction.margin_amount,
         extract(hour from {{ local_time('transactions.transacted_at') }})
         + extract(minute from {{ local_time('transactions.transacted_at') }}) / 60 as hour_of_day,
 

@@ -73,25 +73,49 @@ activity as (
 
 ),
 
+complete_months as (
+
+    select distinct month_start_date as month_start
+    from {{ ref('dim_dates') }}
+    where is_complete_month
+
+),
+
+months as (
+
+    select
+        cohort_months.*,
+        cast(
+            cohort_months.cohort_month + cohort_months.months_since * interval '1 month' as date
+        ) as month_start
+    from cohort_months
+
+),
+
 final as (
 
     select
 
         ---------- ids
-        cohort_months.cohort_month,
-        cohort_months.months_since,
+        months.cohort_month,
+        months.months_since,
 
         ---------- numerics
-        cast(cohort_months.cohort_customers as integer) as cohort_customers,
+        cast(months.cohort_customers as integer) as cohort_customers,
         cast(coalesce(activity.active_customers, 0) as integer) as active_customers,
         coalesce(activity.active_customers, 0)
-        / cast(cohort_months.cohort_customers as double precision) as retention_rate,
-        coalesce(activity.net_amount, 0) as net_amount
+        / cast(months.cohort_customers as double precision) as retention_rate,
+        coalesce(activity.net_amount, 0) as net_amount,
 
-    from cohort_months
+        ---------- calendar
+        months.month_start,
+        complete_months.month_start is not null as is_complete_month
+
+    from months
     left join activity
-        on cohort_months.cohort_month = activity.cohort_month
-        and cohort_months.months_since = activity.months_since
+        on months.cohort_month = activity.cohort_month
+        and months.months_since = activity.months_since
+    left join complete_months on months.month_start = complete_months.month_start
 
 )
 

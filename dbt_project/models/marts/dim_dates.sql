@@ -19,7 +19,9 @@ bounds as (
 
 days as (
 
-    select cast(date_day as date) as date_day
+    select
+        cast(date_day as date) as date_day,
+        bounds.last_day
     from bounds
     cross join lateral generate_series(
         cast(bounds.first_day as timestamp), cast(bounds.last_day as timestamp), interval '1 day'
@@ -44,7 +46,8 @@ final as (
         cast(extract(isodow from date_day) as integer) as iso_day_of_week,
 
         ---------- booleans
-        extract(isodow from date_day) > 5 as is_weekend
+        extract(isodow from date_day) > 5 as is_weekend,
+        {{ next_month('date_day') }} - 1 <= last_day as is_complete_month
 
     from days
 

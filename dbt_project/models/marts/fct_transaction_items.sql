@@ -30,6 +30,12 @@ non_product_codes as (
 
 ),
 
+costs as (
+
+    select * from {{ ref('product_costs') }}
+
+),
+
 marked_items as (
 
     select
@@ -68,6 +74,7 @@ final as (
             else items.discount_amount
         end as discount_amount,
         items.net_amount,
+        items.quantity * costs.cost as cost_amount,
 
         ---------- booleans
         coalesce(transactions.exclusion_reason, items.line_exclusion_reason) is not null
@@ -85,6 +92,11 @@ final as (
 
     from marked_items as items
     inner join transactions on items.transaction_id = transactions.transaction_id
+    left join costs
+        on items.product_id = costs.product_id
+        and coalesce({{ business_date('transactions.transacted_at') }} >= costs.sold_from, true)
+        and coalesce({{ business_date('transactions.transacted_at') }} < costs.sold_until, true)
+        and coalesce(upper(trim(costs.currency)) = transactions.currency, true)
 
 )
 

@@ -39,7 +39,7 @@ items_by_transaction as (
 
 ),
 
-final as (
+summed as (
 
     select
 
@@ -78,6 +78,59 @@ final as (
     from transactions
     left join items_by_transaction
         on transactions.transaction_id = items_by_transaction.transaction_id
+
+),
+
+numbered as (
+
+    select
+        *,
+        case
+            when transaction_type = 'sale' and not is_excluded and customer_id is not null
+                then row_number() over (
+                        partition by customer_id, transaction_type, is_excluded
+                        order by transacted_at, transaction_id
+                    )
+        end as order_number
+    from summed
+
+),
+
+final as (
+
+    select
+
+        ---------- ids
+        transaction_id,
+        customer_id,
+
+        ---------- text
+        transaction_type,
+        currency,
+        country,
+        channel,
+
+        ---------- numerics
+        line_count,
+        quantity,
+        gross_amount,
+        discount_amount,
+        net_amount,
+        excluded_net_amount,
+        cast(order_number as integer) as order_number,
+
+        ---------- booleans
+        order_number = 1 as is_first_order,
+        is_excluded,
+        exclusion_reason,
+
+        ---------- timestamps
+        transacted_at,
+        transaction_date,
+        recorded_at,
+        updated_at
+
+    from numbered
 
 )
 

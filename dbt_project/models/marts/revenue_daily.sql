@@ -55,7 +55,10 @@ final as (
         cast(coalesce(transactions_by_day.customers, 0) as integer) as customers,
 
         ---------- text
-        currencies.currency
+        currencies.currency,
+
+        ---------- calendar
+        dates.is_complete_month
 
     from dates
     cross join currencies

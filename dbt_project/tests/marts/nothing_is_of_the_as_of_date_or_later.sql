@@ -6,6 +6,9 @@
     'fct_returned_items': business_date('returned_at'),
     'dim_dates': 'date_day',
     'revenue_daily': 'date_day',
+    'sales_daily': 'date_day',
+    'product_daily': 'date_day',
+    'customer_months': 'month_start',
     'customer_day_entries': 'known_date',
     'cohort_retention': 'cohort_month',
 } %}
