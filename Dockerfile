@@ -38,6 +38,6 @@ ENV PATH=/opt/venv/bin:$PATH \
     MPLCONFIGDIR=/tmp/matplotlib \
     RETAIL_HOME=/var/lib/retail
 WORKDIR /srv/retail
-USER retail
+USER 10001
 VOLUME /var/lib/retail
 CMD ["retail-pipeline", "--help"]

@@ -80,7 +80,7 @@ def test_every_service_is_confined_and_watched() -> None:
         assert "privileged" not in service, name
     published = {name: each["ports"] for name, each in services().items() if "ports" in each}
     assert published == {"webserver": ["127.0.0.1:3000:3000"]}
-    assert "\nUSER retail\n" in DOCKERFILE.read_text()
+    assert "\nUSER 10001\n" in DOCKERFILE.read_text()
 
 
 def test_no_secret_is_in_the_file_or_can_get_into_the_image() -> None:
@@ -111,6 +111,42 @@ def test_a_service_is_given_only_the_secrets_that_it_needs() -> None:
         )
 
 
+def make_secrets(folder: Path) -> subprocess.CompletedProcess[str]:
+    (folder / "deploy").mkdir(exist_ok=True)
+    return _run(shutil.copy(PROJECT_ROOT / "deploy" / "make-secrets", folder / "deploy"))
+
+
+def test_secrets_are_made_once_for_their_readers_only(tmp_path: Path) -> None:
+    def seen() -> dict[str, tuple[str, int, int]]:
+        files = (tmp_path / "secrets").iterdir()
+        return {
+            file.name: (file.read_text(), file.stat().st_mode & 0o777, file.stat().st_uid)
+            for file in files
+        }
+
+    assert make_secrets(tmp_path).returncode == 0
+    assert sorted(seen()) == sorted(yaml.safe_load(COMPOSE.read_text())["secrets"])
+    assert (tmp_path / "secrets").stat().st_mode & 0o777 == 0o700
+    texts = [text for text, _, _ in seen().values()]
+    assert len(set(texts)) == len(texts)
+    assert min(len(text) for text in texts) >= 48
+    if os.geteuid() == 0:
+        readers = {name: user for name, (_, mode, user) in seen().items() if mode == 0o400}
+        assert readers == {
+            **dict.fromkeys(("database_url", "api_key", "suppression_key"), 10001),
+            **dict.fromkeys(("postgres_password", "owner_password"), 999),
+        }
+    first = seen()
+    assert make_secrets(tmp_path).returncode == 0
+    assert seen() == first
+
+    (tmp_path / "secrets" / "owner_password").unlink()  # as before there was one
+    refused = make_secrets(tmp_path)
+    assert refused.returncode == 1
+    assert "an earlier version: docs/operations.md" in refused.stderr
+    assert "owner_password" not in seen()
+
+
 def test_the_code_location_and_the_bundled_api_outlive_each_others_restarts() -> None:
     modes = {name: each.get("network_mode") for name, each in services().items()}
     assert modes["code-location"] == modes["retail-api"] == "service:network"
@@ -128,11 +164,10 @@ class Host:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        for volume, user in (("home", 10001), ("postgres", 999), ("ready", 0), ("deploy", 0)):
+        for volume, user in (("home", 10001), ("postgres", 999), ("ready", 0)):
             (folder / volume).mkdir()
             os.chown(folder / volume, user, user)
-        script = shutil.copy(PROJECT_ROOT / "deploy" / "make-secrets", folder / "deploy")
-        subprocess.run([script], check=True)
+        make_secrets(folder)
         (folder / "hosts").write_text("127.0.0.1 localhost postgres code-location\n")
         (folder / "passwd").write_text("postgres:x:999:999::/:\nretail:x:10001:10001::/:\n")
         prepare_manifest()
