@@ -238,7 +238,7 @@ def _program(name: str) -> str:
         beside.append(binaries())
     program = shutil.which(name, path=os.pathsep.join(map(str, beside))) or shutil.which(name)
     if program is None:
-        raise UsageError(f"the program {name!r} was not found")
+        raise UsageError(f"the program {name!r} was not found here or on PATH: install it")
     return program
 
 
