@@ -48,8 +48,11 @@ def execute(
         UsageError: The selection is invalid or empty, or the window or the source needs assets
             outside of it.
     """
+    from retail_pipeline.retail_api import source_id
+
     started = time.monotonic()
     with console.status("starting …"):
+        window = {**window, "source": source_id(settings.source)}
         definitions = _prepare(settings)
         selected = _selected(definitions, select)
         reads_source = _DBT if isinstance(settings.source, TablesSource) else _LANDING
@@ -139,6 +142,7 @@ def _run_job(
     started: float,
 ) -> RunProgress:
     from retail_pipeline.dagster_support.dead_runs import held_by_this_process
+    from retail_pipeline.dagster_support.local_run import execute_here
 
     run_id, job = str(uuid.uuid4()), definitions.resolve_job_def(JOB)
     progress = RunProgress(console, len(list(selected or job.asset_layer.executable_asset_keys)))
@@ -150,16 +154,11 @@ def _run_job(
     ):
         instance.add_event_listener(run_id, progress.on_entry)
         progress.seconds["set-up"] = time.monotonic() - started
-        result = job.execute_in_process(
-            run_config={
-                "resources": {"run_window": {"config": window}},
-                "loggers": {"console": {"config": {"log_level": "WARNING"}}},
-            },
-            instance=instance,
-            run_id=run_id,
-            asset_selection=selected,
-            raise_on_error=False,
-        )
-    if not result.success and not progress.failures:
+        run_config = {
+            "resources": {"run_window": {"config": window}},
+            "loggers": {"console": {"config": {"log_level": "WARNING"}}},
+        }
+        succeeded = execute_here(job, instance, run_id, run_config, selected)
+    if not succeeded and not progress.failures:
         progress.failures.append(PipelineError("the run failed and gave no reason"))
     return progress

@@ -40,6 +40,11 @@ class RunWindow(dg.ConfigurableResource):
         description=_DISCOUNT_RATE,
     )
     full_refresh: bool = Field(default=False, description="Rebuild every layer from the source.")
+    source: str | None = Field(
+        default=None,
+        description="The id of the source that this run is for; with another one it fails. Runs "
+        "of the command line have it, so that they are executed again on their own source only.",
+    )
 
     _run_id: str | None = PrivateAttr(default=None)
 
@@ -52,11 +57,20 @@ class RunWindow(dg.ConfigurableResource):
         """The horizon of a run whose configuration sets none (`RETAIL_HORIZON_DAYS`)."""
         return int(type(self).model_fields["horizon_days"].default)
 
+    def check_source(self, source_id: str) -> None:
+        """Raise a PipelineError if the run is for another source than this one."""
+        if self.source not in (None, source_id):
+            raise PipelineError(
+                f"this run is for the source {self.source}, but here it would use {source_id}: "
+                "start the UI with the RETAIL_SOURCE of the run, or launch the job anew"
+            )
+
     def landed(self, database: Database) -> tuple[date, int]:
         """Return the as-of date of the landed data and the run's horizon in days.
 
         Raises:
-            PipelineError: Nothing was ingested, or the run's configuration sets another date.
+            PipelineError: Nothing was ingested, or the run's configuration sets another date or
+                source.
         """
         return self.landed_as_of(database), self.horizon_days
 
@@ -67,9 +81,11 @@ class RunWindow(dg.ConfigurableResource):
 
         Raises:
             PipelineError: Nothing was ingested, a stream lags behind the others, the run's
-                configuration sets another date, or another run has changed the state.
+                configuration sets another date or source, or another run has changed the state.
         """
-        landed = landed_state(database, self._run_id).as_of
+        state = landed_state(database, self._run_id)
+        self.check_source(state.source_id)
+        landed = state.as_of
         if self.as_of is None:
             return landed
         given = parse_as_of(self.as_of, "as_of")

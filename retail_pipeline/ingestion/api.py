@@ -66,7 +66,8 @@ def open_api(
         The open API.
 
     Raises:
-        PipelineError: The API does not answer, or an Airbyte server cannot read this source.
+        PipelineError: The API does not answer, an Airbyte server cannot read this source, or the
+            run is for another source.
     """
     # A local import, because the simulator's libraries would slow down each load of the code.
     from retail_pipeline.retail_api import default_as_of, serving, source_id
@@ -74,6 +75,8 @@ def open_api(
     source, on_server = settings.source, settings.airbyte.mode is AirbyteMode.SERVER
     if on_server and not isinstance(source, ApiSource):
         raise PipelineError(_NEEDS_ADDRESS)
+    own_id = source_id(source)
+    window.check_source(own_id)
     zone = settings.time_zone
     given = parse_as_of(window.as_of, "as_of", zone) if window.as_of else settings.as_of
     as_of = landed_as_of(database, run_id) or given or default_as_of(source, zone)
@@ -83,7 +86,7 @@ def open_api(
         totals = fetch_totals(folder, connection, source_values(settings, url, end))
         transition = begin(
             database,
-            source_id=source_id(source),
+            source_id=own_id,
             as_of=as_of,
             run_id=run_id,
             full_refresh=window.full_refresh,

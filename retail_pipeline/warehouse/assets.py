@@ -93,11 +93,13 @@ def _enter_tables(run_id: str, database: Database, settings: Settings, window: R
     source = settings.source
     if not isinstance(source, TablesSource):
         return
+    source_id = f"tables:{source.schema}"
+    window.check_source(source_id)
     zone = settings.time_zone
     given = parse_as_of(window.as_of, "as_of", zone) if window.as_of else settings.as_of
     begin(
         database,
-        source_id=f"tables:{source.schema}",
+        source_id=source_id,
         as_of=given or today(zone),
         run_id=run_id,
         full_refresh=window.full_refresh,

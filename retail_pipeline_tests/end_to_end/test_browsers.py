@@ -20,28 +20,31 @@ from websockets.sync.client import connect
 
 from retail_pipeline.postgres.server import _free_port
 from retail_pipeline.settings import PROJECT_ROOT
-from retail_pipeline_tests.end_to_end.test_services import PUBLIC_URL, Host
+from retail_pipeline_tests.end_to_end.local_ui import LocalUi
 
 MUTATION = 'mutation{setConcurrencyLimit(concurrencyKey:"planted",limit:3)}'
 READ = {"query": "{version}"}
 EVIL = "http://evil.example"
 BY_FORM = {"content-type": "text/plain", "sec-fetch-site": "cross-site", "origin": EVIL}
+KEY = "key-of-the-test"
+PUBLIC_URL = "https://dagster.example.org"
 PUBLIC_HOST = PUBLIC_URL.removeprefix("https://")
 
 
 @pytest.fixture(scope="module")
-def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Host]:
-    host = Host(tmp_path_factory.mktemp("host"))
+def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalUi]:
+    folder = tmp_path_factory.mktemp("host")
+    ui = LocalUi(folder, RETAIL_DAGSTER_URL=PUBLIC_URL, CODE_LOCATION_HOST="127.0.0.1")
     try:
-        with host.running("webserver", "retail-api"):
-            yield host
+        with ui.serving("webserver", port=ui.port):  # as in Compose; no code location is running
+            yield ui
     finally:
-        host.server.remove()
+        ui.server.remove()
 
 
 @pytest.fixture(scope="module")
-def ui(host: Host) -> Iterator[httpx.Client]:
-    with httpx.Client(base_url=f"http://127.0.0.1:{host.ports['3000']}", timeout=60) as client:
+def ui(host: LocalUi) -> Iterator[httpx.Client]:
+    with httpx.Client(base_url=f"http://127.0.0.1:{host.port}", timeout=60) as client:
         yield client
 
 
@@ -66,12 +69,14 @@ def test_a_query_of_a_foreign_page_is_refused(
     assert (answer.status_code, "version" in answer.text) == (status, False)
 
 
-def test_the_bundled_api_is_closed_to_pages_that_know_its_key(host: Host) -> None:
-    key = {"authorization": "Bearer key-of-the-test"}
-    with httpx.Client(base_url=f"http://127.0.0.1:{host.ports['8080']}", headers=key) as api:
-        assert api.get("/v1/users", params={"limit": 1}).is_success
-        assert api.get("/v1/users", headers={"host": "evil.example"}).status_code == 400
-        assert api.get("/v1/users", headers={"origin": EVIL}).status_code == 403
+def test_the_bundled_api_is_closed_to_pages_that_know_its_key(host: LocalUi) -> None:
+    host.environment["RETAIL_API_KEY"] = KEY
+    port, source = _free_port(0), "simulator:?customers=20&seed=1"
+    address = f"http://127.0.0.1:{port}/v1/users"
+    with host.serving("api", "serve", "--source", source, port=port):
+        for headers, status in ({}, 200), ({"host": "evil.example"}, 400), ({"origin": EVIL}, 403):
+            sent = {"authorization": f"Bearer {KEY}", **headers}
+            assert httpx.get(address, headers=sent, timeout=60).status_code == status
 
 
 @pytest.mark.parametrize("method", ["GET", "POST"])
@@ -108,8 +113,8 @@ def test_links_own_pages_and_programs_are_answered(ui: httpx.Client) -> None:
     assert ui.post("/graphql", json=READ).is_success
 
 
-def test_a_websocket_of_a_foreign_page_is_refused(host: Host) -> None:
-    port = int(host.ports["3000"])
+def test_a_websocket_of_a_foreign_page_is_refused(host: LocalUi) -> None:
+    port = host.port
     own = f"http://127.0.0.1:{port}"
     assert _greeting(f"ws://127.0.0.1:{port}/graphql", port, origin=own)
     with pytest.raises(InvalidStatus, match="403"):
@@ -175,7 +180,7 @@ class Proxy:
 
 
 @pytest.fixture
-def proxy(host: Host, tmp_path: Path) -> Proxy:
+def proxy(host: LocalUi, tmp_path: Path) -> Proxy:
     if shutil.which("nginx") is None:
         pytest.skip("nginx is not installed (Debian: apt-get install nginx)")
     names = [
@@ -190,7 +195,7 @@ def proxy(host: Host, tmp_path: Path) -> Proxy:
     command = ["openssl", "passwd", "-apr1", "-stdin"]
     made = subprocess.run(command, input=b"word", check=True, capture_output=True)
     (tmp_path / "dagster.htpasswd").write_text(f"analyst:{made.stdout.decode()}")
-    return Proxy(tmp_path, host.ports["3000"])
+    return Proxy(tmp_path, str(host.port))
 
 
 def test_the_documented_proxy_asks_for_a_login_and_keeps_foreign_pages_out(proxy: Proxy) -> None:

@@ -421,3 +421,25 @@ def test_code_loads_in_a_fresh_interpreter_without_any_network() -> None:
         "assert 'airbyte_cdk' not in sys.modules\n"
     )
     subprocess.run([sys.executable, "-c", script], check=True, cwd=PROJECT_ROOT, env=os.environ)
+
+
+def test_a_run_for_another_source_changes_nothing_and_says_how_to_go_on(
+    database: Database,
+) -> None:
+    assert run(database, SIMULATOR).success
+    own, landed = read_state(database), database.read("transactional.users")
+    other = SIMULATOR.model_copy(update={"source": SimulatorSource(customers=50, seed=5)})
+    for settings, source in ((other, own.source_id), (SIMULATOR, "file:sha256:0123456789abcdef")):
+        result = run(database, settings, source=source, full_refresh=True)
+        reasons = [
+            each.step_failure_data.error.message for each in result.get_step_failure_events()
+        ]
+        assert len(reasons) == 3
+        assert all(f"for the source {source}" in each for each in reasons)
+        assert all("RETAIL_SOURCE of the run" in each for each in reasons)
+    assert read_state(database) == own
+    assert database.read("transactional.users").equals(landed)
+    assert RunWindow(source=own.source_id).landed_as_of(database) == own.as_of
+    with pytest.raises(PipelineError, match="for the source tables:shop, but here it would use"):
+        RunWindow(source="tables:shop").landed_as_of(database)
+    assert run(database, SIMULATOR, source=own.source_id).success
