@@ -28,6 +28,7 @@ from retail_pipeline.cli import (
     services,
     status,
 )
+from retail_pipeline.cli.terminal import use_encoding_of_terminal
 from retail_pipeline.errors import PipelineError, StoppedError, UsageError
 
 FAILED = 1
@@ -92,6 +93,7 @@ app.add_typer(model.app, name="model")
 
 def main() -> None:
     """Run the command line and exit with its code."""
+    use_encoding_of_terminal()
     os.environ.setdefault("DBT_SEND_ANONYMOUS_USAGE_STATS", "false")
     os.environ.setdefault("DAGSTER_DISABLE_TELEMETRY", "true")
     own, debug = _without_debug(sys.argv[1:])

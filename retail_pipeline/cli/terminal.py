@@ -3,12 +3,15 @@
 Text for people is printed with a console of `open_console`, JSON with `print_json`.
 """
 
+import codecs
 import json
+import locale
 import os
 import signal
 import sys
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from io import TextIOWrapper
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -20,6 +23,20 @@ from rich.table import Table
 
 from retail_pipeline.errors import UsageError
 from retail_pipeline.files import private_folder, usable_file
+
+_PLAIN = str.maketrans(
+    {
+        "✓": "+",
+        "✗": "x",
+        "·": "-",
+        "─": "-",
+        "…": "...",
+        "÷": "/",
+        "£": "GBP ",
+        "€": "EUR ",
+    }
+)
+"""What is printed where a terminal's encoding lacks a symbol; for others it is a question mark."""
 
 _WIDTH_WITHOUT_TERMINAL = 120
 _WIDEST = 1_000
@@ -34,6 +51,28 @@ class _Console(Console):
         self.quiet = True
         with Path(os.devnull).open("w") as nowhere:
             os.dup2(nowhere.fileno(), self.file.fileno())
+
+
+def use_encoding_of_terminal() -> None:
+    """Let no symbol fail in a terminal that is not UTF-8; files are read and written as UTF-8.
+
+    In another locale the process is replaced by one in Python's UTF-8 mode, as are its children.
+    """
+    encoding = sys.stdout.encoding
+    if not sys.flags.utf8_mode and codecs.lookup(locale.getencoding()).name != "utf-8":
+        os.environ |= {"PYTHONUTF8": "1", "PYTHONIOENCODING": f"{encoding}:replace"}
+        arguments = ["-m", "retail_pipeline.cli", *sys.argv[1:]]
+        os.execv(sys.executable, [sys.executable, *arguments])
+    codecs.register_error("plain", _plain)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="plain")
+
+
+def _plain(error: UnicodeError) -> tuple[str, int]:
+    assert isinstance(error, UnicodeEncodeError)
+    text = error.object[error.start : error.end].translate(_PLAIN)
+    return "".join(each if each.isascii() else "?" for each in text), error.end
 
 
 def open_console(file: TextIO | None = None) -> Console:
@@ -121,9 +160,11 @@ def quiet_output(log: Path, *, to_stderr: bool = False) -> Iterator[TextIO]:
     sys.stdout.flush()
     sys.stderr.flush()
     terminals = os.dup(1), os.dup(2)
+    out = sys.stderr if to_stderr else sys.stdout
+    descriptor = os.dup(2 if to_stderr else 1)
     with (
-        usable_file(log).open("w") as file,
-        os.fdopen(os.dup(2 if to_stderr else 1), "w") as terminal,
+        usable_file(log).open("w", encoding="utf-8") as file,
+        os.fdopen(descriptor, "w", encoding=out.encoding, errors=out.errors) as terminal,
     ):
         os.dup2(file.fileno(), 1)
         os.dup2(file.fileno(), 2)

@@ -50,6 +50,7 @@ class Cli:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
+            errors="replace",  # some tests have a terminal that is not UTF-8
         )
 
     def run(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:

@@ -1,0 +1,27 @@
+"""A terminal that is not UTF-8 shows what it can, and no command fails by a symbol."""
+
+from pathlib import Path
+
+import pytest
+
+from retail_pipeline_tests.cli.command import DONE, Cli
+
+TERMINALS = {
+    "C": {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"},
+    "ascii": {"PYTHONIOENCODING": "ascii"},
+    "latin-1": {"PYTHONIOENCODING": "latin-1"},
+    "C and cp1252": {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONIOENCODING": "cp1252"},
+}
+
+
+@pytest.mark.parametrize("terminal", TERMINALS)
+def test_symbols_and_names_do_not_fail(tmp_path: Path, terminal: str) -> None:
+    file = tmp_path / "ümläut … ✓ 日.csv"
+    file.write_text("customer_id,ts,amount\nä日,2011-01-01,5\nö,2011-01-05,7\n", encoding="utf-8")
+    cli = Cli({"RETAIL_HOME": str(tmp_path / "ö"), **TERMINALS[terminal]})
+    ran = [cli.run("check", str(file)), cli.run("doctor", "--port", "0")]
+    for done in ran:
+        assert "Unicode" not in done.stderr, done.stderr
+    assert ran[0].returncode == DONE, ran[0].stderr
+    marks = {line[0] for line in ran[1].stdout.splitlines()}
+    assert marks <= set("+!x"), ran[1].stdout
