@@ -1,5 +1,9 @@
 """A terminal that is not UTF-8 shows what it can, and no command fails by a symbol."""
 
+import os
+import pty
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -25,3 +29,23 @@ def test_symbols_and_names_do_not_fail(tmp_path: Path, terminal: str) -> None:
     assert ran[0].returncode == DONE, ran[0].stderr
     marks = {line[0] for line in ran[1].stdout.splitlines()}
     assert marks <= set("+!x"), ran[1].stdout
+
+
+@pytest.mark.parametrize(("answer", "code", "stays"), [("n", 1, True), ("y", DONE, False)])
+def test_reset_asks_on_a_terminal(tmp_path: Path, answer: str, code: int, stays: bool) -> None:
+    (tmp_path / "figures").mkdir()
+    ours, theirs = pty.openpty()
+    os.write(ours, f"{answer}\n".encode())
+    done = subprocess.run(
+        [sys.executable, "-m", "retail_pipeline.cli", "reset"],
+        env={**os.environ, "RETAIL_HOME": str(tmp_path)},
+        stdin=theirs,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    os.close(theirs)
+    os.close(ours)
+    assert f"all other state under {tmp_path}?" in done.stdout + done.stderr
+    assert (done.returncode, (tmp_path / "figures").exists()) == (code, stays)
