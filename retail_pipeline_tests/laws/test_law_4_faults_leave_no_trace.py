@@ -2,8 +2,9 @@
 
 Each case starts from a copy of one state, disturbs a run with an as-of date a month later, and runs
 again. A case takes two runs, so only one is tried by default, a kill of a first run.
-RETAIL_TEST_FAULTS=all tries five restarts of PostgreSQL, ten kills, a full disk and a worker killed
-as for lack of memory; RETAIL_TEST_FAULTS_SEED chooses other moments.
+RETAIL_TEST_FAULTS=all tries five restarts of PostgreSQL, ten kills, a full disk, a worker killed as
+for lack of memory, and each damage of each file of the state; `.ci/faults` prints a line for each.
+RETAIL_TEST_FAULTS_SEED chooses other moments.
 """
 
 import logging
@@ -23,6 +24,7 @@ import pytest
 
 from retail_pipeline.postgres.server import EmbeddedServer
 from retail_pipeline_tests.cli.command import DONE, Cli
+from retail_pipeline_tests.damages import DAMAGES, damage
 
 _LOG = logging.getLogger(__name__)
 
@@ -40,6 +42,14 @@ EVERYTHING = ("run", "--source", SOURCE, "--horizon-days", "60")
 RUN = (*EVERYTHING, "--select", TABLES)
 BEFORE, AFTER = ("2024-06-01", "2024-07-01") if ALL else ("2023-08-01", "2023-09-01")
 PATIENCE_SECONDS = 300
+
+STATE = (
+    *("dagster", "dagster/dagster.yaml", "dagster/storage", "dagster/at_work"),
+    *("dagster/at_work/7ab1.lock", "dbt", "dbt/target", "dbt/target/partial_parse.msgpack"),
+    *("dbt/target/manifest.json", "dbt/target/run_results.json", "logs", "logs/run.log"),
+    *("logs/syncs", "postgres/start.lock", "postgres/server.log"),
+)
+"""Files and folders of the state that the next run makes again."""
 
 _SCHEMAS = ("transactional", "staging", "intermediate", "warehouse", "clv")
 _OF_THE_RUN = (
@@ -182,6 +192,15 @@ def test_the_process_killed_in_a_run(start: Start, tmp_path: Path, moment: float
 
         code, _ = disturbed(home, kill)
         _LOG.warning("kill at %s: exit %s", moment, code)
+        repair(home, start)
+
+
+@pytest.mark.skipif(not ALL, reason="a run for each; RETAIL_TEST_FAULTS=all")
+@pytest.mark.parametrize("way", DAMAGES)
+@pytest.mark.parametrize("name", STATE)
+def test_damaged_state_before_a_run(start: Start, tmp_path: Path, name: str, way: str) -> None:
+    with copied(start, tmp_path / "home") as home:
+        damage(home.folder / name, way)
         repair(home, start)
 
 
