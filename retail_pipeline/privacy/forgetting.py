@@ -20,7 +20,8 @@ from retail_pipeline.errors import PipelineError, UsageError
 from retail_pipeline.postgres import Database, open_database
 from retail_pipeline.postgres.open import embedded_server, sibling_url
 from retail_pipeline.postgres.scratch import drop_abandoned
-from retail_pipeline.privacy.mentions import redact_dagster, redact_files
+from retail_pipeline.privacy.artifacts import redact_files
+from retail_pipeline.privacy.mentions import redact_dagster
 from retail_pipeline.privacy.suppression import SuppressionKey
 from retail_pipeline.privacy.tables import (
     Removed,
@@ -98,18 +99,18 @@ def forget(
 
 
 def _suppress(database: Database, key: SuppressionKey, customer_id: str, dry_run: bool) -> None:
-    """Add the customer to the suppression list."""
+    """Add the customer to the suppression list, or only test its key."""
     with connected(database) as connection:
+        key.check_list(connection)
+        if dry_run:
+            return
         # Waits for committing syncs; a sync that is still reading will refuse to commit.
         connection.execute("lock table quality.source_state in exclusive mode")
-        key.check_list(connection)
         connection.execute(
             "insert into quality.suppressed_customers (customer_hash, key_id) values (%s, %s) "
             "on conflict do nothing",
             [key.digest(customer_id), key.id],
         )
-        if dry_run:
-            connection.rollback()
 
 
 def _dagster(database: Database) -> Database | None:
@@ -122,10 +123,10 @@ def _dagster(database: Database) -> Database | None:
 
 def _refuse_while_running(dagster: Database) -> None:
     with dagster.connect() as connection:
-        if connection.execute("select to_regclass('runs')").fetchone() == (None,):
+        if connection.execute("select to_regclass('public.runs')").fetchone() == (None,):
             return
         row = connection.execute(
-            "select run_id from runs where status in ('STARTING', 'STARTED', 'CANCELING')"
+            "select run_id from public.runs where status in ('STARTING', 'STARTED', 'CANCELING')"
         ).fetchone()
     if row is not None:
         raise PipelineError(
@@ -191,6 +192,9 @@ def _not_reached(settings: Settings, foreign: Sequence[Table]) -> list[str]:
         places.append(f"state and logs of the Airbyte server at {settings.airbyte.url}")
     if settings.alert_webhook or settings.alert_email:
         places.append("alerts that were sent")
+    unused = embedded_server(settings).folder / "data"
+    if settings.database_url is not None and unused.exists():
+        places.append(f"the embedded server's data in {unused}, while another server is set")
     own = os.environ.get("DAGSTER_HOME")
     if own and Path(own).absolute() != (settings.home / "dagster").absolute():
         places.append(f"Dagster's storage in {own}")

@@ -42,14 +42,14 @@ def test_no_byte_of_the_home_has_the_person(tmp_path: Path) -> None:
     settings = Settings(home=tmp_path / "home")
     with own_server(settings) as database:
         dagster = Database(dagster_environment(settings)["DAGSTER_POSTGRES_URL"])
-        dagster.execute("create table event_logs (id int, event text)")
+        dagster.execute("create table public.event_logs (id int, event text)")
         for turn in range(3):
             land(database, "users", [{**USER, "user_id": f"K{turn}"}, OTHER][: 2 - (turn > 0)])
             database.execute("analyze transactional.users")
         moment = "2024-01-01T00:00:00Z"
         land(database, "transactions", [transaction("T-Zulu", "K0", moment, [line(12.0)])])
-        dagster.execute("insert into event_logs values (1, %s)", [f"K0: {USER['name']}"])
-        dagster.execute("analyze event_logs")
+        dagster.execute("insert into public.event_logs values (1, %s)", [f"K0: {USER['name']}"])
+        dagster.execute("analyze public.event_logs")
         database.execute("checkpoint")
         words = [str(USER[name]).encode() for name in ("name", "email", "phone")] + [b"T-Zulu"]
         found = files_with(settings.home, words)

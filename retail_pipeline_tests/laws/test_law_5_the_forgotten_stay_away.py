@@ -277,7 +277,7 @@ def test_the_next_call_finishes_an_interrupted_one(
     log.parent.mkdir(parents=True)
     log.write_text("refused: ada@quill.example")
     dagster = Database(sibling_url(database.url, f"{database.name}_dagster"))
-    written = [(database, "transactional.users"), (dagster, "event_logs")]
+    written = [(database, "transactional.users"), (dagster, "public.event_logs")]
     assert [b"ada@quill" in bytes_of(*each) for each in written] == [True, True]
 
     for held, table in written:

@@ -3,7 +3,9 @@
 import gzip
 import html
 import json
+import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from urllib.parse import quote, quote_plus
@@ -12,7 +14,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from retail_pipeline.privacy.mentions import Person, redact_files
+from retail_pipeline.privacy.artifacts import redact_files
+from retail_pipeline.privacy.mentions import Person
 
 LETTERS = st.text("abkZ09 .'\"&<+/\\\n@%-éßØğ漢😀", min_size=4, max_size=12)
 ENCODINGS: dict[str, Callable[[str], bytes]] = {
@@ -101,3 +104,32 @@ def test_a_report_keeps_its_images_and_a_document_its_numbers(tmp_path: Path) ->
         **{"customer_id": "[forgotten]", "rows": 17, "17": 17},
         "[forgotten]": f"{image} [forgotten]",
     }
+
+
+def test_a_database_of_superset_is_redacted_and_works_on(tmp_path: Path) -> None:
+    file = tmp_path / "superset.db"
+    with closing(sqlite3.connect(file)) as connection:
+        connection.execute('create table "the logs" (id integer primary key, sql text, value blob)')
+        rows = [
+            (1, "K17: Ada Quill", b"K17"),
+            (2, "others", b"\0" * 99 + b"Ada Quill"),
+            (3, "c", b""),
+        ]
+        connection.executemany('insert into "the logs" values (?, ?, ?)', rows)
+        connection.commit()
+    pattern = Person("K17", {"Ada Quill"}).pattern()
+    before = file.read_bytes()
+    for write in (False, True):
+        assert [each.mentions for each in redact_files(tmp_path, pattern, write=write)] == [2]
+        assert (file.read_bytes() == before) != write
+    assert b"Ada Quill" not in file.read_bytes()
+    with closing(sqlite3.connect(file)) as connection:
+        kept = connection.execute('select id, sql from "the logs"').fetchall()
+    assert kept == [(1, "[forgotten]: [forgotten]"), (3, "c")]
+
+
+def test_secrets_and_python_environments_are_not_searched(tmp_path: Path) -> None:
+    for name in ("pgpass", "superset/secret.key", "superset/venv/pyvenv.cfg", "superset/venv/a.so"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(b"17:\0 17")
+    assert list(redact_files(tmp_path, Person("17").pattern())) == []
