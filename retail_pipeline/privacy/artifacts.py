@@ -16,7 +16,7 @@ import sqlite3
 import stat
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from fnmatch import fnmatch
@@ -25,7 +25,7 @@ from typing import Final
 
 from retail_pipeline.privacy.mentions import redacted
 
-_SECRETS: Final = ("*.key", "credentials.json", "logins.json", "database.json", "*pgpass*")
+_SECRETS: Final = ("*.key", "credentials.json", "logins.json", "database.json", "pgpass")
 _UNSEARCHED: Final = (*_SECRETS, "dagster.yaml")
 """Files with passwords and settings, which name no customer but may contain such a number."""
 
@@ -180,6 +180,9 @@ def _files(folder: Path) -> Iterator[Path]:
         if "pyvenv.cfg" in names or "PG_VERSION" in names or place.endswith("postgres/data"):
             folders.clear()  # a Python environment, or the server's data
             continue
-        for name in names:
-            if not any(fnmatch(name, each) for each in _UNSEARCHED):
-                yield Path(place) / name
+        folders[:] = _searched(folders)
+        yield from (Path(place) / name for name in _searched(names))
+
+
+def _searched(names: Iterable[str]) -> list[str]:
+    return [name for name in names if not any(fnmatch(name, each) for each in _UNSEARCHED)]

@@ -129,7 +129,12 @@ def test_a_database_of_superset_is_redacted_and_works_on(tmp_path: Path) -> None
 
 
 def test_secrets_and_python_environments_are_not_searched(tmp_path: Path) -> None:
-    for name in ("pgpass", "superset/secret.key", "superset/venv/pyvenv.cfg", "superset/venv/a.so"):
+    for name in (
+        "pgpass/login",
+        "superset/secret.key",
+        "superset/venv/pyvenv.cfg",
+        "superset/venv/a.so",
+    ):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_bytes(b"17:\0 17")
     assert list(redact_files(tmp_path, Person("17").pattern())) == []
