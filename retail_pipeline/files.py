@@ -67,9 +67,15 @@ def usable_folder(path: Path, *, mode: int = 0o777) -> Path:
 
 
 def usable_file(path: Path) -> Path:
-    """Return the path of a file to be written; a folder or a broken link there is set aside."""
+    """Return the path of a file to be written; a folder or a broken link there is set aside.
+
+    A file that is closed to its owner is opened to them.
+    """
     if path.is_dir() or (path.is_symlink() and not path.exists()):
         set_aside(path)
+    elif path.exists() and not os.access(path, os.R_OK | os.W_OK):
+        with suppress(PermissionError):  # it belongs to another account
+            path.chmod(path.stat().st_mode | 0o600)
     return path
 
 

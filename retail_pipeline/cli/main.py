@@ -110,7 +110,10 @@ def _words(error: Exception) -> str:
     if isinstance(error, PipelineError):
         return str(error)
     if isinstance(error, OSError) and error.filename and error.strerror:
-        return f"{error.filename}: {error.strerror}; its permissions or its folder have to be set"
+        return (
+            f"{error.filename}: {error.strerror}: mend its permissions or its folder, or name "
+            "another folder for all state with RETAIL_HOME"
+        )
     if isinstance(error, OSError) and error.errno == errno.ENOSPC:
         return "no space is left on the disk: make room, then repeat the command"
     # Only the type of other errors: a driver's message may contain an address with password.

@@ -1,4 +1,4 @@
-"""A terminal that is not UTF-8 shows what it can, and no command fails by a symbol."""
+"""Odd terminals and homes: no symbol fails, destructive commands ask, errors name the path."""
 
 import os
 import pty
@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from retail_pipeline_tests.cli.command import DONE, Cli
+from retail_pipeline_tests.cli.command import DONE, FAILED, Cli
 
 TERMINALS = {
     "C": {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"},
@@ -49,3 +49,10 @@ def test_reset_asks_on_a_terminal(tmp_path: Path, answer: str, code: int, stays:
     os.close(ours)
     assert f"all other state under {tmp_path}?" in done.stdout + done.stderr
     assert (done.returncode, (tmp_path / "figures").exists()) == (code, stays)
+
+
+def test_a_home_that_cannot_be_written_is_one_message_with_its_path() -> None:
+    done = Cli({"RETAIL_HOME": "/proc/no-home"}).run("up")
+    assert done.returncode == FAILED
+    assert done.stderr.startswith("error: /proc/no-home")
+    assert "RETAIL_HOME" in done.stderr and done.stderr.count("\n") == 1
