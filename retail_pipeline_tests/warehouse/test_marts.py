@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 
 from retail_pipeline.postgres import Database
+from retail_pipeline.warehouse.project import read_manifest
 from retail_pipeline_tests.warehouse.dbt_process import DbtWorker
 from retail_pipeline_tests.warehouse.landing import land, line, transaction
 
@@ -200,6 +201,75 @@ def test_marts_of_analysts_are_those_of_pandas(
             assert row["is_complete_month"] == complete(day.replace(day=1), as_of), day
     for row in table(database, "cohort_retention", ["cohort_month", "months_since"]).values():
         assert row["is_complete_month"] == complete(row["month_start"], as_of)
+    assert metrics(database) == pytest.approx(expected_metrics(lines, as_of))
+
+
+def metrics(database: Database) -> dict[str, float]:
+    """Return each metric of dbt's semantic layer over the whole time."""
+    manifest = read_manifest()
+    measures = {
+        measure["name"]: (model["node_relation"], measure)
+        for model in manifest["semantic_models"].values()
+        for measure in model["measures"]
+    }
+    values, ratios = {}, {}
+    for metric in manifest["metrics"].values():
+        given = metric["type_params"]
+        if metric["type"] == "ratio":
+            ratios[metric["name"]] = given["numerator"]["name"], given["denominator"]["name"]
+            continue
+        relation, measure = measures[given["measure"]["name"]]
+        form = {"sum": "sum({})", "count_distinct": "count(distinct {})"}[measure["agg"]]
+        table = f"{relation['schema_name']}.{relation['alias']}"
+        found = database.query(f"select {form.format(measure['expr'])} as value from {table}")
+        values[metric["name"]] = float(found["value"].iloc[0])
+    return values | {name: values[one] / values[other] for name, (one, other) in ratios.items()}
+
+
+def expected_metrics(lines: pd.DataFrame, as_of: date) -> dict[str, float]:
+    numbers, rows = order_numbers(lines), months(lines, as_of)
+    number = lines["transaction_id"].map(numbers)
+    orders_of = lines.loc[number.notna()].groupby("customer_id")["transaction_id"].nunique()
+    statuses = pd.Series([(row["month_status"], row["is_complete_month"]) for row in rows.values()])
+    of = statuses.value_counts().to_dict()
+    retained, lapsed = of["retained", True], of["lapsed", True]
+    firsts = [row["cohort_month"] for row in rows.values() if row["month_status"] == "new"]
+    last = lines.loc[lines["customer_id"].notna(), "month_start"].max()
+    later = [m for m in sorted(set(lines["month_start"])) if m <= last and complete(m, as_of)]
+    cohorts = sum(month > first for first in firsts for month in later)
+    back = retained + of["reactivated", True]
+    orders = lines.loc[lines["is_sale"], "transaction_id"].nunique()
+    total = lines.sum(numeric_only=True)
+    return {
+        "net_revenue": total["net_amount"],
+        "sales": total["sales_amount"],
+        "gross_sales": total["gross_amount"],
+        "discounts": total["discount_amount"],
+        "returns": total["returns_amount"],
+        "units": total["quantity"],
+        "orders": orders,
+        "customers": len(orders_of),
+        "new_customers": len(firsts),
+        "new_revenue": lines.loc[number == 1, "net_amount"].sum(),
+        "repeat_revenue": lines.loc[number > 1, "net_amount"].sum(),
+        "retained_customers": retained,
+        "reactivated_customers": back - retained + of.get(("reactivated", False), 0),
+        "lapsed_customers": lapsed,
+        "margin": total["margin_amount"],
+        "costed_revenue": total["costed_net_amount"],
+        "customers_with_orders": len(orders_of),
+        "customers_with_repeat_orders": (orders_of > 1).sum(),
+        "customers_of_the_month_before": retained + lapsed,
+        "returning_cohort_customers": back,
+        "cohort_customers": cohorts,
+        "average_order_value": total["sales_amount"] / orders,
+        "return_rate": total["returns_amount"] / total["sales_amount"],
+        "discount_rate": total["discount_amount"] / total["gross_amount"],
+        "margin_rate": total["margin_amount"] / total["costed_net_amount"],
+        "repeat_rate": (orders_of > 1).sum() / len(orders_of),
+        "retention": back / cohorts,
+        "month_to_month_retention": retained / (retained + lapsed),
+    }
 
 
 def products(lines: pd.DataFrame, as_of: date) -> dict[Any, dict[str, Any]]:
