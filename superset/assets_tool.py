@@ -30,12 +30,13 @@ class RefusedError(Exception):
 def set_up(_: dict[str, Any]) -> dict[str, Any]:
     """Create or upgrade Superset's own database, and the roles that Superset brings."""
     from flask_migrate import upgrade
-    from superset import security_manager
+    from superset import db, security_manager
     from superset.extensions import appbuilder
 
     upgrade(directory=_migrations())
     appbuilder.add_permissions(update_perms=True)
     security_manager.sync_role_definitions()
+    db.session.commit()
     return {}
 
 

@@ -21,7 +21,7 @@ def superset(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Superset]:
     if not given:
         pytest.skip("Superset is not installed: RETAIL_TEST_SUPERSET=1 installs it (750 MB)")
     superset = Superset(tmp_path_factory.mktemp("home") / "superset")
-    superset.folder.mkdir()
+    superset.folder.mkdir(mode=0o700)
     if given != "1":
         (superset.folder / "venv").symlink_to(Path(given) / "venv")
     if not superset.is_installed:

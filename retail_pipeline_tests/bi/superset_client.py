@@ -1,5 +1,6 @@
-"""A user of Superset's REST API."""
+"""A user of Superset's pages and of its REST API."""
 
+import re
 from typing import Any
 
 import httpx
@@ -12,10 +13,12 @@ class SupersetUser:
 
     def __init__(self, superset: Superset, name: str) -> None:
         self._http = httpx.Client(base_url=str(superset.address()), timeout=60)
-        login = {"username": name, "password": superset.logins()[name], "provider": "db"}
-        answer = self._http.post("/api/v1/security/login", json=login).raise_for_status()
-        self._http.headers["Authorization"] = f"Bearer {answer.json()['access_token']}"
         self._http.headers["Referer"] = str(superset.address())
+        page = self.get("/login/").text
+        form = {"username": name, "password": superset.logins()[name]}
+        form["csrf_token"] = re.findall(r'name="csrf_token"[^>]*value="([^"]+)"', page)[0]
+        answer = self._http.post("/login/", data=form)
+        assert answer.status_code == 302, answer.text
         token = self.get("/api/v1/security/csrf_token/").json()["result"]
         self._http.headers["X-CSRFToken"] = token
 
