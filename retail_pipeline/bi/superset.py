@@ -169,7 +169,14 @@ class Superset:
             # The server inherits the lock: it is held exactly as long as a process of it lives.
             fcntl.flock(lock, fcntl.LOCK_EX)
             server = subprocess.Popen(
-                [*gunicorn, *workers, "--timeout", "120", "superset.app:create_app()"],
+                [
+                    *gunicorn,
+                    *workers,
+                    "--timeout",
+                    "120",
+                    "--no-control-socket",
+                    "superset.app:create_app()",
+                ],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
