@@ -1,6 +1,7 @@
 """The arguments of every process are visible to all accounts, so they contain no secret."""
 
 import json
+import re
 import subprocess
 import threading
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ import pytest
 from retail_pipeline.postgres import Database, Role
 from retail_pipeline.postgres.address import read
 from retail_pipeline.postgres.server import binaries
+from retail_pipeline.settings import PROJECT_ROOT
 from retail_pipeline_tests.cli.command import DONE, WRONG_USE, Cli
 
 
@@ -24,9 +26,9 @@ def arguments_of_processes() -> Iterator[set[bytes]]:
 
     def look() -> None:
         while not over.wait(0.002):
-            for file in Path("/proc").glob("[0-9]*/cmdline"):
-                with suppress(OSError):
-                    seen.add(file.read_bytes())
+            for folder in Path("/proc").iterdir():
+                with suppress(OSError):  # no process, or one that has ended
+                    seen.add((folder / "cmdline").read_bytes())
 
     thread = threading.Thread(target=look)
     thread.start()
@@ -104,3 +106,22 @@ def test_psql_has_the_rights_of_its_role(cli: Cli) -> None:
     assert refused.returncode != DONE and "permission denied" in refused.stderr
     assert cli.run("psql", "--role", "owner", "-c", "table transactional.users").returncode == DONE
     assert cli("psql", "--role", "boss").returncode == WRONG_USE
+
+
+def test_a_backup_is_restored_as_documented_by_an_owner_without_superusers_rights(
+    cli: Cli, database: Database, tmp_path: Path
+) -> None:
+    text = (PROJECT_ROOT / "docs" / "operations.md").read_text()
+    [restore] = re.findall(r"exec pg_restore ((?:--[\w-]+ )+)\\", text)[:1]
+    transformer = database.as_role(Role.TRANSFORMER)
+    transformer.execute("create table warehouse.kept as select 1 as n")
+    url, dump = cli("db-url", "--without-password").stdout.strip(), str(tmp_path / "retail.dump")
+    dumped = cli.run("exec", "pg_dump", "--format=custom", f"--file={dump}", url)
+    assert dumped.returncode == DONE, dumped.stderr
+    transformer.execute("drop table warehouse.kept")
+    restored = cli.run("exec", "pg_restore", *restore.split(), f"--dbname={url}", dump)
+    assert (restored.returncode, restored.stderr) == (DONE, "")
+    assert cli("db", "migrate").returncode == DONE
+    assert transformer.query("select n from warehouse.kept")["n"].tolist() == [1]
+    transformer.execute("drop table warehouse.kept")  # as its owner
+    assert cli("db", "check").returncode == DONE
