@@ -3,16 +3,14 @@
 --
 -- If the owner of the database may not create roles (a managed PostgreSQL), an administrator runs
 -- this file once in the database: psql -d <database> -f database/000_roles.sql
+-- An owner that may create roles also creates a login for each role (retail_pipeline/postgres/logins.py).
 set local client_min_messages = warning;
 
 do $$
 declare
     role_name text;
     member_name text;
-    with_rights text := case
-        when current_setting('server_version_num')::int >= 160000
-            then 'with inherit true, set true' else ''
-    end;
+    is_new boolean := current_setting('server_version_num')::int >= 160000;
 begin
     foreach role_name in array array[
         'retail_loader', 'retail_transformer', 'retail_scientist', 'retail_reader'
@@ -52,7 +50,14 @@ begin
                 -- The owner needs inheritance for the role's tables, not only `set role`.
                 and not pg_has_role(members.rolname, role_name, 'usage')
         loop
-            execute format('grant %I to %I %s', role_name, member_name, with_rights);
+            execute format(
+                'grant %I to %I %s', role_name, member_name,
+                case
+                    when is_new then 'with inherit true, set true'
+                        || case when member_name <> current_user then ', admin true' else '' end
+                    when member_name <> current_user then 'with admin option' else ''
+                end
+            );
         end loop;
     end loop;
 end

@@ -6,6 +6,7 @@ mixed: a run whose state another run has changed fails at its next step.
 """
 
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import date
 
@@ -13,7 +14,7 @@ import psycopg
 from psycopg import sql
 
 from retail_pipeline.errors import PipelineError
-from retail_pipeline.postgres import Database
+from retail_pipeline.postgres import Database, Role
 
 _LAYERS = ("transactional", "staging", "intermediate", "warehouse", "clv")
 _REJECTED = ("rejected_records", "suppressed_records", "file_losses", "sync_states")
@@ -153,31 +154,37 @@ def begin(
     with database.connect() as connection:
         connection.execute(f"set local lock_timeout = '{_LOCK_TIMEOUT}'")
         connection.execute("lock table quality.source_state in exclusive mode")
-        connection.execute(
-            "insert into quality.landed_streams (stream) select unnest(%s::text[]) "
-            "on conflict do nothing",
-            [list(streams)],
-        )
-        if streams:  # a stream that the files no longer have would block all later stages
-            connection.execute(
-                "delete from quality.landed_streams where stream <> all(%s)", [list(streams)]
-            )
         stored, own = _stored(connection), _own_state(connection, run_id)
         _refuse_overtaken(own, stored)
-        if stored is None:
-            return _enter(connection, PipelineState(source_id, as_of, 1), run_id, None)
         reason = _reason_to_rebuild(stored, source_id, as_of)
-        if reason is None and full_refresh and own is None:
+        if reason is None and stored and full_refresh and own is None:
             reason = "a full refresh was requested"
-        if reason is None:
-            state = PipelineState(source_id, as_of, stored.generation)
-            return _enter(connection, state, run_id, None)
-        _empty_layers(connection)
-        state = PipelineState(source_id, as_of, stored.generation + 1)
-        return _enter(connection, state, run_id, f"{reason}: every layer is rebuilt")
+        if reason is not None:
+            _empty_layers(database, connection)
+        _list_streams(connection, streams)
+        past = stored.generation if stored else 0
+        state = PipelineState(source_id, as_of, past if stored and not reason else past + 1)
+        _enter(connection, state, run_id)
+        message = reason and f"{reason}: every layer is rebuilt"
+        return Transition(state, reason is not None, message)
 
 
-def _reason_to_rebuild(stored: PipelineState, source_id: str, as_of: date) -> str | None:
+def _list_streams(connection: psycopg.Connection, streams: Sequence[str]) -> None:
+    """Make `quality.landed_streams` hold a row for each stream of the source."""
+    connection.execute(
+        "insert into quality.landed_streams (stream) select unnest(%s::text[]) "
+        "on conflict do nothing",
+        [list(streams)],
+    )
+    if streams:  # a stream that the files no longer have would block all later stages
+        connection.execute(
+            "delete from quality.landed_streams where stream <> all(%s)", [list(streams)]
+        )
+
+
+def _reason_to_rebuild(stored: PipelineState | None, source_id: str, as_of: date) -> str | None:
+    if stored is None:
+        return None
     if stored.source_id != source_id:
         return f"the source changed from {stored.source_id} to {source_id}"
     if as_of < stored.as_of:
@@ -208,9 +215,7 @@ def _refuse_overtaken(own: PipelineState | None, stored: PipelineState | None) -
         )
 
 
-def _enter(
-    connection: psycopg.Connection, state: PipelineState, run_id: str, message: str | None
-) -> Transition:
+def _enter(connection: psycopg.Connection, state: PipelineState, run_id: str) -> None:
     connection.execute(
         "insert into quality.source_state (source_id, as_of, generation, rebuilt_by) "
         "values (%s, %s, %s, %s) on conflict (is_only_row) do update set "
@@ -226,14 +231,34 @@ def _enter(
         "values (%s, %s, %s, %s) on conflict do nothing",
         [run_id, state.source_id, state.as_of, state.generation],
     )
-    return Transition(state, message is not None, message)
 
 
-def _empty_layers(connection: psycopg.Connection) -> None:
+def _empty_layers(database: Database, connection: psycopg.Connection) -> None:
+    """Empty all layers, each role its own tables, as a trigger runs in the session that does it.
+
+    All of them are emptied before the first one commits. The loader commits first: without landed
+    rows and states of the connector, the next sync reads everything again, whichever run it is of.
+
+    Args:
+        database: The warehouse.
+        connection: The owner's transaction, which commits last.
+    """
+    with ExitStack() as opened:
+        for role in (Role.SCIENTIST, Role.TRANSFORMER, Role.LOADER):
+            session = opened.enter_context(database.as_role(role).connect())
+            _empty_own_tables(session)
+        for table in _REJECTED:
+            session.execute(sql.SQL("delete from quality.{}").format(sql.Identifier(table)))
+        session.execute("update quality.landed_streams set as_of = null, generation = null")
+        _empty_own_tables(connection)
+
+
+def _empty_own_tables(connection: psycopg.Connection) -> None:
     tables = connection.execute(
-        "select schemaname, tablename from pg_tables where schemaname = any(%s) "
-        "or (schemaname = 'quality' and tablename = any(%s))",
-        [list(_LAYERS), list(_REJECTED)],
+        "select schemaname, tablename from pg_tables where tableowner = current_user "
+        "and schemaname = any(%s)",
+        [list(_LAYERS)],
     ).fetchall()
-    names = sql.SQL(", ").join(sql.Identifier(*row) for row in tables)
-    connection.execute(sql.SQL("truncate {}").format(names))
+    if tables:
+        names = sql.SQL(", ").join(sql.Identifier(*row) for row in tables)
+        connection.execute(sql.SQL("truncate {}").format(names))

@@ -15,8 +15,9 @@ from pathlib import Path
 import hypothesis
 import psycopg
 import pytest
+from psycopg.conninfo import make_conninfo
 
-from retail_pipeline.postgres import Database
+from retail_pipeline.postgres import Database, Role
 from retail_pipeline.postgres.server import EmbeddedServer
 from retail_pipeline.settings import PROJECT_ROOT
 from retail_pipeline.warehouse.project import PARTIAL_PARSE
@@ -57,16 +58,28 @@ def no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(scope="session")
-def server_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The owner's URL of an embedded server that lives as long as the test session."""
+def shared_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedServer]:
+    """An embedded server that lives as long as the test session."""
     server = EmbeddedServer(tmp_path_factory.mktemp("postgres"))
-    url = server.start()
-    with psycopg.connect(url, autocommit=True) as connection:
+    server.start()
+    with psycopg.connect(server.superuser_url(), autocommit=True) as connection:
         for name in ("fsync", "full_page_writes", "synchronous_commit"):
             connection.execute(f"alter system set {name} = off")  # not needed after a crash
         connection.execute("select pg_reload_conf()")
-    yield url
+    yield server
     server.stop()
+
+
+@pytest.fixture(scope="session")
+def server_url(shared_server: EmbeddedServer) -> str:
+    """The owner's URL of the server."""
+    return shared_server.start()
+
+
+@pytest.fixture(scope="session")
+def superuser_url(shared_server: EmbeddedServer) -> str:
+    """The URL of an administrator of the server, connected to no database of the pipeline."""
+    return shared_server.superuser_url()
 
 
 @pytest.fixture(scope="session")
@@ -133,6 +146,21 @@ def end(process: subprocess.Popen, *, seconds: float = 30) -> None:
         process.kill()
         process.wait(seconds)
         raise
+
+
+@contextmanager
+def login_of(database: Database) -> Iterator[dict[Role, str]]:
+    """Yield the address of a person's login for each role, as in production."""
+    names = {role: f"login_{secrets.token_hex(4)}" for role in Role}
+    with psycopg.connect(database.url) as connection:
+        for role, name in names.items():
+            connection.execute(f"create role {name} login password 'secret' in role {role.value}")
+    yield {
+        role: make_conninfo(database.url, user=n, password="secret") for role, n in names.items()
+    }
+    with psycopg.connect(database.url) as connection:
+        for name in names.values():
+            connection.execute(f"drop role {name}")
 
 
 def sibling(url: str, database: str) -> str:

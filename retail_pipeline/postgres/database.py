@@ -7,14 +7,15 @@ import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import psycopg
 from psycopg import sql
 
 from retail_pipeline.errors import PipelineError, UnavailableError
 from retail_pipeline.postgres import address, arrow
-from retail_pipeline.postgres.session import Role, session_url, with_role
+from retail_pipeline.postgres.logins import renew_login, role_url
+from retail_pipeline.postgres.session import Role, session_url
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from retail_pipeline.postgres.migrate import Differences
 
 Parameters = Mapping[str, Any] | Sequence[Any]
+Connected = TypeVar("Connected")
 
 
 _REFUSALS = ("authentication failed", "no pg_hba.conf entry", "does not exist", "permission denied")
@@ -44,7 +46,7 @@ class Database:
     Args:
         url: The owner's `postgresql://` address, or a function that returns it (and may start a
             server).
-        role: The role to set in every session; None for the owner's rights.
+        role: The role whose login and rights the sessions have; None for the owner's.
     """
 
     def __init__(self, url: str | Callable[[], str], role: Role | None = None) -> None:
@@ -53,15 +55,15 @@ class Database:
 
     @property
     def url(self) -> str:
-        """The address with the role in its options; do not log it, it contains the password."""
-        return with_role(self._owner_url(), self.role)
+        """The address of the owner, or of the role's login; it contains a password: do not log it.
+
+        With a role, use it after a connection, which creates a missing login.
+        """
+        owner = self._owner_url()
+        return role_url(owner, self.role) if self.role else owner
 
     def as_role(self, role: Role) -> "Database":
-        """Return the same database with the rights of a role.
-
-        With the owner's login this protects against mistakes, not against attacks, because the
-        login may reset the role. `docs/operations.md` describes a separate login for each role.
-        """
+        """Return the same database with the login and the rights of a role (`logins`)."""
         return Database(self._owner_url, role)
 
     def _owner_url(self) -> str:
@@ -72,13 +74,13 @@ class Database:
     @property
     def location(self) -> str:
         """Host, port and database name, without credentials, for messages."""
-        parts = address.read(self.url)
+        parts = address.read(self._owner_url())
         return f"{parts.get('host')}:{parts.get('port', 5432)}/{parts.get('dbname')}"
 
     @property
     def name(self) -> str:
         """The database's name on its server."""
-        return str(address.read(self.url)["dbname"])
+        return str(address.read(self._owner_url())["dbname"])
 
     def connect(self, *, autocommit: bool = False) -> psycopg.Connection:
         """Return a new connection; as a context manager it commits or rolls back, and closes.
@@ -86,10 +88,11 @@ class Database:
         Raises:
             PipelineError: The server cannot be reached or refuses; the message names it.
         """
-        try:
+
+        def connected() -> psycopg.Connection:
             return psycopg.connect(session_url(self.url), autocommit=autocommit)
-        except psycopg.OperationalError as error:
-            raise self._unusable(error) from None
+
+        return self._opened(connected, psycopg.OperationalError)
 
     def execute(self, statement: str, params: Parameters | None = None) -> int:
         """Execute one statement in a separate transaction; return the number of affected rows."""
@@ -262,12 +265,23 @@ class Database:
     def _connect_arrow(self) -> Iterator[Any]:
         from adbc_driver_manager import OperationalError
 
-        try:
-            connection = arrow.connect(session_url(self.url))
-        except OperationalError as error:
-            raise self._unusable(error) from None
+        connection = self._opened(lambda: arrow.connect(session_url(self.url)), OperationalError)
         with connection, _interrupted_as_python_is():
             yield connection
+
+    def _opened(self, connect: Callable[[], Connected], refused: type[Exception]) -> Connected:
+        """Return a new connection; a role's login that is missing or refused is set once."""
+        try:
+            return connect()
+        except refused as error:
+            if self.role is None:
+                raise self._unusable(error) from None
+        with Database(self._owner_url()).connect() as owner:
+            renew_login(owner, self.role)
+        try:
+            return connect()
+        except refused as error:
+            raise self._unusable(error) from None
 
     def _unusable(self, error: Exception) -> PipelineError:
         words = str(error).strip().splitlines() or [type(error).__name__]

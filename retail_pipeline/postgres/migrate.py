@@ -12,6 +12,7 @@ from typing import Final
 import psycopg
 
 from retail_pipeline.errors import PipelineError
+from retail_pipeline.postgres.logins import create_logins
 from retail_pipeline.settings import PROJECT_ROOT
 
 SCRIPTS = PROJECT_ROOT / "database"
@@ -49,7 +50,7 @@ class Differences:
 def migrate(connection: psycopg.Connection, *, repair: bool = False) -> list[str]:
     """Apply the new or changed scripts in the caller's transaction; return their names.
 
-    If any script is applied, views and grants are applied again.
+    If any script is applied, views and grants are applied again. Missing logins are created.
 
     Args:
         connection: An open connection of the database's owner, not in autocommit.
@@ -69,6 +70,7 @@ def migrate(connection: psycopg.Connection, *, repair: bool = False) -> list[str
     for script in _scripts():
         if repair or script.name in due or (due and script.name in LAST):
             _apply(connection, script)
+    create_logins(connection, renew=repair)
     return due
 
 

@@ -13,7 +13,7 @@ import socket
 import subprocess
 import time
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -30,9 +30,11 @@ from retail_pipeline.postgres.account import (
     choose_account,
     hand_over,
 )
+from retail_pipeline.postgres.embedded_owner import create_owner, demote_owner
 
 USER = "retail"
 DATABASE = "retail"
+SUPERUSER = "postgres"
 START_PATIENCE_SECONDS = 60.0
 STOP_PATIENCE_SECONDS = 60
 
@@ -57,10 +59,16 @@ _PASSED_ON = ("PATH", "LD_LIBRARY_PATH")
 class _Credentials:
     port: int
     password: str
+    superuser_password: str | None = None  # a folder of an earlier version has none
 
     @property
     def url(self) -> str:
         return f"postgresql://{USER}:{self.password}@127.0.0.1:{self.port}/{DATABASE}"
+
+    @property
+    def superuser_url(self) -> str:
+        login = f"{SUPERUSER}:{self.superuser_password}"
+        return f"postgresql://{login}@127.0.0.1:{self.port}/postgres"
 
 
 class EmbeddedServer:
@@ -75,6 +83,7 @@ class EmbeddedServer:
         self._data = folder.resolve() / "data"
         self._log, self._lock = folder / "server.log", folder / "start.lock"
         self._credentials_file = folder / "credentials.json"
+        self._owner_is_superuser = False
 
     def start(self) -> str:
         """Start the server if needed, creating it on first use; return the owner's URL.
@@ -83,11 +92,14 @@ class EmbeddedServer:
             PipelineError: The server does not start; the message ends with its last log lines.
         """
         url = self.running_url()
-        if url is not None:
+        if url is not None and not self._owner_is_superuser:
             return url
         private_folder(self.folder)
         with locked(self._lock):
-            return self.running_url() or self._start()
+            starts = self.running_url() is None
+            if starts:
+                self._start()
+            return self._prepared(starts)
 
     def running_url(self) -> str | None:
         """Return the owner's URL if this folder's server answers, else None."""
@@ -97,10 +109,14 @@ class EmbeddedServer:
         return credentials.url
 
     def expected_url(self) -> str:
-        """Return the owner's URL without the password; if never started, the expected one."""
+        """Return the owner's URL; if never started, the expected one with another password."""
+        return (self._credentials() or _Credentials(_usual_port(self.folder), "unknown")).url
+
+    def superuser_url(self) -> str:
+        """Return the superuser's URL of the started server, for administration."""
         credentials = self._credentials()
-        port = credentials.port if credentials else _usual_port(self.folder)
-        return f"postgresql://{USER}@127.0.0.1:{port}/{DATABASE}"
+        assert credentials is not None
+        return credentials.superuser_url
 
     def stop(self) -> bool:
         """Stop the server; return whether it was running.
@@ -139,10 +155,11 @@ class EmbeddedServer:
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def _credentials(self) -> _Credentials | None:
-        """Return port and password; None if their file is missing or invalid."""
+        """Return port and passwords; None if their file is missing or invalid."""
         try:
             kept = json.loads(self._credentials_file.read_text())
-            return _Credentials(port=int(kept["port"]), password=str(kept["password"]))
+            owner = int(kept["port"]), str(kept["password"])
+            return _Credentials(*owner, superuser_password=kept.get("superuser_password"))
         except (OSError, ValueError, TypeError, KeyError):
             return None
 
@@ -154,12 +171,34 @@ class EmbeddedServer:
         # A pid file proves nothing (a zombie keeps it), so the server is queried for its folder.
         try:
             with psycopg.connect(credentials.url, connect_timeout=5) as connection:
-                row = connection.execute("show data_directory").fetchone()
+                row = connection.execute(
+                    "select current_setting('data_directory'), rolsuper from pg_roles "
+                    "where rolname = current_user"
+                ).fetchone()
         except psycopg.OperationalError:
             return False
-        return row is not None and Path(row[0]).samefile(self._data)
+        assert row is not None
+        self._owner_is_superuser = row[1]
+        return Path(row[0]).samefile(self._data)
 
-    def _start(self) -> str:
+    def _prepared(self, starts: bool) -> str:
+        """Return the owner's URL of the running server, after creating the owner if needed.
+
+        In a folder of an earlier version, the owner is the superuser and loses its rights.
+        """
+        credentials = self._credentials()
+        assert credentials is not None
+        if not self._is_new and self._answers(credentials) and self._owner_is_superuser:
+            password = credentials.superuser_password or secrets.token_urlsafe(24)
+            credentials = replace(credentials, superuser_password=password)
+            self._write_credentials(credentials)
+            demote_owner(credentials.url, SUPERUSER, password)
+            self._owner_is_superuser, starts = False, True
+        if starts:
+            create_owner(credentials.superuser_url, USER, credentials.password, DATABASE)
+        return credentials.url
+
+    def _start(self) -> None:
         credentials = self._credentials()
         if not (self._data.is_dir() and any(self._data.iterdir())):
             credentials = self._initialize()
@@ -170,15 +209,14 @@ class EmbeddedServer:
         deadline = time.monotonic() + START_PATIENCE_SECONDS
         while True:
             port = _free_port(credentials.port)
-            credentials = _Credentials(port=port, password=credentials.password)
+            credentials = replace(credentials, port=port)
             started = self._pg_ctl(account, "-w", "-o", _options(credentials), "start")
             if started.returncode == 0:
                 break
             # After `kill -9` of the server, its pid file and backends stay for a second or two. If
             # only a backend was killed, the server restarts itself and answers again.
-            url = self.running_url()
-            if url is not None:
-                return url
+            if self.running_url() is not None:
+                return
             if time.monotonic() > deadline:
                 raise PipelineError(
                     f"the embedded PostgreSQL does not start; its log is {self._log}:\n"
@@ -186,8 +224,6 @@ class EmbeddedServer:
                 )
             time.sleep(0.5)
         self._write_credentials(credentials)
-        _create_database(credentials.url)
-        return credentials.url
 
     def _incomplete(self) -> str:
         """Return the error message for an existing data folder that cannot be started."""
@@ -206,14 +242,15 @@ class EmbeddedServer:
         """Create an empty database; the data folder is renamed into place as the last step."""
         draft = self.folder / "data.draft"  # a killed set-up may have left one
         shutil.rmtree(draft, ignore_errors=True)
+        superuser_password = secrets.token_urlsafe(24)
         credentials = _Credentials(
-            port=_usual_port(self.folder), password=secrets.token_urlsafe(24)
+            _usual_port(self.folder), secrets.token_urlsafe(24), superuser_password
         )
         draft.mkdir(mode=0o700)
         account = choose_account(draft, binaries())
         hand_over(account, draft)
         reader, writer = os.pipe()
-        os.write(writer, credentials.password.encode())
+        os.write(writer, superuser_password.encode())
         os.close(writer)
         if account.owner is not None:
             os.fchown(reader, *account.owner)  # initdb opens it by the name of its standard input
@@ -221,7 +258,7 @@ class EmbeddedServer:
             done = self._run(
                 account,
                 "initdb",
-                *("-D", str(draft), "-U", USER, "-A", "scram-sha-256"),
+                *("-D", str(draft), "-U", SUPERUSER, "-A", "scram-sha-256"),
                 *("--pwfile", "/dev/stdin", "-E", "UTF8", "--locale=C"),
                 "--no-data-checksums",  # with checksums, the first read of a table logs its pages
                 stdin=password,
@@ -302,17 +339,6 @@ def _free_port(wanted: int) -> int:
             probe.bind(("127.0.0.1", port))
             return int(probe.getsockname()[1])
     raise PipelineError("no port is free on 127.0.0.1")
-
-
-def _create_database(url: str) -> None:
-    admin = url.rsplit("/", 1)[0] + "/postgres"
-    with psycopg.connect(admin, autocommit=True) as connection:
-        exists = connection.execute("select 1 from pg_database where datname = %s", [DATABASE])
-        if exists.fetchone() is None:
-            connection.execute(f"create database {DATABASE}")
-        # `forget` empties the write-ahead log in the database `postgres`.
-        connection.execute(f"grant pg_checkpoint to {USER}")
-        connection.execute(f"grant execute on function pg_switch_wal() to {USER}")
 
 
 @cache

@@ -25,6 +25,8 @@ class Role(StrEnum):
 
 
 SESSION: Mapping[str, str] = {
+    # Names of tables are qualified. A function of another schema never hides one of PostgreSQL.
+    "search_path": "pg_catalog",
     "timezone": "UTC",
     "lock_timeout": LOCK_TIMEOUT,
     "statement_timeout": STATEMENT_TIMEOUT,
@@ -51,7 +53,7 @@ def dbt_options() -> str:
     The options are passed in the environment, where other sessions of the process may see them for
     a moment. Therefore the role is not among them; dbt's profile sets it.
     """
-    return f"-c lock_timeout={LOCK_TIMEOUT} -c parallel_tuple_cost=0.01"
+    return f"-c search_path=pg_catalog -c lock_timeout={LOCK_TIMEOUT} -c parallel_tuple_cost=0.01"
 
 
 def _with(url: str, options: str, **defaults: str) -> str:

@@ -9,10 +9,16 @@ from datetime import date
 from typing import Any
 
 from retail_pipeline import shared_queries
-from retail_pipeline.postgres import Database
+from retail_pipeline.postgres import Database, Role
 from retail_pipeline.shared_queries import excluded_lines, file_losses, guest_sales
 
-LAYERS = ("transactional", "warehouse", "clv", "quality")
+LAYERS = {
+    "transactional": Role.LOADER,
+    "warehouse": Role.READER,
+    "clv": Role.READER,
+    "quality": Role.LOADER,
+}
+"""The layers, with the role that reads each of them."""
 _UNCOUNTED = (
     "default_horizon",
     "file_losses",
@@ -81,9 +87,10 @@ def read_summary(database: Database) -> dict[str, Any]:
     Args:
         database: The migrated warehouse.
     """
+    rows = read_row_counts(database)
+    database = database.as_role(Role.SCIENTIST)
     value = read_rows(database, _VALUE)
     champion = read_champion(database)
-    rows = read_row_counts(database)
     is_built = {"fct_transactions", "fct_transaction_items"} <= rows["warehouse"].keys()
     return {
         "rows": rows,
@@ -124,12 +131,14 @@ def read_row_counts(database: Database) -> dict[str, dict[str, int]]:
     """Return the number of rows by layer and table, without internal tables."""
     tables = database.query(
         "select schemaname as layer, tablename as name from pg_tables "
-        "where schemaname = any(%s) and tablename <> all(%s) order by 1, 2",
-        [list(LAYERS), list(_UNCOUNTED)],
+        "where schemaname = any(%s) and tablename <> all(%s) "
+        "and (tableowner = current_user or tableowner = any(%s)) order by 1, 2",
+        [list(LAYERS), list(_UNCOUNTED), list(Role)],
     )
     found: dict[str, dict[str, int]] = {layer: {} for layer in LAYERS}
     for layer, name in tables.itertuples(index=False):
-        rows = database.query(f'select count(*) as n from "{layer}"."{name}"')
+        reader = database.as_role(LAYERS[layer])
+        rows = reader.query(f'select count(*) as n from "{layer}"."{name}"')
         found[layer][name] = int(rows["n"].iloc[0])
     return found
 

@@ -20,7 +20,8 @@ import psycopg
 
 from retail_pipeline.errors import PipelineError
 from retail_pipeline.files import locked, private_folder, usable_file, usable_folder
-from retail_pipeline.postgres import address
+from retail_pipeline.postgres import Role, address
+from retail_pipeline.postgres.logins import role_url
 from retail_pipeline.postgres.open import expected_url
 from retail_pipeline.postgres.session import dbt_options
 from retail_pipeline.settings import PROJECT_ROOT, FileSource, Settings
@@ -104,11 +105,11 @@ def dbt_environment(
     """Return dbt's environment variables for a database and an as-of date, password included.
 
     Args:
-        url: The owner's `postgresql://` address; dbt sets its own role.
+        url: The owner's `postgresql://` address; dbt uses the login of its own role.
         as_of: Only data before 00:00 of this day count; with None, all data.
         settings: The settings with the shop's rules: time zone, codes that are not products.
     """
-    parts = address.read(url)
+    parts = address.read(role_url(url, Role.TRANSFORMER))
     given = {
         "RETAIL_DBT_HOST": parts.get("host"),
         "RETAIL_DBT_PORT": parts.get("port"),
@@ -128,7 +129,7 @@ def dbt_environment(
         # may not exist yet.
         "DBT_INDIRECT_SELECTION": "buildable",
         "PGTZ": "UTC",
-        "PGOPTIONS": " ".join(filter(None, [parts.get("options"), dbt_options()])),
+        "PGOPTIONS": " ".join(filter(None, [address.read(url).get("options"), dbt_options()])),
     }
 
 

@@ -137,11 +137,12 @@ def test_an_airbyte_server_is_not_sent_to_a_socket_of_this_machine() -> None:
 
 @pytest.fixture
 def socket_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """The owner's address of a server that also listens on a socket in its folder."""
+    """The superuser's address of a server that also listens on a socket in its folder."""
     folder = tmp_path / "p"
     monkeypatch.setitem(server._SETTINGS, "unix_socket_directories", str(folder))
     embedded = server.EmbeddedServer(folder)
-    yield embedded.start()
+    embedded.start()
+    yield embedded.superuser_url()
     embedded.stop()
 
 

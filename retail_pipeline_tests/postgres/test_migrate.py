@@ -100,13 +100,13 @@ def test_databases_of_one_server_may_migrate_at_once(server_url: str) -> None:
 
 
 def test_an_owner_without_createrole_gets_the_command_for_an_administrator(
-    server_url: str, migrated_template: str
+    superuser_url: str, migrated_template: str
 ) -> None:
     name = f"managed_{secrets.token_hex(4)}"
-    with psycopg.connect(server_url, autocommit=True) as connection:
+    with psycopg.connect(superuser_url, autocommit=True) as connection:
         connection.execute(f"create role {name} login password 'secret'")
         connection.execute(f"create database {name} owner {name}")
-        url = sibling_url(server_url, name)
+        url = sibling_url(superuser_url, name)
         managed = Database(url.replace(url.split("//")[1].split("@")[0], f"{name}:secret"))
         # The roles exist, but the owner is not a member of them.
         with pytest.raises(PipelineError, match=r"administrator .*database/000_roles\.sql"):

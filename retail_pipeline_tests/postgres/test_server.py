@@ -1,21 +1,26 @@
 """The embedded server is shared, starts once, recovers from a crash and is closed to others."""
 
+import json
 import os
+import shutil
 import signal
 import stat
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from shutil import copy2, which
 from subprocess import run
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import psycopg
 import pytest
 
 from retail_pipeline.errors import PipelineError
-from retail_pipeline.postgres.account import choose_account
+from retail_pipeline.postgres import Database, Role
+from retail_pipeline.postgres.account import choose_account, hand_over
 from retail_pipeline.postgres.server import EmbeddedServer, binaries
 
 AS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="root starts it as another account")
@@ -162,7 +167,8 @@ def test_a_new_server_of_a_folder_has_the_address_of_the_old_one_but_for_the_pas
 
 @AS_ROOT
 def test_code_in_the_database_cannot_write_files_of_root(server: EmbeddedServer) -> None:
-    url = server.start()
+    server.start()
+    url = server.superuser_url()
     with TemporaryDirectory(dir="/tmp") as text, psycopg.connect(url) as connection:
         roots, shared = Path(text), Path(text) / "shared"
         shared.mkdir()
@@ -227,3 +233,110 @@ def test_programs_in_a_closed_folder_with_an_odd_name_can_be_run(tmp_path: Path)
     done = run(command, capture_output=True, text=True, check=True)
     assert done.stdout.split()[:2] == [str(account.owner and account.owner[0]), "postgres"]
     assert stat.S_IMODE(tmp_path.stat().st_mode) == 0o700
+
+
+def test_the_owner_is_no_superuser(server: EmbeddedServer) -> None:
+    with psycopg.connect(server.start()) as connection:
+        rights = connection.execute(
+            "select rolsuper, rolcreatedb, rolcreaterole from pg_roles where rolname = current_user"
+        ).fetchone()
+        assert rights == (False, True, True)
+        with pytest.raises(psycopg.errors.InsufficientPrivilege):
+            connection.execute("copy (select 1) to program 'true'")
+
+
+def as_of_earlier_version(server: EmbeddedServer) -> str:
+    """Make the server's folder as earlier versions did, with a superuser as owner; return its URL.
+
+    Dagster's database is beside the warehouse, and a person has a login.
+    """
+    port = int(psycopg.conninfo.conninfo_to_dict(server.start())["port"] or 0)
+    server.stop()
+    shutil.rmtree(server.folder / "data")
+    data = server.folder / "data"
+    data.mkdir(mode=0o700)
+    account = choose_account(data, binaries())
+    hand_over(account, data)
+    with TemporaryDirectory(dir="/tmp") as folder:
+        password = Path(folder) / "password"
+        password.write_text("old")
+        Path(folder).chmod(0o755)
+        arguments = ("-U", "retail", "-A", "scram-sha-256", "--pwfile", str(password))
+        done = server._run(account, "initdb", *arguments, "--locale=C", "-EUTF8")
+    assert done.returncode == 0, done.stdout
+    credentials = {"port": port, "password": "old"}
+    (server.folder / "credentials.json").write_text(json.dumps(credentials))
+    server._start()
+    url = f"postgresql://retail:old@127.0.0.1:{port}/retail"
+    with psycopg.connect(url, dbname="postgres", autocommit=True) as connection:
+        connection.execute("create database retail")
+        connection.execute("create database retail_dagster")
+    Database(url).migrate()
+    for role in Role:
+        Database(url).execute(f"drop role {role.value}_retail")
+    database = Database(url)
+    database.execute("insert into quality.suppressed_customers values ('hash', 'key')")
+    database.execute("create role metabase login in role retail_reader")
+    with psycopg.connect(url, dbname="retail_dagster") as connection:
+        connection.execute("create table runs (id serial primary key, body text)")
+        connection.execute("insert into runs (body) values ('kept')")
+    return url
+
+
+@pytest.mark.parametrize("is_running", [True, False])
+def test_the_superuser_of_an_earlier_version_becomes_an_ordinary_owner(
+    server: EmbeddedServer, is_running: bool
+) -> None:
+    url = as_of_earlier_version(server)
+    if not is_running:
+        server.stop()
+    server = EmbeddedServer(server.folder)
+    assert server.start() == url
+    database = Database(url)
+    assert database.migrate(repair=True) == []
+    assert database.differences().lines() == []
+    found = database.query(
+        "select rolsuper as s, (select count(*) from quality.suppressed_customers) as n, "
+        "(select string_agg(pg_get_userbyid(datdba), ' ') from pg_database "
+        "where datname ~ '^retail') as owners from pg_roles where rolname = current_user"
+    )
+    assert found.to_numpy().tolist() == [[False, 1, "retail retail"]]
+    for role in Role:
+        assert database.as_role(role).query("select 1 as one")["one"].tolist() == [1]
+    database.execute("alter role metabase connection limit 3")
+    database.execute("create table quality.later (n int)")
+    with psycopg.connect(url, dbname="retail_dagster") as connection:
+        connection.execute("insert into runs (body) values ('new')")
+        connection.execute("alter table runs add column tags text")
+    with psycopg.connect(server.superuser_url()) as connection:
+        logins = connection.execute("select rolname from pg_roles where rolsuper").fetchall()
+    assert logins == [("postgres",)]
+
+
+def test_an_interrupted_upgrade_is_repeated(
+    server: EmbeddedServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = as_of_earlier_version(server)
+    connect, left = psycopg.connect, 0
+
+    def lost(*arguments: Any, **options: Any) -> psycopg.Connection:
+        nonlocal left
+        left -= 1
+        if left < 0:
+            raise ConnectionError
+        return connect(*arguments, **options)
+
+    interrupted, done = 0, False
+    while not done:
+        left = interrupted
+        with monkeypatch.context() as patched, suppress(ConnectionError):
+            patched.setattr(psycopg, "connect", lost)
+            done = EmbeddedServer(server.folder).start() == url
+        interrupted += not done
+    assert interrupted > 3
+    with psycopg.connect(server.superuser_url()) as connection:
+        lasting = connection.execute(
+            "select rolname from pg_roles where rolcanlogin and rolsuper "
+            "and coalesce(rolvaliduntil, 'infinity') > now() + interval '5 minutes'"
+        )
+        assert lasting.fetchall() == [("postgres",)]
