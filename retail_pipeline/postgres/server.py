@@ -83,7 +83,7 @@ class EmbeddedServer:
         self._data = folder.resolve() / "data"
         self._log, self._lock = folder / "server.log", folder / "start.lock"
         self._credentials_file = folder / "credentials.json"
-        self._owner_is_superuser = False
+        self._is_new = self._owner_is_superuser = False
 
     def start(self) -> str:
         """Start the server if needed, creating it on first use; return the owner's URL.
@@ -267,6 +267,7 @@ class EmbeddedServer:
             raise PipelineError(f"the embedded PostgreSQL cannot be set up: {done.stdout.strip()}")
         self._write_credentials(credentials)
         draft.replace(self._data)
+        self._is_new = True
         return credentials
 
     def _pg_ctl(self, account: Account, *arguments: str) -> subprocess.CompletedProcess[str]:
