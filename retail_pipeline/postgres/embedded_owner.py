@@ -16,9 +16,9 @@ from retail_pipeline.postgres.session import Role
 _HELPER: Final = "retail_helper"
 """A login of `demote_owner`, which a killed call leaves behind."""
 
+_SEES_SETTINGS: Final = "grant pg_read_all_settings to {}"
+"""The server's folder, by which it is recognized, is a setting."""
 _HELP: Final[tuple[LiteralString, ...]] = (
-    # The server's folder is a setting.
-    "grant pg_read_all_settings to {}",
     # `forget` empties the write-ahead log in the database `postgres`.
     "grant pg_checkpoint to {}",
     "grant execute on function pg_switch_wal() to {}",
@@ -37,11 +37,12 @@ def create_owner(superuser_url: str, name: str, password: str, database: str) ->
     """
     owner = sql.Identifier(name)
     with psycopg.connect(superuser_url, autocommit=True) as connection:
-        if not _exists(connection, "pg_roles where rolname", name):
-            create = sql.SQL("create role {} login createdb createrole password {}")
-            connection.execute(create.format(owner, sql.Literal(password)))
-        for statement in _HELP:
-            connection.execute(sql.SQL(statement).format(owner))
+        with connection.transaction():
+            if not _exists(connection, "pg_roles where rolname", name):
+                create = sql.SQL("create role {} login createdb createrole password {}")
+                connection.execute(create.format(owner, sql.Literal(password)))
+            for statement in (_SEES_SETTINGS, *_HELP):
+                connection.execute(sql.SQL(statement).format(owner))
         if not _exists(connection, "pg_database where datname", database):
             create = sql.SQL("create database {} owner {}")
             connection.execute(create.format(sql.Identifier(database), owner))
@@ -98,6 +99,7 @@ def demote_owner(url: str, superuser: str, superuser_password: str) -> None:
             "alter role {superuser} password {superuser_password}",
             "alter role {heir} rename to {owner}",
         )
+        connection.execute(sql.SQL(_SEES_SETTINGS).format(terms["owner"]))
         for (statement,) in connection.execute(_GRANTS, [owner, list(Role)]).fetchall():
             connection.execute(statement)
 

@@ -73,8 +73,8 @@ def mentions(database: Database, words: list[str]) -> list[str]:
     """Return the tables of a database that hold one of the words, statistics included."""
     with database.connect() as connection:
         tables = connection.execute(
-            "select schemaname, tablename from pg_tables where schemaname <> 'information_schema' "
-            "and (schemaname <> 'pg_catalog' or tablename = 'pg_statistic')"
+            "select schemaname, tablename from pg_tables where schemaname <> all "
+            "('{pg_catalog, information_schema}') union all select 'pg_catalog', 'pg_stats'"
         ).fetchall()
         return [
             ".".join(table)

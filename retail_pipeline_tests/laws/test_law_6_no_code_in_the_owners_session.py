@@ -20,6 +20,7 @@ from retail_pipeline.ingestion.landing import count_landed, layout_differences
 from retail_pipeline.ingestion.specs import load_folder
 from retail_pipeline.postgres import Database, Role
 from retail_pipeline.report.summary import read_row_counts, read_summary
+from retail_pipeline.settings import Settings
 from retail_pipeline.shared_queries import currency, excluded_lines
 from retail_pipeline_tests.conftest import login_of
 
@@ -158,7 +159,7 @@ ACTS: dict[str, Callable[[Database], object]] = {
     "state": landed_state,
     "summary": read_summary,
     "row counts": read_row_counts,
-    "status": lambda database: _found(database.url),
+    "status": lambda database: _found(Settings(), database.url),
     "db check": Database.differences,
     "layouts": lambda database: layout_differences(database, load_folder()),
     "landed": lambda database: count_landed(database.as_role(Role.LOADER), "users", ["user_id"]),

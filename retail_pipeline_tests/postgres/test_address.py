@@ -139,7 +139,7 @@ def test_an_airbyte_server_is_not_sent_to_a_socket_of_this_machine() -> None:
 def socket_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """The superuser's address of a server that also listens on a socket in its folder."""
     folder = tmp_path / "p"
-    monkeypatch.setitem(server._SETTINGS, "unix_socket_directories", str(folder))
+    monkeypatch.setitem(server._SETTINGS, "unix_socket_directories", str(folder / "data"))
     embedded = server.EmbeddedServer(folder)
     embedded.start()
     yield embedded.superuser_url()
@@ -162,7 +162,7 @@ def test_an_awkward_login_connects_by_each_driver_and_by_a_socket(
             )
     login, port = (quote(each, safe="") for each in (user, password)), read(socket_server)["port"]
     address = f"postgresql://{':'.join(login)}@127.0.0.1:{port}/{quote(name, safe='')}"
-    for each in (address, f"{address}?host={tmp_path}/p"):
+    for each in (address, f"{address}?host={tmp_path}/p/data"):
         settings = Settings(database_url=each)
         warehouse = open_database(settings)
         found = warehouse.query("select current_user::text || current_database() as who")  # ADBC
