@@ -295,25 +295,37 @@ def test_the_next_call_finishes_an_interrupted_one(
     assert query(database, "select name from transactional.users") == [("Somebody Else",)]
 
 
-def test_a_call_that_is_blocked_before_rows_are_deleted_starts_over(
+@pytest.mark.parametrize(
+    ("held", "mode", "kept"),
+    [
+        ("warehouse.mart", "access exclusive", ["transactional.users", "warehouse.mart"]),
+        ("transactional.users", "share", ["transactional.users"]),
+    ],
+)
+def test_a_call_that_is_blocked_before_the_landed_rows_are_deleted_starts_over(
     settings: Settings,
     database: Database,
     instance: DagsterInstance,
     monkeypatch: pytest.MonkeyPatch,
+    held: str,
+    mode: str,
+    kept: list[str],
 ) -> None:
     monkeypatch.setitem(SESSION, "lock_timeout", "500ms")
     land(database, "users", [{"user_id": "K17", "name": "Ada Quill"}])
-    database.execute("create table warehouse.mart as select 'K17' as customer_id")
+    database.as_role(Role.TRANSFORMER).execute(
+        "create table warehouse.mart as select 'K17'::text as customer_id"
+    )
     with database.connect() as build:
-        build.execute("lock table warehouse.mart in access exclusive mode")
-        with pytest.raises(PipelineError, match=r"warehouse\.mart is held by .* again"):
+        build.execute(f"lock table {held} in {mode} mode")
+        with pytest.raises(PipelineError, match=rf"{held} is held by .* again"):
             forget(settings, "K17")
-    kept = sorted(mentions(database, ["K17", "Ada Quill"]))
-    assert kept == ["transactional.users", "warehouse.mart"]
+    assert sorted(mentions(database, ["K17", "Ada Quill"])) == kept
+    assert len(query(database, "select from quality.suppressed_customers")) == 1
     instance.report_runless_asset_event(
         AssetObservation(["clv", "model"], metadata={"who": "Ada Quill"})
     )
-    assert len(forget(settings, "K17").removed) == 3
+    assert len(forget(settings, "K17").removed) == len(kept) + 1
     assert everywhere(settings, database, ["K17", "Ada Quill"]) == []
 
 
