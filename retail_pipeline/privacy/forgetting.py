@@ -16,10 +16,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import psycopg
+
 from retail_pipeline.errors import PipelineError, UsageError
 from retail_pipeline.postgres import Database, open_database
 from retail_pipeline.postgres.open import embedded_server, sibling_url
 from retail_pipeline.postgres.scratch import drop_abandoned
+from retail_pipeline.postgres.server import EmbeddedServer
 from retail_pipeline.privacy.artifacts import redact_files
 from retail_pipeline.privacy.mentions import redact_dagster
 from retail_pipeline.privacy.suppression import SuppressionKey
@@ -168,7 +171,15 @@ def _discard_deleted_bytes(settings: Settings, databases: Sequence[Database | No
             connection.execute("vacuum (full) pg_catalog.pg_statistic")
     if settings.database_url is not None:
         return ["the write-ahead log of your PostgreSQL server, which is overwritten in time"]
-    server = embedded_server(settings)
+    try:
+        return _empty_write_ahead_log(embedded_server(settings))
+    except psycopg.errors.InsufficientPrivilege as refusal:
+        return [
+            f"the write-ahead log, which is overwritten in time ({refusal.diag.message_primary})"
+        ]
+
+
+def _empty_write_ahead_log(server: EmbeddedServer) -> list[str]:
     with Database(sibling_url(server.start(), "postgres")).connect(autocommit=True) as connection:
         if connection.execute("show wal_recycle").fetchone() != ("off",):
             return [

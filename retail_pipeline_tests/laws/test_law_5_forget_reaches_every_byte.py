@@ -14,7 +14,8 @@ import pytest
 
 from retail_pipeline.cli.instance import dagster_environment
 from retail_pipeline.postgres import Database, Role, open_database
-from retail_pipeline.postgres.open import embedded_server
+from retail_pipeline.postgres.open import embedded_server, sibling_url
+from retail_pipeline.postgres.server import _SETTINGS as SERVER_SETTINGS
 from retail_pipeline.privacy.forgetting import forget
 from retail_pipeline.settings import Settings
 from retail_pipeline_tests.warehouse.landing import land, line, transaction
@@ -60,6 +61,31 @@ def test_no_byte_of_the_home_has_the_person(tmp_path: Path) -> None:
         assert database.query("select name from transactional.users")["name"].tolist() == [
             OTHER["name"]
         ]
+
+
+def test_segments_that_an_earlier_version_recycled_are_deleted_after_a_restart(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = Settings(home=tmp_path / "home")
+    words = [str(USER["email"]).encode()]
+    monkeypatch.setitem(SERVER_SETTINGS, "wal_recycle", "on")
+    with own_server(settings) as database:
+        land(database, "users", [USER])
+        log = Database(sibling_url(database.url, "postgres"))
+        with log.connect(autocommit=True) as connection:
+            connection.execute("select pg_switch_wal()")
+            connection.execute("checkpoint")
+        [reason] = [
+            each
+            for each in forget(settings, str(USER["user_id"])).not_reached
+            if "write-ahead" in each
+        ]
+        assert "retail-pipeline down" in reason
+    assert {each.parent.name for each in files_with(settings.home, words)} == {"pg_wal"}
+    monkeypatch.setitem(SERVER_SETTINGS, "wal_recycle", "off")
+    with own_server(settings):
+        forget(settings, str(USER["user_id"]))
+    assert files_with(settings.home, words) == []
 
 
 def files_with(home: Path, words: list[bytes]) -> list[Path]:
