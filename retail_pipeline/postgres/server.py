@@ -217,6 +217,11 @@ class EmbeddedServer:
             # only a backend was killed, the server restarts itself and answers again.
             if self.running_url() is not None:
                 return
+            if "PID file" in started.stdout:  # only a server that is still at work could mend it
+                raise PipelineError(
+                    f"{started.stdout.strip()}: if no PostgreSQL of this folder is at work, "
+                    "delete that file and repeat the command"
+                )
             if time.monotonic() > deadline:
                 raise PipelineError(
                     f"the embedded PostgreSQL does not start; its log is {self._log}:\n"

@@ -7,6 +7,7 @@ import signal
 import stat
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -22,6 +23,7 @@ from retail_pipeline.errors import PipelineError
 from retail_pipeline.postgres import Database, Role
 from retail_pipeline.postgres.account import choose_account, hand_over
 from retail_pipeline.postgres.server import EmbeddedServer, binaries
+from retail_pipeline_tests.damages import damage
 
 AS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="root starts it as another account")
 
@@ -76,6 +78,21 @@ def test_a_folder_with_characters_of_a_shell_is_a_folder(tmp_path: Path) -> None
     finally:
         server.remove()
     assert list(tmp_path.rglob(run.name)) == []
+
+
+@pytest.mark.parametrize("way", ["emptied", "rubbish"])
+def test_a_damaged_pid_file_is_named_at_once_with_the_remedy(
+    server: EmbeddedServer, way: str
+) -> None:
+    server.start()
+    server.stop()
+    damage(server.folder / "data" / "postmaster.pid", way)
+    started = time.monotonic()
+    with pytest.raises(PipelineError, match=r"postmaster\.pid.* delete that file"):
+        server.start()
+    assert time.monotonic() - started < 30
+    (server.folder / "data" / "postmaster.pid").unlink()
+    assert server.start()
 
 
 def test_a_new_table_is_written_once(server: EmbeddedServer) -> None:
