@@ -6,7 +6,7 @@ BY_HASH = install --quiet --disable-pip-version-check --no-deps --only-binary :a
 export DBT_SEND_ANONYMOUS_USAGE_STATS = false
 export DAGSTER_DISABLE_TELEMETRY = true
 .DEFAULT_GOAL := run
-.PHONY: run test dev dashboards bench lint coverage docs sbom audit clean
+.PHONY: run test dev dashboards airflow-env bench lint coverage docs sbom audit clean
 
 run: .venv
 	@.venv/bin/retail-pipeline run
@@ -20,6 +20,13 @@ dev: .venv
 # Superset with the dashboards; the first time it is installed in an environment of its own.
 dashboards: .venv
 	@.venv/bin/retail-pipeline bi up
+
+# Airflow in an environment of its own (deploy/airflow/README.md).
+AIRFLOW_ENV = "$${RETAIL_HOME:-.retail}/airflow/venv"
+airflow-env:
+	@umask 077; "$(PYTHON)" -m venv $(AIRFLOW_ENV)
+	@$(AIRFLOW_ENV)/bin/python -m pip $(BY_HASH) -r deploy/airflow/requirements.lock
+	@echo $(AIRFLOW_ENV)
 
 bench: .venv
 	@.venv/bin/retail-pipeline bench

@@ -28,5 +28,5 @@ def build_automation(settings: Settings) -> dg.Definitions:
     return dg.Definitions(
         jobs=jobs,
         schedules=build_schedules(settings),
-        sensors=[*build_condition_sensors(settings.environment), *build_sensors(settings, jobs)],
+        sensors=[*build_condition_sensors(settings), *build_sensors(settings, jobs)],
     )

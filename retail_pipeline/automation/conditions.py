@@ -12,7 +12,7 @@ from operator import and_, or_
 import dagster as dg
 
 from retail_pipeline.automation.environments import Starter, status
-from retail_pipeline.settings import Environment
+from retail_pipeline.settings import Settings
 
 LANDING = "transactional"
 WAREHOUSE = ("staging", "intermediate", "warehouse")
@@ -21,7 +21,7 @@ SHOWN = ("figures", "report")
 
 
 def build_condition_sensors(
-    environment: Environment,
+    settings: Settings,
 ) -> list[dg.AutomationConditionSensorDefinition]:
     """Return the sensors that evaluate the conditions, one per stage, each with its own switch."""
 
@@ -32,7 +32,7 @@ def build_condition_sensors(
             name.value,
             target=dg.AssetSelection.groups(*groups),
             minimum_interval_seconds=30,
-            default_status=dg.DefaultSensorStatus[status(name, environment)],
+            default_status=dg.DefaultSensorStatus[status(name, settings)],
             description=description,
         )
 

@@ -9,7 +9,7 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import Literal
 
-from retail_pipeline.settings import Environment
+from retail_pipeline.settings import Environment, Scheduler, Settings
 
 
 class Starter(StrEnum):
@@ -36,10 +36,15 @@ ON_BY_DEFAULT: Mapping[Environment, frozenset[Starter]] = MappingProxyType(
 """The starters that are on by default; every environment must have an entry."""
 
 
-def status(starter: Starter, environment: Environment) -> Literal["RUNNING", "STOPPED"]:
+def status(starter: Starter, settings: Settings) -> Literal["RUNNING", "STOPPED"]:
     """Return the name of a starter's default status in Dagster.
+
+    If Airflow is the scheduler, only alerts are on, because they start no run.
 
     Raises:
         KeyError: The environment has no entry in `ON_BY_DEFAULT`.
     """
-    return "RUNNING" if starter in ON_BY_DEFAULT[environment] else "STOPPED"
+    on = ON_BY_DEFAULT[settings.environment]
+    if settings.scheduler is Scheduler.AIRFLOW:
+        on &= {Starter.ALERTS}
+    return "RUNNING" if starter in on else "STOPPED"

@@ -15,6 +15,7 @@ REFRESH = "refresh"
 CLV = "clv"
 SCORE = "score"
 REALISED = "realised"
+DRAW = "draw"
 BACKTEST = "backtest"
 PIPELINE = "pipeline"
 UPKEEP = "upkeep"
@@ -29,6 +30,7 @@ LONGEST_HOURS = {
     CLV: 4,
     SCORE: 2,
     REALISED: 1,
+    DRAW: 1,
     BACKTEST: 6,
     PIPELINE: 10,
     UPKEEP: 1,
@@ -67,6 +69,11 @@ def build_jobs() -> list[Any]:
             REALISED,
             dg.AssetSelection.assets(REALISED_PREDICTIONS),
             "Compare served predictions whose horizon has passed with the actual values.",
+        ),
+        _job(
+            DRAW,
+            dg.AssetSelection.groups("figures", "report"),
+            "Draw the figures and write the report, from the stored tables.",
         ),
         _job(
             BACKTEST,

@@ -21,7 +21,7 @@ def build_schedules(settings: Settings) -> list[dg.ScheduleDefinition]:
             job_name=job,
             cron_schedule=cron,
             execution_timezone=settings.time_zone,
-            default_status=dg.DefaultScheduleStatus[status(name, settings.environment)],
+            default_status=dg.DefaultScheduleStatus[status(name, settings)],
             description=description,
         )
 

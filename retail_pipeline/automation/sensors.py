@@ -43,7 +43,7 @@ def build_sensors(settings: Settings, jobs: Sequence[Any]) -> list[dg.SensorDefi
             evaluation_fn=tick,
             jobs=[job for job in jobs if job.name in started],
             minimum_interval_seconds=30,
-            default_status=dg.DefaultSensorStatus[status(name, settings.environment)],
+            default_status=dg.DefaultSensorStatus[status(name, settings)],
             description=description,
         )
 

@@ -51,6 +51,7 @@ _STATE = (
         "pgpass",
         "api",
         "superset",
+        "airflow",
         "alerts",
     ),
     "suppression.key",

@@ -25,6 +25,7 @@ from retail_pipeline.settings.values import (
     Environment,
     Home,
     Horizon,
+    Scheduler,
     SmtpUrl,
     SourceText,
     SuppressionKey,
@@ -77,6 +78,7 @@ class Settings(BaseModel):
     )
 
     environment: Environment = Field(default=Environment.LOCAL, validation_alias="RETAIL_ENV")
+    scheduler: Scheduler = Scheduler.DAGSTER
     home: Home = _DEFAULT_HOME
     database_url: DatabaseUrl | None = Field(default=None, repr=False)
     source: SourceText = SimulatorSource()

@@ -60,6 +60,13 @@ class Environment(StrEnum):
     PRODUCTION = "production"
 
 
+class Scheduler(StrEnum):
+    """The program that starts runs by itself."""
+
+    DAGSTER = "dagster"
+    AIRFLOW = "airflow"
+
+
 class AirbyteMode(StrEnum):
     """The program that runs the syncs: the embedded engine or a real Airbyte server."""
 

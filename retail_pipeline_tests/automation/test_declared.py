@@ -20,13 +20,14 @@ from retail_pipeline.build import build_definitions
 from retail_pipeline.settings import (
     PROJECT_ROOT,
     Environment,
+    Scheduler,
     Settings,
 )
 from retail_pipeline_tests.automation.world import CLV, FIGURES, STREAMS, WAREHOUSE, World
 
 
-def unasked(environment: Environment) -> set[str]:
-    declared = build_automation(Settings(environment=environment))
+def unasked(environment: Environment, scheduler: Scheduler = Scheduler.DAGSTER) -> set[str]:
+    declared = build_automation(Settings(environment=environment, scheduler=scheduler))
     running = {DefaultScheduleStatus.RUNNING, DefaultSensorStatus.RUNNING}
     automation = [*(declared.schedules or []), *(declared.sensors or [])]
     assert {each.name for each in automation} == set(Starter)
@@ -42,6 +43,12 @@ def test_a_laptop_starts_nothing_and_only_production_ingests_by_itself() -> None
     assert ON_BY_DEFAULT[Environment.LOCAL] == frozenset()
     ingesting = [env for env, names in ON_BY_DEFAULT.items() if Starter.DAILY_INGESTION in names]
     assert ingesting == [Environment.PRODUCTION]
+
+
+@pytest.mark.parametrize("environment", list(Environment))
+def test_where_airflow_is_the_scheduler_nothing_starts_a_run(environment: Environment) -> None:
+    on = {"alerts"} if Starter.ALERTS in ON_BY_DEFAULT[environment] else set()
+    assert unasked(environment, Scheduler.AIRFLOW) == on
 
 
 def test_the_docs_show_the_same_table() -> None:
@@ -72,6 +79,7 @@ def definitions(world: World) -> Definitions:
         ("clv", {*CLV, *FIGURES}),
         ("score", {*CLV} - {"clv/model"}),
         ("realised", {"clv/realised_predictions"}),
+        ("draw", {*FIGURES}),
         ("pipeline", {*STREAMS, *WAREHOUSE, *CLV, *FIGURES}),
     ],
 )
