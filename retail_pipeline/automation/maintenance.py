@@ -1,4 +1,4 @@
-"""Retention: the job that removes old runs with their events and logs.
+"""Retention: the job that removes old runs with their events, check results and logs.
 
 The run of an asset's latest materialization stays, because it describes the asset. Tables of the
 warehouse are not changed. `deploy/dagster.yaml` sets the retention of ticks.
@@ -23,11 +23,18 @@ class UpkeepConfig(dg.Config):
 
 @dg.op
 def remove_old_runs(context: dg.OpExecutionContext, config: UpkeepConfig) -> None:
-    """Remove finished runs, with their events and logs, after the retention time."""
+    """Remove finished runs, with their events, check results and logs, after the retention time."""
+    # A local import, because SQLAlchemy would slow down each load of the code.
+    from retail_pipeline.dagster_support.leftovers import delete_leftovers
+
     before = datetime.now(UTC) - timedelta(days=config.keep_days)
     removed = remove_older(context.instance, before)
-    context.log.info(f"removed {removed} runs that ended before {before:%Y-%m-%d}")
-    context.add_output_metadata({"runs": removed})
+    leftovers = delete_leftovers(context.instance, before)
+    context.log.info(
+        f"removed {removed} runs that ended before {before:%Y-%m-%d}, and {leftovers} results of "
+        "checks and changes of freshness"
+    )
+    context.add_output_metadata({"runs": removed, "leftovers": leftovers})
 
 
 def build_upkeep_job(name: str, tags: Mapping[str, str]) -> dg.JobDefinition:

@@ -64,7 +64,10 @@ def figures(
     failed = []
     for drawn in draw_all(names, tables):
         if not drawn.error:
-            yield _kept(drawn, tables.as_of.isoformat(), settings)
+            # Not metadata of the result, as Dagster would store the image a second time.
+            metadata = _kept(drawn, tables.as_of.isoformat(), settings)
+            context.add_asset_metadata(metadata, [GROUP, drawn.name])
+            yield dg.MaterializeResult(asset_key=[GROUP, drawn.name])
         else:
             context.log.error("figures/%s: %s", drawn.name, drawn.trace)
             failed.append(drawn)
@@ -80,13 +83,13 @@ def _tables(database: Database, run_window: RunWindow) -> Tables:
     return tables
 
 
-def _kept(drawn: Drawn, as_of_date: str, settings: Settings) -> dg.MaterializeResult:
-    """Write the image to its file; return the asset's result with image and numbers."""
+def _kept(drawn: Drawn, as_of_date: str, settings: Settings) -> dict[str, Any]:
+    """Write the image to its file; return the asset's metadata with image and numbers."""
     path = private_folder(settings.home / GROUP) / f"{drawn.name}.png"
     with replaced_whole(path) as draft:
         draft.write_bytes(drawn.image)
     figure = registry.figure(drawn.name)
-    metadata: dict[str, Any] = {
+    return {
         "figure": dg.MetadataValue.md(drawn.markdown),
         "how_to_read": figure.how_to_read,
         "path": dg.MetadataValue.path(path),
@@ -94,7 +97,6 @@ def _kept(drawn: Drawn, as_of_date: str, settings: Settings) -> dg.MaterializeRe
         "as_of_date": as_of_date,
         **drawn.numbers,
     }
-    return dg.MaterializeResult(asset_key=[GROUP, drawn.name], metadata=metadata)
 
 
 def _failure(failed: list[Drawn]) -> Exception:

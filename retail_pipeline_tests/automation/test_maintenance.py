@@ -1,10 +1,13 @@
 """Old runs are removed with their events and logs; latest materializations stay."""
 
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 
-from dagster import AssetKey, DagsterInstance
+from dagster import AssetCheckKey, AssetKey, DagsterInstance
+from dagster._core.definitions.freshness import FreshnessState, FreshnessStateChange
 
 from retail_pipeline.automation.maintenance import remove_older
+from retail_pipeline.dagster_support.leftovers import delete_leftovers
 from retail_pipeline_tests.automation.world import Daemon
 
 
@@ -31,3 +34,33 @@ def test_the_job_removes_what_is_older_than_its_configuration_says(
     config = {"ops": {"remove_old_runs": {"config": {"keep_days": 1}}}}
     assert job.execute_in_process(instance=instance, run_config=config).success
     assert len(instance.get_runs()) == 2
+
+
+def test_of_old_check_results_and_freshness_changes_the_latest_stay(
+    daemon: Daemon, instance: DagsterInstance
+) -> None:
+    states = [FreshnessState.PASS, FreshnessState.WARN, FreshnessState.FAIL]
+    for before, after in pairwise(states):
+        daemon.run("clv/model", "clv/predictions")
+        change = FreshnessStateChange(
+            key=AssetKey(["clv", "model"]),
+            new_state=after,
+            previous_state=before,
+            state_change_timestamp=0.0,
+        )
+        instance._report_runless_asset_event(change)
+    model, predictions = (
+        AssetCheckKey(AssetKey(["clv", name]), "is_right") for name in ("model", "predictions")
+    )
+
+    def checks() -> list[int]:
+        history = instance.event_log_storage.get_asset_check_execution_history
+        return [len(history(key, limit=9)) for key in (model, predictions)]
+
+    assert delete_leftovers(instance, datetime.now(UTC) - timedelta(days=1)) == 0
+    assert checks() == [2, 2]
+    assert delete_leftovers(instance, datetime.now(UTC) + timedelta(days=1)) == 3
+    assert checks() == [1, 1]
+    [kept] = instance.event_log_storage.get_freshness_state_records([model.asset_key]).values()
+    assert kept.freshness_state == FreshnessState.FAIL
+    assert delete_leftovers(instance, datetime.now(UTC) + timedelta(days=1)) == 0
