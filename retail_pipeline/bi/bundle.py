@@ -21,6 +21,7 @@ ASSETS: Final = PROJECT_ROOT / "superset" / "assets"
 MARK: Final = "retail-data-pipeline/superset/assets/"
 """The beginning of `external_url` of the objects that come from the files."""
 
+_CSS: Final = ASSETS / "dashboard.css"
 _VERSION: Final = "1.0.0"
 _COLUMN_KEYS: Final = ("groupby", "columns", "all_columns", "x_axis", "granularity_sqla")
 _METRIC_KEYS: Final = ("metrics", "metric", "metrics_b", "percent_metrics", "sort_by_metric_name")
@@ -41,7 +42,7 @@ _DEFAULTS: Final[Mapping[str, Mapping[str, Any]]] = {
         )
     ),
     "dashboards": dict.fromkeys(("description", "certified_by", "certification_details"))
-    | {"css": "", "published": True},
+    | {"css": _CSS.read_text(), "published": True},
 }
 """Values of keys that a file does not have: a change of them in Superset is overwritten, too."""
 _COLUMN_DEFAULTS: Final = {
@@ -148,6 +149,7 @@ class Bundle:
             layout, filters = content.pop("layout"), content.pop("filters", [])
             content["position"] = dashboard_layout.position(layout, self.charts)
             content["metadata"] = {
+                "filter_bar_orientation": "HORIZONTAL",
                 **content.get("metadata", {}),
                 "native_filter_configuration": dashboard_layout.native_filters(
                     dashboard.path, filters, layout, self
