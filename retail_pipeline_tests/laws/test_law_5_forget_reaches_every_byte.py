@@ -196,5 +196,7 @@ def test_code_of_a_mart_does_not_run_with_the_rights_of_the_owner(
 
     forget(settings, USER["user_id"])
 
-    rights = database.query("select distinct rights from warehouse.seen")["rights"]
-    assert set(rights) == {Role.TRANSFORMER}
+    seen = database.query("select distinct session_login, rights from warehouse.seen")
+    assert set(seen["rights"]) == {Role.TRANSFORMER}
+    with database.connect() as owner:
+        assert owner.info.user not in set(seen["session_login"])

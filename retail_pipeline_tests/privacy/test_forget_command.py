@@ -65,15 +65,20 @@ def test_the_forgotten_are_listed_by_hash_and_can_be_taken_back(
 def test_places_that_are_not_reached_are_listed(
     database: Database, cli: Cli, tmp_path: Path
 ) -> None:
-    database.execute("create role forget_stranger")
-    database.execute("create schema theirs")
-    database.execute("create table theirs.copies as select 'K17'::text as customer_id")
-    database.execute("alter table theirs.copies owner to forget_stranger")
+    for statement in (
+        "create role forget_stranger",
+        "grant forget_stranger to current_user",
+        "create schema theirs",
+        "grant create on schema theirs to forget_stranger",
+        "create table theirs.copies as select 'K17'::text as customer_id",
+        "alter table theirs.copies owner to forget_stranger",
+    ):
+        database.execute(statement)
     (tmp_path / "old.7z").write_bytes(b"7z\xbc\xaf\x27\x1c")
     try:
         printed = cli("forget", "K17", "--yes", RETAIL_SOURCE="https://shop.example").stdout
     finally:
-        database.execute("drop table theirs.copies")
+        database.execute("drop schema theirs cascade")
         database.execute("drop role forget_stranger")
     places = [each.removeprefix("Not reached: ") for each in printed.splitlines() if "Not " in each]
     assert places == [
