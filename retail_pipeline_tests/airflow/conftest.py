@@ -66,20 +66,20 @@ class Airflow:
         output, _ = process.communicate(timeout=540)
         return process.returncode, output
 
-    def runs(self, dag: str) -> list[dict[str, Any]]:
-        """Return the Dagster runs of a DAG, the first one first; tags without their prefix."""
+    def runs(self, dag: str | None) -> list[dict[str, Any]]:
+        """Return the Dagster runs of a DAG, oldest first; of no DAG, those of the command line."""
         found = self.ui.ask(_RUNS)["results"]
         for run in found:
             tags = {tag["key"]: tag["value"] for tag in run["tags"]}
             run["tags"] = {k[8:]: v for k, v in tags.items() if k.startswith("airflow/")}
         return [run for run in reversed(found) if run["tags"].get("dag_id") == dag]
 
-    def wait_for(self, dag: str, status: str) -> dict[str, Any]:
-        """Return a DAG's only run once it has a status."""
+    def wait_for(self, dag: str | None, *statuses: str) -> None:
+        """Wait until the latest run of a DAG has one of the statuses."""
         deadline = time.monotonic() + 240
         while time.monotonic() < deadline:
-            if [run["status"] for run in self.runs(dag)] == [status]:
-                return self.runs(dag)[0]
+            if [run["status"] in statuses for run in self.runs(dag)[-1:]] == [True]:
+                return
             time.sleep(0.3)
         raise AssertionError(f"{dag}: {self.runs(dag)}")
 
@@ -115,6 +115,7 @@ def loses_an_answer(ui: LocalUi) -> Iterator[str]:
             url = f"http://127.0.0.1:{ui.port}/graphql"
             answer = httpx.post(url, content=body, headers=sent, timeout=60)
             self.send_response(answer.status_code)
+            self.send_header("content-type", answer.headers["content-type"])
             self.send_header("content-length", str(len(answer.content)))
             self.end_headers()
             self.wfile.write(answer.content)

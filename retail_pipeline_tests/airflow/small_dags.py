@@ -9,15 +9,15 @@ from retail_pipeline_airflow.operator import DagsterJobOperator, RetailPipelineO
 
 SETTINGS = {
     "schedule": None,
-    "start_date": pendulum.datetime(2020, 1, 1),
+    "start_date": pendulum.datetime(1999, 1, 1),
     "default_args": {"retries": 1, "retry_delay": timedelta(seconds=1)},
 }
 
 with DAG("wrong_date", **SETTINGS):
     DagsterJobOperator(task_id="score", job="score", as_of="2020-01-01", retries=0)
 
-with DAG("wrong_horizon", **SETTINGS):
-    DagsterJobOperator(task_id="score", job="score", as_of="{{ ds }}", horizon_days="0")
+with DAG("wrong_job", **SETTINGS):
+    DagsterJobOperator(task_id="upkeep", job="upkeep", as_of="{{ ds }}")
 
 with DAG("ingestion", **SETTINGS):
     DagsterJobOperator(task_id="sync", job="ingestion", as_of="{{ ds }}", poll_seconds=1)
@@ -34,5 +34,5 @@ with DAG("command", **SETTINGS):
 
 with DAG("killed_command", **SETTINGS):
     RetailPipelineOperator(
-        task_id="run", command=COMMAND, arguments=["api", "serve", "--port=0"], retries=0
+        task_id="run", command=COMMAND, arguments=["run", "--as-of", "{{ ds }}"], retries=0
     )

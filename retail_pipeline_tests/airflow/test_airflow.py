@@ -43,6 +43,7 @@ def test_a_night_trains_once_a_month_and_runs_have_its_date_and_tags(nights: lis
     assert tags == {
         "dag_id": "retail_pipeline",
         "task_id": "score",
+        "map_index": "-1",
         "try_number": "1",
         "logical_date": "2024-06-09 00:00:00+00:00",
     }
@@ -57,9 +58,9 @@ def test_a_failed_asset_fails_the_task_with_its_reason(airflow: Airflow) -> None
 
 
 def test_a_wrong_configuration_is_not_tried_again(airflow: Airflow) -> None:
-    code, output = airflow.run("dags", "test", "wrong_horizon", "2024-06-01")
-    assert (code, airflow.runs("wrong_horizon")) == (1, [])
-    assert output.count("Dagster refuses to start score") == 1
+    code, output = airflow.run("dags", "test", "wrong_job", "2024-06-01")
+    assert (code, airflow.runs("wrong_job")) == (1, [])
+    assert output.count("FailException: Dagster refuses to start upkeep: ") == 1, output
 
 
 def test_a_retry_goes_on_with_the_run_of_the_first_try(airflow: Airflow) -> None:
@@ -73,29 +74,30 @@ def test_a_retry_goes_on_with_the_run_of_the_first_try(airflow: Airflow) -> None
     assert (run["status"], run["tags"]["try_number"]) == ("SUCCESS", "1")
 
 
-def test_a_killed_task_ends_its_run(airflow: Airflow) -> None:
-    process = airflow.start("dags", "test", "killed", "2024-06-11")
-    airflow.wait_for("killed", "STARTED")
-    process.terminate()
-    output, _ = process.communicate(timeout=240)
-    assert process.returncode == 1, output
-    assert "was stopped" in output
-    airflow.wait_for("killed", "CANCELED")
-
-
 @pytest.mark.parametrize(
-    ("select", "home", "tries", "message"),
+    ("as_of", "select", "tries", "message"),
     [
-        pytest.param("nothing-like-this", "", 1, "is not a selection", id="2: wrong use"),
-        pytest.param("key:clv/predictions", "empty", 2, "ingest", id="1: the work failed"),
+        pytest.param("2024-06-12", "key:(", 1, "is not a selection", id="2: wrong use"),
+        pytest.param("2000-01-01", "group:figures", 2, "error: ", id="1: the work failed"),
     ],
 )
 def test_exit_codes_decide_whether_a_command_is_tried_again(
-    airflow: Airflow, select: str, home: str, tries: int, message: str
+    airflow: Airflow, as_of: str, select: str, tries: int, message: str
 ) -> None:
     code, output = airflow.run(
-        *("dags", "test", "command", "2024-06-12", "-c", json.dumps({"select": select}))
+        *("dags", "test", "command", as_of, "-c", json.dumps({"select": select}))
     )
     assert code == 1
     assert output.count("Task failed with exception") == tries, output
     assert message in output
+
+
+@pytest.mark.parametrize(("dag", "runs_of"), [("killed", "killed"), ("killed_command", None)])
+def test_a_killed_task_ends_its_run(airflow: Airflow, dag: str, runs_of: str | None) -> None:
+    process = airflow.start("dags", "test", dag, "2024-06-11")
+    airflow.wait_for(runs_of, "STARTED")
+    process.terminate()
+    output, _ = process.communicate(timeout=240)
+    assert process.returncode == 1, output
+    assert "stopped" in output
+    airflow.wait_for(runs_of, "CANCELED", "FAILURE")

@@ -66,21 +66,22 @@ class DagsterJobOperator(BaseOperator):
         self.horizon_days = horizon_days
         self.dagster_conn_id = dagster_conn_id
         self.poll_seconds = poll_seconds
+        self._task_tags: dict[str, str] = {}
         self._killed = False
 
     def execute(self, context: Context) -> str:
         """Return the id of the Dagster run, which has succeeded."""
         server = Connection.get(self.dagster_conn_id)
         scheme = server.schema or server.conn_type
+        if scheme not in ("http", "https"):
+            words = f"the connection {self.dagster_conn_id} has the schema {scheme!r}"
+            raise AirflowFailException(f"{words}: set http or https, a host and a port")
         port = f":{server.port}" if server.port else ""
         self._url = f"{scheme}://{server.host}{port}"
         self._login = (server.login, server.password or "") if server.login else None
         ti, dag_run = context["ti"], context["dag_run"]
-        self._task_tags = {
-            "airflow/dag_id": ti.dag_id,
-            "airflow/run_id": ti.run_id,
-            "airflow/task_id": f"{ti.task_id}[{ti.map_index}]" if self._mapped(ti) else ti.task_id,
-        }
+        names = ("dag_id", "run_id", "task_id", "map_index")
+        self._task_tags = {f"airflow/{name}": str(getattr(ti, name)) for name in names}
         own = {
             "airflow/try_number": str(ti.try_number),
             "airflow/logical_date": str(dag_run.logical_date or dag_run.run_after),
@@ -102,23 +103,17 @@ class DagsterJobOperator(BaseOperator):
     def on_kill(self) -> None:
         """End the Dagster run of this task."""
         self._killed = True
-        for run in self._runs():
+        for run in self._runs() if self._task_tags else []:
             if run["status"] not in _ENDED:
                 result = self._ask(_TERMINATE, run=run["runId"])
                 self.log.info("the end of %s: %s", run["runId"], result)
-
-    @staticmethod
-    def _mapped(ti: Any) -> bool:
-        return ti.map_index is not None and ti.map_index >= 0
 
     def _run_of_try_since(self, first_try: int) -> str | None:
         """Return this task's run that is unfinished, or that succeeded since a try; or None."""
         for run in self._runs():
             tags = {tag["key"]: tag["value"] for tag in run["tags"]}
-            succeeded = run["status"] == "SUCCESS"
-            if run["status"] not in _ENDED or (
-                succeeded and int(tags["airflow/try_number"]) >= first_try
-            ):
+            is_of_these_tries = int(tags["airflow/try_number"]) >= first_try
+            if run["status"] not in _ENDED or (run["status"] == "SUCCESS" and is_of_these_tries):
                 return str(run["runId"])
         return None
 
@@ -133,9 +128,7 @@ class DagsterJobOperator(BaseOperator):
                 "repositoryLocationName": "retail_pipeline",
             },
             "runConfigData": {"resources": {"run_window": {"config": window}}} if window else {},
-            "executionMetadata": {
-                "tags": [{"key": key, "value": value} for key, value in tags.items()]
-            },
+            "executionMetadata": {"tags": _tags(tags)},
         }
         result = self._ask(_LAUNCH, execution=execution)
         if "run" not in result:
@@ -148,8 +141,7 @@ class DagsterJobOperator(BaseOperator):
 
     def _runs(self) -> list[dict[str, Any]]:
         """Return the runs of this task in this run of the DAG, the latest first."""
-        tags = [{"key": key, "value": value} for key, value in self._task_tags.items()]
-        return list(self._ask(_RUNS, filter={"tags": tags})["results"])
+        return list(self._ask(_RUNS, filter={"tags": _tags(self._task_tags)})["results"])
 
     def _status(self, run_id: str) -> str:
         runs = self._ask(_RUNS, filter={"runIds": [run_id]})["results"]
@@ -169,9 +161,15 @@ class DagsterJobOperator(BaseOperator):
         body = {"query": document, "variables": variables}
         url = f"{self._url}/graphql"
         answer = requests.post(url, json=body, auth=self._login, timeout=60)
-        if not answer.ok or "data" not in (content := answer.json()) or content.get("errors"):
+        is_json = "json" in answer.headers.get("content-type", "")
+        content = answer.json() if is_json else {}
+        if not answer.ok or not content.get("data") or content.get("errors"):
             raise AirflowException(f"{url} answers {answer.status_code}: {answer.text[:300]}")
         return dict(content["data"]["result"])
+
+
+def _tags(tags: dict[str, str]) -> list[dict[str, str]]:
+    return [{"key": key, "value": value} for key, value in tags.items()]
 
 
 def _failures_of(event: dict[str, Any]) -> Iterator[str]:
@@ -215,10 +213,11 @@ class RetailPipelineOperator(BaseOperator):
         super().__init__(**kwargs)
         self.arguments = arguments
         self.command = command
+        self._process: subprocess.Popen[str] | None = None
 
     def execute(self, context: Context) -> None:  # noqa: ARG002 (Airflow's signature)
         """Run the command, with its output in the task's log."""
-        self._process = subprocess.Popen(
+        process = self._process = subprocess.Popen(
             [self.command, *filter(None, self.arguments)],
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -226,16 +225,17 @@ class RetailPipelineOperator(BaseOperator):
             start_new_session=True,
         )
         told: list[str] = []
-        for line in self._process.stdout or ():
+        for line in process.stdout or ():
             self.log.info("%s", line.rstrip())
             if told or line.startswith("error: "):
                 told.append(line.rstrip())
-        code = self._process.wait()
+        code = process.wait()
         if code != 0:
             kind = AirflowFailException if code == 2 else AirflowException
             raise kind("\n".join(told) or f"{self.command} ended with {code}")
 
     def on_kill(self) -> None:
         """Stop the command as Ctrl-C does, with the processes that it started."""
-        with suppress(ProcessLookupError):
-            os.killpg(self._process.pid, signal.SIGINT)
+        if self._process is not None:
+            with suppress(ProcessLookupError):
+                os.killpg(self._process.pid, signal.SIGINT)
