@@ -136,12 +136,13 @@ def test_the_viewer_sees_the_dashboards_and_their_numbers(
         "/api/v1/datasource/table/{predictions}/column/customer_id/values/",
         "/superset/dashboard/private/",
         "/sqllab/",
-        "/api/v1/dashboard/export/?q=!(1)",
-        "/api/v1/chart/export/?q=!(1)",
+        "/api/v1/dashboard/export/?q=!({dashboard})",
+        "/api/v1/chart/export/?q=!({Private})",
     ],
 )
 def test_the_viewer_does_not_get(viewer: SupersetUser, admin: SupersetUser, path: str) -> None:
-    ids = {**admin.ids("chart"), **admin.ids("dataset")}
+    private = {"dashboard": admin.ids("dashboard")["Private"]}
+    ids = {**admin.ids("chart"), **admin.ids("dataset"), **private}
     for name, number in ids.items():
         path = path.replace(f"{{{name}}}", str(number))
     assert "{" not in path
