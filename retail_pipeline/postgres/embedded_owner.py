@@ -19,6 +19,8 @@ _HELPER: Final = "retail_helper"
 _SEES_SETTINGS: Final = "grant pg_read_all_settings to {}"
 """The server's folder, by which it is recognized, is a setting."""
 _HELP: Final[tuple[LiteralString, ...]] = (
+    # `drop database … with (force)` ends an autovacuum of the database.
+    "grant pg_signal_backend to {}",
     # `forget` empties the write-ahead log in the database `postgres`.
     "grant pg_checkpoint to {}",
     "grant execute on function pg_switch_wal() to {}",

@@ -74,4 +74,7 @@ def drop_abandoned(owner: Database) -> list[str]:
 
 def _drop(owner: Database, name: str) -> None:
     with owner.connect(autocommit=True) as connection:
-        connection.execute(f"drop database if exists {name} with (force)")
+        try:  # An ordinary owner may end an autovacuum in this way only.
+            connection.execute(f"drop database if exists {name}")
+        except psycopg.errors.ObjectInUse:
+            connection.execute(f"drop database if exists {name} with (force)")
