@@ -1,11 +1,13 @@
 """The commands of the database: `db migrate`, `db check`, `db-url`, `psql`, `dbt-env`."""
 
+import os
 import shlex
 from pathlib import Path
 from typing import Annotated
 from urllib.parse import quote
 
 import typer
+from psycopg import sql
 
 from retail_pipeline.cli.services import start_program
 from retail_pipeline.errors import PipelineError, UsageError
@@ -14,6 +16,8 @@ from retail_pipeline.generation import read_state
 from retail_pipeline.postgres import Database, Role, address, open_database
 from retail_pipeline.postgres.open import dagster_database_url, embedded_server
 from retail_pipeline.settings import Settings
+
+DBT_LAYERS = ("staging", "intermediate", "warehouse")
 
 app = typer.Typer(help="Migrate the database, or check its tables.", no_args_is_help=True)
 
@@ -33,19 +37,23 @@ def check() -> None:
     """Show how the database differs from its scripts, and exit with code 1 if it does.
 
     Nothing is changed, and the database must be running. The tables of the Airbyte files are
-    compared, too. For a script: `retail-pipeline db check`
+    compared, too. Triggers, functions and other code of others are listed, and logins with more
+    rights than their role. For a script: `retail-pipeline db check`
     """
     from retail_pipeline.ingestion.landing import layout_differences
     from retail_pipeline.ingestion.specs import load_folder
 
     database = _unmigrated()
     found = [*database.differences().lines(), *layout_differences(database, load_folder())]
+    found += database.foreign_code()
     for line in found:
         typer.echo(line)
+    for line in database.weaknesses():
+        typer.echo(f"note: {line}")
     if found:
         raise PipelineError(
             f"{database.location} differs in {len(found)} points: `retail-pipeline db migrate` "
-            "applies the scripts and sets the rights; remove other unwanted objects by hand"
+            "applies the scripts and sets the rights; remove what it leaves by hand"
         )
     typer.echo(f"{database.location} matches the scripts")
 
@@ -96,7 +104,11 @@ def psql(
     start_program(["psql", _without_password(settings, url), *(arguments or [])])
 
 
-def dbt_env() -> None:
+def dbt_env(
+    drafts: Annotated[
+        bool, typer.Option("--drafts", help="Create the schemas of the target `dev`.")
+    ] = False,
+) -> None:
     """Print dbt's environment variables as shell commands; start the database if needed.
 
     The as-of date is that of the latest run, so repeat the command after a run with another date.
@@ -108,6 +120,8 @@ def dbt_env() -> None:
 
     settings = Settings.from_environment()
     database = open_database(settings)
+    if drafts:
+        _create_drafts(database, os.environ.get("RETAIL_DBT_SCHEMA", "dev"))
     try:
         as_of = read_state(database).as_of
     except PipelineError:
@@ -118,6 +132,18 @@ def dbt_env() -> None:
         environment["PGPASSFILE"] = str(_password_file(settings.home / "dbt" / "pgpass", password))
     for name, value in sorted(environment.items()):
         typer.echo(f"export {name}={shlex.quote(value)}")
+
+
+def _create_drafts(database: Database, prefix: str) -> None:
+    """Create the schemas of a developer's drafts, as dbt's login may not create any."""
+    owner = sql.Identifier(Role.TRANSFORMER.value)
+    with database.connect() as connection:
+        for name in (prefix, *(f"{prefix}_{layer}" for layer in DBT_LAYERS)):
+            connection.execute(
+                sql.SQL("create schema if not exists {} authorization {}").format(
+                    sql.Identifier(name), owner
+                )
+            )
 
 
 def _unmigrated() -> Database:

@@ -22,6 +22,7 @@ from retail_pipeline.errors import PipelineError, UsageError
 from retail_pipeline.loopback import listener
 from retail_pipeline.postgres import Database
 from retail_pipeline.postgres.account import IN_USER_NAMESPACE
+from retail_pipeline.postgres.logins import weaknesses
 from retail_pipeline.postgres.migrate import refuse_old_server
 from retail_pipeline.postgres.open import embedded_server
 from retail_pipeline.settings import (
@@ -158,7 +159,7 @@ def _port(port: int) -> str:
 
 
 def _postgres(settings: Settings) -> str:
-    url, account = settings.database_url, ""
+    url, account, weak = settings.database_url, "", []
     if url is None:
         server = embedded_server(settings)
         account = server.account()
@@ -168,10 +169,13 @@ def _postgres(settings: Settings) -> str:
     else:
         with Database(url).connect() as connection:
             version = connection.info.server_version
-        refuse_old_server(version)
+            refuse_old_server(version)
+            weak = weaknesses(connection)
         found = f"{version // 10_000}.{version % 10_000} at {Database(url).location}"
     if account == IN_USER_NAMESPACE:
-        raise DoubtfulError(f"{found}; {account}")
+        weak.append(account)
+    if weak:
+        raise DoubtfulError("; ".join([found, *weak]))
     return "; ".join(filter(None, [found, account]))
 
 

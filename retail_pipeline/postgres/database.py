@@ -14,7 +14,7 @@ from psycopg import sql
 
 from retail_pipeline.errors import PipelineError, UnavailableError
 from retail_pipeline.postgres import address, arrow
-from retail_pipeline.postgres.logins import renew_login, role_url
+from retail_pipeline.postgres.logins import renew_login, role_url, weaknesses
 from retail_pipeline.postgres.session import Role, session_url
 
 if TYPE_CHECKING:
@@ -251,6 +251,18 @@ class Database:
 
         with self.connect() as connection:
             return differences(connection)
+
+    def foreign_code(self) -> list[str]:
+        """Return a line for each object that can run code of others (`foreign_code`)."""
+        from retail_pipeline.postgres.foreign_code import foreign_code
+
+        with self.connect() as connection:
+            return foreign_code(connection)
+
+    def weaknesses(self) -> list[str]:
+        """Return a line for each reason why a role's login could act as the owner (`logins`)."""
+        with self.connect() as connection:
+            return weaknesses(connection)
 
     @staticmethod
     def _bound(statement: str, params: Parameters | None) -> str:

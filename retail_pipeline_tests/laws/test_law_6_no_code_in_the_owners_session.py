@@ -4,6 +4,7 @@ The code counts each of its calls in a sequence, which a rollback does not undo.
 tries to become the session's login.
 """
 
+import secrets
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from retail_pipeline.generation import begin, landed_state
 from retail_pipeline.ingestion.landing import count_landed, layout_differences
 from retail_pipeline.ingestion.specs import load_folder
 from retail_pipeline.postgres import Database, Role
+from retail_pipeline.postgres.foreign_code import foreign_code
 from retail_pipeline.report.summary import read_row_counts, read_summary
 from retail_pipeline.settings import Settings
 from retail_pipeline.shared_queries import currency, excluded_lines
@@ -226,3 +228,40 @@ def test_code_of_a_role_never_runs_as_the_owner(
             ran.append(name)
     assert ran == [], f"{kind} of {role.value} ran as the owner"
     assert spy.calls("as_another") > 0, "the attack is idle"
+
+
+@pytest.mark.parametrize("role", OWN, ids=lambda role: role.value)
+@pytest.mark.parametrize("kind", KINDS)
+def test_db_check_lists_it(
+    kind: str, role: Role, filled: Database, attack: Callable[..., None]
+) -> None:
+    assert filled.foreign_code() == []
+    table, column = OWN[role]
+    if role is Role.SCIENTIST and kind in ("view", "cast", "domain"):
+        pytest.skip("the primary key and the rights of the training set stay with the table")
+    words = {"schema": table.split(".")[0], "table": table, "column": column, "n": 1}
+    attack(role, words["schema"], KINDS[kind].format(**words))
+    found = filled.foreign_code()
+    assert f"not of the scripts: function {words['schema']}.payload() (of {role.value})" in found
+    if kind in ("trigger", "rule", "policy"):
+        assert any(f"{kind} " in line and table in line for line in found)
+    if kind in ("cast", "domain"):
+        assert any(f": {kind} " in line for line in found)
+
+
+def test_db_check_lists_logins_with_more_rights_than_their_role(database: Database) -> None:
+    name = f"login_{secrets.token_hex(4)}"
+    with psycopg.connect(database.url) as connection:
+        connection.execute(f"create role {name} login in role retail_reader")
+        assert not [line for line in foreign_code(connection) if name in line]
+        connection.execute(f"alter role {name} createdb")
+        connection.execute(f"grant retail_loader to {name}")
+        connection.execute("create view clv.odd as select set_config('role', 'none', false)")
+        (login,) = [line for line in foreign_code(connection) if name in line]
+        assert login.endswith(
+            "also may create databases, is a member of retail_loader, retail_reader"
+        )
+        assert "not of the scripts: view clv.odd, which calls set_config" in "\n".join(
+            foreign_code(connection)
+        )
+        connection.rollback()
