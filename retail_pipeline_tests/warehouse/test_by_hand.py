@@ -27,7 +27,7 @@ def dbt(database: Database, tmp_path: Path) -> Dbt:
     """Return a function that runs dbt in the project with the variables of `dbt-env`."""
     generation.begin(database, source_id="test", as_of=AS_OF, run_id="run")
     printed = subprocess.run(
-        [sys.executable, "-m", "retail_pipeline.cli", "dbt-env"],
+        [sys.executable, "-m", "retail_pipeline.cli", "dbt-env", "--drafts"],
         env={**os.environ, "RETAIL_HOME": str(tmp_path), "RETAIL_DATABASE_URL": database.url},
         capture_output=True,
         text=True,
