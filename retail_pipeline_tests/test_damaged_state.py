@@ -18,7 +18,7 @@ from retail_pipeline.cli.job import log_file
 from retail_pipeline.cli.terminal import quiet_output
 from retail_pipeline.dagster_support.dead_runs import held_by_this_process
 from retail_pipeline.errors import PipelineError
-from retail_pipeline.files import locked, replaced_whole
+from retail_pipeline.files import locked, private_folder, replaced_whole
 from retail_pipeline.postgres import Database
 from retail_pipeline.privacy.suppression import KEY_FILE, SuppressionKey
 from retail_pipeline.settings import PROJECT_ROOT, Settings
@@ -67,9 +67,15 @@ def test_damaged_artifacts_of_dbt_are_out_of_the_way(tmp_path: Path, name: str, 
     target = tmp_path / "dbt" / "target"
     target.mkdir(parents=True)
     damage(tmp_path / "dbt" / name, way)
-    assert recall(target) == target
+    assert recall(private_folder(tmp_path / "dbt") / "target") == target
     assert not (target / "run_results.json").exists()
     (target / "manifest.json").write_text("dbt can write it")
+
+
+def test_a_folder_of_others_above_the_artifacts_keeps_its_rights(tmp_path: Path) -> None:
+    tmp_path.chmod(0o1777)  # such as /tmp, where builds of one command have their folder
+    recall(tmp_path / "retail-dbt-1")
+    assert stat.S_IMODE(tmp_path.stat().st_mode) == 0o1777
 
 
 @pytest.mark.parametrize("name", ["dagster", "dagster/dagster.yaml", "dagster/storage"])
@@ -167,7 +173,7 @@ def test_what_is_written_under_the_home_is_closed_to_others_whatever_the_umask(
     before = os.umask(0)
     try:
         dagster_environment(settings)
-        recall(settings.home / "dbt" / "target")
+        recall(private_folder(settings.home / "dbt") / "target")
         with quiet_output(log_file(settings)):
             pass
     finally:

@@ -21,6 +21,7 @@ from retail_pipeline.dagster_support.asset_results import columns_of
 from retail_pipeline.dagster_support.retrying import retry
 from retail_pipeline.dagster_support.run_window import RunWindow
 from retail_pipeline.errors import FAILED_ASSETS
+from retail_pipeline.files import private_folder
 from retail_pipeline.generation import begin, read_state
 from retail_pipeline.postgres import Database, Role
 from retail_pipeline.postgres.lost import says_lost_connection
@@ -73,7 +74,7 @@ def build_warehouse() -> dg.Definitions:
         _enter_tables(context.run_id, database, settings, run_window)
         as_of = run_window.landed_as_of(database)
         made_from = {"as_of": as_of.isoformat(), "generation": read_state(database).generation}
-        artifacts = recall(settings.home / "dbt" / "target")
+        artifacts = recall(private_folder(settings.home / "dbt") / "target")
         invocation = _started(context, dbt_environment(database.url, as_of, settings), artifacts)
         with database.as_role(Role.TRANSFORMER).connect(autocommit=True) as connection:
             for event in invocation.stream():

@@ -19,7 +19,7 @@ from typing import Any
 import psycopg
 
 from retail_pipeline.errors import PipelineError
-from retail_pipeline.files import locked, private_folder, usable_file, usable_folder
+from retail_pipeline.files import locked, usable_file, usable_folder
 from retail_pipeline.postgres import Role, address
 from retail_pipeline.postgres.logins import role_url
 from retail_pipeline.postgres.open import expected_url
@@ -153,7 +153,6 @@ def _libpq_variables(url: str) -> dict[str, str]:
 
 def recall(target: Path) -> Path:
     """Return a folder for dbt's artifacts, after copying the parsed project if it has none."""
-    private_folder(target.parent)
     usable_folder(target)
     for name in _WRITTEN:
         usable_file(target / name)

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from datetime import date
 from typing import Self
+from uuid import uuid4
 
 import numpy as np
 import pandas as pd
@@ -217,7 +218,7 @@ CHECKS = {"predictions_are_stable", "features_are_stable", "what_was_predicted_c
 def run(
     database: Database, selection: AssetSelection, as_of: date = AS_OF
 ) -> ExecuteInProcessResult:
-    state.begin(database, source_id="test", as_of=as_of, run_id="test")
+    state.begin(database, source_id="test", as_of=as_of, run_id=str(uuid4()))
     resources = {"database": database, "run_window": RunWindow(horizon_days=HORIZON)}
     job = define_asset_job("clv", selection)
     definitions = Definitions.merge(build_clv(), Definitions(jobs=[job], resources=resources))
