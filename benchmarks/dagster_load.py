@@ -9,7 +9,8 @@ Each works in a home of its own, or in that of `--home`, which it keeps. It prin
 - storage: rows and MiB of each table of Dagster's database after every tenth of the runs, and after
   the retention has removed all but the latest runs. The first run is the whole job; `--select`
   chooses the assets of the others.
-- readers: p50 and p95 of the UI's queries, alone and with readers at once, and their ratio.
+- readers: p50 and p95 of the UI's queries, alone and with readers at once, and their ratio. Each
+  reader asks all of them every `--pause` seconds.
 - together: how three runs of the command line and a backfill end that start at once.
 """
 
@@ -17,6 +18,7 @@ import argparse
 import concurrent.futures
 import json
 import os
+import random
 import re
 import socket
 import statistics
@@ -80,6 +82,7 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=100)
     parser.add_argument("--select", help="The assets of all runs but the first; all by default.")
     parser.add_argument("--readers", type=int, default=50)
+    parser.add_argument("--pause", type=float, default=5, help="Seconds between a reader's pages.")
     parser.add_argument("--seconds", type=int, default=60, help="Length of a phase of readers.")
     given = parser.parse_args()
     with TemporaryDirectory(prefix="load-") as folder:
@@ -133,7 +136,8 @@ def _ui() -> Iterator[str]:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     words = [*COMMAND, "dev", "--port", str(port)]
-    process = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    with (Settings.from_environment().home / "dev.log").open("w") as log:
+        process = subprocess.Popen(words, stdout=log, stderr=log)
     url = f"http://127.0.0.1:{port}/graphql"
     try:
         for _ in range(240):
@@ -157,15 +161,17 @@ def _ask(url: str, query: str, variables: dict[str, Any]) -> Any:
     return next(iter(content["data"].values()))
 
 
-def _timed(url: str, seconds: float) -> dict[str, list[float]]:
-    """Return the seconds of each query, asked one after another for a time."""
+def _timed(url: str, seconds: float, pause: float) -> dict[str, list[float]]:
+    """Return the seconds of each query of a reader, who asks them all and pauses, for a time."""
     times: dict[str, list[float]] = {name: [] for name in QUERIES}
     end = time.monotonic() + seconds
+    time.sleep(random.uniform(0, pause))
     while time.monotonic() < end:
         for name, query in QUERIES.items():
             began = time.monotonic()
             _ask(url, *query)
             times[name].append(time.monotonic() - began)
+        time.sleep(pause)
     return times
 
 
@@ -173,9 +179,9 @@ def _readers(given: argparse.Namespace) -> dict[str, Any]:
     if given.home is None:
         _run()
     with _ui() as url, concurrent.futures.ThreadPoolExecutor(given.readers) as pool:
-        _timed(url, 5)
-        idle = _timed(url, given.seconds)
-        asked = [pool.submit(_timed, url, given.seconds) for _ in range(given.readers)]
+        _timed(url, 5, 0)
+        idle = _timed(url, given.seconds, 0.1)
+        asked = [pool.submit(_timed, url, given.seconds, given.pause) for _ in range(given.readers)]
         busy = [each.result() for each in asked]
     found = {}
     for name in QUERIES:

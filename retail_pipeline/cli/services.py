@@ -17,7 +17,7 @@ import typer
 
 from retail_pipeline.bi.superset import Superset
 from retail_pipeline.cli.instance import dagster_environment, open_instance
-from retail_pipeline.cli.terminal import confirm
+from retail_pipeline.cli.terminal import confirm, stop_like_ctrl_c
 from retail_pipeline.errors import PipelineError, UsageError
 from retail_pipeline.files import ASIDE, remove, replaced_whole
 from retail_pipeline.loopback import listener
@@ -120,6 +120,7 @@ def dev(
 
     settings = Settings.from_environment()
     os.chdir(PROJECT_ROOT)
+    stop_like_ctrl_c()  # uvicorn repeats a signal after its end, which would leave the daemon
     os.environ["DAGSTER_IS_DEV_CLI"] = "1"  # as `dagster dev` does: code servers log errors once
     with (
         listener(port) as listening,

@@ -66,6 +66,13 @@ def test_dev_is_protected_shows_runs_and_leaves_nothing_running(ui: LocalUi) -> 
         wait_for_end_of_group(dev.pid)
 
 
+def test_a_killed_dev_ends_its_children_too(ui: LocalUi) -> None:
+    with ui.serving("dev", port=ui.port) as dev:
+        dev.send_signal(signal.SIGTERM)
+        dev.wait(60)
+        wait_for_end_of_group(dev.pid)
+
+
 def _execute_again(ui: LocalUi) -> None:
     """Execute the two runs of the command line again; the one of another source has to fail."""
     job = {"repositoryName": REPOSITORY, "repositoryLocationName": LOCATION}
