@@ -47,6 +47,8 @@ begin
         )
             and c.relkind in ('r', 'p', 'v', 'm', 'f')
             and wanted.role_name is not null
+            -- A table of somebody else's login stays with them; `db check` lists it.
+            and pg_has_role(current_user, c.relowner, 'usage')
             and pg_get_userbyid(c.relowner) <> wanted.role_name
         order by c.oid
     loop
@@ -55,22 +57,57 @@ begin
 end
 $$;
 
-revoke all on all tables in schema
-    public, transactional, staging, intermediate, warehouse, clv, quality from public;
-revoke all on all tables in schema transactional
-    from retail_transformer, retail_scientist, retail_reader;
-revoke all on all tables in schema staging, intermediate, warehouse
-    from retail_loader, retail_scientist, retail_reader;
-revoke all on all tables in schema clv from retail_loader, retail_transformer, retail_reader;
-revoke all on all tables in schema quality
-    from retail_loader, retail_transformer, retail_scientist, retail_reader;
-
 -- Personal data is in transactional.users and staging.stg_retail__user_contacts, for the loader and
 -- dbt only. Rejected records may contain personal data and are for the loader only.
-grant select on all tables in schema transactional to retail_transformer;
-grant select on all tables in schema warehouse to retail_scientist, retail_reader;
-grant select, insert, update, delete on all tables in schema clv to retail_scientist;
-grant select on all tables in schema clv to retail_reader;
+do $$
+declare
+    relation record;
+    granted text;
+begin
+    for relation in
+        select c.oid::regclass as name, rights.revoked_from, rights.grants
+        from pg_class as c
+        inner join (
+            values
+            ('public', 'public', array[]::text[]),
+            (
+                'transactional', 'public, retail_transformer, retail_scientist, retail_reader',
+                array['select on %s to retail_transformer']
+            ),
+            ('staging', 'public, retail_loader, retail_scientist, retail_reader', array[]::text[]),
+            (
+                'intermediate', 'public, retail_loader, retail_scientist, retail_reader',
+                array[]::text[]
+            ),
+            (
+                'warehouse', 'public, retail_loader, retail_scientist, retail_reader',
+                array['select on %s to retail_scientist, retail_reader']
+            ),
+            (
+                'clv', 'public, retail_loader, retail_transformer, retail_reader',
+                array[
+                    'select, insert, update, delete on %s to retail_scientist',
+                    'select on %s to retail_reader'
+                ]
+            ),
+            (
+                'quality',
+                'public, retail_loader, retail_transformer, retail_scientist, retail_reader',
+                array[]::text[]
+            )
+        ) as rights (schema_name, revoked_from, grants)
+            on c.relnamespace::regnamespace::text = rights.schema_name
+        where c.relkind in ('r', 'p', 'v', 'm', 'f')
+            and pg_has_role(current_user, c.relowner, 'usage')
+        order by c.oid
+    loop
+        execute format('revoke all on %s from ' || relation.revoked_from, relation.name);
+        foreach granted in array relation.grants loop
+            execute format('grant ' || granted, relation.name);
+        end loop;
+    end loop;
+end
+$$;
 
 grant select on quality.source_state, quality.landed_streams, quality.run_states
     to retail_loader, retail_transformer, retail_scientist;

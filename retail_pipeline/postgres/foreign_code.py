@@ -40,7 +40,17 @@ objects as (
     from pg_proc as p join schemas as s on s.oid = p.pronamespace
     where p.oid is distinct from to_regprocedure(%(own)s) or p.proowner <> (
         select datdba from pg_database where datname = current_database()
-    ) and p.proowner <> current_user::regrole
+    ) and pg_get_userbyid(p.proowner) <> current_user
+    union all
+    select 'pg_class'::regclass, r.oid, relowner, format(
+        '%%s %%s', case when relkind = 'v' then 'view' else 'table' end, name
+    )
+    from relations as r
+    where relnamespace::regnamespace::text in (
+        'transactional', 'staging', 'intermediate', 'warehouse', 'clv', 'quality'
+    )
+        and relkind in ('r', 'p', 'v', 'm', 'f') and pg_get_userbyid(relowner) <> current_user
+        and pg_get_userbyid(relowner) !~ '^retail_(loader|transformer|scientist)$'
     union all
     select 'pg_trigger'::regclass, t.oid, r.relowner, format(
         'trigger %%I on %%s, which calls %%s', tgname, r.name, tgfoid::regproc

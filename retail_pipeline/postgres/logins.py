@@ -73,6 +73,7 @@ def create_logins(connection: psycopg.Connection, *, renew: bool = False) -> Non
             if renew or name not in existing:
                 with connection.transaction():
                     _set(connection, role, exists=name in existing)
+        _OWNERS_WITHOUT.discard(_identity(_parts(connection)))
     except psycopg.errors.InsufficientPrivilege:
         if not existing:
             _OWNERS_WITHOUT.add(_identity(_parts(connection)))

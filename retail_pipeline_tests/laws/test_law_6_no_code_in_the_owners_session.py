@@ -21,10 +21,12 @@ from retail_pipeline.ingestion.landing import count_landed, layout_differences
 from retail_pipeline.ingestion.specs import load_folder
 from retail_pipeline.postgres import Database, Role
 from retail_pipeline.postgres.foreign_code import foreign_code
+from retail_pipeline.privacy.forgetting import forget
 from retail_pipeline.report.summary import read_row_counts, read_summary
 from retail_pipeline.settings import Settings
 from retail_pipeline.shared_queries import currency, excluded_lines
 from retail_pipeline_tests.conftest import login_of
+from retail_pipeline_tests.end_to_end.conftest import Run
 
 STREAMS = ["products", "transactions", "users"]
 
@@ -265,3 +267,34 @@ def test_db_check_lists_logins_with_more_rights_than_their_role(database: Databa
             foreign_code(connection)
         )
         connection.rollback()
+
+
+def test_code_on_every_table_of_a_run_never_runs_as_the_owner(
+    run: Run, settings: Settings, spy: Spy, attack: Callable[..., None]
+) -> None:
+    """A run, another one at an earlier date, which empties all layers, and a forgotten customer."""
+    run(as_of=date(2023, 9, 1))
+    tables = spy.database.query(
+        "select tableowner::text as role, schemaname || '.' || tablename as name from pg_tables "
+        "where tableowner = any(%s)",
+        [list(OWN)],
+    )
+    for role, names in tables.groupby("role")["name"]:
+        schema = OWN[Role(role)][0].split(".")[0]
+        attack(
+            Role(role),
+            schema,
+            *(
+                kind.format(schema=schema, table=table, n=number)
+                for number, table in enumerate(names)
+                for kind in (TRIGGER, POLICY)
+            ),
+        )
+    assert len(tables) > 20
+    users = spy.database.as_role(Role.LOADER).query("select user_id from transactional.users")
+    assert forget(settings, str(users["user_id"].iloc[0]))
+    assert read_summary(spy.database)["rows"]["warehouse"]
+    run(as_of=date(2023, 8, 1))
+    assert read_summary(spy.database)["champion"] is not None
+    assert spy.calls("as_owner") == 0
+    assert spy.calls("as_another") > 0

@@ -168,6 +168,8 @@ def test_an_awkward_login_connects_by_each_driver_and_by_a_socket(
         found = warehouse.query("select current_user::text || current_database() as who")  # ADBC
         assert found["who"].tolist() == [user + name]
         assert warehouse.as_role(Role.READER).execute("select 1") == 1
+        assert warehouse.foreign_code() == []
+        assert "is a superuser" in warehouse.weaknesses()[0]
         engine = create_engine(dagster_database_url(settings))
         with engine.connect() as storage:
             assert storage.execute(text("select current_database()")).scalar() == f"{name}_dagster"

@@ -12,6 +12,7 @@ from retail_pipeline.postgres.migrate import refuse_old_server
 from retail_pipeline.postgres.open import dagster_database_url, sibling_url
 from retail_pipeline.postgres.scratch import scratch_database
 from retail_pipeline.settings import Settings
+from retail_pipeline_tests.conftest import login_of
 
 
 @pytest.mark.parametrize(("version", "name"), [(130023, "13.23"), (90624, "9.6.24")])
@@ -100,7 +101,7 @@ def test_databases_of_one_server_may_migrate_at_once(server_url: str) -> None:
 
 
 def test_an_owner_without_createrole_gets_the_command_for_an_administrator(
-    superuser_url: str, migrated_template: str
+    superuser_url: str, migrated_template: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     name = f"managed_{secrets.token_hex(4)}"
     with psycopg.connect(superuser_url, autocommit=True) as connection:
@@ -117,6 +118,27 @@ def test_an_owner_without_createrole_gets_the_command_for_an_administrator(
         assert managed.differences().lines() == []
         managed.as_role(Role.TRANSFORMER).execute("create table warehouse.mart (n int)")
         managed.execute("truncate warehouse.mart")
+        # The roles use the owner's login until an administrator lets it create logins.
+        who = "select session_user || ' as ' || current_user as who"
+        assert set(managed.as_role(Role.READER).query(who)["who"]) == {f"{name} as retail_reader"}
+        (line,) = managed.weaknesses()
+        assert f"use the login of the owner {name}" in line
+        assert line in caplog.text
+        connection.execute(line.split("`")[1])
+        managed.migrate(repair=True)
+        login = f"retail_reader_{name}"
+        assert set(managed.as_role(Role.READER).query(who)["who"]) == {f"{login} as retail_reader"}
+        assert managed.weaknesses() == []
+        # A login that somebody has changed or dropped is set again when it is refused.
+        connection.execute(f"alter role {login} password 'other'")
+        assert set(managed.as_role(Role.READER).query(who)["who"]) == {f"{login} as retail_reader"}
+        connection.execute(f"drop role {login}")
+        with managed.as_role(Role.READER).connect() as reader:
+            assert reader.info.user == login
+        connection.execute(f"alter role {name} nocreaterole")
+        connection.execute(f"alter role {login} password 'other'")
+        with pytest.raises(PipelineError, match=f"{login} refuses its password, .* `alter role"):
+            managed.as_role(Role.READER).connect()
         settings = Settings(database_url=managed.url)
         with pytest.raises(PipelineError, match=f"{name} may not .* `create database") as error:
             dagster_database_url(settings)
@@ -129,4 +151,20 @@ def test_an_owner_without_createrole_gets_the_command_for_an_administrator(
             assert scratch.query("select 1 as one")["one"].tolist() == [1]
         connection.execute(f"drop database {name}_dagster with (force)")
         connection.execute(f"drop database {name} with (force)")
+        connection.execute(f"drop role {', '.join(f'{role.value}_{name}' for role in Role)}")
         connection.execute(f"drop role {name}")
+
+
+def test_a_table_of_somebody_else_stops_no_migration_and_is_listed(database: Database) -> None:
+    with login_of(database) as logins:
+        with psycopg.connect(logins[Role.TRANSFORMER]) as connection:
+            connection.execute("create table warehouse.mine (n int)")
+            connection.execute("create function warehouse.mine() returns int return 1")
+            owner = connection.info.user
+        assert database.migrate(repair=True) == []
+        assert database.foreign_code() == [
+            f"not of the scripts: function warehouse.mine() (of {owner})",
+            f"not of the scripts: table warehouse.mine (of {owner})",
+        ]
+        with psycopg.connect(logins[Role.TRANSFORMER]) as connection:
+            connection.execute("drop table warehouse.mine; drop function warehouse.mine")
