@@ -61,6 +61,7 @@ mount -t proc proc "$root/proc" && mount -t tmpfs tmpfs "$root/tmp"
 show "$state/hosts" /etc/hosts && show "$state/passwd" /etc/passwd
 for secret in $SECRETS; do show "$state/secrets/$secret" "/run/secrets/$secret"; done
 show "$state/$VOLUME" "$HELD" && mount -o remount,ro "$root" && cd "$root$FOLDER"
+PATH=$PATH:/usr/sbin
 exec chroot "$root" setpriv --reuid "$ACCOUNT" --regid "$ACCOUNT" --clear-groups --no-new-privs \\
     --bounding-set=-all --inh-caps=-all env -i -C "$FOLDER" "$@"
 """
