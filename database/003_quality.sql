@@ -16,7 +16,6 @@ create table if not exists quality.source_state (
     source_id text not null,
     as_of date not null,
     generation bigint not null,
-    rebuilt_by text,
     updated_at timestamptz not null default now()
 );
 comment on table quality.source_state is 'The source and the as-of date that all layers share.';

@@ -1,5 +1,5 @@
--- Removal of objects of earlier versions: the schema `increments`, requests for full builds and
--- unfinished removals of persons. The schema is dropped only if an earlier version has created it.
+-- Removal of objects of earlier versions: the schema `increments`, requests for full builds,
+-- unfinished removals of persons and the run of the latest rebuild. The schema is dropped only if an earlier version has created it.
 set local client_min_messages = warning;
 
 do $$
@@ -13,3 +13,4 @@ $$;
 
 drop table if exists quality.rebuild_requests;
 drop table if exists quality.unfinished_forgets;
+alter table quality.source_state drop column if exists rebuilt_by;

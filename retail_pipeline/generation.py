@@ -217,11 +217,11 @@ def _refuse_overtaken(own: PipelineState | None, stored: PipelineState | None) -
 
 def _enter(connection: psycopg.Connection, state: PipelineState, run_id: str) -> None:
     connection.execute(
-        "insert into quality.source_state (source_id, as_of, generation, rebuilt_by) "
-        "values (%s, %s, %s, %s) on conflict (is_only_row) do update set "
+        "insert into quality.source_state (source_id, as_of, generation) "
+        "values (%s, %s, %s) on conflict (is_only_row) do update set "
         "source_id = excluded.source_id, as_of = excluded.as_of, "
-        "generation = excluded.generation, rebuilt_by = excluded.rebuilt_by, updated_at = now()",
-        [state.source_id, state.as_of, state.generation, run_id],
+        "generation = excluded.generation, updated_at = now()",
+        [state.source_id, state.as_of, state.generation],
     )
     connection.execute(
         "delete from quality.run_states where entered_at < now() - %s::interval", [_RUNS_KEPT]

@@ -11,6 +11,7 @@ from psycopg import sql
 from retail_pipeline.errors import PipelineError
 from retail_pipeline.files import replaced_whole
 from retail_pipeline.postgres import Database, Role, address
+from retail_pipeline.postgres.logins import verifier
 
 _LONGEST_NAME: Final = 63
 _SETTINGS: Final = {
@@ -81,13 +82,9 @@ def _create(database: Database, name: str, password: str, file: Path) -> None:
             found = connection.execute("select 1 from pg_roles where rolname = %s", [name])
             if found.fetchone() is None:
                 connection.execute(sql.SQL("create role {}").format(login))
-            # The digest is made here, so that the password is in no log of the server.
-            digest = connection.pgconn.encrypt_password(
-                password.encode(), name.encode(), b"scram-sha-256"
-            ).decode()
             connection.execute(
                 sql.SQL("alter role {} login connection limit {} password {}").format(
-                    login, _CONNECTIONS, sql.Literal(digest)
+                    login, _CONNECTIONS, verifier(connection, name, password)
                 )
             )
             for (other,) in connection.execute(_OTHER_ROLES, [name, Role.READER.value]).fetchall():

@@ -4,42 +4,34 @@ Both grow with every run, and Dagster has no retention for them.
 """
 
 from datetime import datetime
-from typing import Any
+from typing import Final
 
 from dagster import DagsterInstance
-from dagster._core.events import DagsterEventType
-from dagster._core.storage.event_log.schema import (
-    AssetCheckExecutionsTable,
-    SqlEventLogStorageTable,
+from dagster_postgres import PostgresEventLogStorage
+from sqlalchemy import text
+
+_OUTDATED: Final = (
+    "delete from asset_check_executions where create_timestamp < :before and id not in "
+    "(select max(id) from asset_check_executions group by asset_key, check_name)",
+    "delete from event_logs where dagster_event_type = 'FRESHNESS_STATE_CHANGE' "
+    "and timestamp < :before and id not in (select max(id) from event_logs "
+    "where dagster_event_type = 'FRESHNESS_STATE_CHANGE' group by asset_key)",
 )
-from dagster._core.storage.event_log.sql_event_log import SqlEventLogStorage
-from sqlalchemy import delete, func, select
 
 
 def delete_leftovers(instance: DagsterInstance, before: datetime) -> int:
     """Delete check results and changes of freshness before an instant; return their number.
 
-    The latest of each check and asset stay, because they describe the asset.
+    The latest of each check and asset stay, because they describe the asset. Storage that is not in
+    PostgreSQL, such as that of a bare `dagster dev`, is left alone.
 
     Args:
         instance: The Dagster instance.
         before: The instant, in UTC.
     """
     storage = instance.event_log_storage
-    if not isinstance(storage, SqlEventLogStorage):
+    if not isinstance(storage, PostgresEventLogStorage):
         return 0
-    at = before.replace(tzinfo=None)  # as Dagster stores it
-    checks, events = AssetCheckExecutionsTable.c, SqlEventLogStorageTable.c
-    is_change = events.dagster_event_type == DagsterEventType.FRESHNESS_STATE_CHANGE.value
-    latest_checks = select(func.max(checks.id)).group_by(checks.asset_key, checks.check_name)
-    latest_changes = select(func.max(events.id)).where(is_change).group_by(events.asset_key)
-    outdated: list[Any] = [
-        delete(AssetCheckExecutionsTable).where(
-            checks.create_timestamp < at, checks.id.not_in(latest_checks)
-        ),
-        delete(SqlEventLogStorageTable).where(
-            is_change, events.timestamp < at, events.id.not_in(latest_changes)
-        ),
-    ]
+    at = {"before": before.replace(tzinfo=None)}  # as Dagster stores it
     with storage.index_connection() as connection:
-        return sum(connection.execute(each).rowcount for each in outdated)
+        return sum(connection.execute(text(each), at).rowcount for each in _OUTDATED)

@@ -104,6 +104,12 @@ def renew_login(connection: psycopg.Connection, role: Role) -> None:
         ) from None
 
 
+def verifier(connection: psycopg.Connection, login: str, password: str) -> sql.Literal:
+    """Return the SCRAM verifier of a password, so that no log of the server holds the password."""
+    digest = connection.pgconn.encrypt_password(password.encode(), login.encode(), b"scram-sha-256")
+    return sql.Literal(digest.decode())
+
+
 def remedy(connection: psycopg.Connection) -> str:
     """Return the SQL by which an administrator lets the connected owner create the logins."""
     owner = sql.Identifier(connection.info.user)
@@ -157,15 +163,11 @@ def _set(connection: psycopg.Connection, role: Role, *, exists: bool) -> None:
     owner = connection.info.user
     login = login_name(owner, role)
     password = _password(connection.info.password, login)
-    # The server gets a verifier, so that no log of it can hold the password.
-    verifier = connection.pgconn.encrypt_password(
-        password.encode(), login.encode(), b"scram-sha-256"
-    )
     parts = {
         "login": sql.Identifier(login),
         "role": sql.Identifier(role.value),
         "owner": sql.Identifier(owner),
-        "verifier": sql.Literal(verifier.decode()),
+        "verifier": verifier(connection, login, password),
     }
     statements = (
         *(() if exists else ("create role {login}",)),

@@ -52,7 +52,7 @@ _LONGEST_KEY: Final = 64
 """Longest binary value of a SQLite table that is a key or digest, which matches by chance."""
 
 _DAMAGED: Final = (
-    *(OSError, EOFError, ValueError, RuntimeError, NotImplementedError),
+    *(OSError, EOFError, ValueError, RuntimeError),
     *(zlib.error, lzma.LZMAError, zipfile.BadZipFile, sqlite3.Error),
 )
 

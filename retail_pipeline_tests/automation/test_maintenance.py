@@ -1,14 +1,20 @@
 """Old runs are removed with their events and logs; latest materializations stay."""
 
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
+from pathlib import Path
 
+import pytest
 from dagster import AssetCheckKey, AssetKey, DagsterInstance
 from dagster._core.definitions.freshness import FreshnessState, FreshnessStateChange
 
 from retail_pipeline.automation.maintenance import remove_older
+from retail_pipeline.cli.instance import open_instance
 from retail_pipeline.dagster_support.leftovers import delete_leftovers
-from retail_pipeline_tests.automation.world import Daemon
+from retail_pipeline.postgres import Database
+from retail_pipeline.settings import Settings
+from retail_pipeline_tests.automation.world import Daemon, World
 
 
 def test_old_runs_go_but_for_those_of_the_latest_materializations(
@@ -36,9 +42,16 @@ def test_the_job_removes_what_is_older_than_its_configuration_says(
     assert len(instance.get_runs()) == 2
 
 
+@pytest.fixture
+def stored(database: Database, tmp_path: Path) -> Iterator[DagsterInstance]:
+    with open_instance(Settings(home=tmp_path / "stored", database_url=database.url)) as instance:
+        yield instance
+
+
 def test_of_old_check_results_and_freshness_changes_the_latest_stay(
-    daemon: Daemon, instance: DagsterInstance
+    world: World, stored: DagsterInstance
 ) -> None:
+    daemon, instance = Daemon(world, stored), stored
     states = [FreshnessState.PASS, FreshnessState.WARN, FreshnessState.FAIL]
     for before, after in pairwise(states):
         daemon.run("clv/model", "clv/predictions")
