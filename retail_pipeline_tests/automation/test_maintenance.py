@@ -43,7 +43,11 @@ def test_the_job_removes_what_is_older_than_its_configuration_says(
 
 
 @pytest.fixture
-def stored(database: Database, tmp_path: Path) -> Iterator[DagsterInstance]:
+def stored(
+    database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[DagsterInstance]:
+    for name in ("DAGSTER_HOME", "DAGSTER_POSTGRES_URL"):
+        monkeypatch.setenv(name, "")  # so that what the instance sets goes with the test
     with open_instance(Settings(home=tmp_path / "stored", database_url=database.url)) as instance:
         yield instance
 
