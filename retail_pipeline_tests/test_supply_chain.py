@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from retail_pipeline.bi.superset import _BY_HASH, _SOURCES
 from retail_pipeline.settings import PROJECT_ROOT
 
 BY_HASH = ("--no-deps", "--require-hashes")
@@ -61,8 +62,22 @@ def workflows() -> list[str]:
     ]
 
 
+def test_the_dashboards_environment_is_installed_by_hash_and_built_by_locked_tools() -> None:
+    installs = re.findall(r"_run\(\[\*command.*", text("retail_pipeline/bi/superset.py"))
+    assert len(installs) == 2
+    assert all("*_BY_HASH" in each for each in installs)
+    assert {*BY_HASH, "--only-binary"} <= set(_BY_HASH)
+    assert "_BUILD_LOCK" in installs[0] and "--no-build-isolation" in installs[1]
+    assert names(list(locked("superset/build.lock"))) == {"setuptools"}
+    assert set(_SOURCES) <= names(list(locked("superset/requirements.lock")))
+
+
 @pytest.mark.parametrize(
-    "lock", [RUNTIME, DEVELOPMENT, *(f".ci/{x}.txt" for x in ("build", "audit", "docs"))]
+    "lock",
+    [
+        *(RUNTIME, DEVELOPMENT, "superset/requirements.lock", "superset/build.lock"),
+        *(f".ci/{x}.txt" for x in ("build", "audit", "docs")),
+    ],
 )
 def test_a_lock_names_exact_versions_with_their_hashes(lock: str) -> None:
     for package, hashes in locked(lock).items():

@@ -51,7 +51,7 @@ def apply_bundle(
     """
     superset.refuse_missing()
     bundle = load_bundle(folder)
-    url = reader_login(database, superset.reader_file)
+    url = reader_login(database)
     currency = validate(bundle, url)
     parts = address.read(url)
     masked = address.written({**parts, "password": _MASK})

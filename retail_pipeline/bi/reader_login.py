@@ -1,17 +1,13 @@
 """The dashboards' own login of the database: a member of the reader role, and nothing else."""
 
-import json
-import secrets
-from pathlib import Path
 from typing import Final
 
 import psycopg
 from psycopg import sql
 
 from retail_pipeline.errors import PipelineError
-from retail_pipeline.files import replaced_whole
 from retail_pipeline.postgres import Database, Role, address
-from retail_pipeline.postgres.logins import verifier
+from retail_pipeline.postgres.logins import derived_password, verifier
 
 _LONGEST_NAME: Final = 63
 _SETTINGS: Final = {
@@ -24,26 +20,30 @@ _SETTINGS: Final = {
 _CONNECTIONS: Final = 30
 
 
-def reader_login(database: Database, file: Path) -> str:
+def reader_login(database: Database) -> str:
     """Return the address of the login, which is created, or set right, in the database.
+
+    Its password follows from the owner's, as those of the roles' logins do: nothing is stored, and
+    all homes of one database agree.
 
     Args:
         database: The database, as its owner.
-        file: The file that keeps name and password (mode 0600); a lost one gives a new password.
 
     Raises:
-        PipelineError: The owner may not create logins; the message has the SQL for an
-            administrator.
+        PipelineError: The owner has no password, or may not create logins; the message has the
+            remedy.
     """
     name = f"retail_bi_{database.name}"[:_LONGEST_NAME]
-    kept = json.loads(file.read_text()) if file.exists() else {}
-    password = kept.get("password") or secrets.token_urlsafe(24)
-    if kept.get("name") != name:
-        with replaced_whole(file, mode=0o600) as draft:
-            draft.write_text(json.dumps({"name": name, "password": password}))
-    url = address.written({**address.read(database.url), "user": name, "password": password})
+    parts = address.read(database.url)
+    if "password" not in parts:
+        raise PipelineError(
+            f"the login of the dashboards has a password that follows from the owner's, and "
+            f"{parts.get('user', 'the owner')} has none: give one in RETAIL_DATABASE_URL"
+        )
+    password = derived_password(parts["password"], name)
+    url = address.written({**parts, "user": name, "password": password})
     if not _is_right(url):
-        _create(database, name, password, file)
+        _create(database, name, password)
         if not _is_right(url):
             raise PipelineError(
                 f"the login {name} has more rights than a reader: have an administrator of the "
@@ -75,38 +75,44 @@ from pg_roles as r where r.rolname = current_user
 """
 
 
-def _create(database: Database, name: str, password: str, file: Path) -> None:
+def _create(database: Database, name: str, password: str) -> None:
+    with database.connect() as connection:
+        statements = _statements(connection, name, password)
+        try:
+            with connection.transaction():
+                for statement in statements:
+                    connection.execute(statement)
+        except psycopg.errors.InsufficientPrivilege as error:
+            sql_text = "; ".join(each.as_string(connection) for each in statements)
+            raise PipelineError(
+                f"the owner of {database.location} may not create the login of the dashboards "
+                f"({error.diag.message_primary}): have an administrator of the server run "
+                f"`{sql_text}`"
+            ) from None
+
+
+def _statements(connection: psycopg.Connection, name: str, password: str) -> list[sql.Composed]:
+    """Return the SQL that makes the login, or makes an existing one what it should be."""
     login, reader = sql.Identifier(name), sql.Identifier(Role.READER.value)
-    try:
-        with database.connect() as connection:
-            found = connection.execute("select 1 from pg_roles where rolname = %s", [name])
-            if found.fetchone() is None:
-                connection.execute(sql.SQL("create role {}").format(login))
-            connection.execute(
-                sql.SQL("alter role {} login connection limit {} password {}").format(
-                    login, _CONNECTIONS, verifier(connection, name, password)
-                )
+    found = connection.execute("select 1 from pg_roles where rolname = %s", [name]).fetchone()
+    others = connection.execute(_OTHER_ROLES, [name, Role.READER.value]).fetchall()
+    return [
+        *([] if found else [sql.SQL("create role {}").format(login)]),
+        sql.SQL("alter role {} login connection limit {} password {}").format(
+            login, _CONNECTIONS, verifier(connection, name, password)
+        ),
+        *(sql.SQL("revoke {} from {}").format(sql.Identifier(each), login) for (each,) in others),
+        sql.SQL("grant {} to {}").format(reader, login),
+        sql.SQL("alter role {} reset all").format(login),
+        *(
+            sql.SQL("alter role {} set {} = {}").format(
+                login,
+                sql.Identifier(setting),
+                sql.SQL(", ").join(map(sql.Literal, value.split(", "))),
             )
-            for (other,) in connection.execute(_OTHER_ROLES, [name, Role.READER.value]).fetchall():
-                connection.execute(
-                    sql.SQL("revoke {} from {}").format(sql.Identifier(other), login)
-                )
-            connection.execute(sql.SQL("grant {} to {}").format(reader, login))
-            connection.execute(sql.SQL("alter role {} reset all").format(login))
-            for setting, value in _SETTINGS.items():
-                parts = sql.SQL(", ").join(map(sql.Literal, value.split(", ")))
-                connection.execute(
-                    sql.SQL("alter role {} set {} = {}").format(
-                        login, sql.Identifier(setting), parts
-                    )
-                )
-    except psycopg.errors.InsufficientPrivilege as error:
-        raise PipelineError(
-            f"the owner of {database.location} may not create the login of the dashboards "
-            f"({error.diag.message_primary}): have an administrator of the server create it with "
-            f"`create role \"{name}\" login password '…' in role {Role.READER.value}`, and write "
-            f"the password into {file}"
-        ) from None
+            for setting, value in _SETTINGS.items()
+        ),
+    ]
 
 
 _OTHER_ROLES = """

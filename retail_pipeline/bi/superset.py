@@ -29,6 +29,10 @@ USERS: Final = ("admin", "analyst", "viewer")
 PORT: Final = 8088
 _FILES: Final = PROJECT_ROOT / "superset"
 _LOCK: Final = _FILES / "requirements.lock"
+_BUILD_LOCK: Final = _FILES / "build.lock"
+_SOURCES: Final = ("odfpy", "wtforms-json")
+"""Packages without a wheel, which are built by what the build lock names."""
+_BY_HASH: Final = ("--quiet", "--no-deps", "--require-hashes", "--only-binary", ":all:")
 _START_SECONDS: Final = 300
 _STOP_SECONDS: Final = 60
 _MIB: Final = 2**20
@@ -43,7 +47,6 @@ class Superset:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.reader_file = folder / "database.json"
         self.logins_file = folder / "logins.json"
         self.log = folder / "superset.log"
         self._environment = folder / "venv"
@@ -74,11 +77,13 @@ class Superset:
         uv = shutil.which("uv", path=f"{beside}{os.pathsep}{os.environ.get('PATH', '')}")
         if uv:
             _run([uv, "venv", "--quiet", "--python", sys.executable, str(self._environment)])
-            command = [uv, "pip", "install", "--quiet", "--python", python, "--compile-bytecode"]
+            command = [uv, "pip", "install", "--python", python, "--compile-bytecode"]
         else:
             _run([sys.executable, "-m", "venv", str(self._environment)])
-            command = [python, "-m", "pip", "install", "--quiet", "--no-deps"]
-        _run([*command, "--require-hashes", "-r", str(_LOCK)])
+            command = [python, "-m", "pip", "install"]
+        _run([*command, *_BY_HASH, "-r", str(_BUILD_LOCK)])
+        built = [word for name in _SOURCES for word in ("--no-binary", name)]
+        _run([*command, *_BY_HASH, *built, "--no-build-isolation", "-r", str(_LOCK)])
         (self._environment / ".installed").write_text(_digest(_LOCK))
 
     def refuse_missing(self) -> None:

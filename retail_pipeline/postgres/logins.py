@@ -48,7 +48,7 @@ def role_url(owner_url: str, role: Role) -> str:
     if "password" not in parts or _identity(parts) in _OWNERS_WITHOUT:
         return with_role(owner_url, role)
     login = login_name(parts["user"], role)
-    password = _password(parts["password"], login)
+    password = derived_password(parts["password"], login)
     return with_role(address.written({**parts, "user": login, "password": password}), role)
 
 
@@ -102,6 +102,18 @@ def renew_login(connection: psycopg.Connection, role: Role) -> None:
             f"the login {name} refuses its password, and {connection.info.user} may not set it: "
             f"have an administrator of the server run `{remedy(connection)}`"
         ) from None
+
+
+@cache
+def derived_password(owner_password: str, login: str) -> str:
+    """Return a login's password; from it, the owner's can only be guessed, at a price.
+
+    Args:
+        owner_password: The password of the database's owner.
+        login: The name of the login.
+    """
+    key = hashlib.scrypt(owner_password.encode(), salt=login.encode(), n=2**14, r=8, p=1, dklen=32)
+    return urlsafe_b64encode(key).decode().rstrip("=")
 
 
 def verifier(connection: psycopg.Connection, login: str, password: str) -> sql.Literal:
@@ -162,7 +174,7 @@ def _set(connection: psycopg.Connection, role: Role, *, exists: bool) -> None:
     """Create a login or restore its password, settings and memberships."""
     owner = connection.info.user
     login = login_name(owner, role)
-    password = _password(connection.info.password, login)
+    password = derived_password(connection.info.password, login)
     parts = {
         "login": sql.Identifier(login),
         "role": sql.Identifier(role.value),
@@ -180,13 +192,6 @@ def _set(connection: psycopg.Connection, role: Role, *, exists: bool) -> None:
     )
     for statement in statements:
         connection.execute(sql.SQL(statement).format(**parts))
-
-
-@cache
-def _password(owner_password: str, login: str) -> str:
-    """Return a login's password; from it, the owner's can only be guessed, at a price."""
-    key = hashlib.scrypt(owner_password.encode(), salt=login.encode(), n=2**14, r=8, p=1, dklen=32)
-    return urlsafe_b64encode(key).decode().rstrip("=")
 
 
 def _parts(connection: psycopg.Connection) -> dict[str, str]:

@@ -25,7 +25,7 @@ from typing import Final
 
 from retail_pipeline.privacy.mentions import redacted
 
-_SECRETS: Final = ("*.key", "credentials.json", "logins.json", "database.json", "pgpass")
+_SECRETS: Final = ("*.key", "credentials.json", "logins.json", "pgpass")
 _UNSEARCHED: Final = (*_SECRETS, "dagster.yaml")
 """Files with passwords and settings, which name no customer but may contain such a number."""
 

@@ -87,7 +87,7 @@ def test_two_files_of_one_object_are_refused(tmp_path: Path, path: str) -> None:
 def test_a_column_that_dbt_renamed_is_refused(database: Database, tmp_path: Path) -> None:
     make_table(database)
     bundle = load_bundle(write(tmp_path / "files"))
-    url = reader_login(database, tmp_path / "login.json")
+    url = reader_login(database)
     assert validate(bundle, url) == "GBP"
     transformer = database.as_role(Role.TRANSFORMER)
     transformer.execute("alter table warehouse.days rename column country to land")
@@ -111,7 +111,7 @@ columns: [{column_name: email}]
 """
     bundle = load_bundle(write(tmp_path / "files", datasets__users=users))
     with pytest.raises(BundleError, match=r"datasets/users.yaml: permission denied"):
-        validate(bundle, reader_login(database, tmp_path / "login.json"))
+        validate(bundle, reader_login(database))
 
 
 def test_two_currencies_are_shown_as_none(database: Database, tmp_path: Path) -> None:
@@ -120,4 +120,4 @@ def test_two_currencies_are_shown_as_none(database: Database, tmp_path: Path) ->
         "insert into warehouse.fct_transactions values ('EUR')"
     )
     bundle = load_bundle(write(tmp_path / "files"))
-    assert validate(bundle, reader_login(database, tmp_path / "login.json")) is None
+    assert validate(bundle, reader_login(database)) is None

@@ -1,7 +1,6 @@
 """The database login of the dashboards: what it must not do, and that it is set right again."""
 
-import json
-from pathlib import Path
+import re
 
 import psycopg
 import pytest
@@ -9,6 +8,7 @@ import pytest
 from retail_pipeline.bi.reader_login import reader_login
 from retail_pipeline.errors import PipelineError
 from retail_pipeline.postgres import Database, address
+from retail_pipeline.postgres.logins import derived_password
 from retail_pipeline_tests.bi.small_bundle import make_table
 
 REFUSED = (
@@ -53,22 +53,20 @@ TRIES = [
 
 
 @pytest.mark.parametrize("statement", TRIES)
-def test_the_login_may_not(database: Database, tmp_path: Path, statement: str) -> None:
+def test_the_login_may_not(database: Database, statement: str) -> None:
     make_table(database)
     owner = database.connect(autocommit=True)  # a session of the owner, to be ended if one could
-    url = reader_login(database, tmp_path / "login.json")
+    url = reader_login(database)
     with owner, psycopg.connect(url) as connection, pytest.raises(REFUSED):
         connection.execute("select * from warehouse.days")
         connection.rollback()
         connection.execute(statement)
 
 
-def test_a_changed_login_is_set_right(database: Database, tmp_path: Path) -> None:
-    file = tmp_path / "login.json"
+def test_a_changed_login_is_set_right(database: Database) -> None:
     make_table(database)
-    url = reader_login(database, file)
-    name = json.loads(file.read_text())["name"]
-    assert file.stat().st_mode & 0o777 == 0o600
+    url = reader_login(database)
+    name = address.read(url)["user"]
     for change in (
         f"grant retail_loader to {name}",
         f"alter role {name} reset default_transaction_read_only",
@@ -77,30 +75,50 @@ def test_a_changed_login_is_set_right(database: Database, tmp_path: Path) -> Non
         f"drop role {name}",
     ):
         database.execute(change)
-        assert reader_login(database, file) == url
+        assert reader_login(database) == url
         with psycopg.connect(url) as connection, pytest.raises(REFUSED):
             connection.execute("select * from warehouse.days")
             connection.rollback()
             connection.execute("set role retail_loader")
-    file.unlink()
-    assert reader_login(database, file) != url
 
 
-def test_a_login_with_powers_is_refused(database: Database, tmp_path: Path) -> None:
+def test_a_login_with_powers_is_refused(database: Database) -> None:
     make_table(database)
-    reader_login(database, tmp_path / "login.json")
-    name = json.loads((tmp_path / "login.json").read_text())["name"]
+    name = address.read(reader_login(database))["user"]
     database.execute(f"alter role {name} createrole")
     with pytest.raises(PipelineError, match=f'drop role "{name}"'):
-        reader_login(database, tmp_path / "login.json")
+        reader_login(database)
     database.execute(f"alter role {name} nocreaterole")
 
 
-def test_an_owner_that_may_create_no_login_gets_the_sql(database: Database, tmp_path: Path) -> None:
+def test_two_homes_of_one_database_agree_and_neither_is_the_owner(database: Database) -> None:
     make_table(database)
-    database.execute(
-        "create role owner_without_createrole login password 'x' in role retail_reader"
-    )
-    parts = {**address.read(database.url), "user": "owner_without_createrole", "password": "x"}
-    with pytest.raises(PipelineError, match='create role "retail_bi_test" login password'):
-        reader_login(Database(address.written(parts)), tmp_path / "login.json")
+    first, second = reader_login(database), reader_login(Database(database.url))
+    assert first == second
+    owner, login = address.read(database.url), address.read(first)
+    assert login["password"] not in (owner["password"], owner["user"], login["user"])
+    for url in (first, second):
+        with psycopg.connect(url) as connection:
+            connection.execute("select * from warehouse.days")
+    assert derived_password("another", login["user"]) != login["password"]
+    without = {key: value for key, value in owner.items() if key != "password"}
+    with pytest.raises(PipelineError, match="give one in RETAIL_DATABASE_URL"):
+        reader_login(Database(address.written(without)))
+
+
+def test_an_owner_that_may_create_no_login_gets_the_sql(
+    database: Database, superuser_url: str
+) -> None:
+    make_table(database)
+    database.execute("drop role if exists retail_bi_test")
+    database.execute("create role small_owner login password 'x' in role retail_reader")
+    parts = {**address.read(database.url), "user": "small_owner", "password": "x"}
+    with pytest.raises(PipelineError, match=r"administrator of the server run `create role") as no:
+        reader_login(Database(address.written(parts)))
+    [statements] = re.findall("`(.*)`", str(no.value))
+    with psycopg.connect(superuser_url) as administrator:
+        administrator.execute(statements)
+    with psycopg.connect(reader_login(Database(address.written(parts)))) as connection:
+        assert connection.execute("select country from warehouse.days").fetchall() == [("DE",)]
+    with psycopg.connect(superuser_url) as administrator:
+        administrator.execute("drop role retail_bi_test; drop role small_owner")

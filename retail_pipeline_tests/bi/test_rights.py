@@ -1,6 +1,5 @@
 """What viewer, analyst and strangers try in Superset, and must not get; and what they may."""
 
-import json
 from collections.abc import Iterator
 from typing import Any
 
@@ -8,9 +7,10 @@ import httpx
 import pytest
 
 from retail_pipeline.bi.applying import apply_bundle
+from retail_pipeline.bi.reader_login import reader_login
 from retail_pipeline.bi.superset import Superset
 from retail_pipeline.loopback import listener
-from retail_pipeline.postgres import Database
+from retail_pipeline.postgres import Database, address
 from retail_pipeline_tests.bi.small_bundle import write
 from retail_pipeline_tests.bi.superset_client import SupersetUser
 
@@ -266,13 +266,13 @@ def test_a_stranger_sees_nothing(running: Superset, admin: SupersetUser) -> None
 
 
 def test_nothing_listens_beyond_loopback_and_no_secret_is_readable_by_others(
-    running: Superset,
+    running: Superset, shown: Database
 ) -> None:
-    for name in ("database.json", "logins.json", "secret.key"):
+    for name in ("logins.json", "secret.key"):
         assert (running.folder / name).stat().st_mode & 0o077 == 0
     assert running.folder.stat().st_mode & 0o077 == 0
     secrets = [
-        json.loads((running.folder / "database.json").read_text())["password"],
+        address.read(reader_login(shown))["password"],
         *running.logins().values(),
         (running.folder / "secret.key").read_text(),
     ]
