@@ -8,27 +8,44 @@ create table if not exists clv.default_horizon (
 );
 comment on table clv.default_horizon is 'The horizon of the setting RETAIL_HORIZON_DAYS when customers were last predicted.';
 
+create or replace view clv.latest_serving as
+select
+    served.as_of_date,
+    served.horizon_days,
+    served.predicted_at,
+    served.model_name,
+    (
+        select max(earlier.as_of_date)
+        from clv.segments as earlier
+        where
+            earlier.horizon_days = served.horizon_days
+            and earlier.as_of_date < served.as_of_date
+    ) as previous_date
+from (
+    select
+        latest.as_of_date,
+        latest.horizon_days,
+        max(latest.predicted_at) as predicted_at,
+        min(latest.model_name) as model_name
+    from clv.predictions as latest
+    where latest.as_of_date = (select max(dated.as_of_date) from clv.predictions as dated)
+    group by latest.as_of_date, latest.horizon_days
+) as served
+left join clv.default_horizon as wanted on served.horizon_days = wanted.horizon_days
+order by
+    wanted.horizon_days asc nulls last,
+    served.predicted_at desc
+limit 1;
+comment on view clv.latest_serving is 'The latest served date, over the default horizon if that date has it, with the served date before; one row.';
+
 create or replace view clv.current_predictions as
 select *
 from clv.predictions
 where (as_of_date, horizon_days) = (
     select
-        served.as_of_date,
-        served.horizon_days
-    from (
-        select
-            latest.as_of_date,
-            latest.horizon_days,
-            max(latest.predicted_at) as predicted_at
-        from clv.predictions as latest
-        where latest.as_of_date = (select max(dated.as_of_date) from clv.predictions as dated)
-        group by latest.as_of_date, latest.horizon_days
-    ) as served
-    left join clv.default_horizon as wanted on served.horizon_days = wanted.horizon_days
-    order by
-        wanted.horizon_days asc nulls last,
-        served.predicted_at desc
-    limit 1
+        serving.as_of_date,
+        serving.horizon_days
+    from clv.latest_serving as serving
 );
 comment on view clv.current_predictions is 'A customer''s prediction at the latest served date, over the default horizon where that date has it.';
 
@@ -116,3 +133,33 @@ select
 from clv.customers() as customers
 left join clv.current_predictions as predictions on customers.customer_id = predictions.customer_id;
 comment on view clv.customer_360 is 'A customer: history, RFM segment and current prediction; null without a purchase before the date.';
+
+-- What dashboards may know of the schema `quality`: counts, money and times, no record and no name of
+-- a source. A view reads with the rights of its owner.
+create or replace view clv.rejected_lines with (security_barrier) as
+select
+    losses.treatment,
+    losses.reason,
+    losses.lines,
+    losses.net_amount,
+    losses.unknown_amounts
+from quality.file_losses as losses
+union all
+select
+    'rejected' as treatment,
+    'invalid records of ' || records.stream as reason,
+    count(*) as lines,
+    null::double precision as net_amount,
+    count(*) as unknown_amounts
+from quality.rejected_records as records
+where records.stream <> 'transactions_file'
+group by records.stream;
+comment on view clv.rejected_lines is 'A reason for which lines or records of the source are not used, or not as they are: their number and the money that can be read.';
+
+create or replace view clv.landed_streams with (security_barrier) as
+select
+    landed.stream,
+    landed.as_of,
+    landed.landed_at
+from quality.landed_streams as landed;
+comment on view clv.landed_streams is 'A stream of the source: the as-of date and the time of its latest landing.';

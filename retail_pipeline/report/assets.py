@@ -4,11 +4,13 @@ import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
+from retail_pipeline.dagster_support.asset_results import table_result
 from retail_pipeline.dagster_support.run_window import RunWindow
 from retail_pipeline.files import private_folder, replaced_whole
 from retail_pipeline.generation import read_state
@@ -31,6 +33,7 @@ KEPT_REPORTS = 30
 
 _CARD = dg.AssetKey([GROUP, "model_card"])
 _REPORT = dg.AssetKey([GROUP, "run_report"])
+_CHECKS = dg.AssetKey(["clv", "check_results"])
 _READ = (
     *("warehouse/fct_transactions", "warehouse/fct_transaction_items", "warehouse/revenue_daily"),
     *("clv/model", "clv/predictions", "clv/segments", "clv/totals"),
@@ -87,7 +90,7 @@ def inventory(definitions: Iterable[dg.Definitions]) -> Inventory:
 
 
 def build_report(graph: Inventory) -> dg.Definitions:
-    """Return the assets `report/model_card` and `report/run_report`, made by one step.
+    """Return the model card, the report and `clv/check_results`, made by one step.
 
     Args:
         graph: The assets and checks of the other stages.
@@ -111,6 +114,13 @@ def build_report(graph: Inventory) -> dg.Definitions:
                 kinds={"html"},
                 deps=[*graph.of_group(FIGURES), _CARD, *read],
                 **of_both,
+            ),
+            dg.AssetSpec(
+                _CHECKS,
+                description="A check: its latest result at the end of a run.",
+                kinds={"python", "postgres"},
+                deps=[key for key in read if key.path[0] == _CHECKS.path[0]],
+                **of_both | {"group_name": _CHECKS.path[0]},
             ),
         ],
         can_subset=True,
@@ -138,8 +148,12 @@ def build_report(graph: Inventory) -> dg.Definitions:
         folder, wanted = private_folder(settings.home / GROUP), context.selected_asset_keys
         if _CARD in wanted:
             yield result(_CARD, **_make_card(facts, folder))
+        results = _check_results(context.instance, graph.checks, context.run_id)
+        stored = _store_results(scientist, facts.as_of, results, started)
+        if _CHECKS in wanted:
+            yield stored
         if _REPORT in wanted:
-            yield result(_REPORT, **_make_report(context, facts, folder, graph))
+            yield result(_REPORT, **_make_report(context, facts, folder, graph, results))
 
     return dg.Definitions(assets=[report])
 
@@ -158,14 +172,17 @@ def _make_card(facts: "RunFacts", folder: Path) -> dict[str, Any]:
 
 
 def _make_report(
-    context: dg.AssetExecutionContext, facts: "RunFacts", folder: Path, graph: Inventory
+    context: dg.AssetExecutionContext,
+    facts: "RunFacts",
+    folder: Path,
+    graph: Inventory,
+    results: Sequence["CheckResult"],
 ) -> dict[str, Any]:
     """Write the report as the run's and as the latest one, and remove old reports."""
     from retail_pipeline.report import card, check_results, glance, page
     from retail_pipeline.report.document import Code, Section, as_markdown, in_words
 
     metadata = _metadata(context.instance, list(graph.groups))
-    results = _check_results(context.instance, graph.checks, context.run_id)
     figures = _figures(graph, metadata)
     title = f"Retail pipeline: report as of {in_words(facts.as_of)}"
     first_page = glance.sections(facts, results)
@@ -204,6 +221,21 @@ def _make_report(
         "bytes": len(text.encode()),
         "checks": check_results.summary(results) if results else "no check was evaluated",
     }
+
+
+def _store_results(
+    scientist: Database, as_of: date, results: Sequence["CheckResult"], started: float
+) -> dg.MaterializeResult:
+    """Replace the rows of `clv.check_results`; return the materialization of its asset."""
+    import pandas as pd
+
+    columns = ["asset", "check_name", "outcome", "reason", "in_this_run"]
+    table = pd.DataFrame(results, columns=columns).assign(as_of_date=pd.Timestamp(as_of))
+    rows = scientist.publish(
+        "clv.check_results", table, ["asset", "check_name"], replace_where="true"
+    )
+    stored = table_result(scientist, "clv.check_results", rows, started)
+    return stored._replace(asset_key=_CHECKS)
 
 
 def _metadata(instance: dg.DagsterInstance, keys: Sequence[dg.AssetKey]) -> Metadata:

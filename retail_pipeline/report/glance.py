@@ -3,7 +3,7 @@
 Customers are counted, never named, so that the page can be mailed.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from textwrap import shorten
 from typing import Final
 
@@ -14,19 +14,6 @@ from retail_pipeline.report.document import Block, Code, Facts, Section, Write, 
 from retail_pipeline.report.facts import RunFacts
 from retail_pipeline.report.totals import NOT_TESTED, outside, year_before
 from retail_pipeline.wording import MISSING, counted, number, share
-
-ACTIONS: Final[Mapping[str, str]] = {
-    "high value, active": "Keep them: good service and early access rather than discounts.",
-    "high value, fading": "Win them back first: a personal contact while they still buy.",
-    "high value, dormant": "Ask why they left; one personal offer is worth its cost.",
-    "medium value, active": "Suggest what goes with their last order.",
-    "medium value, fading": "Remind them, with an offer that ends.",
-    "medium value, dormant": "Send one inexpensive reminder, and stop without an answer.",
-    "low value, active": "Make the second order easy.",
-    "low value, fading": "Send automatic messages only.",
-    "low value, dormant": "Spend nothing on them.",
-}
-"""A suggestion for each segment of `clv.segments`."""
 
 MOST_DOUBTS: Final = 6
 """Checks that the first page names; the section on data checks has all of them."""
@@ -113,7 +100,7 @@ def _segments(run: RunFacts) -> list[Block]:
                 run.segments["segment"], run.segments["predicted_value"], strict=True
             )
         ],
-        action=run.segments["segment"].map(ACTIONS).fillna(MISSING),
+        action=run.segments["action"].fillna(MISSING),
     )
     columns: dict[str, tuple[str, Write]] = {
         "Segment": ("segment", str),

@@ -39,6 +39,7 @@ TRIES: dict[str, tuple[str, set[Role]]] = {
     "read staging": ("select * from staging.any_view", {T}),
     "read a mart": ("select * from warehouse.mart", {T, S, R}),
     "read predictions": ("select * from clv.predictions", {S, R}),
+    "read lost lines": ("select * from clv.rejected_lines", {S, R}),
     "read a later table": ("select * from clv.later", {S, R}),
     "read the state": ("select * from quality.source_state", {L, T, S}),
     "write landing": ("delete from transactional.transactions", {L}),

@@ -25,11 +25,11 @@ from PIL import Image as Pillow
 
 from retail_pipeline import wording
 from retail_pipeline.clv.evaluation import metrics
-from retail_pipeline.clv.serving.segments import SEGMENTS
+from retail_pipeline.clv.serving.segments import ACTIONS, SEGMENTS
 from retail_pipeline.dagster_support.run_window import RunWindow
 from retail_pipeline.errors import PipelineError
 from retail_pipeline.generation import begin
-from retail_pipeline.postgres import Database
+from retail_pipeline.postgres import Database, Role
 from retail_pipeline.report import (
     card,
     check_results,
@@ -95,6 +95,7 @@ def served(database: Database) -> Database:
         "'high value, active', 'mean', 'mean-1', now() from generate_series(1, 10) n",
         "insert into clv.segments values ('2024-07-01', 30, 'high value, active', 10, 1000, 1, 1, "
         "100, 0.5)",
+        "update clv.segments set action = 'Keep them'",
     ):
         database.execute(statement)
     return database
@@ -282,6 +283,22 @@ def test_the_card_says_by_how_many_days_the_next_order_was_off(
     assert "off by 11 days, by the median gap of all by 12" in card
 
 
+def test_dashboards_read_the_results_of_the_latest_report_alone(
+    served: Database, tmp_path: Path
+) -> None:
+    served.execute(
+        "insert into clv.check_results values ('gone', 'x', 'failed', '', true, %s)", [AS_OF]
+    )
+    report(served, tmp_path, [])
+    found = served.as_role(Role.READER).query(
+        "select asset, check_name, outcome, reason, in_this_run from clv.check_results order by 2"
+    )
+    assert found.to_numpy().tolist() == [
+        ["warehouse/fct_transactions", "rows_are_many", "warned", "only <few> rows", True],
+        ["warehouse/fct_transactions", "rows_are_there", "passed", "", True],
+    ]
+
+
 def test_without_predictions_the_remedy_is_named(served: Database, tmp_path: Path) -> None:
     served.execute("delete from clv.predictions")
     with pytest.raises(PipelineError, match="materialize clv/predictions first"):
@@ -442,8 +459,8 @@ def test_the_first_page_says_what_moved_since_the_last_prediction(served: Databa
 
 
 def test_each_segment_has_its_own_suggestion() -> None:
-    assert set(glance.ACTIONS) == set(SEGMENTS)
-    assert len(set(glance.ACTIONS.values())) == len(SEGMENTS)
+    assert set(ACTIONS) == set(SEGMENTS)
+    assert len(set(ACTIONS.values())) == len(SEGMENTS)
 
 
 def test_the_first_page_says_what_not_to_trust(served: Database) -> None:

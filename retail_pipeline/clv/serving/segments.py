@@ -4,6 +4,7 @@ Value tiers are deciles of predicted value within the population; activity is th
 purchase. The ten RFM segments are computed in the warehouse (`customer_rfm`).
 """
 
+from collections.abc import Mapping
 from typing import Final
 
 import numpy as np
@@ -29,6 +30,20 @@ SEGMENTS: Final = tuple(
 purchase within half a year of .5 or more, fading of .2 or more, dormant below."""
 
 
+ACTIONS: Final[Mapping[str, str]] = {
+    "high value, active": "Keep them: good service and early access rather than discounts.",
+    "high value, fading": "Win them back first: a personal contact while they still buy.",
+    "high value, dormant": "Ask why they left; one personal offer is worth its cost.",
+    "medium value, active": "Suggest what goes with their last order.",
+    "medium value, fading": "Remind them, with an offer that ends.",
+    "medium value, dormant": "Send one inexpensive reminder, and stop without an answer.",
+    "low value, active": "Make the second order easy.",
+    "low value, fading": "Send automatic messages only.",
+    "low value, dormant": "Spend nothing on them.",
+}
+"""A suggestion for each segment."""
+
+
 def assign(predictions: pd.DataFrame, horizon_days: int) -> pd.DataFrame:
     """Return the predictions with `clv_decile` and `segment`.
 
@@ -49,10 +64,11 @@ def assign(predictions: pd.DataFrame, horizon_days: int) -> pd.DataFrame:
 
 
 def summarize(predictions: pd.DataFrame) -> pd.DataFrame:
-    """Return the `sizes` of the segments of value and activity, best first."""
-    return sizes(predictions, "segment").sort_values(
+    """Return the `sizes` of the segments of value and activity with an `action`, best first."""
+    table = sizes(predictions, "segment").sort_values(
         "segment", key=lambda names: names.map(SEGMENTS.index), ignore_index=True
     )
+    return table.assign(action=table["segment"].map(ACTIONS))
 
 
 def sizes(predictions: pd.DataFrame, by: str) -> pd.DataFrame:
