@@ -8,6 +8,7 @@ from typing import Any
 import dagster as dg
 
 from retail_pipeline.automation import build_automation, with_conditions
+from retail_pipeline.bi.assets import build_dashboards
 from retail_pipeline.clv.definitions import build_clv
 from retail_pipeline.dagster_support.catalog import cataloged
 from retail_pipeline.dagster_support.run_window import run_window
@@ -43,7 +44,7 @@ def build_definitions(settings: Settings | None = None, **overrides: Any) -> dg.
         build_clv(),
         build_figures(),
     ]
-    stages = [*parts, build_report(inventory(parts))]
+    stages = [*parts, build_report(inventory(parts)), build_dashboards()]
     return dg.Definitions.merge(
         with_conditions(dg.Definitions.merge(*map(cataloged, stages))),
         build_automation(settings),

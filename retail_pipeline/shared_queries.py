@@ -1,7 +1,7 @@
 """Queries that several stages share."""
 
 import json
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import date
 from typing import TYPE_CHECKING, Any, Final
 
@@ -17,6 +17,34 @@ PAST_CUTOFFS: Final = (
 )
 """Condition on backtest rows: cut-offs of the latest twelve months with a complete outcome. Older
 rows stay in the tables but count neither in reports nor in the choice of the model."""
+
+_LANDED: Final = ("transactional.products", "transactional.transactions", "transactional.users")
+_MADE_BY: Final[Mapping[str, Sequence[str]]] = {
+    "clv.backtest_predictions": ["clv.backtest_summary"],
+    "clv.backtest_metrics": ["clv.backtest_summary"],
+    "clv.model_terms": ["clv.candidates"],
+    "clv.model_versions": ["clv.model"],
+    "clv.recency_frequency": ["clv.purchase_tracking"],
+    "clv.current_predictions": ["clv.predictions"],
+    "clv.latest_serving": ["clv.predictions", "clv.segments"],
+    "clv.customer_360": [
+        *("warehouse.dim_customers", "warehouse.customer_days", "warehouse.customer_rfm"),
+        "clv.predictions",
+    ],
+    "clv.landed_streams": _LANDED,
+    "clv.rejected_lines": _LANDED,
+}
+"""Tables that assets of other names fill, and views, with the assets of the tables they read."""
+
+
+def made_by(tables: Iterable[str]) -> list[str]:
+    """Return the assets that fill tables or the tables of views, as `group/name`.
+
+    Args:
+        tables: The tables and views, as `schema.name`.
+    """
+    assets = [asset for table in tables for asset in _MADE_BY.get(table, [table])]
+    return [each.replace(".", "/") for each in dict.fromkeys(assets)]
 
 
 def currency(database: Database) -> str:

@@ -16,6 +16,7 @@ CLV = "clv"
 SCORE = "score"
 REALISED = "realised"
 DRAW = "draw"
+DASHBOARDS = "dashboards"
 BACKTEST = "backtest"
 PIPELINE = "pipeline"
 UPKEEP = "upkeep"
@@ -31,6 +32,7 @@ LONGEST_HOURS = {
     SCORE: 2,
     REALISED: 1,
     DRAW: 1,
+    DASHBOARDS: 1,
     BACKTEST: 6,
     PIPELINE: 10,
     UPKEEP: 1,
@@ -43,6 +45,7 @@ def build_jobs() -> list[Any]:
     """Return the jobs; a group's selection includes the checks of its assets."""
     cutoffs = dg.AssetSelection.assets(PARTITIONED)
     clv = dg.AssetSelection.groups("clv")
+    dashboards = dg.AssetSelection.groups("bi")
     return [
         _job(
             INGESTION,
@@ -76,13 +79,18 @@ def build_jobs() -> list[Any]:
             "Draw the figures and write the report, from the stored tables.",
         ),
         _job(
+            DASHBOARDS,
+            dashboards,
+            "Bring Superset, where it is installed, to the state of the files; ask every chart.",
+        ),
+        _job(
             BACKTEST,
             cutoffs,
             "Test the models again at chosen past cut-offs, for any horizon.",
         ),
         _job(
             PIPELINE,
-            dg.AssetSelection.all() - cutoffs,
+            dg.AssetSelection.all() - cutoffs - dashboards,
             "Everything: from the retail API to predictions, figures and the report.",
         ),
         build_upkeep_job(UPKEEP, _limits(UPKEEP)),

@@ -20,7 +20,7 @@ PERSONAL, PSEUDONYMOUS, AGGREGATE = "personal", "pseudonymous", "aggregate"
 """Values of the tag: names and addresses; rows of a customer with an id; no single customer."""
 
 _PERSONAL = {"staging/stg_retail__user_contacts"}
-_IDS = {"customer_id", "user_id"}
+CUSTOMER_IDS = {"customer_id", "user_id"}
 _OF_CUSTOMERS = {
     "clv/backtest",
     "clv/prediction_reasons",
@@ -104,4 +104,4 @@ def _data(spec: dg.AssetSpec) -> str:
         return PERSONAL
     schema = spec.metadata.get("dagster/column_schema")
     columns = {column.name for column in getattr(schema, "columns", ())}
-    return PSEUDONYMOUS if name in _OF_CUSTOMERS or columns & _IDS else AGGREGATE
+    return PSEUDONYMOUS if name in _OF_CUSTOMERS or columns & CUSTOMER_IDS else AGGREGATE

@@ -11,17 +11,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from retail_pipeline.figures.queries import Tables
+from retail_pipeline.shared_queries import made_by
 
 if TYPE_CHECKING:
     from retail_pipeline.figures.style import Plot
-
-_MADE_BY = {
-    "clv.backtest_predictions": "clv.backtest_summary",
-    "clv.backtest_metrics": "clv.backtest_summary",
-    "clv.model_terms": "clv.candidates",
-    "clv.recency_frequency": "clv.purchase_tracking",
-}
-"""Tables that are filled by an asset of another name."""
 
 
 @dataclass(frozen=True)
@@ -54,8 +47,7 @@ class Figure:
     @property
     def after(self) -> list[str]:
         """The assets that fill its tables, `group/name`."""
-        made_by = [_MADE_BY.get(table, table).replace(".", "/") for table in self.sources]
-        return list(dict.fromkeys(made_by))
+        return made_by(self.sources)
 
     @property
     def module(self) -> Path:

@@ -7,8 +7,11 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 from dagster import AssetKey, Definitions
 
+from retail_pipeline.bi.bundle import load_bundle
+from retail_pipeline.bi.superset import PORT
 from retail_pipeline.build import build_definitions
 from retail_pipeline.settings import (
     PROJECT_ROOT,
@@ -20,6 +23,7 @@ from retail_pipeline.settings import (
 from retail_pipeline.warehouse.project import read_manifest
 
 GOLDEN = Path(__file__).parent / "golden_graph.json"
+DASHBOARDS = PROJECT_ROOT / "dbt_project" / "models" / "marts" / "__dashboards.yml"
 
 LOAD = """
 import socket, sys
@@ -148,8 +152,37 @@ def test_exposures_list_the_marts_that_are_read(definitions: Definitions) -> Non
         marts = {key.path[-1] for key in node.parent_keys if key.path[0] == "warehouse"}
         if node.group_name in readers:
             read[readers[node.group_name]] |= marts
+        elif node.group_name == "bi" and "charts" in node.metadata:  # a dashboard
+            sources = [definitions.resolve_asset_graph().get(key) for key in node.parent_keys]
+            deps = {key for source in sources for key in source.parent_keys}
+            marts = {key.path[-1] for key in deps if key.path[0] == "warehouse"}
+            read[node.key.path[-1]] = marts
+    if os.environ.get("RETAIL_TEST_UPDATE_GOLDEN"):
+        DASHBOARDS.write_text(dashboard_exposures(read))
+    assert DASHBOARDS.read_text() == dashboard_exposures(read)
     exposures = read_manifest()["exposures"].values()
     assert read == {
         exposure["name"]: {name.split(".")[-1] for name in exposure["depends_on"]["nodes"]}
         for exposure in exposures
     }
+
+
+def dashboard_exposures(read: dict[str, set[str]]) -> str:
+    """Return dbt's exposures of the dashboards, which follow from the files of Superset."""
+    exposures = []
+    for name, dashboard in load_bundle().dashboards.items():
+        content = dashboard.content
+        exposures.append(
+            {
+                "name": f"{name}_dashboard",
+                "label": content["dashboard_title"],
+                "type": "dashboard",
+                "maturity": "medium",
+                "url": f"http://127.0.0.1:{PORT}/superset/dashboard/{content['slug']}/",
+                "description": content["description"],
+                "depends_on": [f"ref('{mart}')" for mart in sorted(read[f"{name}_dashboard"])],
+                "owner": {"name": "analytics-engineering"},
+            }
+        )
+    head = "# Follows from superset/assets: law 8 with RETAIL_TEST_UPDATE_GOLDEN=1 writes it\n"
+    return head + yaml.safe_dump({"version": 2, "exposures": exposures}, sort_keys=False, width=110)
