@@ -9,8 +9,12 @@
     {{ return(adapter.dispatch('local_time')(timestamp)) }}
 {%- endmacro %}
 
-{% macro postgres__local_time(timestamp) -%}
+{% macro default__local_time(timestamp) -%}
     ({{ timestamp }} at time zone '{{ time_zone() }}')
+{%- endmacro %}
+
+{% macro spark__local_time(timestamp) -%}
+    from_utc_timestamp({{ timestamp }}, '{{ time_zone() }}')
 {%- endmacro %}
 
 
@@ -63,10 +67,55 @@
         times: Columns of times; the day of the latest one that is not null must be before the as-of date. Days are
             compared, so that this rule and known_date are one where clocks change at midnight. -#}
 {% macro is_before_as_of_date(times) -%}
+    {{ is_day_before_as_of_date(business_date('greatest(' ~ times | join(', ') ~ ')')) }}
+{%- endmacro %}
+
+{#- The same condition of a day. -#}
+{% macro is_day_before_as_of_date(day) -%}
     {%- if as_of_day() and not var('with_outcomes') -%}
-        coalesce({{ business_date('greatest(' ~ times | join(', ') ~ ')') }} < {{ as_of_date() }}, true)
+        coalesce({{ day }} < {{ as_of_date() }}, true)
     {%- else -%} true
     {%- endif -%}
+{%- endmacro %}
+
+
+{#- The number of days from one date to another. -#}
+{% macro days_between(earlier, later) -%}
+    {{ return(adapter.dispatch('days_between')(earlier, later)) }}
+{%- endmacro %}
+
+{% macro default__days_between(earlier, later) -%}
+    {{ later }} - {{ earlier }}
+{%- endmacro %}
+
+{% macro spark__days_between(earlier, later) -%}
+    datediff({{ later }}, {{ earlier }})
+{%- endmacro %}
+
+
+{#- The day of the week of a date, 1 (Monday) to 7, and the year to which its ISO week belongs. -#}
+{% macro iso_weekday(date) -%}
+    {{ return(adapter.dispatch('iso_weekday')(date)) }}
+{%- endmacro %}
+
+{% macro default__iso_weekday(date) -%}
+    extract(isodow from {{ date }})
+{%- endmacro %}
+
+{% macro spark__iso_weekday(date) -%}
+    extract(dayofweek_iso from {{ date }})
+{%- endmacro %}
+
+{% macro iso_year(date) -%}
+    {{ return(adapter.dispatch('iso_year')(date)) }}
+{%- endmacro %}
+
+{% macro default__iso_year(date) -%}
+    extract(isoyear from {{ date }})
+{%- endmacro %}
+
+{% macro spark__iso_year(date) -%}
+    extract(yearofweek from {{ date }})
 {%- endmacro %}
 
 
@@ -80,7 +129,7 @@
 {%- endmacro %}
 
 
-{#- A series of times from the first to the last, one per day or month; for the right side of a join. -#}
+{#- A series of times from the first date to the last, one per day or month; for the right side of a join. -#}
 {% macro time_series(first, last, unit) -%}
     {{ return(adapter.dispatch('time_series')(first, last, unit)) }}
 {%- endmacro %}
@@ -89,4 +138,72 @@
     lateral generate_series(
         cast({{ first }} as timestamp), cast({{ last }} as timestamp), interval '1 {{ unit }}'
     )
+{%- endmacro %}
+
+{% macro duckdb__time_series(first, last, unit) -%}
+    unnest(generate_series(
+        cast({{ first }} as timestamp), cast({{ last }} as timestamp), interval '1 {{ unit }}'
+    ))
+{%- endmacro %}
+
+{#- A sequence that would end before it begins is an error in Spark. -#}
+{% macro spark__time_series(first, last, unit) -%}
+    lateral explode(
+        case when {{ first }} <= {{ last }} then sequence({{ first }}, {{ last }}, interval '1 {{ unit }}') end
+    )
+{%- endmacro %}
+
+
+{#- The month starts of the relation `months` at which a purchase at least 90 days earlier was known; read from
+    `entries` and `versions`, both customer_day_entries. -#}
+{% macro months_with_history() -%}
+    {{ return(adapter.dispatch('months_with_history')()) }}
+{%- endmacro %}
+
+{#- Each version of a day with a purchase gives the months from its own to the last one in which it was known; of
+    versions with one first month, the longest is enough. -#}
+{% macro default__months_with_history() -%}
+    select months.as_of_date
+    from months
+    where
+        exists (
+            select 1
+            from (
+                select
+                    {{ next_month('greatest(date_day + 90, known_date + 1) - 1') }} as first_month,
+                    max(coalesce(known_until, cast('9999-12-31' as date))) as known_until
+                from (
+                    select
+                        date_day,
+                        known_date,
+                        lead(known_date) over customer_day as known_until,
+                        sum(net_amount) over customer_day as net_amount
+                    from entries
+                    window customer_day as (partition by customer_id, date_day order by known_date)
+                ) as versions
+                where net_amount > 0
+                group by 1
+            ) as purchases
+            where months.as_of_date between purchases.first_month and purchases.known_until
+        )
+{%- endmacro %}
+
+{#- It stops at the first such purchase, and finds the versions of its day by an index. -#}
+{% macro postgres__months_with_history() -%}
+    select months.as_of_date
+    from months
+    where
+        exists (
+            select 1
+            from entries
+            where entries.date_day <= months.as_of_date - 90
+                and entries.known_date < months.as_of_date
+                and (
+                    select sum(versions.net_amount)
+                    from versions
+                    where versions.customer_id = entries.customer_id
+                        and versions.date_day = entries.date_day
+                        and versions.known_date < months.as_of_date
+                ) > 0
+        )
 {%- endmacro %}

@@ -1,6 +1,11 @@
 {#- Revoke all rights on a relation from everyone but its owner, including rights from the default privileges of
     the schema. -#}
-{% macro restrict_to_owner() %}
+{% macro restrict_to_owner() -%} {{ return(adapter.dispatch('restrict_to_owner')()) }} {%- endmacro %}
+
+{#- Elsewhere rights are those of the landed files. -#}
+{% macro default__restrict_to_owner() -%} {%- endmacro %}
+
+{% macro postgres__restrict_to_owner() %}
 do $$
 declare
     role_name text;

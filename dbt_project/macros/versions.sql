@@ -1,6 +1,6 @@
 {#- The time from which a record has had its values; a record without any time has always had them. -#}
 {% macro version_time() -%}
-    coalesce(updated_at, recorded_at, cast('1970-01-01 00:00+00' as timestamptz))
+    coalesce(updated_at, recorded_at, cast('1970-01-01 00:00+00' as {{ time_type() }}))
 {%- endmacro %}
 
 

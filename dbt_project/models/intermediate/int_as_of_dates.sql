@@ -34,8 +34,10 @@ bounds as (
 
 as_of_dates as (
 
-    select cast(value as date) as as_of_date
-    from unnest(array['{{ var("as_of_dates") | join("', '") }}']) as wanted (value)
+    {% for date in var('as_of_dates') -%}
+    select cast('{{ date }}' as date) as as_of_date
+    {{ 'union all' if not loop.last }}
+    {% endfor %}
 
 ),
 
@@ -53,22 +55,7 @@ months as (
 
 months_with_history as (
 
-    select months.as_of_date
-    from months
-    where
-        exists (
-            select 1
-            from entries
-            where entries.date_day <= months.as_of_date - 90
-                and entries.known_date < months.as_of_date
-                and (
-                    select sum(versions.net_amount)
-                    from versions
-                    where versions.customer_id = entries.customer_id
-                        and versions.date_day = entries.date_day
-                        and versions.known_date < months.as_of_date
-                ) > 0
-        )
+    {{ months_with_history() }}
 
 ),
 

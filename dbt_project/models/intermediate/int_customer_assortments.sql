@@ -65,7 +65,7 @@ changes as (
         1 as products,
         0 as categories,
         0 as prices,
-        cast(0 as numeric) as list_price
+        cast(0 as {{ number_type() }}) as list_price
     from first_products
     union all
     select
@@ -74,7 +74,7 @@ changes as (
         0 as products,
         1 as categories,
         0 as prices,
-        cast(0 as numeric) as list_price
+        cast(0 as {{ number_type() }}) as list_price
     from first_categories
     union all
     select
@@ -121,7 +121,8 @@ final as (
         lead(known_date) over customer as known_until,
         sum(products) over customer as distinct_products,
         sum(categories) over customer as distinct_categories,
-        sum(list_price) over customer / nullif(sum(prices) over customer, 0) as mean_list_price
+        {{ quotient('sum(list_price) over customer', 'nullif(sum(prices) over customer, 0)') }}
+            as mean_list_price
     from changes_by_day
     window customer as (partition by customer_id order by known_date)
 

@@ -50,12 +50,11 @@ cohort_months as (
     select
         cohort_sizes.cohort_month,
         cohort_sizes.cohort_customers,
-        months.months_since
+        cast(months.month_start as date) as month_start
     from cohort_sizes
     cross join last_month
-    cross join lateral generate_series(
-        0, {{ months_between('cohort_sizes.cohort_month', 'last_month.month_start') }}
-    ) as months (months_since)
+    cross join {{ time_series('cohort_sizes.cohort_month', 'last_month.month_start', 'month') }}
+        as months (month_start)
 
 ),
 
@@ -84,10 +83,8 @@ complete_months as (
 months as (
 
     select
-        cohort_months.*,
-        cast(
-            cohort_months.cohort_month + cohort_months.months_since * interval '1 month' as date
-        ) as month_start
+        *,
+        {{ months_between('cohort_month', 'month_start') }} as months_since
     from cohort_months
 
 ),
@@ -104,7 +101,7 @@ final as (
         cast(months.cohort_customers as integer) as cohort_customers,
         cast(coalesce(activity.active_customers, 0) as integer) as active_customers,
         coalesce(activity.active_customers, 0)
-        / cast(months.cohort_customers as double precision) as retention_rate,
+        / cast(months.cohort_customers as {{ double_type() }}) as retention_rate,
         coalesce(activity.net_amount, 0) as net_amount,
 
         ---------- calendar

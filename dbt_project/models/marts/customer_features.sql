@@ -72,7 +72,7 @@ valued_versions as (
         -- Trillionths, as a whole number: sums of these are exact in any order.
         case
             when net_amount > 0
-                then cast(1e12 * ln(cast(net_amount as double precision)) as bigint)
+                then {{ nearest_integer('1e12 * ln(cast(net_amount as ' ~ double_type() ~ '))') }}
         end as log_value
     from versions
 
@@ -82,10 +82,11 @@ known_days as (
 
     select
         dates.as_of_date,
-        dates.as_of_date - versions.date_day as days_ago,
+        {{ days_between('versions.date_day', 'dates.as_of_date') }} as days_ago,
         versions.*,
         versions.net_amount > 0 as is_purchase,
-        versions.date_day - lag(versions.date_day) over days_of_a_kind as gap_days,
+        {{ days_between('lag(versions.date_day) over days_of_a_kind', 'versions.date_day') }}
+            as gap_days,
         (versions.month_start is distinct from lag(versions.month_start) over days_of_a_kind)
             as is_first_of_month,
         (row_number() over days_of_a_kind) = 1 as is_first,
@@ -113,7 +114,7 @@ measured as (
         count(*) filter (where is_purchase) as purchase_days,
         sum(net_amount) as total_net_amount,
         sum(net_amount) filter (where is_purchase) as purchase_amount,
-        cast(sum(log_value) * 1e-12 as double precision) as log_purchase_value_sum,
+        cast(sum(log_value) * 1e-12 as {{ double_type() }}) as log_purchase_value_sum,
         stddev_samp(net_amount) filter (where is_purchase) as sd_purchase_value,
         max(net_amount) filter (where is_purchase) as max_purchase_value,
         max(net_amount) filter (where is_purchase and is_first) as first_purchase_value,
@@ -135,16 +136,16 @@ measured as (
             as net_amount_year_ago_180d,
         -- Weights are integers (units of 1e-15): a double would be cast to numeric through text.
         sum(
-            net_amount * cast(
-                1e15 * power(
-                    cast(0.5 as double precision), days_ago / cast(90 as double precision)
-                ) as bigint
-            )
+            net_amount * {{ nearest_integer(
+                '1e15 * power(cast(0.5 as ' ~ double_type() ~ '), days_ago / cast(90 as '
+                ~ double_type() ~ '))'
+            ) }}
         ) * 1e-15 as net_amount_ewm_90d,
 
         ---------- rhythm
-        cast(avg(gap_days) filter (where is_purchase) as double precision) as gap_mean_days,
-        cast(stddev_samp(gap_days) filter (where is_purchase) as double precision) as gap_sd_days,
+        cast(avg(gap_days) filter (where is_purchase) as {{ double_type() }}) as gap_mean_days,
+        cast(stddev_samp(gap_days) filter (where is_purchase) as {{ double_type() }})
+            as gap_sd_days,
         percentile_cont(0.5) within group (order by gap_days) filter (where is_purchase)
             as gap_median_days,
         count(*) filter (where is_purchase and is_first_of_month) as active_months,
@@ -153,12 +154,12 @@ measured as (
         sum(orders) as orders,
         sum(lines) as lines,
         sum(quantity) as quantity,
-        sum(unit_prices) / nullif(sum(priced_lines), 0) as mean_unit_price,
+        {{ quotient('sum(unit_prices)', 'nullif(sum(priced_lines), 0)') }} as mean_unit_price,
         sum(sales_amount) as sales_amount,
         sum(returns_amount) as returns_amount,
         sum(return_orders) as return_orders,
         min(days_ago) filter (where return_orders > 0) as days_since_return,
-        coalesce(sum(orders) filter (where extract(isodow from date_day) > 5), 0)
+        coalesce(sum(orders) filter (where {{ iso_weekday('date_day') }} > 5), 0)
             as weekend_orders,
         sum(order_hours) as order_hours
 
@@ -181,11 +182,11 @@ final as (
         measured.first_purchase_date,
         measured.last_purchase_date,
         cast(measured.purchase_days as integer) as purchase_days,
-        measured.as_of_date - measured.first_purchase_date as age_days,
-        measured.as_of_date - measured.last_purchase_date as recency_days,
+        {{ days_between('measured.first_purchase_date', 'measured.as_of_date') }} as age_days,
+        {{ days_between('measured.last_purchase_date', 'measured.as_of_date') }} as recency_days,
         measured.total_net_amount,
         measured.purchase_amount,
-        measured.purchase_amount / measured.purchase_days as mean_purchase_value,
+        {{ quotient('measured.purchase_amount', 'measured.purchase_days') }} as mean_purchase_value,
         measured.log_purchase_value_sum,
         measured.sd_purchase_value,
         measured.max_purchase_value,
@@ -214,32 +215,35 @@ final as (
         measured.gap_sd_days,
         measured.gap_median_days,
         measured.gap_sd_days / measured.gap_mean_days as gap_cv,
-        (measured.as_of_date - measured.last_purchase_date) / measured.gap_mean_days
-            as recency_over_gap,
+        ({{ days_between('measured.last_purchase_date', 'measured.as_of_date') }})
+        / measured.gap_mean_days as recency_over_gap,
         cast(measured.active_months as integer) as active_months,
 
         ---------- orders and returns
         cast(measured.orders as integer) as orders,
         cast(measured.lines as integer) as lines,
         measured.quantity,
-        cast(measured.lines / nullif(measured.orders, 0) as double precision) as lines_per_order,
+        cast(measured.lines / nullif(measured.orders, 0) as {{ double_type() }}) as lines_per_order,
         measured.mean_unit_price,
         cast(coalesce(assortments.distinct_products, 0) as integer) as distinct_products,
         cast(coalesce(assortments.distinct_categories, 0) as integer) as distinct_categories,
         assortments.mean_list_price,
         measured.returns_amount,
-        cast(measured.returns_amount / nullif(measured.sales_amount, 0) as double precision)
-            as returns_rate,
+        cast(
+            {{ quotient('measured.returns_amount', 'nullif(measured.sales_amount, 0)') }}
+            as {{ double_type() }}
+        ) as returns_rate,
         cast(measured.return_orders as integer) as return_orders,
         measured.days_since_return,
-        cast(measured.weekend_orders / nullif(measured.orders, 0) as double precision)
+        cast(measured.weekend_orders / nullif(measured.orders, 0) as {{ double_type() }})
             as weekend_share,
-        cast(measured.order_hours / nullif(measured.orders, 0) as double precision) as mean_hour,
+        cast(measured.order_hours / nullif(measured.orders, 0) as {{ double_type() }}) as mean_hour,
 
         ---------- context
         coalesce(contexts.country, attributes.country) as country,
         contexts.channel,
-        measured.as_of_date - attributes.registered_date as days_since_registration,
+        {{ days_between('attributes.registered_date', 'measured.as_of_date') }}
+            as days_since_registration,
         cast(extract(month from measured.as_of_date) as integer) as month_of_year
 
     from measured

@@ -31,7 +31,7 @@ buyers as (
         customer_id,
         min(transacted_at) as first_transacted_at,
         max(transacted_at) as last_transacted_at,
-        (array_agg(country order by transacted_at desc nulls last, transaction_id))[1] as country
+        {{ latest('country', 'transacted_at', 'transaction_id') }} as country
     from transactions
     group by customer_id
 

@@ -20,12 +20,10 @@ bounds as (
 days as (
 
     select
-        cast(date_day as date) as date_day,
+        cast(series.date_day as date) as date_day,
         bounds.last_day
     from bounds
-    cross join lateral generate_series(
-        cast(bounds.first_day as timestamp), cast(bounds.last_day as timestamp), interval '1 day'
-    ) as series (date_day)
+    cross join {{ time_series('bounds.first_day', 'bounds.last_day', 'day') }} as series (date_day)
 
 ),
 
@@ -41,12 +39,12 @@ final as (
         cast(extract(year from date_day) as integer) as year,
         cast(extract(quarter from date_day) as integer) as quarter,
         cast(extract(month from date_day) as integer) as month_of_year,
-        cast(extract(isoyear from date_day) as integer) as iso_year,
+        cast({{ iso_year('date_day') }} as integer) as iso_year,
         cast(extract(week from date_day) as integer) as iso_week,
-        cast(extract(isodow from date_day) as integer) as iso_day_of_week,
+        cast({{ iso_weekday('date_day') }} as integer) as iso_day_of_week,
 
         ---------- booleans
-        extract(isodow from date_day) > 5 as is_weekend,
+        {{ iso_weekday('date_day') }} > 5 as is_weekend,
         {{ next_month('date_day') }} - 1 <= last_day as is_complete_month
 
     from days

@@ -28,7 +28,7 @@ matched as (
         sales.transaction_id as sale_transaction_id,
         sales.line_number as sale_line_number,
         sales.transacted_at as sold_at,
-        sales.net_amount / sales.quantity as sold_at_unit_amount
+        {{ quotient('sales.net_amount', 'sales.quantity') }} as sold_at_unit_amount
     from returned_items
     left join lateral (
         select *
@@ -63,7 +63,8 @@ final as (
         -quantity as returned_quantity,
         -net_amount as returned_amount,
         sold_at_unit_amount,
-        {{ business_date('transacted_at') }} - {{ business_date('sold_at') }} as days_to_return,
+        {{ days_between(business_date('sold_at'), business_date('transacted_at')) }}
+            as days_to_return,
 
         ---------- booleans
         sale_transaction_id is not null as is_matched,

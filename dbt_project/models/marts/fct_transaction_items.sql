@@ -74,7 +74,7 @@ final as (
             else items.discount_amount
         end as discount_amount,
         items.net_amount,
-        items.quantity * costs.cost as cost_amount,
+        cast(items.quantity * costs.cost as {{ number_type() }}) as cost_amount,
 
         ---------- booleans
         coalesce(transactions.exclusion_reason, items.line_exclusion_reason) is not null

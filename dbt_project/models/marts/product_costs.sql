@@ -4,7 +4,7 @@ prices as (
 
     select * from {{ ref('int_product_prices') }}
     where cost is not null
-        and {{ is_before_as_of_date(['cast(known_from as timestamp)']) }}
+        and {{ is_day_before_as_of_date('known_from') }}
 
 ),
 

@@ -72,7 +72,7 @@ product_counts as (
         bought.product_id,
         count(*) as orders
     from baskets
-    cross join lateral unnest(baskets.product_ids) as bought (product_id)
+    cross join {{ elements_of('baskets.product_ids') }} as bought (product_id)
     group by bought.product_id
 
 ),
@@ -84,8 +84,8 @@ pair_counts as (
         other.product_id as other_product_id,
         count(*) as orders
     from baskets
-    cross join lateral unnest(baskets.product_ids) as bought (product_id)
-    cross join lateral unnest(baskets.product_ids) as other (product_id)
+    cross join {{ elements_of('baskets.product_ids') }} as bought (product_id)
+    cross join {{ elements_of('baskets.product_ids') }} as other (product_id)
     where bought.product_id != other.product_id
     group by bought.product_id, other.product_id
     having count(*) >= 5
@@ -107,9 +107,9 @@ final as (
         cast(order_counts.orders as integer) as orders,
 
         ---------- numerics
-        pair_counts.orders / cast(order_counts.orders as double precision) as support,
-        pair_counts.orders / cast(product_counts.orders as double precision) as confidence,
-        cast(pair_counts.orders as double precision) * order_counts.orders
+        pair_counts.orders / cast(order_counts.orders as {{ double_type() }}) as support,
+        pair_counts.orders / cast(product_counts.orders as {{ double_type() }}) as confidence,
+        cast(pair_counts.orders as {{ double_type() }}) * order_counts.orders
         / (product_counts.orders * other_counts.orders) as lift
 
     from pair_counts

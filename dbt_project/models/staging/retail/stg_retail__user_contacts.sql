@@ -13,13 +13,13 @@ renamed as (
     select
 
         ---------- ids
-        cast(user_id as text) as customer_id,
+        cast(user_id as {{ text_type() }}) as customer_id,
 
         ---------- personal data
-        cast(name as text) as name,
-        cast(email as text) as email,
-        cast(phone as text) as phone,
-        cast(address as text) as address
+        cast(name as {{ text_type() }}) as name,
+        cast(email as {{ text_type() }}) as email,
+        cast(phone as {{ text_type() }}) as phone,
+        cast(address as {{ text_type() }}) as address
 
     from source
 

@@ -11,15 +11,15 @@ renamed as (
     select
 
         ---------- ids
-        cast(user_id as text) as customer_id,
+        cast(user_id as {{ text_type() }}) as customer_id,
 
         ---------- text
-        cast(country as text) as country,
+        cast(country as {{ text_type() }}) as country,
 
         ---------- timestamps
-        cast(created_at as timestamptz) as registered_at,
-        cast(recorded_at as timestamptz) as recorded_at,
-        cast(updated_at as timestamptz) as updated_at,
+        cast(created_at as {{ time_type() }}) as registered_at,
+        cast(recorded_at as {{ time_type() }}) as recorded_at,
+        cast(updated_at as {{ time_type() }}) as updated_at,
         _airbyte_extracted_at as loaded_at
 
     from source
