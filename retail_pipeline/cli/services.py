@@ -52,6 +52,8 @@ _STATE = (
         "api",
         "superset",
         "airflow",
+        "spark",
+        "lake",
         "alerts",
     ),
     "suppression.key",

@@ -1,7 +1,7 @@
 """Decorators for the assets and checks of customer value: key, group, owner, retries, run window.
 
-The decorated function takes a `Step`. The Dagster function takes the two resources instead, so a
-test can call `asset(database=…, run_window=…)`.
+The decorated function takes a `Step`, and resources that only it needs. The Dagster function takes
+the two resources of a step instead, so a test can call `asset(database=…, run_window=…)`.
 """
 
 import functools
@@ -56,7 +56,7 @@ def clv_asset(
     table: str | None = None,
     kinds: Sequence[str] = ("python", "postgres"),
     **options: Any,
-) -> Callable[[Callable[[Step], tuple[int, dict[str, Any]]]], dg.AssetsDefinition]:
+) -> Callable[[Callable[..., tuple[int, dict[str, Any]]]], dg.AssetsDefinition]:
     """Return a decorator that makes an asset of a step that writes a table.
 
     The step returns the number of rows written and the metadata. It must be safe to repeat, as
@@ -69,12 +69,12 @@ def clv_asset(
         options: Further arguments of `dagster.asset`.
     """
 
-    def decorated(body: Callable[[Step], tuple[int, dict[str, Any]]]) -> dg.AssetsDefinition:
+    def decorated(body: Callable[..., tuple[int, dict[str, Any]]]) -> dg.AssetsDefinition:
         name = f"clv.{table or body.__name__}"
 
-        def materialized(step: Step) -> dg.MaterializeResult:
+        def materialized(step: Step, **resources: Any) -> dg.MaterializeResult:
             started = time.monotonic()
-            rows, metadata = body(step)
+            rows, metadata = body(step, **resources)
             return table_result(step.database, name, rows, started, **metadata)
 
         return dg.asset(
@@ -108,11 +108,14 @@ def clv_check(
 def _of_resources(body: Callable[..., Any], step: Callable[[Step], Any]) -> Callable[..., Any]:
     """Return the step as a function of Dagster's resources, with the body's name and docstring."""
 
-    def run(database: dg.ResourceParam[Database], run_window: RunWindow) -> Any:
+    def run(database: dg.ResourceParam[Database], run_window: RunWindow, **resources: Any) -> Any:
         as_of, horizon_days = run_window.landed(database)
-        return step(Step(database.as_role(Role.SCIENTIST), as_of, horizon_days, run_window))
+        given = Step(database.as_role(Role.SCIENTIST), as_of, horizon_days, run_window)
+        return step(given, **resources)
 
-    seen = inspect.signature(run).replace(return_annotation=step.__annotations__["return"])
+    first = list(inspect.signature(run).parameters.values())[:2]
+    others = list(inspect.signature(body).parameters.values())[1:]
+    seen = inspect.Signature([*first, *others], return_annotation=step.__annotations__["return"])
     run = functools.wraps(body)(run)
     run.__signature__ = seen  # type: ignore[attr-defined]
     return run

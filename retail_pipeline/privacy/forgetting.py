@@ -19,6 +19,7 @@ from pathlib import Path
 import psycopg
 
 from retail_pipeline.errors import PipelineError, UsageError
+from retail_pipeline.lake import Lake
 from retail_pipeline.postgres import Database, open_database
 from retail_pipeline.postgres.open import embedded_server, sibling_url
 from retail_pipeline.postgres.scratch import drop_abandoned
@@ -149,6 +150,9 @@ def _redact_dagster(dagster: Database, pattern: re.Pattern[str], dry_run: bool) 
 
 def _redact_files(settings: Settings, pattern: re.Pattern[str], dry_run: bool) -> Outcome:
     outcome = Outcome()
+    # Parquet files are compressed, so a person is not found in them; the next run makes them again.
+    lake = Lake(settings.lake_folder)
+    outcome.removed.append(Removed(str(lake.folder), "files", lake.remove(dry_run=dry_run)))
     for folder in (settings.home, *(PROJECT_ROOT / "dbt_project" / name for name in _DBT_FOLDERS)):
         for file in redact_files(folder, pattern, write=not dry_run):
             if file.removed:

@@ -22,6 +22,7 @@ from retail_pipeline.settings.values import (
     DatabaseUrl,
     DiscountRate,
     Emails,
+    Engine,
     Environment,
     Home,
     Horizon,
@@ -79,7 +80,9 @@ class Settings(BaseModel):
 
     environment: Environment = Field(default=Environment.LOCAL, validation_alias="RETAIL_ENV")
     scheduler: Scheduler = Scheduler.DAGSTER
+    engine: Engine = Engine.POSTGRES
     home: Home = _DEFAULT_HOME
+    lake: Home | None = None
     database_url: DatabaseUrl | None = Field(default=None, repr=False)
     source: SourceText = SimulatorSource()
     api_key: ApiKey = Field(default=KEY_OF_PROCESS, repr=False)
@@ -94,6 +97,11 @@ class Settings(BaseModel):
     dagster_url: WebAddress = "http://127.0.0.1:3000"
     suppression_key: SuppressionKey | None = Field(default=None, repr=False)
     airbyte: AirbyteSettings = Field(default=AirbyteSettings(), validation_alias="airbyte")
+
+    @property
+    def lake_folder(self) -> Path:
+        """The folder of the Parquet files of Spark; by default, `lake` under the home."""
+        return self.lake or self.home / "lake"
 
     @classmethod
     def variables(cls, *, secret: bool = False) -> list[str]:

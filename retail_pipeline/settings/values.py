@@ -67,6 +67,13 @@ class Scheduler(StrEnum):
     AIRFLOW = "airflow"
 
 
+class Engine(StrEnum):
+    """The engine that computes the warehouse and scores the customers."""
+
+    POSTGRES = "postgres"
+    SPARK = "spark"
+
+
 class AirbyteMode(StrEnum):
     """The program that runs the syncs: the embedded engine or a real Airbyte server."""
 

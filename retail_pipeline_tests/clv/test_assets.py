@@ -35,6 +35,7 @@ from retail_pipeline.errors import (
     UsageError,
 )
 from retail_pipeline.postgres import Database
+from retail_pipeline.settings import Settings
 from retail_pipeline_tests.clv import world
 from retail_pipeline_tests.conftest import fresh_database
 
@@ -112,12 +113,14 @@ def run(
     selection: AssetSelection | None = None,
     instance: DagsterInstance | None = None,
     tags: dict[str, str] | None = None,
+    settings: Settings | None = None,
     **window: Any,
 ) -> ExecuteInProcessResult:
     state.begin(database, source_id="test", as_of=as_of, run_id="test")
     job = define_asset_job("clv", SERVED if selection is None else selection)
     resources = {
         "database": database,
+        "settings": settings or Settings(),
         "run_window": RunWindow(**{"horizon_days": HORIZON, **window}),
     }
     definitions = Definitions.merge(build_clv(), Definitions(jobs=[job], resources=resources))

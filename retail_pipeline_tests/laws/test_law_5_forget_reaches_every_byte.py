@@ -120,6 +120,9 @@ def test_files_are_reached_in_every_encoding_and_container(
         archive.writestr("inner.gz", gzip.compress(utf8))
     pd.DataFrame({"customer_id": [USER["user_id"]] * 9}).to_parquet(folder / "ids.parquet")
     (folder / "cache.pickle").write_bytes(b"\0" + utf8)
+    part = settings.lake_folder / "landing" / "transactional" / "users" / "part.parquet"
+    part.parent.mkdir(parents=True)
+    pd.DataFrame({"user_id": [USER["user_id"]] * 9}).to_parquet(part)
     (folder / "windows.txt").write_bytes(f"{USER['email']} {OTHER['email']}".encode("utf-16"))
     others = {
         "else.log.gz": gzip.compress(b"K18: Somebody Else"),
@@ -140,6 +143,8 @@ def test_files_are_reached_in_every_encoding_and_container(
     assert (folder / "latin.log").read_bytes().endswith(b"\xff\xfe kept")
     assert {name: (folder / name).read_bytes() for name in others} == others
     assert (tmp_path / "elsewhere").read_text() == USER["email"]
+    assert not part.exists()
+    assert [each.count for each in outcome.removed if each.what == "files"] == [1]
     gone = {Path(each.place).name for each in outcome.removed if each.what == "file"}
     assert gone == {"copy.log.gz", "book.xlsx", "ids.parquet", "cache.pickle", "windows.txt"}
     unsearched = [place for place in outcome.not_reached if "cannot be searched" in place]

@@ -18,6 +18,7 @@ from retail_pipeline.settings import (
     TEAMS,
     AirbyteMode,
     AirbyteSettings,
+    Engine,
     Settings,
 )
 from retail_pipeline.warehouse.project import read_manifest
@@ -108,6 +109,12 @@ def test_a_real_airbyte_changes_no_asset(definitions: Definitions) -> None:
         client_secret="s-1",
     )
     there = build_definitions(Settings(airbyte=server))
+    assert graph(there) == graph(definitions)
+    assert metadata_names(there) == metadata_names(definitions)
+
+
+def test_another_engine_changes_no_asset(definitions: Definitions) -> None:
+    there = build_definitions(Settings(engine=Engine.SPARK))
     assert graph(there) == graph(definitions)
     assert metadata_names(there) == metadata_names(definitions)
 

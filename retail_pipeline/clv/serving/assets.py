@@ -1,11 +1,14 @@
 """Served predictions, totals and segments, as Dagster assets."""
 
-from datetime import UTC
 from typing import TYPE_CHECKING, Any
+
+import dagster as dg
 
 from retail_pipeline.clv.steps import Step, clv_asset
 from retail_pipeline.dagster_support.asset_results import markdown
+from retail_pipeline.dagster_support.spark_driver import run_driver
 from retail_pipeline.errors import PipelineError
+from retail_pipeline.settings import Engine, Settings
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -15,43 +18,20 @@ if TYPE_CHECKING:
     *("clv/model", "warehouse/customer_features"),
     *("warehouse/fct_transaction_items", "warehouse/product_costs"),
 )
-def predictions(step: Step) -> tuple[int, dict[str, Any]]:
+def predictions(step: Step, settings: dg.ResourceParam[Settings]) -> tuple[int, dict[str, Any]]:
     """A customer's predicted value over the horizon, with interval, decile and segment."""
-    import pandas as pd
+    from retail_pipeline.clv.serving.predicting import Prediction, predict
 
-    from retail_pipeline.clv.data import dataset, tables
-    from retail_pipeline.clv.evaluation import promotion
-    from retail_pipeline.clv.serving.score import score_tables
-
-    database, as_of, horizon_days = step.database, step.as_of, step.horizon_days
-    rate = step.run_window.discount_rate
-    serving = promotion.load_serving(database, as_of, horizon_days)
-    cutoffs = dataset.training_cutoffs(tables.as_of_dates(database), as_of, horizon_days)
-    frame = score_tables(database, serving.model, as_of, rate).assign(
-        is_extrapolated=not cutoffs,
-        model_version=serving.model_version,
-        predicted_at=pd.Timestamp.now(UTC),
+    wanted = Prediction(
+        step.as_of,
+        step.horizon_days,
+        step.run_window.default_horizon_days,
+        step.run_window.discount_rate,
     )
-    totals = {name: float(frame[name].sum()) for name in tables.MONEY if name in frame}
-    rows = database.publish(
-        "clv.predictions",
-        tables.exact(frame, "lower_80", "upper_80", *totals),
-        ["customer_id", "as_of_date", "horizon_days"],
-        replace_where=step.at,
-    )
-    database.execute(
-        "insert into clv.default_horizon (horizon_days) values (%s) "
-        "on conflict (is_only_row) do update set horizon_days = excluded.horizon_days",
-        [step.run_window.default_horizon_days],
-    )
-    return rows, {
-        "champion": serving.model.name,
-        "model_version": serving.model_version,
-        "predicted_total": totals.pop("predicted_value"),
-        "discount_rate": rate,
-        "is_extrapolated": not cutoffs,
-        **totals,
-    }
+    if settings.engine is Engine.POSTGRES:
+        return predict(step.database, wanted)
+    done = run_driver(settings, step.database, "predict", **wanted.as_json())
+    return done["rows"], {**done["metadata"], "executors": done["executors"]}
 
 
 @clv_asset("clv/predictions", "warehouse/customer_features", "warehouse/customer_day_entries")

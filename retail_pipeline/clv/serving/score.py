@@ -2,7 +2,8 @@
 
 Customers are scored in parts on all cores. A worker reads its own part and returns a few numbers
 per customer, so memory holds at most one part per core. Ranks (groups of intervals, deciles,
-segments) are taken over all customers afterwards.
+segments) are taken over all customers afterwards. On Spark, `scored_part` runs on the cluster and
+`served` on its driver.
 """
 
 from collections.abc import Callable, Sequence
@@ -89,17 +90,39 @@ def score_tables(
     Raises:
         PipelineError: No customer has a purchase before `as_of`.
     """
+    parts = scored_parts(database, model, as_of, discount_rate)
+    predictions = pd.concat([part.predictions for part in parts], ignore_index=True)
+    sales = pd.concat([part.sales for part in parts], ignore_index=True)
+    return served(database, model, as_of, predictions, sales)
+
+
+def served(
+    database: Database,
+    model: ValueModel,
+    as_of: date,
+    predictions: pd.DataFrame,
+    sales: pd.DataFrame,
+) -> pd.DataFrame:
+    """Return the predictions of all parts with what follows from all customers together.
+
+    Args:
+        database: The database, with the scientist's role, which has the backtest's predictions.
+        model: The model.
+        as_of: The as-of date.
+        predictions: The rows of `scored_part` of all customers, in any order.
+        sales: The rows of `tables.costed_sales` of all customers, in the order of ids.
+
+    Returns:
+        The columns of `score_tables`.
+    """
     past = database.read(
         "clv.backtest_predictions",
         PAST_COLUMNS,
         where="horizon_days = %s and model_name = %s",
         params=[model.horizon_days, model.name],
     )
-    calibration = calibration_for(model, past, as_of)
-    parts = scored_parts(database, model, as_of, discount_rate)
-    served = _ranked(model, [part.predictions for part in parts], calibration, as_of)
-    sales = pd.concat([part.sales for part in parts], ignore_index=True)
-    return margin.with_margins(served, sales)
+    ranked = _ranked(model, [predictions], calibration_for(model, past, as_of), as_of)
+    return margin.with_margins(ranked, sales)
 
 
 def scored_parts(
@@ -117,6 +140,23 @@ def scored_parts(
         PipelineError: No customer has a purchase before `as_of`.
     """
     return _by_part(database, as_of, _scored, model, discount_rate)
+
+
+def scored_part(
+    model: ValueModel, part: pd.DataFrame, as_of: date, discount_rate: float
+) -> pd.DataFrame:
+    """Return a part's predictions with their present value, without ranks.
+
+    No value depends on another row of the part, so parts may be cut anywhere.
+
+    Args:
+        model: A model fitted at `as_of` or before.
+        part: Prepared feature rows at `as_of`.
+        as_of: The as-of date.
+        discount_rate: Share per year, from 0 to below 1.
+    """
+    found = _with_next_order(_predicted(model, part), model.rhythm(part), part, as_of)
+    return discounting.discounted(found, model, part, discount_rate)
 
 
 def labels(database: Database, model: ValueModel, as_of: date) -> pd.DataFrame:
@@ -182,9 +222,8 @@ def _scored(
 ) -> Scored:
     database = Database(url)
     part = tables.features_of_part(database, as_of, ids)
-    found = _with_next_order(_predicted(model, part), model.rhythm(part), part, as_of)
-    present = discounting.discounted(found, model, part, discount_rate)
-    return Scored(present, tables.costed_sales(database, as_of, ids))
+    scored = scored_part(model, part, as_of, discount_rate)
+    return Scored(scored, tables.costed_sales(database, as_of, ids))
 
 
 def _with_next_order(

@@ -42,6 +42,7 @@ from retail_pipeline.clv.monitoring.feature_groups import (
 from retail_pipeline.dagster_support.check_results import NOTHING_YET
 from retail_pipeline.dagster_support.run_window import RunWindow
 from retail_pipeline.postgres import Database
+from retail_pipeline.settings import Settings
 from retail_pipeline_tests.clv import world
 from retail_pipeline_tests.clv.test_assets import AS_OF, ENTRIES, FEATURES, HORIZON, fill
 from retail_pipeline_tests.conftest import fresh_database
@@ -219,7 +220,8 @@ def run(
     database: Database, selection: AssetSelection, as_of: date = AS_OF
 ) -> ExecuteInProcessResult:
     state.begin(database, source_id="test", as_of=as_of, run_id=str(uuid4()))
-    resources = {"database": database, "run_window": RunWindow(horizon_days=HORIZON)}
+    window = RunWindow(horizon_days=HORIZON)
+    resources = {"database": database, "settings": Settings(), "run_window": window}
     job = define_asset_job("clv", selection)
     definitions = Definitions.merge(build_clv(), Definitions(jobs=[job], resources=resources))
     return definitions.resolve_job_def("clv").execute_in_process()

@@ -1,0 +1,71 @@
+"""The driver's process: one job of a run's step, with Spark, started through Dagster Pipes.
+
+Usage: `python -m retail_pipeline.spark.driver land` or `predict`, in Spark's environment. The
+arguments come as extras of Pipes, the owner's address of the database as RETAIL_DATABASE_URL.
+"""
+
+import os
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from dagster_pipes import PipesContext, open_dagster_pipes
+
+from retail_pipeline.clv.serving.predicting import Prediction, predict
+from retail_pipeline.errors import PipelineError
+from retail_pipeline.lake import Lake
+from retail_pipeline.postgres import Database
+from retail_pipeline.spark import landing, scoring
+from retail_pipeline.spark.session import session
+
+
+def main(job: str) -> None:
+    """Run a job and report its result, or the reason why it failed, as Pipes' message."""
+    with open_dagster_pipes() as pipes:
+        try:
+            result = _JOBS[job](pipes, Database(os.environ["RETAIL_DATABASE_URL"]), pipes.extras)
+        except Exception as error:
+            reason = _reason(error)
+            if reason is None:
+                raise
+            result = {"failed": reason}
+        pipes.report_custom_message(result)
+
+
+def _land(pipes: PipesContext, database: Database, extras: Mapping[str, Any]) -> dict[str, Any]:
+    lake = Lake(Path(extras["lake"]))
+    with session("retail landing") as spark:
+        rows = landing.land(spark, database, lake, list(extras["tables"]))
+    for table, count in rows.items():
+        pipes.log.info(f"landed {table}: {count:,} rows")
+    return {"rows": rows}
+
+
+def _predict(pipes: PipesContext, database: Database, extras: Mapping[str, Any]) -> dict[str, Any]:
+    lake = Lake(Path(extras["lake"]))
+    executors: dict[str, int] = {}
+    with session("retail predictions") as spark:
+        scorer = scoring.scorer(spark, lake, executors)
+        rows, metadata = predict(database, Prediction.of_json(extras), scorer)
+    for executor, customers in executors.items():
+        pipes.log.info(f"the executor {executor} scored {customers:,} customers")
+    return {"rows": rows, "metadata": metadata, "executors": executors}
+
+
+_JOBS: dict[str, Callable[[PipesContext, Database, Mapping[str, Any]], dict[str, Any]]] = {
+    "land": _land,
+    "predict": _predict,
+}
+
+
+def _reason(error: Exception) -> str | None:
+    """Return the reason of an error that people can act on, also of one in a worker; else None."""
+    if isinstance(error, PipelineError):
+        return str(error)
+    _, found, words = str(error).partition(f"{PipelineError.__module__}.PipelineError: ")
+    return words.partition("\n")[0] if found else None
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])
