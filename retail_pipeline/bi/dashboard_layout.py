@@ -2,7 +2,8 @@
 
 `layout` is a list of rows from top to bottom: `heading: TEXT`, or `charts: {NAME: WIDTH, …}` with
 a `height`. A row is 12 wide; a height of 10 is 80 pixels. `filters` is a list of
-`{name, dataset, column}`, or of `{name}` alone for a range of time.
+`{name, dataset, column}`, or of `{name}` alone for a range of time. With `first: METRIC`, a value must be
+chosen, and at first it is the one with the highest metric; `single: true` allows no second one.
 """
 
 from collections.abc import Mapping, Sequence
@@ -83,6 +84,15 @@ def native_filters(
         if column:
             asset = bundle.datasets[each["dataset"]].asset
             target = {"datasetUuid": asset.uuid, "column": {"name": column}}
+        first = each.get("first")
+        control = {
+            "multiSelect": not each.get("single"),
+            "enableEmptyFilter": bool(first),
+            "defaultToFirstItem": bool(first),
+            "searchAllOptions": True,  # a list shows 1,000 values; what is typed is searched in all
+            "sortAscending": not first,
+            **({"sortMetric": first} if first else {}),
+        }
         found.append(
             {
                 "id": f"NATIVE_FILTER-{uuid5(NAMESPACE_URL, path + each['name']).hex[:12]}",
@@ -90,7 +100,8 @@ def native_filters(
                 "name": each["name"],
                 "filterType": "filter_select" if column else "filter_time",
                 "targets": [target],
-                "controlValues": {"multiSelect": True, "enableEmptyFilter": False},
+                "controlValues": control,
+                **({"sortMetric": first, "requiredFirst": True} if first else {}),
                 "defaultDataMask": {"extraFormData": {}, "filterState": {}, "ownState": {}},
                 "cascadeParentIds": [],
                 "scope": {"rootPath": ["ROOT_ID"], "excluded": without},
