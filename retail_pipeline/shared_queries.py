@@ -23,6 +23,7 @@ _MADE_BY: Final[Mapping[str, Sequence[str]]] = {
     "clv.backtest_predictions": ["clv.backtest_summary"],
     "clv.backtest_metrics": ["clv.backtest_summary"],
     "clv.model_terms": ["clv.candidates"],
+    "clv.model_decisions": ["clv.model"],
     "clv.model_versions": ["clv.model"],
     "clv.recency_frequency": ["clv.purchase_tracking"],
     "clv.current_predictions": ["clv.predictions"],

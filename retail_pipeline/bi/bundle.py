@@ -328,3 +328,5 @@ def _unknown_filter(dashboard: Asset, each: Mapping[str, Any], bundle: Bundle) -
         yield (
             f"{dashboard.at(each['column'])}: {dataset.asset.path} has no column {each['column']}"
         )
+    elif each.get("first") not in {None, *dataset.metrics}:
+        yield f"{dashboard.at(each['first'])}: {dataset.asset.path} has no metric {each['first']}"

@@ -2,8 +2,9 @@
 
 `layout` is a list of rows from top to bottom: `heading: TEXT`, or `charts: {NAME: WIDTH, …}` with
 a `height`. A row is 12 wide; a height of 10 is 80 pixels. `filters` is a list of
-`{name, dataset, column}`, or of `{name}` alone for a range of time. With `first: METRIC`, a value must be
-chosen, and at first it is the one with the highest metric; `single: true` allows no second one.
+`{name, dataset, column}`, or of `{name}` alone for a range of time. With `first: METRIC`, a value
+must be chosen, and at first it is the one with the highest metric; `single: true` allows no second
+one.
 """
 
 from collections.abc import Mapping, Sequence

@@ -1,5 +1,6 @@
 """The files of the dashboards: what they must agree on, among themselves and with the database."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,7 @@ import yaml
 from retail_pipeline.bi.applying import validate
 from retail_pipeline.bi.bundle import BundleError, load_bundle
 from retail_pipeline.bi.reader_login import reader_login
+from retail_pipeline.figures.monitoring import CALENDAR
 from retail_pipeline.postgres import Database, Role
 from retail_pipeline_tests.bi.small_bundle import FILES, make_table, write
 
@@ -45,6 +47,23 @@ def test_a_filter_leaves_out_charts_without_its_column(tmp_path: Path) -> None:
     assert country["scope"]["excluded"] == [1]  # the first chart of the layout, `total`
 
 
+def test_a_filter_can_begin_with_the_first_value_by_a_metric(tmp_path: Path) -> None:
+    country = "column: country, first: revenue, single: true}"
+    shop = FILES["dashboards/shop.yaml"].replace("column: country}", country)
+    bundle = load_bundle(write(tmp_path, dashboards__shop=shop))
+    rendered = yaml.safe_load(bundle.rendered("postgresql://h/d")["dashboards/shop.yaml"])
+    found = rendered["metadata"]["native_filter_configuration"][0]
+    assert found["requiredFirst"] and found["sortMetric"] == "revenue"
+    control = found["controlValues"]
+    assert control["defaultToFirstItem"] and control["enableEmptyFilter"]
+    assert not control["multiSelect"] and not control["sortAscending"]
+
+
+def test_drift_on_dashboards_leaves_out_what_the_figure_leaves_out() -> None:
+    sql = load_bundle().datasets["drift_now"].asset.content["sql"]
+    assert set(re.findall(r"'([a-z]+_[a-z0-9_]+)'", sql)) == CALENDAR
+
+
 @pytest.mark.parametrize(
     ("path", "old", "new", "words"),
     [
@@ -57,6 +76,7 @@ def test_a_filter_leaves_out_charts_without_its_column(tmp_path: Path) -> None:
         ("dashboards/shop", "total: 4", "totals: 4", "shop.yaml:7: there is no chart totals"),
         ("dashboards/shop", "total: 4, ", "", "charts/total.yaml: no dashboard shows"),
         ("dashboards/shop", "column: country", "column: land", "shop.yaml:4: .*no column land"),
+        ("dashboards/shop", "country}", "country, first: sale}", "shop.yaml:4: .*no metric sale"),
         ("datasets/days", "columns:", "columns: [", "datasets/days.yaml:4: no YAML"),
     ],
 )
