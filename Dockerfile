@@ -1,4 +1,4 @@
-# One image for all services; docker-compose.yml has the command of each service.
+# One image for all services but those of the dashboards; docker-compose.yml has the command of each service.
 # Bases are pinned by digest and renewed by Dependabot (docs/operations.md, "Supply chain"); all else by hash.
 FROM python:3.12-slim-bookworm@sha256:34386ef0cb081344d7ec1c103ba398e6e9f64e9ab3a1509accc92a4e24a07258 AS build
 ENV UV_NO_CACHE=1 UV_COMPILE_BYTECODE=1 UV_LINK_MODE=copy PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
@@ -23,11 +23,16 @@ RUN rm -r .ci && /opt/build/bin/hatchling build -t wheel:editable -d /opt/wheel 
     "from retail_pipeline.warehouse.project import prepare_manifest; prepare_manifest()" \
     && chmod -R a+rX,go-w /srv/retail
 
-FROM python:3.12-slim-bookworm@sha256:34386ef0cb081344d7ec1c103ba398e6e9f64e9ab3a1509accc92a4e24a07258
+# Superset's environment, by the command of `retail-pipeline bi up`: from its locks, by hash.
+FROM build AS superset-build
+RUN PATH=/opt/build/bin:$PATH /opt/venv/bin/python -c "from pathlib import Path; \
+    from retail_pipeline.bi.superset import Superset; Superset(Path('/opt/superset')).install()"
+
+FROM python:3.12-slim-bookworm@sha256:34386ef0cb081344d7ec1c103ba398e6e9f64e9ab3a1509accc92a4e24a07258 AS runtime
 # Nothing here can install a package: Python's own pip goes too.
 RUN rm -rf /usr/local/lib/python3.12/site-packages/* /usr/local/lib/python3.12/ensurepip /usr/local/bin/pip* \
     && useradd --uid 10001 --no-create-home --home-dir /var/lib/retail retail \
-    && install --directory --owner retail --group retail --mode 0700 /var/lib/retail
+    && install --directory --owner retail --group retail --mode 0700 /var/lib/retail /var/lib/retail/superset
 COPY --from=build /opt/venv /opt/venv
 COPY --from=build /srv/retail /srv/retail
 ENV PATH=/opt/venv/bin:$PATH \
@@ -41,3 +46,10 @@ WORKDIR /srv/retail
 USER 10001
 VOLUME /var/lib/retail
 CMD ["retail-pipeline", "--help"]
+
+# The services `dashboards` and `superset` have Superset besides.
+FROM runtime AS superset
+COPY --from=superset-build /opt/superset/venv /opt/superset/venv
+
+# The last stage is the image that a build makes when it names none.
+FROM runtime

@@ -18,7 +18,7 @@ import urllib.request
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
 from retail_pipeline.errors import PipelineError, UsageError
 from retail_pipeline.files import replaced_whole
@@ -29,6 +29,8 @@ USERS: Final = ("admin", "analyst", "viewer")
 PORT: Final = 8088
 _FILES: Final = PROJECT_ROOT / "superset"
 _LOCK: Final = _FILES / "requirements.lock"
+_OF_IMAGE: Final = Path("/opt/superset/venv")
+"""The environment in the image of the service `superset`."""
 _BUILD_LOCK: Final = _FILES / "build.lock"
 _SOURCES: Final = ("odfpy", "wtforms-json")
 """Packages without a wheel, which are built by what the build lock names."""
@@ -49,7 +51,8 @@ class Superset:
         self.folder = folder
         self.logins_file = folder / "logins.json"
         self.log = folder / "superset.log"
-        self._environment = folder / "venv"
+        own = folder / "venv"
+        self._environment = _OF_IMAGE if (_OF_IMAGE / ".installed").exists() else own
         self._lock_file = folder / "server.lock"
 
     @property
@@ -168,20 +171,11 @@ class Superset:
         if running:
             return running
         listener(port).close()
-        gunicorn = [str(self._environment / "bin" / "gunicorn"), "--bind", f"127.0.0.1:{port}"]
-        workers = ["--workers", "2", "--worker-class", "gthread", "--threads", "8"]
         with self._lock_file.open("a+") as lock, self.log.open("a") as log:
             # The server inherits the lock: it is held exactly as long as a process of it lives.
             fcntl.flock(lock, fcntl.LOCK_EX)
             server = subprocess.Popen(
-                [
-                    *gunicorn,
-                    *workers,
-                    "--timeout",
-                    "120",
-                    "--no-control-socket",
-                    "superset.app:create_app()",
-                ],
+                self._server_command("127.0.0.1", port),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -200,6 +194,25 @@ class Superset:
             time.sleep(0.5)
         self.stop()
         raise PipelineError(f"Superset does not start; its log is {self.log}")
+
+    def serve(self, host: str, port: int) -> NoReturn:
+        """Replace this process by the server, as a container wants it.
+
+        Raises:
+            PipelineError: Superset is not installed and set up.
+        """
+        self.refuse_missing()
+        command = self._server_command(host, port)
+        os.chdir(self.folder)
+        os.execve(command[0], command, self._variables())
+
+    def _server_command(self, host: str, port: int) -> list[str]:
+        workers = ("--workers", "2", "--worker-class", "gthread", "--threads", "8")
+        return [
+            *(str(self._environment / "bin" / "python"), "-m", "gunicorn"),
+            *("--bind", f"{host}:{port}", *workers, "--timeout", "120", "--no-control-socket"),
+            "superset.app:create_app()",
+        ]
 
     def stop(self) -> bool:
         """Stop the server; return whether it was running.

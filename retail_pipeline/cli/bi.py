@@ -1,4 +1,4 @@
-"""The commands `bi up`, `apply`, `check` and `down`: dashboards in a Superset of their own."""
+"""The commands of `bi`: dashboards in a Superset of their own."""
 
 import sys
 from collections.abc import Sequence
@@ -40,9 +40,7 @@ def up(
             f"  {superset.size_mib()} MB in {superset.folder}, {monotonic() - started:.0f} seconds"
         )
     is_new = not superset.logins_file.exists()
-    if not superset.is_set_up:
-        typer.echo("Preparing Superset's own database ...")
-        superset.set_up()
+    _set_up(superset)
     typer.echo("Applying superset/assets ...")
     _print_changes(apply_bundle(superset, database))
     typer.echo("Starting Superset ...")
@@ -63,6 +61,7 @@ def apply() -> None:
     from retail_pipeline.bi.applying import apply_bundle
 
     settings, superset = _opened()
+    _set_up(superset)
     _print_changes(apply_bundle(superset, open_database(settings)))
 
 
@@ -95,11 +94,30 @@ def down() -> None:
     typer.echo("Superset stopped" if superset.stop() else "Superset was not running")
 
 
+@app.command("serve")
+def serve(
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port.")] = PORT,
+) -> None:
+    """Run Superset in the foreground; `bi apply` has set it up. The service in Compose does this.
+
+    Under a process manager: `retail-pipeline bi serve`
+    """
+    _, superset = _opened()
+    superset.serve(host, port)
+
+
 def _opened() -> tuple[Settings, "Superset"]:
     from retail_pipeline.bi.superset import Superset
 
     settings = Settings.from_environment()
     return settings, Superset(settings.home / "superset")
+
+
+def _set_up(superset: "Superset") -> None:
+    if superset.is_installed and not superset.is_set_up:
+        typer.echo("Preparing Superset's own database ...")
+        superset.set_up()
 
 
 def _print_changes(changes: Sequence["Change"]) -> None:

@@ -20,8 +20,6 @@ from retail_pipeline.postgres import Database
 from retail_pipeline_tests.bi.small_bundle import FILES, write
 from retail_pipeline_tests.bi.superset_client import SupersetUser
 
-KILLS = 4
-
 
 @pytest.fixture
 def files(superset: Superset, shown: Database, tmp_path: Path) -> Iterator[Path]:
@@ -198,42 +196,78 @@ def test_a_data_set_that_others_use_is_not_removed(
     assert changed(superset, shown, files) == ["- datasets/more.yaml"]
 
 
-def test_killed_in_the_middle_it_is_unchanged_or_complete(
-    superset: Superset, shown: Database, files: Path
+NEVER = "(with recursive n(i) as (select 1 union all select i + 1 from n) select max(i) from n)"
+"""A query of SQLite without an end."""
+
+
+@pytest.mark.parametrize(
+    "point", ["update on tables", "update on slices", "delete on slices", "commit"]
+)
+def test_killed_within_the_transaction_it_has_changed_nothing(
+    superset: Superset, shown: Database, files: Path, point: str
 ) -> None:
-    """The server runs, too, and is killed with the apply."""
-    names = [f"Total {number}" for number in range(KILLS)]
-    started = time.monotonic()
-    assert changed(superset, shown, files) == []
-    seconds = time.monotonic() - started
+    """A trigger holds the import at a statement, a reader holds its commit; then all is killed."""
     superset.start(_free_port())
-    outcomes = set()
-    for number, name in enumerate(names):
-        before = rows(superset)
-        text = FILES["charts/total.yaml"].replace("Total", name)
-        write(files, charts__total=text)
+    by_day = FILES["charts/by_country.yaml"].replace("By country", "By day")
+    write(
+        files,
+        datasets__days=FILES["datasets/days.yaml"] + "description: changed\n",
+        charts__total=FILES["charts/total.yaml"].replace("Total", "Another"),
+        charts__by_day=by_day,
+        dashboards__shop=FILES["dashboards/shop.yaml"].replace("by_country: 8", "by_day: 8"),
+    )
+    (files / "charts/by_country.yaml").unlink()
+    said, before = changed(superset, shown, files, write=False), rows(superset)
+    assert len(said) == 5
+    file = superset.folder / "superset.db"
+    with sqlite3.connect(file, isolation_level=None) as holder:
+        if point == "commit":
+            holder.execute("begin")
+            holder.execute("select count(*) from slices").fetchone()
+        else:
+            holder.execute(f"create trigger held after {point} begin select {NEVER}; end")
         process = subprocess.Popen(
             [sys.executable, "-c", _APPLY, str(superset.folder), shown.url, str(files)],
             start_new_session=True,
         )
-        time.sleep(seconds * (0.5 + number * 0.6 / KILLS))
-        with_server = number == KILLS - 1
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-        if with_server:
-            os.killpg(json.loads((superset.folder / "server.lock").read_text())["pid"], 9)
-        time.sleep(0.2)
-        after = rows(superset)
-        if after != before:
-            assert name in charts(superset)
-            assert changed(superset, shown, files) == []
-        outcomes.add(after == before)
-        apply_bundle(superset, shown, folder=files)
-        assert {name, "By country"} <= charts(superset)
+        try:
+            _wait_until_held(file, process, at_commit=point == "commit")
+        finally:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+        if point == "commit":
+            holder.execute("rollback")
+    os.killpg(json.loads((superset.folder / "server.lock").read_text())["pid"], signal.SIGKILL)
+    with sqlite3.connect(file) as connection:
+        connection.execute("drop trigger if exists held")
+    assert rows(superset) == before
+    assert changed(superset, shown, files, write=False) == said
+    assert changed(superset, shown, files) == said
+    assert changed(superset, shown, files) == []
     assert superset.address() is None
-    write(files)
-    apply_bundle(superset, shown, folder=files)
 
+
+def _wait_until_held(file: Path, process: subprocess.Popen[bytes], *, at_commit: bool) -> None:
+    """Wait until the process has written within its transaction and goes no further.
+
+    At its commit it lets nobody read; before, nobody else may write. Locks of SQLite are those of
+    processes, so another one asks.
+    """
+    statement = "select 1 from slices" if at_commit else "begin immediate"
+    deadline, held = time.monotonic() + 240, 0
+    while process.poll() is None and time.monotonic() < deadline and held < 10:
+        time.sleep(0.2)
+        done = subprocess.run(
+            [sys.executable, "-c", _TRY, file, statement], capture_output=True, check=False
+        )
+        held = held + 1 if b"database is locked" in done.stderr else 0
+    assert held == 10 and process.poll() is None, "not held within its transaction"
+
+
+_TRY = """
+import sqlite3, sys
+sqlite3.connect(sys.argv[1], timeout=0, isolation_level=None).execute(sys.argv[2])
+"""
 
 _APPLY = """
 import sys

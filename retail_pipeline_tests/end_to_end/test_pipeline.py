@@ -1,13 +1,18 @@
 """The whole pipeline on a real PostgreSQL: all assets are built, later runs equal full runs."""
 
 import hashlib
+import re
 from datetime import date
 from typing import Any
 
+import psycopg
 from dagster import AssetKey, ExecuteInProcessResult
 
+from retail_pipeline.bi.applying import validate
+from retail_pipeline.bi.bundle import load_bundle
+from retail_pipeline.bi.reader_login import reader_login
 from retail_pipeline.postgres import Database
-from retail_pipeline.settings import Settings
+from retail_pipeline.settings import PROJECT_ROOT, Settings
 from retail_pipeline_tests.end_to_end.conftest import Run
 
 LANDING = "group:transactional"
@@ -88,6 +93,24 @@ def test_every_asset_is_made_and_every_check_passes(
     assert len(list((settings.home / "figures").glob("*.png"))) >= 6
     report = settings.home / "report" / "report.html"
     assert report.stat().st_size < 5_000_000, "docs/report.md: small enough for a mail"
+    _assert_dashboards_fit(database)
+
+
+def _assert_dashboards_fit(database: Database) -> None:
+    """A column that a mart no longer has breaks the files of Superset, or a query of the docs."""
+    url = reader_login(database)
+    assert validate(load_bundle(), url) == "GBP"
+    docs = (PROJECT_ROOT / "docs" / "dashboards.md").read_text().partition("## Metabase")[2]
+    queries = [each for each in re.findall("```sql\n(.*?)```", docs, re.DOTALL) if "from" in each]
+    assert len(queries) >= 8
+    with psycopg.connect(url, row_factory=psycopg.rows.dict_row) as connection:
+        for query in queries:
+            rows = connection.execute(query).fetchall()
+            assert rows, query
+            for name in rows[0].keys() - {"year_before"}:  # there is one year only
+                assert any(row[name] is not None for row in rows), (name, query)
+            rates = [row[name] for row in rows for name in row if name.endswith("rate")]
+            assert all(0 <= rate <= 1 for rate in rates if rate is not None), query
 
 
 def test_a_later_date_reads_only_new_records_and_equals_a_full_run(

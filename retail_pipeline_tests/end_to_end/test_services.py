@@ -34,6 +34,8 @@ DOCKERFILE = PROJECT_ROOT / "Dockerfile"
 USERS = {"postgres": 999}
 """The user of each image, by service; all others have the one of the Dockerfile."""
 
+STATE = "/var/lib/retail/superset"
+
 GRAPH = """
 import json, urllib.request as r
 query = "{assetNodes{assetKey{path} groupName dependencyKeys{path}}}"
@@ -58,6 +60,7 @@ mkdir -p "$root/proc" "$root/dev" "$root/tmp" && mount --rbind /dev "$root/dev"
 mount -t proc proc "$root/proc" && mount -t tmpfs tmpfs "$root/tmp"
 show "$state/hosts" /etc/hosts && show "$state/passwd" /etc/passwd
 for secret in $SECRETS; do show "$state/secrets/$secret" "/run/secrets/$secret"; done
+[ ! -d "$OF_IMAGE" ] || show "$OF_IMAGE" /opt/superset/venv
 show "$state/$VOLUME" "$HELD" && mount -o remount,ro "$root" && cd "$root$FOLDER"
 PATH=$PATH:/usr/sbin
 exec chroot "$root" setpriv --reuid "$ACCOUNT" --regid "$ACCOUNT" --clear-groups --no-new-privs \\
@@ -78,7 +81,10 @@ def test_every_service_is_confined_and_watched() -> None:
         assert service["healthcheck"]["test"], name
         assert "privileged" not in service, name
     published = {name: each["ports"] for name, each in services().items() if "ports" in each}
-    assert published == {"webserver": ["127.0.0.1:3000:3000"]}
+    assert published == {
+        "webserver": ["127.0.0.1:3000:3000"],
+        "superset": ["127.0.0.1:8088:8088"],
+    }
     assert "\nUSER 10001\n" in DOCKERFILE.read_text()
 
 
@@ -102,6 +108,8 @@ def test_a_service_is_given_only_the_secrets_that_it_needs() -> None:
         "code-location": {"database_url", "api_key", "suppression_key"},
         "webserver": {"database_url", "api_key"},
         "daemon": {"database_url", "api_key"},
+        "dashboards": {"database_url"},
+        "superset": set(),
     }
     alerts_and_airbyte = {name for name in Settings.variables(secret=True) if name[-3:] != "KEY"}
     for name in ("webserver", "daemon"):
@@ -163,7 +171,8 @@ class Host:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        for volume, user in (("home", 10001), ("postgres", 999), ("ready", 0)):
+        users = {"home": 10001, "superset": 10001, "postgres": 999, "ready": 0}
+        for volume, user in users.items():
             (folder / volume).mkdir()
             os.chown(folder / volume, user, user)
         make_secrets(folder)
@@ -180,11 +189,15 @@ class Host:
         """Return the words that run a command as in the container of a service."""
         service = services()[name]
         is_database = name == "postgres"
+        [(volume, held)] = [
+            each.split(":") for each in service.get("volumes", ["home:/var/lib/retail"])[:1]
+        ]
         variables = {
             "SHOWN": ";".join(str(path) for path in _shown(is_database)),
             "SECRETS": ";".join(service.get("secrets", ())),
-            "VOLUME": "postgres" if is_database else "home",
-            "HELD": "/var/lib/postgresql" if is_database else "/var/lib/retail",
+            "VOLUME": volume,
+            "HELD": held,
+            "OF_IMAGE": f"{os.environ.get('RETAIL_TEST_SUPERSET')}/venv" if held == STATE else "",
             "FOLDER": "/" if is_database else str(PROJECT_ROOT),
             "ACCOUNT": str(USERS.get(name, 10001)),
         }
@@ -356,6 +369,40 @@ def test_each_command_gets_healthy_and_shows_the_reviewed_graph(host: Host) -> N
         done = host.run("code-location", "python", "-c", SELECT.format(url=url, statement=owner))
         assert done.stdout == "(False, True, True)\n", done.stderr
 
+
+def test_the_dashboards_are_served_without_a_secret(host: Host) -> None:
+    if not Path(os.environ.get("RETAIL_TEST_SUPERSET", "")).is_absolute():
+        pytest.skip("needs the folder of an installed Superset in RETAIL_TEST_SUPERSET")
+    marts = ("--source", "simulator:?customers=300&seed=7", "--select", "+group:warehouse")
+    with host.running("postgres"):
+        too_early = host.run("dashboards", *host.command("dashboards"))
+        assert 'relation "warehouse.' in too_early.stderr, too_early.stdout + too_early.stderr
+        for name, command in (
+            ("code-location", ("retail-pipeline", "run", *marts)),
+            ("dashboards", host.command("dashboards")),
+        ):
+            done = host.run(name, *command)
+            assert done.returncode == 0, done.stdout + done.stderr
+        with host.running("superset"):
+            password = json.loads((host.folder / "superset" / "logins.json").read_text())["viewer"]
+            done = host.run("superset", "python", "-c", LOG_IN.format(password=password))
+            assert "Business" in done.stdout, done.stderr
+            assert host.run("superset", "ls", "/run/secrets").returncode
+            again = host.run("dashboards", *host.command("dashboards"))
+            assert "nothing to change" in again.stdout, again.stderr
+
+
+LOG_IN = """
+import json, urllib.request as r
+def ask(path, token="", **content):
+    headers = {{"content-type": "application/json", "authorization": "Bearer " + token}}
+    data = json.dumps(content).encode() if content else None
+    request = r.Request("http://127.0.0.1:8088/api/v1/" + path, data, headers)
+    return json.load(r.urlopen(request, timeout=60))
+login = ask("security/login", username="viewer", password={password!r}, provider="db")
+found = ask("dashboard/", login["access_token"])["result"]
+print([each["dashboard_title"] for each in found])
+"""
 
 SELECT = """
 import psycopg
