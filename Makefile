@@ -6,7 +6,7 @@ BY_HASH = install --quiet --disable-pip-version-check --no-deps --only-binary :a
 export DBT_SEND_ANONYMOUS_USAGE_STATS = false
 export DAGSTER_DISABLE_TELEMETRY = true
 .DEFAULT_GOAL := run
-.PHONY: run test dev dashboards airflow-env bench lint coverage docs sbom audit clean
+.PHONY: run test dev dashboards airflow-env spark bench lint coverage docs sbom audit clean
 
 run: .venv
 	@.venv/bin/retail-pipeline run
@@ -27,6 +27,16 @@ airflow-env:
 	@umask 077; "$(PYTHON)" -m venv $(AIRFLOW_ENV)
 	@$(AIRFLOW_ENV)/bin/python -m pip $(BY_HASH) -r deploy/airflow/requirements.lock
 	@echo $(AIRFLOW_ENV)
+
+# DuckDB and Spark in an environment of their own; Spark needs Java 17 (docs/scaling.md, "Other engines").
+# pyspark is a source package: what builds it is installed first, by hash.
+SPARK_ENV = "$${RETAIL_HOME:-.retail}/spark/venv"
+spark:
+	@umask 077; "$(PYTHON)" -m venv $(SPARK_ENV)
+	@$(SPARK_ENV)/bin/python -m pip $(BY_HASH) -r deploy/spark/build.lock
+	@$(SPARK_ENV)/bin/python -m pip $(BY_HASH) --no-binary pyspark --no-build-isolation \
+		-r deploy/spark/requirements.lock
+	@echo $(SPARK_ENV)
 
 bench: .venv
 	@.venv/bin/retail-pipeline bench

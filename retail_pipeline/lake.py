@@ -1,15 +1,18 @@
 """The lake: the folder of Parquet files that Spark reads and writes (RETAIL_LAKE).
 
-`landing/<schema>/<table>` are tables landed from PostgreSQL, `warehouse/<table>` the marts, and
-`scored` holds results of workers until the driver has read them. Everything in it is made again by
-the next run, so all of it can be removed when no run is at work.
+`landing/<schema>/<table>` are tables landed from PostgreSQL. `warehouse/<table>` are the marts, a
+link to the last build in `builds`. `scored` holds results of workers until the driver reads them.
+Everything is made again by the next run, so all of it can be removed when no run is at work.
 """
 
+import secrets
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from retail_pipeline.files import locked
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -51,6 +54,25 @@ class Lake:
             _remove(draft, old)
 
     @contextmanager
+    def building(self, name: str) -> Iterator[Path]:
+        """Yield an empty folder; at the end of the block, the link `name` leads to `name` in it.
+
+        A reader sees one build, whole. If the block fails or is killed, the link stays as it was.
+        One block runs at a time. The build before stays for its readers until the next one.
+        """
+        builds = self.folder.absolute() / "builds" / name
+        builds.mkdir(parents=True, exist_ok=True)
+        with locked(builds / "lock"):
+            link = self.folder.absolute() / name
+            _remove(*(each for each in builds.glob("*/") if each != link.resolve().parent))
+            folder = builds / secrets.token_hex(8)
+            folder.mkdir()
+            yield folder
+            draft = folder / "link"
+            draft.symlink_to(Path("builds", name, folder.name, name))
+            draft.replace(link)
+
+    @contextmanager
     def scored(self, name: str) -> Iterator[Path]:
         """Yield an empty folder for the results of a step, and remove it at the end."""
         folder = self.folder / "scored" / name
@@ -62,10 +84,11 @@ class Lake:
 
     def remove(self, *, dry_run: bool = False) -> int:
         """Remove everything in the lake, or only count; return the number of files."""
-        parts = [part for part in self.folder.glob("*") if part.is_dir()]
-        files = sum(path.is_file() for part in parts for path in part.rglob("*"))
+        folders = [part for part in self.folder.glob("*/") if not part.is_symlink()]
+        links = [part for part in self.folder.glob("*") if part.is_symlink()]
+        files = sum(path.is_file() for folder in folders for path in folder.rglob("*"))
         if not dry_run:
-            _remove(*parts)
+            _remove(*links, *folders)
         return files
 
 

@@ -67,7 +67,8 @@
         times: Columns of times; the day of the latest one that is not null must be before the as-of date. Days are
             compared, so that this rule and known_date are one where clocks change at midnight. -#}
 {% macro is_before_as_of_date(times) -%}
-    {{ is_day_before_as_of_date(business_date('greatest(' ~ times | join(', ') ~ ')')) }}
+    {%- set latest = 'greatest(' ~ times | join(', ') ~ ')' if times | length > 1 else times[0] -%}
+    {{ is_day_before_as_of_date(business_date(latest)) }}
 {%- endmacro %}
 
 {#- The same condition of a day. -#}

@@ -82,9 +82,23 @@
 {#- The number that a text is, as the given type; null if it is none. -#}
 {% macro number_in(text, type) -%}
     case
-        when regexp_like({{ text }}, '^ *[-+]?[0-9]{1,16}([.][0-9]+)?([eE](-[0-9]{1,2}|[+]?[0-9]{1,2}))? *$')
+        when {{ matches(text, '^ *[-+]?[0-9]{1,16}([.][0-9]+)?([eE](-[0-9]{1,2}|[+]?[0-9]{1,2}))? *$') }}
             then cast({{ text }} as {{ type }})
     end
+{%- endmacro %}
+
+
+{#- Whether a text matches a regular expression. -#}
+{% macro matches(text, pattern) -%}
+    {{ return(adapter.dispatch('matches')(text, pattern)) }}
+{%- endmacro %}
+
+{% macro default__matches(text, pattern) -%}
+    regexp_like({{ text }}, '{{ pattern }}')
+{%- endmacro %}
+
+{% macro duckdb__matches(text, pattern) -%}
+    regexp_matches({{ text }}, '{{ pattern }}')
 {%- endmacro %}
 
 

@@ -115,3 +115,23 @@ def _transactions_from_lines(connection: psycopg.Connection) -> None:
         from lines group by product_id
         """
     )
+
+
+_AT = "2024-01-02T10:00:00Z"
+_AMOUNTS: list[Any] = ["NaN", "Infinity", "-Infinity", None, "ten", {"a": 1}, [1], True, 2e15]
+_ODD = [{"product_id": "A1", "amount": amount} for amount in _AMOUNTS]
+_FINE = [{"product_id": "A1", "amount": amount} for amount in ("12.50", " -1e1 ", 0.001)]
+_DOUBLED = [{"line_number": number, "amount": 1} for number in (2, 2, 7)]
+ODD_TRANSACTIONS = [
+    transaction("odd", "K1", _AT, [line(100), *_ODD]),
+    transaction("fine", "K1", _AT, _FINE),
+    transaction("doubled", "K2", _AT, _DOUBLED),
+    transaction("own", "K2", _AT, [{"line_number": n, "amount": 1} for n in (20, 10)]),
+    transaction("some", "K2", _AT, [{"line_number": 2, "amount": 1}, {"amount": 1}]),
+    transaction("object", "K3", _AT, [], items=Jsonb({"amount": 1})),
+    transaction("words", "K3", _AT, ["text", 5, None]),
+    transaction("nothing", "K3", _AT, [], items=None),
+    transaction("loan", "K3", _AT, [line(7)], type="loan"),
+    {**transaction("timeless", "K3", _AT, [line(9)]), "transacted_at": None},
+]
+"""Transactions that no shop should send: with lines that are unreadable, doubled or no list."""

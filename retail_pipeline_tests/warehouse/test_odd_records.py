@@ -5,14 +5,13 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from psycopg.types.json import Jsonb
 
 from retail_pipeline import shared_queries
 from retail_pipeline.errors import PipelineError
 from retail_pipeline.postgres import Database
 from retail_pipeline.warehouse.run import dbt_build
 from retail_pipeline_tests.warehouse.dbt_process import DbtWorker
-from retail_pipeline_tests.warehouse.landing import land, line, transaction
+from retail_pipeline_tests.warehouse.landing import ODD_TRANSACTIONS, land, line, transaction
 
 AS_OF = date(2024, 4, 15)
 AT = "2024-01-02T10:00:00Z"
@@ -26,26 +25,7 @@ def rows(database: Database, query: str) -> list[tuple[Any, ...]]:
 def test_unreadable_records_are_marked_and_the_rest_counts(
     database: Database, dbt: DbtWorker
 ) -> None:
-    amounts: list[Any] = ["NaN", "Infinity", "-Infinity", None, "ten", {"a": 1}, [1], True, 2e15]
-    odd = [{"product_id": "A1", "amount": amount} for amount in amounts]
-    fine = [{"product_id": "A1", "amount": amount} for amount in ("12.50", " -1e1 ", 0.001)]
-    doubled = [{"line_number": number, "amount": 1} for number in (2, 2, 7)]
-    land(
-        database,
-        "transactions",
-        [
-            transaction("odd", "K1", AT, [line(100), *odd]),
-            transaction("fine", "K1", AT, fine),
-            transaction("doubled", "K2", AT, doubled),
-            transaction("own", "K2", AT, [{"line_number": n, "amount": 1} for n in (20, 10)]),
-            transaction("some", "K2", AT, [{"line_number": 2, "amount": 1}, {"amount": 1}]),
-            transaction("object", "K3", AT, [], items=Jsonb({"amount": 1})),
-            transaction("words", "K3", AT, ["text", 5, None]),
-            transaction("nothing", "K3", AT, [], items=None),
-            transaction("loan", "K3", AT, [line(7)], type="loan"),
-            {**transaction("timeless", "K3", AT, [line(9)]), "transacted_at": None},
-        ],
-    )
+    land(database, "transactions", ODD_TRANSACTIONS)
     dbt.build(AS_OF, tests=True)
 
     assert rows(

@@ -15,7 +15,7 @@ returned_items as (
 
 sold_items as (
 
-    -- Referenced only once, so that the lateral join can use the index on the customer.
+    -- Referenced only once, so that PostgreSQL can use the index on the customer.
     select * from {{ ref('fct_transaction_items') }}
     where transaction_type = 'sale' and quantity > 0
 
@@ -23,27 +23,7 @@ sold_items as (
 
 matched as (
 
-    select
-        returned_items.*,
-        sales.transaction_id as sale_transaction_id,
-        sales.line_number as sale_line_number,
-        sales.transacted_at as sold_at,
-        {{ quotient('sales.net_amount', 'sales.quantity') }} as sold_at_unit_amount
-    from returned_items
-    left join lateral (
-        select *
-        from sold_items
-        where sold_items.customer_id = returned_items.customer_id
-            and sold_items.product_id = returned_items.product_id
-            and sold_items.transacted_at <= returned_items.transacted_at
-            and sold_items.quantity >= coalesce(-returned_items.quantity, 0)
-            and sold_items.net_amount >= -returned_items.net_amount
-        order by
-            sold_items.transacted_at desc,
-            sold_items.transaction_id desc,
-            sold_items.line_number desc
-        limit 1
-    ) as sales on true
+    {{ latest_sales_of_returns() }}
 
 ),
 
