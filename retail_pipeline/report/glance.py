@@ -141,9 +141,9 @@ def _late(run: RunFacts) -> list[Block]:
                 "Predicted value": ("predicted_value", run.money),
             },
         ),
-        "Usual is the median time between the customer's own orders. The predicted value already "
-        "allows for the delay: it is the amount that a contact may still save. The most valuable "
-        "of them by name, and one of them in full:",
+        "Usual is the median time between orders that the model expects from the customer's own "
+        "purchases. The predicted value already allows for the delay: it is the amount that a "
+        "contact may still save. The most valuable of them by name, and one of them in full:",
         Code(_BY_NAME),
     ]
 
