@@ -117,3 +117,15 @@ def test_a_unit_has_the_cost_known_at_its_sale_or_the_first_known_cost(
 
 def _versions(database: Database) -> list[str]:
     return sorted(map(str, database.read("intermediate.product_versions").to_dict("records")))
+
+
+def test_a_cost_that_becomes_known_on_the_as_of_date_is_not_known(
+    database: Database, dbt: DbtWorker
+) -> None:
+    # In Sydney, it is one o'clock of the as-of date.
+    row = {**_product(5, "2024-06-30"), "recorded_at": "2024-06-30T15:00:00Z", "cost": 2}
+    land(database, "products", [row])
+    for zone, rows in {"Australia/Sydney": [], "UTC": [{"known_from": "2024-06-30"}]}.items():
+        dbt.build(AS_OF, "--select", "+product_costs", time_zone=zone)
+        found = database.read("warehouse.product_costs", columns=["known_from"])
+        assert found.astype(str).to_dict("records") == rows, zone
