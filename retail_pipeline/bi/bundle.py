@@ -245,8 +245,9 @@ def _dataset(asset: Asset) -> Dataset:
 
 def _metric(metric: Mapping[str, Any], currency: str | None) -> dict[str, Any]:
     whole = {**_METRIC_DEFAULTS, **metric}
-    if metric.get("d3format") == "money":
-        whole["d3format"] = ",.0f"
+    kind, _, decimals = str(metric.get("d3format")).partition(".")
+    if kind == "money":
+        whole["d3format"] = f",.{decimals or 0}f"
         if currency:
             whole["currency"] = {"symbol": currency, "symbolPosition": "prefix"}
     return whole

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 from uuid import NAMESPACE_URL, uuid5
 
 if TYPE_CHECKING:
-    from retail_pipeline.bi.bundle import Asset, Bundle
+    from retail_pipeline.bi.bundle import Asset, Bundle, Dataset
 
 ROW_WIDTH: Final = 12
 _HEIGHT: Final = 40
@@ -79,7 +79,7 @@ def native_filters(
         without = [
             number
             for number, name in enumerate(chart_names(layout), 1)
-            if column and column not in _dataset_of(bundle, name).columns
+            if not _can_filter(_dataset_of(bundle, name), column)
         ]
         target: dict[str, Any] = {}
         if column:
@@ -111,5 +111,11 @@ def native_filters(
     return found
 
 
-def _dataset_of(bundle: "Bundle", chart: str) -> Any:
+def _can_filter(dataset: "Dataset", column: str | None) -> bool:
+    if column:
+        return column in dataset.columns
+    return any(each.get("is_dttm") for each in dataset.columns.values())
+
+
+def _dataset_of(bundle: "Bundle", chart: str) -> "Dataset":
     return bundle.datasets[bundle.charts[chart].content["dataset"]]

@@ -4,6 +4,7 @@ RETAIL_TEST_SUPERSET=FOLDER takes the environment of another home's folder `supe
 """
 
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,7 +17,8 @@ from retail_pipeline_tests.conftest import fresh_database
 
 
 @pytest.fixture(scope="package")
-def superset(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Superset]:
+def set_up_superset(tmp_path_factory: pytest.TempPathFactory) -> Superset:
+    """A Superset that is installed and set up, and has no objects yet, to make copies of."""
     given = os.environ.get("RETAIL_TEST_SUPERSET")
     if not given:
         pytest.skip("Superset is not installed: RETAIL_TEST_SUPERSET=1 installs it (750 MB)")
@@ -27,6 +29,22 @@ def superset(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Superset]:
     if not superset.is_installed:
         superset.install()
     superset.set_up()
+    return superset
+
+
+def copied(superset: Superset, home: Path) -> Superset:
+    """Return a copy with the same environment, in another home."""
+    folder = home / "superset"
+    shutil.copytree(superset.folder, folder, ignore=shutil.ignore_patterns("venv"))
+    (folder / "venv").symlink_to(superset.folder / "venv")
+    return Superset(folder)
+
+
+@pytest.fixture(scope="package")
+def superset(
+    set_up_superset: Superset, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Superset]:
+    superset = copied(set_up_superset, tmp_path_factory.mktemp("home"))
     yield superset
     superset.stop()
 

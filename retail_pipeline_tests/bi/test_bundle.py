@@ -17,7 +17,7 @@ from retail_pipeline_tests.bi.small_bundle import FILES, make_table, write
 def test_ids_stay_the_same() -> None:
     """Another id would be another chart: what people linked to would be gone."""
     ids = {path: each.uuid for path, each in load_bundle().charts.items()}
-    assert ids["business/net_revenue"] == "1e707be8-3468-52f5-afe6-31e49e68b565"
+    assert ids["business/net_revenue_by_month"] == "0b2e9b95-af11-5102-889c-0044d2e95747"
     assert len(set(ids.values())) == len(ids)
 
 
@@ -38,13 +38,29 @@ def test_each_object_is_rendered_with_what_the_importer_joins(tmp_path: Path) ->
 
 
 def test_a_filter_leaves_out_charts_without_its_column(tmp_path: Path) -> None:
-    months = FILES["datasets/days.yaml"].replace("  - {column_name: country}\n", "")
-    months = months.replace("table_name: days", "table_name: months")
+    months = """
+schema: warehouse
+table_name: months
+columns: [{column_name: month}]
+metrics: [{metric_name: revenue, expression: sum(net_amount)}]
+"""
     total = FILES["charts/total.yaml"].replace("dataset: days", "dataset: months")
-    bundle = load_bundle(write(tmp_path, datasets__months=months, charts__total=total))
+    board = FILES["dashboards/shop.yaml"].replace("filters:", "filters:\n  - {name: Period}")
+    changes = {"datasets__months": months, "charts__total": total, "dashboards__shop": board}
+    bundle = load_bundle(write(tmp_path, **changes))
     rendered = yaml.safe_load(bundle.rendered("postgresql://h/d")["dashboards/shop.yaml"])
-    country = rendered["metadata"]["native_filter_configuration"][0]
-    assert country["scope"]["excluded"] == [1]  # the first chart of the layout, `total`
+    for each in rendered["metadata"]["native_filter_configuration"]:  # by time and by country
+        assert each["scope"]["excluded"] == [1]  # the first chart of the layout, `total`
+
+
+@pytest.mark.parametrize(("word", "d3format"), [("money", ",.0f"), ("money.2", ",.2f")])
+def test_money_has_the_decimals_that_its_format_names(
+    tmp_path: Path, word: str, d3format: str
+) -> None:
+    days = FILES["datasets/days.yaml"].replace("d3format: money", f"d3format: {word}")
+    rendered = load_bundle(write(tmp_path, datasets__days=days)).rendered("postgresql://h/d", "GBP")
+    (metric,) = yaml.safe_load(rendered["datasets/days.yaml"])["metrics"]
+    assert (metric["d3format"], metric["currency"]["symbol"]) == (d3format, "GBP")
 
 
 def test_a_filter_can_begin_with_the_first_value_by_a_metric(tmp_path: Path) -> None:

@@ -21,11 +21,11 @@ DEARER = ("P1", date(2024, 2, 10), 4.0)
 SALE, MONEY = "sale", ["net_amount", "margin_amount"]
 
 
-def records(seed: int) -> list[dict[str, Any]]:
-    """Return sales and returns of half a year, of few customers, products and times."""
+def records(seed: int, count: int = 260, days: int = 170) -> list[dict[str, Any]]:
+    """Return sales and returns of half a year or other days, of few customers and products."""
     dice = random.Random(seed)
     made = []
-    for number in range(260):
+    for number in range(count):
         kind = dice.choice([SALE, SALE, SALE, "return"])
         sign = 1 if kind == SALE else -1
         lines: list[dict[str, Any]] = []
@@ -42,7 +42,9 @@ def records(seed: int) -> list[dict[str, Any]]:
             lines.append({"product_id": "P1", "quantity": 1, "unit_price": -3, "amount": -3})
         if dice.random() < 0.05:
             lines.append({"product_id": "P1", "quantity": 1, "amount": "NaN"})
-        at = datetime(2023, 12, 20) + timedelta(days=dice.randrange(170), hours=dice.choice([1, 9]))
+        at = datetime(2023, 12, 20) + timedelta(
+            days=dice.randrange(days), hours=dice.choice([1, 9])
+        )
         made.append(
             transaction(
                 f"T{number}",
