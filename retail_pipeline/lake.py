@@ -10,7 +10,7 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from retail_pipeline.files import locked
 
@@ -31,6 +31,35 @@ class Lake:
     def mart(self, name: str) -> Path:
         """Return the folder of a mart."""
         return self.folder / "warehouse" / name
+
+    def marts(self) -> list[str]:
+        """Return the names of the marts of the last build."""
+        return sorted(path.name for path in (self.folder / "warehouse").iterdir() if path.is_dir())
+
+    def has(self, table: str) -> bool:
+        """Return whether the last build has a table, given as `schema.name`."""
+        return self._path(table).is_dir()
+
+    def built(self, table: str) -> Any:
+        """Return a table of the last build, given as `schema.name`, as a dataset of Arrow."""
+        import pyarrow.dataset as ds
+
+        return ds.dataset(self._path(table), format="parquet")
+
+    def _path(self, table: str) -> Path:
+        # A build has a folder of each schema; `warehouse` is a link to the last build's.
+        return (self.folder / "warehouse").resolve().parent.joinpath(*table.split("."))
+
+    def note_published(self, table_id: int) -> None:
+        """Note that PostgreSQL has the marts of the last build, its features as this table."""
+        build = (self.folder / "warehouse").resolve().parent.name
+        (self.folder / "published").write_text(f"{build} {table_id}")
+
+    def is_published(self, table_id: int) -> bool:
+        """Return whether the last build was published, and its features are still this table."""
+        note = self.folder / "published"
+        build = (self.folder / "warehouse").resolve().parent.name
+        return note.is_file() and note.read_text() == f"{build} {table_id}"
 
     def landed(self, table: str) -> Path:
         """Return the folder of a landed table, given as `schema.name`."""

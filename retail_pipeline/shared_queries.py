@@ -56,6 +56,14 @@ def currency(database: Database) -> str:
     return str(found["currency"].iloc[0]) if len(found) == 1 else ""
 
 
+def features_id(database: Database) -> int:
+    """Return the id of the table of features, 0 if there is none; each build makes a new table."""
+    found = database.query(
+        "select coalesce(to_regclass('warehouse.customer_features')::oid::bigint, 0) as table_id"
+    )
+    return int(found["table_id"].iloc[0])
+
+
 _EXCLUDED: Final = """
 select * from (
     select exclusion_reason as reason, count(*) as lines,

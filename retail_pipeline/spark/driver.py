@@ -16,6 +16,7 @@ from retail_pipeline.clv.serving.predicting import Prediction, predict
 from retail_pipeline.errors import PipelineError
 from retail_pipeline.lake import Lake
 from retail_pipeline.postgres import Database
+from retail_pipeline.shared_queries import features_id
 from retail_pipeline.spark import landing, scoring
 from retail_pipeline.spark.session import session
 
@@ -26,7 +27,7 @@ def main(job: str) -> None:
         try:
             result = _JOBS[job](pipes, Database(os.environ["RETAIL_DATABASE_URL"]), pipes.extras)
         except Exception as error:
-            reason = _reason(error)
+            reason = reason_of(error)
             if reason is None:
                 raise
             result = {"failed": reason}
@@ -44,6 +45,11 @@ def _land(pipes: PipesContext, database: Database, extras: Mapping[str, Any]) ->
 
 def _predict(pipes: PipesContext, database: Database, extras: Mapping[str, Any]) -> dict[str, Any]:
     lake = Lake(Path(extras["lake"]))
+    if not lake.is_published(features_id(database)):
+        raise PipelineError(
+            f"the marts in {lake.folder} are not those of PostgreSQL: materialize the group "
+            "warehouse with RETAIL_ENGINE=spark first"
+        )
     executors: dict[str, int] = {}
     with session("retail predictions") as spark:
         scorer = scoring.scorer(spark, lake, executors)
@@ -59,7 +65,7 @@ _JOBS: dict[str, Callable[[PipesContext, Database, Mapping[str, Any]], dict[str,
 }
 
 
-def _reason(error: Exception) -> str | None:
+def reason_of(error: Exception) -> str | None:
     """Return the reason of an error that people can act on, also of one in a worker; else None."""
     if isinstance(error, PipelineError):
         return str(error)

@@ -42,6 +42,7 @@ def build_on_spark(
     as_of: date | None = None,
     time_zone: str = "UTC",
     code_list: str = NO_CODES,
+    artifacts: Path | None = None,
 ) -> Mapping[str, float]:
     """Build `LAKE/warehouse/<table>` as Parquet; return the seconds of each model and test.
 
@@ -54,6 +55,7 @@ def build_on_spark(
         as_of: The as-of date: only data before 00:00 of this day count; with None, all data.
         time_zone: The zone of the shop's days.
         code_list: The list of codes that are not products.
+        artifacts: A folder for dbt's artifacts, with dbt's log on the output; by default neither.
 
     Raises:
         PipelineError: A model or a test of severity error failed; the message names it.
@@ -64,7 +66,7 @@ def build_on_spark(
             spark.sql(f"create database {schema} location '{folder / schema}'")
         for table, path in _landed(lake):
             spark.sql(f"create view {table} as select * from parquet.`{path}`")
-        return _build("spark", variables)
+        return _build("spark", variables, artifacts)
 
 
 def build_on_duckdb(
@@ -111,27 +113,31 @@ def _landed(lake: Lake) -> Iterator[tuple[str, Path]]:
         yield table, path
 
 
-def _build(engine: str, variables: Mapping[str, Any]) -> dict[str, float]:
+def _build(
+    engine: str, variables: Mapping[str, Any], artifacts: Path | None = None
+) -> dict[str, float]:
     """Run dbt in this process; return the seconds of each node by its id."""
     from dbt.cli.main import dbtRunner
 
     project = str(PROJECT_ROOT / "dbt_project")
-    with tempfile.TemporaryDirectory(prefix="retail-dbt-") as artifacts:
+    with tempfile.TemporaryDirectory(prefix="retail-dbt-") as temporary:
+        folder = artifacts or Path(temporary)
         done = dbtRunner().invoke(
             [
-                *("build", "--quiet", "--target", engine, "--vars", json.dumps(variables)),
+                *("build", "--target", engine, "--vars", json.dumps(variables)),
                 *("--project-dir", project, "--profiles-dir", project),
-                *("--target-path", artifacts, "--log-path", artifacts),
+                *("--target-path", str(folder), "--log-path", str(folder)),
                 *("--exclude-resource-type", "unit_test", "snapshot"),
                 *("--indirect-selection", "buildable"),
+                *(() if artifacts else ("--quiet",)),
             ]
         )
-        failures = read_failures(Path(artifacts))
+        failures = read_failures(folder)
         if failures:
             raise PipelineError(failures.message)
         if not done.success:
             raise PipelineError(f"dbt did not start to build: {done.exception}")
-        results = json.loads((Path(artifacts) / "run_results.json").read_text())["results"]
+        results = json.loads((folder / "run_results.json").read_text())["results"]
     return {each["unique_id"]: each["execution_time"] for each in results}
 
 

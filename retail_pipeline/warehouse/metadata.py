@@ -46,22 +46,25 @@ def count_and_version(connection: psycopg.Connection, table: str) -> tuple[int, 
     return row[0], DataVersion(f"{row[0]}-{row[1]}")
 
 
-def sources_of(query: str, inputs: Mapping[AssetKey, Collection[str]]) -> Sources:
+def sources_of(
+    query: str, inputs: Mapping[AssetKey, Collection[str]], dialect: str = "postgres"
+) -> Sources:
     """Return the source columns of each column of a query.
 
     Args:
         query: SQL as compiled by dbt.
         inputs: The columns of the tables that the query reads, by asset key (schema, name). Columns
             of other tables are not listed as sources.
+        dialect: sqlglot's name of the query's SQL.
     """
     from sqlglot import MappingSchema, exp
     from sqlglot.lineage import lineage
 
-    schema = MappingSchema(dialect="postgres")
+    schema = MappingSchema(dialect=dialect)
     for key, columns in inputs.items():
         schema.add_table(exp.table_(key.path[1], key.path[0]), dict.fromkeys(columns, "text"))
     found: dict[str, set[tuple[AssetKey, str]]] = {}
-    roots = lineage(None, query, schema, dialect="postgres", trim_selects=False)
+    roots = lineage(None, query, schema, dialect=dialect, trim_selects=False)
     for column, root in roots.items():
         found[column] = set()
         for node in root.walk():

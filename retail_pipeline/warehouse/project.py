@@ -34,6 +34,9 @@ never reads its drafts or interrupted writes."""
 PARTIAL_PARSE = "partial_parse.msgpack"
 """dbt's file of the parsed project; builds of the same database and variables can reuse it."""
 
+REASON = "failed.txt"
+"""A file among the artifacts: why a build on Spark failed outside of dbt."""
+
 _WRITTEN = ("dbt.log", "graph.gpickle", "manifest.json", PARTIAL_PARSE, "run_results.json")
 """The files that a build writes beside the compiled SQL."""
 
@@ -159,8 +162,9 @@ def recall(target: Path) -> Path:
     source = PROJECT_FOLDER / PREPARED / PARTIAL_PARSE
     if source.is_file() and not (target / PARTIAL_PARSE).exists():
         shutil.copyfile(source, target / PARTIAL_PARSE)
-    # Failure messages are read from this file, so the one of an earlier build is removed.
-    (target / "run_results.json").unlink(missing_ok=True)
+    # Failure messages are read from these files, so those of an earlier build are removed.
+    for name in ("run_results.json", REASON):
+        (target / name).unlink(missing_ok=True)
     return target
 
 

@@ -74,13 +74,37 @@ def dbt_build(
         return _build(environment, options, recall(target or Path(folder)))
 
 
+def create_empty(environment: Mapping[str, str], target: Path, marts: Sequence[str]) -> None:
+    """Create marts in PostgreSQL without rows, as dbt would with rows; existing ones are emptied.
+
+    Args:
+        environment: The result of `dbt_environment`.
+        target: The folder of dbt's artifacts.
+        marts: The names of the marts.
+
+    Raises:
+        PipelineError: A mart cannot be created; the message names it.
+    """
+    command = ["run", "--empty", "--select", "path:models/intermediate", *marts]
+    _run(environment, [*command, "--target-path", str(target), "--log-path", str(target)], target)
+
+
 def _build(environment: Mapping[str, str], options: list[str], target: Path) -> list[BuiltNode]:
-    done = subprocess.run(
+    _run(
+        environment,
         [
-            *(dbt_program(), "build", "--quiet", "--target", "scratch"),
-            *("--target-path", target, "--log-path", target),
+            *("build", "--quiet", "--target", "scratch"),
+            *("--target-path", str(target), "--log-path", str(target)),
             *("--indirect-selection", "cautious", *options),
         ],
+        target,
+    )
+    return _built(target)
+
+
+def _run(environment: Mapping[str, str], arguments: Sequence[str], target: Path) -> None:
+    done = subprocess.run(
+        [dbt_program(), *arguments],
         cwd=PROJECT_FOLDER,
         env={**os.environ, **environment, "DBT_PROFILES_DIR": str(PROJECT_FOLDER)},
         capture_output=True,
@@ -93,7 +117,6 @@ def _build(environment: Mapping[str, str], options: list[str], target: Path) -> 
         raise PipelineError(
             failures.message if failures else f"dbt did not start to build: {words}"
         )
-    return _built(target)
 
 
 def _built(target: Path) -> list[BuiltNode]:

@@ -13,6 +13,7 @@ from dagster import AssetSelection, ExecuteInProcessResult
 from retail_pipeline.lake import Lake
 from retail_pipeline.postgres import Database
 from retail_pipeline.settings import Settings
+from retail_pipeline.shared_queries import features_id
 from retail_pipeline_tests.clv.test_assets import (
     ENTRIES,
     FEATURES,
@@ -75,6 +76,7 @@ def fill_lake(lake: Lake, database: Database) -> None:
                 table = table.set_column(place, field.name, exact)
         lake.mart(mart).mkdir(parents=True)
         pq.write_table(table, lake.mart(mart) / "part.parquet")
+    lake.note_published(features_id(database))
 
 
 def predict(database: Database, settings: Settings) -> ExecuteInProcessResult:
@@ -105,6 +107,12 @@ def test_two_executors_predict_as_one_machine(ran: Database, spark: Settings) ->
     pd.testing.assert_frame_equal(found, predictions, rtol=1e-9, atol=0)
     pd.testing.assert_frame_equal(sums, totals, rtol=1e-9, atol=0)
     assert not list((spark.lake_folder / "scored").iterdir())
+
+    ran.execute("alter table warehouse.customer_features rename to earlier")
+    ran.execute("create table warehouse.customer_features as table warehouse.earlier")
+    ran.execute("grant select on warehouse.customer_features to retail_scientist")
+    (failure,) = predict(ran, spark).get_step_failure_events()
+    assert "are not those of PostgreSQL" in str(failure.step_failure_data.error)
 
 
 def test_a_lost_driver_changes_nothing_and_a_lost_executor_costs_no_customer(
