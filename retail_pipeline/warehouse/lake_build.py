@@ -11,6 +11,7 @@ import json
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -141,6 +142,21 @@ def _build(
     return {each["unique_id"]: each["execution_time"] for each in results}
 
 
+@contextmanager
+def _session() -> Iterator["SparkSession"]:
+    """Yield a session as SPARK_CONF_DIR configures it; it leaves nothing in the current folder."""
+    from pyspark.sql import SparkSession
+
+    with tempfile.TemporaryDirectory(prefix="retail-spark-") as unused:
+        builder = SparkSession.builder.appName("retail warehouse")
+        spark = builder.config("spark.sql.warehouse.dir", unused).getOrCreate()
+        spark.sparkContext.setLogLevel("ERROR")  # dbt repeats a harmless warning per statement
+        try:
+            yield spark
+        finally:
+            spark.stop()
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Build the warehouse of a lake, and print the seconds of each model."""
     parser = argparse.ArgumentParser(description="Build the warehouse of a lake.")
@@ -155,14 +171,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if engine == "duckdb":
             seconds = build_on_duckdb(**given)
         else:
-            from pyspark.sql import SparkSession
-
-            spark = SparkSession.builder.appName("retail warehouse").getOrCreate()
-            spark.sparkContext.setLogLevel("ERROR")  # dbt repeats a harmless warning per statement
-            try:
+            with _session() as spark:
                 seconds = build_on_spark(spark, **given)
-            finally:
-                spark.stop()
     except PipelineError as error:
         sys.exit(str(error))
     sys.stdout.writelines(f"{taken:8.1f} s  {node}\n" for node, taken in seconds.items())
