@@ -9,6 +9,7 @@ import pytest
 
 from retail_pipeline.bi.applying import apply_bundle
 from retail_pipeline.bi.asking import ask, question
+from retail_pipeline.bi.bundle import load_bundle
 from retail_pipeline.bi.superset import Superset
 from retail_pipeline.loopback import listener
 from retail_pipeline.postgres import Database
@@ -152,10 +153,6 @@ NUMBERS: dict[str, tuple[str, dict[str, Any], str, str]] = {
 }
 
 
-MARTS = [
-    *("+sales_daily", "+product_daily", "+product_pairs", "+customer_months"),
-    *("+cohort_retention", "+dim_customers"),
-]
 NAMES = {"P1": "Mug one", "P2": "Mug two"}
 """Names of products; the others are shown by their code."""
 BASKETS = """
@@ -180,7 +177,9 @@ def shop(server_url: str, migrated_template: str) -> Iterator[Database]:
         dbt = DbtWorker(database.url)
         try:
             dbt.build(AS_OF, command="seed")
-            dbt.build(AS_OF, "--select", *MARTS, non_product_codes="uci_online_retail")
+            tables = {each for one in load_bundle().datasets.values() for each in one.tables}
+            marts = [each.replace("warehouse.", "+") for each in tables if "warehouse." in each]
+            dbt.build(AS_OF, "--select", *marts, non_product_codes="uci_online_retail")
         finally:
             dbt.close()
         yield database
