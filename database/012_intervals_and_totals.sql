@@ -13,7 +13,7 @@ comment on column clv.predictions.probability_alive is
 comment on column clv.predictions.next_order_median_date is
     'The day by which the next order is as likely as not; null where an order within the horizon is less likely than not.';
 comment on column clv.predictions.days_overdue is
-    'Days since the last order less the usual days between the customer''s orders (median): above 0 is late; null with one order.';
+    'Days since the last order less the median days between orders that the model expects of the customer: above 0 is late; null with one order.';
 
 alter table clv.backtest_predictions
     add column if not exists value_shape double precision not null default 1;
