@@ -9,7 +9,6 @@ import pytest
 
 from retail_pipeline.bi.applying import apply_bundle
 from retail_pipeline.bi.asking import ask, question
-from retail_pipeline.bi.bundle import load_bundle
 from retail_pipeline.bi.superset import Superset
 from retail_pipeline.loopback import listener
 from retail_pipeline.postgres import Database
@@ -177,9 +176,7 @@ def shop(server_url: str, migrated_template: str) -> Iterator[Database]:
         dbt = DbtWorker(database.url)
         try:
             dbt.build(AS_OF, command="seed")
-            tables = {each for one in load_bundle().datasets.values() for each in one.tables}
-            marts = [each.replace("warehouse.", "+") for each in tables if "warehouse." in each]
-            dbt.build(AS_OF, "--select", *marts, non_product_codes="uci_online_retail")
+            dbt.build(AS_OF, non_product_codes="uci_online_retail")
         finally:
             dbt.close()
         yield database
