@@ -33,11 +33,13 @@ def build_dashboards(folder: Path = ASSETS) -> dg.Definitions:
     """Return one step with an asset per dashboard and per data set; Superset is not contacted.
 
     Args:
-        folder: The folder of the files.
+        folder: The folder of the files. A project without it has no dashboards.
 
     Raises:
         BundleError: The files contradict each other.
     """
+    if not folder.is_dir():
+        return dg.Definitions()
     bundle = load_bundle(folder)
 
     @dg.multi_asset(

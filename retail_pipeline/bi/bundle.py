@@ -44,7 +44,7 @@ _DEFAULTS: Final[Mapping[str, Mapping[str, Any]]] = {
         )
     ),
     "dashboards": dict.fromkeys(("description", "certified_by", "certification_details"))
-    | {"css": _CSS.read_text(), "published": True},
+    | {"css": _CSS.read_text() if _CSS.exists() else "", "published": True},
 }
 """Values of keys that a file does not have: a change of them in Superset is overwritten, too."""
 _COLUMN_DEFAULTS: Final = {
