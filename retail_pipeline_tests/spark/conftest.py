@@ -22,6 +22,7 @@ spark.driver.bindAddress 127.0.0.1
 spark.driver.host 127.0.0.1
 spark.ui.enabled false
 spark.ui.showConsoleProgress false
+spark.sql.shuffle.partitions 4
 """
 
 
@@ -42,11 +43,16 @@ def spark(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Settings]
     monkeypatch.setenv("SPARK_WORKER_DIR", str(tmp_path / "work"))
     yield Settings(home=home, engine=Engine.SPARK)
     deadline = time.monotonic() + 60
-    while (left := processes(conf)) and time.monotonic() < deadline:
+    while (left := _of_spark(conf)) and time.monotonic() < deadline:
         time.sleep(0.2)
     for process in left:
         os.kill(process, signal.SIGKILL)
     assert not left
+
+
+def _of_spark(conf: Path) -> list[int]:
+    """Return the drivers, executors and workers, without others that inherited the variables."""
+    return processes(conf, "pyspark") + processes(conf, "retail_pipeline.spark")
 
 
 def processes(conf: Path, words: str = "") -> list[int]:
