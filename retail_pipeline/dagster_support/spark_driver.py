@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any, Final
 
 import dagster as dg
-from dagster._core.errors import DagsterPipesExecutionError  # it has no public name
 
 from retail_pipeline.errors import PipelineError
 from retail_pipeline.files import private_folder
@@ -42,7 +41,7 @@ def run_driver(settings: Settings, database: Database, job: str, **extras: Any) 
     extras = {"lake": str(settings.lake_folder), **extras}
     try:
         done = client.run(context=context, command=command, extras=extras)
-    except DagsterPipesExecutionError as error:
+    except Exception as error:  # of Pipes; its class has no public name
         raise dg.Failure(
             f"Spark's driver of {job} has ended without a result ({error}); its output is in the "
             "step's log. Run the step again: what was published before is unchanged",

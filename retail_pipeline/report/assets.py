@@ -149,9 +149,8 @@ def build_report(graph: Inventory) -> dg.Definitions:
         if _CARD in wanted:
             yield result(_CARD, **_make_card(facts, folder))
         results = _check_results(context.instance, graph.checks, context.run_id)
-        stored = _store_results(scientist, facts.as_of, results, started)
         if _CHECKS in wanted:
-            yield stored
+            yield _store_results(scientist, facts.as_of, results, started)
         if _REPORT in wanted:
             yield result(_REPORT, **_make_report(context, facts, folder, graph, results))
 
