@@ -20,21 +20,20 @@ from retail_pipeline.settings import PROJECT_ROOT, Settings
 _CONFIGURATION: Final = PROJECT_ROOT / "deploy" / "spark" / "conf"
 
 
-def run_driver(settings: Settings, database: Database, job: str, **extras: Any) -> dict[str, Any]:
-    """Return the result of a job of `retail_pipeline.spark.driver`, as part of the current step.
+def run_driver(settings: Settings, database: Database, **extras: Any) -> dict[str, Any]:
+    """Return the result of `retail_pipeline.spark.driver`, as part of the current step.
 
     Args:
         settings: The settings, with the lake.
-        database: The database with the role that the job needs; the driver has no other login.
-        job: The name of the job.
+        database: The database with the role that the driver needs; it has no other login.
         extras: Its arguments, as JSON values.
 
     Raises:
         PipelineError: Spark's environment is missing.
-        dagster.Failure: The job failed, or its process was ended.
+        dagster.Failure: The driver failed, or its process was ended.
     """
     context = dg.OpExecutionContext.get()
-    command = [str(spark_program(settings, "python")), "-m", "retail_pipeline.spark.driver", job]
+    command = [str(spark_program(settings, "python")), "-m", "retail_pipeline.spark.driver"]
     client = dg.PipesSubprocessClient(
         env=spark_environment(settings, database), cwd=str(_folder(settings))
     )
@@ -43,7 +42,7 @@ def run_driver(settings: Settings, database: Database, job: str, **extras: Any) 
         done = client.run(context=context, command=command, extras=extras)
     except Exception as error:  # of Pipes; its class has no public name
         raise dg.Failure(
-            f"Spark's driver of {job} has ended without a result ({error}); its output is in the "
+            f"Spark's driver has ended without a result ({error}); its output is in the "
             "step's log. Run the step again: what was published before is unchanged",
             allow_retries=False,
         ) from error

@@ -1,12 +1,11 @@
-"""The driver's process: one job of a run's step, with Spark, started through Dagster Pipes.
+"""The driver's process of the predictions step, with Spark, started through Dagster Pipes.
 
-Usage: `python -m retail_pipeline.spark.driver land` or `predict`, in Spark's environment. The
-arguments come as extras of Pipes, the owner's address of the database as RETAIL_DATABASE_URL.
+Usage: `python -m retail_pipeline.spark.driver`, in Spark's environment. The arguments come as
+extras of Pipes, the address of the scientist's login as RETAIL_DATABASE_URL.
 """
 
 import os
-import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,30 +16,22 @@ from retail_pipeline.errors import PipelineError
 from retail_pipeline.lake import Lake
 from retail_pipeline.postgres import Database
 from retail_pipeline.shared_queries import features_id
-from retail_pipeline.spark import landing, scoring
+from retail_pipeline.spark import scoring
 from retail_pipeline.spark.session import session
 
 
-def main(job: str) -> None:
-    """Run a job and report its result, or the reason why it failed, as Pipes' message."""
+def main() -> None:
+    """Predict, and report the result, or the reason of a failure, as Pipes' message."""
     with open_dagster_pipes() as pipes:
         try:
-            result = _JOBS[job](pipes, Database(os.environ["RETAIL_DATABASE_URL"]), pipes.extras)
+            database = Database(os.environ["RETAIL_DATABASE_URL"])
+            result = _predict(pipes, database, pipes.extras)
         except Exception as error:
             reason = reason_of(error)
             if reason is None:
                 raise
             result = {"failed": reason}
         pipes.report_custom_message(result)
-
-
-def _land(pipes: PipesContext, database: Database, extras: Mapping[str, Any]) -> dict[str, Any]:
-    lake = Lake(Path(extras["lake"]))
-    with session("retail landing") as spark:
-        rows = landing.land(spark, database, lake, list(extras["tables"]))
-    for table, count in rows.items():
-        pipes.log.info(f"landed {table}: {count:,} rows")
-    return {"rows": rows}
 
 
 def _predict(pipes: PipesContext, database: Database, extras: Mapping[str, Any]) -> dict[str, Any]:
@@ -59,12 +50,6 @@ def _predict(pipes: PipesContext, database: Database, extras: Mapping[str, Any])
     return {"rows": rows, "metadata": metadata, "executors": executors}
 
 
-_JOBS: dict[str, Callable[[PipesContext, Database, Mapping[str, Any]], dict[str, Any]]] = {
-    "land": _land,
-    "predict": _predict,
-}
-
-
 def reason_of(error: Exception) -> str | None:
     """Return the reason of an error that people can act on, also of one in a worker; else None."""
     if isinstance(error, PipelineError):
@@ -74,4 +59,4 @@ def reason_of(error: Exception) -> str | None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main()

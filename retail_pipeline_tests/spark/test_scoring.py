@@ -127,7 +127,7 @@ def test_a_lost_driver_changes_nothing_and_a_lost_executor_costs_no_customer(
         lost = predict(ran, spark)
     assert victims and not lost.success
     (failure,) = lost.get_step_failure_events()
-    assert "Spark's driver of predict has ended" in str(failure.step_failure_data.error)
+    assert "Spark's driver has ended without a result" in str(failure.step_failure_data.error)
     pd.testing.assert_frame_equal(served(ran)[0], predictions)
 
     ran.execute("delete from clv.predictions")

@@ -30,7 +30,7 @@ def predictions(step: Step, settings: dg.ResourceParam[Settings]) -> tuple[int, 
     )
     if settings.engine is Engine.POSTGRES:
         return predict(step.database, wanted)
-    done = run_driver(settings, step.database, "predict", **wanted.as_json())
+    done = run_driver(settings, step.database, **wanted.as_json())
     return done["rows"], {**done["metadata"], "executors": done["executors"]}
 
 
