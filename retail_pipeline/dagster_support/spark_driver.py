@@ -34,9 +34,7 @@ def run_driver(settings: Settings, database: Database, **extras: Any) -> dict[st
     """
     context = dg.OpExecutionContext.get()
     command = [str(spark_program(settings, "python")), "-m", "retail_pipeline.spark.driver"]
-    client = dg.PipesSubprocessClient(
-        env=spark_environment(settings, database), cwd=str(_folder(settings))
-    )
+    client = dg.PipesSubprocessClient(env=spark_environment(settings, database))
     extras = {"lake": str(settings.lake_folder), **extras}
     try:
         done = client.run(context=context, command=command, extras=extras)
@@ -87,8 +85,3 @@ def spark_environment(settings: Settings, database: Database) -> Mapping[str, st
         "SPARK_LOCAL_IP": "127.0.0.1",
         "SPARK_LOCAL_DIRS": str(scratch),
     }
-
-
-def _folder(settings: Settings) -> Path:
-    """Return the folder in which Spark leaves its files."""
-    return private_folder(settings.home / "spark")

@@ -13,10 +13,10 @@ from pathlib import Path
 from retail_pipeline.lake import Lake
 from retail_pipeline.postgres import Database
 from retail_pipeline.settings import NO_CODES
+from retail_pipeline.spark.building import LANDED, build_on_spark
 from retail_pipeline.spark.driver import reason_of
 from retail_pipeline.spark.landing import land
 from retail_pipeline.spark.session import session
-from retail_pipeline.warehouse.lake_build import LANDED, build_on_spark
 from retail_pipeline.warehouse.project import REASON
 
 
@@ -24,7 +24,6 @@ def main(folder: str) -> None:
     """Land and build; after a failure, the reason is among the artifacts."""
     variables, lake = os.environ, Lake(Path(folder).absolute())
     artifacts = Path(variables["DBT_TARGET_PATH"])
-    os.chdir(artifacts)  # Spark makes empty folders where it starts
     try:
         with session("retail warehouse") as spark:
             land(spark, Database(variables["RETAIL_DATABASE_URL"]), lake, LANDED)

@@ -5,6 +5,7 @@ SPARK_CONF_DIR (`deploy/spark/conf` is for one machine). Here is only what resul
 """
 
 import os
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
 
 _OPTIONS: Final = {
     "spark.sql.session.timeZone": "UTC",
+    # The session's databases are its own: nothing of it stays in a cluster's metastore.
+    "spark.sql.catalogImplementation": "in-memory",
     # A value that does not fit its type is an error, and never null.
     "spark.sql.ansi.enabled": "true",
     # The rows of a worker's part in memory.
@@ -26,7 +29,7 @@ _OPTIONS: Final = {
 
 @contextmanager
 def session(name: str) -> Iterator["SparkSession"]:
-    """Yield a new session, and stop it with its processes at the end.
+    """Yield a new session, and stop it with its processes at the end; it leaves no file behind.
 
     Args:
         name: The name of the application, as Spark's pages show it.
@@ -39,8 +42,9 @@ def session(name: str) -> Iterator["SparkSession"]:
     paths = [str(PROJECT_ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
     # The workers of one machine import the package from the checkout; on a cluster it is installed.
     builder = builder.config("spark.executorEnv.PYTHONPATH", os.pathsep.join(paths))
-    spark = builder.getOrCreate()
-    try:
-        yield spark
-    finally:
-        spark.stop()
+    with tempfile.TemporaryDirectory(prefix="retail-spark-") as unused:
+        spark = builder.config("spark.sql.warehouse.dir", unused).getOrCreate()
+        try:
+            yield spark
+        finally:
+            spark.stop()

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 from retail_pipeline.postgres import Database
 from retail_pipeline.postgres.arrow import connect
 from retail_pipeline.settings import PROJECT_ROOT
-from retail_pipeline.warehouse.lake_build import LANDED
+from retail_pipeline.spark.building import LANDED
 from retail_pipeline.warehouse.project import read_manifest
 
 NUMBER = pa.decimal128(38, 9)
@@ -66,7 +66,7 @@ class LakeOfTest:
 
     def start(self, engine: str, as_of: date, *arguments: str) -> "subprocess.Popen[str]":
         """Start a build of the landed tables."""
-        program = [str(self.python), "-m", "retail_pipeline.warehouse.lake_build"]
+        program = [str(self.python), "-m", "retail_pipeline.spark.building"]
         return subprocess.Popen(
             [*program, engine, str(self.folder), "--as-of", str(as_of), *arguments],
             cwd=self.folder,

@@ -40,6 +40,7 @@ spark.driver.host 127.0.0.1
 spark.ui.enabled false
 spark.ui.showConsoleProgress false
 spark.sql.shuffle.partitions 2
+spark.sql.catalogImplementation hive
 """
 
 
@@ -69,6 +70,7 @@ def _assert_equal(database: Database, lake: LakeOfTest, as_of: date, settings: S
         for mart, keys in keys_of_marts().items():
             expected = read_exactly(database, f"warehouse.{mart}")
             assert differences(expected, lake.mart(engine, mart), keys, mart) == [], engine
+    assert not (lake.folder / "metastore_db").exists()  # the cluster's catalog was not used
 
 
 def test_a_simulated_shop_with_odd_records(database: Database, lake: LakeOfTest) -> None:

@@ -3,7 +3,7 @@
 Models, data tests and dbt are those of PostgreSQL's build. Snapshots are landed, as PostgreSQL
 keeps the versions. This module runs in the environment of `make spark`:
 
-    python -m retail_pipeline.warehouse.lake_build duckdb LAKE --as-of 2025-01-01
+    python -m retail_pipeline.spark.building duckdb LAKE --as-of 2025-01-01
 """
 
 import argparse
@@ -11,7 +11,6 @@ import json
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from retail_pipeline.errors import PipelineError
 from retail_pipeline.lake import Lake
 from retail_pipeline.settings import NO_CODES, PROJECT_ROOT
+from retail_pipeline.spark.session import session
 from retail_pipeline.warehouse.results import read_failures
 
 if TYPE_CHECKING:
@@ -142,21 +142,6 @@ def _build(
     return {each["unique_id"]: each["execution_time"] for each in results}
 
 
-@contextmanager
-def _session() -> Iterator["SparkSession"]:
-    """Yield a session as SPARK_CONF_DIR configures it; it leaves nothing in the current folder."""
-    from pyspark.sql import SparkSession
-
-    with tempfile.TemporaryDirectory(prefix="retail-spark-") as unused:
-        builder = SparkSession.builder.appName("retail warehouse")
-        spark = builder.config("spark.sql.warehouse.dir", unused).getOrCreate()
-        spark.sparkContext.setLogLevel("ERROR")  # dbt repeats a harmless warning per statement
-        try:
-            yield spark
-        finally:
-            spark.stop()
-
-
 def main(arguments: Sequence[str] | None = None) -> None:
     """Build the warehouse of a lake, and print the seconds of each model."""
     parser = argparse.ArgumentParser(description="Build the warehouse of a lake.")
@@ -171,7 +156,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if engine == "duckdb":
             seconds = build_on_duckdb(**given)
         else:
-            with _session() as spark:
+            with session("retail warehouse") as spark:
                 seconds = build_on_spark(spark, **given)
     except PipelineError as error:
         sys.exit(str(error))
