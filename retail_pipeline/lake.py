@@ -7,7 +7,7 @@ Everything is made again by the next run, so all of it can be removed when no ru
 
 import secrets
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -121,11 +121,21 @@ class Lake:
         return files
 
 
-def read_parquet(folder: Path) -> "pd.DataFrame":
-    """Return the Parquet files of a folder as a frame."""
-    import pyarrow.parquet as pq
+def read_parquet(folder: Path, columns: Sequence[str] | None = None) -> "pd.DataFrame":
+    """Return the Parquet files of a folder, or some columns of them, as a frame."""
+    import pyarrow.dataset as ds
 
-    return pq.read_table(folder).to_pandas(date_as_object=False)
+    found = ds.dataset(folder, format="parquet").to_table(columns=columns)
+    return found.to_pandas(date_as_object=False, self_destruct=True)
+
+
+def parquet_parts(folder: Path, rows: int) -> Iterator["pd.DataFrame"]:
+    """Yield the rows of the Parquet files of a folder, at most so many at once."""
+    import pyarrow.dataset as ds
+
+    for batch in ds.dataset(folder, format="parquet").to_batches(batch_size=rows):
+        if batch.num_rows:
+            yield batch.to_pandas(date_as_object=False)
 
 
 def _remove(*folders: Path) -> None:

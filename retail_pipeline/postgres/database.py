@@ -5,7 +5,7 @@ Frames are transferred as Arrow (ADBC); psycopg does everything else.
 
 import json
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -144,7 +144,7 @@ class Database:
     def publish(
         self,
         table: str,
-        frame: "pd.DataFrame",
+        frame: "pd.DataFrame | Iterable[pd.DataFrame]",
         key: Sequence[str],
         *,
         replace_where: str | None = None,
@@ -157,7 +157,8 @@ class Database:
 
         Args:
             table: `schema.name`; the table must exist, unless `create` is set.
-            frame: The rows; columns are named as in the table.
+            frame: The rows; columns are named as in the table. Rows in parts, one part or more with
+                the same columns, are in memory one part at a time.
             key: The columns of the table's primary key.
             replace_where: A SQL condition; rows that meet it are deleted first (`true` for all).
             create: Whether to create the table from the frame's types, or to add missing columns.
@@ -168,13 +169,16 @@ class Database:
         Raises:
             PipelineError: Two rows of the frame have the same key, or the table lacks a column.
         """
-        columns = [str(name) for name in frame.columns]
-        twice = frame.duplicated(subset=list(key))
-        if twice.any():
-            example = frame.loc[twice, list(key)].iloc[0].to_dict()
-            raise PipelineError(f"{table}: {int(twice.sum())} rows repeat a key, such as {example}")
+        import pandas as pd
+
+        rows = 0
+        columns: list[str] = []
         with self._connect_arrow() as connection, connection.cursor() as cursor:
-            cursor.adbc_ingest("incoming", _to_arrow(frame), mode="create", temporary=True)
+            for part in [frame] if isinstance(frame, pd.DataFrame) else frame:
+                _refuse_repeated_keys(table, part, key)
+                mode = "append" if columns else "create"
+                cursor.adbc_ingest("incoming", _to_arrow(part), mode=mode, temporary=True)
+                rows, columns = rows + len(part), [str(name) for name in part.columns]
             if create:
                 _evolve(cursor, table, columns, key)
             types = _column_types(cursor, table)
@@ -186,7 +190,7 @@ class Database:
             cursor.execute(_merge(table, columns, key, types))
             cursor.execute("drop table pg_temp.incoming")
             connection.commit()
-        return len(frame)
+        return rows
 
     def replace(self, table: str, frame: "pd.DataFrame", where: str) -> int:
         """Replace the rows that meet a condition with a frame's rows, in one transaction.
@@ -329,6 +333,13 @@ def _to_pandas(table: Any) -> "pd.DataFrame":
                 position, field.name, table.column(position).cast(pa.string()).cast(pa.float64())
             )
     return table.to_pandas(date_as_object=False, coerce_temporal_nanoseconds=True)
+
+
+def _refuse_repeated_keys(table: str, frame: "pd.DataFrame", key: Sequence[str]) -> None:
+    twice = frame.duplicated(subset=list(key))
+    if twice.any():
+        example = frame.loc[twice, list(key)].iloc[0].to_dict()
+        raise PipelineError(f"{table}: {int(twice.sum())} rows repeat a key, such as {example}")
 
 
 def _to_arrow(frame: "pd.DataFrame") -> Any:

@@ -1,8 +1,9 @@
-"""Scoring on Spark: the workers score parts of feature rows, the driver ranks all customers.
+"""Scoring on Spark: two passes of the workers over parts of the customers.
 
-The model is sent to the workers as JSON. A worker's part is some thousand rows of the features in
-the lake; its results, a few numbers per customer, are written to the lake, from where the driver
-reads them. A lost worker's parts are computed again by another one, and only complete parts count.
+The first pass scores feature rows of the lake, with the model sent as JSON. From a few columns of
+its results the driver takes the numbers over all customers (`score.population_of`). The second pass
+adds what depends on them. A lost worker's parts are computed again by another one, and only
+complete parts count.
 """
 
 import json
@@ -19,7 +20,7 @@ from retail_pipeline.clv.models.base import PREDICTED, ValueModel
 from retail_pipeline.clv.models.registry import content_of, restore
 from retail_pipeline.clv.serving import score
 from retail_pipeline.clv.serving.predicting import Scorer
-from retail_pipeline.lake import Lake, read_parquet
+from retail_pipeline.lake import Lake, parquet_parts, read_parquet
 from retail_pipeline.postgres import Database
 
 if TYPE_CHECKING:
@@ -28,7 +29,10 @@ if TYPE_CHECKING:
 _PARTS_PER_CORE: Final = 4
 """The fewer, the more is computed again after a lost worker."""
 
-_SCHEMA: Final = ", ".join(
+_ROWS_AT_ONCE: Final = 100_000
+"""The rows that the driver reads at once."""
+
+_SCORED: Final = ", ".join(
     [
         "customer_id string",
         *(f"{name} double" for name in PREDICTED),
@@ -36,6 +40,11 @@ _SCHEMA: Final = ", ".join(
         "discount_rate double, discounted_value double, executor string",
     ]
 )
+_SERVED: Final = (
+    f"{_SCORED}, lower_80 double, upper_80 double, clv_decile int, segment string, "
+    "as_of_date timestamp_ntz, horizon_days int, model_name string"
+)
+_MARGINS: Final = ", predicted_margin double, discounted_margin double"
 
 _COSTED_SALES: Final = """
 with products as (
@@ -89,35 +98,39 @@ def scorer(spark: "SparkSession", lake: Lake, executors: dict[str, int]) -> Scor
 
     def scored(
         database: Database, model: ValueModel, as_of: date, discount_rate: float
-    ) -> pd.DataFrame:
+    ) -> Iterator[pd.DataFrame]:
         with lake.scored(f"{as_of}-{model.horizon_days}") as folder:
-            predictions, sales = folder / "predictions", folder / "sales"
-            _scored(spark, lake, model, as_of, discount_rate).write.parquet(str(predictions))
+            first, sales, second = (folder / name for name in ("first", "sales", "second"))
+            content = json.dumps(content_of(model, as_of))
+            _first_pass(spark, lake, content, as_of, discount_rate).write.parquet(str(first))
             _costed_sales(spark, lake, as_of).write.parquet(str(sales))
-            found, sold = read_parquet(predictions), read_parquet(sales)
-        if found.empty:
-            raise dataset.no_customers(as_of)
-        executors.update(
-            (str(name), int(n)) for name, n in found["executor"].value_counts().items()
-        )
-        sold = sold.sort_values("customer_id", ignore_index=True)
-        return score.served(database, model, as_of, found.drop(columns="executor"), sold)
+            predicted = read_parquet(first, score.POPULATION_COLUMNS)
+            if predicted.empty:
+                raise dataset.no_customers(as_of)
+            sold = read_parquet(sales, score.SALES_COLUMNS)
+            calibration = score.calibration_in(database, model, as_of)
+            population = score.population_of(calibration, predicted, sold)
+            both = spark.read.parquet(str(first)).join(
+                spark.read.parquet(str(sales)), "customer_id", "left"
+            )
+            _second_pass(both, content, population, as_of).write.parquet(str(second))
+            for part in parquet_parts(second, _ROWS_AT_ONCE):
+                for name, customers in part.pop("executor").value_counts().items():
+                    executors[str(name)] = executors.get(str(name), 0) + int(customers)
+                yield part
 
     return scored
 
 
-def _scored(
-    spark: "SparkSession", lake: Lake, model: ValueModel, as_of: date, discount_rate: float
+def _first_pass(
+    spark: "SparkSession", lake: Lake, content: str, as_of: date, discount_rate: float
 ) -> "DataFrame":
-    content = spark.sparkContext.broadcast(json.dumps(content_of(model, as_of)))
-
-    def scored_parts(parts: Iterator[pd.DataFrame]) -> Iterator[pd.DataFrame]:
-        own = restore(json.loads(content.value))
-        # The parent of a worker's process is the daemon of its executor.
-        executor = f"{socket.gethostname()}:{os.getppid()}"
+    def scored(parts: Iterator[pd.DataFrame]) -> Iterator[pd.DataFrame]:
+        model = restore(json.loads(content))
         for part in parts:
             rows = dataset.prepare_features(part)
-            yield score.scored_part(own, rows, as_of, discount_rate).assign(executor=executor)
+            found = score.scored_part(model, rows, as_of, discount_rate)
+            yield found.assign(executor=_executor())
 
     features = spark.read.parquet(str(lake.mart("customer_features")))
     decimals = [name for name, kind in features.dtypes if kind.startswith("decimal")]
@@ -125,7 +138,28 @@ def _scored(
         {name: features[name].cast("double") for name in decimals}
     )
     parts = _PARTS_PER_CORE * spark.sparkContext.defaultParallelism
-    return today.repartition(parts, "customer_id").mapInPandas(scored_parts, _SCHEMA)
+    return today.repartition(parts, "customer_id").mapInPandas(scored, _SCORED)
+
+
+def _second_pass(
+    both: "DataFrame", content: str, population: score.Population, as_of: date
+) -> "DataFrame":
+    """Return the served predictions of the first pass's rows, which have the sales beside them."""
+    margins = _MARGINS if population.portfolio else ""
+
+    def served(parts: Iterator[pd.DataFrame]) -> Iterator[pd.DataFrame]:
+        model = restore(json.loads(content))
+        for part in parts:
+            sold = part[["customer_id", *score.SALES_COLUMNS]].dropna()
+            predictions = part.drop(columns=score.SALES_COLUMNS)
+            yield score.served_part(model, score.Scored(predictions, sold), population, as_of)
+
+    return both.mapInPandas(served, _SERVED + margins)
+
+
+def _executor() -> str:
+    """Return the name of this worker's executor: the parent of its process is the daemon of one."""
+    return f"{socket.gethostname()}:{os.getppid()}"
 
 
 def _costed_sales(spark: "SparkSession", lake: Lake, as_of: date) -> "DataFrame":

@@ -436,12 +436,18 @@ def test_parts_on_all_cores_equal_one_part(
     model = LastWindow(HORIZON)
     [(whole, _)] = score.scored_parts(database, model, AS_OF, 0.1)
     everybody = score.labels(database, model, AS_OF)
+    [served] = score.score_tables(database, model, AS_OF, 0.1)
     monkeypatch.setattr(sampling, "MOST_CUSTOMERS", 40)
     parts = [part for part, _ in score.scored_parts(database, model, AS_OF, 0.1)]
     sizes = [len(part) for part in parts]
     assert len(sizes) == -(-len(whole) // 40)
     assert max(sizes) - min(sizes) <= 1
     pd.testing.assert_frame_equal(pd.concat(parts, ignore_index=True), whole, check_exact=True)
+    pd.testing.assert_frame_equal(
+        pd.concat(score.score_tables(database, model, AS_OF, 0.1), ignore_index=True),
+        served,
+        check_exact=True,
+    )
     assert (whole["discounted_value"] <= whole["predicted_value"]).all()
     again = score.labels(database, model, AS_OF)
     pd.testing.assert_frame_equal(again, everybody, check_exact=True)

@@ -1,5 +1,6 @@
 """The main job with Spark has the results of PostgreSQL, with an executor lost on the way."""
 
+import os
 from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
@@ -12,7 +13,7 @@ from dagster import AssetSelection, DagsterInstance, ExecuteInProcessResult
 from retail_pipeline.build import build_definitions
 from retail_pipeline.lake import Lake
 from retail_pipeline.postgres import Database
-from retail_pipeline.settings import Engine, Settings, SimulatorSource
+from retail_pipeline.settings import Engine, FileSource, Settings, SimulatorSource
 from retail_pipeline_tests.spark.conftest import EXECUTOR, killed
 
 AS_OF = date(2024, 1, 1)
@@ -23,12 +24,14 @@ ONLY_SPARK = {"executors"}
 
 @pytest.fixture
 def settings(database: Database, home: Path, spark: Settings) -> Settings:
+    """RETAIL_TEST_CUSTOMERS=20000 is the size of the measurements in docs/scaling.md."""
     assert spark.home == home
-    changes = {"database_url": database.url, "source": SimulatorSource(150, seed=11)}
+    customers = int(os.environ.get("RETAIL_TEST_CUSTOMERS", "150"))
+    changes = {"database_url": database.url, "source": SimulatorSource(customers, seed=11)}
     return spark.model_copy(update=changes)
 
 
-def run(settings: Settings) -> ExecuteInProcessResult:
+def run(settings: Settings, as_of: date = AS_OF) -> ExecuteInProcessResult:
     definitions = build_definitions(settings)
     job = definitions.resolve_job_def("pipeline")
     wanted = AssetSelection.from_string('+key:"clv/totals" or group:warehouse')
@@ -38,14 +41,14 @@ def run(settings: Settings) -> ExecuteInProcessResult:
         asset_selection=list(chosen & job.asset_layer.executable_asset_keys),
         run_config={
             "resources": {
-                "run_window": {"config": {"as_of": AS_OF.isoformat(), "horizon_days": 60}}
+                "run_window": {"config": {"as_of": as_of.isoformat(), "horizon_days": 60}}
             }
         },
         raise_on_error=False,
     )
 
 
-@pytest.mark.timeout(1800)
+@pytest.mark.timeout(3600)
 def test_spark_builds_and_predicts_what_postgresql_does(
     settings: Settings, database: Database
 ) -> None:
@@ -67,14 +70,39 @@ def test_spark_builds_and_predicts_what_postgresql_does(
     with killed(settings, EXECUTOR, lambda: any(lake.folder.glob(features))) as lost:
         result = run(settings)
     assert lost and result.success
+    _assert_equal(database, tables, result, expected)
+    indexes = "select tablename, indexdef from pg_indexes where schemaname = 'warehouse'"
+    assert len(database.query(indexes)) >= len(lake.marts())
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+def test_real_transactions(settings: Settings, database: Database, online_retail_ii: Path) -> None:
+    real = settings.model_copy(update={"source": FileSource(online_retail_ii)})
+    as_of = date(2011, 12, 10)
+    expected = run(real.model_copy(update={"engine": Engine.POSTGRES}), as_of)
+    assert expected.success
+    tables = dict(_tables(database))
+    result = run(real, as_of)
+    assert result.success
+    _assert_equal(database, tables, result, expected)
+
+
+def _assert_equal(
+    database: Database,
+    tables: dict[str, pd.DataFrame],
+    result: ExecuteInProcessResult,
+    expected: ExecuteInProcessResult,
+) -> None:
+    """Compare a run with Spark with one on PostgreSQL, which left the tables."""
     found = dict(_tables(database))
     assert found.keys() == tables.keys()
     for name, table in tables.items():
         pd.testing.assert_frame_equal(found[name], table, rtol=1e-9, atol=1e-9, obj=name)
+    penny = (found["clv.totals"]["predicted_value"] - tables["clv.totals"]["predicted_value"]).abs()
+    assert penny.max() < 0.005
     assert _checks(result) == _checks(expected)
     assert _metadata(result) == _metadata(expected)
-    indexes = "select tablename, indexdef from pg_indexes where schemaname = 'warehouse'"
-    assert len(database.query(indexes)) >= len(lake.marts())
 
 
 def _tables(database: Database, *schemas: str) -> Iterator[tuple[str, pd.DataFrame]]:

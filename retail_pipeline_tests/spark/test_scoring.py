@@ -139,4 +139,4 @@ def test_a_lost_driver_changes_nothing_and_a_lost_executor_costs_no_customer(
 
 def _is_writing(folder: Path) -> Callable[[], bool]:
     """Return a function that returns whether workers write results under a folder."""
-    return lambda: any(folder.glob("*/predictions/_temporary"))
+    return lambda: any(folder.glob("*/first/_temporary"))

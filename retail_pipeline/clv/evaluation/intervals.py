@@ -18,7 +18,7 @@ import numpy as np
 import pandas as pd
 from scipy.special import gammainc, gammaincinv
 
-from retail_pipeline.clv.evaluation.metrics import groups_by_rank
+from retail_pipeline.clv.evaluation.metrics import group_ends, group_of, groups_by_rank
 from retail_pipeline.clv.models.base import Array
 
 LOW: Final = 0.10
@@ -51,15 +51,24 @@ class Calibration:
     factors: Array
     levels: Array
 
-    def apply(self, predicted: pd.DataFrame) -> tuple[Array, Array]:
-        """Return the lower and upper ends for a population.
+    def ends_of_groups(self, expected_orders: Array) -> Array:
+        """Return the `group_ends` of a population's expected orders."""
+        return group_ends(expected_orders, len(self.levels))
+
+    def apply(
+        self, predicted: pd.DataFrame, ends_of_groups: Array | None = None
+    ) -> tuple[Array, Array]:
+        """Return the lower and upper ends for customers.
 
         Args:
             predicted: `COLUMNS`, one row per customer.
+            ends_of_groups: Those of the population; by default the customers are all of it.
         """
         orders = predicted["expected_orders"].to_numpy(float)
         active = predicted["probability_active"].to_numpy(float)
-        group = groups_by_rank(orders, len(self.levels)) - 1
+        if ends_of_groups is None:
+            ends_of_groups = self.ends_of_groups(orders)
+        group = group_of(orders, ends_of_groups) - 1
         ends = []
         for level in (LOW, HIGH):
             share = (level - (1 - active)) / np.maximum(active, 1e-12)

@@ -169,8 +169,28 @@ def groups_by_rank(values: Array, groups: int = 10) -> NDArray[np.int64]:
 
     Equal values are in one group, so ties can leave groups empty.
     """
-    share = rankdata(values) / max(len(values), 1)
-    return np.ceil(share * groups - 1e-9).astype(np.int64)
+    return group_of(values, group_ends(values, groups))
+
+
+def group_ends(values: Array, groups: int = 10) -> Array:
+    """Return the largest value of each group of `groups_by_rank`, without the last group.
+
+    The values of a large population can be in parts: its ends assign each value's group. An empty
+    group has the end of the one below, -inf if there is none.
+    """
+    if not len(values):
+        return np.full(groups - 1, -np.inf)
+    ordered = np.sort(values)
+    highest = (np.arange(1, groups) + 1e-9) * len(ordered) / groups  # rank within the group
+    value = ordered[np.minimum(highest.astype(int), len(ordered) - 1)]
+    first, last = np.searchsorted(ordered, value), np.searchsorted(ordered, value, "right")
+    below = np.where(first > 0, ordered[first - 1], -np.inf)
+    return np.where((first + 1 + last) / 2 <= highest, value, below)
+
+
+def group_of(values: Array, ends: Array) -> NDArray[np.int64]:
+    """Return the group of each value, from 1, given the `group_ends` of its population."""
+    return 1 + np.searchsorted(ends, values)
 
 
 def _gini(score: Array, actual: Array) -> float:

@@ -11,68 +11,85 @@ each other compared with the products of one customer.
 `tables.costed_sales` reads the sales with their costs.
 """
 
+from math import fsum
+from typing import NamedTuple
+
 import pandas as pd
 
 
-def with_margins(predictions: pd.DataFrame, sales: pd.DataFrame) -> pd.DataFrame:
+class Portfolio(NamedTuple):
+    """What the sales of all customers say about the share of one.
+
+    Attributes:
+        overall: The margin over the net amount of all sales with a known cost.
+        within: The variance of products' shares within customers, weighted by net amount.
+        between: The variance of customers' shares; 0 if they do not differ more than their products
+            explain, or no customer has bought two.
+    """
+
+    overall: float
+    within: float
+    between: float
+
+
+def with_margins(
+    predictions: pd.DataFrame, sales: pd.DataFrame, portfolio: Portfolio | None
+) -> pd.DataFrame:
     """Return the predictions with `predicted_margin` and `discounted_margin`.
 
     Args:
         predictions: `customer_id, predicted_value, discounted_value`.
-        sales: Result of `tables.costed_sales`.
+        sales: Result of `tables.costed_sales` for these customers, and others.
+        portfolio: The portfolio of all customers.
 
     Returns:
         The predictions without the two columns if no product that was sold has a known cost.
     """
-    if sales.empty:
+    if portfolio is None:
         return predictions
-    share = margin_shares(sales).reindex(predictions["customer_id"])
-    kept = share.fillna(overall_share(sales)).to_numpy(float)
+    share = margin_shares(sales, portfolio).reindex(predictions["customer_id"])
+    kept = share.fillna(portfolio.overall).to_numpy(float)
     return predictions.assign(
         predicted_margin=predictions["predicted_value"].to_numpy(float) * kept,
         discounted_margin=predictions["discounted_value"].to_numpy(float) * kept,
     )
 
 
-def overall_share(sales: pd.DataFrame) -> float:
-    """Return the margin over the net amount of all sales with a known cost."""
-    return float(1 - sales["cost_of_goods"].sum() / sales["net_amount"].sum())
-
-
-def margin_shares(sales: pd.DataFrame) -> pd.Series:
+def margin_shares(sales: pd.DataFrame, portfolio: Portfolio) -> pd.Series:
     """Return each customer's margin over net amount, shrunk toward that of all customers.
 
-    Args:
-        sales: Result of `tables.costed_sales`, at least one row.
-
     Returns:
-        `overall + credibility * (own - overall)` by customer; negative for sales below cost.
+        `overall + credibility * (own - overall)` by customer; negative for sales below cost. The
+        credibility of the own share is net / (net + within / between), from 0 to 1.
     """
-    overall, credibility = overall_share(sales), _credibility(sales)
-    own = 1 - sales["cost_of_goods"] / sales["net_amount"]
+    overall, within, between = portfolio
+    own, weight = 1 - sales["cost_of_goods"] / sales["net_amount"], sales["net_amount"] * between
+    credibility = weight / (weight + within) if between else 0.0
     shares = overall + credibility * (own - overall)
     return shares.set_axis(sales["customer_id"]).rename("margin_share")
 
 
-def _credibility(sales: pd.DataFrame) -> pd.Series:
-    """Return the credibility of each customer's own share, from 0 to 1 (Bühlmann, Straub).
+def portfolio_of(sales: pd.DataFrame) -> Portfolio | None:
+    """Return the portfolio of all customers' sales (Bühlmann, Straub); None without any.
 
-    It is net / (net + within / between): `within` is the variance of products' shares within
-    customers, `between` that of customers' shares, both weighted by net amount. It is 0 if
-    customers do not differ more than their products explain, or no customer has bought two.
+    Sums are rounded once, so the order of the rows does not matter.
+
+    Args:
+        sales: Result of `tables.costed_sales`; the ids are not needed.
     """
+    if sales.empty:
+        return None
     net, margin = sales["net_amount"], sales["net_amount"] - sales["cost_of_goods"]
-    repeats = float((sales["products"] - 1).sum())
-    effective = float(net.sum() - (net**2).sum() / net.sum())
+    total = fsum(net)
+    overall = 1 - fsum(sales["cost_of_goods"]) / total
+    repeats, effective = fsum(sales["products"] - 1), total - fsum(net**2) / total
     if repeats == 0 or effective <= 0:
-        return net * 0.0
+        return Portfolio(overall, 0.0, 0.0)
     inside = (sales["squared_margin_over_net"] - margin**2 / net).clip(lower=0.0)
-    within = float(inside.sum()) / repeats
-    apart = float((net * (margin / net - overall_share(sales)) ** 2).sum())
+    within = fsum(inside) / repeats
+    apart = fsum(net * (margin / net - overall) ** 2)
     between = max(apart - (len(sales) - 1) * within, 0.0) / effective
-    if between < _LEAST_VARIANCE:
-        return net * 0.0
-    return net * between / (net * between + within)
+    return Portfolio(overall, within, between if between >= _LEAST_VARIANCE else 0.0)
 
 
 _LEAST_VARIANCE = 1e-12

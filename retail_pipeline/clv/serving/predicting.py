@@ -4,7 +4,7 @@ Scoring is the part that grows with the customers: it runs on this machine's cor
 (`score.score_tables`) or on Spark (`spark.scoring`). The rest is the same for both.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, date
 from typing import Any, Self
@@ -17,8 +17,8 @@ from retail_pipeline.clv.models.base import ValueModel
 from retail_pipeline.clv.serving.score import score_tables
 from retail_pipeline.postgres import Database
 
-Scorer = Callable[[Database, ValueModel, date, float], pd.DataFrame]
-"""A function with the arguments and the result of `score.score_tables`."""
+Scorer = Callable[[Database, ValueModel, date, float], Iterable[pd.DataFrame]]
+"""A function with the arguments and the results of `score.score_tables`."""
 
 
 @dataclass(frozen=True)
@@ -64,17 +64,23 @@ def predict(
     as_of, horizon_days = wanted.as_of, wanted.horizon_days
     serving = promotion.load_serving(database, as_of, horizon_days)
     cutoffs = dataset.training_cutoffs(tables.as_of_dates(database), as_of, horizon_days)
-    frame = score(database, serving.model, as_of, wanted.discount_rate).assign(
-        is_extrapolated=not cutoffs,
-        model_version=serving.model_version,
-        predicted_at=pd.Timestamp.now(UTC),
-    )
-    totals = {name: float(frame[name].sum()) for name in tables.MONEY if name in frame}
+    shared: dict[str, Any] = {
+        "is_extrapolated": not cutoffs,
+        "model_version": serving.model_version,
+        "predicted_at": pd.Timestamp.now(UTC),
+    }
+
+    def parts() -> Iterator[pd.DataFrame]:
+        for part in score(database, serving.model, as_of, wanted.discount_rate):
+            money = [name for name in tables.MONEY if name in part]
+            yield tables.exact(part.assign(**shared), "lower_80", "upper_80", *money)
+
+    own = f"as_of_date = '{as_of}' and horizon_days = {horizon_days}"
     rows = database.publish(
         "clv.predictions",
-        tables.exact(frame, "lower_80", "upper_80", *totals),
+        parts(),
         ["customer_id", "as_of_date", "horizon_days"],
-        replace_where=f"as_of_date = '{as_of}' and horizon_days = {horizon_days}",
+        replace_where=own,
     )
     database.execute(
         "insert into clv.default_horizon (horizon_days) values (%s) "
@@ -84,8 +90,15 @@ def predict(
     return rows, {
         "champion": serving.model.name,
         "model_version": serving.model_version,
-        "predicted_total": totals.pop("predicted_value"),
         "discount_rate": wanted.discount_rate,
         "is_extrapolated": not cutoffs,
-        **totals,
+        **_sums(database, own),
     }
+
+
+def _sums(database: Database, own: str) -> dict[str, float]:
+    """Return the totals of the predictions; sums of decimals are exact in any order."""
+    sums = ", ".join(f"sum({name})::float8 as {name}" for name in tables.MONEY)
+    (found,) = database.query(f"select {sums} from clv.predictions where {own}").to_dict("records")
+    known = {str(name): float(total) for name, total in found.items() if pd.notna(total)}
+    return {"predicted_total": known.pop("predicted_value"), **known}

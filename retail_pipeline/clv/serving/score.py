@@ -1,12 +1,12 @@
 """Served predictions: a model's values with intervals, deciles and segments for all customers.
 
 Customers are scored in parts on all cores. A worker reads its own part and returns a few numbers
-per customer, so memory holds at most one part per core. Ranks (groups of intervals, deciles,
-segments) are taken over all customers afterwards. On Spark, `scored_part` runs on the cluster and
-`served` on its driver.
+per customer, so memory holds at most one part per core. What depends on all customers (intervals,
+deciles, segments, margins) follows in a second pass from the numbers of `population_of`. On Spark,
+both passes run on the cluster.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator
 from datetime import date
 from typing import Any, Final, NamedTuple
 
@@ -16,7 +16,8 @@ import pandas as pd
 from retail_pipeline import cores
 from retail_pipeline.clv.data import dataset, sampling, tables
 from retail_pipeline.clv.evaluation import backtest, intervals
-from retail_pipeline.clv.models.base import PREDICTED, ValueModel
+from retail_pipeline.clv.evaluation.metrics import group_ends
+from retail_pipeline.clv.models.base import PREDICTED, Array, ValueModel
 from retail_pipeline.clv.serving import discounting, margin, segments
 from retail_pipeline.postgres import Database
 
@@ -41,6 +42,12 @@ PAST_COLUMNS: Final = [
 """Columns of the backtest's predictions that the calibration of intervals reads."""
 
 
+POPULATION_COLUMNS: Final = ["expected_orders", "predicted_value"]
+SALES_COLUMNS: Final = ["products", "net_amount", "cost_of_goods", "squared_margin_over_net"]
+
+NO_SALES: Final = pd.DataFrame(columns=["customer_id", *SALES_COLUMNS])
+
+
 class Scored(NamedTuple):
     """The scored customers of a part.
 
@@ -52,6 +59,22 @@ class Scored(NamedTuple):
 
     predictions: pd.DataFrame
     sales: pd.DataFrame
+
+
+class Population(NamedTuple):
+    """The numbers over all customers that the second pass needs.
+
+    Attributes:
+        calibration: The correction of intervals.
+        ends_of_orders: The `group_ends` of expected orders, for the calibration.
+        ends_of_values: The `group_ends` of predicted values, for the deciles.
+        portfolio: The portfolio of margins; None if no cost is known.
+    """
+
+    calibration: intervals.Calibration
+    ends_of_orders: Array
+    ends_of_values: Array
+    portfolio: margin.Portfolio | None
 
 
 def score(
@@ -68,13 +91,15 @@ def score(
     """
     calibration = calibration_for(model, backtest_predictions, as_of)
     parts = [_predicted(model, part) for part in sampling.parts(today)]
-    return _ranked(model, parts, calibration, as_of)[PREDICTION_COLUMNS]
+    predicted = pd.concat(parts, ignore_index=True).sort_values("customer_id", ignore_index=True)
+    population = population_of(calibration, predicted, NO_SALES)
+    return _ranked(model, predicted, population, as_of)[PREDICTION_COLUMNS]
 
 
 def score_tables(
     database: Database, model: ValueModel, as_of: date, discount_rate: float
-) -> pd.DataFrame:
-    """Return the predictions for all customers in the tables, with their present value.
+) -> Iterator[pd.DataFrame]:
+    """Yield the predictions for all customers in the tables, in parts in the order of ids.
 
     Args:
         database: The database, with the scientist's role.
@@ -82,47 +107,51 @@ def score_tables(
         as_of: The as-of date.
         discount_rate: Share per year, from 0 to below 1.
 
-    Returns:
-        `PREDICTION_COLUMNS`, `value_shape`, `probability_alive`, `next_order_median_date`,
-        `days_overdue`, `discount_rate`, `discounted_value`; if costs are known also
-        `predicted_margin`, `discounted_margin`.
+    Yields:
+        The columns of `served_part`.
 
     Raises:
         PipelineError: No customer has a purchase before `as_of`.
     """
     parts = scored_parts(database, model, as_of, discount_rate)
-    predictions = pd.concat([part.predictions for part in parts], ignore_index=True)
-    sales = pd.concat([part.sales for part in parts], ignore_index=True)
-    return served(database, model, as_of, predictions, sales)
+    predicted = pd.concat([part.predictions[POPULATION_COLUMNS] for part in parts])
+    sales = pd.concat([part.sales for part in parts])
+    population = population_of(calibration_in(database, model, as_of), predicted, sales)
+    for part in parts:
+        yield served_part(model, part, population, as_of)
 
 
-def served(
-    database: Database,
-    model: ValueModel,
-    as_of: date,
-    predictions: pd.DataFrame,
-    sales: pd.DataFrame,
-) -> pd.DataFrame:
-    """Return the predictions of all parts with what follows from all customers together.
+def population_of(
+    calibration: intervals.Calibration, predicted: pd.DataFrame, sales: pd.DataFrame
+) -> Population:
+    """Return the numbers over all customers that the second pass needs.
 
     Args:
-        database: The database, with the scientist's role, which has the backtest's predictions.
-        model: The model.
-        as_of: The as-of date.
-        predictions: The rows of `scored_part` of all customers, in any order.
-        sales: The rows of `tables.costed_sales` of all customers, in the order of ids.
+        calibration: The correction of intervals.
+        predicted: `POPULATION_COLUMNS` of all customers, in any order.
+        sales: The columns `SALES_COLUMNS` of `tables.costed_sales` of all customers, in any order.
+    """
+    return Population(
+        calibration,
+        calibration.ends_of_groups(predicted["expected_orders"].to_numpy(float)),
+        group_ends(predicted["predicted_value"].to_numpy(float)),
+        margin.portfolio_of(sales),
+    )
+
+
+def served_part(
+    model: ValueModel, part: Scored, population: Population, as_of: date
+) -> pd.DataFrame:
+    """Return the served predictions of a part, with what follows from all customers together.
 
     Returns:
-        The columns of `score_tables`.
+        `PREDICTION_COLUMNS`, `value_shape`, `probability_alive`, `next_order_median_date`,
+        `days_overdue`, `discount_rate`, `discounted_value`; if costs are known also
+        `predicted_margin`, `discounted_margin`. The rows are in the order of ids.
     """
-    past = database.read(
-        "clv.backtest_predictions",
-        PAST_COLUMNS,
-        where="horizon_days = %s and model_name = %s",
-        params=[model.horizon_days, model.name],
-    )
-    ranked = _ranked(model, [predictions], calibration_for(model, past, as_of), as_of)
-    return margin.with_margins(ranked, sales)
+    predicted = part.predictions.sort_values("customer_id", ignore_index=True)
+    ranked = _ranked(model, predicted, population, as_of)
+    return margin.with_margins(ranked, part.sales, population.portfolio)
 
 
 def scored_parts(
@@ -185,17 +214,24 @@ def calibration_for(
     return backtest.calibration_of(past, model.name, cutoffs, as_of)
 
 
+def calibration_in(database: Database, model: ValueModel, as_of: date) -> intervals.Calibration:
+    """Return the calibration from the backtest's predictions in the database."""
+    past = database.read(
+        "clv.backtest_predictions",
+        PAST_COLUMNS,
+        where="horizon_days = %s and model_name = %s",
+        params=[model.horizon_days, model.name],
+    )
+    return calibration_for(model, past, as_of)
+
+
 def _ranked(
-    model: ValueModel,
-    parts: Sequence[pd.DataFrame],
-    calibration: intervals.Calibration,
-    as_of: date,
+    model: ValueModel, predicted: pd.DataFrame, population: Population, as_of: date
 ) -> pd.DataFrame:
-    """Return the parts as one population, with intervals, deciles and segments."""
-    predicted = pd.concat(parts, ignore_index=True).sort_values("customer_id", ignore_index=True)
-    lower, upper = calibration.apply(predicted)
+    """Return predictions with intervals, deciles and segments."""
+    lower, upper = population.calibration.apply(predicted, population.ends_of_orders)
     predicted = predicted.assign(lower_80=lower, upper_80=upper)
-    return segments.assign(predicted, model.horizon_days).assign(
+    return segments.assign(predicted, model.horizon_days, population.ends_of_values).assign(
         as_of_date=pd.Timestamp(as_of),
         horizon_days=model.horizon_days,
         model_name=model.name,

@@ -10,7 +10,7 @@ from typing import Final
 import numpy as np
 import pandas as pd
 
-from retail_pipeline.clv.evaluation.metrics import groups_by_rank
+from retail_pipeline.clv.evaluation.metrics import group_ends, group_of
 from retail_pipeline.clv.models.base import Array
 
 ACTIVITY_DAYS: Final = 180
@@ -44,18 +44,25 @@ ACTIONS: Final[Mapping[str, str]] = {
 """A suggestion for each segment."""
 
 
-def assign(predictions: pd.DataFrame, horizon_days: int) -> pd.DataFrame:
+def assign(
+    predictions: pd.DataFrame, horizon_days: int, ends_of_deciles: Array | None = None
+) -> pd.DataFrame:
     """Return the predictions with `clv_decile` and `segment`.
 
     Args:
-        predictions: `predicted_value` and `probability_active` of the whole population.
+        predictions: `predicted_value` and `probability_active` of customers.
         horizon_days: The horizon that the probability is for.
+        ends_of_deciles: The `group_ends` of the population's predicted values; by default the
+            customers are the whole population.
 
     Returns:
         A copy; `clv_decile` is 10 for the highest tenth and 1 for the lowest. Equal values share a
         decile.
     """
-    deciles = groups_by_rank(predictions["predicted_value"].to_numpy(float))
+    values = predictions["predicted_value"].to_numpy(float)
+    if ends_of_deciles is None:
+        ends_of_deciles = group_ends(values)
+    deciles = group_of(values, ends_of_deciles)
     active = _half_year(predictions["probability_active"].to_numpy(float), horizon_days)
     value = np.select([deciles >= HIGH_FROM_DECILE, deciles >= MEDIUM_FROM_DECILE], [0, 1], 2)
     activity = np.select([active >= ACTIVE_FROM, active >= FADING_FROM], [0, 1], 2)

@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.stats import rankdata
 
 from retail_pipeline.clv.evaluation import metrics
 
@@ -85,6 +86,14 @@ def test_extreme_amounts_neither_overflow_nor_vanish() -> None:
             np.sqrt(600 / 4) * scale
         )
         assert np.isfinite(metrics.tweedie_deviance(PREDICTED * scale, ACTUAL * scale))
+
+
+@given(st.lists(st.integers(0, 30), min_size=1, max_size=60), st.integers(1, 12))
+def test_groups_are_tenths_of_the_mean_rank(values: list[int], groups: int) -> None:
+    given_values = np.array(values, float)
+    share = rankdata(given_values) / len(values)
+    expected = np.ceil(share * groups - 1e-9)
+    assert metrics.groups_by_rank(given_values, groups).tolist() == expected.tolist()
 
 
 def test_groups_keep_ties_together() -> None:

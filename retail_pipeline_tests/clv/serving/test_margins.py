@@ -133,14 +133,24 @@ def sales(drawn: list[list[tuple[float, float]]]) -> pd.DataFrame:
     return pd.DataFrame(found, columns=columns)
 
 
+def portfolio(table: pd.DataFrame) -> margin.Portfolio:
+    found = margin.portfolio_of(table)
+    assert found
+    return found
+
+
+def shares_of(table: pd.DataFrame) -> pd.Series:
+    return margin.margin_shares(table, portfolio(table))
+
+
 @given(sales_of)
 def test_a_share_lies_between_the_customers_own_and_that_of_all(
     drawn: list[list[tuple[float, float]]],
 ) -> None:
     table = sales(drawn)
-    shares = margin.margin_shares(table).to_numpy()
+    shares = shares_of(table).to_numpy()
     own = (1 - table["cost_of_goods"] / table["net_amount"]).to_numpy()
-    overall = np.full(len(own), margin.overall_share(table))
+    overall = np.full(len(own), portfolio(table).overall)
     assert np.isfinite(shares).all()
     assert (shares >= np.minimum(own, overall) - 1e-9).all()
     assert (shares <= np.maximum(own, overall) + 1e-9).all()
@@ -152,8 +162,8 @@ def test_the_currency_is_of_no_concern(
 ) -> None:
     table = sales(drawn)
     money = ["net_amount", "cost_of_goods", "squared_margin_over_net"]
-    again = margin.margin_shares(table.assign(**{name: table[name] * factor for name in money}))
-    assert again.to_numpy() == pytest.approx(margin.margin_shares(table).to_numpy(), abs=1e-6)
+    again = shares_of(table.assign(**{name: table[name] * factor for name in money}))
+    assert again.to_numpy() == pytest.approx(shares_of(table).to_numpy(), abs=1e-6)
 
 
 def test_what_customers_keep_is_found_where_they_differ_and_not_where_only_products_do() -> None:
@@ -168,14 +178,14 @@ def test_what_customers_keep_is_found_where_they_differ_and_not_where_only_produ
         )
 
     table = shop(spread)
-    found = margin.margin_shares(table).to_numpy()
+    found = shares_of(table).to_numpy()
     own = (1 - table["cost_of_goods"] / table["net_amount"]).to_numpy()
     # Equal variances: one's own share counts n / (n + 1).
-    weight = (found - margin.overall_share(table)) / (own - margin.overall_share(table))
+    weight = (found - portfolio(table).overall) / (own - portfolio(table).overall)
     assert weight == pytest.approx(products / (products + 1), abs=0.06)
     assert np.mean((found - spread) ** 2) < np.mean((own - spread) ** 2)
 
-    alike = margin.margin_shares(shop(np.full(len(products), 0.5)))
+    alike = shares_of(shop(np.full(len(products), 0.5)))
     assert alike.std() < 0.01
 
 
@@ -185,8 +195,9 @@ def test_no_known_cost_is_no_margin_and_who_has_bought_nothing_known_keeps_the_o
     predictions = pd.DataFrame(
         {"customer_id": ["c0", "new"], "predicted_value": [10.0, 20.0], "discounted_value": 5.0}
     )
-    assert margin.with_margins(predictions, sales([])).equals(predictions)
-    found = margin.with_margins(predictions, sales([[(100, 0.4)]]))
+    assert margin.with_margins(predictions, sales([]), None).equals(predictions)
+    known = sales([[(100, 0.4)]])
+    found = margin.with_margins(predictions, known, portfolio(known))
     assert found["predicted_margin"].tolist() == pytest.approx([6, 12])
     assert found["discounted_margin"].tolist() == pytest.approx([3, 3])
 
