@@ -12,5 +12,6 @@ BENCHMARKS: Mapping[str, str] = {
     "warehouse": "benchmarks.warehouse",
     "clv": "benchmarks.clv",
     "pipeline": "benchmarks.pipeline",
+    "spark": "benchmarks.spark",
 }
 """Modules by their name on the command line."""

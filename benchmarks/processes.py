@@ -8,7 +8,7 @@ import os
 import subprocess
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -61,9 +61,14 @@ def measured(command: Sequence[str], environment: Mapping[str, str] | None = Non
 
 def tree_mib(pid: int) -> float | None:
     """Return the current memory of a process tree in MiB; shared pages count once."""
-    kib = [_proportional_kib(each) for each in (pid, *_below(pid))]
+    kib = [_proportional_kib(each) for each in (pid, *below(pid))]
     known = [each for each in kib if each is not None]
     return sum(known) / 1024 if known else None
+
+
+def proportional_mib(pids: Iterable[int]) -> float:
+    """Return the current memory of processes in MiB; shared pages count in parts."""
+    return sum(_proportional_kib(pid) or 0 for pid in pids) / 1024
 
 
 def processor_seconds(pid: int) -> float:
@@ -91,7 +96,8 @@ class _Memory(threading.Thread):
                 self.peak_mib = round(max(now, self.peak_mib or 0.0), 1)
 
 
-def _below(pid: int) -> Iterator[int]:
+def below(pid: int) -> Iterator[int]:
+    """Yield the processes below a process."""
     for tasks in Path(f"/proc/{pid}/task").glob("*/children"):
         try:
             children = [int(word) for word in tasks.read_text().split()]
@@ -99,7 +105,7 @@ def _below(pid: int) -> Iterator[int]:
             continue  # it has ended
         for child in children:
             yield child
-            yield from _below(child)
+            yield from below(child)
 
 
 def _proportional_kib(pid: int) -> int | None:

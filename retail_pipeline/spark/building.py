@@ -43,6 +43,7 @@ def build_on_spark(
     as_of: date | None = None,
     time_zone: str = "UTC",
     code_list: str = NO_CODES,
+    select: Sequence[str] = (),
     artifacts: Path | None = None,
 ) -> Mapping[str, float]:
     """Build `LAKE/warehouse/<table>` as Parquet; return the seconds of each model and test.
@@ -56,6 +57,7 @@ def build_on_spark(
         as_of: The as-of date: only data before 00:00 of this day count; with None, all data.
         time_zone: The zone of the shop's days.
         code_list: The list of codes that are not products.
+        select: Nodes to build in dbt's selection syntax; all by default.
         artifacts: A folder for dbt's artifacts, with dbt's log on the output; by default neither.
 
     Raises:
@@ -67,7 +69,7 @@ def build_on_spark(
             spark.sql(f"create database {schema} location '{folder / schema}'")
         for table, path in _landed(lake):
             spark.sql(f"create view {table} as select * from parquet.`{path}`")
-        return _build("spark", variables, artifacts)
+        return _build("spark", variables, select, artifacts)
 
 
 def build_on_duckdb(
@@ -115,7 +117,10 @@ def _landed(lake: Lake) -> Iterator[tuple[str, Path]]:
 
 
 def _build(
-    engine: str, variables: Mapping[str, Any], artifacts: Path | None = None
+    engine: str,
+    variables: Mapping[str, Any],
+    select: Sequence[str] = (),
+    artifacts: Path | None = None,
 ) -> dict[str, float]:
     """Run dbt in this process; return the seconds of each node by its id."""
     from dbt.cli.main import dbtRunner
@@ -129,6 +134,7 @@ def _build(
                 *("--project-dir", project, "--profiles-dir", project),
                 *("--target-path", str(folder), "--log-path", str(folder)),
                 *("--exclude-resource-type", "unit_test", "snapshot"),
+                *(("--select", *select) if select else ()),
                 *("--indirect-selection", "buildable"),
                 *(() if artifacts else ("--quiet",)),
             ]
