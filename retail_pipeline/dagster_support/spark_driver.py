@@ -18,6 +18,8 @@ from retail_pipeline.postgres import Database
 from retail_pipeline.settings import PROJECT_ROOT, Settings
 
 _CONFIGURATION: Final = PROJECT_ROOT / "deploy" / "spark" / "conf"
+_OF_IMAGE: Final = Path("/opt/spark/venv")
+"""Spark's environment on machines of a cluster, at one path on all of them."""
 
 
 def run_driver(settings: Settings, database: Database, **extras: Any) -> dict[str, Any]:
@@ -56,12 +58,13 @@ def spark_program(settings: Settings, name: str) -> Path:
     Raises:
         PipelineError: The environment is missing.
     """
-    path = settings.home / "spark" / "venv" / "bin" / name
-    if not path.exists():
-        raise PipelineError(
-            f"RETAIL_ENGINE=spark needs Spark, and {path} is missing: run `make spark`"
-        )
-    return path
+    own = settings.home / "spark" / "venv"
+    for environment in (_OF_IMAGE, own):
+        if (path := environment / "bin" / name).exists():
+            return path
+    raise PipelineError(
+        f"RETAIL_ENGINE=spark needs Spark, and {own / 'bin' / name} is missing: run `make spark`"
+    )
 
 
 def spark_environment(settings: Settings, database: Database) -> Mapping[str, str]:
