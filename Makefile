@@ -82,10 +82,16 @@ audit: .venv-audit/.installed
 	@.venv-audit/bin/python -m pip $(BY_HASH) -r .ci/audit.txt
 	@touch $@
 
+# An object store for the tests of the lake: RETAIL_TEST_S3=.venv-store/bin/moto_server.
+.venv-store/.installed: .ci/store.txt
+	@"$(PYTHON)" -m venv .venv-store
+	@.venv-store/bin/python -m pip $(BY_HASH) -r .ci/store.txt
+	@touch $@
+
 # Stops the checkout's PostgreSQL and removes all state, then the environment and caches.
 clean:
 	@if [ -x .venv/bin/retail-pipeline ]; then .venv/bin/retail-pipeline reset --yes; fi
-	rm -rf .venv .venv-docs .venv-audit sbom.cdx.json site .coverage coverage.xml .pytest_cache .hypothesis .mypy_cache .ruff_cache dbt_project/target dbt_project/.prepared dbt_project/logs
+	rm -rf .venv .venv-docs .venv-audit .venv-store sbom.cdx.json site .coverage coverage.xml .pytest_cache .hypothesis .mypy_cache .ruff_cache dbt_project/target dbt_project/.prepared dbt_project/logs
 
 .venv: .venv/.installed
 

@@ -10,7 +10,6 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import date
-from pathlib import Path
 
 from retail_pipeline.clv.serving.predicting import Prediction, predict
 from retail_pipeline.lake import Lake
@@ -26,14 +25,14 @@ HORIZON_DAYS = 180
 
 def main(folder: str, day: str) -> None:
     """Land, build and predict, as the steps of a run do."""
-    lake, as_of = Lake(Path(folder)), date.fromisoformat(day)
+    lake, as_of = Lake(folder), date.fromisoformat(day)
     with _timed("landing"), session("landing") as spark:
         landing.land(spark, Database(os.environ["TRANSFORMER_URL"]), lake, building.LANDED)
     with _timed("features"), session("features") as spark:
         building.build_on_spark(spark, lake, as_of=as_of, select=SELECTED)
     with _timed("scoring"), session("scoring") as spark:
         wanted = Prediction(as_of, HORIZON_DAYS, HORIZON_DAYS, 0.1)
-        scorer = scoring.scorer(spark, lake, {})
+        scorer = scoring.scorer(spark, lake.build, {})
         predict(Database(os.environ["SCIENTIST_URL"]), wanted, scorer)
 
 

@@ -1,146 +1,268 @@
-"""The lake: the folder of Parquet files that Spark reads and writes (RETAIL_LAKE).
+"""The lake: Spark's Parquet files, in a folder or an object store (RETAIL_LAKE).
 
-`landing/<schema>/<table>` are tables landed from PostgreSQL. `warehouse/<table>` are the marts, a
-link to the last build in `builds`. `scored` holds results of workers until the driver reads them.
+`landing/<id>/<schema>/<table>` are tables landed from PostgreSQL, `builds/<id>/<schema>/<table>`
+those of a build. `landing.json` and `builds.json` name the current ids: one small object is
+replaced whole, on a store, too. `scored` holds results of workers until the driver reads them.
 Everything is made again by the next run, so all of it can be removed when no run is at work.
 """
 
+import json
 import secrets
-import shutil
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
-from retail_pipeline.files import locked
+from retail_pipeline.errors import PipelineError
+from retail_pipeline.files import replaced_whole
 
 if TYPE_CHECKING:
     import pandas as pd
+    from pyarrow import fs
+
+_OURS: Final = (
+    *("landing.json", "builds.json", "published.json", "retail.duckdb"),
+    *("landing", "builds", "scored", "scratch", "duckdb"),
+)
+"""All that can be in a lake; `scratch` is what a killed Spark leaves."""
+
+_MARK: Final = "started"
+"""An object in each new folder, which is missing at its end if another build has removed it."""
 
 
 class Lake:
-    """The lake in a folder, which the driver and all workers have at the same path.
+    """The lake at an address; paths in it are relative.
 
     Args:
-        folder: The folder; it need not exist.
+        address: A folder, which need not exist, or the address of an object store, as `s3://…`.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, address: str | Path) -> None:
+        self.address = str(address)
+        self._is_store = "://" in self.address
 
-    def mart(self, name: str) -> Path:
-        """Return the folder of a mart."""
-        return self.folder / "warehouse" / name
+    @property
+    def folder(self) -> Path:
+        """The lake's folder.
 
-    def marts(self) -> list[str]:
-        """Return the names of the marts of the last build."""
-        return sorted(path.name for path in (self.folder / "warehouse").iterdir() if path.is_dir())
+        Raises:
+            PipelineError: The lake is in an object store.
+        """
+        if self._is_store:
+            raise PipelineError(f"the lake {self.address} is no folder: DuckDB needs one")
+        return Path(self.address).absolute()
 
-    def has(self, table: str) -> bool:
-        """Return whether the last build has a table, given as `schema.name`."""
-        return self._path(table).is_dir()
+    @cached_property
+    def files(self) -> "fs.FileSystem":
+        """The lake's files; a store's login is what the store's own configuration says.
 
-    def built(self, table: str) -> Any:
-        """Return a table of the last build, given as `schema.name`, as a dataset of Arrow."""
+        Raises:
+            PipelineError: The store cannot be used.
+        """
+        from pyarrow import fs
+
+        if not self._is_store:
+            return fs.SubTreeFileSystem(str(self.folder), fs.LocalFileSystem())
+        with self._reached():
+            store, path = fs.FileSystem.from_uri(self.address)
+        return fs.SubTreeFileSystem(path, store)
+
+    def uri(self, path: str) -> str:
+        """Return the address of a path, as all machines of a cluster understand it."""
+        return f"{self.address}/{path}" if self._is_store else f"file://{self.folder / path}"
+
+    def read(self, path: str) -> Any:
+        """Return the Parquet files of a path as a dataset of Arrow."""
         import pyarrow.dataset as ds
 
-        return ds.dataset(self._path(table), format="parquet")
+        return ds.dataset(path, filesystem=self.files, format="parquet")
 
-    def _path(self, table: str) -> Path:
-        # A build has a folder of each schema; `warehouse` is a link to the last build's.
-        return (self.folder / "warehouse").resolve().parent.joinpath(*table.split("."))
+    def frame(self, path: str, columns: Sequence[str] | None = None) -> "pd.DataFrame":
+        """Return the Parquet files of a path, or some columns of them, as a frame."""
+        found = self.read(path).to_table(columns=columns)
+        return found.to_pandas(date_as_object=False, self_destruct=True)
 
-    def note_published(self, table_id: int) -> None:
-        """Note that PostgreSQL has the marts of the last build, its features as this table."""
-        build = (self.folder / "warehouse").resolve().parent.name
-        (self.folder / "published").write_text(f"{build} {table_id}")
+    def parts(self, path: str, rows: int) -> Iterator["pd.DataFrame"]:
+        """Yield the rows of the Parquet files of a path, at most so many at once."""
+        for batch in self.read(path).to_batches(batch_size=rows):
+            if batch.num_rows:
+                yield batch.to_pandas(date_as_object=False)
 
-    def is_published(self, table_id: int) -> bool:
-        """Return whether the last build was published, and its features are still this table."""
-        note = self.folder / "published"
-        build = (self.folder / "warehouse").resolve().parent.name
-        return note.is_file() and note.read_text() == f"{build} {table_id}"
+    def folders(self, path: str) -> list[str]:
+        """Return the names of the folders in a path."""
+        return sorted(each.base_name for each in self._list(path) if not each.is_file)
 
-    def landed(self, table: str) -> Path:
-        """Return the folder of a landed table, given as `schema.name`."""
-        return self.folder.joinpath("landing", *table.split("."))
+    def landed(self, table: str) -> str:
+        """Return the path of a landed table, given as `schema.name`.
 
-    @contextmanager
-    def landing(self) -> Iterator[Path]:
-        """Yield an empty folder, which replaces the landed tables at the end of the block.
-
-        If the block fails, the landed tables stay as they were.
+        Raises:
+            PipelineError: The table was not landed.
         """
-        draft, old = self.folder / "landing.draft", self.folder / "landing.old"
-        _remove(draft, old)
-        draft.mkdir(parents=True)
-        try:
-            yield draft
-            if (self.folder / "landing").exists():
-                (self.folder / "landing").replace(old)
-            draft.replace(self.folder / "landing")
-        finally:
-            _remove(draft, old)
+        schema, name = table.split(".")
+        folder = self._current("landing")
+        if folder is None or name not in self.folders(f"{folder}/{schema}"):
+            raise PipelineError(f"{table} is not in the lake {self.address}: land it first")
+        return f"{folder}/{schema}/{name}"
 
-    @contextmanager
-    def building(self, name: str) -> Iterator[Path]:
-        """Yield an empty folder; at the end of the block, the link `name` leads to `name` in it.
+    @property
+    def build(self) -> "Build":
+        """The last build that succeeded.
 
-        A reader sees one build, whole. If the block fails or is killed, the link stays as it was.
-        One block runs at a time. The build before stays for its readers until the next one.
+        Raises:
+            PipelineError: There is none.
         """
-        builds = self.folder.absolute() / "builds" / name
-        builds.mkdir(parents=True, exist_ok=True)
-        with locked(builds / "lock"):
-            link = self.folder.absolute() / name
-            _remove(*(each for each in builds.glob("*/") if each != link.resolve().parent))
-            folder = builds / secrets.token_hex(8)
-            folder.mkdir()
-            yield folder
-            draft = folder / "link"
-            draft.symlink_to(Path("builds", name, folder.name, name))
-            draft.replace(link)
+        folder = self._current("builds")
+        if folder is None:
+            raise PipelineError(f"no warehouse was built in the lake {self.address}")
+        return Build(self, folder)
 
     @contextmanager
-    def scored(self, name: str) -> Iterator[Path]:
-        """Yield an empty folder for the results of a step, and remove it at the end."""
-        folder = self.folder / "scored" / name
-        _remove(folder)
+    def landing(self) -> Iterator[str]:
+        """Yield the path of an empty folder, which replaces the landed tables at the end.
+
+        If the block fails or is killed, the landed tables stay as they were.
+        """
+        with self._new("landing") as folder:
+            yield folder
+        self._clean("landing")
+
+    @contextmanager
+    def building(self) -> Iterator[str]:
+        """Yield the path of an empty folder, which is the last build at the end of the block.
+
+        A reader sees one build, whole. If the block fails or is killed, the last build stays. The
+        build before stays for its readers until the next one. One block has to run at a time.
+
+        Raises:
+            PipelineError: Another block has run meanwhile.
+        """
+        with self._new("builds") as folder:
+            yield folder
+
+    @contextmanager
+    def scored(self, name: str) -> Iterator[str]:
+        """Yield the path of a missing folder for the results of a step; remove it at the end."""
+        folder = f"scored/{name}"
+        self._remove(folder)
         try:
             yield folder
         finally:
-            _remove(folder)
+            self._remove(folder)
 
     def remove(self, *, dry_run: bool = False) -> int:
         """Remove everything in the lake, or only count; return the number of files."""
-        folders = [part for part in self.folder.glob("*/") if not part.is_symlink()]
-        links = [part for part in self.folder.glob("*") if part.is_symlink()]
-        files = sum(path.is_file() for folder in folders for path in folder.rglob("*"))
+        with self._reached():
+            return sum(self._remove(name, dry_run=dry_run) for name in _OURS)
+
+    def read_note(self, name: str) -> Mapping[str, Any]:
+        """Return a small JSON object; empty if it is missing."""
+        with (
+            self._reached(),
+            suppress(FileNotFoundError),
+            self.files.open_input_stream(f"{name}.json") as file,
+        ):
+            return dict(json.loads(file.read()))
+        return {}
+
+    def write_note(self, name: str, content: Mapping[str, Any]) -> None:
+        """Write a small JSON object; a reader sees the old one or the new one."""
+        data = json.dumps(content).encode()
+        if self._is_store:
+            with self.files.open_output_stream(f"{name}.json") as file:
+                file.write(data)
+            return
+        with replaced_whole(self.folder / f"{name}.json") as draft:
+            draft.write_bytes(data)
+
+    @contextmanager
+    def _reached(self) -> Iterator[None]:
+        """Say which lake it is if files cannot be read or written."""
+        try:
+            yield
+        except (OSError, ValueError) as error:
+            raise PipelineError(f"the lake {self.address} cannot be used: {error}") from error
+
+    def _current(self, kind: str) -> str | None:
+        name = self.read_note(kind).get("current")
+        return f"{kind}/{name}" if name else None
+
+    @contextmanager
+    def _new(self, kind: str) -> Iterator[str]:
+        name = secrets.token_hex(8)
+        folder = f"{kind}/{name}"
+        with self._reached():
+            self._clean(kind)
+            self.files.create_dir(folder)
+            self.files.open_output_stream(f"{folder}/{_MARK}").close()
+        yield folder
+        if not self.files.get_file_info(f"{folder}/{_MARK}").is_file:
+            raise PipelineError(
+                f"another build in the lake {self.address} has removed this one: let one build run "
+                "at a time"
+            )
+        self.write_note(kind, {"current": name})
+
+    def _clean(self, kind: str) -> None:
+        """Remove the folders of a kind that are not the current one."""
+        current = self._current(kind)
+        for folder in [f"{kind}/{name}" for name in self.folders(kind)]:
+            if folder != current:
+                self._remove(folder)
+
+    def _remove(self, path: str, *, dry_run: bool = False) -> int:
+        """Remove a file, or a folder with all in it; return the number of files."""
+        from pyarrow import fs
+
+        found = self.files.get_file_info(path)
+        if found.type == fs.FileType.NotFound:
+            return 0
+        files = 1 if found.is_file else sum(e.is_file for e in self._list(path, recursive=True))
         if not dry_run:
-            _remove(*links, *folders)
+            (self.files.delete_file if found.is_file else self.files.delete_dir)(path)
         return files
 
+    def _list(self, path: str, *, recursive: bool = False) -> "list[fs.FileInfo]":
+        from pyarrow import fs
 
-def read_parquet(folder: Path, columns: Sequence[str] | None = None) -> "pd.DataFrame":
-    """Return the Parquet files of a folder, or some columns of them, as a frame."""
-    import pyarrow.dataset as ds
-
-    found = ds.dataset(folder, format="parquet").to_table(columns=columns)
-    return found.to_pandas(date_as_object=False, self_destruct=True)
+        where = fs.FileSelector(path, recursive=recursive, allow_not_found=True)
+        return list(self.files.get_file_info(where))
 
 
-def parquet_parts(folder: Path, rows: int) -> Iterator["pd.DataFrame"]:
-    """Yield the rows of the Parquet files of a folder, at most so many at once."""
-    import pyarrow.dataset as ds
+class Build:
+    """A build of the warehouse; its files do not change.
 
-    for batch in ds.dataset(folder, format="parquet").to_batches(batch_size=rows):
-        if batch.num_rows:
-            yield batch.to_pandas(date_as_object=False)
+    Args:
+        lake: The lake.
+        folder: The path of the build's folder in it.
+    """
 
+    def __init__(self, lake: Lake, folder: str) -> None:
+        self.lake = lake
+        self.folder = folder
 
-def _remove(*folders: Path) -> None:
-    for folder in folders:
-        if folder.is_symlink():
-            folder.unlink()
-        elif folder.exists():
-            shutil.rmtree(folder)
+    def marts(self) -> list[str]:
+        """Return the names of the marts."""
+        return self.lake.folders(f"{self.folder}/warehouse")
+
+    def uri(self, mart: str) -> str:
+        """Return the address of a mart."""
+        return self.lake.uri(f"{self.folder}/warehouse/{mart}")
+
+    def has(self, table: str) -> bool:
+        """Return whether the build has a table, given as `schema.name`."""
+        schema, name = table.split(".")
+        return name in self.lake.folders(f"{self.folder}/{schema}")
+
+    def read(self, table: str) -> Any:
+        """Return a table, given as `schema.name`, as a dataset of Arrow."""
+        return self.lake.read(f"{self.folder}/{table.replace('.', '/')}")
+
+    def note_published(self, table_id: int) -> None:
+        """Note that PostgreSQL has the marts of this build, its features as this table."""
+        self.lake.write_note("published", {"build": self.folder, "features": table_id})
+
+    def is_published(self, table_id: int) -> bool:
+        """Return whether this build was published, and its features are still this table."""
+        note = self.lake.read_note("published")
+        return note == {"build": self.folder, "features": table_id}

@@ -12,11 +12,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import httpx
 import hypothesis
 import psycopg
 import pytest
 from psycopg.conninfo import make_conninfo
 
+from retail_pipeline.loopback import listener
 from retail_pipeline.postgres import Database, Role
 from retail_pipeline.postgres.server import EmbeddedServer
 from retail_pipeline.settings import PROJECT_ROOT
@@ -125,6 +127,34 @@ def home(tmp_path: Path, parsed: Path) -> Iterator[Path]:
     yield tmp_path / "home"
     if kept.exists():
         shutil.copyfile(kept, parsed)
+
+
+@pytest.fixture(params=["folder", "store"])
+def lake_address(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """The address of an empty lake: a folder, and a store that speaks S3's protocol."""
+    return str(tmp_path / "lake") if request.param == "folder" else request.getfixturevalue("store")
+
+
+@pytest.fixture
+def store(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """The address of an empty lake in moto, the program that RETAIL_TEST_S3 names."""
+    program = os.environ.get("RETAIL_TEST_S3")
+    if not program:
+        pytest.skip(
+            "no store is named: make .venv-store/.installed, RETAIL_TEST_S3=ITS moto_server"
+        )
+    with listener(0) as free:
+        port = free.getsockname()[1]
+    url = f"http://127.0.0.1:{port}"
+    variables = {"ENDPOINT_URL": url, "ACCESS_KEY_ID": "any", "SECRET_ACCESS_KEY": "any"}
+    for name, value in variables.items():
+        monkeypatch.setenv(f"AWS_{name}", value)
+    process = subprocess.Popen([program, "-H", "127.0.0.1", "-p", str(port)])
+    try:
+        httpx.Client(transport=httpx.HTTPTransport(retries=9)).put(f"{url}/bucket")
+        yield "s3://bucket/lake"
+    finally:
+        end(process)
 
 
 @pytest.fixture(scope="session")

@@ -112,11 +112,31 @@ def test_no_secret_is_in_the_printed_form() -> None:
         ("RETAIL_HOME", "/srv/shop [copy]"),
         ("RETAIL_HOME", "~no-such-account/retail"),
         ("RETAIL_HOME", "/dev/null"),
+        ("RETAIL_LAKE", "/srv/shop [copy]"),
+        ("RETAIL_LAKE", "file://host/lake"),
+        ("RETAIL_LAKE", "hdfs://host/lake"),
+        ("RETAIL_LAKE", "s3a://bucket/lake"),
+        ("RETAIL_LAKE", "s3://"),
+        ("RETAIL_LAKE", "abfss://account.dfs.core.windows.net/lake"),
     ],
 )
 def test_a_wrong_value_is_refused(name: str, value: str) -> None:
     with pytest.raises(UsageError):
         Settings.from_environment({name: value})
+
+
+@pytest.mark.parametrize(
+    ("text", "address"),
+    [
+        ("/srv/lake/", "/srv/lake"),
+        ("file:///srv/the%20lake", "/srv/the lake"),
+        ("s3://bucket/a/lake/", "s3://bucket/a/lake"),
+        ("gs://bucket", "gs://bucket"),
+        ("abfss://c@account.dfs.core.windows.net/lake",) * 2,
+    ],
+)
+def test_the_lake_is_a_folder_or_a_store(text: str, address: str) -> None:
+    assert Settings.from_environment({"RETAIL_LAKE": text}).lake_address == address
 
 
 @pytest.mark.parametrize(
@@ -140,6 +160,9 @@ def test_a_valid_address_is_a_source(url: str) -> None:
         ("RETAIL_SOURCE", "https://[hidden"),
         ("RETAIL_SOURCE", "https://me:hid/den@api.example"),
         ("RETAIL_API_KEY", "hidden-é"),
+        ("RETAIL_LAKE", "s3://key:hidden@bucket/lake"),
+        ("RETAIL_LAKE", "s3://bucket/lake?secret_key=hidden"),
+        ("RETAIL_LAKE", "abfss://container:hidden@account.dfs.core.windows.net/lake"),
     ],
 )
 def test_a_refused_address_is_not_repeated_with_its_password(name: str, value: str) -> None:

@@ -77,7 +77,7 @@ def test_the_dashboards_environment_is_installed_by_hash_and_built_by_locked_too
     [
         *(RUNTIME, DEVELOPMENT, "superset/requirements.lock", "superset/build.lock"),
         *("deploy/spark/requirements.lock", "deploy/spark/build.lock"),
-        *(f".ci/{x}.txt" for x in ("build", "audit", "docs")),
+        *(f".ci/{x}.txt" for x in ("build", "audit", "docs", "store")),
     ],
 )
 def test_a_lock_names_exact_versions_with_their_hashes(lock: str) -> None:

@@ -20,6 +20,7 @@ from retail_pipeline.cli.instance import dagster_environment, open_instance
 from retail_pipeline.cli.terminal import confirm, stop_like_ctrl_c
 from retail_pipeline.errors import PipelineError, UsageError
 from retail_pipeline.files import ASIDE, remove, replaced_whole
+from retail_pipeline.lake import Lake
 from retail_pipeline.loopback import listener
 from retail_pipeline.postgres import open_database
 from retail_pipeline.postgres.open import embedded_server
@@ -84,7 +85,8 @@ def down() -> None:
 def reset(yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False) -> None:
     """Stop the embedded PostgreSQL and remove all state under RETAIL_HOME.
 
-    The PostgreSQL of RETAIL_DATABASE_URL is never changed, as other machines may use it.
+    So are the Parquet files of RETAIL_LAKE. The PostgreSQL of RETAIL_DATABASE_URL is never changed,
+    as other machines may use it.
 
     Without a question: `retail-pipeline reset --yes`
     """
@@ -94,20 +96,22 @@ def reset(yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] 
             "reset removes the embedded state only, and RETAIL_DATABASE_URL names a server: "
             "`retail-pipeline run --full-refresh` rebuilds its layers"
         )
+    place = f"{settings.home} and in {settings.lake}" if settings.lake else str(settings.home)
     if not yes:
         confirm(
-            f"Permanently remove the database and all other state under {settings.home}?",
+            f"Permanently remove the database and all other state under {place}?",
             "reset permanently removes the database and all other state: confirm with --yes",
         )
     Superset(settings.home / "superset").stop()
     embedded_server(settings).remove()
+    Lake(settings.lake_address).remove()
     for name in _STATE:
         remove(settings.home / name)
     for damaged in settings.home.glob(f"*{ASIDE}"):
         remove(damaged)
     if settings.home.is_dir() and not any(settings.home.iterdir()):
         settings.home.rmdir()
-    typer.echo(f"removed the state under {settings.home}")
+    typer.echo(f"removed the state under {place}")
 
 
 def dev(

@@ -37,7 +37,7 @@ def run_driver(settings: Settings, database: Database, **extras: Any) -> dict[st
     context = dg.OpExecutionContext.get()
     command = [str(spark_program(settings, "python")), "-m", "retail_pipeline.spark.driver"]
     client = dg.PipesSubprocessClient(env=spark_environment(settings, database))
-    extras = {"lake": str(settings.lake_folder), **extras}
+    extras = {"lake": settings.lake_address, **extras}
     try:
         done = client.run(context=context, command=command, extras=extras)
     except Exception as error:  # of Pipes; its class has no public name
@@ -80,8 +80,8 @@ def spark_environment(settings: Settings, database: Database) -> Mapping[str, st
     }
     if "SPARK_CONF_DIR" in os.environ:
         return shared
-    # Below the lake, because `forget` removes it with all that a killed Spark has left.
-    scratch = private_folder(settings.lake_folder / "scratch")
+    # A part of the lake, because `forget` removes it with all that a killed Spark has left.
+    scratch = private_folder(settings.home / "lake" / "scratch")
     return {
         **shared,
         "SPARK_CONF_DIR": str(_CONFIGURATION),

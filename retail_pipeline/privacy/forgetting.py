@@ -151,8 +151,9 @@ def _redact_dagster(dagster: Database, pattern: re.Pattern[str], dry_run: bool) 
 def _redact_files(settings: Settings, pattern: re.Pattern[str], dry_run: bool) -> Outcome:
     outcome = Outcome()
     # Parquet files are compressed, so a person is not found in them; the next run makes them again.
-    lake = Lake(settings.lake_folder)
-    outcome.removed.append(Removed(str(lake.folder), "files", lake.remove(dry_run=dry_run)))
+    for address in sorted({settings.lake_address, str(settings.home / "lake")}):
+        files = Lake(address).remove(dry_run=dry_run)
+        outcome.removed.append(Removed(address, "files", files))
     for folder in (settings.home, *(PROJECT_ROOT / "dbt_project" / name for name in _DBT_FOLDERS)):
         for file in redact_files(folder, pattern, write=not dry_run):
             if file.removed:
@@ -207,6 +208,8 @@ def _not_reached(settings: Settings, foreign: Sequence[Table]) -> list[str]:
         places.append(f"state and logs of the Airbyte server at {settings.airbyte.url}")
     if settings.alert_webhook or settings.alert_email:
         places.append("alerts that were sent")
+    if "://" in settings.lake_address:
+        places.append(f"earlier versions of objects in {settings.lake_address}, if it keeps them")
     unused = embedded_server(settings).folder / "data"
     if settings.database_url is not None and unused.exists():
         places.append(f"the embedded server's data in {unused}, while another server is set")

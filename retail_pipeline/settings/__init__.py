@@ -36,6 +36,7 @@ from retail_pipeline.settings.values import (
     parse_code_list,
     parse_discount_rate,
     parse_file,
+    parse_lake,
     parse_source,
     with_reading,
 )
@@ -68,6 +69,7 @@ __all__ = [
     "parse_code_list",
     "parse_discount_rate",
     "parse_file",
+    "parse_lake",
     "parse_source",
     "with_reading",
 ]

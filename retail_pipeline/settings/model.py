@@ -26,6 +26,7 @@ from retail_pipeline.settings.values import (
     Environment,
     Home,
     Horizon,
+    LakeAddress,
     Scheduler,
     SmtpUrl,
     SourceText,
@@ -82,7 +83,7 @@ class Settings(BaseModel):
     scheduler: Scheduler = Scheduler.DAGSTER
     engine: Engine = Engine.POSTGRES
     home: Home = _DEFAULT_HOME
-    lake: Home | None = None
+    lake: LakeAddress | None = None
     database_url: DatabaseUrl | None = Field(default=None, repr=False)
     source: SourceText = SimulatorSource()
     api_key: ApiKey = Field(default=KEY_OF_PROCESS, repr=False)
@@ -99,9 +100,9 @@ class Settings(BaseModel):
     airbyte: AirbyteSettings = Field(default=AirbyteSettings(), validation_alias="airbyte")
 
     @property
-    def lake_folder(self) -> Path:
-        """The folder of the Parquet files of Spark; by default, `lake` under the home."""
-        return self.lake or self.home / "lake"
+    def lake_address(self) -> str:
+        """The place of the Parquet files of Spark; by default, the folder `lake` in the home."""
+        return self.lake or str(self.home / "lake")
 
     @classmethod
     def variables(cls, *, secret: bool = False) -> list[str]:

@@ -7,6 +7,7 @@ from datetime import date
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
+from urllib.parse import unquote
 from zoneinfo import available_timezones
 
 import psycopg
@@ -47,6 +48,10 @@ TEAMS: Final = ("data-platform", "analytics-engineering", "data-science")
 
 _PATTERN: Final = set("*?[]")
 _ROUTE: Final = re.compile(r"(?:(?P<team>[a-z][a-z0-9-]*)=)?(?P<address>\S+)")
+
+_STORE: Final = re.compile(
+    r"(?:(?:s3|gs)://[\w.-]+|abfss://[\w.-]+@[\w.-]+)(?:/[\w./=-]+)?", re.ASCII
+)
 
 Routes = Mapping[str, tuple[str, ...]]
 """Addresses by team; those under the empty name are for teams without their own address."""
@@ -197,6 +202,22 @@ def _home(path: Path) -> Path:
     return path
 
 
+def _lake(text: Any) -> str:
+    """Return the absolute path of a folder, or a store's address without a slash at its end."""
+    address = str(text).rstrip("/") or "/"
+    if address.startswith("file:///"):
+        return str(_home(Path(unquote(address.removeprefix("file://")))))
+    if not re.match(r"\w+:", address):
+        return str(_home(Path(address)))
+    if not _STORE.fullmatch(address):
+        # The message does not repeat the address, which may hold a login.
+        raise ValueError(
+            "must be a folder, or a store's address like s3://bucket/lake, gs://bucket/lake or "
+            "abfss://container@account.dfs.core.windows.net/lake, without a login or options"
+        )
+    return address
+
+
 def _takes_alerts(address: str) -> bool:
     """Return whether alerts can be sent to a web address, or to one of apprise, like `slack://…`."""
     import apprise
@@ -218,6 +239,7 @@ CodeList = Annotated[str, AfterValidator(_code_list)]
 DatabaseUrl = Annotated[str, AfterValidator(_database_url)]
 SourceText = Annotated[Source, BeforeValidator(read_source)]
 Home = Annotated[Path, AfterValidator(_home)]
+LakeAddress = Annotated[str, BeforeValidator(_lake)]
 ApiKey = Annotated[
     str,
     _must(
@@ -284,6 +306,11 @@ def with_reading(source: FileSource, **options: str | None) -> FileSource:
 def parse_as_of(text: str, name: str, time_zone: str = "UTC") -> date:
     """Return the date of `YYYY-MM-DD` or `today` in the zone; a UsageError begins with `name`."""
     return _parsed(AsOf, text, name, time_zone=time_zone)
+
+
+def parse_lake(text: str, name: str) -> str:
+    """Return the place of a lake, a folder or a store; a UsageError begins with `name`."""
+    return _parsed(LakeAddress, text, name)
 
 
 def parse_discount_rate(value: str | float, name: str) -> float:

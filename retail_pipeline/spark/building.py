@@ -10,14 +10,15 @@ import argparse
 import json
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from retail_pipeline.errors import PipelineError
+from retail_pipeline.files import locked, remove, usable_folder
 from retail_pipeline.lake import Lake
-from retail_pipeline.settings import NO_CODES, PROJECT_ROOT
+from retail_pipeline.settings import NO_CODES, PROJECT_ROOT, parse_lake
 from retail_pipeline.spark.session import session
 from retail_pipeline.warehouse.results import read_failures
 
@@ -31,7 +32,7 @@ LANDED = (
     "intermediate.product_versions",
     "intermediate.customer_versions",
 )
-"""The tables that the models read from `LAKE/landing`; all others are built."""
+"""The landed tables that the models read; all others are built."""
 
 _SCHEMAS = ("transactional", "staging", "intermediate", "warehouse")
 
@@ -46,10 +47,10 @@ def build_on_spark(
     select: Sequence[str] = (),
     artifacts: Path | None = None,
 ) -> Mapping[str, float]:
-    """Build `LAKE/warehouse/<table>` as Parquet; return the seconds of each model and test.
+    """Build all tables as Parquet in the lake; return the seconds of each model and test.
 
-    The folder `warehouse` is a link to the last build that succeeded. A reader sees all tables of
-    one build, and a build that fails or is killed leaves the tables of the one before.
+    A reader sees all tables of one build, and a build that fails or is killed leaves the tables of
+    the one before.
 
     Args:
         spark: The session, which has built no warehouse before; dbt's statements run in it.
@@ -64,10 +65,11 @@ def build_on_spark(
         PipelineError: A model or a test of severity error failed; the message names it.
     """
     variables = _variables(as_of, time_zone, code_list)
-    with lake.building("warehouse") as folder:
+    with lake.building() as folder:
         for schema in _SCHEMAS:
-            spark.sql(f"create database {schema} location '{folder / schema}'")
-        for table, path in _landed(lake):
+            spark.sql(f"create database {schema} location '{lake.uri(f'{folder}/{schema}')}'")
+        for table in LANDED:
+            path = lake.uri(lake.landed(table))
             spark.sql(f"create view {table} as select * from parquet.`{path}`")
         return _build("spark", variables, select, artifacts)
 
@@ -82,21 +84,25 @@ def build_on_duckdb(
     """Build the file `LAKE/retail.duckdb`, as `build_on_spark` does, on this machine alone.
 
     Raises:
-        PipelineError: A model or a test of severity error failed; the message names it.
+        PipelineError: The lake is no folder, or a model or a test of severity error failed; the
+            message names it.
     """
     import duckdb
 
     variables = _variables(as_of, time_zone, code_list)
-    with lake.building("retail.duckdb") as folder:
-        file = folder / "retail.duckdb"
-        with duckdb.connect(str(file)) as connection:
+    folder = usable_folder(lake.folder / "duckdb")
+    with locked(folder / "lock"):
+        remove(folder / "draft")
+        draft = usable_folder(folder / "draft") / "retail.duckdb"
+        with duckdb.connect(str(draft)) as connection:
             for schema in _SCHEMAS:
                 connection.execute(f"create schema {schema}")
-            for table, path in _landed(lake):
-                connection.execute(
-                    f"create view {table} as select * from read_parquet('{path}/*.parquet')"
-                )
-        return _build("duckdb", {**variables, "duckdb_file": str(file)})
+            for table in LANDED:
+                files = lake.folder / lake.landed(table) / "*.parquet"
+                connection.execute(f"create view {table} as select * from read_parquet('{files}')")
+        seconds = _build("duckdb", {**variables, "duckdb_file": str(draft)})
+        draft.replace(lake.folder / draft.name)
+    return seconds
 
 
 def _variables(as_of: date | None, time_zone: str, code_list: str) -> dict[str, Any]:
@@ -105,15 +111,6 @@ def _variables(as_of: date | None, time_zone: str, code_list: str) -> dict[str, 
         "time_zone": time_zone,
         "non_product_codes": code_list,
     }
-
-
-def _landed(lake: Lake) -> Iterator[tuple[str, Path]]:
-    """Yield the name and the folder of each landed table."""
-    for table in LANDED:
-        path = lake.landed(table).absolute()
-        if not path.is_dir():
-            raise PipelineError(f"{table} is not in the lake: land it in {path} first")
-        yield table, path
 
 
 def _build(
@@ -152,7 +149,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Build the warehouse of a lake, and print the seconds of each model."""
     parser = argparse.ArgumentParser(description="Build the warehouse of a lake.")
     parser.add_argument("engine", choices=["duckdb", "spark"])
-    parser.add_argument("lake", type=lambda folder: Lake(Path(folder)))
+    parser.add_argument("lake", type=lambda text: Lake(parse_lake(text, "LAKE")))
     parser.add_argument("--as-of", type=date.fromisoformat)
     parser.add_argument("--time-zone", default="UTC")
     parser.add_argument("--code-list", default=NO_CODES)

@@ -7,8 +7,11 @@ RETAIL_DATABASE_URL. It writes dbt's log to its output and dbt's artifacts to DB
 
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import date
 from pathlib import Path
+from typing import Final
 
 from retail_pipeline.lake import Lake
 from retail_pipeline.postgres import Database
@@ -19,14 +22,18 @@ from retail_pipeline.spark.landing import land
 from retail_pipeline.spark.session import session
 from retail_pipeline.warehouse.project import REASON
 
+_LOCKS: Final = 0x4C_41_4B
+"""The first key of the advisory locks of lakes."""
 
-def main(folder: str) -> None:
+
+def main(address: str) -> None:
     """Land and build; after a failure, the reason is among the artifacts."""
-    variables, lake = os.environ, Lake(Path(folder).absolute())
+    variables, lake = os.environ, Lake(address)
+    database = Database(variables["RETAIL_DATABASE_URL"])
     artifacts = Path(variables["DBT_TARGET_PATH"])
     try:
-        with session("retail warehouse") as spark:
-            land(spark, Database(variables["RETAIL_DATABASE_URL"]), lake, LANDED)
+        with _alone(database, lake), session("retail warehouse") as spark:
+            land(spark, database, lake, LANDED)
             build_on_spark(
                 spark,
                 lake,
@@ -41,6 +48,14 @@ def main(folder: str) -> None:
             raise
         (artifacts / REASON).write_text(reason)
         sys.exit(1)
+
+
+@contextmanager
+def _alone(database: Database, lake: Lake) -> Iterator[None]:
+    """Wait until no other builds in the lake; PostgreSQL releases the lock of a lost driver."""
+    with database.connect(autocommit=True) as connection:
+        connection.execute("select pg_advisory_lock(%s, hashtext(%s))", [_LOCKS, lake.address])
+        yield
 
 
 if __name__ == "__main__":

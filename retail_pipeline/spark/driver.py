@@ -6,7 +6,6 @@ extras of Pipes, the address of the scientist's login as RETAIL_DATABASE_URL.
 
 import os
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from dagster_pipes import PipesContext, open_dagster_pipes
@@ -35,15 +34,16 @@ def main() -> None:
 
 
 def _predict(pipes: PipesContext, database: Database, extras: Mapping[str, Any]) -> dict[str, Any]:
-    lake = Lake(Path(extras["lake"]))
-    if not lake.is_published(features_id(database)):
+    lake = Lake(extras["lake"])
+    build = lake.build
+    if not build.is_published(features_id(database)):
         raise PipelineError(
-            f"the marts in {lake.folder} are not those of PostgreSQL: materialize the group "
+            f"the marts in {lake.address} are not those of PostgreSQL: materialize the group "
             "warehouse with RETAIL_ENGINE=spark first"
         )
     executors: dict[str, int] = {}
     with session("retail predictions") as spark:
-        scorer = scoring.scorer(spark, lake, executors)
+        scorer = scoring.scorer(spark, build, executors)
         rows, metadata = predict(database, Prediction.of_json(extras), scorer)
     for executor, customers in executors.items():
         pipes.log.info(f"the executor {executor} scored {customers:,} customers")

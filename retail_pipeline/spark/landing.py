@@ -6,7 +6,6 @@ and a part that a lost worker leaves is read again with the same rows.
 """
 
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import psycopg
@@ -44,10 +43,8 @@ class _Part(NamedTuple):
     snapshot: str
 
 
-def land(
-    spark: "SparkSession", database: Database, lake: Lake, tables: Sequence[str]
-) -> dict[str, int]:
-    """Replace the landed tables in the lake; return the rows of each.
+def land(spark: "SparkSession", database: Database, lake: Lake, tables: Sequence[str]) -> None:
+    """Replace the landed tables in the lake.
 
     Args:
         spark: The session.
@@ -62,15 +59,12 @@ def land(
         connection.execute("set transaction isolation level repeatable read, read only")
         (snapshot,) = connection.execute("select pg_export_snapshot()").fetchone() or ("",)
         url = session_url(database.url)
-        parts_wanted, rows = _PARTS_PER_CORE * spark.sparkContext.defaultParallelism, {}
+        parts_wanted = _PARTS_PER_CORE * spark.sparkContext.defaultParallelism
         for table in tables:
-            path = folder.joinpath(*table.split("."))
             columns = _columns(connection, table)
             statements = _statements(connection, table, columns, parts_wanted)
             parts = [_Part(each, snapshot) for each in statements]
-            _copy(spark, url, parts, columns, path)
-            rows[table] = sum(_count(file) for file in path.glob("*.parquet"))
-    return rows
+            _copy(spark, url, parts, columns, lake.uri(f"{folder}/{table.replace('.', '/')}"))
 
 
 def _copy(
@@ -78,7 +72,7 @@ def _copy(
     url: str,
     parts: Sequence[_Part],
     columns: Sequence[tuple[str, str]],
-    path: Path,
+    uri: str,
 ) -> None:
     """Write the parts of a table as Parquet, each by the worker that reads it."""
 
@@ -89,7 +83,7 @@ def _copy(
 
     schema = ", ".join(f"`{name}` {_KINDS.get(kind, 'string')}" for name, kind in columns)
     numbers = spark.range(0, len(parts), 1, len(parts))
-    numbers.mapInArrow(read, schema).write.parquet(str(path))
+    numbers.mapInArrow(read, schema).write.parquet(uri)
 
 
 def _read(url: str, part: _Part) -> Iterator["pa.RecordBatch"]:
@@ -162,9 +156,3 @@ def _expression(name: str, kind: str, is_hidden: bool) -> str:
     if is_hidden:
         return f'null::text as "{name}"'
     return f'"{name}"' if kind in _KINDS else f'"{name}"::text as "{name}"'
-
-
-def _count(file: Path) -> int:
-    import pyarrow.parquet as pq
-
-    return int(pq.read_metadata(file).num_rows)

@@ -20,7 +20,7 @@ from retail_pipeline.clv.models.base import PREDICTED, ValueModel
 from retail_pipeline.clv.models.registry import content_of, restore
 from retail_pipeline.clv.serving import score
 from retail_pipeline.clv.serving.predicting import Scorer
-from retail_pipeline.lake import Lake, parquet_parts, read_parquet
+from retail_pipeline.lake import Build
 from retail_pipeline.postgres import Database
 
 if TYPE_CHECKING:
@@ -87,34 +87,36 @@ group by customer_id
 """The columns of `tables.costed_sales`, by the same rules."""
 
 
-def scorer(spark: "SparkSession", lake: Lake, executors: dict[str, int]) -> Scorer:
+def scorer(spark: "SparkSession", build: Build, executors: dict[str, int]) -> Scorer:
     """Return a function that scores all customers of the lake, as `score.score_tables` does.
 
     Args:
         spark: The session.
-        lake: The lake with the tables of the warehouse.
+        build: The build of the warehouse.
         executors: Is filled with the number of customers that each executor has scored.
     """
 
     def scored(
         database: Database, model: ValueModel, as_of: date, discount_rate: float
     ) -> Iterator[pd.DataFrame]:
+        lake = build.lake
         with lake.scored(f"{as_of}-{model.horizon_days}") as folder:
-            first, sales, second = (folder / name for name in ("first", "sales", "second"))
+            first, sales, second = (f"{folder}/{name}" for name in ("first", "sales", "second"))
             content = json.dumps(content_of(model, as_of))
-            _first_pass(spark, lake, content, as_of, discount_rate).write.parquet(str(first))
-            _costed_sales(spark, lake, as_of).write.parquet(str(sales))
-            predicted = read_parquet(first, score.POPULATION_COLUMNS)
+            found = _first_pass(spark, build, content, as_of, discount_rate)
+            found.write.parquet(lake.uri(first))
+            _costed_sales(spark, build, as_of).write.parquet(lake.uri(sales))
+            predicted = lake.frame(first, score.POPULATION_COLUMNS)
             if predicted.empty:
                 raise dataset.no_customers(as_of)
-            sold = read_parquet(sales, score.SALES_COLUMNS)
+            sold = lake.frame(sales, score.SALES_COLUMNS)
             calibration = score.calibration_in(database, model, as_of)
             population = score.population_of(calibration, predicted, sold)
-            both = spark.read.parquet(str(first)).join(
-                spark.read.parquet(str(sales)), "customer_id", "left"
+            both = spark.read.parquet(lake.uri(first)).join(
+                spark.read.parquet(lake.uri(sales)), "customer_id", "left"
             )
-            _second_pass(both, content, population, as_of).write.parquet(str(second))
-            for part in parquet_parts(second, _ROWS_AT_ONCE):
+            _second_pass(both, content, population, as_of).write.parquet(lake.uri(second))
+            for part in lake.parts(second, _ROWS_AT_ONCE):
                 for name, customers in part.pop("executor").value_counts().items():
                     executors[str(name)] = executors.get(str(name), 0) + int(customers)
                 yield part
@@ -123,7 +125,7 @@ def scorer(spark: "SparkSession", lake: Lake, executors: dict[str, int]) -> Scor
 
 
 def _first_pass(
-    spark: "SparkSession", lake: Lake, content: str, as_of: date, discount_rate: float
+    spark: "SparkSession", build: Build, content: str, as_of: date, discount_rate: float
 ) -> "DataFrame":
     def scored(parts: Iterator[pd.DataFrame]) -> Iterator[pd.DataFrame]:
         model = restore(json.loads(content))
@@ -132,7 +134,7 @@ def _first_pass(
             found = score.scored_part(model, rows, as_of, discount_rate)
             yield found.assign(executor=_executor())
 
-    features = spark.read.parquet(str(lake.mart("customer_features")))
+    features = spark.read.parquet(build.uri("customer_features"))
     decimals = [name for name, kind in features.dtypes if kind.startswith("decimal")]
     today = features.where(features.as_of_date == as_of).withColumns(
         {name: features[name].cast("double") for name in decimals}
@@ -162,10 +164,10 @@ def _executor() -> str:
     return f"{socket.gethostname()}:{os.getppid()}"
 
 
-def _costed_sales(spark: "SparkSession", lake: Lake, as_of: date) -> "DataFrame":
+def _costed_sales(spark: "SparkSession", build: Build, as_of: date) -> "DataFrame":
     statement = _COSTED_SALES.format(
-        items=f"parquet.`{lake.mart('fct_transaction_items')}`",
-        costs=f"parquet.`{lake.mart('product_costs')}`",
+        items=f"parquet.`{build.uri('fct_transaction_items')}`",
+        costs=f"parquet.`{build.uri('product_costs')}`",
         as_of=f"date'{as_of}'",
     )
     return spark.sql(statement)

@@ -17,7 +17,7 @@ from dagster_dbt import DbtCliInvocation
 from retail_pipeline.dagster_support.spark_driver import spark_environment, spark_program
 from retail_pipeline.errors import PipelineError
 from retail_pipeline.files import private_folder
-from retail_pipeline.lake import Lake
+from retail_pipeline.lake import Build, Lake
 from retail_pipeline.postgres import Database, Role
 from retail_pipeline.settings import Settings, TablesSource
 from retail_pipeline.warehouse.builds import InPostgres, made_from, raise_failure, started
@@ -46,7 +46,7 @@ def build_on_spark(
         )
     python = str(spark_program(settings, "python"))
     transformer = database.as_role(Role.TRANSFORMER)
-    folder, lake = private_folder(settings.home / "dbt"), Lake(settings.lake_folder)
+    folder, lake = private_folder(settings.home / "dbt"), Lake(settings.lake_address)
     environment = dbt_environment(database.url, as_of, settings)
     wanted, shared = _Wanted(context), made_from(database, as_of)
 
@@ -62,7 +62,7 @@ def build_on_spark(
         context,
         {**environment, **spark_environment(settings, transformer)},
         recall(folder / "spark"),
-        command=[python, "-m", "retail_pipeline.spark.dbt_driver", str(lake.folder)],
+        command=[python, "-m", "retail_pipeline.spark.dbt_driver", lake.address],
     )
     outputs = []
     try:
@@ -77,12 +77,13 @@ def build_on_spark(
             invocation.process.wait()
     raise_failure(invocation)
 
-    marts = lake.marts()
-    if missing := to_create(transformer, lake, marts):
+    build = lake.build
+    marts = build.marts()
+    if missing := to_create(transformer, build, marts):
         create_empty(environment, folder / "target", missing)
-    publish(transformer, lake, marts)
+    publish(transformer, build, marts)
     with transformer.connect(autocommit=True) as connection:
-        built = _InLake(connection, shared, lake, invocation.manifest)
+        built = _InLake(connection, shared, build, invocation.manifest)
         for event in outputs:
             yield built.described(event, invocation)
 
@@ -134,17 +135,17 @@ class _InLake(InPostgres):
         self,
         connection: psycopg.Connection,
         made_from: Mapping[str, Any],
-        lake: Lake,
+        build: Build,
         manifest: Mapping[str, Any],
     ) -> None:
         super().__init__(connection, made_from)
-        self._lake = lake
+        self._build = build
         self._nodes = {f"{n['schema']}.{n['name']}": n for n in manifest["nodes"].values()}
 
     def count(self, table: str, *, is_view: bool) -> tuple[int | None, dg.DataVersion | None]:
         """Return the number of rows; a digest only of marts."""
         if self._is_only_here(table):
-            return self._lake.built(table).count_rows(), None
+            return self._build.read(table).count_rows(), None
         return super().count(table, is_view=is_view)
 
     def columns(self, table: str) -> dg.TableSchema:
@@ -159,9 +160,9 @@ class _InLake(InPostgres):
                     str(field.type),
                     described.get(field.name, {}).get("description") or None,
                 )
-                for field in self._lake.built(table).schema
+                for field in self._build.read(table).schema
             ]
         )
 
     def _is_only_here(self, table: str) -> bool:
-        return table.startswith("intermediate.") and self._lake.has(table)
+        return table.startswith("intermediate.") and self._build.has(table)

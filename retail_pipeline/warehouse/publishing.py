@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
-from retail_pipeline.lake import Lake
+from retail_pipeline.lake import Build
 from retail_pipeline.postgres import Database, arrow
 from retail_pipeline.postgres.session import session_url
 from retail_pipeline.shared_queries import features_id
@@ -19,16 +19,16 @@ where attrelid = to_regclass('{table}') and attnum > 0 and not attisdropped orde
 """
 
 
-def to_create(database: Database, lake: Lake, marts: Sequence[str]) -> list[str]:
+def to_create(database: Database, build: Build, marts: Sequence[str]) -> list[str]:
     """Return the marts that PostgreSQL lacks, or has with other columns than the lake."""
     return [
         mart
         for mart in marts
-        if set(_columns(database, mart)) != set(lake.built(f"{_SCHEMA}.{mart}").schema.names)
+        if set(_columns(database, mart)) != set(build.read(f"{_SCHEMA}.{mart}").schema.names)
     ]
 
 
-def publish(database: Database, lake: Lake, marts: Sequence[str]) -> None:
+def publish(database: Database, build: Build, marts: Sequence[str]) -> None:
     """Replace marts in PostgreSQL by those of the lake, all in one transaction.
 
     Rows are copied into new tables beside those that are read, with the same indexes, comments and
@@ -36,7 +36,7 @@ def publish(database: Database, lake: Lake, marts: Sequence[str]) -> None:
 
     Args:
         database: The database, with the transformer's role.
-        lake: The lake.
+        build: The build in the lake.
         marts: The names of the marts; PostgreSQL has a table with the columns of each.
     """
     columns = {mart: _columns(database, mart) for mart in marts}
@@ -44,13 +44,13 @@ def publish(database: Database, lake: Lake, marts: Sequence[str]) -> None:
         for mart in marts:
             draft = f"{mart}__draft"
             cursor.execute(f"create table {_SCHEMA}.{draft} (like {_SCHEMA}.{mart} including all)")
-            rows = _rows(lake.built(f"{_SCHEMA}.{mart}"), columns[mart])
+            rows = _rows(build.read(f"{_SCHEMA}.{mart}"), columns[mart])
             cursor.adbc_ingest(draft, rows, mode="append", db_schema_name=_SCHEMA)
             cursor.execute(f"analyze {_SCHEMA}.{draft}")
         for mart in marts:
             cursor.execute(_SWAP.format(schema=_SCHEMA, mart=mart))
         connection.commit()
-    lake.note_published(features_id(database))
+    build.note_published(features_id(database))
 
 
 _SWAP: Final = """

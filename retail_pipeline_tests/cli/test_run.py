@@ -262,8 +262,11 @@ def test_reset_removes_all_state_in_the_docs(cli: Cli, tmp_path: Path) -> None:
     home = tmp_path / "home"
     for name in state:
         (home / name / "inside").mkdir(parents=True)
-    refused = cli("reset", RETAIL_DATABASE_URL="")
+    build = tmp_path / "shared" / "builds" / "inside"
+    build.mkdir(parents=True)
+    elsewhere = {"RETAIL_DATABASE_URL": "", "RETAIL_LAKE": str(tmp_path / "shared")}
+    refused = cli("reset", **elsewhere)
     assert refused.returncode == WRONG_USE and "--yes" in refused.stderr
     assert all((home / name / "inside").is_dir() for name in state)
-    assert cli("reset", "--yes", RETAIL_DATABASE_URL="").returncode == DONE
-    assert not home.exists()
+    assert cli("reset", "--yes", **elsewhere).returncode == DONE
+    assert not home.exists() and not build.exists()

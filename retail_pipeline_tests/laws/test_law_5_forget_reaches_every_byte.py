@@ -13,6 +13,7 @@ import pandas as pd
 import pytest
 
 from retail_pipeline.cli.instance import dagster_environment
+from retail_pipeline.lake import Lake
 from retail_pipeline.postgres import Database, Role, open_database
 from retail_pipeline.postgres.open import embedded_server, sibling_url
 from retail_pipeline.postgres.server import _SETTINGS as SERVER_SETTINGS
@@ -120,7 +121,7 @@ def test_files_are_reached_in_every_encoding_and_container(
         archive.writestr("inner.gz", gzip.compress(utf8))
     pd.DataFrame({"customer_id": [USER["user_id"]] * 9}).to_parquet(folder / "ids.parquet")
     (folder / "cache.pickle").write_bytes(b"\0" + utf8)
-    part = settings.lake_folder / "landing" / "transactional" / "users" / "part.parquet"
+    part = settings.home / "lake" / "landing" / "transactional" / "users" / "part.parquet"
     part.parent.mkdir(parents=True)
     pd.DataFrame({"user_id": [USER["user_id"]] * 9}).to_parquet(part)
     (folder / "windows.txt").write_bytes(f"{USER['email']} {OTHER['email']}".encode("utf-16"))
@@ -152,6 +153,25 @@ def test_files_are_reached_in_every_encoding_and_container(
         "damaged.gz",
         "link",
     ]
+
+
+def test_the_lake_is_emptied_wherever_it_is(
+    database: Database, tmp_path: Path, lake_address: str
+) -> None:
+    home = tmp_path / "home"
+    settings = Settings(home=home, database_url=database.url, lake=lake_address)
+    land(database, "users", [USER])
+    for address in (lake_address, home / "lake"):
+        with Lake(address).landing() as folder:
+            pass
+        with Lake(address).files.open_output_stream(f"{folder}/part.parquet") as file:
+            file.write(str(USER["user_id"]).encode())
+    outcome = forget(settings, str(USER["user_id"]))
+    assert {each.place for each in outcome.removed if each.what == "files"} == {
+        *(lake_address, str(home / "lake"))
+    }
+    assert [Lake(each).remove() for each in (lake_address, home / "lake")] == [0, 0]
+    assert lake_address.startswith("s3:") == any("s3:" in each for each in outcome.not_reached)
 
 
 SPY = """

@@ -55,10 +55,10 @@ def test_spark_builds_and_predicts_what_postgresql_does(
     expected = run(settings.model_copy(update={"engine": Engine.POSTGRES}))
     assert expected.success
     tables = dict(_tables(database))
-    lake = Lake(settings.lake_folder)
+    lake = Lake(settings.lake_address)
 
     with killed(
-        settings, DBT_DRIVER, lambda: any(lake.folder.glob("builds/*/*/warehouse/*"))
+        settings, DBT_DRIVER, lambda: any(lake.folder.glob("builds/*/warehouse/*"))
     ) as lost:
         failed = run(settings)
     assert lost and not failed.success
@@ -66,13 +66,13 @@ def test_spark_builds_and_predicts_what_postgresql_does(
     for name, table in _tables(database, "warehouse"):
         pd.testing.assert_frame_equal(table, tables[name])
 
-    features = "builds/*/*/warehouse/customer_features/_temporary"
+    features = "builds/*/warehouse/customer_features/_temporary"
     with killed(settings, EXECUTOR, lambda: any(lake.folder.glob(features))) as lost:
         result = run(settings)
     assert lost and result.success
     _assert_equal(database, tables, result, expected)
     indexes = "select tablename, indexdef from pg_indexes where schemaname = 'warehouse'"
-    assert len(database.query(indexes)) >= len(lake.marts())
+    assert len(database.query(indexes)) >= len(lake.build.marts())
 
 
 @pytest.mark.slow

@@ -62,6 +62,8 @@ def _sell(connection: psycopg.Connection) -> None:
 def fill_lake(lake: Lake, database: Database) -> None:
     """Write the marts that are read for scoring, as dbt on Spark would."""
     decimals = ("quantity", "net_amount", "cost")
+    with lake.building():
+        pass
     for mart in ("customer_features", "fct_transaction_items", "product_costs"):
         table = pa.Table.from_pandas(database.read(f"warehouse.{mart}"), preserve_index=False)
         for place, field in enumerate(table.schema):
@@ -74,9 +76,10 @@ def fill_lake(lake: Lake, database: Database) -> None:
             elif pa.types.is_timestamp(field.type):
                 exact = column.cast(pa.timestamp("us", "UTC"))
                 table = table.set_column(place, field.name, exact)
-        lake.mart(mart).mkdir(parents=True)
-        pq.write_table(table, lake.mart(mart) / "part.parquet")
-    lake.note_published(features_id(database))
+        folder = f"{lake.build.folder}/warehouse/{mart}"
+        lake.files.create_dir(folder)
+        pq.write_table(table, f"{folder}/part.parquet", filesystem=lake.files)
+    lake.build.note_published(features_id(database))
 
 
 def predict(database: Database, settings: Settings) -> ExecuteInProcessResult:
@@ -90,7 +93,7 @@ def served(database: Database) -> tuple[pd.DataFrame, pd.DataFrame]:
 
 
 def test_two_executors_predict_as_one_machine(ran: Database, spark: Settings) -> None:
-    fill_lake(Lake(spark.lake_folder), ran)
+    fill_lake(Lake(spark.lake_address), ran)
     predictions, totals = served(ran)
     assert predictions["predicted_margin"].notna().all()
     ran.execute("delete from clv.predictions")
@@ -106,7 +109,7 @@ def test_two_executors_predict_as_one_machine(ran: Database, spark: Settings) ->
     found, sums = served(ran)
     pd.testing.assert_frame_equal(found, predictions, rtol=1e-9, atol=0)
     pd.testing.assert_frame_equal(sums, totals, rtol=1e-9, atol=0)
-    assert not list((spark.lake_folder / "scored").iterdir())
+    assert Lake(spark.lake_address).folders("scored") == []
 
     ran.execute("alter table warehouse.customer_features rename to earlier")
     ran.execute("create table warehouse.customer_features as table warehouse.earlier")
@@ -118,7 +121,7 @@ def test_two_executors_predict_as_one_machine(ran: Database, spark: Settings) ->
 def test_a_lost_driver_changes_nothing_and_a_lost_executor_costs_no_customer(
     ran: Database, spark: Settings
 ) -> None:
-    lake = Lake(spark.lake_folder)
+    lake = Lake(spark.lake_address)
     fill_lake(lake, ran)
     predictions, _ = served(ran)
     is_scoring = _is_writing(lake.folder / "scored")

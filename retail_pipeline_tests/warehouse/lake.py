@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from retail_pipeline.lake import Lake
 from retail_pipeline.postgres import Database
 from retail_pipeline.postgres.arrow import connect
 from retail_pipeline.settings import PROJECT_ROOT
@@ -59,10 +60,11 @@ class LakeOfTest:
 
     def land(self, database: Database) -> None:
         """Write the landed tables as Parquet, as the models of the lake expect them."""
-        for table in LANDED:
-            path = self.folder.joinpath("landing", *table.split("."))
-            path.mkdir(parents=True, exist_ok=True)
-            pq.write_table(read_exactly(database, table), path / "0.parquet")
+        with Lake(self.folder).landing() as landing:
+            for table in LANDED:
+                path = self.folder.joinpath(landing, *table.split("."))
+                path.mkdir(parents=True)
+                pq.write_table(read_exactly(database, table), path / "0.parquet")
 
     def start(self, engine: str, as_of: date, *arguments: str) -> "subprocess.Popen[str]":
         """Start a build of the landed tables."""
@@ -86,7 +88,7 @@ class LakeOfTest:
     def mart(self, engine: str, table: str) -> pa.Table:
         """Return a table of the last build."""
         if engine == "spark":
-            return pq.read_table(self.folder / "warehouse" / table)
+            return Lake(self.folder).build.read(f"warehouse.{table}").to_table()
         command = [self.python, "-c", _EXPORT, self.folder / "retail.duckdb", self.folder, table]
         subprocess.run(list(map(str, command)), check=True)
         return pq.read_table(self.folder / f"{table}.parquet")

@@ -2,7 +2,6 @@
 
 from datetime import UTC, date, datetime
 from decimal import Decimal
-from pathlib import Path
 
 import psycopg
 import pyarrow as pa
@@ -10,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 from adbc_driver_manager import OperationalError
 
-from retail_pipeline.lake import Lake
+from retail_pipeline.lake import Build, Lake
 from retail_pipeline.postgres import Database, Role
 from retail_pipeline.warehouse.publishing import publish, to_create
 
@@ -19,14 +18,15 @@ MEANS = [0.1, 123456.78901234567, -2.5e-05, 1 / 3, 98765432.12345678]
 AMOUNTS = [Decimal(text) for text in ("0.000000001", "-19.99", "12345678901234567.5", "0", "7")]
 
 
-def write(lake: Lake, mart: str, rows: dict[str, pa.Array]) -> None:
-    lake.mart(mart).mkdir(parents=True, exist_ok=True)
-    pq.write_table(pa.table(rows), lake.mart(mart) / "part.parquet")
+def write(build: Build, mart: str, rows: dict[str, pa.Array]) -> None:
+    folder = f"{build.folder}/warehouse/{mart}"
+    build.lake.files.create_dir(folder)
+    pq.write_table(pa.table(rows), f"{folder}/part.parquet", filesystem=build.lake.files)
 
 
 @pytest.fixture
-def lake(database: Database, tmp_path: Path) -> Lake:
-    """A lake with a mart of all types, which PostgreSQL has with one old row, and another mart."""
+def build(database: Database, lake_address: str) -> Build:
+    """A build with a mart of all types, which PostgreSQL has with one old row, and another mart."""
     transformer = database.as_role(Role.TRANSFORMER)
     transformer.execute(
         "create table warehouse.sales (id text not null, amount numeric, mean numeric, lines "
@@ -37,7 +37,10 @@ def lake(database: Database, tmp_path: Path) -> Lake:
     transformer.execute("comment on column warehouse.sales.mean is 'A mean.'")
     transformer.execute("insert into warehouse.sales (id) values ('old')")
     transformer.execute("create table warehouse.days (day date)")
-    lake = Lake(tmp_path / "lake")
+    lake = Lake(lake_address)
+    with lake.building():
+        pass
+    build = lake.build
     moment = datetime(2024, 5, 6, 7, 8, 9, 10, tzinfo=UTC)
     rows = {
         "is_sale": pa.array([True, False, None, True, True]),
@@ -50,18 +53,18 @@ def lake(database: Database, tmp_path: Path) -> Lake:
         "day": pa.array([date(2024, 1, 1)] * 5),
         "at": pa.array([moment] * 5, pa.timestamp("us", "UTC")),
     }
-    write(lake, "sales", rows)
-    write(lake, "days", {"day": pa.array([date(2024, 1, 1)])})
-    return lake
+    write(build, "sales", rows)
+    write(build, "days", {"day": pa.array([date(2024, 1, 1)])})
+    return build
 
 
 def test_values_indexes_comments_and_rights_are_those_of_the_mart(
-    database: Database, lake: Lake
+    database: Database, build: Build
 ) -> None:
     transformer = database.as_role(Role.TRANSFORMER)
-    assert lake.marts() == ["days", "sales"]
-    assert to_create(transformer, lake, lake.marts()) == []
-    publish(transformer, lake, ["sales", "days"])
+    assert build.marts() == ["days", "sales"]
+    assert to_create(transformer, build, build.marts()) == []
+    publish(transformer, build, ["sales", "days"])
 
     with database.as_role(Role.READER).connect() as connection:
         rows = connection.execute("select * from warehouse.sales order by id").fetchall()
@@ -82,18 +85,18 @@ def test_values_indexes_comments_and_rights_are_those_of_the_mart(
         transformer.execute("insert into warehouse.sales (id) values ('a')")
 
 
-def test_marts_are_replaced_together_or_not_at_all(database: Database, lake: Lake) -> None:
+def test_marts_are_replaced_together_or_not_at_all(database: Database, build: Build) -> None:
     transformer = database.as_role(Role.TRANSFORMER)
-    write(lake, "days", {"day": pa.array(["no day"])})
+    write(build, "days", {"day": pa.array(["no day"])})
     with pytest.raises(OperationalError, match="no day"):
-        publish(transformer, lake, ["sales", "days"])
+        publish(transformer, build, ["sales", "days"])
     assert database.read("warehouse.sales", ["id"])["id"].tolist() == ["old"]
     tables = "select tablename from pg_tables where schemaname = 'warehouse' order by 1"
     assert database.query(tables)["tablename"].tolist() == ["days", "sales"]
 
 
-def test_a_mart_with_other_columns_is_created_anew(database: Database, lake: Lake) -> None:
+def test_a_mart_with_other_columns_is_created_anew(database: Database, build: Build) -> None:
     transformer = database.as_role(Role.TRANSFORMER)
-    write(lake, "days", {"day": pa.array([date(2024, 1, 1)]), "week": pa.array([1])})
-    write(lake, "weeks", {"week": pa.array([1])})
-    assert to_create(transformer, lake, lake.marts()) == ["days", "weeks"]
+    write(build, "days", {"day": pa.array([date(2024, 1, 1)]), "week": pa.array([1])})
+    write(build, "weeks", {"week": pa.array([1])})
+    assert to_create(transformer, build, build.marts()) == ["days", "weeks"]
