@@ -221,7 +221,7 @@ def _fill(database: Database, customers: int) -> None:
             connection.execute(f"analyze transactional.{table}")
 
 
-_IDS: Final = {"users": {"customer_id"}, "transactions": {"customer_id", "transaction_id"}}
+_IDS: Final = {"users": {"user_id"}, "transactions": {"user_id", "transaction_id"}}
 
 
 def _serve(database: Database, valuation: Valuation) -> None:
