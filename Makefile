@@ -88,10 +88,17 @@ audit: .venv-audit/.installed
 	@.venv-store/bin/python -m pip $(BY_HASH) -r .ci/store.txt
 	@touch $@
 
+# What the test of deploy/kubernetes needs: RETAIL_TEST_KUBERNETES=.venv-kubernetes.
+.venv-kubernetes/.installed: .ci/kubernetes.txt deploy/kubernetes/requirements.lock
+	@"$(PYTHON)" -m venv .venv-kubernetes
+	@.venv-kubernetes/bin/python -m pip $(BY_HASH) -r deploy/kubernetes/requirements.lock
+	@.venv-kubernetes/bin/python -m pip $(BY_HASH) -r .ci/kubernetes.txt
+	@touch $@
+
 # Stops the checkout's PostgreSQL and removes all state, then the environment and caches.
 clean:
 	@if [ -x .venv/bin/retail-pipeline ]; then .venv/bin/retail-pipeline reset --yes; fi
-	rm -rf .venv .venv-docs .venv-audit .venv-store sbom.cdx.json site .coverage coverage.xml .pytest_cache .hypothesis .mypy_cache .ruff_cache dbt_project/target dbt_project/.prepared dbt_project/logs
+	rm -rf .venv .venv-docs .venv-audit .venv-store .venv-kubernetes sbom.cdx.json site .coverage coverage.xml .pytest_cache .hypothesis .mypy_cache .ruff_cache dbt_project/target dbt_project/.prepared dbt_project/logs
 
 .venv: .venv/.installed
 

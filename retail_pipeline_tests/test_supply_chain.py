@@ -38,7 +38,7 @@ def names(requirements: list[str]) -> set[str]:
 
 def test_every_installation_is_of_wheels_by_their_hash() -> None:
     commands = []
-    for file in ("Makefile", ".ci/install", ".ci/run", "Dockerfile", *workflows()):
+    for file in ("Makefile", ".ci/install", ".ci/run", *dockerfiles(), *workflows()):
         shown = text(file)
         shown = shown.replace("$(BY_HASH)", "".join(re.findall(r"BY_HASH = (.*)", shown)))
         shown = shown.replace("$by_hash", "".join(re.findall('by_hash="(.*)"', shown)))
@@ -54,6 +54,10 @@ def test_every_installation_is_of_wheels_by_their_hash() -> None:
             assert any(option in line for option in WHEELS_ONLY), f"{file}: {line}"
         else:
             assert "--no-deps" in line, f"{file}: {line}"
+
+
+def dockerfiles() -> list[str]:
+    return ["Dockerfile", "deploy/kubernetes/Dockerfile"]
 
 
 def workflows() -> list[str]:
@@ -102,8 +106,10 @@ def test_the_image_installs_what_developers_test_with_and_none_of_their_tools() 
 
 
 def test_images_are_named_by_digest_and_actions_by_commit() -> None:
-    found = re.findall(r"^FROM (\S+)(?: AS (\S+))?", text("Dockerfile"), re.MULTILINE)
-    images = [image for image, _ in found if image not in {stage for _, stage in found}]
+    from_line = re.compile(r"^FROM (\S+)(?: AS (\S+))?", re.MULTILINE)
+    found = [each for file in dockerfiles() for each in from_line.findall(text(file))]
+    ours = {"retail-pipeline:local", "${JAVA_IMAGE}", *(stage for _, stage in found)}
+    images = [image for image, _ in found if image not in ours]
     services = yaml.safe_load(text("docker-compose.yml"))["services"].values()
     images += [each["image"] for each in services if "build" not in each]
     assert len(images) >= 3
