@@ -14,6 +14,7 @@ from retail_pipeline.errors import PipelineError
 from retail_pipeline.lake import Lake
 from retail_pipeline.postgres import Database, arrow
 from retail_pipeline.postgres.session import session_url
+from retail_pipeline.spark.session import parts_of
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -25,8 +26,6 @@ PERSONAL: Final = frozenset({"name", "email", "phone", "address"})
 DECIMAL: Final = "decimal(38,9)"
 _MOST_PAGES: Final = 4096
 """Most pages of a part: 32 MiB."""
-
-_PARTS_PER_CORE: Final = 4
 
 _KINDS: Final = {
     **{"boolean": "boolean", "smallint": "smallint", "integer": "int", "bigint": "bigint"},
@@ -59,7 +58,7 @@ def land(spark: "SparkSession", database: Database, lake: Lake, tables: Sequence
         connection.execute("set transaction isolation level repeatable read, read only")
         (snapshot,) = connection.execute("select pg_export_snapshot()").fetchone() or ("",)
         url = session_url(database.url)
-        parts_wanted = _PARTS_PER_CORE * spark.sparkContext.defaultParallelism
+        parts_wanted = parts_of(spark)
         for table in tables:
             columns = _columns(connection, table)
             statements = _statements(connection, table, columns, parts_wanted)

@@ -22,12 +22,10 @@ from retail_pipeline.clv.serving import score
 from retail_pipeline.clv.serving.predicting import Scorer
 from retail_pipeline.lake import Build
 from retail_pipeline.postgres import Database
+from retail_pipeline.spark.session import parts_of
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
-
-_PARTS_PER_CORE: Final = 4
-"""The fewer, the more is computed again after a lost worker."""
 
 _ROWS_AT_ONCE: Final = 100_000
 """The rows that the driver reads at once."""
@@ -139,8 +137,7 @@ def _first_pass(
     today = features.where(features.as_of_date == as_of).withColumns(
         {name: features[name].cast("double") for name in decimals}
     )
-    parts = _PARTS_PER_CORE * spark.sparkContext.defaultParallelism
-    return today.repartition(parts, "customer_id").mapInPandas(scored, _SCORED)
+    return today.repartition(parts_of(spark), "customer_id").mapInPandas(scored, _SCORED)
 
 
 def _second_pass(

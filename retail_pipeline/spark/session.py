@@ -48,3 +48,11 @@ def session(name: str) -> Iterator["SparkSession"]:
             yield spark
         finally:
             spark.stop()
+
+
+def parts_of(spark: "SparkSession") -> int:
+    """Return the number of parts of a step: Spark's option for the partitions of a shuffle.
+
+    The fewer, the more is computed again after a lost worker.
+    """
+    return int(spark.conf.get("spark.sql.shuffle.partitions") or 0)
