@@ -95,7 +95,7 @@ def test_no_pod_has_more_rights_than_it_needs() -> None:
         }, name
         is_spark = name == "executor"  # Spark sets the memory of its executors
         assert is_spark or container["resources"].keys() == {"requests", "limits"}, name
-        needs_cluster = name in ("code-location", "webserver", "daemon")
+        needs_cluster = name in ("webserver", "daemon")
         assert pod.get("automountServiceAccountToken", True) == needs_cluster, name
 
 
