@@ -20,7 +20,10 @@ from retail_pipeline.spark.session import session
 SELECTED = ("+customer_features", "+fct_transaction_items", "+product_costs")
 """The models that scoring reads, with all that they are built from."""
 
-HORIZON_DAYS = 180
+
+def predicted(as_of: date) -> Prediction:
+    """Return the predictions that are asked for at a date."""
+    return Prediction(as_of, horizon_days=180, default_horizon_days=180, discount_rate=0.1)
 
 
 def main(folder: str, day: str) -> None:
@@ -31,9 +34,8 @@ def main(folder: str, day: str) -> None:
     with _timed("features"), session("features") as spark:
         building.build_on_spark(spark, lake, as_of=as_of, select=SELECTED)
     with _timed("scoring"), session("scoring") as spark:
-        wanted = Prediction(as_of, HORIZON_DAYS, HORIZON_DAYS, 0.1)
         scorer = scoring.scorer(spark, lake.build, {})
-        predict(Database(os.environ["SCIENTIST_URL"]), wanted, scorer)
+        predict(Database(os.environ["SCIENTIST_URL"]), predicted(as_of), scorer)
 
 
 @contextmanager

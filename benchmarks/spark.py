@@ -19,13 +19,13 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Final
 
-from benchmarks.on_spark import SELECTED
+from benchmarks.on_spark import SELECTED, predicted
 from benchmarks.processes import below, proportional_mib
 from benchmarks.results import Result
 from benchmarks.valued import marts
 from retail_pipeline.clv.evaluation import promotion
 from retail_pipeline.clv.models import registry
-from retail_pipeline.clv.serving.predicting import Prediction, predict
+from retail_pipeline.clv.serving.predicting import predict
 from retail_pipeline.clv.serving.valuation import Valuation, value_customers
 from retail_pipeline.direct_landing import land_records
 from retail_pipeline.errors import PipelineError
@@ -38,7 +38,7 @@ from retail_pipeline.warehouse.run import dbt_build
 SIZES: Final = (250_000, 1_000_000, 4_000_000)
 """Customers."""
 
-HORIZON_DAYS: Final = 180
+HORIZON_DAYS: Final = predicted(DEFAULT_AS_OF).horizon_days
 _SCORED: Final = (
     *("warehouse.customer_features", "warehouse.fct_transaction_items", "warehouse.product_costs"),
 )
@@ -93,16 +93,18 @@ def _measure(
         _fill(database, customers)
         _serve(database, valuation)
         server = _server(database)
-        with _memory(lambda: _of_postgres(server)) as peaks:
+
+        def measured(step: str, function: Callable[[], object]) -> Result:
             began = time.perf_counter()
-            dbt_build(database.url, SELECTED, as_of=DEFAULT_AS_OF)
-            yield _result(FEATURES, customers, "postgres", began, peaks)
+            with _memory(lambda: _of_postgres(server)) as peaks:
+                function()
+            seconds = time.perf_counter() - began
+            return Result.of("spark", step, customers, "postgres", seconds, peaks[""])
+
+        yield measured(FEATURES, lambda: dbt_build(database.url, SELECTED, as_of=DEFAULT_AS_OF))
         _drop(database, *_SCORED)
-        with _memory(lambda: _of_postgres(server)) as peaks:
-            began = time.perf_counter()
-            wanted = Prediction(DEFAULT_AS_OF, HORIZON_DAYS, HORIZON_DAYS, 0.1)
-            predict(database.as_role(Role.SCIENTIST), wanted)
-            yield _result(SCORING, customers, "postgres", began, peaks)
+        scientist = database.as_role(Role.SCIENTIST)
+        yield measured(SCORING, lambda: predict(scientist, predicted(DEFAULT_AS_OF)))
         total = _total(database)
         database.execute(
             "create table warehouse.dates as select distinct as_of_date "
@@ -185,9 +187,11 @@ def _memory(processes: Callable[[], Mapping[str, list[int]]]) -> Iterator[dict[s
     over = threading.Event()
 
     def watch() -> None:
-        while not over.wait(_SAMPLE_SECONDS):
+        is_over = False
+        while not is_over:
             for name, pids in processes().items():
                 peaks[name] = max(peaks.get(name, 0.0), round(proportional_mib(pids), 1))
+            is_over = over.wait(_SAMPLE_SECONDS)
 
     watcher = threading.Thread(target=watch, daemon=True)
     watcher.start()
@@ -196,13 +200,6 @@ def _memory(processes: Callable[[], Mapping[str, list[int]]]) -> Iterator[dict[s
     finally:
         over.set()
         watcher.join()
-
-
-def _result(
-    step: str, customers: int, engine: str, began: float, peaks: Mapping[str, float]
-) -> Result:
-    seconds = time.perf_counter() - began
-    return Result.of("spark", step, customers, engine, seconds, peaks.get(""))
 
 
 def _server(database: Database) -> int:
