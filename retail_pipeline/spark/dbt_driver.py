@@ -32,7 +32,7 @@ def main(address: str) -> None:
     database = Database(variables["RETAIL_DATABASE_URL"])
     artifacts = Path(variables["DBT_TARGET_PATH"])
     try:
-        with _alone(database, lake), session("retail warehouse") as spark:
+        with only_build(database, lake), session("retail warehouse") as spark:
             land(spark, database, lake, LANDED)
             build_on_spark(
                 spark,
@@ -51,7 +51,7 @@ def main(address: str) -> None:
 
 
 @contextmanager
-def _alone(database: Database, lake: Lake) -> Iterator[None]:
+def only_build(database: Database, lake: Lake) -> Iterator[None]:
     """Wait until no other builds in the lake; PostgreSQL releases the lock of a lost driver."""
     with database.connect(autocommit=True) as connection:
         connection.execute("select pg_advisory_lock(%s, hashtext(%s))", [_LOCKS, lake.address])
