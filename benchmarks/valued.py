@@ -195,7 +195,7 @@ def _total_range(found: Valuation, entries: pd.DataFrame) -> dict[str, Any]:
     customers = served.predict(found.population).assign(actual_before=0.0)
     customers = customers.assign(**dict.fromkeys(totals.GROUPINGS[1:]))
     low, high, low_alone, high_alone = (
-        float(totals.group_totals(customers, factors).iloc[0][end])
+        float(totals.group_totals([customers], factors).iloc[0][end])
         for factors in (levels, np.ones(totals.DRAWS))
         for end in ("lower_80", "upper_80")
     )

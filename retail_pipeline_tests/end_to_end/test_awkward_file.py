@@ -76,5 +76,5 @@ def test_a_few_one_timers_are_expected_to_spend_nothing(settings: Settings, tmp_
     assert (found.valuation.decision.model_name, len(found.predictions)) == ("mean", 20)
     numbers = ["predicted_value", "lower_80", "upper_80", "expected_orders", "probability_active"]
     assert (found.predictions[numbers] == 0).all(axis=None)
-    [segment] = found.valuation.segments.to_dict("records")
-    assert segment["segment"].endswith("dormant") and segment["share_of_value"] == 0
+    [segment] = found.valuation.predictions["segment"].unique()
+    assert segment.endswith("dormant")

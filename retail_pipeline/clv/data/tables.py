@@ -93,22 +93,52 @@ def entries(database: Database, as_of: date, sample: TrainingSample) -> pd.DataF
     )
 
 
-def traits(database: Database, as_of: date, horizon_days: int) -> pd.DataFrame:
-    """Return the columns that totals are grouped by, and the net amount before the date.
+def customers_of_part(database: Database, as_of: date, horizon_days: int, ids: Ids) -> pd.DataFrame:
+    """Return what totals of groups need of the customers in a part, in the order of ids.
 
     Returns:
-        `customer_id, country, channel, cohort_year, actual_before` (net amount in the last
-        `horizon_days` days before the date, as known then).
+        `predicted_value, expected_orders, probability_active, value_shape` as served, the columns
+        that totals are grouped by, and `actual_before` (net amount in the last `horizon_days` days
+        before the date, as known then).
     """
-    return database.query(
-        "select features.customer_id, features.country, features.channel, "
-        "extract(year from features.cohort_month)::integer as cohort_year, "
-        "coalesce(spent.net_amount, 0)::float8 as actual_before "
-        "from warehouse.customer_features as features left join ("
-        "select customer_id, sum(net_amount) as net_amount from warehouse.customer_day_entries "
+    found = database.query(
+        "select customer_id, segment, clv_decile, predicted_value, expected_orders, "
+        "probability_active, value_shape, features.country, features.channel, "
+        "extract(year from features.cohort_month)::integer::text as cohort_year, "
+        "coalesce(spent.net_amount, 0)::float8 as actual_before from clv.predictions "
+        "left join warehouse.customer_features as features using (customer_id, as_of_date) "
+        "left join (select customer_id, sum(net_amount) as net_amount "
+        "from warehouse.customer_day_entries "
         "where date_day >= %(as_of)s::date - %(horizon)s and date_day < %(as_of)s "
-        "and known_date < %(as_of)s group by customer_id) as spent using (customer_id) "
-        "where features.as_of_date = %(as_of)s",
+        f"and known_date < %(as_of)s and {_RANGE} group by customer_id) as spent "
+        "using (customer_id) "
+        f"where as_of_date = %(as_of)s and horizon_days = %(horizon)s and {_RANGE}",
+        {"as_of": as_of, "horizon": horizon_days, "start": ids[0], "end": ids[1]},
+    )
+    return found.sort_values("customer_id", ignore_index=True)
+
+
+def counted_by(database: Database, label: str, as_of: date, horizon_days: int) -> pd.DataFrame:
+    """Return the number, mean probability and summed `MONEY` of the served customers of each label.
+
+    Args:
+        database: The database.
+        label: `segment`, or `rfm_segment` of the latest `customer_rfm`.
+        as_of: The date of the predictions.
+        horizon_days: Their horizon.
+
+    Returns:
+        The label, `customers`, the `MONEY` and `mean_probability_active`, in the order of labels. A
+        sum is null if all its amounts are.
+    """
+    named = "" if label == "segment" else "join warehouse.customer_rfm using (customer_id)"
+    # Sums of decimals are exact: doubles in another order would differ in their last bits.
+    sums = ", ".join(f"sum(served.{name}) as {name}" for name in MONEY)
+    return database.query(
+        f"select {label}, count(*) as customers, {sums}, avg(probability_active::numeric) "
+        f"as mean_probability_active from clv.predictions as served {named} "
+        "where served.as_of_date = %(as_of)s and horizon_days = %(horizon)s "
+        "group by 1 order by 1",
         {"as_of": as_of, "horizon": horizon_days},
     )
 

@@ -43,13 +43,14 @@ def totals(step: Step) -> tuple[int, dict[str, Any]]:
     from retail_pipeline.clv.models.seasonal import WITHOUT_SEASON
     from retail_pipeline.clv.serving import totals as groups
 
-    served = _served(step, "expected_orders", "value_shape", "clv_decile")
-    model, version = served["model_name"].iloc[0], served["model_version"].iloc[0]
-    traits = tables.traits(step.database, step.as_of, step.horizon_days)
-    customers = served.merge(traits, on="customer_id", how="left", validate="one_to_one")
+    model, version = _served_by(step)
+    parts = (
+        tables.customers_of_part(step.database, step.as_of, step.horizon_days, ids)
+        for ids in tables.parts(step.database, step.as_of)
+    )
     tests = tables.totals_tested(step.database, step.as_of, step.horizon_days, model)
     levels = groups.level_draws(tests, pd.Timestamp(step.as_of), model in WITHOUT_SEASON)
-    table = groups.group_totals(customers.fillna({"actual_before": 0.0}), levels)
+    table = groups.group_totals(parts, levels)
     then = model
     year_ago = groups.year_before(tests, pd.Timestamp(step.as_of))
     if not year_ago and model in WITHOUT_SEASON:
@@ -106,32 +107,36 @@ def _spans(groups: "pd.DataFrame") -> "pd.DataFrame":
 def segments(step: Step) -> tuple[int, dict[str, Any]]:
     """A segment of customers: its size and predicted value."""
     from retail_pipeline.clv.data import tables
-    from retail_pipeline.clv.serving.segments import past_values, summarize
+    from retail_pipeline.clv.serving.segments import ACTIONS, SEGMENTS, past_values, with_shares
 
-    served = _served(step)
-    amounts = ["discounted_value", "predicted_margin", "discounted_margin"]
+    model, version = _served_by(step)
     past = step.database.read(
         "clv.backtest_predictions",
         ["cutoff_date", "predicted_value", "probability_active", "actual_value"],
         where="horizon_days = %s and model_name = %s order by cutoff_date, customer_id",
-        params=[step.horizon_days, served["model_name"].iloc[0]],
+        params=[step.horizon_days, model],
     )
     one_in = tables.training_sample(step.database, step.as_of).one_customer_in
-    table = summarize(served).join(past_values(past, step.horizon_days), on="segment")
+    counted = tables.counted_by(step.database, "segment", step.as_of, step.horizon_days)
+    table = with_shares(counted).sort_values(
+        "segment", key=lambda names: names.map(SEGMENTS.index), ignore_index=True
+    )
+    table["action"] = table["segment"].map(ACTIONS)
+    table = table.join(past_values(past, step.horizon_days), on="segment")
     table["past_customers"] = table["past_customers"].fillna(0).astype(int) * one_in
-    table = table.join(served.groupby("segment")[amounts].sum(min_count=1), on="segment")
     rows = _publish_sizes(step, "segment", table)
-    version = str(served["model_version"].iloc[0])
     return rows, {"segments": markdown(table.round(3)), "model_version": version}
 
 
 @clv_asset("clv/predictions", "warehouse/customer_rfm")
 def rfm_segments(step: Step) -> tuple[int, dict[str, Any]]:
     """A named RFM segment of customers: its size and predicted value."""
-    from retail_pipeline.clv.serving.segments import sizes
+    from retail_pipeline.clv.data import tables
+    from retail_pipeline.clv.serving.segments import with_shares
 
-    named = step.database.read("warehouse.customer_rfm", ["customer_id", "rfm_segment"])
-    table = sizes(_served(step).merge(named, on="customer_id"), "rfm_segment")
+    _served_by(step)
+    counted = tables.counted_by(step.database, "rfm_segment", step.as_of, step.horizon_days)
+    table = with_shares(counted).drop(columns=[*tables.MONEY[1:]])
     table = table.sort_values(["predicted_value", "rfm_segment"], ascending=[False, True])
     rows = _publish_sizes(step, "rfm_segment", table)
     return rows, {"segments": markdown(table.round(3))}
@@ -177,32 +182,22 @@ def segment_changes(step: Step) -> tuple[int, dict[str, Any]]:
     }
 
 
-def _served(step: Step, *columns: str) -> "pd.DataFrame":
-    """Return the served predictions in the order of customer ids.
-
-    Args:
-        step: The step.
-        columns: Columns beside those that all steps need.
+def _served_by(step: Step) -> tuple[str, str]:
+    """Return name and version of the model that the step's predictions are from.
 
     Raises:
         PipelineError: There are no predictions.
     """
-    served = step.database.read(
-        "clv.predictions",
-        [
-            *("customer_id", "segment", "predicted_value", "probability_active"),
-            *("discounted_value", "predicted_margin", "discounted_margin"),
-            *("model_name", "model_version"),
-            *columns,
-        ],
-        where=step.at,
+    found = step.row(
+        "select model_name, model_version from clv.predictions "
+        "where as_of_date = %(as_of)s and horizon_days = %(horizon)s limit 1"
     )
-    if served.empty:
+    if not found:
         raise PipelineError(
             f"there are no predictions as of {step.as_of} for {step.horizon_days} days: "
             "materialize clv/predictions first"
         )
-    return served.sort_values("customer_id", ignore_index=True)
+    return str(found["model_name"]), str(found["model_version"])
 
 
 def _publish_sizes(step: Step, label: str, table: "pd.DataFrame") -> int:

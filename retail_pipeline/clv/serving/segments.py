@@ -70,31 +70,18 @@ def assign(
     return predictions.assign(clv_decile=deciles, segment=names)
 
 
-def summarize(predictions: pd.DataFrame) -> pd.DataFrame:
-    """Return the `sizes` of the segments of value and activity with an `action`, best first."""
-    table = sizes(predictions, "segment").sort_values(
-        "segment", key=lambda names: names.map(SEGMENTS.index), ignore_index=True
-    )
-    return table.assign(action=table["segment"].map(ACTIONS))
-
-
-def sizes(predictions: pd.DataFrame, by: str) -> pd.DataFrame:
-    """Return one row per segment with customers: their number and value.
+def with_shares(counted: pd.DataFrame) -> pd.DataFrame:
+    """Return the segments with `mean_predicted_value`, `share_of_customers`, `share_of_value`.
 
     Args:
-        predictions: `predicted_value`, `probability_active`, and the column of the segment.
-        by: Name of that column.
+        counted: `customers` and `predicted_value`, one row per segment with customers.
     """
-    table = predictions.groupby(by, as_index=False).agg(
-        customers=("predicted_value", "size"),
-        predicted_value=("predicted_value", "sum"),
-        mean_predicted_value=("predicted_value", "mean"),
-        mean_probability_active=("probability_active", "mean"),
-    )
-    total = table["predicted_value"].sum()
-    return table.assign(
-        share_of_customers=table["customers"] / len(predictions),
-        share_of_value=table["predicted_value"] / total if total > 0 else 0.0,
+    customers, value = counted["customers"], counted["predicted_value"]
+    total = value.sum()
+    return counted.assign(
+        mean_predicted_value=value / customers,
+        share_of_customers=customers / customers.sum(),
+        share_of_value=value / total if total > 0 else 0.0,
     )
 
 

@@ -6,6 +6,8 @@ summed per group, and each draw is multiplied by a level that all groups share. 
 levels follows from actual over predicted totals at past cut-offs.
 """
 
+from collections.abc import Iterable
+from functools import reduce
 from typing import Final
 
 import numpy as np
@@ -20,6 +22,9 @@ COLUMNS: Final = [
     *("expected_orders", "expected_buyers", "actual_before"),
 ]
 DRAWS: Final = 400
+_SUMMED: Final = [
+    *("customers", "predicted_value", "expected_orders", "expected_buyers", "actual_before"),
+]
 
 _SEED = 20_231
 _CUSTOMERS_AT_ONCE = 4_000
@@ -34,38 +39,30 @@ _SAME_SEASON = 3.0
 _SAME_SEASON_DAYS = 16
 
 
-def group_totals(customers: pd.DataFrame, levels: Array) -> pd.DataFrame:
+def group_totals(parts: Iterable[pd.DataFrame], levels: Array) -> pd.DataFrame:
     """Return one row per group of each grouping.
 
     Args:
-        customers: `predicted_value`, `expected_orders`, `probability_active`, `value_shape`,
-            `actual_before` (net amount in as many days before the date) and the columns of
-            `GROUPINGS` except `all`, one row per customer in a fixed order. Customers with a null
-            in a grouping are left out of it.
+        parts: The customers in parts, so that they need not fit in memory, always in the same
+            order. One row per customer: `predicted_value`, `expected_orders`,
+            `probability_active`, `value_shape`, `actual_before` (net amount in as many days before
+            the date) and the columns of `GROUPINGS` except `all`. Customers with a null in a
+            grouping are left out of it.
         levels: `DRAWS` factors that all groups share.
 
     Returns:
         Rows of `COLUMNS`. All groupings use the same draws per customer.
     """
-    everyone = customers.assign(all="all")
-    places = {
-        name: pd.factorize(everyone[name].astype(str).where(everyone[name].notna()), sort=True)
-        for name in GROUPINGS
-    }
-    sums = {name: np.zeros((len(names), DRAWS)) for name, (_, names) in places.items()}
     random = np.random.default_rng(_SEED)
-    for start in range(0, len(everyone), _CUSTOMERS_AT_ONCE):
-        rows = slice(start, start + _CUSTOMERS_AT_ONCE)
-        drawn = _futures(everyone.iloc[rows], random)
-        for name, (place, _) in places.items():
-            known = np.flatnonzero(place[rows] >= 0)
-            belongs = (np.ones(len(known)), (place[rows][known], known))
-            sums[name] += csr_array(belongs, shape=(len(sums[name]), len(drawn))) @ drawn
-    tables = [
-        _table(everyone, name, np.asarray(names), sums[name] * levels)
-        for name, (_, names) in places.items()
-    ]
-    return pd.concat(tables, ignore_index=True)[COLUMNS]
+    sums = reduce(_added, (_sums(part, random) for part in parts)).reset_index()
+    table = sums.sort_values(
+        ["grouping", "group_value"],
+        key=lambda names: names.map(GROUPINGS.index) if names.name == "grouping" else names,
+        ignore_index=True,
+    )
+    lower, upper = np.quantile(table[[*range(DRAWS)]] * levels, [0.1, 0.9], axis=1)
+    table = table.assign(lower_80=lower, upper_80=upper)
+    return table[COLUMNS].astype({"customers": int})
 
 
 def level_draws(tests: pd.DataFrame, as_of: pd.Timestamp, is_seasonal: bool) -> Array:
@@ -131,17 +128,30 @@ def _futures(customers: pd.DataFrame, random: np.random.Generator) -> Array:
     return drawn
 
 
-def _table(customers: pd.DataFrame, grouping: str, names: np.ndarray, draws: Array) -> pd.DataFrame:
-    """Return the rows of one grouping."""
-    grouped = customers.groupby(customers[grouping].astype(str).where(customers[grouping].notna()))
-    table = grouped.agg(
-        customers=("predicted_value", "size"),
-        predicted_value=("predicted_value", "sum"),
-        expected_orders=("expected_orders", "sum"),
-        expected_buyers=("probability_active", "sum"),
-        actual_before=("actual_before", "sum"),
-    ).reindex(names)
-    lower, upper = np.quantile(draws, [0.1, 0.9], axis=1) if len(names) else (0.0, 0.0)
-    return table.assign(
-        grouping=grouping, group_value=names, lower_80=lower, upper_80=upper
-    ).reset_index(drop=True)
+def _sums(customers: pd.DataFrame, random: np.random.Generator) -> pd.DataFrame:
+    """Return the sums of a part's groups, and `DRAWS` draws of their value."""
+    counted = customers.assign(
+        all="all", customers=1, expected_buyers=customers["probability_active"]
+    )
+    places = {
+        name: pd.factorize(counted[name].astype(str).where(counted[name].notna()), sort=True)
+        for name in GROUPINGS
+    }
+    draws = {name: np.zeros((len(groups), DRAWS)) for name, (_, groups) in places.items()}
+    for start in range(0, len(counted), _CUSTOMERS_AT_ONCE):
+        rows = slice(start, start + _CUSTOMERS_AT_ONCE)
+        drawn = _futures(counted.iloc[rows], random)
+        for name, (place, _) in places.items():
+            known = np.flatnonzero(place[rows] >= 0)
+            belongs = (np.ones(len(known)), (place[rows][known], known))
+            draws[name] += csr_array(belongs, shape=(len(draws[name]), len(drawn))) @ drawn
+    tables = {}
+    for name, (place, groups) in places.items():
+        is_known = place >= 0
+        sums = counted.loc[is_known, _SUMMED].groupby(groups[place[is_known]]).sum()
+        tables[name] = sums.join(pd.DataFrame(draws[name], index=groups))
+    return pd.concat(tables, names=["grouping", "group_value"])
+
+
+def _added(some: pd.DataFrame, more: pd.DataFrame) -> pd.DataFrame:
+    return some.add(more, fill_value=0.0)

@@ -14,7 +14,6 @@ from retail_pipeline.clv.data.sampling import TrainingSample
 from retail_pipeline.clv.evaluation import backtest, selection
 from retail_pipeline.clv.models.candidates import fit_candidates
 from retail_pipeline.clv.models.registry import Candidate
-from retail_pipeline.clv.serving import segments
 from retail_pipeline.clv.serving.score import score
 
 
@@ -29,7 +28,6 @@ class Valuation:
         backtest: The out-of-time tests before it.
         decision: The model that serves, and the reason.
         predictions: The served predictions (`score.PREDICTION_COLUMNS`), one row per customer.
-        segments: One row per segment.
         training_set: Past rows with outcomes, of the training sample.
         population: The feature rows of all customers at `as_of`.
     """
@@ -40,7 +38,6 @@ class Valuation:
     backtest: backtest.Backtest
     decision: selection.Decision
     predictions: pd.DataFrame
-    segments: pd.DataFrame
     training_set: pd.DataFrame
     population: pd.DataFrame
 
@@ -96,7 +93,6 @@ def value_customers(
         backtest=tested,
         decision=decision,
         predictions=served,
-        segments=segments.summarize(served),
         training_set=labeled,
         population=today,
     )

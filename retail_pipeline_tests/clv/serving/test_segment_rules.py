@@ -51,3 +51,13 @@ def test_a_probability_is_carried_to_half_a_year_whatever_the_horizon(
 ) -> None:
     named = assigned(probability, horizon_days)["segment"].str.split(", ").str[1]
     assert named.unique().tolist() == [activity]
+
+
+def test_shares_of_segments_without_value_are_zero() -> None:
+    counted = pd.DataFrame({"segment": ["a", "b"], "customers": [3, 1], "predicted_value": 0.0})
+    found = segments.with_shares(counted)
+    assert found["share_of_customers"].tolist() == [0.75, 0.25]
+    assert found["share_of_value"].tolist() == found["mean_predicted_value"].tolist() == [0, 0]
+    worth = segments.with_shares(counted.assign(predicted_value=[30.0, 90.0]))
+    assert worth["share_of_value"].tolist() == [0.25, 0.75]
+    assert worth["mean_predicted_value"].tolist() == [10, 90]

@@ -51,7 +51,7 @@ def outcomes(customers: pd.DataFrame, seed: int) -> pd.Series:
 
 def test_each_grouping_adds_up_to_everybody() -> None:
     customers = shop()
-    table = totals.group_totals(customers, np.ones(totals.DRAWS))
+    table = totals.group_totals([customers], np.ones(totals.DRAWS))
     whole = table.set_index("grouping").loc["all"]
     assert whole["predicted_value"] == pytest.approx(customers["predicted_value"].sum())
     assert whole["expected_buyers"] == pytest.approx(customers["probability_active"].sum())
@@ -66,9 +66,22 @@ def test_each_grouping_adds_up_to_everybody() -> None:
     assert (only["lower_80"], only["upper_80"]) == (whole["lower_80"], whole["upper_80"])
 
 
+def test_totals_of_parts_are_those_of_the_whole() -> None:
+    customers = shop().sort_values("country", ignore_index=True)
+    levels = np.linspace(0.9, 1.1, totals.DRAWS)
+    whole = totals.group_totals([customers], levels)
+    in_parts = totals.group_totals([customers[:1_000], customers[1_000:]], levels)
+    names = ["grouping", "group_value", "customers"]
+    pd.testing.assert_frame_equal(in_parts[names], whole[names])
+    sums = ["predicted_value", "expected_orders", "expected_buyers", "actual_before"]
+    assert in_parts[sums].to_numpy() == pytest.approx(whole[sums].to_numpy())
+    ends = ["lower_80", "upper_80"]
+    assert in_parts[ends].to_numpy() == pytest.approx(whole[ends].to_numpy(), rel=0.1)
+
+
 def test_eight_of_ten_totals_lie_inside() -> None:
     customers = shop()
-    table = totals.group_totals(customers, np.ones(totals.DRAWS))
+    table = totals.group_totals([customers], np.ones(totals.DRAWS))
     for _, row in table[table["grouping"].isin(["all", "segment"])].iterrows():
         some = customers[(customers["segment"] == row["group_value"]) | (row["grouping"] == "all")]
         actual = np.array([outcomes(some.reset_index(), seed).sum() for seed in range(300)])
