@@ -149,6 +149,8 @@ def _on_spark(database: Database, python: Path, folder: Path, customers: int) ->
                 yield Result.of(
                     "spark", step, customers, f"spark: {part}", seconds, peaks.get(part)
                 )
+            if step == LANDING:  # the disk is needed for Spark's own files
+                database.execute("drop table transactional.transactions cascade")
     finally:
         process.terminate()
         process.wait()

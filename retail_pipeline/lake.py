@@ -10,6 +10,7 @@ import json
 import secrets
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -78,16 +79,9 @@ class Lake:
 
         return ds.dataset(path, filesystem=self.files, format="parquet")
 
-    def frame(self, path: str, columns: Sequence[str] | None = None) -> "pd.DataFrame":
-        """Return the Parquet files of a path, or some columns of them, as a frame."""
-        found = self.read(path).to_table(columns=columns)
-        return found.to_pandas(date_as_object=False, self_destruct=True)
-
-    def parts(self, path: str, rows: int) -> Iterator["pd.DataFrame"]:
-        """Yield the rows of the Parquet files of a path, at most so many at once."""
-        for batch in self.read(path).to_batches(batch_size=rows):
-            if batch.num_rows:
-                yield batch.to_pandas(date_as_object=False)
+    def parts(self, path: str, rows: int, columns: Sequence[str] | None = None) -> "Parts":
+        """Return the rows of the Parquet files of a path in parts of at most so many rows."""
+        return Parts(self.read(path), rows, columns)
 
     def folders(self, path: str) -> list[str]:
         """Return the names of the folders in a path."""
@@ -227,6 +221,30 @@ class Lake:
 
         where = fs.FileSelector(path, recursive=recursive, allow_not_found=True)
         return list(self.files.get_file_info(where))
+
+
+@dataclass(frozen=True)
+class Parts:
+    """The rows of some Parquet files as frames; each iteration reads the files again.
+
+    Args:
+        files: The files as a dataset of Arrow.
+        rows: The most rows of a frame.
+        columns: The columns of the frames; all by default.
+    """
+
+    files: Any
+    rows: int
+    columns: Sequence[str] | None = None
+
+    def __iter__(self) -> Iterator["pd.DataFrame"]:
+        """Yield the frames; few are in memory at once."""
+        batches = self.files.to_batches(
+            columns=self.columns, batch_size=self.rows, batch_readahead=2, fragment_readahead=1
+        )
+        for batch in batches:
+            if batch.num_rows:
+                yield batch.to_pandas(date_as_object=False)
 
 
 class Build:

@@ -104,12 +104,13 @@ def scorer(spark: "SparkSession", build: Build, executors: dict[str, int]) -> Sc
             found = _first_pass(spark, build, content, as_of, discount_rate)
             found.write.parquet(lake.uri(first))
             _costed_sales(spark, build, as_of).write.parquet(lake.uri(sales))
-            predicted = lake.frame(first, score.POPULATION_COLUMNS)
-            if predicted.empty:
+            if not lake.read(first).count_rows():
                 raise dataset.no_customers(as_of)
-            sold = lake.frame(sales, score.SALES_COLUMNS)
-            calibration = score.calibration_in(database, model, as_of)
-            population = score.population_of(calibration, predicted, sold)
+            population = score.population_of(
+                score.calibration_in(database, model, as_of),
+                lake.parts(first, _ROWS_AT_ONCE, score.POPULATION_COLUMNS),
+                lake.parts(sales, _ROWS_AT_ONCE, score.SALES_COLUMNS),
+            )
             both = spark.read.parquet(lake.uri(first)).join(
                 spark.read.parquet(lake.uri(sales)), "customer_id", "left"
             )

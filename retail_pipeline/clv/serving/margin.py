@@ -11,6 +11,8 @@ each other compared with the products of one customer.
 `tables.costed_sales` reads the sales with their costs.
 """
 
+from collections.abc import Callable, Iterable
+from itertools import chain
 from math import fsum
 from typing import NamedTuple
 
@@ -69,27 +71,42 @@ def margin_shares(sales: pd.DataFrame, portfolio: Portfolio) -> pd.Series:
     return shares.set_axis(sales["customer_id"]).rename("margin_share")
 
 
-def portfolio_of(sales: pd.DataFrame) -> Portfolio | None:
+def portfolio_of(sales: Iterable[pd.DataFrame]) -> Portfolio | None:
     """Return the portfolio of all customers' sales (Bühlmann, Straub); None without any.
 
-    Sums are rounded once, so the order of the rows does not matter.
+    Sums are rounded once, so neither the order of the rows nor the parts matter.
 
     Args:
-        sales: Result of `tables.costed_sales`; the ids are not needed.
+        sales: Parts of the result of `tables.costed_sales`, which are read several times; the ids
+            are not needed.
     """
-    if sales.empty:
+
+    def total(values: Callable[[pd.DataFrame], pd.Series]) -> float:
+        return fsum(chain.from_iterable(values(part) for part in sales))
+
+    customers = sum(len(part) for part in sales)
+    if not customers:
         return None
-    net, margin = sales["net_amount"], sales["net_amount"] - sales["cost_of_goods"]
-    total = fsum(net)
-    overall = 1 - fsum(sales["cost_of_goods"]) / total
-    repeats, effective = fsum(sales["products"] - 1), total - fsum(net**2) / total
+    net = total(lambda sold: sold["net_amount"])
+    overall = 1 - total(lambda sold: sold["cost_of_goods"]) / net
+    repeats = total(lambda sold: sold["products"] - 1)
+    effective = net - total(lambda sold: sold["net_amount"] ** 2) / net
     if repeats == 0 or effective <= 0:
         return Portfolio(overall, 0.0, 0.0)
-    inside = (sales["squared_margin_over_net"] - margin**2 / net).clip(lower=0.0)
-    within = fsum(inside) / repeats
-    apart = fsum(net * (margin / net - overall) ** 2)
-    between = max(apart - (len(sales) - 1) * within, 0.0) / effective
+    within = total(_inside) / repeats
+    apart = total(lambda sold: sold["net_amount"] * (_shares(sold) - overall) ** 2)
+    between = max(apart - (customers - 1) * within, 0.0) / effective
     return Portfolio(overall, within, between if between >= _LEAST_VARIANCE else 0.0)
+
+
+def _shares(sold: pd.DataFrame) -> pd.Series:
+    return (sold["net_amount"] - sold["cost_of_goods"]) / sold["net_amount"]
+
+
+def _inside(sold: pd.DataFrame) -> pd.Series:
+    """Return the squared differences of products' shares from their customer's, by net amount."""
+    margin = sold["net_amount"] - sold["cost_of_goods"]
+    return (sold["squared_margin_over_net"] - margin**2 / sold["net_amount"]).clip(lower=0.0)
 
 
 _LEAST_VARIANCE = 1e-12

@@ -6,7 +6,7 @@ deciles, segments, margins) follows in a second pass from the numbers of `popula
 both passes run on the cluster.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import date
 from typing import Any, Final, NamedTuple
 
@@ -44,8 +44,6 @@ PAST_COLUMNS: Final = [
 
 POPULATION_COLUMNS: Final = ["expected_orders", "predicted_value"]
 SALES_COLUMNS: Final = ["products", "net_amount", "cost_of_goods", "squared_margin_over_net"]
-
-NO_SALES: Final = pd.DataFrame(columns=["customer_id", *SALES_COLUMNS])
 
 
 class Scored(NamedTuple):
@@ -92,7 +90,7 @@ def score(
     calibration = calibration_for(model, backtest_predictions, as_of)
     parts = [_predicted(model, part) for part in sampling.parts(today)]
     predicted = pd.concat(parts, ignore_index=True).sort_values("customer_id", ignore_index=True)
-    population = population_of(calibration, predicted, NO_SALES)
+    population = population_of(calibration, [predicted], [])
     return _ranked(model, predicted, population, as_of)[PREDICTION_COLUMNS]
 
 
@@ -114,27 +112,37 @@ def score_tables(
         PipelineError: No customer has a purchase before `as_of`.
     """
     parts = scored_parts(database, model, as_of, discount_rate)
-    predicted = pd.concat([part.predictions[POPULATION_COLUMNS] for part in parts])
-    sales = pd.concat([part.sales for part in parts])
-    population = population_of(calibration_in(database, model, as_of), predicted, sales)
+    calibration = calibration_in(database, model, as_of)
+    population = population_of(
+        calibration, [part.predictions for part in parts], [part.sales for part in parts]
+    )
     for part in parts:
         yield served_part(model, part, population, as_of)
 
 
 def population_of(
-    calibration: intervals.Calibration, predicted: pd.DataFrame, sales: pd.DataFrame
+    calibration: intervals.Calibration,
+    predicted: Iterable[pd.DataFrame],
+    sales: Iterable[pd.DataFrame],
 ) -> Population:
     """Return the numbers over all customers that the second pass needs.
 
+    One number per customer is in memory at a time.
+
     Args:
         calibration: The correction of intervals.
-        predicted: `POPULATION_COLUMNS` of all customers, in any order.
-        sales: The columns `SALES_COLUMNS` of `tables.costed_sales` of all customers, in any order.
+        predicted: `POPULATION_COLUMNS` of all customers in parts, in any order. Both iterables are
+            read several times.
+        sales: The columns `SALES_COLUMNS` of `tables.costed_sales` of all customers, likewise.
     """
+
+    def of_all(name: str) -> Array:
+        return np.concatenate([part[name].to_numpy(float) for part in predicted])
+
     return Population(
         calibration,
-        calibration.ends_of_groups(predicted["expected_orders"].to_numpy(float)),
-        group_ends(predicted["predicted_value"].to_numpy(float)),
+        calibration.ends_of_groups(of_all("expected_orders")),
+        group_ends(of_all("predicted_value")),
         margin.portfolio_of(sales),
     )
 

@@ -134,7 +134,7 @@ def sales(drawn: list[list[tuple[float, float]]]) -> pd.DataFrame:
 
 
 def portfolio(table: pd.DataFrame) -> margin.Portfolio:
-    found = margin.portfolio_of(table)
+    found = margin.portfolio_of([table])
     assert found
     return found
 
@@ -154,6 +154,15 @@ def test_a_share_lies_between_the_customers_own_and_that_of_all(
     assert np.isfinite(shares).all()
     assert (shares >= np.minimum(own, overall) - 1e-9).all()
     assert (shares <= np.maximum(own, overall) + 1e-9).all()
+
+
+@given(sales_of, st.integers(0, 8))
+def test_parts_and_order_of_rows_change_no_bit(
+    drawn: list[list[tuple[float, float]]], first: int
+) -> None:
+    table = sales(drawn)
+    parts = [table[first:], table[:first]]
+    assert margin.portfolio_of(parts) == portfolio(table)
 
 
 @given(sales_of, st.sampled_from([0.01, 100.0]))
