@@ -39,8 +39,12 @@ LONGEST = ("laws", "cli", "warehouse", "end_to_end", "clv", "ingestion", "airbyt
 
 
 def pytest_configure() -> None:
-    """Reset SIGTERM, which a worker of xdist ignores and its children would inherit."""
+    """Reset SIGTERM, which a worker of xdist ignores, and SIGINT, which a background job ignores.
+
+    Children would inherit it, and Dagster gives SIGTERM the handler of SIGINT.
+    """
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
