@@ -506,3 +506,23 @@ def test_without_a_repeat_purchase_no_model_is_tracked(database: Database) -> No
     assert ran.success
     assert database.read("clv.purchase_tracking").empty
     assert database.read("clv.recency_frequency").empty
+
+
+def test_totals_in_parts_count_each_customer_once(
+    ran: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = tables.customers_of_part(ran, AS_OF, HORIZON, (None, None))
+    monkeypatch.setattr(sampling, "MOST_CUSTOMERS", 40)
+    ids = tables.parts(ran, AS_OF)
+    parts = [tables.customers_of_part(ran, AS_OF, HORIZON, part) for part in ids]
+    assert len(parts) > 1
+    pd.testing.assert_frame_equal(pd.concat(parts, ignore_index=True), whole)
+    everybody = ran.read("clv.totals", where="grouping = 'all'").iloc[0]
+    for name in ("predicted_value", "expected_orders", "actual_before"):
+        assert whole[name].sum() == pytest.approx(everybody[name], abs=0.01)
+        assert whole[name].sum() > 0
+    for name in ("segment", "country", "channel", "cohort_year"):
+        groups = ran.read("clv.totals", where=f"grouping = '{name}'")
+        assert whole[name].value_counts().to_dict() == dict(
+            zip(groups["group_value"], groups["customers"], strict=True)
+        )

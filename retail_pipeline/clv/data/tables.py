@@ -102,20 +102,35 @@ def customers_of_part(database: Database, as_of: date, horizon_days: int, ids: I
         before the date, as known then).
     """
     found = database.query(
-        "select customer_id, segment, clv_decile, predicted_value, expected_orders, "
-        "probability_active, value_shape, features.country, features.channel, "
-        "extract(year from features.cohort_month)::integer::text as cohort_year, "
-        "coalesce(spent.net_amount, 0)::float8 as actual_before from clv.predictions "
-        "left join warehouse.customer_features as features using (customer_id, as_of_date) "
-        "left join (select customer_id, sum(net_amount) as net_amount "
-        "from warehouse.customer_day_entries "
-        "where date_day >= %(as_of)s::date - %(horizon)s and date_day < %(as_of)s "
-        f"and known_date < %(as_of)s and {_RANGE} group by customer_id) as spent "
-        "using (customer_id) "
-        f"where as_of_date = %(as_of)s and horizon_days = %(horizon)s and {_RANGE}",
+        _CUSTOMERS_OF_PART,
         {"as_of": as_of, "horizon": horizon_days, "start": ids[0], "end": ids[1]},
     )
     return found.sort_values("customer_id", ignore_index=True)
+
+
+_CUSTOMERS_OF_PART: Final = f"""
+select served.*, country, channel, cohort_year, coalesce(spent, 0) as actual_before
+from (
+    select
+        customer_id, segment, clv_decile, predicted_value, expected_orders, probability_active,
+        value_shape
+    from clv.predictions
+    where as_of_date = %(as_of)s and horizon_days = %(horizon)s and {_RANGE}
+) as served
+left join (
+    select
+        customer_id, country, channel, extract(year from cohort_month)::integer::text as cohort_year
+    from warehouse.customer_features
+    where as_of_date = %(as_of)s and {_RANGE}
+) as features using (customer_id)
+left join (
+    select customer_id, sum(net_amount) as spent
+    from warehouse.customer_day_entries
+    where date_day >= %(as_of)s::date - %(horizon)s and date_day < %(as_of)s
+        and known_date < %(as_of)s and {_RANGE}
+    group by customer_id
+) as entries using (customer_id)
+"""
 
 
 def counted_by(database: Database, label: str, as_of: date, horizon_days: int) -> pd.DataFrame:
