@@ -101,36 +101,28 @@ def customers_of_part(database: Database, as_of: date, horizon_days: int, ids: I
         that totals are grouped by, and `actual_before` (net amount in the last `horizon_days` days
         before the date, as known then).
     """
-    found = database.query(
-        _CUSTOMERS_OF_PART,
-        {"as_of": as_of, "horizon": horizon_days, "start": ids[0], "end": ids[1]},
+    window = {"as_of": as_of, "horizon": horizon_days, "start": ids[0], "end": ids[1]}
+    served = database.query(
+        "select customer_id, segment, clv_decile, predicted_value, expected_orders, "
+        "probability_active, value_shape from clv.predictions "
+        # Without statistics PostgreSQL would read the whole date by its index: `+ 0` rules it out.
+        f"where as_of_date + 0 = %(as_of)s and horizon_days = %(horizon)s and {_RANGE}",
+        window,
     )
-    return found.sort_values("customer_id", ignore_index=True)
-
-
-_CUSTOMERS_OF_PART: Final = f"""
-select served.*, country, channel, cohort_year, coalesce(spent, 0) as actual_before
-from (
-    select
-        customer_id, segment, clv_decile, predicted_value, expected_orders, probability_active,
-        value_shape
-    from clv.predictions
-    where as_of_date = %(as_of)s and horizon_days = %(horizon)s and {_RANGE}
-) as served
-left join (
-    select
-        customer_id, country, channel, extract(year from cohort_month)::integer::text as cohort_year
-    from warehouse.customer_features
-    where as_of_date = %(as_of)s and {_RANGE}
-) as features using (customer_id)
-left join (
-    select customer_id, sum(net_amount) as spent
-    from warehouse.customer_day_entries
-    where date_day >= %(as_of)s::date - %(horizon)s and date_day < %(as_of)s
-        and known_date < %(as_of)s and {_RANGE}
-    group by customer_id
-) as entries using (customer_id)
-"""
+    traits = database.query(
+        "select customer_id, country, channel, "
+        "extract(year from cohort_month)::integer::text as cohort_year "
+        f"from warehouse.customer_features where as_of_date = %(as_of)s and {_RANGE}",
+        window,
+    )
+    spent = database.query(
+        "select customer_id, sum(net_amount) as actual_before from warehouse.customer_day_entries "
+        "where date_day >= %(as_of)s::date - %(horizon)s and date_day < %(as_of)s "
+        f"and known_date < %(as_of)s and {_RANGE} group by customer_id",
+        window,
+    )
+    found = served.merge(traits, "left", "customer_id").merge(spent, "left", "customer_id")
+    return found.fillna({"actual_before": 0.0}).sort_values("customer_id", ignore_index=True)
 
 
 def counted_by(database: Database, label: str, as_of: date, horizon_days: int) -> pd.DataFrame:
