@@ -121,7 +121,8 @@ def customers_of_part(database: Database, as_of: date, horizon_days: int, ids: I
         f"and known_date < %(as_of)s and {_RANGE} group by customer_id",
         window,
     )
-    found = served.merge(traits, "left", "customer_id").merge(spent, "left", "customer_id")
+    found = served.merge(traits, "left", "customer_id", validate="one_to_one")
+    found = found.merge(spent, "left", "customer_id", validate="one_to_one")
     return found.fillna({"actual_before": 0.0}).sort_values("customer_id", ignore_index=True)
 
 
